@@ -1,0 +1,252 @@
+# pppd: see README.md. `make demo` and `make check` are all a new user needs; `make help` lists the rest.
+
+VERSION  := 0.1.0
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+CC       ?= cc
+SANITIZE ?=
+WERROR   ?= 1
+V        ?= 0
+
+comma := ,
+
+# Each flavour builds into a directory of its own, so that they do not disturb each other.
+ifeq ($(origin BUILD),undefined)
+BUILD := build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
+endif
+
+OPTIMIZE ?= -O2 -g
+WARNINGS := -Wall -Wextra -Wdate-time -Wdeclaration-after-statement -Wmissing-include-dirs \
+	-Wmissing-noreturn -Wnested-externs -Wredundant-decls -Wshadow -Wstrict-aliasing=3 \
+	-Wsuggest-attribute=noreturn -Wundef -Wwrite-strings -Wstrict-prototypes \
+	-Wmissing-prototypes -Wformat=2 -Wvla -Wno-unused-parameter -Wno-maybe-uninitialized
+# What only one of the two compilers knows.
+WARNINGS += $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)), \
+	-Wno-unknown-warning-option -Wno-gnu-alignof-expression,-Wlogical-op)
+ifeq ($(WERROR),1)
+WARNINGS += -Werror
+endif
+# _FORTIFY_SOURCE warns without optimization, and the sanitizers know better.
+HARDENING ?= -fstack-protector-strong -fPIE $(if $(filter -O0,$(OPTIMIZE)),,-D_FORTIFY_SOURCE=2)
+ifneq ($(SANITIZE),)
+HARDENING := -fPIE
+SANITIZE_FLAGS := -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
+ifneq ($(findstring undefined,$(SANITIZE)),)
+SANITIZE_FLAGS += -fno-sanitize-recover=undefined
+endif
+endif
+
+override CPPFLAGS += -D_GNU_SOURCE -I. -Iinclude -DPPPCTL_VERSION='"$(VERSION)"'
+override CFLAGS += -std=gnu17 $(OPTIMIZE) $(WARNINGS) $(HARDENING) $(SANITIZE_FLAGS)
+override LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANITIZE_FLAGS)
+
+# One short line a step; V=1 shows the commands.
+say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' $(1) $(2);)
+
+PROGRAMS := pppd-supervisor pppd-runner pppd-web pppctl
+.DEFAULT_GOAL := all
+.PHONY: all
+all: $(PROGRAMS:%=$(BUILD)/%)
+	@:
+
+# One static library a part; the programs' mains stay outside, so that tests link what ships.
+part_sources = $(filter-out %/main.c,$(sort $(wildcard $(1)/*.c $(1)/*/*.c $(1)/*.S $(1)/*/*.S)))
+part_objects = $(patsubst %,$(BUILD)/obj/%.o,$(call part_sources,$(1)))
+
+LIB_OBJECTS        := $(call part_objects,lib)
+SUPERVISOR_OBJECTS := $(call part_objects,daemon/supervisor)
+RUNNER_OBJECTS     := $(call part_objects,daemon/runner)
+WEB_OBJECTS        := $(call part_objects,daemon/web)
+CLI_OBJECTS        := $(call part_objects,cli)
+PARTS              := supervisor runner web cli lib
+
+$(BUILD)/lib.a: $(LIB_OBJECTS)
+$(BUILD)/supervisor.a: $(SUPERVISOR_OBJECTS)
+$(BUILD)/runner.a: $(RUNNER_OBJECTS)
+$(BUILD)/web.a: $(WEB_OBJECTS)
+$(BUILD)/cli.a: $(CLI_OBJECTS)
+$(PARTS:%=$(BUILD)/%.a):
+	$(call say,AR,$@)$(AR) rcsD $@.tmp $^ && mv $@.tmp $@
+
+LIB_LIBS        := -ljansson
+SUPERVISOR_LIBS := -lsystemd -lsqlite3
+RUNNER_LIBS     := -luring -lpthread -ldl
+WEB_LIBS        := -lmicrohttpd -lsystemd
+CLI_LIBS        := -lsmartcols
+ALL_LIBS        := $(SUPERVISOR_LIBS) $(RUNNER_LIBS) $(WEB_LIBS) $(CLI_LIBS) $(LIB_LIBS)
+
+$(BUILD)/pppd-supervisor: $(BUILD)/obj/daemon/supervisor/main.c.o $(BUILD)/supervisor.a $(BUILD)/lib.a
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(SUPERVISOR_LIBS) $(LIB_LIBS)
+$(BUILD)/pppd-runner: $(BUILD)/obj/daemon/runner/main.c.o $(BUILD)/runner.a $(BUILD)/lib.a
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(RUNNER_LIBS) $(LIB_LIBS)
+$(BUILD)/pppd-web: $(BUILD)/obj/daemon/web/main.c.o $(BUILD)/web.a $(BUILD)/lib.a
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(WEB_LIBS) $(LIB_LIBS)
+$(BUILD)/pppctl: $(BUILD)/obj/cli/main.c.o $(BUILD)/cli.a $(BUILD)/lib.a
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(CLI_LIBS) $(LIB_LIBS)
+
+# Objects are made again when the compiler or its flags change. Taken before any target adds its own.
+FLAGS := $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
+$(BUILD)/obj/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || \
+		printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
+.PHONY: FORCE
+FORCE:
+
+# What is missing is said in one sentence, before a compiler says it in hundreds.
+$(BUILD)/obj/deps: packaging/install-deps.sh
+	@mkdir -p $(@D)
+	@CC='$(CC)' packaging/install-deps.sh --check build
+	@touch $@
+
+$(BUILD)/obj/%.c.o: %.c $(BUILD)/obj/flags | $(BUILD)/obj/deps
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/obj/%.S.o: %.S $(BUILD)/obj/flags | $(BUILD)/obj/deps
+	@mkdir -p $(@D)
+	$(call say,AS,$<)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# It embeds the interface's file, which -MMD cannot see.
+$(BUILD)/obj/daemon/supervisor/interface.c.o: include/pppctl/io.pppctl.Jobs.varlink
+
+# The vector path is compiled for its instruction set and chosen at run time.
+ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null)),)
+$(BUILD)/obj/daemon/runner/workloads/wordcount-avx2.c.o: override CFLAGS += -mavx2 -mbmi -mpopcnt
+endif
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+# Unit tests: tests/unit/test-NAME.c makes one program each, linked with what ships.
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test-*.c)))
+.PHONY: unit-tests
+unit-tests: $(UNIT_TESTS)
+	@:
+$(BUILD)/tests/test-%: $(BUILD)/obj/tests/unit/test-%.c.o $(PARTS:%=$(BUILD)/%.a)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ -lcunit $(ALL_LIBS)
+.SECONDARY: $(UNIT_TESTS:$(BUILD)/tests/%=$(BUILD)/obj/tests/unit/%.c.o)
+
+# Runs a daemon for demo.sh and tells when it is ready.
+.PHONY: notify-run
+notify-run: $(BUILD)/tests/notify-run
+	@:
+$(BUILD)/tests/notify-run: $(BUILD)/obj/tests/notify-run.c.o $(BUILD)/lib.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^
+
+# What installs packages first builds in another make: this one has looked at the machine already.
+jobs     = $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
+submake  = $(MAKE) --no-print-directory $(jobs)
+# Debian's Python modules are of Debian's Python.
+PYTHON  ?= $(firstword $(wildcard /usr/bin/python3) python3)
+# Tests to run: a part of their names.
+ONLY    ?=
+
+.PHONY: demo check check-unit check-integration bench deps
+demo:
+	@CC='$(CC)' packaging/install-deps.sh build
+	@$(submake) all notify-run
+	@tests/demo.sh $(BUILD)
+check:
+	@CC='$(CC)' packaging/install-deps.sh build check
+	@$(submake) all unit-tests notify-run
+	@PYTHON='$(PYTHON)' tests/run --build $(BUILD) --only '$(ONLY)' unit demo integration
+check-unit: unit-tests
+	@tests/run --build $(BUILD) --only '$(ONLY)' unit
+check-integration: all
+	@PYTHON='$(PYTHON)' tests/run --build $(BUILD) --only '$(ONLY)' integration
+bench:
+	@CC='$(CC)' packaging/install-deps.sh build check bench
+	@$(submake) all
+	@$(PYTHON) tests/bench/run.py --build $(BUILD)
+deps:
+	@CC='$(CC)' packaging/install-deps.sh build check
+
+# The context switch of the machine we are not on, under an emulator.
+AARCH64_CC  ?= aarch64-linux-gnu-gcc
+AARCH64_RUN ?= $(or $(shell command -v qemu-aarch64-static),qemu-aarch64)
+AARCH64_SOURCES := tests/unit/fiber-standalone.c $(sort $(wildcard daemon/runner/io/fiber*.c)) \
+	daemon/runner/io/fiber-aarch64.S
+.PHONY: check-aarch64
+check-aarch64: $(BUILD)/aarch64/fiber-standalone
+	$(AARCH64_RUN) $<
+$(BUILD)/aarch64/fiber-standalone: $(AARCH64_SOURCES) $(wildcard daemon/runner/io/fiber*.h tests/unit/*.h lib/util.h)
+	@mkdir -p $(@D)
+	@command -v $(AARCH64_CC) >/dev/null || { echo "check-aarch64: $(AARCH64_CC) is not there;" \
+		"packaging/install-deps.sh ci installs it, AARCH64_CC= names another" >&2; exit 1; }
+	$(call say,CC,$@)$(AARCH64_CC) -static $(CPPFLAGS) -std=gnu17 -O2 -g -Wall -Wextra \
+		-Wno-unused-parameter -Werror -o $@ $(AARCH64_SOURCES)
+
+# tests/fuzz/fuzz-NAME.c makes one libFuzzer program each; what it finds stays in $(BUILD)/fuzz.
+FUZZ_SECONDS ?= 60
+FUZZ_CC      ?= clang
+FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz-%.c,%,$(sort $(wildcard tests/fuzz/fuzz-*.c)))
+.PHONY: fuzz fuzz-programs
+fuzz:
+	@command -v $(FUZZ_CC) >/dev/null || { echo "fuzz: $(FUZZ_CC) is not there;" \
+		"packaging/install-deps.sh ci installs it, FUZZ_CC= names another" >&2; exit 1; }
+	@$(submake) CC=$(FUZZ_CC) BUILD=$(BUILD)/fuzz SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
+	@tests/fuzz/run --build $(BUILD)/fuzz --seconds $(FUZZ_SECONDS) --only '$(ONLY)'
+fuzz-programs: $(FUZZ_NAMES:%=$(BUILD)/fuzz-%)
+$(BUILD)/fuzz-%: $(BUILD)/obj/tests/fuzz/fuzz-%.c.o $(BUILD)/runner.a $(BUILD)/lib.a
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(RUNNER_LIBS) $(LIB_LIBS)
+.SECONDARY: $(FUZZ_NAMES:%=$(BUILD)/obj/tests/fuzz/fuzz-%.c.o)
+
+bindir     ?= $(PREFIX)/bin
+libexecdir ?= $(PREFIX)/libexec/pppctl
+includedir ?= $(PREFIX)/include
+datadir    ?= $(PREFIX)/share
+mandir     ?= $(datadir)/man
+
+HEADERS   := $(wildcard include/pppctl/*.h)
+INTERFACE := $(wildcard include/pppctl/*.varlink include/pppctl/*.json)
+MAN_PAGES := $(wildcard packaging/man/*.[1-8])
+INSTALL   ?= install
+
+# $(1): mode, $(2): files, $(3): directory
+install_to = $(if $(2),$(INSTALL) -d '$(DESTDIR)$(3)' && $(INSTALL) -m $(1) $(2) '$(DESTDIR)$(3)')
+# $(1): file, $(2): its new path
+install_as = $(INSTALL) -D -m 644 $(1) '$(DESTDIR)$(2)'
+
+.PHONY: install uninstall
+install: all
+	$(call install_to,755,$(BUILD)/pppctl,$(bindir))
+	$(call install_to,755,$(filter-out %/pppctl,$(PROGRAMS:%=$(BUILD)/%)),$(libexecdir))
+	$(call install_to,644,$(HEADERS),$(includedir)/pppctl)
+	$(call install_to,644,$(INTERFACE),$(datadir)/pppctl)
+	$(call install_to,644,README.md LICENSE $(wildcard docs/*.md),$(datadir)/doc/pppctl)
+	$(call install_to,644,$(filter %.1,$(MAN_PAGES)),$(mandir)/man1)
+	$(call install_to,644,$(filter %.5,$(MAN_PAGES)),$(mandir)/man5)
+	$(call install_to,644,$(filter %.8,$(MAN_PAGES)),$(mandir)/man8)
+	$(call install_as,packaging/completions/pppctl.bash,$(datadir)/bash-completion/completions/pppctl)
+	$(call install_as,packaging/completions/_pppctl,$(datadir)/zsh/site-functions/_pppctl)
+	$(call install_as,packaging/completions/pppctl.fish,$(datadir)/fish/vendor_completions.d/pppctl.fish)
+
+uninstall:
+	rm -f '$(DESTDIR)$(bindir)/pppctl' '$(DESTDIR)$(datadir)/bash-completion/completions/pppctl' \
+		'$(DESTDIR)$(datadir)/zsh/site-functions/_pppctl' \
+		'$(DESTDIR)$(datadir)/fish/vendor_completions.d/pppctl.fish'
+	rm -f $(foreach page,$(notdir $(MAN_PAGES)),'$(DESTDIR)$(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(page)')
+	rm -rf '$(DESTDIR)$(libexecdir)' '$(DESTDIR)$(includedir)/pppctl' '$(DESTDIR)$(datadir)/pppctl' \
+		'$(DESTDIR)$(datadir)/doc/pppctl'
+
+.PHONY: tidy clean help
+tidy:
+	clang-tidy --quiet $(call part_sources,lib) $(call part_sources,daemon/web) -- $(CPPFLAGS) -std=gnu17
+
+clean:
+	rm -rf build
+
+help:
+	@printf '%s\n' \
+	'make                    build into build/' \
+	'make demo               install what is missing, build, run four pages at every level, compare' \
+	'make check              install what is missing, build, run all tests (ONLY=part of a name)' \
+	'make check-unit         unit tests only' \
+	'make check-integration  integration tests only' \
+	'make check-aarch64      the aarch64 context switch under qemu' \
+	'make fuzz               FUZZ_SECONDS=60 for each fuzz target' \
+	'make bench              side by side with what else one would use' \
+	'make install            PREFIX=/usr/local DESTDIR=' \
+	'make deps               install what building and testing needs' \
+	'SANITIZE=address,undefined | thread, CC=clang, OPTIMIZE=-O0, V=1 go with each'

@@ -1,0 +1,89 @@
+#pragma once
+
+/*
+ * The results file: a header of one page, then one record of 32 bytes for each task, by index.
+ *
+ * The runner's workers write records without locks or messages: a record belongs to the one worker
+ * that claimed its index. `state` is written last, with release order; who reads it non-zero with
+ * acquire order sees the whole record. A record is written once. Anyone who has the file may map
+ * it read-only and watch the counters; all integers are in the machine's own byte order.
+ */
+
+#include <stdint.h>
+
+#define PPP_RESULTS_MAGIC       "pppres\r\n"
+#define PPP_RESULTS_VERSION     1
+#define PPP_RESULTS_HEADER_SIZE 4096
+
+enum ppp_state {
+        PPP_STATE_NONE = 0,     /* not run, or not to its end */
+        PPP_STATE_DONE = 1,     /* value is valid */
+        PPP_STATE_FAILED = 2,   /* reason and detail are valid */
+};
+
+/* Why a task failed; `detail` depends on it. The numbers are the file format: append only. */
+enum ppp_reason {
+        PPP_REASON_NONE = 0,
+        PPP_REASON_NOT_A_NUMBER = 1,
+        PPP_REASON_NEGATIVE = 2,
+        PPP_REASON_TOO_LARGE = 3,       /* number past what the workload takes */
+        PPP_REASON_BAD_URL = 4,
+        PPP_REASON_BAD_SCHEME = 5,      /* a URL, but of a scheme pppd does not take */
+        PPP_REASON_RESOLVE = 6,         /* the host name does not resolve */
+        PPP_REASON_CONNECT = 7,         /* detail: errno, 0 if unknown */
+        PPP_REASON_TLS = 8,             /* handshake or protocol; detail: CURLcode */
+        PPP_REASON_CERTIFICATE = 9,     /* does not verify; detail: X509 verify result, 0 unknown */
+        PPP_REASON_HTTP_STATUS = 10,    /* detail: the status */
+        PPP_REASON_REDIRECTS = 11,      /* more than 10 */
+        PPP_REASON_TIMEOUT = 12,        /* --task-timeout */
+        PPP_REASON_TRANSFER = 13,       /* the connection broke; detail: CURLcode */
+        PPP_REASON_ENCODING = 14,       /* content or transfer encoding; detail: CURLcode */
+        PPP_REASON_CHARSET = 15,        /* declared charset is unknown to iconv */
+        PPP_REASON_OPEN = 16,           /* detail: errno */
+        PPP_REASON_READ = 17,           /* detail: errno */
+        PPP_REASON_SIGNAL = 18,         /* the worker was killed; detail: signal */
+        PPP_REASON_OOM_KILLED = 19,     /* the worker's cgroup ran out of memory */
+        PPP_REASON_EXIT = 20,           /* the worker exited in mid-task; detail: exit status */
+        PPP_REASON_NO_MEMORY = 21,
+        PPP_REASON_IO = 22,             /* any other error; detail: errno */
+        PPP_REASON_NO_FETCH = 23,       /* libcurl is not there */
+        PPP_REASON_CANCELLED = 24,      /* never stored: a cancelled task leaves no record */
+        PPP_REASON_PROTOCOL = 25,       /* the answer is not HTTP; detail: CURLcode */
+        _PPP_REASON_N,
+};
+
+struct ppp_record {
+        uint64_t value;         /* the workload's result */
+        uint64_t start_ns;      /* both since the header's epoch_ns */
+        uint64_t end_ns;
+        int32_t detail;
+        uint16_t worker;        /* who carried it: thread, process, or slot in flight */
+        uint8_t reason;         /* enum ppp_reason */
+        uint8_t state;          /* enum ppp_state; written last */
+};
+
+_Static_assert(sizeof(struct ppp_record) == 32, "a record is 32 bytes");
+
+struct ppp_results_header {
+        char magic[8];
+        uint32_t version;
+        uint32_t header_size;
+        uint32_t record_size;
+        uint32_t reserved;
+        uint64_t n_tasks;
+        uint8_t boot_id[16];            /* epoch_ns and the _ns below are of this boot */
+        uint64_t created_realtime_ns;   /* CLOCK_REALTIME of submission */
+        uint64_t epoch_ns;              /* CLOCK_MONOTONIC; record times count from here: submission */
+        uint64_t runner_start_ns;       /* CLOCK_MONOTONIC at the runner's first instruction */
+        uint64_t runner_end_ns;         /* CLOCK_MONOTONIC when the last worker ended, 0 before */
+
+        /* The claim counter: the next index nobody has claimed. In a cache line of its own. */
+        uint64_t next __attribute__((aligned(128)));
+
+        /* Progress, flushed by workers in batches; never ahead of the records. */
+        uint64_t n_done __attribute__((aligned(128)));
+        uint64_t n_failed;
+        uint64_t n_retried;
+};
+
+_Static_assert(sizeof(struct ppp_results_header) <= PPP_RESULTS_HEADER_SIZE, "one page");

@@ -1,0 +1,88 @@
+#pragma once
+
+/*
+ * cgroup v2, as far as pppd goes: find the hierarchy and our own place in it, make and remove
+ * groups below, kill and watch them, read their counters. Groups are directory descriptors; a name
+ * is used only to make or remove. Sources: cgroups(7), the kernel's admin-guide/cgroup-v2.rst.
+ */
+
+#include "lib/util.h"
+
+/*
+ * Finds where cgroup2 is mounted (/proc/self/mountinfo; /sys/fs/cgroup, or /sys/fs/cgroup/unified
+ * on a hybrid machine) and this process's own group (/proc/self/cgroup, "0::"). Both allocated;
+ * *ret_own starts with a slash and is below *ret_mount, so that the two together are the group's
+ * directory. -ENOENT when there is no cgroup2 mount, or none that shows this process's group (in
+ * some containers).
+ */
+int cgroup_locate(char **ret_mount, char **ret_own);
+
+/* The same from the text of both files; for tests. */
+int cgroup_locate_in(const char *mountinfo, const char *proc_cgroup, char **ret_mount,
+                     char **ret_own);
+
+/* Whether systemd delegated the group to us: xattr trusted.delegate or user.delegate is "1". */
+bool cgroup_is_delegated(int fd);
+
+/* Makes (or opens, if it is there) the group @name below @parent_fd; O_DIRECTORY descriptor. */
+int cgroup_make(int parent_fd, const char *name, int *ret_fd);
+
+/* Moves a process. cgroup.procs, one write. */
+int cgroup_attach(int fd, pid_t pid);
+
+/*
+ * Enables for the children of @fd each controller that is there. Returns 0 when all are, else the
+ * first error: -EBUSY while the group itself holds processes. *ret_enabled: bit set of those that
+ * are enabled now; set also after such an error, since some may be.
+ */
+enum cgroup_controller {
+        CGROUP_CPU = 1 << 0,
+        CGROUP_CPUSET = 1 << 1,
+        CGROUP_IO = 1 << 2,
+        CGROUP_MEMORY = 1 << 3,
+        CGROUP_PIDS = 1 << 4,
+};
+int cgroup_enable_controllers(int fd, unsigned *ret_enabled);
+
+/*
+ * cgroup.kill (5.14): SIGKILL to all below. Asynchronous: wait for populated 0. -ENOENT before
+ * 5.14.
+ */
+int cgroup_kill(int fd);
+
+/* cgroup.freeze (5.2). Asynchronous too: "frozen 1" in cgroup.events. */
+int cgroup_freeze(int fd, bool freeze);
+
+/*
+ * An open cgroup.events: poll it for POLLPRI, then read it with cgroup_events_read(), which also
+ * arms it anew. Either of the outputs may be NULL. A group that is gone reads as not populated.
+ */
+int cgroup_events_open(int fd, int *ret_events_fd);
+int cgroup_events_read(int events_fd, bool *ret_populated, bool *ret_frozen);
+
+/*
+ * Removes the group @name and all groups below it, leaves first. -EBUSY while populated. 0 if gone.
+ */
+int cgroup_remove(int parent_fd, const char *name);
+
+/*
+ * Counters. Each reads one file of the group; -ENOENT where the file or the key is not there (the
+ * controller is not enabled, the kernel is older), -EOPNOTSUPP for pressure where the kernel was
+ * started with psi=0, -ENODEV for a group that is gone; so that the caller can say so instead of 0.
+ * -EBADMSG: no number. "max" reads as UINT64_MAX.
+ */
+int cgroup_read_u64(int fd, const char *file, uint64_t *ret);
+/* "user_usec" of cpu.stat, "oom_kill" of memory.events, … */
+int cgroup_read_keyed(int fd, const char *file, const char *key, uint64_t *ret);
+/* total= of the line @kind ("some", "full") of a *.pressure file, in microseconds */
+int cgroup_read_pressure(int fd, const char *file, const char *kind, uint64_t *ret_usec);
+
+/*
+ * A child born inside the group (clone3 with CLONE_INTO_CGROUP, 5.7, and CLONE_PIDFD). Like fork():
+ * returns in both; 0 in the child; but pthread_atfork() handlers do not run. @cgroup_fd -EBADF: in
+ * the caller's own group. The child of a threaded parent may only call async-signal-safe functions.
+ * Negative errno: -ENOSYS where a filter forbids clone3 (older container runtimes), -EBUSY for a
+ * group that has controllers enabled for its children, -EACCES and -EPERM where cgroup.procs of the
+ * group or of the common ancestor may not be written, -ENOENT or -ENODEV when the group is gone.
+ */
+pid_t cgroup_fork(int cgroup_fd, int *ret_pidfd);

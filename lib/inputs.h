@@ -1,0 +1,54 @@
+#pragma once
+
+/*
+ * The inputs of a job: text, one input a line, each line ended by a newline, mapped from a file or a
+ * sealed memfd. Finding line i costs a scan of at most INPUTS_STRIDE lines from a sparse index;
+ * walking them in order costs one memchr a line.
+ */
+
+#include "lib/util.h"
+
+#define INPUTS_STRIDE     64
+#define INPUT_MAX         65536         /* bytes of one input */
+#define INPUTS_SIZE_MAX   (UINT64_C(1) << 30)
+
+struct inputs {
+        const char *text;
+        size_t size;
+        uint64_t n;
+        uint64_t *index;        /* offset of every INPUTS_STRIDE-th line; NULL unless asked for */
+        bool mapped;
+};
+
+#define INPUTS_NULL { NULL, 0, 0, NULL, false }
+
+struct input_error {
+        uint64_t line;          /* from 1; 0: the list as a whole */
+        const char *why;        /* static text */
+};
+
+/*
+ * Checks a list: not empty, no NUL byte, no empty line, no line past INPUT_MAX, last line ended by a
+ * newline, at most RESULTS_MAX_TASKS lines. Returns 0 and the number of lines, or -EBADMSG and @error.
+ */
+int inputs_check(const char *text, size_t size, uint64_t *ret_n, struct input_error *error);
+
+/* Maps @fd, which may be closed afterwards; checks as above; builds the index if @with_index. */
+int inputs_map(int fd, bool with_index, struct inputs *ret, struct input_error *error);
+void inputs_unmap(struct inputs *inputs);
+
+/* Input @i and its length; not NUL-terminated. Needs the index. */
+const char *inputs_get(const struct inputs *inputs, uint64_t i, size_t *ret_n);
+
+/* The input after the one that starts at @at; for walking in order. */
+static inline const char *inputs_next(const char *at, size_t n)
+{
+        return at + n + 1;
+}
+static inline size_t inputs_length(const struct inputs *inputs, const char *at)
+{
+        const char *end = memchr(at, '\n', (size_t)(inputs->text + inputs->size - at));
+
+        assert(end);
+        return (size_t)(end - at);
+}

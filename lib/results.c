@@ -1,0 +1,269 @@
+#include "lib/results.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static size_t results_size(uint64_t n_tasks)
+{
+        return PPP_RESULTS_HEADER_SIZE + (size_t)n_tasks * sizeof(struct ppp_record);
+}
+
+/* The kernel's name for this boot (random(4), /proc/sys/kernel/random/boot_id) as 16 bytes. */
+static int read_boot_id(uint8_t id[16])
+{
+        _cleanup_free_ char *text = NULL;
+        size_t n, k = 0;
+        int r = read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &text, &n);
+
+        if (r < 0)
+                return r;
+        for (const char *p = text; *p && k < 16; ++p) {
+                unsigned byte;
+
+                if (*p == '-')
+                        continue;
+                if (sscanf(p, "%2x", &byte) != 1)
+                        break;
+                id[k++] = (uint8_t)byte;
+                ++p;
+        }
+        return k == 16 ? 0 : -EBADMSG;
+}
+
+int results_create(int fd, uint64_t n_tasks, uint64_t epoch_ns)
+{
+        struct ppp_results_header header = {
+                .version = PPP_RESULTS_VERSION,
+                .header_size = PPP_RESULTS_HEADER_SIZE,
+                .record_size = sizeof(struct ppp_record),
+                .n_tasks = n_tasks,
+                .created_realtime_ns = now_realtime(),
+                .epoch_ns = epoch_ns,
+        };
+        int r;
+
+        assert(n_tasks > 0 && n_tasks <= RESULTS_MAX_TASKS);
+
+        memcpy(header.magic, PPP_RESULTS_MAGIC, sizeof(header.magic));
+        r = read_boot_id(header.boot_id);
+        if (r < 0)
+                return r;
+
+        /* posix_fallocate() returns its error. It would write where a filesystem cannot reserve. */
+        r = posix_fallocate(fd, 0, (off_t)results_size(n_tasks));
+        if (r > 0)
+                return -r;
+        if (pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header))
+                return -EIO;
+        return 0;
+}
+
+static bool header_is_valid(const struct ppp_results_header *header, uint64_t size)
+{
+        return memcmp(header->magic, PPP_RESULTS_MAGIC, sizeof(header->magic)) == 0 &&
+               header->version == PPP_RESULTS_VERSION &&
+               header->header_size == PPP_RESULTS_HEADER_SIZE &&
+               header->record_size == sizeof(struct ppp_record) &&
+               header->n_tasks > 0 && header->n_tasks <= RESULTS_MAX_TASKS &&
+               results_size(header->n_tasks) <= size;
+}
+
+int results_map(int fd, bool writable, struct results *ret)
+{
+        struct stat st;
+        struct ppp_results_header header;
+        uint64_t n_tasks;
+        void *p;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (st.st_size < PPP_RESULTS_HEADER_SIZE)
+                return -EBADMSG;
+        if (pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header))
+                return -EIO;
+        if (!header_is_valid(&header, (uint64_t)st.st_size))
+                return -EBADMSG;
+
+        n_tasks = header.n_tasks;
+        p = mmap(NULL, results_size(n_tasks), PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED,
+                 fd, 0);
+        if (p == MAP_FAILED)
+                return -errno;
+        *ret = (struct results){
+                .header = p,
+                .records = (struct ppp_record *)((char *)p + PPP_RESULTS_HEADER_SIZE),
+                .n_tasks = n_tasks,
+                .size = results_size(n_tasks),
+        };
+        return 0;
+}
+
+void results_unmap(struct results *results)
+{
+        if (results->header)
+                munmap(results->header, results->size);
+        *results = (struct results)RESULTS_NULL;
+}
+
+int results_same_boot(const struct results *results)
+{
+        uint8_t id[16];
+        int r = read_boot_id(id);
+
+        return r < 0 ? r : memcmp(id, results->header->boot_id, sizeof(id)) == 0;
+}
+
+/* CLOCK_MONOTONIC began anew: go on from where the records end. */
+static int rebase(struct ppp_results_header *header, uint64_t last)
+{
+        uint64_t now = now_monotonic();
+        int r = read_boot_id(header->boot_id);
+
+        if (r < 0)
+                return r;
+        header->epoch_ns = now > last ? now - last : 0;
+        return 0;
+}
+
+int results_resume(struct results *results)
+{
+        struct ppp_results_header *header = results->header;
+        uint64_t done = 0, failed = 0, last = 0;
+        int r;
+
+        for (uint64_t i = 0; i < results->n_tasks; ++i) {
+                const struct ppp_record *record = &results->records[i];
+                uint8_t state = record_state(record);
+
+                done += state == PPP_STATE_DONE;
+                failed += state == PPP_STATE_FAILED;
+                if (state != PPP_STATE_NONE)
+                        last = MAX(last, record->end_ns);
+        }
+        r = results_same_boot(results);
+        if (r == 0)
+                r = rebase(header, last);
+        if (r < 0)
+                return r;
+        header->next = 0;
+        header->runner_start_ns = header->runner_end_ns = 0;
+        header->n_done = done;
+        header->n_failed = failed;
+        return 0;
+}
+
+static const struct {
+        const char *name;
+        const char *text;       /* %s: what detail says */
+        enum { DETAIL_NONE, DETAIL_ERRNO, DETAIL_NUMBER, DETAIL_SIGNAL } detail;
+} reasons[_PPP_REASON_N] = {
+        [PPP_REASON_NONE] = { "none", "no reason was noted", DETAIL_NONE },
+        [PPP_REASON_NOT_A_NUMBER] = { "not-a-number",
+                "not a number this workload takes; give decimal digits only", DETAIL_NONE },
+        [PPP_REASON_NEGATIVE] = { "negative", "negative; give a number from 0 up", DETAIL_NONE },
+        [PPP_REASON_TOO_LARGE] = { "too-large",
+                "too large; sum and sum-array take numbers up to 4294967296 (past that the result "
+                "does not fit in 64 bits), sleep up to 30 days", DETAIL_NONE },
+        [PPP_REASON_BAD_URL] = { "bad-url",
+                "not a URL that parses; check it, and encode spaces as %20", DETAIL_NONE },
+        [PPP_REASON_BAD_SCHEME] = { "bad-scheme",
+                "its scheme is not one pppd takes; use http, https, file or a path", DETAIL_NONE },
+        [PPP_REASON_RESOLVE] = { "resolve",
+                "the host name does not resolve; check the name and this machine's DNS", DETAIL_NONE },
+        [PPP_REASON_CONNECT] = { "connect",
+                "cannot connect: %s; is the server running, and the port right?", DETAIL_ERRNO },
+        [PPP_REASON_TLS] = { "tls",
+                "the TLS handshake failed (curl error %s); does the server speak TLS on this port?",
+                DETAIL_NUMBER },
+        [PPP_REASON_CERTIFICATE] = { "certificate",
+                "the server's certificate does not verify (X.509 result %s); if it is signed by a CA "
+                "of your own, name that with --ca-file", DETAIL_NUMBER },
+        [PPP_REASON_HTTP_STATUS] = { "http-status", "the server answered with status %s",
+                DETAIL_NUMBER },
+        [PPP_REASON_REDIRECTS] = { "redirects",
+                "more than 10 redirects; the server may redirect in a circle", DETAIL_NONE },
+        [PPP_REASON_TIMEOUT] = { "timeout",
+                "not done in time; --task-timeout sets the limit", DETAIL_NONE },
+        [PPP_REASON_TRANSFER] = { "transfer",
+                "the connection broke before all was there (curl error %s); --retries tries again",
+                DETAIL_NUMBER },
+        [PPP_REASON_ENCODING] = { "encoding",
+                "the body does not decode as its Content-Encoding says (curl error %s)",
+                DETAIL_NUMBER },
+        [PPP_REASON_CHARSET] = { "charset",
+                "its declared character set is unknown to iconv(1)", DETAIL_NONE },
+        [PPP_REASON_OPEN] = { "open", "cannot open: %s", DETAIL_ERRNO },
+        [PPP_REASON_READ] = { "read", "cannot read: %s", DETAIL_ERRNO },
+        [PPP_REASON_SIGNAL] = { "signal", "its worker was killed by signal %s", DETAIL_SIGNAL },
+        [PPP_REASON_OOM_KILLED] = { "oom-killed",
+                "out of memory: the kernel killed its worker at the cgroup's limit", DETAIL_NONE },
+        [PPP_REASON_EXIT] = { "exit", "its worker exited with status %s in mid-task",
+                DETAIL_NUMBER },
+        [PPP_REASON_NO_MEMORY] = { "no-memory",
+                "not enough memory for it; use a smaller number or fewer workers", DETAIL_NONE },
+        [PPP_REASON_IO] = { "io", "the system said: %s", DETAIL_ERRNO },
+        [PPP_REASON_NO_FETCH] = { "no-fetch",
+                "libcurl.so.4 cannot be loaded; install libcurl (Debian: libcurl4, Fedora: libcurl)",
+                DETAIL_NONE },
+        [PPP_REASON_CANCELLED] = { "cancelled", "the job was cancelled", DETAIL_NONE },
+        [PPP_REASON_PROTOCOL] = { "protocol",
+                "the answer is not HTTP (curl error %s); is this the right port?", DETAIL_NUMBER },
+};
+
+const char *reason_name(enum ppp_reason reason)
+{
+        return (unsigned)reason < _PPP_REASON_N ? reasons[reason].name : "unknown";
+}
+
+static const char *detail_errno(int32_t detail)
+{
+        const char *text = detail ? strerrordesc_np(detail) : "the connection failed";
+
+        return text ? text : "an error this system has no name for";
+}
+
+static char *detail_text(enum ppp_reason reason, int32_t detail)
+{
+        char *text = NULL;
+        int r = -1;
+
+        switch (reasons[reason].detail) {
+        case DETAIL_NONE:
+                r = asprintf(&text, "%s", "");
+                break;
+        case DETAIL_ERRNO:
+                r = asprintf(&text, "%s", detail_errno(detail));
+                break;
+        case DETAIL_NUMBER:
+                r = asprintf(&text, "%d", detail);
+                break;
+        case DETAIL_SIGNAL:
+                r = asprintf(&text, "%d (%s)", detail,
+                             sigdescr_np(detail) ? sigdescr_np(detail) : "unknown");
+                break;
+        }
+        return r < 0 ? NULL : text;
+}
+
+char *reason_describe(enum ppp_reason reason, int32_t detail)
+{
+        _cleanup_free_ char *what = NULL;
+        const char *format, *at;
+        char *text;
+
+        if ((unsigned)reason >= _PPP_REASON_N)
+                return asprintf(&text, "failed for a reason (%d) that a newer pppd knows",
+                                (int)reason) < 0 ? NULL : text;
+        what = detail_text(reason, detail);
+        if (!what)
+                return NULL;
+        format = reasons[reason].text;
+        at = strstr(format, "%s");
+        if (!at)
+                return strdup(format);
+        if (asprintf(&text, "%.*s%s%s", (int)(at - format), format, what, at + 2) < 0)
+                return NULL;
+        return text;
+}

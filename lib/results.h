@@ -1,0 +1,77 @@
+#pragma once
+
+/*
+ * A mapped results file (format: <pppctl/results.h>). The creator sizes it, workers write records
+ * into the mapping, readers map it read-only.
+ */
+
+#include <pppctl/results.h>
+#include "lib/util.h"
+
+struct results {
+        struct ppp_results_header *header;
+        struct ppp_record *records;
+        uint64_t n_tasks;
+        size_t size;            /* of the mapping */
+};
+
+#define RESULTS_NULL { NULL, NULL, 0, 0 }
+#define RESULTS_MAX_TASKS UINT64_C(100000000)
+
+/*
+ * Lays out a new results file for @n_tasks in the empty file @fd and reserves its blocks, so that a
+ * full disk is an error here (-ENOSPC) and not a SIGBUS in a worker.
+ */
+int results_create(int fd, uint64_t n_tasks, uint64_t epoch_ns);
+
+/*
+ * Maps @fd and checks all of its header against the file's real size. Returns -EBADMSG for what is
+ * no results file or is cut short. @fd may be closed afterwards. The header's n_tasks is the
+ * writer's to change; use results.n_tasks.
+ */
+int results_map(int fd, bool writable, struct results *ret);
+void results_unmap(struct results *results);
+
+/* 1 if the file was begun in this boot, 0 if not, or a negative errno when that can't be told. */
+int results_same_boot(const struct results *results);
+
+/*
+ * Starts the job over for what has no record: claim counter to 0, counters recounted. After a reboot
+ * the epoch is moved, so that new records' times go on from the old ones'. Nothing has changed when
+ * it fails.
+ */
+int results_resume(struct results *results);
+
+static inline uint8_t record_state(const struct ppp_record *record)
+{
+        return __atomic_load_n(&record->state, __ATOMIC_ACQUIRE);
+}
+
+/* Copies a published record; false if there is none yet. */
+static inline bool results_get(const struct results *results, uint64_t index, struct ppp_record *ret)
+{
+        const struct ppp_record *record = &results->records[index];
+
+        if (record_state(record) == PPP_STATE_NONE)
+                return false;
+        *ret = *record;
+        return true;
+}
+
+/* Stores all of @from but its state, then publishes that. */
+static inline void record_publish(struct ppp_record *to, const struct ppp_record *from)
+{
+        uint8_t state = from->state;
+
+        memcpy(to, from, offsetof(struct ppp_record, state));
+        __atomic_store_n(&to->state, state, __ATOMIC_RELEASE);
+}
+
+/* "timeout", "http-status"; never NULL, "unknown" for a number from a newer version. */
+const char *reason_name(enum ppp_reason reason);
+
+/*
+ * One sentence without a full stop: what failed and, where there is something, what to do.
+ * Allocated; NULL only when out of memory.
+ */
+char *reason_describe(enum ppp_reason reason, int32_t detail);

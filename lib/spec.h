@@ -1,0 +1,76 @@
+#pragma once
+
+/*
+ * The spec of a job: what the client asks for, what the runner gets (with all defaults filled in),
+ * what the database keeps. One parser and one writer for all three.
+ */
+
+#include <jansson.h>
+
+#include "lib/util.h"
+
+enum level {
+        LEVEL_SERIAL,
+        LEVEL_THREADS,
+        LEVEL_PROCESSES,
+        LEVEL_ASYNC,
+        _LEVEL_N,
+};
+
+enum workload_id {
+        WORKLOAD_WORDS,
+        WORKLOAD_SUM,
+        WORKLOAD_SUM_ARRAY,
+        WORKLOAD_SLEEP,
+        _WORKLOAD_N,
+};
+
+#define SPEC_WORKERS_MAX 65535
+#define SPEC_THREADS_MAX 4096           /* threads and processes */
+#define SPEC_LOOPS_MAX   256
+#define SPEC_RETRIES_MAX 100
+
+struct spec {
+        enum level level;
+        enum workload_id workload;
+        uint32_t workers;               /* 0: the level's default */
+        uint32_t loops;                 /* 0: one */
+        bool gil;
+        uint64_t timeout_ns;            /* 0: none */
+        uint64_t task_timeout_ns;       /* 0: none */
+        uint32_t retries;
+        char *ca_file;                  /* owned; NULL: the system's */
+};
+
+#define SPEC_NULL { .level = LEVEL_SERIAL }
+
+struct spec_error {
+        char field[64];                 /* "spec.workers" */
+        char why[512];
+        char hint[512];
+};
+
+/*
+ * Strict: unknown members, wrong types and values out of range are errors (-EBADMSG, @error filled).
+ * Returns -ENOMEM only when out of memory. What is absent stays 0.
+ */
+int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error);
+
+/* A new reference; members at their defaults are left out. NULL when out of memory. */
+json_t *spec_to_json(const struct spec *spec);
+
+/*
+ * Fills in what is 0: workers and loops as the level takes them on this machine (@n_cpus), never more
+ * workers than tasks. serial 1; threads min(32, n_cpus + 4), as Python's ThreadPoolExecutor;
+ * processes n_cpus, as its multiprocessing.Pool; async 256 in flight on one loop.
+ */
+void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks);
+void spec_deinit(struct spec *spec);
+
+const char *level_name(enum level level);
+int level_from_name(const char *name, enum level *ret);        /* -EINVAL */
+const char *workload_name(enum workload_id workload);
+const char *workload_unit(enum workload_id workload);          /* "words" or NULL */
+int workload_from_name(const char *name, enum workload_id *ret); /* -EINVAL */
+/* "serial, threads, processes, async", for error messages */
+extern const char level_names[], workload_names[];

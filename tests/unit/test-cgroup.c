@@ -1,0 +1,500 @@
+/*
+ * Groups on the machine's own cgroup2, in one group of this test that is removed again. What they
+ * can do without controllers (make, be born in, kill, freeze, watch, measure CPU and pressure) has
+ * to work on a hybrid machine, too.
+ */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+
+#include "lib/cgroup.h"
+#include "tests/unit/test.h"
+
+static int own_fd = -EBADF, base_fd = -EBADF;
+static char base_name[64];
+
+struct group {
+        const char *name;
+        int fd, events_fd;
+};
+
+static void group_init(struct group *group, const char *name)
+{
+        *group = (struct group){ .name = name, .fd = -EBADF, .events_fd = -EBADF };
+        test_int(cgroup_make(base_fd, name, &group->fd), ==, 0);
+        test_int(cgroup_events_open(group->fd, &group->events_fd), ==, 0);
+}
+
+static void group_deinit(struct group *group)
+{
+        test_int(cgroup_remove(base_fd, group->name), ==, 0);
+        group->fd = close_fd(group->fd);
+        group->events_fd = close_fd(group->events_fd);
+}
+
+static bool exists(int fd, const char *name)
+{
+        return faccessat(fd, name, F_OK, 0) == 0;
+}
+
+/* Starts a child that waits to be killed; it ends with its parent, whatever happens here. */
+static pid_t start_sleeper(int cgroup_fd, int *ret_pidfd)
+{
+        pid_t pid = cgroup_fork(cgroup_fd, ret_pidfd);
+
+        test_int(pid, >=, 0);
+        if (pid == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                for (;;)
+                        pause();
+        }
+        return pid;
+}
+
+static void reap(pid_t pid, int *pidfd, int expected_signal)
+{
+        siginfo_t info = { 0 };
+
+        test_int(waitid(P_PIDFD, (id_t)*pidfd, &info, WEXITED), ==, 0);
+        test_int(info.si_pid, ==, pid);
+        test_int(info.si_status, ==, expected_signal);
+        *pidfd = close_fd(*pidfd);
+}
+
+/* Waits in poll() for the event, never by time; the limit is for a kernel that sends none. */
+static void wait_events(struct group *group, bool populated, bool frozen)
+{
+        bool is_populated, is_frozen;
+
+        for (;;) {
+                struct pollfd pollfd = { .fd = group->events_fd, .events = POLLPRI };
+
+                test_int(cgroup_events_read(group->events_fd, &is_populated, &is_frozen), ==, 0);
+                if (is_populated == populated && is_frozen == frozen)
+                        return;
+                test_int(poll(&pollfd, 1, 10000), ==, 1);
+                test_true(pollfd.revents & POLLPRI);
+        }
+}
+
+static void test_locate(void)
+{
+        _cleanup_free_ char *mount = NULL, *own = NULL;
+        struct stat st;
+
+        test_int(cgroup_locate(&mount, &own), ==, 0);
+        test_int(mount[0], ==, '/');
+        test_int(own[0], ==, '/');
+        test_int(fstat(own_fd, &st), ==, 0);
+        test_true(exists(own_fd, "cgroup.procs"));
+}
+
+static void test_make(void)
+{
+        struct stat one, two;
+        struct group group;
+        int fd = -EBADF;
+
+        group_init(&group, "make");
+        test_int(cgroup_make(base_fd, "make", &fd), ==, 0);
+        test_int(fstat(fd, &one), ==, 0);
+        test_int(fstat(group.fd, &two), ==, 0);
+        test_int(one.st_ino, ==, two.st_ino);
+        test_int(fcntl(fd, F_GETFD) & FD_CLOEXEC, ==, FD_CLOEXEC);
+        fd = close_fd(fd);
+        test_int(cgroup_make(base_fd, "cgroup.procs", &fd), ==, -ENOTDIR);
+        test_int(cgroup_make(base_fd, "none/below", &fd), ==, -ENOENT);
+        test_int(fd, ==, -EBADF);
+        group_deinit(&group);
+        test_true(!exists(base_fd, "make"));
+}
+
+static void test_delegated(void)
+{
+        struct group group;
+
+        group_init(&group, "delegated");
+        test_true(!cgroup_is_delegated(group.fd));
+        test_int(fsetxattr(group.fd, "user.delegate", "0", 1, 0), ==, 0);
+        test_true(!cgroup_is_delegated(group.fd));
+        test_int(fsetxattr(group.fd, "user.delegate", "1", 1, 0), ==, 0);
+        test_true(cgroup_is_delegated(group.fd));
+        group_deinit(&group);
+}
+
+/* The life of a job's group. */
+static void test_life(void)
+{
+        struct group group;
+        int pidfd = -EBADF;
+        pid_t pid;
+
+        group_init(&group, "life");
+        wait_events(&group, false, false);
+        pid = start_sleeper(group.fd, &pidfd);
+        test_int(fcntl(pidfd, F_GETFD) & FD_CLOEXEC, ==, FD_CLOEXEC);
+        wait_events(&group, true, false);
+        test_int(cgroup_remove(base_fd, group.name), ==, -EBUSY);
+        test_int(cgroup_kill(group.fd), ==, 0);
+        wait_events(&group, false, false);
+        reap(pid, &pidfd, SIGKILL);
+        group_deinit(&group);
+}
+
+/* Born there: the child itself sees its group from its first instruction on. */
+static void test_born_inside(void)
+{
+        _cleanup_free_ char *text = NULL;
+        char expected[128];
+        struct group group;
+        int pidfd = -EBADF, fds[2];
+        ssize_t n;
+        pid_t pid;
+
+        group_init(&group, "born");
+        test_int(pipe2(fds, O_CLOEXEC), ==, 0);
+        pid = cgroup_fork(group.fd, &pidfd);
+        test_int(pid, >=, 0);
+        if (pid == 0) {
+                if (read_file_at(AT_FDCWD, "/proc/self/cgroup", &text, NULL) < 0 ||
+                    write_all(fds[1], text, strlen(text)) < 0 || getpid() != gettid())
+                        _exit(1);
+                _exit(42);
+        }
+        close(fds[1]);
+        reap(pid, &pidfd, 42);
+        text = calloc(1, 65536);
+        test_true(text);
+        n = read_all(fds[0], text, 65535);
+        test_int(n, >, 0);
+        close(fds[0]);
+        snprintf(expected, sizeof(expected), "%s/born\n", base_name);
+        test_contains(text, expected);
+        group_deinit(&group);
+}
+
+static void test_fork_plain(void)
+{
+        int pidfd = -EBADF;
+        pid_t pid = cgroup_fork(-EBADF, &pidfd);
+
+        test_int(pid, >=, 0);
+        if (pid == 0)
+                _exit(7);
+        reap(pid, &pidfd, 7);
+        pid = cgroup_fork(STDIN_FILENO, &pidfd);        /* whatever it is, no group */
+        if (pid == 0)
+                _exit(0);
+        test_int(pid, ==, -EBADF);
+        test_int(pidfd, ==, -EBADF);
+}
+
+static void test_attach(void)
+{
+        struct group from, to;
+        int pidfd = -EBADF;
+        pid_t pid;
+
+        group_init(&from, "from");
+        group_init(&to, "to");
+        pid = start_sleeper(from.fd, &pidfd);
+        wait_events(&from, true, false);
+        test_int(cgroup_attach(to.fd, pid), ==, 0);
+        wait_events(&from, false, false);
+        wait_events(&to, true, false);
+        test_int(cgroup_kill(to.fd), ==, 0);
+        wait_events(&to, false, false);
+        reap(pid, &pidfd, SIGKILL);
+        test_int(cgroup_attach(to.fd, pid), ==, -ESRCH);
+        group_deinit(&from);
+        group_deinit(&to);
+}
+
+static void test_freeze(void)
+{
+        struct group group;
+        int pidfd = -EBADF;
+        pid_t pid;
+
+        group_init(&group, "freeze");
+        pid = start_sleeper(group.fd, &pidfd);
+        test_int(cgroup_freeze(group.fd, true), ==, 0);
+        wait_events(&group, true, true);
+        test_int(cgroup_freeze(group.fd, false), ==, 0);
+        wait_events(&group, true, false);
+        /* frozen processes can be killed */
+        test_int(cgroup_freeze(group.fd, true), ==, 0);
+        wait_events(&group, true, true);
+        test_int(cgroup_kill(group.fd), ==, 0);
+        reap(pid, &pidfd, SIGKILL);
+        group_deinit(&group);
+}
+
+/* Burns a little CPU in the group, so that its counters count. */
+static void burn(int cgroup_fd)
+{
+        int pidfd = -EBADF;
+        pid_t pid = cgroup_fork(cgroup_fd, &pidfd);
+
+        test_int(pid, >=, 0);
+        if (pid == 0) {
+                struct timespec ts;
+
+                do
+                        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+                while (ts.tv_sec == 0 && ts.tv_nsec < 20 * (long)NSEC_PER_MSEC);
+                _exit(0);
+        }
+        reap(pid, &pidfd, 0);
+}
+
+static void test_counters(void)
+{
+        uint64_t usage, user, system, value = 77;
+        struct group group;
+
+        group_init(&group, "counters");
+        burn(group.fd);
+        test_int(cgroup_read_keyed(group.fd, "cpu.stat", "usage_usec", &usage), ==, 0);
+        test_int(cgroup_read_keyed(group.fd, "cpu.stat", "user_usec", &user), ==, 0);
+        test_int(cgroup_read_keyed(group.fd, "cpu.stat", "system_usec", &system), ==, 0);
+        test_int(usage, >=, 20000);
+        test_int(user + system, <=, usage + 1);
+        test_int(cgroup_read_u64(group.fd, "cgroup.freeze", &value), ==, 0);
+        test_int(value, ==, 0);
+        test_int(cgroup_read_u64(group.fd, "cgroup.max.depth", &value), ==, 0);
+        test_true(value == UINT64_MAX);
+
+        value = 77;
+        test_int(cgroup_read_keyed(group.fd, "cpu.stat", "user", &value), ==, -ENOENT);
+        test_int(cgroup_read_keyed(group.fd, "cpu.stat", "usec", &value), ==, -ENOENT);
+        test_int(cgroup_read_keyed(group.fd, "none.stat", "user_usec", &value), ==, -ENOENT);
+        test_int(cgroup_read_u64(group.fd, "none.peak", &value), ==, -ENOENT);
+        test_int(cgroup_read_u64(group.fd, "cgroup.events", &value), ==, -EBADMSG);
+        test_int(value, ==, 77);
+        group_deinit(&group);
+}
+
+static void test_pressure(void)
+{
+        struct group group;
+        uint64_t value = 77;
+        int r;
+
+        group_init(&group, "pressure");
+        r = cgroup_read_pressure(group.fd, "cpu.pressure", "some", &value);
+        if (r == -ENOENT || r == -EOPNOTSUPP) {
+                fprintf(stderr, "(this kernel has no PSI: not tested) ");
+        } else {
+                test_int(r, ==, 0);
+                test_int(value, <, 77);         /* nothing ran in there */
+                value = 77;
+                test_int(cgroup_read_pressure(group.fd, "memory.pressure", "full", &value), ==, 0);
+                test_int(value, ==, 0);
+                value = 77;
+                r = cgroup_read_pressure(group.fd, "cpu.pressure", "none", &value);
+                test_int(r, ==, -ENOENT);
+        }
+        test_int(cgroup_read_pressure(group.fd, "cpu.stat", "usage_usec", &value), ==, -EBADMSG);
+        test_int(cgroup_read_pressure(group.fd, "none.pressure", "some", &value), ==, -ENOENT);
+        test_int(value, ==, 77);
+        group_deinit(&group);
+}
+
+static void test_controllers(void)
+{
+        _cleanup_free_ char *available = NULL;
+        unsigned enabled = ~0u;
+        struct group group;
+        uint64_t value;
+        int fd = -EBADF;
+
+        group_init(&group, "controllers");
+        test_int(read_file_at(group.fd, "cgroup.controllers", &available, NULL), ==, 0);
+        test_int(cgroup_enable_controllers(group.fd, &enabled), ==, 0);
+        test_int(!!(enabled & CGROUP_MEMORY), ==, !!strstr(available, "memory"));
+        test_int(!!(enabled & CGROUP_PIDS), ==, !!strstr(available, "pids"));
+        test_int(cgroup_make(group.fd, "child", &fd), ==, 0);
+        test_int(cgroup_read_u64(fd, "memory.current", &value), ==,
+                 enabled & CGROUP_MEMORY ? 0 : -ENOENT);
+        fd = close_fd(fd);
+        group_deinit(&group);
+}
+
+static void make_below(int fd, unsigned depth, unsigned width)
+{
+        for (unsigned i = 0; depth > 0 && i < width; ++i) {
+                _cleanup_close_ int child = -EBADF;
+                char name[16];
+
+                snprintf(name, sizeof(name), "g%u", i);
+                test_int(cgroup_make(fd, name, &child), ==, 0);
+                make_below(child, depth - 1, width);
+        }
+}
+
+static void test_remove_tree(void)
+{
+        struct group group;
+
+        group_init(&group, "tree");
+        make_below(group.fd, 3, 4);
+        group_deinit(&group);
+        test_true(!exists(base_fd, "tree"));
+        test_int(cgroup_remove(base_fd, "tree"), ==, 0);        /* again */
+
+        group_init(&group, "deep");
+        make_below(group.fd, 100, 1);
+        group_deinit(&group);
+        test_true(!exists(base_fd, "deep"));
+}
+
+/*
+ * The processes are in the depth: what is free of them may go, the way to them stays, and nobody
+ * waits.
+ */
+static void test_remove_busy(void)
+{
+        _cleanup_close_ int inner = -EBADF;
+        struct group group;
+        int pidfd = -EBADF;
+        pid_t pid;
+
+        group_init(&group, "busy");
+        make_below(group.fd, 2, 3);
+        inner = openat(group.fd, "g1/g1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        pid = start_sleeper(inner, &pidfd);
+        test_int(cgroup_remove(base_fd, "busy"), ==, -EBUSY);
+        test_true(exists(group.fd, "g1/g1"));
+        test_int(cgroup_kill(group.fd), ==, 0);
+        wait_events(&group, false, false);
+        group_deinit(&group);
+        reap(pid, &pidfd, SIGKILL);
+}
+
+/* Two remove the same tree at the same time; what vanishes under one's hands is no error. */
+static void test_remove_together(void)
+{
+        for (int round = 0; round < 20; ++round) {
+                struct group group;
+                int pidfd = -EBADF;
+                pid_t pid;
+
+                group_init(&group, "together");
+                make_below(group.fd, 3, 5);
+                pid = cgroup_fork(-EBADF, &pidfd);
+                test_int(pid, >=, 0);
+                if (pid == 0)
+                        _exit(cgroup_remove(base_fd, "together") == 0 ? 0 : 1);
+                group_deinit(&group);
+                reap(pid, &pidfd, 0);
+                test_true(!exists(base_fd, "together"));
+        }
+}
+
+/* A descriptor that outlives its group. */
+static void test_gone(void)
+{
+        bool populated = true, frozen = true;
+        struct group group;
+        uint64_t value;
+        int pidfd = -EBADF;
+        pid_t pid;
+
+        group_init(&group, "gone");
+        test_int(cgroup_remove(base_fd, "gone"), ==, 0);
+        test_int(cgroup_events_read(group.events_fd, &populated, &frozen), ==, 0);
+        test_true(!populated && !frozen);
+        test_true(cgroup_read_u64(group.fd, "cgroup.freeze", &value) < 0);
+        pid = cgroup_fork(group.fd, &pidfd);
+        if (pid == 0)
+                _exit(0);
+        test_true(pid == -ENOENT || pid == -ENODEV);
+        group_deinit(&group);
+}
+
+/* 0, or TEST_SKIP after it has said why. */
+static int set_up(void)
+{
+        _cleanup_free_ char *mount = NULL, *own = NULL, *path = NULL;
+        int r;
+
+        r = cgroup_locate(&mount, &own);
+        if (r < 0) {
+                fprintf(stderr, "SKIP: no cgroup2 here: %s\n", strerror(-r));
+                return TEST_SKIP;
+        }
+        if (asprintf(&path, "%s%s", mount, own) < 0)
+                return EXIT_FAILURE;
+        own_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        r = own_fd < 0 ? -errno : 0;
+        snprintf(base_name, sizeof(base_name), "test-cgroup-%d", getpid());
+        if (r == 0)
+                r = cgroup_make(own_fd, base_name, &base_fd);
+        if (r < 0) {
+                fprintf(stderr, "SKIP: cannot make a group in %s: %s\n", path, strerror(-r));
+                return TEST_SKIP;
+        }
+        return 0;
+}
+
+/* Also after a case that failed and left processes in its group. */
+static int tear_down(void)
+{
+        struct pollfd pollfd = { .events = POLLPRI };
+        bool populated = true;
+        int r;
+
+        r = cgroup_events_open(base_fd, &pollfd.fd);
+        if (r == 0)
+                r = cgroup_kill(base_fd);
+        if (r == 0)
+                r = cgroup_events_read(pollfd.fd, &populated, NULL);
+        while (r == 0 && populated && poll(&pollfd, 1, 10000) == 1)
+                r = cgroup_events_read(pollfd.fd, &populated, NULL);
+        if (r == 0)
+                r = cgroup_remove(own_fd, base_name);
+        if (r < 0)
+                fprintf(stderr, "cannot remove %s: %s\n", base_name, strerror(-r));
+        close_fd(pollfd.fd);
+        close_fd(base_fd);
+        close_fd(own_fd);
+        return r;
+}
+
+int main(void)
+{
+        static const struct test_case cases[] = {
+                { "locate", test_locate },
+                { "make", test_make },
+                { "delegated", test_delegated },
+                { "from birth to removal", test_life },
+                { "born inside", test_born_inside },
+                { "fork without a group", test_fork_plain },
+                { "attach", test_attach },
+                { "freeze", test_freeze },
+                { "counters", test_counters },
+                { "pressure", test_pressure },
+                { "controllers", test_controllers },
+                { "remove a tree", test_remove_tree },
+                { "remove what is busy", test_remove_busy },
+                { "remove together", test_remove_together },
+                { "a group that is gone", test_gone },
+        };
+        int r;
+
+        r = set_up();
+        if (r != 0)
+                return r;
+        r = test_main("cgroup", cases, ARRAY_SIZE(cases));
+        if (tear_down() < 0)
+                r = EXIT_FAILURE;
+        return r;
+}

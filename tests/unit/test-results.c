@@ -1,0 +1,154 @@
+/* The results file: lay-out, validation, publishing, resuming, and the texts of all reasons. */
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "lib/results.h"
+#include "tests/unit/test.h"
+
+static int new_file(uint64_t n)
+{
+        int fd = memfd_create("results", MFD_CLOEXEC);
+
+        test_int(fd, >=, 0);
+        test_int(results_create(fd, n, now_monotonic()), ==, 0);
+        return fd;
+}
+
+static void test_publish(void)
+{
+        _cleanup_close_ int fd = new_file(3);
+        struct results writer = RESULTS_NULL, reader = RESULTS_NULL;
+        struct ppp_record record, from = {
+                .value = 42, .start_ns = 1, .end_ns = 2, .worker = 7, .state = PPP_STATE_DONE,
+        };
+
+        test_int(results_map(fd, true, &writer), ==, 0);
+        test_int(results_map(fd, false, &reader), ==, 0);
+        test_int(reader.n_tasks, ==, 3);
+        test_true(!results_get(&reader, 1, &record));
+        record_publish(&writer.records[1], &from);
+        test_true(results_get(&reader, 1, &record));
+        test_int(memcmp(&record, &from, sizeof(record)), ==, 0);
+        test_true(!results_get(&reader, 0, &record));
+        test_true(!results_get(&reader, 2, &record));
+        results_unmap(&writer);
+        results_unmap(&reader);
+}
+
+static void test_refused(void)
+{
+        static const struct {
+                const char *what;
+                size_t at;
+                uint64_t value;
+                size_t size;
+        } broken[] = {
+                { "magic", offsetof(struct ppp_results_header, magic), 0, 1 },
+                { "version", offsetof(struct ppp_results_header, version), 99, 4 },
+                { "header size", offsetof(struct ppp_results_header, header_size), 64, 4 },
+                { "record size", offsetof(struct ppp_results_header, record_size), 31, 4 },
+                { "no tasks", offsetof(struct ppp_results_header, n_tasks), 0, 8 },
+                { "more tasks than there is file", offsetof(struct ppp_results_header, n_tasks), 4, 8 },
+                { "size that overflows", offsetof(struct ppp_results_header, n_tasks),
+                  UINT64_MAX / 32, 8 },
+        };
+        struct results results = RESULTS_NULL;
+
+        for (size_t i = 0; i < ARRAY_SIZE(broken); ++i) {
+                _cleanup_close_ int fd = new_file(3);
+
+                test_int(pwrite(fd, &broken[i].value, broken[i].size, (off_t)broken[i].at), ==,
+                         broken[i].size);
+                test_int(results_map(fd, false, &results), ==, -EBADMSG);
+        }
+}
+
+static void test_cut_short(void)
+{
+        _cleanup_close_ int fd = new_file(200);
+        struct results results = RESULTS_NULL;
+
+        test_int(ftruncate(fd, PPP_RESULTS_HEADER_SIZE + 200 * 32 - 1), ==, 0);
+        test_int(results_map(fd, false, &results), ==, -EBADMSG);
+        test_int(ftruncate(fd, 100), ==, 0);
+        test_int(results_map(fd, false, &results), ==, -EBADMSG);
+        test_int(ftruncate(fd, 0), ==, 0);
+        test_int(results_map(fd, false, &results), ==, -EBADMSG);
+}
+
+static void test_resume(void)
+{
+        _cleanup_close_ int fd = new_file(4);
+        struct results results = RESULTS_NULL;
+        struct ppp_record done = { .end_ns = 500, .state = PPP_STATE_DONE };
+        struct ppp_record failed = { .end_ns = 900, .state = PPP_STATE_FAILED };
+        uint64_t epoch;
+
+        test_int(results_map(fd, true, &results), ==, 0);
+        epoch = results.header->epoch_ns;
+        record_publish(&results.records[0], &done);
+        record_publish(&results.records[2], &failed);
+        results.header->next = 4;
+        results.header->n_done = 17;    /* progress is flushed in batches and may be lost */
+
+        test_int(results_resume(&results), ==, 0);
+        test_int(results.header->next, ==, 0);
+        test_int(results.header->n_done, ==, 1);
+        test_int(results.header->n_failed, ==, 1);
+        test_true(results.header->epoch_ns == epoch);
+
+        /* another boot: its clock began anew, the records' times must go on */
+        results.header->boot_id[0] ^= 0xff;
+        test_int(results_same_boot(&results), ==, 0);
+        test_int(results_resume(&results), ==, 0);
+        test_int(results_same_boot(&results), ==, 1);
+        test_int(now_monotonic() - results.header->epoch_ns, >=, 900);
+        results_unmap(&results);
+}
+
+static void test_full_disk(void)
+{
+        int fd = open("/dev/full", O_RDWR | O_CLOEXEC);
+
+        if (fd < 0)
+                return;
+        test_int(results_create(fd, 3, 0), <, 0);
+        close(fd);
+}
+
+static void test_reasons(void)
+{
+        for (int i = 0; i <= _PPP_REASON_N; ++i) {
+                _cleanup_free_ char *text = reason_describe((enum ppp_reason)i, 13);
+
+                test_true(text && *text);
+                test_true(!strstr(text, "%s"));
+                test_true(reason_name((enum ppp_reason)i) != NULL);
+        }
+        {
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_HTTP_STATUS, 404);
+
+                test_contains(text, "404");
+        }
+        {
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_OPEN, ENOENT);
+
+                test_contains(text, "No such file");
+        }
+        {
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_IO, 123456);
+
+                test_contains(text, "no name");
+        }
+        test_str(reason_name(PPP_REASON_OOM_KILLED), "oom-killed");
+        test_str(reason_name((enum ppp_reason)250), "unknown");
+}
+
+TEST_MAIN("results",
+          { "a published record is seen whole by another mapping", test_publish },
+          { "what is no results file is refused", test_refused },
+          { "a file cut short is refused", test_cut_short },
+          { "a job is taken up again", test_resume },
+          { "a full disk is an error", test_full_disk },
+          { "each reason has a name and a text", test_reasons })

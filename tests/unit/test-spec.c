@@ -1,0 +1,132 @@
+/* The spec: strict reading, writing, defaults. */
+
+#include "lib/spec.h"
+#include "tests/unit/test.h"
+
+static int parse(const char *text, struct spec *ret, struct spec_error *error)
+{
+        json_t *json = json_loads(text, JSON_DECODE_ANY, NULL);
+        int r;
+
+        test_true(json);
+        *error = (struct spec_error){};
+        r = spec_from_json(json, ret, error);
+        json_decref(json);
+        return r;
+}
+
+static void test_refused(void)
+{
+        static const struct {
+                const char *text, *field, *why;
+        } cases[] = {
+                { "[]", "spec", "not an object" },
+                { "{}", "spec.level", "missing" },
+                { "{\"level\":\"fast\",\"workload\":\"sum\"}", "spec.level", "fast" },
+                { "{\"level\":1,\"workload\":\"sum\"}", "spec.level", "not a string" },
+                { "{\"level\":\"serial\"}", "spec.workload", "missing" },
+                { "{\"level\":\"serial\",\"workload\":\"Words\"}", "spec.workload", "Words" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"wrokers\":1}", "spec", "wrokers" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":0}", "spec.workers",
+                  "out of range" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":-1}", "spec.workers",
+                  "out of range" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":1.5}", "spec.workers",
+                  "whole" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":5000}", "spec.workers",
+                  "too many" },
+                { "{\"level\":\"async\",\"workload\":\"sum\",\"workers\":65536}", "spec.workers",
+                  "out of range" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"workers\":2}", "spec.workers",
+                  "one worker" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"loops\":2}", "spec.loops", "async" },
+                { "{\"level\":\"async\",\"workload\":\"sum\",\"gil\":true}", "spec.gil", "threads" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"gil\":1}", "spec.gil", "boolean" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"timeout_seconds\":0}",
+                  "spec.timeout_seconds", "out of range" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"timeout_seconds\":1e300}",
+                  "spec.timeout_seconds", "out of range" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"task_timeout_seconds\":\"1\"}",
+                  "spec.task_timeout_seconds", "not a number" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"retries\":101}", "spec.retries",
+                  "out of range" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"ca_file\":\"ca.pem\"}",
+                  "spec.ca_file", "absolute" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
+                struct spec spec = SPEC_NULL;
+                struct spec_error error;
+
+                test_int(parse(cases[i].text, &spec, &error), ==, -EBADMSG);
+                test_str(error.field, cases[i].field);
+                test_contains(error.why, cases[i].why);
+                test_true(error.hint[0] != 0);
+        }
+}
+
+static void test_round_trip(void)
+{
+        static const char text[] =
+                "{\"workload\":\"words\",\"level\":\"threads\",\"workers\":7,\"gil\":true,"
+                "\"timeout_seconds\":2.5,\"task_timeout_seconds\":0.001,\"retries\":3,"
+                "\"ca_file\":\"/ca.pem\"}";
+        struct spec spec = SPEC_NULL;
+        struct spec_error error;
+        json_t *json, *expected;
+
+        test_int(parse(text, &spec, &error), ==, 0);
+        test_int(spec.level, ==, LEVEL_THREADS);
+        test_int(spec.workload, ==, WORKLOAD_WORDS);
+        test_int(spec.workers, ==, 7);
+        test_int(spec.timeout_ns, ==, 2500 * NSEC_PER_MSEC);
+        test_int(spec.task_timeout_ns, ==, NSEC_PER_MSEC);
+        json = spec_to_json(&spec);
+        expected = json_loads(text, 0, NULL);
+        test_true(json_equal(json, expected));
+        json_decref(json);
+        json_decref(expected);
+        spec_deinit(&spec);
+}
+
+static void test_null_is_absent(void)
+{
+        struct spec spec = SPEC_NULL;
+        struct spec_error error;
+
+        test_int(parse("{\"level\":\"async\",\"workload\":\"sum\",\"workers\":null,\"gil\":null}",
+                       &spec, &error), ==, 0);
+        test_int(spec.workers, ==, 0);
+        spec_deinit(&spec);
+}
+
+static void test_fill(void)
+{
+        struct spec spec = { .level = LEVEL_THREADS };
+
+        spec_fill(&spec, 2, 1000);
+        test_int(spec.workers, ==, 6);
+        spec = (struct spec){ .level = LEVEL_THREADS };
+        spec_fill(&spec, 64, 1000);
+        test_int(spec.workers, ==, 32);
+        spec = (struct spec){ .level = LEVEL_PROCESSES };
+        spec_fill(&spec, 2, 1000);
+        test_int(spec.workers, ==, 2);
+        spec = (struct spec){ .level = LEVEL_PROCESSES, .workers = 100 };
+        spec_fill(&spec, 2, 4);
+        test_int(spec.workers, ==, 4);
+        spec = (struct spec){ .level = LEVEL_ASYNC, .loops = 9 };
+        spec_fill(&spec, 2, 4);
+        test_int(spec.workers, ==, 4);
+        test_int(spec.loops, ==, 4);
+        spec = (struct spec){ .level = LEVEL_SERIAL };
+        spec_fill(&spec, 2, 4);
+        test_int(spec.workers, ==, 1);
+        test_int(spec.loops, ==, 0);
+}
+
+TEST_MAIN("spec",
+          { "bad specs are refused, the member named", test_refused },
+          { "a spec survives writing and reading", test_round_trip },
+          { "null is absent", test_null_is_absent },
+          { "defaults", test_fill })
