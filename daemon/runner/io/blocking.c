@@ -1,0 +1,148 @@
+#include "daemon/runner/io/blocking.h"
+
+#include <fcntl.h>
+#include <poll.h>
+
+#include "daemon/runner/io/fetch.h"
+#include "daemon/runner/runner.h"
+
+#define READ_SIZE      (128 * 1024)     /* stays in the second level of the cache */
+#define TRANSFER_SIZE  (128 * 1024)
+
+struct blocking_io {
+        struct runner *runner;
+        struct transfer *transfer;      /* made by the first fetch */
+        char *buffer;                   /* READ_SIZE, made by the first file */
+};
+
+int blocking_io_new(struct runner *runner, struct blocking_io **ret)
+{
+        struct blocking_io *io = calloc(1, sizeof(*io));
+
+        if (!io)
+                return -ENOMEM;
+        io->runner = runner;
+        *ret = io;
+        return 0;
+}
+
+struct blocking_io *blocking_io_free(struct blocking_io *io)
+{
+        if (io) {
+                transfer_free(io->transfer);
+                free(io->buffer);
+                free(io);
+        }
+        return NULL;
+}
+
+static int blocking_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, void *userdata)
+{
+        struct blocking_io *io = task->worker->io_context;
+        int r;
+
+        r = fetch_load(task);
+        if (r < 0)
+                return r;
+        if (!io->transfer && transfer_new(io->runner, TRANSFER_SIZE, &io->transfer) < 0)
+                return task_fail(task, PPP_REASON_NO_MEMORY, 0);
+        return transfer_perform(io->transfer, task, url, sink, userdata);
+}
+
+/*
+ * Waits for @fd to be readable (-1: just waits), the time to come (CLOCK_MONOTONIC, 0: never), or
+ * the job to be cancelled. Polling cancel_fd leaves no gap in which a signal could be missed.
+ * Returns 1 if @fd is readable, 0 if the time has come, or a negative errno after task_fail().
+ */
+static int wait_until(struct ppp_task *task, int fd, uint64_t until_ns)
+{
+        struct runner *runner = task->worker->runner;
+        struct pollfd polls[2] = { { runner->cancel_fd, POLLIN, 0 }, { fd, POLLIN, 0 } };
+
+        for (;;) {
+                uint64_t now = now_monotonic(), left = until_ns > now ? until_ns - now : 0;
+                struct timespec ts = { (time_t)(left / NSEC_PER_SEC), (long)(left % NSEC_PER_SEC) };
+                int r;
+
+                if (runner_cancelled(runner))
+                        return task_fail(task, PPP_REASON_CANCELLED, 0);
+                if (until_ns && left == 0)
+                        return 0;
+                r = ppoll(polls, 2, until_ns ? &ts : NULL, NULL);
+                if (r < 0 && errno != EINTR)
+                        return task_fail(task, PPP_REASON_IO, errno);
+                if (r > 0 && polls[1].revents)
+                        return 1;
+        }
+}
+
+static int blocking_sleep(struct ppp_task *task, uint64_t nanoseconds)
+{
+        uint64_t until = now_monotonic() + nanoseconds;
+        bool cut = task->deadline_ns && task->deadline_ns < until;
+        int r = wait_until(task, -1, cut ? task->deadline_ns : until);
+
+        if (r < 0)
+                return r;
+        return cut ? task_fail(task, PPP_REASON_TIMEOUT, 0) : 0;
+}
+
+/* A read that would block (a pipe, a socket, a terminal) is waited for beside the cancellation. */
+static ssize_t read_some(struct ppp_task *task, int fd, char *buffer)
+{
+        for (;;) {
+                ssize_t n = read(fd, buffer, READ_SIZE);
+                int r;
+
+                if (n >= 0)
+                        return n;
+                if (errno == EINTR)
+                        continue;
+                if (errno != EAGAIN)
+                        return task_fail(task, PPP_REASON_READ, errno);
+                r = wait_until(task, fd, task->deadline_ns);
+                if (r < 0)
+                        return r;
+                if (r == 0)
+                        return task_fail(task, PPP_REASON_TIMEOUT, 0);
+        }
+}
+
+static int read_to_end(struct ppp_task *task, int fd, char *buffer, ppp_sink *sink, void *userdata)
+{
+        for (;;) {
+                ssize_t n = read_some(task, fd, buffer);
+                struct ppp_chunk chunk = { buffer, (size_t)MAX(n, (ssize_t)0), NULL };
+                int r;
+
+                if (n <= 0)
+                        return (int)n;
+                r = sink(userdata, &chunk);
+                if (r < 0)
+                        return r;
+                if (runner_cancelled(task->worker->runner))
+                        return task_fail(task, PPP_REASON_CANCELLED, 0);
+                if (task->deadline_ns && now_monotonic() >= task->deadline_ns)
+                        return task_fail(task, PPP_REASON_TIMEOUT, 0);
+        }
+}
+
+static int blocking_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata)
+{
+        struct blocking_io *io = task->worker->io_context;
+        _cleanup_close_ int fd = -EBADF;
+
+        if (!io->buffer && !(io->buffer = malloc(READ_SIZE)))
+                return task_fail(task, PPP_REASON_NO_MEMORY, 0);
+        /* Non-blocking, so that a FIFO nobody writes to is empty and does not hang the worker. */
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0)
+                return task_fail(task, PPP_REASON_OPEN, errno);
+        return read_to_end(task, fd, io->buffer, sink, userdata);
+}
+
+const struct io_ops blocking_ops = {
+        .fetch = blocking_fetch,
+        .read_file = blocking_read_file,
+        .sleep = blocking_sleep,
+};

@@ -1,0 +1,491 @@
+/*
+ * The fetcher: all fetches of one loop, on one multi handle that the loop's ring drives.
+ *
+ * libcurl does not run on fibers: their stacks are small, and each page of a thousand of them that is
+ * touched counts. A fiber leaves its request in a queue and is suspended; fetcher_turn(), on the
+ * loop's stack and once for all fibers that ran, hands the queue to libcurl, lets it work, and
+ * wakes those whose transfers are done. Nor may libcurl be called from its own callbacks:
+ * transfers end here, after it has returned.
+ *
+ * Easy handles are never more than fibers in flight. The one that was used last is taken first: its
+ * buffer is in the cache.
+ */
+
+#include <limits.h>
+
+#include "daemon/runner/io/curl-ring.h"
+#include "daemon/runner/io/fetch-origin.h"
+#include "daemon/runner/io/transfer.h"
+#include "daemon/runner/io/uring.h"
+#include "daemon/runner/runner.h"
+
+/*
+ * A large receive buffer takes a page in one recv(2), but each transfer in flight has its own: so many
+ * bytes in all, within these limits for one.
+ */
+#define BUFFERS_TOTAL   (8 * 1024 * 1024)
+#define BUFFER_MIN      (8 * 1024)
+#define BUFFER_MAX      (128 * 1024)
+
+/* libcurl resolves each name in a thread of its own: at most so many at a time, the rest waits. */
+#define RESOLVING_MAX   64
+
+struct fetcher {
+        struct loop *loop;
+        struct loop_deferred turn;
+        CURLM *multi;                   /* made by the first turn */
+        struct curl_ring driver;
+        size_t buffer_size;
+        struct fetch_queue queue;       /* not yet libcurl's */
+        struct fetch_queue held;        /* for want of a place among those that resolve names */
+        struct origins origins;
+        unsigned n_resolving;
+        bool arm_later;                 /* the last turn left the ring alone */
+        struct transfer *in_flight;
+        struct transfer *idle;          /* last in first out */
+};
+
+static void fetcher_turn(struct loop_deferred *deferred);
+
+int fetcher_new(struct loop *loop, struct fetcher **ret)
+{
+        struct fetcher *fetcher = calloc(1, sizeof(*fetcher));
+        size_t share = BUFFERS_TOTAL / MAX(loop->window, 1U);
+
+        if (!fetcher)
+                return -ENOMEM;
+        fetcher->loop = loop;
+        fetcher->turn.run = fetcher_turn;
+        fetcher->buffer_size = MIN(MAX(share, (size_t)BUFFER_MIN), (size_t)BUFFER_MAX);
+        fetch_queue_init(&fetcher->queue);
+        fetch_queue_init(&fetcher->held);
+        origins_init(&fetcher->origins);
+        *ret = fetcher;
+        return 0;
+}
+
+struct fetcher *fetcher_free(struct fetcher *fetcher)
+{
+        struct transfer *next;
+
+        if (!fetcher)
+                return NULL;
+        assert(!fetcher->queue.first && !fetcher->held.first && !fetcher->in_flight);
+        loop_undefer(fetcher->loop, &fetcher->turn);
+        for (struct transfer *t = fetcher->idle; t; t = next) {
+                next = t->next;
+                transfer_free(t);
+        }
+        if (fetcher->multi) {
+                sym_curl_multi_cleanup(fetcher->multi);
+                curl_ring_deinit(&fetcher->driver);
+        }
+        origins_deinit(&fetcher->origins);
+        free(fetcher);
+        return NULL;
+}
+
+static void on_acted(struct curl_ring *driver)
+{
+        struct fetcher *fetcher = container_of(driver, struct fetcher, driver);
+
+        loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+/* 0, or a negative errno: no fetch can be done, but a later one may try again. */
+static int fetcher_start(struct fetcher *fetcher)
+{
+        long window = (long)fetcher->loop->window;
+
+        if (fetcher->multi)
+                return 0;
+        fetcher->multi = sym_curl_multi_init();
+        if (!fetcher->multi)
+                return -ENOMEM;
+        curl_ring_init(&fetcher->driver, &fetcher->loop->ring, fetcher->multi, on_acted);
+        sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, window);
+        sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
+                              (long)ORIGIN_STREAMS);
+        return 0;
+}
+
+/* A place is free among those that resolve names. */
+static void resolved(struct transfer *transfer)
+{
+        struct fetcher *fetcher = transfer->fetcher;
+
+        if (!transfer->resolving)
+                return;
+        transfer->resolving = false;
+        --fetcher->n_resolving;
+        if (fetcher->held.first)
+                loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+/* All who wait may try again. */
+static void let_in(struct fetcher *fetcher, struct origin *origin)
+{
+        if (!origin->waiting.first)
+                return;
+        fetch_queue_move(&fetcher->queue, &origin->waiting);
+        loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+/* Those who waited for the scout need not any longer. */
+static void scouted(struct transfer *transfer)
+{
+        resolved(transfer);
+        if (!transfer->scouting)
+                return;
+        transfer->scouting = false;
+        transfer->origin->scouting = false;
+        let_in(transfer->fetcher, transfer->origin);
+}
+
+/* The name is known by now. */
+static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose,
+                                    struct curl_sockaddr *address)
+{
+        struct transfer *transfer = userdata;
+        int fd = curl_ring_open_socket(&transfer->fetcher->driver, address);
+
+        resolved(transfer);
+        transfer->opened = true;
+        if (fd >= 0)
+                return fd;
+        transfer->socket_errno = -fd;
+        return CURL_SOCKET_BAD;
+}
+
+static int on_close_socket(void *userdata, curl_socket_t fd)
+{
+        curl_ring_close_socket(userdata, fd);
+        return 0;
+}
+
+/* The connection stands, handshake and all; what follows is the request. */
+static int on_connected(void *userdata, char *remote, char *local, int remote_port, int local_port)
+{
+        struct transfer *transfer = userdata;
+        struct origin *origin = transfer->origin;
+
+        if (!transfer->scouting)
+                return CURL_PREREQFUNC_OK;
+        if (origin->multiplexes && transfer->opened)
+                origin->room += ORIGIN_STREAMS;
+        origin->known = true;
+        scouted(transfer);
+        return CURL_PREREQFUNC_OK;
+}
+
+static int make_transfer(struct fetcher *fetcher, struct transfer **ret)
+{
+        struct transfer *transfer;
+        int r;
+
+        r = transfer_new(fetcher->loop->runner, fetcher->buffer_size, &transfer);
+        if (r < 0)
+                return r;
+        transfer->fetcher = fetcher;
+        sym_curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+        sym_curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETDATA, transfer);
+        sym_curl_easy_setopt(transfer->easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+        sym_curl_easy_setopt(transfer->easy, CURLOPT_CLOSESOCKETDATA, &fetcher->driver);
+        sym_curl_easy_setopt(transfer->easy, CURLOPT_PREREQFUNCTION, on_connected);
+        sym_curl_easy_setopt(transfer->easy, CURLOPT_PREREQDATA, transfer);
+        *ret = transfer;
+        return 0;
+}
+
+static int take_transfer(struct fetcher *fetcher, struct transfer **ret)
+{
+        if (!fetcher->idle)
+                return make_transfer(fetcher, ret);
+        *ret = fetcher->idle;
+        fetcher->idle = fetcher->idle->next;
+        return 0;
+}
+
+static void put_idle(struct fetcher *fetcher, struct transfer *transfer)
+{
+        transfer->next = fetcher->idle;
+        fetcher->idle = transfer;
+}
+
+static void link_in_flight(struct fetcher *fetcher, struct transfer *transfer)
+{
+        transfer->previous = NULL;
+        transfer->next = fetcher->in_flight;
+        if (transfer->next)
+                transfer->next->previous = transfer;
+        fetcher->in_flight = transfer;
+}
+
+static void unlink_in_flight(struct fetcher *fetcher, struct transfer *transfer)
+{
+        if (transfer->next)
+                transfer->next->previous = transfer->previous;
+        if (transfer->previous)
+                transfer->previous->next = transfer->next;
+        else
+                fetcher->in_flight = transfer->next;
+}
+
+static void request_done(struct fetcher *fetcher, struct fetch_request *request, int result)
+{
+        request->result = result;
+        loop_wake(fetcher->loop, request->fiber);
+}
+
+static void enter_origin(struct transfer *transfer, struct origin *origin)
+{
+        transfer->origin = origin;
+        transfer->opened = false;
+        if (!origin)
+                return;
+        transfer->scouting = !origin->known || origin->n_users >= origin->room;
+        origin->scouting |= transfer->scouting;
+        ++origin->n_users;
+        transfer->resolving = transfer->scouting;
+        transfer->fetcher->n_resolving += transfer->resolving;
+}
+
+/* What does not resolve for the scout will not for those who ask at the same time. */
+static void fail_waiting(struct fetcher *fetcher, struct origin *origin)
+{
+        struct fetch_request *request;
+
+        while ((request = fetch_queue_pop(&origin->waiting)))
+                request_done(fetcher, request, task_fail(request->task, PPP_REASON_RESOLVE, 0));
+}
+
+/*
+ * The first scout did not get through. If the name resolved it is in libcurl's cache; only one whose
+ * time was up found out nothing, and the next one scouts.
+ */
+static void scout_failed(struct transfer *transfer)
+{
+        enum ppp_reason reason = transfer->task->reason;
+
+        if (reason == PPP_REASON_RESOLVE)
+                fail_waiting(transfer->fetcher, transfer->origin);
+        else
+                transfer->origin->known = reason != PPP_REASON_TIMEOUT &&
+                                          reason != PPP_REASON_CANCELLED;
+}
+
+/* Which protocol it is shows with the first answer. */
+static void learn_protocol(struct transfer *transfer)
+{
+        struct origin *origin = transfer->origin;
+        long version = 0;
+
+        if (!origin->secure || origin->multiplexes || origin->room == UINT_MAX)
+                return;
+        sym_curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_VERSION, &version);
+        if (version == CURL_HTTP_VERSION_2_0)
+                origin->multiplexes = true;
+        else if (version != 0)
+                origin->room = UINT_MAX;
+}
+
+static void leave_origin(struct transfer *transfer)
+{
+        struct origin *origin = transfer->origin;
+
+        if (!origin)
+                return;
+        if (transfer->scouting && !origin->known)
+                scout_failed(transfer);
+        scouted(transfer);
+        learn_protocol(transfer);
+        --origin->n_users;
+        if (!origin->scouting)
+                let_in(transfer->fetcher, origin);
+        transfer->origin = NULL;
+}
+
+/* Takes back from libcurl what it is through with, or what is given up. */
+static void take_back(struct fetcher *fetcher, struct transfer *transfer, int result)
+{
+        leave_origin(transfer);
+        sym_curl_multi_remove_handle(fetcher->multi, transfer->easy);
+        unlink_in_flight(fetcher, transfer);
+        put_idle(fetcher, transfer);
+        request_done(fetcher, transfer->request, result);
+}
+
+/*
+ * Where the server multiplexes, requests wait for a connection that is being opened instead of
+ * opening more; where it does not, that would open one after the other.
+ */
+static void set_pipewait(struct transfer *transfer, const struct origin *origin)
+{
+        bool wait = origin && origin->multiplexes;
+
+        if (transfer->pipewait == wait)
+                return;
+        sym_curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, (long)wait);
+        transfer->pipewait = wait;
+}
+
+static int hand_over(struct fetcher *fetcher, struct transfer *transfer,
+                     struct fetch_request *request, struct origin *origin)
+{
+        int r;
+
+        r = transfer_begin(transfer, request->task, request->url, request->sink, request->userdata);
+        if (r < 0)
+                return r;
+        set_pipewait(transfer, origin);
+        if (sym_curl_multi_add_handle(fetcher->multi, transfer->easy) != CURLM_OK)
+                return task_fail(request->task, PPP_REASON_NO_MEMORY, 0);
+        transfer->request = request;
+        link_in_flight(fetcher, transfer);
+        enter_origin(transfer, origin);
+        return 0;
+}
+
+/* 0: libcurl has it; else a negative errno after task_fail(). */
+static int begin(struct fetcher *fetcher, struct fetch_request *request, struct origin *origin)
+{
+        struct transfer *transfer;
+        int r;
+
+        if (take_transfer(fetcher, &transfer) < 0)
+                return task_fail(request->task, PPP_REASON_NO_MEMORY, 0);
+        r = hand_over(fetcher, transfer, request, origin);
+        if (r < 0)
+                put_idle(fetcher, transfer);
+        return r;
+}
+
+static int start(struct fetcher *fetcher, struct ppp_task *task)
+{
+        int r;
+
+        r = fetch_load(task);
+        if (r < 0)
+                return r;
+        return fetcher_start(fetcher) < 0 ? task_fail(task, PPP_REASON_NO_MEMORY, 0) : 0;
+}
+
+/* Where the request has to wait, NULL if it need not. */
+static struct fetch_queue *find_obstacle(struct fetcher *fetcher, struct origin *origin)
+{
+        bool room;
+
+        if (!origin)
+                return NULL;
+        room = origin->n_users < origin->room;
+        if (origin->known && room)
+                return NULL;
+        if (origin->scouting || (!room && !origin->multiplexes))
+                return &origin->waiting;
+        return fetcher->n_resolving < RESOLVING_MAX ? NULL : &fetcher->held;
+}
+
+static void dispatch(struct fetcher *fetcher, struct fetch_request *request)
+{
+        struct origin *origin = origins_get(&fetcher->origins, request->url);
+        struct fetch_queue *obstacle = find_obstacle(fetcher, origin);
+        int r;
+
+        if (obstacle) {
+                fetch_queue_push(obstacle, request);
+                return;
+        }
+        r = start(fetcher, request->task);
+        if (r == 0)
+                r = begin(fetcher, request, origin);
+        if (r < 0)
+                request_done(fetcher, request, r);
+}
+
+static void begin_queued(struct fetcher *fetcher)
+{
+        struct fetch_request *request;
+
+        while ((request = fetch_queue_pop(&fetcher->queue)))
+                dispatch(fetcher, request);
+        while (fetcher->n_resolving < RESOLVING_MAX && (request = fetch_queue_pop(&fetcher->held)))
+                dispatch(fetcher, request);
+}
+
+static void end_done(struct fetcher *fetcher)
+{
+        CURLMsg *message;
+        int left;
+
+        while ((message = sym_curl_multi_info_read(fetcher->multi, &left))) {
+                struct transfer *transfer;
+
+                sym_curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+                take_back(fetcher, transfer, transfer_end(transfer, message->data.result));
+        }
+}
+
+/*
+ * Fibers that were woken will mostly ask for the next page, so the ring hears of their sockets after
+ * they have run, in one go. It is put off once only: others may keep the loop busy.
+ */
+static bool put_off_arming(struct fetcher *fetcher)
+{
+        fetcher->arm_later = fetcher->loop->ready && !fetcher->arm_later;
+        return fetcher->arm_later;
+}
+
+static void fetcher_turn(struct loop_deferred *deferred)
+{
+        struct fetcher *fetcher = container_of(deferred, struct fetcher, turn);
+        bool again;
+
+        begin_queued(fetcher);
+        if (!fetcher->multi)
+                return;
+        curl_ring_run_due(&fetcher->driver);
+        end_done(fetcher);
+        again = put_off_arming(fetcher);
+        if (!again)
+                curl_ring_arm(&fetcher->driver);
+        if (again || fetcher->driver.due)
+                loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+int fetcher_fetch(struct fetcher *fetcher, struct ppp_task *task, const char *url,
+                  ppp_sink *sink, void *userdata)
+{
+        struct fetch_request request = {
+                .fiber = loop_current(fetcher->loop),
+                .task = task,
+                .url = url,
+                .sink = sink,
+                .userdata = userdata,
+        };
+
+        if (fetcher->loop->cancelling)  /* nobody would end it any more */
+                return task_fail(task, PPP_REASON_CANCELLED, 0);
+        fetch_queue_push(&fetcher->queue, &request);
+        loop_defer(fetcher->loop, &fetcher->turn);
+        loop_suspend(fetcher->loop);
+        return request.result;
+}
+
+static void cancel_queue(struct fetcher *fetcher, struct fetch_queue *queue)
+{
+        struct fetch_request *request;
+
+        while ((request = fetch_queue_pop(queue))) {
+                task_fail(request->task, PPP_REASON_CANCELLED, 0);
+                request_done(fetcher, request, -ECANCELED);
+        }
+}
+
+/* Those who wait for a scout are back in the queue when it is taken back. */
+void fetcher_cancel_all(struct fetcher *fetcher)
+{
+        while (fetcher->in_flight)
+                take_back(fetcher, fetcher->in_flight, transfer_abandon(fetcher->in_flight));
+        cancel_queue(fetcher, &fetcher->queue);
+        cancel_queue(fetcher, &fetcher->held);
+}

@@ -1,0 +1,127 @@
+#include "daemon/runner/io/fetch-origin.h"
+
+#include <limits.h>
+#include <strings.h>
+
+/* Beyond this, origins nobody uses are forgotten; a job may go to a million hosts, once each. */
+#define ORIGINS_KEPT 4096
+
+/* Where a URL has its scheme, and its host and port. */
+struct authority {
+        const char *scheme, *host;
+        size_t n_scheme, n_host;
+};
+
+static bool find_authority(const char *url, struct authority *ret)
+{
+        size_t n_scheme = strcspn(url, ":"), n_host;
+        const char *host, *user_end;
+
+        if (strncmp(url + n_scheme, "://", 3) != 0)
+                return false;
+        host = url + n_scheme + 3;
+        n_host = strcspn(host, "/?#");
+        user_end = memrchr(host, '@', n_host);
+        if (user_end) {
+                n_host -= (size_t)(user_end + 1 - host);
+                host = user_end + 1;
+        }
+        *ret = (struct authority){ url, host, n_scheme, n_host };
+        return true;
+}
+
+static bool is_address(const struct authority *at)
+{
+        return at->n_host > 0 && (at->host[0] == '[' || strspn(at->host, "0123456789.:") >= at->n_host);
+}
+
+static uint32_t hash_text(uint32_t hash, const char *text, size_t n)
+{
+        for (size_t i = 0; i < n; ++i)
+                hash = (hash ^ ((unsigned char)text[i] | 0x20)) * 16777619U;    /* FNV-1a, without case */
+        return hash;
+}
+
+static bool origin_is(const struct origin *origin, uint32_t hash, const struct authority *at)
+{
+        return origin->hash == hash && origin->n_key == at->n_scheme + at->n_host &&
+               strncasecmp(origin->key, at->scheme, at->n_scheme) == 0 &&
+               strncasecmp(origin->key + at->n_scheme, at->host, at->n_host) == 0;
+}
+
+static struct origin *origin_new(uint32_t hash, const struct authority *at, bool secure)
+{
+        struct origin *origin = calloc(1, sizeof(*origin) + at->n_scheme + at->n_host);
+
+        if (!origin)
+                return NULL;
+        fetch_queue_init(&origin->waiting);
+        origin->hash = hash;
+        origin->secure = secure;
+        origin->room = secure ? ORIGIN_STREAMS : UINT_MAX;
+        origin->n_key = at->n_scheme + at->n_host;
+        memcpy(origin->key, at->scheme, at->n_scheme);
+        memcpy(origin->key + at->n_scheme, at->host, at->n_host);
+        return origin;
+}
+
+static void forget_unused(struct origins *origins)
+{
+        for (size_t i = 0; i < ORIGIN_BUCKETS; ++i) {
+                struct origin **p = &origins->buckets[i];
+
+                while (*p) {
+                        struct origin *origin = *p;
+
+                        if (origin->n_users > 0) {
+                                p = &origin->next;
+                                continue;
+                        }
+                        *p = origin->next;
+                        free(origin);
+                        --origins->n;
+                }
+        }
+}
+
+void origins_init(struct origins *origins)
+{
+        *origins = (struct origins){ .limit = ORIGINS_KEPT };
+}
+
+void origins_deinit(struct origins *origins)
+{
+        forget_unused(origins);
+        assert(origins->n == 0);
+}
+
+static struct origin *origins_add(struct origins *origins, struct origin *origin)
+{
+        struct origin **bucket = &origins->buckets[origin->hash % ORIGIN_BUCKETS];
+
+        if (origins->n >= origins->limit) {
+                forget_unused(origins);
+                origins->limit = MAX((size_t)ORIGINS_KEPT, 2 * origins->n);
+        }
+        origin->next = *bucket;
+        *bucket = origin;
+        ++origins->n;
+        return origin;
+}
+
+struct origin *origins_get(struct origins *origins, const char *url)
+{
+        bool secure = strncasecmp(url, "https:", 6) == 0;
+        struct origin *origin;
+        struct authority at;
+        uint32_t hash;
+
+        if (!find_authority(url, &at) || (!secure && is_address(&at)))
+                return NULL;
+        hash = hash_text(hash_text(2166136261U, at.scheme, at.n_scheme), at.host, at.n_host);
+        for (origin = origins->buckets[hash % ORIGIN_BUCKETS]; origin; origin = origin->next)
+                if (origin_is(origin, hash, &at))
+                        return origin;
+        origin = origin_new(hash, &at, secure);
+        return origin ? origins_add(origins, origin) : NULL;
+}

@@ -1,0 +1,102 @@
+#pragma once
+
+/*
+ * Origins: who goes first. libcurl resolves a name in a thread for each transfer that asks before the
+ * first answer is there, and opens a connection for each that asks before it knows whether the
+ * server speaks HTTP/2, or that finds all streams of the open ones taken. A window of 256 fibers that
+ * sets out for one host at once would start 256 threads and 256 handshakes. So the first transfer to
+ * an origin (scheme, host, port) scouts; the others wait until it has got through, and find the
+ * name in the cache and the connection open. Where a server multiplexes, one scout goes ahead for
+ * every further connection too.
+ *
+ * An http: origin that is an address has nothing to scout.
+ */
+
+#include "daemon/runner/task.h"
+
+struct loop_fiber;
+
+/* A fetch that a fiber waits for; stands on its stack. */
+struct fetch_request {
+        struct loop_fiber *fiber;
+        struct ppp_task *task;
+        const char *url;
+        ppp_sink *sink;
+        void *userdata;
+        int result;
+        struct fetch_request *next;
+};
+
+struct fetch_queue {
+        struct fetch_request *first;
+        struct fetch_request **tail;
+};
+
+static inline void fetch_queue_init(struct fetch_queue *queue)
+{
+        queue->first = NULL;
+        queue->tail = &queue->first;
+}
+
+static inline void fetch_queue_push(struct fetch_queue *queue, struct fetch_request *request)
+{
+        request->next = NULL;
+        *queue->tail = request;
+        queue->tail = &request->next;
+}
+
+static inline struct fetch_request *fetch_queue_pop(struct fetch_queue *queue)
+{
+        struct fetch_request *request = queue->first;
+
+        if (!request)
+                return NULL;
+        queue->first = request->next;
+        if (!queue->first)
+                queue->tail = &queue->first;
+        return request;
+}
+
+/* Appends all of @from, which is empty then. */
+static inline void fetch_queue_move(struct fetch_queue *queue, struct fetch_queue *from)
+{
+        if (!from->first)
+                return;
+        *queue->tail = from->first;
+        queue->tail = from->tail;
+        fetch_queue_init(from);
+}
+
+/* Requests at a time on one connection over HTTP/2; what RFC 9113 wants a server to allow. */
+#define ORIGIN_STREAMS 100U
+
+struct origin {
+        struct origin *next;            /* in its bucket */
+        struct fetch_queue waiting;     /* for a scout, or for room */
+        uint32_t hash;
+        unsigned n_users;               /* transfers in flight; it stays as long as there are any */
+        unsigned room;                  /* for transfers in flight; UINT_MAX: over HTTP/1.1, no limit */
+        bool secure;                    /* https: */
+        bool scouting;                  /* a transfer is on its way to open a connection */
+        bool known;                     /* one got through */
+        bool multiplexes;               /* over HTTP/2 */
+        size_t n_key;
+        char key[];                     /* scheme, then host and port, as the URL has them */
+};
+
+#define ORIGIN_BUCKETS 1024
+
+struct origins {
+        struct origin *buckets[ORIGIN_BUCKETS];
+        size_t n;
+        size_t limit;                   /* more are not remembered, unless used */
+};
+
+void origins_init(struct origins *origins);
+void origins_deinit(struct origins *origins);
+
+/*
+ * The origin of @url; NULL where there is nothing to scout or no memory to remember it: then it is
+ * done without. Valid as long as it has users, or else until the next call.
+ */
+struct origin *origins_get(struct origins *origins, const char *url);

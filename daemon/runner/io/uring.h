@@ -1,0 +1,150 @@
+#pragma once
+
+/*
+ * The io_uring backend and its loop: fibers carry tasks, a call submits to the ring and suspends its
+ * fiber until the completion resumes it. One loop is one ring on one thread.
+ *
+ * One turn of the loop: resume the fibers that are ready; start new ones while none is and there is
+ * work for them; run what was deferred; enter the ring, waiting only when nothing else is left to
+ * do. A fiber runs task after task and gives way only when one waits, or after LOOP_TURN_NS.
+ *
+ * Cancellation (the runner's cancel_fd, polled in the ring) ends everything in flight; whoever waited
+ * returns -ECANCELED after task_fail(PPP_REASON_CANCELLED), and the loop ends when all have.
+ */
+
+#include "daemon/runner/io/fiber.h"
+#include "daemon/runner/io/ring.h"
+#include "daemon/runner/task.h"
+
+extern const struct io_ops uring_ops;   /* io_context is struct loop * */
+
+struct fetcher;
+struct uring_files;
+struct loop_fiber;
+
+#define LOOP_TURN_NS (1 * NSEC_PER_MSEC)
+
+/*
+ * Work for the loop's own stack (what may not run on a fiber's small one, or not within a completion):
+ * run once, when the ready fibers have run and before the ring is entered. It may wake fibers and
+ * defer itself again. A loop that has fibers ready or work deferred does not wait in the ring.
+ */
+struct loop_deferred {
+        void (*run)(struct loop_deferred *deferred);
+        struct loop_deferred *next;
+        bool pending;
+};
+
+struct loop {
+        struct ring ring;
+        struct runner *runner;
+        struct fetcher *fetcher;        /* libcurl's multi handle on this ring; made by the first fetch */
+        struct uring_files *files;      /* of uring-file.c; made by the first file */
+        unsigned window;                /* fibers at most */
+        unsigned n_fibers;              /* alive */
+        unsigned n_spawned;             /* ever; each has its number as slot */
+        struct loop_fiber *running;
+        struct loop_fiber *ready;       /* to be resumed, first in first out */
+        struct loop_fiber **ready_tail;
+        unsigned n_ready;
+        struct loop_deferred *deferred;
+        uint64_t stall_max_ns;          /* longest time from the end of a turn to the next */
+        uint64_t turned_ns;             /* when the last turn ended */
+        struct ring_op cancel_poll;     /* on the runner's cancel_fd */
+        bool cancelling;
+        bool cancel_again;              /* completions have come since all were asked to end */
+};
+
+/*
+ * Sets up the ring; on the thread that will run the loop. Returns 0 or a negative errno; then
+ * *ret_advice is as of ring_init().
+ */
+int loop_init(struct loop *loop, struct runner *runner, unsigned window, const char **ret_advice);
+
+/* Takes a loop that was run to its end, one that was never run, or one whose ring broke. */
+void loop_deinit(struct loop *loop);
+
+/*
+ * Runs until all fibers have returned. @more is called on the loop's stack when no fiber is ready and
+ * the window is not full: it starts one with loop_spawn() and returns true, or returns false and is
+ * not called again. A fiber should go on until there is nothing left to do: in the window its place
+ * is not taken by another. Returns 0 (also when cancelled), or a negative errno when the ring broke;
+ * then fibers may be left suspended in mid-task.
+ */
+typedef bool loop_more(struct loop *loop, void *userdata);
+int loop_run(struct loop *loop, loop_more *more, void *userdata);
+
+/* Starts a fiber and runs it until it first waits; from a loop_more. -ENOMEM and the like. */
+int loop_spawn(struct loop *loop, fiber_fn *fn, void *userdata);
+
+/* The running fiber's number within its loop, 0 .. window - 1. */
+unsigned loop_slot(const struct loop *loop);
+
+/* From a fiber: lets all others run, and the ring turn, before it goes on. */
+void loop_yield(struct loop *loop);
+
+/* The same if it is time, which @now tells. Returns the time after it. */
+static inline uint64_t loop_breathe(struct loop *loop, uint64_t now)
+{
+        if (_likely_(now - loop->turned_ns < LOOP_TURN_NS))
+                return now;
+        loop_yield(loop);
+        return now_monotonic();
+}
+
+/* What a fiber waits with: stands on the fiber's stack for one call. */
+struct loop_wait {
+        struct ring_op op;
+        struct loop *loop;
+        struct loop_fiber *fiber;
+        int res;
+        uint32_t flags;
+        bool done;
+};
+
+/* The loop fiber that runs now; only from within one. */
+struct loop_fiber *loop_current(struct loop *loop);
+
+/* Suspends the running fiber until loop_wake() was called for it. */
+void loop_suspend(struct loop *loop);
+
+/* Puts a suspended fiber on the ready list; on the loop's stack. Never twice before it ran. */
+void loop_wake(struct loop *loop, struct loop_fiber *fiber);
+
+/* Asks for one run of @deferred, from wherever; nothing if one is asked for already. */
+static inline void loop_defer(struct loop *loop, struct loop_deferred *deferred)
+{
+        if (deferred->pending)
+                return;
+        deferred->pending = true;
+        deferred->next = loop->deferred;
+        loop->deferred = deferred;
+}
+
+/* Takes back what loop_defer() asked for, before its object goes. Not from within a deferred run. */
+static inline void loop_undefer(struct loop *loop, struct loop_deferred *deferred)
+{
+        for (struct loop_deferred **p = &loop->deferred; *p; p = &(*p)->next)
+                if (*p == deferred) {
+                        *p = deferred->next;
+                        break;
+                }
+        deferred->pending = false;
+}
+
+/* The running fiber waits for @wait's terminal completion; returns its result. */
+int loop_await(struct loop_wait *wait);
+void loop_wait_init(struct loop_wait *wait, struct loop *loop);
+
+/*
+ * Fails the task for an operation that ended with the negative @res: -ECANCELED and -EINTR are told
+ * apart by who wanted it, the job or the task's deadline; all else is @reason with the errno.
+ */
+int loop_task_fail(struct ppp_task *task, enum ppp_reason reason, int res);
+
+/* A time of CLOCK_MONOTONIC for the ring. */
+struct __kernel_timespec loop_timespec(uint64_t ns);
+
+/* uring-file.c */
+int uring_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
+struct uring_files *uring_files_free(struct uring_files *files);

@@ -1,0 +1,236 @@
+/*
+ * async: tasks are fibers on an io_uring completion loop. Waiting costs a suspended fiber (a few
+ * kilobytes) and an entry in a ring; thousands wait on one thread. Computing does not overlap: a task
+ * that computes keeps its loop. Nothing is isolated.
+ *
+ * With --loops N there are N threads, each with a ring, a loop and a claim of its own; they share
+ * the window and the claim counter, nothing else. The first is the main thread.
+ *
+ * Each fiber is one place in the window: it takes a task, runs it to its record, takes the next. A
+ * further fiber is started only when all that are there wait.
+ */
+
+#include <pthread.h>
+
+#include "daemon/runner/io/uring.h"
+#include "daemon/runner/measure.h"
+
+struct async_loop {
+        struct loop loop;
+        struct worker worker;
+        pthread_t thread;
+        bool started;
+        unsigned first_slot;            /* of this loop's part of the window, for the records */
+        unsigned window;
+        uint64_t asked_ns;              /* when the fiber that starts next was asked for */
+        struct histogram births;
+        int result;
+        int spawn_error;                /* why the window is smaller than asked for */
+        struct ring_counters counters;
+        const char *setup;
+} __attribute__((aligned(128)));
+
+static void place_run(void *userdata)
+{
+        struct async_loop *async = userdata;
+        uint16_t slot = (uint16_t)(async->first_slot + loop_slot(&async->loop));
+        uint64_t clock = now_monotonic();
+        struct taken taken;
+
+        histogram_add(&async->births, clock - async->asked_ns);
+        while (worker_take(&async->worker, &taken)) {
+                if (worker_run_taken(&async->worker, &taken, slot, &clock) < 0)
+                        return;
+                clock = loop_breathe(&async->loop, clock);
+        }
+}
+
+/* Without a fiber nothing can be run; with one the job goes on, in a smaller window. */
+static void spawn_failed(struct async_loop *async, int error)
+{
+        async->spawn_error = error;
+        if (async->loop.n_spawned == 0)
+                log_error("cannot make a fiber: %s; raise the job's memory limit",
+                          strerrordesc_np(-error));
+        else
+                log_error("cannot make fiber %u of %u: %s; going on with those there are. Ask for "
+                          "fewer with --workers, or raise vm.max_map_count and the memory limit",
+                          async->loop.n_spawned + 1, async->window, strerrordesc_np(-error));
+}
+
+static bool more_fibers(struct loop *loop, void *userdata)
+{
+        struct async_loop *async = userdata;
+        struct worker *worker = &async->worker;
+        int r;
+
+        if (worker->next == worker->end && !worker_claim(worker))
+                return false;
+        async->asked_ns = now_monotonic();
+        r = loop_spawn(loop, place_run, async);
+        if (r < 0)
+                spawn_failed(async, r);
+        return r >= 0;
+}
+
+static int async_init(struct async_loop *async, struct runner *runner)
+{
+        const char *advice = NULL;
+        int r;
+
+        r = loop_init(&async->loop, runner, async->window, &advice);
+        if (r < 0) {
+                log_error("cannot set up io_uring for the level async: %s%s%s. The levels serial, "
+                          "threads and processes work without it", strerrordesc_np(-r),
+                          advice ? ": " : "", advice ? advice : "");
+                return r;
+        }
+        worker_init(&async->worker, runner, 0, &uring_ops, &async->loop);
+        async->setup = async->loop.ring.setup;
+        return 0;
+}
+
+static int async_run(struct async_loop *async)
+{
+        int r = loop_run(&async->loop, more_fibers, async);
+
+        worker_flush(&async->worker);
+        if (r < 0)
+                log_error("the io_uring of the level async broke: %s; the tasks in flight have no "
+                          "result, run the job again for those", strerrordesc_np(-r));
+        else if (async->spawn_error && async->loop.n_spawned == 0)
+                r = async->spawn_error;
+        async->counters = async->loop.ring.counters;
+        loop_deinit(&async->loop);
+        return r;
+}
+
+/* A loop that cannot start has claimed nothing: the others do its part. */
+static void *async_thread(void *userdata)
+{
+        struct async_loop *async = userdata;
+
+        if (async_init(async, async->worker.runner) >= 0)
+                async->result = async_run(async);
+        return NULL;
+}
+
+static void start_threads(struct async_loop *loops, unsigned n)
+{
+        for (unsigned i = 1; i < n; ++i) {
+                int r = pthread_create(&loops[i].thread, NULL, async_thread, &loops[i]);
+
+                if (r != 0) {
+                        log_error("cannot start loop %u of %u: %s; going on with those there are. "
+                                  "Ask for fewer with --loops, or raise the limit of tasks",
+                                  i + 1, n, strerrordesc_np(r));
+                        return;
+                }
+                loops[i].started = true;
+        }
+}
+
+static int join_threads(struct async_loop *loops, unsigned n)
+{
+        int r = 0;
+
+        for (unsigned i = 1; i < n && loops[i].started; ++i) {
+                pthread_join(loops[i].thread, NULL);
+                r = MIN(r, loops[i].result);
+        }
+        return r;
+}
+
+static void divide_window(struct async_loop *loops, unsigned n, struct runner *runner)
+{
+        unsigned window = runner->spec.workers, first = 0;
+
+        for (unsigned i = 0; i < n; ++i) {
+                loops[i].window = window / n + (i < window % n);
+                loops[i].first_slot = first;
+                loops[i].worker.runner = runner;
+                first += loops[i].window;
+        }
+}
+
+static void counters_add(struct ring_counters *sum, const struct ring_counters *counters)
+{
+        sum->submissions += counters->submissions;
+        sum->completions += counters->completions;
+        sum->enters += counters->enters;
+        sum->wakeups += counters->wakeups;
+        sum->overflows += counters->overflows;
+}
+
+static void measure_loops(struct runner *runner, const struct async_loop *loops, unsigned n)
+{
+        struct ring_counters sum = { 0 };
+        uint64_t stall = 0;
+        json_t *ring;
+
+        for (unsigned i = 0; i < n; ++i) {
+                counters_add(&sum, &loops[i].counters);
+                stall = MAX(stall, loops[i].loop.stall_max_ns);
+        }
+        ring = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "setup", loops[0].setup,
+                         "submissions", (json_int_t)sum.submissions,
+                         "completions", (json_int_t)sum.completions,
+                         "enters", (json_int_t)sum.enters,
+                         "wakeups", (json_int_t)sum.wakeups,
+                         "overflows", (json_int_t)sum.overflows,
+                         "stall_max_seconds", (double)stall / 1e9);
+        if (sum.wakeups > 0)
+                json_object_set_new(ring, "completions_per_wakeup",
+                                    json_real((double)sum.completions / (double)sum.wakeups));
+        measure_object(runner, "ring", ring);
+}
+
+static void measure_births(struct runner *runner, const struct async_loop *loops, unsigned n)
+{
+        struct histogram *births = calloc(1, sizeof(*births));
+
+        if (!births) {
+                log_error("cannot measure how fast fibers started: out of memory");
+                return;
+        }
+        for (unsigned i = 0; i < n; ++i)
+                histogram_merge(births, &loops[i].births);
+        measure_histogram(runner, "worker_start_seconds", births);
+        free(births);
+}
+
+/* The first loop is set up before others start: what forbids it forbids them all. */
+static int loops_run(struct async_loop *loops, unsigned n)
+{
+        int first, others;
+
+        first = async_init(&loops[0], loops[0].worker.runner);
+        if (first < 0)
+                return first;
+        start_threads(loops, n);
+        first = async_run(&loops[0]);
+        others = join_threads(loops, n);
+        return MIN(first, others);
+}
+
+int level_async_run(struct runner *runner)
+{
+        unsigned n = MIN(runner->spec.loops, runner->spec.workers);
+        size_t size = n * sizeof(struct async_loop);
+        struct async_loop *loops = aligned_alloc(_Alignof(struct async_loop), size);
+        int r;
+
+        if (!loops) {
+                log_error("cannot make %u loops: out of memory", n);
+                return -ENOMEM;
+        }
+        memset(loops, 0, size);
+        divide_window(loops, n, runner);
+        r = loops_run(loops, n);
+        if (loops[0].setup) {
+                measure_loops(runner, loops, n);
+                measure_births(runner, loops, n);
+        }
+        free(loops);
+        return r;
+}

@@ -1,0 +1,298 @@
+/*
+ * processes: workers are child processes, each born by clone3(2) inside a cgroup of its own
+ * (worker-N of the job's). They share the results file and the workers' table, nothing else: a
+ * worker that crashes takes one task with it. Its parent finds in the table which task that was,
+ * writes that task's record, and starts another worker on the rest of the dead one's chunk.
+ */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "daemon/runner/io/blocking.h"
+#include "daemon/runner/measure.h"
+#include "lib/cgroup.h"
+
+/* A row of the table: the part a worker process writes, and that its parent reads when it is dead. */
+struct shared {
+        struct worker worker;
+        uint64_t born_ns;
+} __attribute__((aligned(128)));
+
+struct process {
+        struct shared *shared;
+        int pidfd;                      /* -EBADF: not running */
+        int cgroup_fd;                  /* -EBADF: none of its own */
+        unsigned birth;                 /* its cgroup is worker-BIRTH */
+        uint64_t asked_ns;
+        bool ended;                     /* left for good: nothing was left to claim */
+};
+
+struct pool {
+        struct runner *runner;
+        struct process *processes;
+        struct pollfd *polls;           /* by process */
+        unsigned n;
+        unsigned n_running;
+        unsigned n_births;
+        unsigned n_replaced;
+        uint64_t rss_peak;              /* sum over all workers there ever were */
+        struct histogram births;
+};
+
+static __attribute__((noreturn)) void worker_main(struct runner *runner, struct shared *shared)
+{
+        struct blocking_io *io;
+        int r;
+
+        shared->born_ns = now_monotonic();
+        r = blocking_io_new(runner, &io);
+        if (r < 0)
+                _exit(EXIT_FAILURE);
+        shared->worker.io_context = io;
+        (void)worker_run(&shared->worker);
+        _exit(EXIT_SUCCESS);
+}
+
+/* A cgroup of its own where the job has one. Without it the worker stays in the runner's. */
+static void make_worker_cgroup(struct pool *pool, struct process *process)
+{
+        char name[32];
+        int r;
+
+        process->birth = pool->n_births++;
+        if (pool->runner->cgroup_fd < 0)
+                return;
+        snprintf(name, sizeof(name), "worker-%u", process->birth);
+        r = cgroup_make(pool->runner->cgroup_fd, name, &process->cgroup_fd);
+        if (r < 0)
+                log_error("cannot make the cgroup %s: %s; the worker runs in the runner's", name,
+                          strerrordesc_np(-r));
+}
+
+static void remove_worker_cgroup(struct pool *pool, struct process *process)
+{
+        char name[32];
+
+        if (process->cgroup_fd < 0)
+                return;
+        process->cgroup_fd = close_fd(process->cgroup_fd);
+        snprintf(name, sizeof(name), "worker-%u", process->birth);
+        /* Still populated if the worker left children: the supervisor removes what stays. */
+        (void)cgroup_remove(pool->runner->cgroup_fd, name);
+}
+
+static int process_start(struct pool *pool, struct process *process)
+{
+        pid_t parent = getpid(), pid;
+
+        make_worker_cgroup(pool, process);
+        process->shared->born_ns = 0;
+        process->asked_ns = now_monotonic();
+        pid = cgroup_fork(process->cgroup_fd, &process->pidfd);
+        if (pid == 0) {
+                /* Dies with the runner; if that is gone already, nobody would tell. */
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                if (getppid() != parent)
+                        _exit(EXIT_FAILURE);
+                worker_main(pool->runner, process->shared);
+        }
+        if (pid < 0) {
+                remove_worker_cgroup(pool, process);
+                return (int)pid;
+        }
+        ++pool->n_running;
+        return 0;
+}
+
+/* waitid(2) with the resource usage its system call has and glibc's wrapper lacks. */
+static int reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
+{
+        while (syscall(SYS_waitid, P_PIDFD, pidfd, ret_info, WEXITED, ret_usage) < 0)
+                if (errno != EINTR)
+                        return -errno;
+        return 0;
+}
+
+static bool was_oom_killed(const struct process *process)
+{
+        uint64_t n;
+
+        return process->cgroup_fd >= 0 &&
+               cgroup_read_keyed(process->cgroup_fd, "memory.events", "oom_kill", &n) >= 0 && n > 0;
+}
+
+/* The record of the task a dead worker was at. */
+static void record_death(struct pool *pool, const struct process *process, const siginfo_t *info)
+{
+        struct results *results = &pool->runner->results;
+        struct worker *worker = &process->shared->worker;
+        uint64_t now = now_monotonic() - results->header->epoch_ns;
+        struct ppp_record record = {
+                .start_ns = now,
+                .end_ns = now,
+                .worker = worker->id,
+                .detail = info->si_status,
+                .reason = info->si_code == CLD_EXITED ? PPP_REASON_EXIT : PPP_REASON_SIGNAL,
+                .state = PPP_STATE_FAILED,
+        };
+
+        if (worker->current == TASK_NONE || runner_cancelled(pool->runner))
+                return;
+        if (record.reason == PPP_REASON_SIGNAL && info->si_status == SIGKILL &&
+            was_oom_killed(process))
+                record.reason = PPP_REASON_OOM_KILLED;
+        /* It may have died between its record and its note of having written it. */
+        if (record_state(&results->records[worker->current]) == PPP_STATE_NONE) {
+                if (worker->started_ns > results->header->epoch_ns)
+                        record.start_ns = worker->started_ns - results->header->epoch_ns;
+                record_publish(&results->records[worker->current], &record);
+                ++worker->n_failed;
+        }
+        worker->current = TASK_NONE;
+        worker_flush(worker);
+}
+
+static bool has_work(const struct pool *pool, const struct process *process)
+{
+        const struct worker *worker = &process->shared->worker;
+
+        return !runner_cancelled(pool->runner) &&
+               (worker->next < worker->end ||
+                __atomic_load_n(&pool->runner->results.header->next, __ATOMIC_RELAXED) <
+                        pool->runner->results.n_tasks);
+}
+
+static int process_ended(struct pool *pool, struct process *process)
+{
+        struct rusage usage = {};
+        siginfo_t info = {};
+        int r;
+
+        r = reap(process->pidfd, &info, &usage);
+        if (r < 0)
+                return r;
+        --pool->n_running;
+        process->pidfd = close_fd(process->pidfd);
+        pool->rss_peak += (uint64_t)usage.ru_maxrss * 1024;
+        if (process->shared->born_ns)
+                histogram_add(&pool->births, process->shared->born_ns - process->asked_ns);
+        if (info.si_code != CLD_EXITED || info.si_status != EXIT_SUCCESS)
+                record_death(pool, process, &info);
+        remove_worker_cgroup(pool, process);
+
+        process->shared->worker.cursor = NULL;
+        process->ended = !has_work(pool, process);
+        if (!process->ended)
+                ++pool->n_replaced;
+        return 0;
+}
+
+/*
+ * Starts every worker that should run and does not. One that can't be started waits until another
+ * ends; only when none runs is that the end of the job.
+ */
+static int pool_fill(struct pool *pool)
+{
+        for (unsigned i = 0; i < pool->n; ++i) {
+                struct process *process = &pool->processes[i];
+                int r;
+
+                if (process->pidfd >= 0 || process->ended)
+                        continue;
+                process->ended = !has_work(pool, process);
+                if (process->ended)
+                        continue;
+                r = process_start(pool, process);
+                if (r < 0) {
+                        log_error("cannot start worker %u of %u: %s; ask for fewer with --workers, or "
+                                  "raise the limit of tasks", i, pool->n, strerrordesc_np(-r));
+                        return pool->n_running > 0 ? 0 : r;
+                }
+        }
+        return 0;
+}
+
+static int pool_wait(struct pool *pool)
+{
+        for (unsigned i = 0; i < pool->n; ++i)
+                pool->polls[i] = (struct pollfd){ pool->processes[i].pidfd, POLLIN, 0 };
+
+        /* Workers see a cancellation themselves: `cancelled` and cancel_fd are theirs too. */
+        if (poll(pool->polls, pool->n, -1) < 0)
+                return errno == EINTR ? 0 : -errno;
+        for (unsigned i = 0; i < pool->n; ++i) {
+                int r;
+
+                if (!pool->polls[i].revents || pool->processes[i].pidfd < 0)
+                        continue;
+                r = process_ended(pool, &pool->processes[i]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int pool_run(struct pool *pool)
+{
+        int r;
+
+        for (;;) {
+                r = pool_fill(pool);
+                if (r < 0 || pool->n_running == 0)
+                        return r;
+                r = pool_wait(pool);
+                if (r < 0) {
+                        log_error("cannot wait for the workers: %s", strerrordesc_np(-r));
+                        return r;
+                }
+        }
+}
+
+static int pool_init(struct pool *pool, struct shared *table)
+{
+        pool->processes = calloc(pool->n, sizeof(*pool->processes));
+        pool->polls = calloc(pool->n, sizeof(*pool->polls));
+        if (!pool->processes || !pool->polls)
+                return -ENOMEM;
+        for (unsigned i = 0; i < pool->n; ++i) {
+                pool->processes[i] = (struct process){
+                        .shared = &table[i],
+                        .pidfd = -EBADF,
+                        .cgroup_fd = -EBADF,
+                };
+                worker_init(&table[i].worker, pool->runner, (uint16_t)i, &blocking_ops, NULL);
+        }
+        return 0;
+}
+
+int level_processes_run(struct runner *runner)
+{
+        struct pool pool = { .runner = runner, .n = runner->spec.workers };
+        size_t size = pool.n * sizeof(struct shared);
+        struct shared *table;
+        int r;
+
+        table = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (table == MAP_FAILED) {
+                r = -errno;
+                log_error("cannot map the table of %u workers: %s", pool.n, strerrordesc_np(-r));
+                return r;
+        }
+        r = pool_init(&pool, table);
+        if (r >= 0)
+                r = pool_run(&pool);
+        runner->workers_rss_peak = pool.rss_peak;
+        measure_histogram(runner, "worker_start_seconds", &pool.births);
+        measure_integer(runner, "workers_replaced", pool.n_replaced);
+        free(pool.processes);
+        free(pool.polls);
+        munmap(table, size);
+        return r;
+}

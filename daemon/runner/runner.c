@@ -1,0 +1,190 @@
+#include "daemon/runner/runner.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "daemon/runner/main.h"
+#include "daemon/runner/measure.h"
+#include "lib/runner-abi.h"
+
+static level_run *const levels[_LEVEL_N] = {
+        [LEVEL_SERIAL] = level_serial_run,
+        [LEVEL_THREADS] = level_threads_run,
+        [LEVEL_PROCESSES] = level_processes_run,
+        [LEVEL_ASYNC] = level_async_run,
+};
+
+static const struct ppp_workload *const workloads[_WORKLOAD_N] = {
+        [WORKLOAD_WORDS] = &workload_words,
+        [WORKLOAD_SUM] = &workload_sum,
+        [WORKLOAD_SUM_ARRAY] = &workload_sum_array,
+        [WORKLOAD_SLEEP] = &workload_sleep,
+};
+
+/* What SIGTERM's handler may touch; set once before the handler is installed. */
+static struct runner *signalled;
+
+static void on_sigterm(int signal)
+{
+        static const uint64_t one = 1;
+        int saved = errno;
+
+        __atomic_store_n(&signalled->cancelled, true, __ATOMIC_RELAXED);
+        /* Fails only when the counter is full: then it is readable already. */
+        if (write(signalled->cancel_fd, &one, sizeof(one)) < 0)
+                errno = saved;
+        errno = saved;
+}
+
+static int install_cancel(struct runner *runner)
+{
+        struct sigaction action = { .sa_handler = on_sigterm };
+
+        runner->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (runner->cancel_fd < 0)
+                return -errno;
+        signalled = runner;
+        if (sigaction(SIGTERM, &action, NULL) < 0)
+                return -errno;
+        signal(SIGPIPE, SIG_IGN);
+        return 0;
+}
+
+/* As many descriptors as we may have: a task in flight can need one, a worker two. */
+static void raise_descriptor_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int read_spec(struct runner *runner)
+{
+        _cleanup_free_ char *text = NULL;
+        struct spec_error error;
+        json_t *json, *spec, *url;
+        int r;
+
+        r = read_file_at(AT_FDCWD, "/proc/self/fd/3" /* RUNNER_FD_SPEC */, &text, NULL);
+        if (r < 0) {
+                log_error("cannot read the job's spec: %s", strerrordesc_np(-r));
+                return r;
+        }
+        json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+        spec = json_object_get(json, "spec");
+        url = json_object_get(json, "demo_url");
+        r = spec ? spec_from_json(spec, &runner->spec, &error) : -EBADMSG;
+        if (r < 0)
+                log_error("cannot take the job's spec: %s: %s", spec ? error.field : "spec",
+                          spec ? error.why : "it is missing");
+        if (r >= 0 && url && !(runner->demo_url = strdup(json_string_value(url))))
+                r = -ENOMEM;
+        json_decref(json);
+        if (r >= 0)
+                runner->workload = workloads[runner->spec.workload];
+        return r;
+}
+
+static int map_files(struct runner *runner)
+{
+        struct input_error error;
+        int r;
+
+        r = inputs_map(RUNNER_FD_INPUTS, true, &runner->inputs, &error);
+        if (r < 0) {
+                log_error("cannot take the job's inputs: %s",
+                          r == -EBADMSG ? error.why : strerrordesc_np(-r));
+                return r;
+        }
+        r = results_map(RUNNER_FD_RESULTS, true, &runner->results);
+        if (r < 0) {
+                log_error("cannot map the job's results: %s",
+                          r == -EBADMSG ? "this is no results file, or it was cut short" :
+                                          strerrordesc_np(-r));
+                return r;
+        }
+        if (runner->results.n_tasks != runner->inputs.n) {
+                log_error("cannot run the job: %llu inputs, but results for %llu",
+                          (unsigned long long)runner->inputs.n,
+                          (unsigned long long)runner->results.n_tasks);
+                return -EBADMSG;
+        }
+        return 0;
+}
+
+static int runner_init(struct runner *runner, uint64_t start_ns)
+{
+        int r;
+
+        runner->cgroup_fd = faccessat(RUNNER_FD_CGROUP, "cgroup.procs", F_OK, 0) == 0 ?
+                            RUNNER_FD_CGROUP : -EBADF;
+        runner->measures = json_object();
+        runner->unavailable = json_array();
+        if (!runner->measures || !runner->unavailable)
+                return -ENOMEM;
+        r = install_cancel(runner);
+        if (r < 0)
+                return r;
+        raise_descriptor_limit();
+        r = read_spec(runner);
+        if (r < 0)
+                return r;
+        r = map_files(runner);
+        if (r < 0)
+                return r;
+        runner->results.header->runner_start_ns = start_ns;
+        runner->resuming = runner->results.header->n_done + runner->results.header->n_failed > 0;
+        return 0;
+}
+
+static int runner_execute(struct runner *runner)
+{
+        int r, k;
+
+        r = levels[runner->spec.level](runner);
+        runner->results.header->runner_end_ns = now_monotonic();
+        measure_job(runner, runner->workers_rss_peak);
+        k = measure_write(runner, RUNNER_FD_MEASURES);
+        if (k < 0)
+                log_error("cannot write the job's measures: %s", strerrordesc_np(-k));
+        return r;
+}
+
+static void runner_deinit(struct runner *runner)
+{
+        json_decref(runner->measures);
+        json_decref(runner->unavailable);
+        results_unmap(&runner->results);
+        inputs_unmap(&runner->inputs);
+        free(runner->demo_url);
+        spec_deinit(&runner->spec);
+}
+
+int runner_main(uint64_t start_ns)
+{
+        struct runner *runner;
+        int r;
+
+        runner = mmap(NULL, sizeof(*runner), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                      0);
+        if (runner == MAP_FAILED) {
+                log_error("cannot start: %m");
+                return EXIT_FAILURE;
+        }
+        r = runner_init(runner, start_ns);
+        if (r >= 0)
+                r = runner_execute(runner);
+        if (r >= 0)
+                r = runner_cancelled(runner) ? RUNNER_EXIT_CANCELLED : EXIT_SUCCESS;
+        else
+                r = EXIT_FAILURE;
+        runner_deinit(runner);
+        return r;
+}

@@ -1,0 +1,100 @@
+#pragma once
+
+/*
+ * The runner: one process carrying one job. Theory of operation:
+ *
+ * The supervisor has put this process into the job's cgroup and handed it its descriptors
+ * (lib/runner-abi.h). runner_main() maps inputs and results, picks the level, and the level makes
+ * workers. Every worker, whatever it is made of, does the same: worker_claim() a chunk of indexes
+ * from the shared counter in the results header and runs each to its record. Levels differ in what a
+ * worker is, and in nothing else.
+ *
+ * SIGTERM cancels: it sets runner.cancelled and wakes who waits (blocking calls return EINTR because
+ * the handler is installed without SA_RESTART; the async loops hear of it through cancel_fd).
+ * A cancelled task leaves no record, so it may be run again later.
+ */
+
+#include <jansson.h>
+
+#include "daemon/runner/task.h"
+#include "lib/inputs.h"
+#include "lib/results.h"
+#include "lib/spec.h"
+
+/* Lives in memory that worker processes share, so that they see `cancelled`. */
+struct runner {
+        struct spec spec;               /* filled: no member at "default" */
+        const struct ppp_workload *workload;
+        struct inputs inputs;
+        struct results results;
+        char *demo_url;                 /* what "demo:" inputs are fetched from; NULL: no such input */
+        int cgroup_fd;                  /* directory of the job's cgroup, -EBADF where there is none */
+        int cancel_fd;                  /* eventfd, readable once cancelled; for poll and rings */
+        bool cancelled;                 /* read with runner_cancelled() */
+        bool resuming;                  /* some records are already there */
+        uint64_t workers_rss_peak;      /* sum of the peak memory of worker processes, in bytes */
+        json_t *measures;               /* the object written to RUNNER_FD_MEASURES at the end */
+        json_t *unavailable;            /* its array of {"metric", "reason"} */
+};
+
+static inline bool runner_cancelled(const struct runner *runner)
+{
+        return __atomic_load_n(&runner->cancelled, __ATOMIC_RELAXED);
+}
+
+/* A level: runs the whole job, returns 0 (also when cancelled) or a negative errno after log_error. */
+typedef int level_run(struct runner *runner);
+
+level_run level_serial_run;
+level_run level_threads_run;
+level_run level_processes_run;
+level_run level_async_run;
+
+/* The built-in workloads, by enum workload_id. */
+extern const struct ppp_workload workload_words, workload_sum, workload_sum_array, workload_sleep;
+
+void worker_init(struct worker *worker, struct runner *runner, uint16_t id,
+                 const struct io_ops *io, void *io_context);
+
+/*
+ * worker_claim() - take the next chunk of indexes into worker->next..end.
+ * Guided: large chunks first, single tasks at the end, so that no worker ends long after the others.
+ * Returns false when nothing is left or the job is cancelled.
+ */
+bool worker_claim(struct worker *worker);
+
+/*
+ * worker_run() - claim and run tasks until none is left. What serial, threads and processes do.
+ * Returns 0, or -ECANCELED when the job was cancelled in mid-task (no record is written then).
+ *
+ * async splits it, since its fibers share one worker: worker_take() a task, worker_run_taken() it on
+ * the fiber, with a slot number as the record's worker.
+ */
+int worker_run(struct worker *worker);
+
+struct taken {
+        uint64_t index;
+        const char *input;              /* not NUL-terminated */
+        size_t n_input;
+};
+
+/* False when the chunk is used up and no other can be claimed. Skips tasks that have records. */
+bool worker_take(struct worker *worker, struct taken *ret);
+
+/*
+ * Runs one taken task to its record; @slot stamps it. *clock holds the time the task starts at and
+ * gets the time it ended at, so that tasks run back to back cost one clock reading each.
+ */
+int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t slot, uint64_t *clock);
+
+/* Adds the worker's progress to the results header; at its end, and every few milliseconds before. */
+void worker_flush(struct worker *worker);
+
+/* One line on standard error, "pppd-runner: …"; what was attempted, on what, why, what to do. */
+void log_error(const char *format, ...) _printf_(1, 2);
+
+/* Measures: raw numbers under the summary's key, or the reason why there is none. */
+void measure_integer(struct runner *runner, const char *key, uint64_t value);
+void measure_real(struct runner *runner, const char *key, double value);
+void measure_object(struct runner *runner, const char *key, json_t *value); /* steals value */
+void measure_unavailable(struct runner *runner, const char *key, const char *reason);

@@ -1,0 +1,72 @@
+#pragma once
+
+/*
+ * One task in the making: one input of the job, the io backend its worker waits with, and what a
+ * call noted of its failure. Lives on the worker's stack (or fiber) for the time of one record.
+ *
+ * The ppp_*() calls of <pppctl/workload.h> are thin: they check for cancellation and hand on to
+ * task->worker->io.
+ */
+
+#include <pppctl/workload.h>
+#include "lib/util.h"
+
+struct runner;
+struct worker;
+struct gil;
+
+/*
+ * What waiting means at a level: the blocking backend blocks the thread, the ring backend suspends
+ * the fiber. All return 0 or a negative errno after task_fail(); deadline is task->deadline_ns.
+ */
+struct io_ops {
+        int (*fetch)(struct ppp_task *task, const char *url, ppp_sink *sink, void *userdata);
+        int (*read_file)(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
+        int (*sleep)(struct ppp_task *task, uint64_t nanoseconds);
+};
+
+/*
+ * What carries tasks. Levels embed it by value in their own worker objects. It is written by its own
+ * thread, process or loop only.
+ */
+struct worker {
+        struct runner *runner;
+        const struct io_ops *io;
+        void *io_context;               /* the backend's own state of this worker */
+        struct gil *gil;                /* NULL but at threads with --gil */
+        uint16_t id;                    /* what records are stamped with */
+
+        /* The claimed chunk: [next, end) still to run. */
+        uint64_t next;
+        uint64_t end;
+        const char *cursor;             /* where input `next` starts, NULL: look it up */
+        uint64_t current;               /* task in progress and its start, for who finds the worker */
+        uint64_t started_ns;            /* dead; TASK_NONE and CLOCK_MONOTONIC */
+
+        /* Progress not yet added to the results header. */
+        uint32_t n_done, n_failed, n_retried;
+        uint64_t flushed_ns;
+};
+
+struct ppp_task {
+        struct worker *worker;
+        uint64_t index;
+        uint64_t start_ns;              /* CLOCK_MONOTONIC */
+        uint64_t deadline_ns;           /* CLOCK_MONOTONIC, 0: none */
+        enum ppp_reason reason;         /* of the last failure */
+        int32_t detail;
+        bool unlocked;                  /* between ppp_unlock() and ppp_relock() */
+};
+
+#define TASK_NONE UINT64_MAX
+
+/* Same as ppp_fail(): notes the failure, returns a negative errno that fits it (never 0). */
+int task_fail(struct ppp_task *task, enum ppp_reason reason, int32_t detail);
+
+/* Nanoseconds left until the deadline: UINT64_MAX without one, 0 when it has passed. */
+static inline uint64_t task_time_left(const struct ppp_task *task, uint64_t now)
+{
+        if (task->deadline_ns == 0)
+                return UINT64_MAX;
+        return now >= task->deadline_ns ? 0 : task->deadline_ns - now;
+}

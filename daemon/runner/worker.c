@@ -1,0 +1,194 @@
+/*
+ * What every worker does, whatever it is made of: claim indexes, run each to its record.
+ */
+
+#include <stdio.h>
+
+#include "daemon/runner/runner.h"
+
+#define CHUNK_MAX      64               /* 1 ns a task; past that nothing is won (see tests/bench) */
+#define FLUSH_NS       (10 * NSEC_PER_MSEC)
+#define BACKOFF_NS     (100 * NSEC_PER_MSEC)
+#define BACKOFF_MAX_NS (10 * NSEC_PER_SEC)
+#define INPUT_SMALL    128              /* copied to the stack, which at async is small */
+
+void worker_init(struct worker *worker, struct runner *runner, uint16_t id,
+                 const struct io_ops *io, void *io_context)
+{
+        *worker = (struct worker){
+                .runner = runner,
+                .io = io,
+                .io_context = io_context,
+                .id = id,
+                .current = TASK_NONE,
+        };
+}
+
+/* A fraction of what is left for each worker, so that chunks shrink to one task at the end. */
+static uint64_t chunk_size(const struct runner *runner, uint64_t next)
+{
+        uint64_t left = runner->results.n_tasks - next;
+
+        return MIN(MAX(left / (4 * (uint64_t)runner->spec.workers), UINT64_C(1)),
+                   (uint64_t)CHUNK_MAX);
+}
+
+bool worker_claim(struct worker *worker)
+{
+        struct runner *runner = worker->runner;
+        uint64_t *counter = &runner->results.header->next;
+        uint64_t n = runner->results.n_tasks, next, size;
+
+        assert(worker->next == worker->end);
+
+        next = __atomic_load_n(counter, __ATOMIC_RELAXED);
+        if (next >= n || runner_cancelled(runner))
+                return false;
+        size = chunk_size(runner, next);
+        next = __atomic_fetch_add(counter, size, __ATOMIC_RELAXED);
+        if (next >= n)
+                return false;
+        worker->next = next;
+        worker->end = MIN(next + size, n);
+        worker->cursor = NULL;
+        return true;
+}
+
+bool worker_take(struct worker *worker, struct taken *ret)
+{
+        struct runner *runner = worker->runner;
+
+        for (;;) {
+                if (worker->next == worker->end && !worker_claim(worker))
+                        return false;
+                if (worker->cursor)
+                        ret->n_input = inputs_length(&runner->inputs, worker->cursor);
+                else
+                        worker->cursor = inputs_get(&runner->inputs, worker->next, &ret->n_input);
+                ret->index = worker->next++;
+                ret->input = worker->cursor;
+                worker->cursor = worker->next < worker->end ?
+                                 inputs_next(ret->input, ret->n_input) : NULL;
+                if (_likely_(!runner->resuming) ||
+                    record_state(&runner->results.records[ret->index]) == PPP_STATE_NONE)
+                        return !runner_cancelled(runner);
+        }
+}
+
+/* Failures that may pass: another try can help. */
+static bool reason_is_passing(enum ppp_reason reason, int32_t detail)
+{
+        switch (reason) {
+        case PPP_REASON_RESOLVE:
+        case PPP_REASON_CONNECT:
+        case PPP_REASON_TLS:
+        case PPP_REASON_TIMEOUT:
+        case PPP_REASON_TRANSFER:
+                return true;
+        case PPP_REASON_HTTP_STATUS:
+                return detail >= 500 || detail == 408 || detail == 429;
+        default:
+                return false;
+        }
+}
+
+static int run_tries(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
+{
+        struct worker *worker = task->worker;
+        const struct spec *spec = &worker->runner->spec;
+        uint64_t begin = task->start_ns;
+        int r;
+
+        for (uint32_t try = 0;; ++try) {
+                task->reason = PPP_REASON_NONE;
+                task->deadline_ns = spec->task_timeout_ns ? begin + spec->task_timeout_ns : 0;
+                r = worker->runner->workload->run(task, input, n_input, ret_value);
+                if (r >= 0 || try >= spec->retries || !reason_is_passing(task->reason, task->detail))
+                        return r;
+
+                ++worker->n_retried;
+                task->deadline_ns = 0;
+                r = ppp_sleep(task, MIN(BACKOFF_NS << MIN(try, 20U), BACKOFF_MAX_NS));
+                if (r < 0)
+                        return r;
+                begin = now_monotonic();
+        }
+}
+
+/* The workload gets its input NUL-terminated; the mapped list has newlines. */
+static int run_input(struct ppp_task *task, const struct taken *taken, uint64_t *ret_value)
+{
+        _cleanup_free_ char *large = NULL;
+        char small[INPUT_SMALL], *input = small;
+
+        if (taken->n_input >= sizeof(small)) {
+                input = large = malloc(taken->n_input + 1);
+                if (!large)
+                        return task_fail(task, PPP_REASON_NO_MEMORY, 0);
+        }
+        memcpy(input, taken->input, taken->n_input);
+        input[taken->n_input] = 0;
+        return run_tries(task, input, taken->n_input, ret_value);
+}
+
+int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t slot, uint64_t *clock)
+{
+        struct results *results = &worker->runner->results;
+        uint64_t epoch = results->header->epoch_ns;
+        struct ppp_task task = { .worker = worker, .index = taken->index, .start_ns = *clock };
+        struct ppp_record record = { .worker = slot };
+        int r;
+
+        worker->started_ns = task.start_ns;
+        worker->current = taken->index;
+        r = run_input(&task, taken, &record.value);
+        *clock = now_monotonic();
+        if (r < 0 && task.reason == PPP_REASON_CANCELLED) {
+                worker->current = TASK_NONE;
+                return -ECANCELED;
+        }
+
+        record.start_ns = task.start_ns - epoch;
+        record.end_ns = *clock - epoch;
+        record.state = PPP_STATE_DONE;
+        if (r < 0) {
+                /* A workload that fails must say why; one that does not gets its errno noted. */
+                record.state = PPP_STATE_FAILED;
+                record.reason = task.reason ? task.reason : PPP_REASON_IO;
+                record.detail = task.reason ? task.detail : -r;
+                record.value = 0;
+                ++worker->n_failed;
+        } else {
+                ++worker->n_done;
+        }
+        record_publish(&results->records[taken->index], &record);
+        worker->current = TASK_NONE;
+
+        if (_unlikely_(*clock - worker->flushed_ns >= FLUSH_NS)) {
+                worker_flush(worker);
+                worker->flushed_ns = *clock;
+        }
+        return 0;
+}
+
+int worker_run(struct worker *worker)
+{
+        uint64_t clock = now_monotonic();
+        struct taken taken;
+        int r = 0;
+
+        while (r == 0 && worker_take(worker, &taken))
+                r = worker_run_taken(worker, &taken, worker->id, &clock);
+        worker_flush(worker);
+        return r;
+}
+
+void worker_flush(struct worker *worker)
+{
+        struct ppp_results_header *header = worker->runner->results.header;
+
+        __atomic_fetch_add(&header->n_done, worker->n_done, __ATOMIC_RELEASE);
+        __atomic_fetch_add(&header->n_failed, worker->n_failed, __ATOMIC_RELEASE);
+        __atomic_fetch_add(&header->n_retried, worker->n_retried, __ATOMIC_RELAXED);
+        worker->n_done = worker->n_failed = worker->n_retried = 0;
+}

@@ -1,0 +1,123 @@
+/* Tells URLs from paths for `words`. Pure: looks at the text only. */
+
+#include "daemon/runner/workloads/words-input.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+/* Length of the scheme in scheme:…, 0 if there is none. Most paths end the search at once. */
+static size_t scheme_length(const char *s)
+{
+        size_t n = 0;
+
+        if (!isalpha((unsigned char)s[0]))
+                return 0;
+        while (isalnum((unsigned char)s[n]) || (s[n] && strchr("+.-", s[n])))
+                ++n;
+        return s[n] == ':' ? n : 0;
+}
+
+static bool scheme_is(const char *s, size_t n, const char *name)
+{
+        return strlen(name) == n && strncasecmp(s, name, n) == 0;
+}
+
+static int hex_digit(char c)
+{
+        if (c >= '0' && c <= '9')
+                return c - '0';
+        c = (char)tolower((unsigned char)c);
+        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A byte of a URL's path at *@s, which is moved past it. No query, no fragment, no NUL: -EINVAL. */
+static int decode_byte(const char **s)
+{
+        int high, low;
+
+        if (**s == '?' || **s == '#')
+                return -EINVAL;
+        if (**s != '%')
+                return (unsigned char)*(*s)++;
+        high = hex_digit((*s)[1]);
+        low = high < 0 ? -1 : hex_digit((*s)[2]);
+        if (low < 0 || (high | low) == 0)
+                return -EINVAL;
+        *s += 3;
+        return high << 4 | low;
+}
+
+static int percent_decode(const char *s, char **ret)
+{
+        _cleanup_free_ char *path = malloc(strlen(s) + 1);
+        size_t n = 0;
+
+        if (!path)
+                return -ENOMEM;
+        while (*s) {
+                int c = decode_byte(&s);
+
+                if (c < 0)
+                        return c;
+                path[n++] = (char)c;
+        }
+        path[n] = 0;
+        *ret = steal_ptr(path);
+        return 0;
+}
+
+/* @s is what follows "file:". A host must be this one: RFC 8089 knows "" and "localhost". */
+static int parse_file_url(const char *s, struct words_input *ret)
+{
+        static const char localhost[] = "//localhost/";
+        int r;
+
+        if (strncasecmp(s, localhost, strlen(localhost)) == 0)
+                s += strlen(localhost) - 1;
+        else if (strncmp(s, "///", 3) == 0)
+                s += 2;
+        else if (s[0] != '/' || s[1] == '/')
+                return -EINVAL;
+        r = percent_decode(s, &ret->made);
+        if (r < 0)
+                return r;
+        ret->source = WORDS_READ;
+        ret->target = ret->made;
+        return 0;
+}
+
+static int parse_demo(const char *year, const char *demo_url, struct words_input *ret)
+{
+        if (!demo_url)
+                return -EPROTONOSUPPORT;
+        if (year[0] == 0 || year[strspn(year, "0123456789")] != 0)
+                return -EINVAL;
+        if (asprintf(&ret->made, "%s/%s", demo_url, year) < 0) {
+                ret->made = NULL;
+                return -ENOMEM;
+        }
+        ret->source = WORDS_FETCH;
+        ret->target = ret->made;
+        return 0;
+}
+
+int words_input_parse(const char *input, const char *demo_url, struct words_input *ret)
+{
+        size_t n = scheme_length(input);
+        struct words_input parsed = { .source = WORDS_READ, .target = input };
+        int r = 0;
+
+        if (n > 0 && scheme_is(input, n, "file")) {
+                r = parse_file_url(input + n + 1, &parsed);
+        } else if (n > 0 && scheme_is(input, n, "demo")) {
+                r = parse_demo(input + n + 1, demo_url, &parsed);
+        } else if (n > 0 && strncmp(input + n, "://", 3) == 0) {
+                if (!scheme_is(input, n, "http") && !scheme_is(input, n, "https"))
+                        return -EPROTONOSUPPORT;
+                parsed.source = WORDS_FETCH;
+        }
+        if (r < 0)
+                return r;
+        *ret = parsed;
+        return 0;
+}

@@ -1,0 +1,593 @@
+/*
+ * Fetching, by both backends: what arrives, which failure is which, that connections are kept, that
+ * deadlines and cancelling end what is in flight and leave nothing open.
+ */
+
+#include <dirent.h>
+#include <sys/eventfd.h>
+
+#include "daemon/runner/io/fetch.h"
+#include "daemon/runner/io/uring.h"
+#include "daemon/runner/runner.h"
+#include "tests/unit/http-server.h"
+#include "tests/unit/test.h"
+
+enum backend {
+        BLOCKING,
+        RING,
+        _BACKEND_N,
+};
+
+/* What became of one fetch. */
+struct outcome {
+        int r;
+        enum ppp_reason reason;
+        int32_t detail;
+        size_t n_bytes;
+        char text[32];                  /* how the body begins */
+        char charset[32];               /* "" for none */
+        unsigned n_charsets;            /* chunks that had one */
+        uint64_t took_ns;
+};
+
+/* Many fetches: those of @url, or of each of @urls in turn. */
+struct batch {
+        enum backend backend;
+        const char *url;
+        const char *const *urls;
+        unsigned n;
+        unsigned window;
+        uint64_t timeout_ns;
+        int sink_result;                /* what the sink says of a chunk */
+        struct outcome *outcomes;       /* of each, if wanted */
+        unsigned next;
+        unsigned n_failed;
+        struct runner *runner;
+        struct worker worker;
+};
+
+static struct http_server server;
+static struct runner runner;
+
+static void setup(void)
+{
+        static bool started;
+
+        if (!started)
+                test_int(http_server_start(&server), ==, 0);
+        started = true;
+        http_counters_reset(&server);
+        runner = (struct runner){ .cgroup_fd = -EBADF };
+        runner.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        test_int(runner.cancel_fd, >=, 0);
+}
+
+static void teardown(void)
+{
+        runner.cancel_fd = close_fd(runner.cancel_fd);
+}
+
+/* A URL on our server; alive until the fourth after it. */
+static const char *at(const char *path)
+{
+        static char urls[4][128];
+        static unsigned next;
+        char *url = urls[next++ % ARRAY_SIZE(urls)];
+
+        snprintf(url, sizeof(urls[0]), "http://127.0.0.1:%u%s", server.port, path);
+        return url;
+}
+
+struct sink_state {
+        struct outcome *outcome;
+        int result;
+};
+
+static int take(void *userdata, const struct ppp_chunk *chunk)
+{
+        struct sink_state *state = userdata;
+        struct outcome *outcome = state->outcome;
+        size_t room = sizeof(outcome->text) - 1;
+
+        if (outcome->n_bytes < room)
+                memcpy(outcome->text + outcome->n_bytes, chunk->data,
+                       MIN(chunk->size, room - outcome->n_bytes));
+        outcome->n_bytes += chunk->size;
+        if (chunk->charset) {
+                snprintf(outcome->charset, sizeof(outcome->charset), "%s", chunk->charset);
+                outcome->n_charsets++;
+        }
+        return state->result;
+}
+
+static void fetch_next(struct batch *batch, int (*fetch)(void *io, struct ppp_task *task,
+                                                         const char *url, struct sink_state *state),
+                       void *io)
+{
+        unsigned i = batch->next++;
+        struct outcome scratch = { 0 }, *outcome = batch->outcomes ? &batch->outcomes[i] : &scratch;
+        struct sink_state state = { outcome, batch->sink_result };
+        struct ppp_task task = { .worker = &batch->worker, .index = i, .start_ns = now_monotonic() };
+
+        memset(outcome, 0, sizeof(*outcome));
+        if (batch->timeout_ns)
+                task.deadline_ns = task.start_ns + batch->timeout_ns;
+        outcome->r = fetch(io, &task, batch->urls ? batch->urls[i] : batch->url, &state);
+        outcome->took_ns = now_monotonic() - task.start_ns;
+        outcome->reason = task.reason;
+        outcome->detail = task.detail;
+        batch->n_failed += outcome->r < 0;
+}
+
+static int fetch_blocking(void *io, struct ppp_task *task, const char *url, struct sink_state *state)
+{
+        return transfer_perform(io, task, url, take, state);
+}
+
+static void run_blocking(struct batch *batch)
+{
+        struct ppp_task task = { .worker = &batch->worker };
+        struct transfer *transfer;
+
+        test_int(fetch_load(&task), ==, 0);
+        test_int(transfer_new(batch->runner, 16 * 1024, &transfer), ==, 0);
+        while (batch->next < batch->n)
+                fetch_next(batch, fetch_blocking, transfer);
+        test_true(!transfer_free(transfer));
+}
+
+static int fetch_ring(void *io, struct ppp_task *task, const char *url, struct sink_state *state)
+{
+        return uring_ops.fetch(task, url, take, state);
+}
+
+static void fiber(void *userdata)
+{
+        struct batch *batch = userdata;
+
+        while (batch->next < batch->n)
+                fetch_next(batch, fetch_ring, NULL);
+}
+
+static bool more(struct loop *loop, void *userdata)
+{
+        struct batch *batch = userdata;
+
+        if (batch->next >= batch->n)
+                return false;
+        test_int(loop_spawn(loop, fiber, batch), ==, 0);
+        return true;
+}
+
+static void run_ring(struct batch *batch)
+{
+        const char *advice = NULL;
+        struct loop loop;
+        int r;
+
+        r = loop_init(&loop, batch->runner, batch->window ? batch->window : 4, &advice);
+        if (r < 0) {
+                fprintf(stderr, "no io_uring here: %s: %s\n", strerror(-r), advice ? advice : "");
+                exit(TEST_SKIP);
+        }
+        batch->worker.io = &uring_ops;
+        batch->worker.io_context = &loop;
+        test_int(loop_run(&loop, more, batch), ==, 0);
+        loop_deinit(&loop);
+}
+
+static void run(struct batch *batch)
+{
+        batch->runner = batch->worker.runner = &runner;
+        if (batch->backend == BLOCKING)
+                run_blocking(batch);
+        else
+                run_ring(batch);
+        test_int(batch->next, ==, batch->n);
+}
+
+static struct outcome fetch_one(enum backend backend, const char *url, uint64_t timeout_ns)
+{
+        struct outcome outcome;
+        struct batch batch = {
+                .backend = backend, .url = url, .n = 1, .timeout_ns = timeout_ns, .outcomes = &outcome,
+        };
+
+        run(&batch);
+        return outcome;
+}
+
+static unsigned n_open_files(void)
+{
+        DIR *dir = opendir("/proc/self/fd");
+        unsigned n = 0;
+
+        test_true(dir);
+        while (readdir(dir))
+                n++;
+        closedir(dir);
+        return n;
+}
+
+/* The server hears a little later that its connections were closed. */
+static bool server_is_idle(void)
+{
+        for (unsigned i = 0; i < 500 && http_counter(&server.n_open) > 0; ++i) {
+                struct timespec ts = { 0, 10 * 1000 * 1000 };
+
+                nanosleep(&ts, NULL);
+        }
+        return http_counter(&server.n_open) == 0;
+}
+
+static void gets_bodies(void)
+{
+        static const struct {
+                const char *path, *text, *charset;
+                size_t n;
+        } pages[] = {
+                { "/plain", "plain", "", 5 },
+                { "/chunked", "firstsecond", "", 11 },
+                { "/charset", "latin", "ISO-8859-1", 5 },
+                { "/empty", "", "", 0 },
+                { "/redirect/1", "plain", "", 5 },      /* the redirect's own charset is not the page's */
+                { "/redirect/10", "plain", "", 5 },
+                { "/words/5000000", "word word word word word word w", "", 5000000 },
+        };
+
+        setup();
+        for (enum backend backend = 0; backend < _BACKEND_N; ++backend)
+                for (size_t i = 0; i < ARRAY_SIZE(pages); ++i) {
+                        struct outcome o = fetch_one(backend, at(pages[i].path), 0);
+
+                        test_int(o.r, ==, 0);
+                        test_int(o.n_bytes, ==, pages[i].n);
+                        test_str(o.text, pages[i].text);
+                        test_str(o.charset, pages[i].charset);
+                }
+        teardown();
+}
+
+static void tells_failures_apart(void)
+{
+        char no_such_host[128], refused[64];
+        uint16_t port;
+        _cleanup_close_ int fd = http_bind(&port);
+        const struct {
+                const char *url;
+                enum ppp_reason reason;
+                int32_t detail;
+                size_t n_bytes;
+        } failures[] = {
+                { "/missing", PPP_REASON_HTTP_STATUS, 404, 0 },
+                { "/error/1000", PPP_REASON_HTTP_STATUS, 500, 0 },
+                { "/error/1000000", PPP_REASON_HTTP_STATUS, 500, 0 },
+                { "/redirect/11", PPP_REASON_REDIRECTS, 0, 0 },
+                { "/to-ftp", PPP_REASON_BAD_SCHEME, 0, 0 },
+                { "/drop", PPP_REASON_TRANSFER, 52, 0 },
+                { "/short", PPP_REASON_TRANSFER, 18, 4 },
+                { "/no-http", PPP_REASON_PROTOCOL, 1, 0 },
+                { "/bad-gzip", PPP_REASON_ENCODING, 61, 0 },
+                { "ftp://127.0.0.1/", PPP_REASON_BAD_SCHEME, 0, 0 },
+                { "gopher://127.0.0.1/", PPP_REASON_BAD_SCHEME, 0, 0 },
+                { "", PPP_REASON_BAD_URL, 0, 0 },
+                { "127.0.0.1", PPP_REASON_BAD_URL, 0, 0 },
+                { "://x", PPP_REASON_BAD_URL, 0, 0 },
+                { "http://", PPP_REASON_BAD_URL, 0, 0 },
+                { "http://a b/", PPP_REASON_BAD_URL, 0, 0 },
+                { "http://127.0.0.1:99999/", PPP_REASON_BAD_URL, 0, 0 },
+                { no_such_host, PPP_REASON_RESOLVE, 0, 0 },
+                { refused, PPP_REASON_CONNECT, ECONNREFUSED, 0 },
+        };
+
+        setup();
+        /* A label of 64 letters is none, so no name server is asked. */
+        snprintf(no_such_host, sizeof(no_such_host), "http://%064d.invalid/", 1);
+        snprintf(refused, sizeof(refused), "http://127.0.0.1:%u/", port);
+        for (enum backend backend = 0; backend < _BACKEND_N; ++backend)
+                for (size_t i = 0; i < ARRAY_SIZE(failures); ++i) {
+                        const char *url = failures[i].url;
+                        struct outcome o = fetch_one(backend, *url == '/' ? at(url) : url, 0);
+
+                        if (o.r >= 0 || o.reason != failures[i].reason ||
+                            o.detail != failures[i].detail || o.n_bytes != failures[i].n_bytes)
+                                test_fail_at("\"%s\" by %s: %d, reason %d, detail %d, %zu bytes", url,
+                                             backend == RING ? "ring" : "blocking", o.r,
+                                             (int)o.reason, o.detail, o.n_bytes);
+                        CU_PASS("failure");
+                }
+        teardown();
+}
+
+static void charset_comes_with_each_chunk(void)
+{
+        static const char *const paths[] = { "/charset", "/plain", "/charset" };
+        struct outcome outcomes[3];
+
+        setup();
+        for (enum backend backend = 0; backend < _BACKEND_N; ++backend) {
+                const char *urls[3] = { at(paths[0]), at(paths[1]), at(paths[2]) };
+                struct batch batch = {
+                        .backend = backend, .urls = urls, .n = 3, .window = 1, .outcomes = outcomes,
+                };
+
+                run(&batch);
+                test_int(outcomes[0].n_charsets, ==, 1);
+                test_int(outcomes[1].n_charsets, ==, 0);
+                test_str(outcomes[2].charset, "ISO-8859-1");
+        }
+        teardown();
+}
+
+static void sink_can_end_it(void)
+{
+        struct outcome outcome;
+
+        setup();
+        for (enum backend backend = 0; backend < _BACKEND_N; ++backend) {
+                struct batch batch = {
+                        .backend = backend, .url = at("/words/5000000"), .n = 1,
+                        .sink_result = -ENOTNAM, .outcomes = &outcome,
+                };
+
+                run(&batch);
+                test_int(outcome.r, ==, -ENOTNAM);
+                test_int(outcome.reason, ==, PPP_REASON_NONE);
+                test_int(outcome.n_bytes, <, 5000000);
+        }
+        teardown();
+}
+
+/* An error page need not cost the connection, unless it is longer than one is worth. */
+static void keeps_connections(void)
+{
+        static const struct {
+                const char *path;
+                unsigned n_connections;
+        } pages[] = {
+                { "/plain", 1 }, { "/missing", 1 }, { "/redirect/3", 1 }, { "/error/1000000", 20 },
+        };
+
+        setup();
+        for (enum backend backend = 0; backend < _BACKEND_N; ++backend)
+                for (size_t i = 0; i < ARRAY_SIZE(pages); ++i) {
+                        struct batch batch = {
+                                .backend = backend, .url = at(pages[i].path), .n = 20, .window = 1,
+                        };
+
+                        http_counters_reset(&server);
+                        run(&batch);
+                        test_int(http_counter(&server.n_connections), ==, pages[i].n_connections);
+                }
+        teardown();
+}
+
+/* The server closes after each answer; the next request must not suffer from that. */
+static void gets_over_closed_connections(void)
+{
+        const char *urls[20];
+
+        setup();
+        for (enum backend backend = 0; backend < _BACKEND_N; ++backend) {
+                const char *plain = at("/plain"), *drop = at("/short");
+                struct outcome outcomes[ARRAY_SIZE(urls)];
+                struct batch batch = {
+                        .backend = backend, .urls = urls, .n = ARRAY_SIZE(urls), .window = 1,
+                        .outcomes = outcomes,
+                };
+
+                for (size_t i = 0; i < ARRAY_SIZE(urls); ++i)
+                        urls[i] = i % 2 ? drop : plain;
+                run(&batch);
+                for (size_t i = 0; i < ARRAY_SIZE(urls); ++i)
+                        test_int(outcomes[i].r < 0, ==, i % 2);
+        }
+        teardown();
+}
+
+static void many_in_flight(void)
+{
+        struct batch batch = { .backend = RING, .n = 5000, .window = 64 };
+
+        setup();
+        batch.url = at("/words/35000");
+        run(&batch);
+        test_int(batch.n_failed, ==, 0);
+        test_int(http_counter(&server.n_requests), ==, 5000);
+        test_int(http_counter(&server.n_connections), <=, 64);
+        test_true(server_is_idle());
+        teardown();
+}
+
+static void deadline_ends_it(void)
+{
+        static const char *const paths[] = { "/hang", "/stall" };
+
+        setup();
+        for (enum backend backend = 0; backend < _BACKEND_N; ++backend)
+                for (size_t i = 0; i < ARRAY_SIZE(paths); ++i) {
+                        struct outcome o = fetch_one(backend, at(paths[i]), 60 * NSEC_PER_MSEC);
+
+                        test_int(o.r, ==, -ETIME);
+                        test_int(o.reason, ==, PPP_REASON_TIMEOUT);
+                        test_int(o.took_ns, >=, 60 * NSEC_PER_MSEC);
+                        test_int(o.took_ns, <, NSEC_PER_SEC);
+                        test_int(fetch_one(backend, at("/plain"), 1).reason, ==, PPP_REASON_TIMEOUT);
+                }
+        test_true(server_is_idle());
+        teardown();
+}
+
+/* Deadlines of many, on one clock: each fires, and those with none left over do not. */
+static void deadlines_of_many(void)
+{
+        struct outcome outcomes[200];
+        const char *urls[ARRAY_SIZE(outcomes)], *hang, *plain;
+        struct batch batch = {
+                .backend = RING, .urls = urls, .n = ARRAY_SIZE(urls), .window = 64,
+                .timeout_ns = 100 * NSEC_PER_MSEC, .outcomes = outcomes,
+        };
+
+        setup();
+        hang = at("/hang");
+        plain = at("/plain");
+        for (size_t i = 0; i < ARRAY_SIZE(urls); ++i)
+                urls[i] = i % 8 ? plain : hang;
+        run(&batch);
+        for (size_t i = 0; i < ARRAY_SIZE(urls); ++i)
+                test_int(outcomes[i].reason, ==, i % 8 ? PPP_REASON_NONE : PPP_REASON_TIMEOUT);
+        test_true(server_is_idle());
+        teardown();
+}
+
+/* What SIGTERM does to a runner, after a while. */
+static void *cancel_soon(void *userdata)
+{
+        struct timespec ts = { 0, 50 * 1000 * 1000 };
+
+        nanosleep(&ts, NULL);
+        __atomic_store_n(&runner.cancelled, true, __ATOMIC_RELAXED);
+        if (eventfd_write(runner.cancel_fd, 1) < 0)
+                abort();
+        return NULL;
+}
+
+static void cancelling_ends_all(void)
+{
+        static const struct {
+                const char *scheme_host;
+                bool silent;            /* nobody answers: all wait for the scout's handshake */
+        } origins[] = {
+                { "http://127.0.0.1", false },
+                { "http://localhost", false },
+                { "https://127.0.0.1", true },
+        };
+        _cleanup_close_ int fd = -EBADF;
+        struct outcome outcomes[100];
+        unsigned n_files;
+        uint16_t silent;
+
+        setup();
+        teardown();
+        fd = http_bind(&silent);
+        test_int(listen(fd, 1), ==, 0);
+        n_files = n_open_files();
+        for (enum backend backend = 0; backend < _BACKEND_N; ++backend)
+                for (size_t h = 0; h < ARRAY_SIZE(origins); ++h) {
+                        char url[64];
+                        struct batch batch = {
+                                .backend = backend, .url = url, .window = 100, .outcomes = outcomes,
+                                .n = backend == RING ? 100 : 1,
+                        };
+                        pthread_t thread;
+
+                        setup();
+                        snprintf(url, sizeof(url), "%s:%u/hang", origins[h].scheme_host,
+                                 origins[h].silent ? silent : server.port);
+                        test_int(pthread_create(&thread, NULL, cancel_soon, NULL), ==, 0);
+                        run(&batch);
+                        pthread_join(thread, NULL);
+                        for (unsigned i = 0; i < batch.n; ++i) {
+                                test_int(outcomes[i].r, ==, -ECANCELED);
+                                test_int(outcomes[i].reason, ==, PPP_REASON_CANCELLED);
+                                test_int(outcomes[i].took_ns, <, 150 * NSEC_PER_MSEC);
+                        }
+                        test_true(server_is_idle());
+                        teardown();
+                }
+        test_int(n_open_files(), ==, n_files);
+}
+
+/* Who goes first to a host may take long over its page; the others must not wait for that. */
+static void slow_scout_holds_nobody_up(void)
+{
+        struct outcome outcomes[40];
+        const char *urls[ARRAY_SIZE(outcomes)];
+        char hang[64], plain[64];
+        struct batch batch = {
+                .backend = RING, .urls = urls, .n = ARRAY_SIZE(urls), .window = 8,
+                .timeout_ns = 300 * NSEC_PER_MSEC, .outcomes = outcomes,
+        };
+
+        setup();
+        snprintf(hang, sizeof(hang), "http://localhost:%u/hang", server.port);
+        snprintf(plain, sizeof(plain), "http://LOCALHOST:%u/plain", server.port);
+        for (size_t i = 0; i < ARRAY_SIZE(urls); ++i)
+                urls[i] = i ? plain : hang;
+        run(&batch);
+        test_int(outcomes[0].reason, ==, PPP_REASON_TIMEOUT);
+        for (size_t i = 1; i < ARRAY_SIZE(urls); ++i) {
+                test_int(outcomes[i].r, ==, 0);
+                test_int(outcomes[i].took_ns, <, 250 * NSEC_PER_MSEC);
+        }
+        teardown();
+}
+
+/* Those who wait for a scout that fails fail as it did, or try for themselves. */
+static void failed_scout_fails_all(void)
+{
+        char no_such_host[128], refused[64];
+        uint16_t port;
+        _cleanup_close_ int fd = http_bind(&port);
+        const struct {
+                const char *url;
+                enum ppp_reason reason;
+                int32_t detail;
+        } failures[] = {
+                { no_such_host, PPP_REASON_RESOLVE, 0 },
+                { refused, PPP_REASON_CONNECT, ECONNREFUSED },
+        };
+        struct outcome outcomes[200];
+
+        setup();
+        snprintf(no_such_host, sizeof(no_such_host), "http://%064d.invalid/", 1);
+        snprintf(refused, sizeof(refused), "https://127.0.0.1:%u/", port);
+        for (size_t i = 0; i < ARRAY_SIZE(failures); ++i) {
+                struct batch batch = {
+                        .backend = RING, .url = failures[i].url, .n = ARRAY_SIZE(outcomes),
+                        .window = 150, .outcomes = outcomes,
+                };
+
+                run(&batch);
+                for (size_t k = 0; k < ARRAY_SIZE(outcomes); ++k) {
+                        test_int(outcomes[k].reason, ==, failures[i].reason);
+                        test_int(outcomes[k].detail, ==, failures[i].detail);
+                }
+        }
+        teardown();
+}
+
+/* More hosts at once than names may be resolved at a time, and more than are remembered. */
+static void many_origins(void)
+{
+        enum { N = 5000 };
+        _cleanup_free_ char *text = malloc(N * 64);
+        _cleanup_free_ const char **urls = malloc(N * sizeof(*urls));
+        struct batch batch = { .backend = RING, .n = N, .window = 300 };
+
+        test_true(text && urls);
+        setup();
+        for (unsigned i = 0; i < N; ++i) {
+                snprintf(text + i * 64, 64, "http://h%u.localhost:%u/plain", i, server.port);
+                urls[i] = text + i * 64;
+        }
+        batch.urls = urls;
+        run(&batch);
+        test_int(batch.n_failed, ==, 0);
+        teardown();
+}
+
+TEST_MAIN("fetch",
+          { "gets bodies", gets_bodies },
+          { "tells failures apart", tells_failures_apart },
+          { "charset comes with each chunk", charset_comes_with_each_chunk },
+          { "sink can end it", sink_can_end_it },
+          { "keeps connections", keeps_connections },
+          { "gets over closed connections", gets_over_closed_connections },
+          { "many in flight", many_in_flight },
+          { "deadline ends it", deadline_ends_it },
+          { "deadlines of many", deadlines_of_many },
+          { "cancelling ends all", cancelling_ends_all },
+          { "slow scout holds nobody up", slow_scout_holds_nobody_up },
+          { "failed scout fails all", failed_scout_fails_all },
+          { "many origins", many_origins })

@@ -1,0 +1,220 @@
+/* Claiming and running tasks: each index once, whoever claims; records; resuming; retries; cancelling. */
+
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+#include "daemon/runner/io/blocking.h"
+#include "daemon/runner/runner.h"
+#include "tests/unit/test.h"
+
+static void runner_setup(struct runner *runner, uint64_t n, enum workload_id id, const char *line)
+{
+        _cleanup_close_ int inputs = memfd_create("inputs", MFD_CLOEXEC);
+        _cleanup_close_ int results = memfd_create("results", MFD_CLOEXEC);
+        struct input_error error;
+
+        *runner = (struct runner){ .cgroup_fd = -EBADF };
+        runner->workload = id == WORKLOAD_SUM ? &workload_sum : &workload_sleep;
+        runner->spec = (struct spec){ .level = LEVEL_THREADS, .workers = 4, .workload = id };
+        runner->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        for (uint64_t i = 0; i < n; ++i) {
+                if (line)
+                        test_int(dprintf(inputs, "%s\n", line), >, 0);
+                else
+                        test_int(dprintf(inputs, "%" PRIu64 "\n", i), >, 0);
+        }
+        test_int(inputs_map(inputs, true, &runner->inputs, &error), ==, 0);
+        test_int(results_create(results, n, now_monotonic()), ==, 0);
+        test_int(results_map(results, true, &runner->results), ==, 0);
+}
+
+static void runner_teardown(struct runner *runner)
+{
+        inputs_unmap(&runner->inputs);
+        results_unmap(&runner->results);
+        close(runner->cancel_fd);
+}
+
+/* Claims all it can and marks what it got. */
+struct claimer {
+        struct worker worker;
+        uint8_t *marks;
+        pthread_t thread;
+};
+
+static void *claim_all(void *userdata)
+{
+        struct claimer *claimer = userdata;
+        struct worker *worker = &claimer->worker;
+
+        while (worker_claim(worker))
+                for (; worker->next < worker->end; ++worker->next)
+                        __atomic_fetch_add(&claimer->marks[worker->next], 1, __ATOMIC_RELAXED);
+        return NULL;
+}
+
+static void test_claim_each_once(void)
+{
+        enum { N = 100003, THREADS = 4 };
+        struct claimer claimers[THREADS];
+        _cleanup_free_ uint8_t *marks = calloc(N, 1);
+        struct runner runner;
+
+        runner_setup(&runner, N, WORKLOAD_SLEEP, "0");
+        for (int i = 0; i < THREADS; ++i) {
+                worker_init(&claimers[i].worker, &runner, (uint16_t)i, NULL, NULL);
+                claimers[i].marks = marks;
+                test_int(pthread_create(&claimers[i].thread, NULL, claim_all, &claimers[i]), ==, 0);
+        }
+        for (int i = 0; i < THREADS; ++i)
+                pthread_join(claimers[i].thread, NULL);
+        for (int i = 0; i < N; ++i)
+                test_int(marks[i], ==, 1);
+        runner_teardown(&runner);
+}
+
+static void test_chunks_shrink(void)
+{
+        struct worker worker;
+        struct runner runner;
+        uint64_t last = UINT64_MAX;
+
+        runner_setup(&runner, 400, WORKLOAD_SLEEP, "0");
+        worker_init(&worker, &runner, 0, NULL, NULL);
+        while (worker_claim(&worker)) {
+                test_int(worker.end - worker.next, <=, last);
+                last = worker.end - worker.next;
+                worker.next = worker.end;
+        }
+        test_int(last, ==, 1);
+        runner_teardown(&runner);
+}
+
+static void run_all(struct runner *runner)
+{
+        struct worker worker;
+        struct blocking_io *io;
+
+        test_int(blocking_io_new(runner, &io), ==, 0);
+        worker_init(&worker, runner, 3, &blocking_ops, io);
+        (void)worker_run(&worker);
+        blocking_io_free(io);
+}
+
+static void test_records(void)
+{
+        enum { N = 200 };
+        struct runner runner;
+        struct ppp_record record;
+
+        runner_setup(&runner, N, WORKLOAD_SUM, NULL);
+        run_all(&runner);
+        for (uint64_t i = 0; i < N; ++i) {
+                test_true(results_get(&runner.results, i, &record));
+                test_int(record.state, ==, PPP_STATE_DONE);
+                test_int(record.value, ==, i > 0 ? i * (i - 1) / 2 : 0);
+                test_int(record.worker, ==, 3);
+                test_int(record.start_ns, <=, record.end_ns);
+        }
+        test_int(runner.results.header->n_done, ==, N);
+        runner_teardown(&runner);
+}
+
+static void test_bad_numbers(void)
+{
+        static const struct {
+                const char *line;
+                enum ppp_reason reason;
+        } cases[] = {
+                { "abc", PPP_REASON_NOT_A_NUMBER }, { "1.5", PPP_REASON_NOT_A_NUMBER },
+                { "-", PPP_REASON_NOT_A_NUMBER },   { "-5", PPP_REASON_NEGATIVE },
+                { "4294967297", PPP_REASON_TOO_LARGE },
+                { "99999999999999999999999", PPP_REASON_TOO_LARGE },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
+                struct runner runner;
+                struct ppp_record record;
+
+                runner_setup(&runner, 1, WORKLOAD_SUM, cases[i].line);
+                run_all(&runner);
+                test_true(results_get(&runner.results, 0, &record));
+                test_int(record.state, ==, PPP_STATE_FAILED);
+                test_int(record.reason, ==, cases[i].reason);
+                test_int(runner.results.header->n_failed, ==, 1);
+                runner_teardown(&runner);
+        }
+}
+
+static void test_resume_skips_records(void)
+{
+        struct runner runner;
+        struct ppp_record mark = { .value = 12345, .state = PPP_STATE_DONE }, record;
+
+        runner_setup(&runner, 10, WORKLOAD_SUM, NULL);
+        record_publish(&runner.results.records[4], &mark);
+        runner.resuming = true;
+        run_all(&runner);
+        test_true(results_get(&runner.results, 4, &record));
+        test_int(record.value, ==, 12345);
+        test_true(results_get(&runner.results, 5, &record));
+        test_int(record.value, ==, 10);
+        test_int(runner.results.header->n_done, ==, 9);
+        runner_teardown(&runner);
+}
+
+static void test_task_timeout(void)
+{
+        struct runner runner;
+        struct ppp_record record;
+
+        runner_setup(&runner, 1, WORKLOAD_SLEEP, "20s");
+        runner.spec.task_timeout_ns = NSEC_PER_MSEC;
+        runner.spec.retries = 1;
+        run_all(&runner);
+        test_true(results_get(&runner.results, 0, &record));
+        test_int(record.reason, ==, PPP_REASON_TIMEOUT);
+        test_int(runner.results.header->n_retried, ==, 1);
+        test_int(record.end_ns - record.start_ns, <, 10 * NSEC_PER_SEC);
+        runner_teardown(&runner);
+}
+
+static void *cancel_soon(void *userdata)
+{
+        struct runner *runner = userdata;
+        uint64_t one = 1;
+
+        while (__atomic_load_n(&runner->results.header->next, __ATOMIC_RELAXED) == 0)
+                ;
+        __atomic_store_n(&runner->cancelled, true, __ATOMIC_RELAXED);
+        test_int(write(runner->cancel_fd, &one, sizeof(one)), ==, sizeof(one));
+        return NULL;
+}
+
+static void test_cancel_leaves_no_record(void)
+{
+        struct runner runner;
+        struct ppp_record record;
+        pthread_t thread;
+        uint64_t begin = now_monotonic();
+
+        runner_setup(&runner, 2, WORKLOAD_SLEEP, "60s");
+        test_int(pthread_create(&thread, NULL, cancel_soon, &runner), ==, 0);
+        run_all(&runner);
+        pthread_join(thread, NULL);
+        test_int(now_monotonic() - begin, <, 30 * NSEC_PER_SEC);
+        test_true(!results_get(&runner.results, 0, &record));
+        test_true(!results_get(&runner.results, 1, &record));
+        test_int(runner.results.header->n_failed, ==, 0);
+        runner_teardown(&runner);
+}
+
+TEST_MAIN("worker",
+          { "each index is claimed once", test_claim_each_once },
+          { "chunks shrink to one", test_chunks_shrink },
+          { "each task gets its record", test_records },
+          { "bad numbers fail by their reason", test_bad_numbers },
+          { "a resumed job skips what has a record", test_resume_skips_records },
+          { "a task's time limit, and its retries", test_task_timeout },
+          { "a cancelled task leaves no record", test_cancel_leaves_no_record })
