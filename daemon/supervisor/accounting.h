@@ -1,0 +1,44 @@
+#pragma once
+
+/*
+ * What a job was and what it cost: the summary (include/pppctl/summary.schema.json). Facts come from
+ * three places, each the better witness of its own: the job's cgroup (CPU, memory, pressure), the
+ * kernel's account of the runner's process tree (switches, faults), and the runner itself (latencies,
+ * its ring). What none of them could tell is listed in "unavailable" with the reason; it is never 0.
+ */
+
+#include <jansson.h>
+#include <sys/resource.h>
+
+#include "daemon/supervisor/counters.h"
+#include "daemon/supervisor/groups.h"
+#include "daemon/supervisor/record.h"
+#include "lib/spec.h"
+
+/* What does not change while the supervisor runs. */
+struct host {
+        char *kernel;
+        unsigned n_cpus;
+};
+
+int host_init(struct host *host);
+void host_deinit(struct host *host);
+
+struct accounting {
+        const struct host *host;
+        const struct groups *groups;
+        const struct job_record *record;
+        const struct spec *spec;        /* filled */
+        const struct counters *counters;
+        enum job_reason reason;
+        const char *reason_detail;      /* a sentence; NULL: none */
+        uint64_t ended_ns;              /* CLOCK_MONOTONIC, when the job was found to have ended */
+        const struct job_group *group;  /* still there; NULL: the job had none */
+        const struct rusage *usage;     /* of the runner and the children it waited for; NULL: unknown */
+        const char *usage_reason;       /* why it is unknown */
+        int measures_fd;                /* what the runner wrote; -EBADF: it never ran */
+        bool resumed;                   /* the job was interrupted: counters are of its last part */
+};
+
+/* A new reference; NULL when out of memory. Whatever else goes wrong is told in the summary. */
+json_t *accounting_summarize(const struct accounting *accounting);

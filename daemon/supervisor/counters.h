@@ -1,0 +1,21 @@
+#pragma once
+
+/*
+ * The progress counters in the header of a results file. They are read by pread(2), never through a
+ * mapping: a runner that cuts its file short must not take the supervisor down with a SIGBUS.
+ */
+
+#include "lib/util.h"
+
+struct counters {
+        uint64_t n_done, n_failed, n_retried;
+        uint64_t epoch_ns;              /* CLOCK_MONOTONIC of submission */
+        uint64_t runner_start_ns;       /* CLOCK_MONOTONIC, 0: it never ran */
+        uint64_t runner_end_ns;         /* 0: it did not come to its end */
+};
+
+/* -EBADMSG when the file is no results file any more. */
+int counters_read(int results_fd, struct counters *ret);
+
+/* Counts done and failed anew from the records, for when a worker died before it added its own. */
+int counters_recount(int results_fd, uint64_t n_tasks, struct counters *counters);

@@ -1,0 +1,34 @@
+#pragma once
+
+/*
+ * Why something a client asked for was not done, for people: the interface's error Failed. All three
+ * texts are owned.
+ */
+
+#include "lib/util.h"
+
+struct failure {
+        char *attempted;        /* "start the runner /usr/libexec/pppctl/pppd-runner of job 12" */
+        char *why;              /* "No such file or directory" */
+        char *hint;
+};
+
+#define FAILURE_NULL { NULL, NULL, NULL }
+
+void failure_deinit(struct failure *failure);
+
+/*
+ * Fills it in, and returns @error, so: return failure_set(f, r, "check the path", "open %s", path);
+ * @hint NULL: one that fits @error. Texts that find no memory stay NULL; failure_text() copes.
+ */
+int failure_set(struct failure *failure, int error, const char *hint, const char *attempted, ...)
+        _printf_(4, 5);
+
+/* As failure_set(), with a sentence of its own instead of @error's text. */
+int failure_set_why(struct failure *failure, int error, const char *why, const char *hint,
+                    const char *attempted, ...) _printf_(5, 6);
+
+static inline const char *failure_text(const char *text)
+{
+        return text ? text : "(out of memory)";
+}

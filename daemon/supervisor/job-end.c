@@ -1,0 +1,307 @@
+#include "daemon/supervisor/job-internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "daemon/supervisor/log.h"
+#include "daemon/supervisor/outcome.h"
+#include "lib/results.h"
+#include "lib/runner-abi.h"
+
+/* Takes the runner's status and resource usage. Without a child of ours there is none to take. */
+static void reap(struct job *job)
+{
+        siginfo_t status = { 0 };
+
+        job->runner_source = sd_event_source_disable_unref(job->runner_source);
+        job->runner_gone = true;
+        if (!job->is_child)
+                return;
+        /* The system call itself: the library's wrapper does not hand out the usage. */
+        if (syscall(SYS_waitid, P_PIDFD, job->pidfd, &status, WEXITED | WNOHANG, &job->usage) < 0 ||
+            status.si_pid == 0) {
+                supervisor_log(LOG_WARNING, "cannot learn how the runner of job %llu ended: %s",
+                               (unsigned long long)job->record.number, strerror(errno));
+                status.si_code = CLD_KILLED;
+        } else {
+                job->has_usage = true;
+        }
+        job->status = status;
+        job->has_status = true;
+}
+
+static int on_runner_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+        struct job *job = userdata;
+
+        reap(job);
+        job_look(job);
+        return 0;
+}
+
+static int on_group_event(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+        job_look(userdata);
+        return 0;
+}
+
+int job_watch(struct job *job)
+{
+        sd_event *event = job->env->event;
+        int r = 0;
+
+        if (job_group_exists(&job->group))
+                r = sd_event_add_io(event, &job->group_source, job->group.events_fd, EPOLLPRI,
+                                    on_group_event, job);
+        if (r >= 0 && job->pidfd >= 0)
+                r = sd_event_add_io(event, &job->runner_source, job->pidfd, EPOLLIN, on_runner_exit,
+                                    job);
+        job->runner_gone = job->pidfd < 0;
+        return r;
+}
+
+static bool exited_with(const struct job *job, int status)
+{
+        return job->has_status && job->status.si_code == CLD_EXITED && job->status.si_status == status;
+}
+
+/*
+ * The header's counters are good when the runner ended as it should; else the records are counted. A
+ * file that can't be read counts as nothing done.
+ */
+static void count_tasks(struct job *job)
+{
+        struct job_record *record = &job->record;
+        struct counters *counters = &job->counters;
+        int fd = job->directory.results_fd, r;
+
+        r = counters_read(fd, counters);
+        if (r >= 0 && record->state != JOB_QUEUED && !exited_with(job, RUNNER_EXIT_CANCELLED) &&
+            (!exited_with(job, 0) || counters->n_done + counters->n_failed != record->n_tasks))
+                r = counters_recount(fd, record->n_tasks, counters);
+        if (r < 0) {
+                supervisor_log(LOG_ERR, "cannot read the results of job %llu: %s",
+                               (unsigned long long)record->number,
+                               r == -EBADMSG ? "the file is damaged or cut short" : strerror(-r));
+                counters->n_done = counters->n_failed = 0;
+        }
+        record->n_done = MIN(counters->n_done, record->n_tasks);
+        record->n_failed = MIN(counters->n_failed, record->n_tasks - record->n_done);
+}
+
+/* What the runner said last, or else what can be said of how it left. */
+static char *describe_failure(const struct job *job)
+{
+        uint64_t left = job->record.n_tasks - job->record.n_done - job->record.n_failed;
+        char *text = directory_last_line(&job->directory);
+        int r = 0;
+
+        if (text)
+                return text;
+        if (exited_with(job, 0))
+                r = asprintf(&text, "it ended without a record for %llu of %llu tasks",
+                             (unsigned long long)left, (unsigned long long)job->record.n_tasks);
+        else
+                r = asprintf(&text, "exit status %d, without a word", job->status.si_status);
+        return r < 0 ? NULL : text;
+}
+
+static char *describe_end(const struct job *job, enum job_reason reason)
+{
+        char *text;
+
+        if (reason == REASON_RUNNER_FAILED)
+                return describe_failure(job);
+        if (reason != REASON_RUNNER_DIED ||
+            asprintf(&text, "killed by signal %d (%s)", job->status.si_status,
+                     strsignal(job->status.si_status)) < 0)
+                return NULL;
+        return text;
+}
+
+static const char *why_no_usage(const struct job *job)
+{
+        if (job->is_child)
+                return "waitid(2) did not tell";
+        return job->adopted ? "the supervisor was started again while the job ran, so that its runner "
+                              "was no child of it"
+                            : "the job was never started";
+}
+
+static void summarize(struct job *job, enum job_reason reason, const char *detail, uint64_t ended_ns)
+{
+        struct accounting accounting = {
+                .host = job->env->host,
+                .groups = job->env->groups,
+                .record = &job->record,
+                .spec = &job->spec,
+                .counters = &job->counters,
+                .reason = reason,
+                .reason_detail = detail,
+                .ended_ns = ended_ns,
+                .group = job_group_exists(&job->group) ? &job->group : NULL,
+                .usage = job->has_usage ? &job->usage : NULL,
+                .usage_reason = why_no_usage(job),
+                .measures_fd = job->measures_fd,
+                .resumed = job->resumed,
+        };
+
+        json_decref(job->record.summary);
+        job->record.summary = accounting_summarize(&accounting);
+        if (!job->record.summary)
+                (void)supervisor_log_oom();
+}
+
+static void set_reason(struct job *job, enum job_reason reason, const char *detail)
+{
+        const char *name = job_reason_name(reason);
+
+        free(job->record.reason);
+        job->record.reason = NULL;
+        if (name && asprintf(&job->record.reason, "%s%s%s", name, detail ? ": " : "",
+                             detail ? detail : "") < 0)
+                job->record.reason = NULL;
+}
+
+/* The last step of every end: counters first, then the group goes, then everybody hears of it. */
+static void end(struct job *job, enum job_state state, enum job_reason reason, const char *detail,
+                uint64_t ended_ns)
+{
+        job->record.state = state;
+        job->record.ended_ns = now_realtime();
+        set_reason(job, reason, detail);
+        summarize(job, reason, detail, ended_ns);
+        job_remove_group(job);
+        job_end_run(job);
+        free(job->record.cgroup);
+        job->record.cgroup = NULL;
+        job->timeout_source = sd_event_source_disable_unref(job->timeout_source);
+        job->env->ended(job->env, job);
+}
+
+static void interrupt(struct job *job)
+{
+        job_remove_group(job);
+        job_end_run(job);
+        free(job->record.cgroup);
+        job->record.cgroup = NULL;
+        job->record.state = JOB_QUEUED;
+        job->interrupted = true;
+        job->env->ended(job->env, job);
+}
+
+static int resume_results(const struct job *job)
+{
+        struct results results = RESULTS_NULL;
+        int r;
+
+        r = results_map(job->directory.results_fd, true, &results);
+        if (r < 0)
+                return r;
+        r = results_resume(&results);
+        results_unmap(&results);
+        return r;
+}
+
+static void start_again(struct job *job)
+{
+        struct failure failure = FAILURE_NULL;
+        int r;
+
+        supervisor_log(LOG_NOTICE, "the runner of job %llu is gone and left tasks undone: starting it "
+                       "again", (unsigned long long)job->record.number);
+        job_remove_group(job);
+        job_end_run(job);
+        job->resumed = true;
+        r = resume_results(job);
+        if (r < 0)
+                (void)failure_set(&failure, r, NULL, "read the results of job %llu",
+                                  (unsigned long long)job->record.number);
+        else
+                r = job_start(job, &failure);
+        if (r < 0)
+                job_fail(job, failure_text(failure.why));
+        failure_deinit(&failure);
+}
+
+static void finish(struct job *job)
+{
+        uint64_t ended_ns = now_monotonic();
+        _cleanup_free_ char *detail = NULL;
+        struct outcome outcome;
+
+        count_tasks(job);
+        outcome = outcome_judge(job->has_status ? &job->status : NULL,
+                                job->record.n_done + job->record.n_failed == job->record.n_tasks,
+                                job->stop_reason, job->interrupted);
+        switch (outcome.verdict) {
+        case OUTCOME_ENDED:
+                detail = describe_end(job, outcome.reason);
+                end(job, outcome.state, outcome.reason, detail, ended_ns);
+                break;
+        case OUTCOME_INTERRUPTED:
+                interrupt(job);
+                break;
+        case OUTCOME_AGAIN:
+                start_again(job);
+                break;
+        }
+}
+
+/* Whether nothing of the job runs any more. */
+static bool is_over(struct job *job)
+{
+        bool populated = false;
+        int r = 0;
+
+        if (job_group_exists(&job->group))
+                r = job_group_is_populated(&job->group, &populated);
+        /* Then the runner's exit has to do, as where there is no group. */
+        if (r < 0)
+                supervisor_log(LOG_WARNING, "cannot read cgroup.events of job %llu: %s",
+                               (unsigned long long)job->record.number, strerror(-r));
+        return !populated && job->runner_gone;
+}
+
+void job_look(struct job *job)
+{
+        if (job->record.state == JOB_QUEUED || is_over(job)) {
+                finish(job);
+                return;
+        }
+        /* The runner is gone and others of its group are not: nobody is left to make use of them. */
+        if (job->runner_gone && job_arm_kill(job) < 0)
+                job_kill(job);
+}
+
+bool job_check(struct job *job)
+{
+        if (job->record.state != JOB_RUNNING || !is_over(job)) {
+                job->n_suspect = 0;
+                return true;
+        }
+        if (job->n_suspect++ == 0)
+                return true;
+        supervisor_log(LOG_ERR, "job %llu is over, and the supervisor failed to end it",
+                       (unsigned long long)job->record.number);
+        return false;
+}
+
+void job_fail(struct job *job, const char *why)
+{
+        end(job, JOB_FAILED, REASON_RUNNER_FAILED, why, now_monotonic());
+}
+
+/* When it ended is what the runner noted; without that, the wall clock tells how long it took. */
+void job_complete(struct job *job)
+{
+        uint64_t ended_ns = job->counters.runner_end_ns;
+
+        if (ended_ns == 0)
+                ended_ns = job->counters.epoch_ns + (now_realtime() - job->record.submitted_ns);
+        job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        job->adopted = true;
+        end(job, JOB_DONE, REASON_NONE, NULL, ended_ns);
+}

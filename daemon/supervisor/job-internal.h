@@ -1,0 +1,18 @@
+#pragma once
+
+/* What the files of the job share with each other and nobody else. */
+
+#include "daemon/supervisor/job.h"
+
+/* job.c: removes the job's group, if it has one. */
+void job_remove_group(struct job *job);
+
+/* job.c: releases what a run holds: sources, descriptors, demo server. */
+void job_end_run(struct job *job);
+
+/* job-stop.c */
+int job_arm_kill(struct job *job);
+
+/* job-end.c: looks whether it is over, and ends it if so. The job may be gone after this. */
+void job_look(struct job *job);
+int job_watch(struct job *job);

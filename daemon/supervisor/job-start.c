@@ -1,0 +1,211 @@
+#include "daemon/supervisor/job-internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "daemon/supervisor/identity.h"
+#include "daemon/supervisor/log.h"
+#include "daemon/supervisor/spawn.h"
+#include "lib/runner-abi.h"
+
+/* What the runner is started with, descriptors in the order of lib/runner-abi.h. */
+struct start {
+        int null_fd, output_fd, spec_fd, inputs_fd, measures_fd, runner_group_fd;
+};
+
+#define START_NULL { -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF }
+
+static void start_deinit(struct start *start)
+{
+        close_fd(start->null_fd);
+        close_fd(start->output_fd);
+        close_fd(start->spec_fd);
+        close_fd(start->inputs_fd);
+        close_fd(start->measures_fd);
+        close_fd(start->runner_group_fd);
+}
+
+static int make_spec(const struct job *job, const char *demo_url, int *ret_fd)
+{
+        _cleanup_free_ char *text = NULL;
+        json_t *json;
+
+        json = json_pack("{s:o, s:s*}", "spec", spec_to_json(&job->spec), "demo_url", demo_url);
+        if (!json)
+                return -ENOMEM;
+        text = json_dumps(json, JSON_COMPACT);
+        json_decref(json);
+        return text ? memfd_sealed("pppd-spec", text, strlen(text), ret_fd) : -ENOMEM;
+}
+
+/* All descriptors but the group's. */
+static int open_files(struct job *job, const char *demo_url, struct start *start)
+{
+        int r;
+
+        start->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (start->null_fd < 0)
+                return -errno;
+        r = make_spec(job, demo_url, &start->spec_fd);
+        if (r >= 0)
+                r = directory_open_file(job->env->jobs_fd, job->record.number, "inputs",
+                                        &start->inputs_fd);
+        if (r >= 0)
+                r = directory_open_output(&job->directory, &start->output_fd);
+        if (r >= 0)
+                r = directory_open_measures(&job->directory, &start->measures_fd);
+        return r;
+}
+
+static int make_group(struct job *job, struct start *start)
+{
+        char *path;
+        int r;
+
+        if (!groups_exist(job->env->groups))
+                return 0;
+        path = strdup(job->env->groups->path);
+        if (!path)
+                return -ENOMEM;
+        r = job_group_make(job->env->groups, job->record.number, &job->group,
+                           &start->runner_group_fd);
+        if (r < 0) {
+                free(path);
+                return r;
+        }
+        free(job->record.cgroup);
+        job->record.cgroup = path;
+        return 0;
+}
+
+static int spawn_runner(struct job *job, const struct start *start, const char **ret_attempted)
+{
+        char number[24], *argv[] = { (char *)"pppd-runner", number, NULL };
+        struct spawn spawn = {
+                .path = job->env->runner,
+                .argv = argv,
+                .envp = job->env->environment,
+                .cgroup_fd = start->runner_group_fd,
+                .fds = {
+                        [STDIN_FILENO] = start->null_fd,
+                        [STDOUT_FILENO] = start->output_fd,
+                        [STDERR_FILENO] = start->output_fd,
+                        [RUNNER_FD_SPEC] = start->spec_fd,
+                        [RUNNER_FD_INPUTS] = start->inputs_fd,
+                        [RUNNER_FD_RESULTS] = job->directory.results_fd,
+                        [RUNNER_FD_MEASURES] = start->measures_fd,
+                        [RUNNER_FD_CGROUP] = job_group_exists(&job->group) ? job->group.fd
+                                                                           : start->null_fd,
+                },
+                .n_fds = RUNNER_FD_CGROUP + 1,
+        };
+
+        snprintf(number, sizeof(number), "%llu", (unsigned long long)job->record.number);
+        return spawn_child(&spawn, &job->pid, &job->pidfd, ret_attempted);
+}
+
+/* The runner runs: only now is there something to lose. */
+static int follow(struct job *job, struct start *start, const char **ret_attempted)
+{
+        int r;
+
+        job->is_child = true;
+        job->adopted = job->runner_gone = job->has_status = job->has_usage = false;
+        job->measures_fd = steal_fd(&start->measures_fd);
+        if (!job_group_exists(&job->group) && identity_write(&job->directory, job->pid) < 0)
+                supervisor_log(LOG_WARNING, "cannot note which process the runner of job %llu is; a "
+                               "supervisor that takes over will not find it",
+                               (unsigned long long)job->record.number);
+        *ret_attempted = "watch";
+        r = job_watch(job);
+        if (r < 0)
+                job_kill(job);
+        return r;
+}
+
+static int start_runner(struct job *job, const char *demo_url, const char **ret_attempted)
+{
+        _cleanup_(start_deinit) struct start start = START_NULL;
+        int r;
+
+        *ret_attempted = "open the files for";
+        r = open_files(job, demo_url, &start);
+        if (r >= 0) {
+                *ret_attempted = "make the cgroup for";
+                r = make_group(job, &start);
+        }
+        if (r >= 0)
+                r = spawn_runner(job, &start, ret_attempted);
+        return r < 0 ? r : follow(job, &start, ret_attempted);
+}
+
+static int acquire_demo(struct job *job, char url[static DEMO_URL_MAX], struct failure *failure)
+{
+        int r;
+
+        if (!job->uses_demo)
+                return 0;
+        r = demo_server_acquire(job->env->demo, url, failure);
+        if (r >= 0)
+                job->holds_demo = true;
+        return r;
+}
+
+int job_start(struct job *job, struct failure *failure)
+{
+        char url[DEMO_URL_MAX];
+        const char *attempted;
+        int r;
+
+        assert(job->pid == 0 && !job_group_exists(&job->group));
+        r = acquire_demo(job, url, failure);
+        if (r < 0)
+                return r;
+        r = start_runner(job, job->uses_demo ? url : NULL, &attempted);
+        if (r < 0) {
+                job_remove_group(job);
+                job_end_run(job);
+                return failure_set(failure, r,
+                                   r == -ENOENT || r == -EACCES ? "see whether it is there and may be "
+                                                                  "executed, or name it with --runner PATH"
+                                                                : NULL,
+                                   "%s the runner %s of job %llu", attempted, job->env->runner,
+                                   (unsigned long long)job->record.number);
+        }
+        job->record.state = JOB_RUNNING;
+        return 0;
+}
+
+/* The runner knows the server's address already: all there is to do is to keep it running. */
+static void reacquire_demo(struct job *job)
+{
+        struct failure failure = FAILURE_NULL;
+        char url[DEMO_URL_MAX];
+
+        if (acquire_demo(job, url, &failure) < 0)
+                supervisor_log(LOG_WARNING, "job %llu goes on without its demo server: cannot %s: %s",
+                               (unsigned long long)job->record.number,
+                               failure_text(failure.attempted), failure_text(failure.why));
+        failure_deinit(&failure);
+}
+
+int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
+{
+        int r;
+
+        job->group = *group;
+        *group = (struct job_group)JOB_GROUP_NULL;
+        job->pid = pid;
+        job->pidfd = pidfd;
+        job->is_child = false;
+        job->adopted = true;
+        job->record.state = JOB_RUNNING;
+        /* What is there of measures when the runner ends is read by name then. */
+        job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        reacquire_demo(job);
+        r = job_watch(job);
+        /* What a dead runner left in its group is of no use to anybody. */
+        if (r >= 0 && job->runner_gone && job_arm_kill(job) < 0)
+                job_kill(job);
+        return r;
+}

@@ -1,0 +1,80 @@
+#include "daemon/supervisor/job-internal.h"
+
+#include <signal.h>
+#include <sys/pidfd.h>
+
+#include "daemon/supervisor/log.h"
+
+#define GRACE_USEC UINT64_C(2000000)
+
+static int on_kill(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct job *job = userdata;
+
+        job_kill(job);
+        return 0;
+}
+
+int job_arm_kill(struct job *job)
+{
+        if (job->kill_source || job->killed)
+                return 0;
+        return sd_event_add_time_relative(job->env->event, &job->kill_source, CLOCK_MONOTONIC,
+                                          GRACE_USEC, 1000, on_kill, job);
+}
+
+static int signal_runner(struct job *job, int signal)
+{
+        if (job->pidfd < 0 || job->runner_gone)
+                return -ESRCH;
+        return pidfd_send_signal(job->pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+void job_kill(struct job *job)
+{
+        int r = -ENOENT;
+
+        job->killed = true;
+        if (job_group_exists(&job->group))
+                r = cgroup_kill(job->group.fd);
+        /* Before Linux 5.14, or without a group: the runner takes its workers along. */
+        if (r == -ENOENT)
+                r = signal_runner(job, SIGKILL);
+        if (r < 0 && r != -ESRCH)
+                supervisor_log(LOG_ERR, "cannot kill job %llu: %s",
+                               (unsigned long long)job->record.number, strerror(-r));
+}
+
+static void terminate(struct job *job)
+{
+        int r;
+
+        r = signal_runner(job, SIGTERM);
+        if (r < 0 && r != -ESRCH)
+                supervisor_log(LOG_WARNING, "cannot send SIGTERM to the runner of job %llu: %s",
+                               (unsigned long long)job->record.number, strerror(-r));
+        /* Nobody there who could take the signal: what is left in the group has to be killed. */
+        if (r < 0 || job_arm_kill(job) < 0)
+                job_kill(job);
+}
+
+void job_stop(struct job *job, enum job_reason reason)
+{
+        assert(reason != REASON_NONE);
+        if (job->stop_reason != REASON_NONE || !job_state_is_live(job->record.state))
+                return;
+        job->stop_reason = reason;
+        if (job->record.state == JOB_QUEUED) {
+                job_look(job);
+                return;
+        }
+        terminate(job);
+}
+
+void job_interrupt(struct job *job)
+{
+        assert(job->record.state == JOB_RUNNING);
+        job->interrupted = true;
+        if (job->stop_reason == REASON_NONE)
+                (void)signal_runner(job, SIGTERM);
+}

@@ -1,0 +1,140 @@
+#pragma once
+
+/*
+ * A job that is queued or runs. Its life:
+ *
+ *     queued --job_start()--> running --its cgroup is empty--> ended
+ *
+ * The cgroup going empty (cgroup.events) is the end, and the only one. The kernel tells of that at
+ * most once in 10 ms, so the runner's pidfd serves as a hint to look at once. Where there is no
+ * cgroup, the runner's exit is the end.
+ *
+ * At the end, in this order: the runner's status and resource usage, the counters of the cgroup, the
+ * removal of the cgroup, the summary; then env->ended(), whose callee stores it and answers who waits.
+ */
+
+#include <sys/resource.h>
+#include <systemd/sd-event.h>
+
+#include "daemon/supervisor/accounting.h"
+#include "daemon/supervisor/demo.h"
+#include "daemon/supervisor/directory.h"
+#include "daemon/supervisor/failure.h"
+#include "daemon/supervisor/list.h"
+
+struct job;
+
+/* What all jobs share. Owned by the manager. */
+struct job_env {
+        sd_event *event;
+        struct groups *groups;
+        struct demo_server *demo;
+        const struct host *host;
+        int jobs_fd;                    /* <state>/jobs */
+        const char *runner;             /* the program */
+        char **environment;             /* the runner's */
+
+        /* The job has ended, or (job->interrupted) is to be taken up by the next supervisor. */
+        void (*ended)(struct job_env *env, struct job *job);
+};
+
+enum job_event {
+        JOB_EVENT_PROGRESS,
+        JOB_EVENT_ENDED,
+        JOB_EVENT_INTERRUPTED,          /* the supervisor stops; the job goes on with the next one */
+};
+
+/*
+ * Who waits for a job. Embedded in the caller's object. @notify may remove its own waiter, and must
+ * not free the job; after ENDED and INTERRUPTED the waiter is no longer linked. To stop waiting, remove
+ * the link.
+ */
+struct waiter {
+        struct list link;
+        bool progress;                  /* wants JOB_EVENT_PROGRESS */
+        void (*notify)(struct waiter *waiter, struct job *job, enum job_event event);
+};
+
+struct job {
+        struct job_env *env;
+        struct list link;               /* in the manager's queue, running or unsaved */
+        struct list tie;                /* in the list of the peer whose leaving cancels it */
+        struct list waiters;
+        struct job_record record;
+        struct spec spec;               /* filled */
+        struct directory directory;
+        struct counters counters;
+        bool is_queued;                 /* @link is in the queue */
+        bool uses_demo;
+        bool holds_demo;
+        bool resumed;                   /* was interrupted before */
+
+        struct job_group group;
+        pid_t pid;                      /* of the runner, 0: none */
+        int pidfd;
+        int measures_fd;
+        bool is_child;                  /* started by us: its status will be known */
+        bool adopted;                   /* started by a former supervisor */
+        bool runner_gone;
+        siginfo_t status;
+        bool has_status;
+        bool has_usage;
+        struct rusage usage;
+
+        enum job_reason stop_reason;    /* why it is being stopped; REASON_NONE: it is not */
+        bool interrupted;
+        bool killed;
+        unsigned n_suspect;             /* self-checks in a row that found it over but not ended */
+
+        sd_event_source *group_source, *runner_source;
+        sd_event_source *timeout_source, *kill_source, *progress_source;
+};
+
+/* Takes over what is in @record, @spec and @directory, also on failure (-ENOMEM). */
+int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
+            struct directory *directory, const struct counters *counters, bool uses_demo,
+            struct job **ret);
+/* Nobody may wait for it any more; a runner it may have is left alone. */
+void job_free(struct job *job);
+DEFINE_CLEANUP(struct job *, job_free)
+
+/* Arms the job's timeout, counted from submission. Once, for a queued job. */
+int job_arm_timeout(struct job *job);
+
+/* Starts the runner. On failure nothing runs: call job_fail(). */
+int job_start(struct job *job, struct failure *failure);
+
+/*
+ * Goes on with a runner that a former supervisor started: the one in @group (moved in), or, where
+ * there are no cgroups, the process @pid with @pidfd (moved in).
+ */
+int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd);
+
+/* Ends a job that does not run, as failed, with a sentence of why. Calls env->ended(). */
+void job_fail(struct job *job, const char *why);
+
+/* Ends a job whose tasks all have a record already. Calls env->ended(). */
+void job_complete(struct job *job);
+
+/*
+ * Asks a job to end: one that is queued ends at once, one that runs gets SIGTERM, and SIGKILL after
+ * a while. The first reason counts. May call env->ended().
+ */
+void job_stop(struct job *job, enum job_reason reason);
+
+/* The same because the supervisor stops: the job is to be gone on with later. */
+void job_interrupt(struct job *job);
+void job_kill(struct job *job);
+
+/* Reads the progress counters into job->record. */
+void job_refresh(struct job *job);
+
+void job_add_waiter(struct job *job, struct waiter *waiter);
+/* Tells all and, unless it is about progress, lets go of them. */
+void job_notify(struct job *job, enum job_event event);
+
+/*
+ * The self-check of the watchdog: looks at the job's cgroup. False when it was found over twice in a
+ * row and is still not ended, though the loop had its turn in between: we do not do our work then.
+ */
+bool job_check(struct job *job);

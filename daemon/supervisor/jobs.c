@@ -1,0 +1,443 @@
+#include "daemon/supervisor/jobs.h"
+
+#include <stdio.h>
+
+#include "daemon/supervisor/log.h"
+
+#define SAVE_USEC   UINT64_C(5000000)
+#define PRUNE_USEC  UINT64_C(1000000)
+#define PRUNE_BATCH 16
+#define HOUR_USEC   UINT64_C(3600000000)
+
+static void on_job_ended(struct job_env *env, struct job *job);
+
+/* Timers are made once, at the start, so that arming one later needs no memory. */
+static void arm_or_warn(sd_event_source *source, uint64_t usec)
+{
+        int r;
+
+        r = sd_event_source_set_time_relative(source, usec);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        if (r < 0)
+                supervisor_log(LOG_WARNING, "cannot arm a timer: %s", strerror(-r));
+}
+
+static void put_in_queue(struct jobs *jobs, struct job *job)
+{
+        list_append(&jobs->queue, &job->link);
+        job->is_queued = true;
+        ++jobs->n_queued;
+}
+
+static void take_out(struct jobs *jobs, struct job *job)
+{
+        list_remove(&job->link);
+        if (job->is_queued) {
+                job->is_queued = false;
+                --jobs->n_queued;
+                quota_release(jobs->quota, QUOTA_QUEUED, job->record.owner);
+        } else {
+                --jobs->n_running;
+        }
+}
+
+static int save(struct jobs *jobs, struct job *job)
+{
+        int r;
+
+        r = store_update(jobs->store, &job->record);
+        if (r < 0)
+                supervisor_log(LOG_ERR, "cannot store job %llu: %s",
+                               (unsigned long long)job->record.number, store_error(jobs->store));
+        return r;
+}
+
+/* The job starts; on failure it is stored as failed, those who wait hear of it, and it is gone. */
+static int start_job(struct jobs *jobs, struct job *job, struct failure *failure)
+{
+        _cleanup_free_ char *why = NULL;
+        int r;
+
+        r = job_start(job, failure);
+        if (r >= 0) {
+                list_append(&jobs->running, &job->link);
+                ++jobs->n_running;
+                return 0;
+        }
+        supervisor_log(LOG_ERR, "cannot %s: %s; %s", failure_text(failure->attempted),
+                       failure_text(failure->why), failure_text(failure->hint));
+        if (asprintf(&why, "cannot %s: %s", failure_text(failure->attempted),
+                     failure_text(failure->why)) < 0)
+                why = NULL;
+        job_fail(job, failure_text(why));
+        return r;
+}
+
+static bool has_room(const struct jobs *jobs)
+{
+        return !jobs->draining && jobs->n_running < jobs->config->max_running;
+}
+
+static int on_start(sd_event_source *source, void *userdata)
+{
+        struct jobs *jobs = userdata;
+
+        while (has_room(jobs) && !list_empty(&jobs->queue)) {
+                struct job *job = list_first(&jobs->queue, struct job, link);
+                struct failure failure = FAILURE_NULL;
+
+                take_out(jobs, job);
+                if (start_job(jobs, job, &failure) >= 0)
+                        (void)save(jobs, job);
+                failure_deinit(&failure);
+        }
+        jobs->changed(jobs);
+        return 0;
+}
+
+static int on_save(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct jobs *jobs = userdata;
+        struct job *job;
+
+        list_for_each(job, &jobs->unsaved, struct job, link)
+                if (save(jobs, job) >= 0)
+                        job_free(job);
+        if (!list_empty(&jobs->unsaved))
+                arm_or_warn(jobs->save_source, SAVE_USEC);
+        jobs->changed(jobs);
+        return 0;
+}
+
+/* 1 when one was forgotten, 0 when there is nothing to forget. */
+static int prune_one(struct jobs *jobs)
+{
+        uint64_t age = jobs->config->keep_age_ns, now = now_realtime(), number;
+        int r;
+
+        r = store_get_outdated(jobs->store, jobs->config->keep_jobs,
+                               age > 0 && age < now ? now - age : 0, &number);
+        if (r == -ENOENT)
+                return 0;
+        if (r >= 0)
+                r = directory_remove(jobs->env.jobs_fd, number);
+        if (r < 0) {
+                supervisor_log(LOG_WARNING, "cannot remove an old job: %s", strerror(-r));
+                return r;
+        }
+        r = store_delete(jobs->store, number);
+        if (r < 0)
+                supervisor_log(LOG_WARNING, "cannot remove the old job %llu: %s",
+                               (unsigned long long)number, store_error(jobs->store));
+        return r < 0 ? r : 1;
+}
+
+static int on_prune(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct jobs *jobs = userdata;
+        int r = 1;
+
+        jobs->prunes_soon = false;
+        for (unsigned i = 0; i < PRUNE_BATCH && r == 1; ++i)
+                r = prune_one(jobs);
+        arm_or_warn(jobs->prune_source, r == 1 ? PRUNE_USEC / 100 : HOUR_USEC);
+        return 0;
+}
+
+/* Answers those who wait, and keeps the job only if the database did not take it. */
+static void conclude(struct jobs *jobs, struct job *job)
+{
+        bool saved = save(jobs, job) >= 0;
+
+        job_notify(job, job->interrupted && job->record.state == JOB_QUEUED ? JOB_EVENT_INTERRUPTED
+                                                                            : JOB_EVENT_ENDED);
+        list_remove(&job->tie);
+        if (saved) {
+                job_free(job);
+                return;
+        }
+        list_append(&jobs->unsaved, &job->link);
+        arm_or_warn(jobs->save_source, SAVE_USEC);
+}
+
+static void on_job_ended(struct job_env *env, struct job *job)
+{
+        struct jobs *jobs = container_of(env, struct jobs, env);
+
+        /* A job whose start failed is in neither list. */
+        if (!list_empty(&job->link))
+                take_out(jobs, job);
+        conclude(jobs, job);
+        jobs_kick(jobs);
+        jobs->changed(jobs);
+}
+
+int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
+              const struct config *config, struct quota *quota, void (*changed)(struct jobs *jobs))
+{
+        int r;
+
+        *jobs = (struct jobs){ .env = *env, .store = store, .config = config, .quota = quota,
+                               .changed = changed };
+        jobs->env.ended = on_job_ended;
+        list_init(&jobs->queue);
+        list_init(&jobs->running);
+        list_init(&jobs->unsaved);
+        r = sd_event_add_defer(env->event, &jobs->start_source, on_start, jobs);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(jobs->start_source, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time(env->event, &jobs->save_source, CLOCK_MONOTONIC, 0, 0, on_save,
+                                      jobs);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(jobs->save_source, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time_relative(env->event, &jobs->prune_source, CLOCK_MONOTONIC,
+                                               PRUNE_USEC, 0, on_prune, jobs);
+        return r;
+}
+
+static void free_all(struct list *list)
+{
+        struct job *job;
+
+        list_for_each(job, list, struct job, link) {
+                job_notify(job, JOB_EVENT_INTERRUPTED);
+                job_free(job);
+        }
+}
+
+void jobs_deinit(struct jobs *jobs)
+{
+        struct job *job;
+
+        if (!jobs->store)
+                return;
+        list_for_each(job, &jobs->unsaved, struct job, link)
+                (void)save(jobs, job);
+        free_all(&jobs->queue);
+        free_all(&jobs->running);
+        free_all(&jobs->unsaved);
+        sd_event_source_disable_unref(jobs->start_source);
+        sd_event_source_disable_unref(jobs->save_source);
+        sd_event_source_disable_unref(jobs->prune_source);
+        *jobs = (struct jobs){ .store = NULL };
+}
+
+uint64_t jobs_queue_limit(const struct jobs *jobs, int e)
+{
+        uint64_t of_user = jobs->config->max_queued_per_user;
+
+        if (e == JOBS_E_FULL)
+                return jobs->config->max_queued;
+        return of_user > 0 ? of_user : (jobs->config->max_queued + 1) / 2;
+}
+
+/* A job that starts at once waits for nothing and is charged to nobody. */
+static int charge_queued(struct jobs *jobs, uid_t owner)
+{
+        uint64_t of_user = uid_is_trusted(owner) ? UINT64_MAX
+                                                 : jobs_queue_limit(jobs, JOBS_E_FULL_USER);
+        int r;
+
+        r = quota_charge(jobs->quota, QUOTA_QUEUED, owner, jobs->config->max_queued, of_user);
+        if (r == QUOTA_E_TOTAL)
+                return JOBS_E_FULL;
+        return r == QUOTA_E_USER ? JOBS_E_FULL_USER : r;
+}
+
+static int insert(struct jobs *jobs, const struct submission *submission, struct job_record *record,
+                  struct failure *failure)
+{
+        int r = 0;
+
+        record->owner = submission->owner;
+        record->submitted_ns = now_realtime() - (now_monotonic() - submission->submitted_ns);
+        record->n_tasks = submission->n_tasks;
+        record->spec = spec_to_json(&submission->spec);
+        if (!record->spec)
+                r = -ENOMEM;
+        if (r >= 0 && record->state == JOB_RUNNING && groups_exist(jobs->env.groups)) {
+                record->cgroup = strdup(jobs->env.groups->path);
+                if (!record->cgroup)
+                        r = -ENOMEM;
+        }
+        if (r < 0)
+                return failure_set(failure, r, NULL, "admit a job");
+        r = store_insert(jobs->store, record, &record->number);
+        if (r < 0)
+                return failure_set_why(failure, r, store_error(jobs->store), NULL,
+                                       "store a new job in the database of jobs");
+        return 0;
+}
+
+static void take_back(struct jobs *jobs, uint64_t number)
+{
+        int r = directory_remove(jobs->env.jobs_fd, number);
+
+        if (r < 0)
+                supervisor_log(LOG_WARNING, "cannot remove the directory of job %llu: %s",
+                               (unsigned long long)number, strerror(-r));
+        if (store_delete(jobs->store, number) < 0)
+                supervisor_log(LOG_WARNING, "cannot take job %llu back: %s",
+                               (unsigned long long)number, store_error(jobs->store));
+}
+
+static bool submission_uses_demo(const struct submission *submission)
+{
+        return submission->spec.workload == WORKLOAD_WORDS &&
+               demo_is_named(submission->inputs, submission->n_inputs);
+}
+
+/* Makes the job's row, directory and object. What fails after the row takes the row back. */
+static int make_job(struct jobs *jobs, struct submission *submission, bool starts, struct job **ret,
+                    struct failure *failure)
+{
+        _cleanup_(job_record_deinit) struct job_record record = {
+                .state = starts ? JOB_RUNNING : JOB_QUEUED,
+        };
+        struct counters counters = { .epoch_ns = submission->submitted_ns };
+        struct directory directory = DIRECTORY_NULL;
+        const char *attempted;
+        uint64_t number;
+        int r;
+
+        r = insert(jobs, submission, &record, failure);
+        if (r < 0)
+                return r;
+        number = record.number;
+        r = directory_make(jobs->env.jobs_fd, record.number, submission->inputs, submission->n_inputs,
+                           submission->n_tasks, submission->submitted_ns, &directory, &attempted);
+        if (r >= 0) {
+                /* The row says running as it is about to be; the object becomes that when it does. */
+                record.state = JOB_QUEUED;
+                attempted = "admit the job";
+                r = job_new(&jobs->env, &record, &submission->spec, &directory, &counters,
+                            submission_uses_demo(submission), ret);
+        }
+        if (r < 0) {
+                (void)failure_set(failure, r, NULL, "%s (job %llu, in the state directory)", attempted,
+                                  (unsigned long long)number);
+                take_back(jobs, number);
+        }
+        return r;
+}
+
+int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
+                struct failure *failure)
+{
+        bool starts = has_room(jobs) && list_empty(&jobs->queue);
+        struct job *job;
+        int r;
+
+        r = starts ? 0 : charge_queued(jobs, submission->owner);
+        if (r < 0)
+                return failure_set(failure, r, NULL, "admit a job");
+        if (r > 0)
+                return r;
+        r = make_job(jobs, submission, starts, &job, failure);
+        if (r < 0 && !starts)
+                quota_release(jobs->quota, QUOTA_QUEUED, submission->owner);
+        if (r < 0)
+                return r;
+        if (job_arm_timeout(job) < 0)
+                supervisor_log(LOG_WARNING, "cannot arm the timeout of job %llu",
+                               (unsigned long long)job->record.number);
+        if (starts) {
+                r = start_job(jobs, job, failure);
+                if (r < 0)
+                        return r;
+        } else {
+                put_in_queue(jobs, job);
+        }
+        jobs->changed(jobs);
+        *ret = job;
+        return 0;
+}
+
+/* A job of a former supervisor is charged, but never refused. */
+void jobs_enqueue(struct jobs *jobs, struct job *job)
+{
+        if (quota_charge(jobs->quota, QUOTA_QUEUED, job->record.owner, UINT64_MAX, UINT64_MAX) < 0) {
+                (void)supervisor_log_oom();
+                job_free(job); /* Its row says queued: the next supervisor finds it. */
+                return;
+        }
+        put_in_queue(jobs, job);
+        jobs_kick(jobs);
+}
+
+void jobs_add_running(struct jobs *jobs, struct job *job)
+{
+        list_append(&jobs->running, &job->link);
+        ++jobs->n_running;
+}
+
+static struct job *find_in(struct list *list, uint64_t number)
+{
+        struct job *job;
+
+        list_for_each(job, list, struct job, link)
+                if (job->record.number == number)
+                        return job;
+        return NULL;
+}
+
+struct job *jobs_find_running(struct jobs *jobs, uint64_t number)
+{
+        struct job *job = find_in(&jobs->running, number);
+
+        return job ? job : find_in(&jobs->unsaved, number);
+}
+
+struct job *jobs_find(struct jobs *jobs, uint64_t number)
+{
+        struct job *job = jobs_find_running(jobs, number);
+
+        return job ? job : find_in(&jobs->queue, number);
+}
+
+void jobs_drain(struct jobs *jobs)
+{
+        struct job *job;
+
+        jobs->draining = true;
+        list_for_each(job, &jobs->running, struct job, link)
+                job_interrupt(job);
+        /* Their rows say queued already. */
+        list_for_each(job, &jobs->queue, struct job, link) {
+                take_out(jobs, job);
+                job_notify(job, JOB_EVENT_INTERRUPTED);
+                job_free(job);
+        }
+        jobs->changed(jobs);
+}
+
+void jobs_kill_all(struct jobs *jobs)
+{
+        struct job *job;
+
+        list_for_each(job, &jobs->running, struct job, link)
+                job_kill(job);
+}
+
+void jobs_kick(struct jobs *jobs)
+{
+        if (has_room(jobs) && !list_empty(&jobs->queue))
+                (void)sd_event_source_set_enabled(jobs->start_source, SD_EVENT_ONESHOT);
+        /* Not pushed back by every job that ends, or many short ones would keep it from ever coming. */
+        if (!jobs->prunes_soon)
+                arm_or_warn(jobs->prune_source, PRUNE_USEC);
+        jobs->prunes_soon = true;
+}
+
+bool jobs_check(struct jobs *jobs)
+{
+        bool fine = true;
+        struct job *job;
+
+        list_for_each(job, &jobs->running, struct job, link)
+                fine &= job_check(job);
+        return fine;
+}

@@ -1,0 +1,63 @@
+#include "daemon/supervisor/levels.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+
+#define DISABLED "/proc/sys/kernel/io_uring_disabled"
+#define GROUP    "/proc/sys/kernel/io_uring_group"
+
+/* The number in a file of /proc/sys; -1 where there is none. */
+static long read_number(const char *path)
+{
+        _cleanup_free_ char *text = NULL;
+        uint64_t v;
+
+        if (read_file_at(AT_FDCWD, path, &text, NULL) < 0 ||
+            parse_u64(text, strcspn(text, "\n"), LONG_MAX, &v) < 0)
+                return -1;
+        return (long)v;
+}
+
+static bool is_member(long group)
+{
+        gid_t groups[NGROUPS_MAX];
+        int n = getgroups(NGROUPS_MAX, groups);
+
+        if (group < 0)
+                return false;
+        if (getegid() == (gid_t)group)
+                return true;
+        for (int i = 0; i < n; ++i)
+                if (groups[i] == (gid_t)group)
+                        return true;
+        return false;
+}
+
+/*
+ * Since Linux 6.6. What a seccomp filter forbids is not probed for here, since such a filter may kill
+ * who tries; the runner tells of that.
+ */
+static bool uring_is_available(const char **ret_why, const char **ret_hint)
+{
+        long disabled = read_number(DISABLED);
+
+        if (disabled == 2) {
+                *ret_why = "io_uring is switched off on this machine (kernel.io_uring_disabled is 2)";
+                *ret_hint = "sysctl kernel.io_uring_disabled=0, or use another level";
+                return false;
+        }
+        if (disabled == 1 && geteuid() != 0 && !is_member(read_number(GROUP))) {
+                *ret_why = "io_uring is for members of one group only (kernel.io_uring_disabled is 1), "
+                           "and the daemon's user is not one";
+                *ret_hint = "add that user to the group named by kernel.io_uring_group, or sysctl "
+                            "kernel.io_uring_disabled=0, or use another level";
+                return false;
+        }
+        return true;
+}
+
+bool level_is_available(enum level level, const char **ret_why, const char **ret_hint)
+{
+        return level != LEVEL_ASYNC || uring_is_available(ret_why, ret_hint);
+}

@@ -1,0 +1,44 @@
+#pragma once
+
+/*
+ * The listening socket: systemd's (socket activation) or one of our own. Accepts, a few at a time.
+ *
+ * When the process or the system is out of descriptors a connection can't be accepted, and stays
+ * readable for ever. A spare descriptor is given up for a moment then, to tell that client, and the
+ * listener rests until a peer has left.
+ */
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <systemd/sd-event.h>
+
+#include "lib/util.h"
+
+struct listener {
+        int fd;
+        int spare_fd;
+        char *path;             /* that we bound and remove; NULL: systemd's socket */
+        struct stat bound;      /* what we bound it to */
+        sd_event_source *source, *rest_source;
+        bool resting;
+        /* Takes @fd. */
+        void (*accepted)(struct listener *listener, int fd, const struct ucred *credentials);
+};
+
+#define LISTENER_NULL { .fd = -EBADF, .spare_fd = -EBADF }
+
+/*
+ * Listens on @path, or on the socket systemd passed if it passed one. On failure *@ret_error is a
+ * sentence (NULL: out of memory).
+ */
+int listener_init(struct listener *listener, sd_event *event, const char *path,
+                  void (*accepted)(struct listener *, int, const struct ucred *), char **ret_error);
+
+/* Accepts no more, and removes the socket if we bound it. */
+void listener_deinit(struct listener *listener);
+
+/* A descriptor has become free: accept again, if it rested. */
+void listener_wake(struct listener *listener);
+
+/* Tells a connection why it is not taken, and closes it. */
+void listener_turn_away(int fd_consumed, const char *why, const char *hint);

@@ -1,0 +1,83 @@
+/*
+ * pppd-supervisor: admits, places, watches and accounts for jobs. One thread on one event loop; it
+ * never runs a workload's code, and never waits for a client or a runner but in that loop.
+ */
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "daemon/supervisor/log.h"
+#include "daemon/supervisor/manager.h"
+
+#define EXIT_USAGE 2
+
+/*
+ * The event loop takes these from a signalfd. Whoever started us may have left others ignored, which
+ * our children would inherit, and an ignored SIGCHLD would keep us from learning how they end.
+ */
+static int set_up_signals(void)
+{
+        sigset_t mask;
+
+        /* SIGKILL, SIGSTOP and those the C library keeps for itself refuse: that is no failure. */
+        for (int i = 1; i < _NSIG; ++i)
+                (void)signal(i, SIG_DFL);
+        sigemptyset(&mask);
+        sigaddset(&mask, SIGTERM);
+        sigaddset(&mask, SIGINT);
+        sigaddset(&mask, SIGHUP);
+        if (sigprocmask(SIG_SETMASK, &mask, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+                return -errno;
+        return 0;
+}
+
+/* Nothing here uses select(2), so all that the hard limit allows may be used; jobs inherit it. */
+static void raise_descriptor_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+                supervisor_log(LOG_INFO, "cannot raise the limit on open files: %s", strerror(errno));
+}
+
+static int run(const struct options *options)
+{
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        struct manager manager;
+        int r;
+
+        r = set_up_signals();
+        if (r >= 0)
+                r = sd_event_new(&event);
+        if (r < 0) {
+                supervisor_log(LOG_ERR, "cannot set up the event loop: %s", strerror(-r));
+                return r;
+        }
+        raise_descriptor_limit();
+        r = manager_init(&manager, event, options);
+        if (r >= 0) {
+                r = sd_event_loop(event);
+                if (r < 0)
+                        supervisor_log(LOG_ERR, "the event loop failed: %s", strerror(-r));
+        }
+        manager_deinit(&manager);
+        return r;
+}
+
+int main(int argc, char **argv)
+{
+        struct options options = OPTIONS_NULL;
+        int status = EXIT_SUCCESS, r;
+
+        supervisor_log_init();
+        r = supervisor_options_parse(&options, argc, argv);
+        if (r < 0)
+                status = EXIT_USAGE;
+        else if (r == 0 && run(&options) < 0)
+                status = EXIT_FAILURE;
+        supervisor_options_deinit(&options);
+        return status;
+}

@@ -1,0 +1,307 @@
+#include "daemon/supervisor/manager.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "daemon/supervisor/log.h"
+#include "daemon/supervisor/methods.h"
+#include "daemon/supervisor/resume.h"
+#include "daemon/supervisor/spawn.h"
+
+#define DRAIN_USEC            UINT64_C(10000000)
+#define PEERS_MAX             1024
+#define PEERS_MAX_PER_USER    64
+#define DESCRIPTORS_RESERVED  64
+#define DESCRIPTORS_PER_JOB   10
+
+/* Says what a callee explained; it has no text when memory ran out. */
+static int tell(int error, char *text_consumed)
+{
+        supervisor_log(LOG_ERR, "%s", text_consumed ? text_consumed : strerror(-error));
+        free(text_consumed);
+        return error;
+}
+
+static int load_config(struct manager *manager, struct config *ret, char **ret_error)
+{
+        char *files[CONFIG_FILES_MAX] = { NULL };
+        struct config config;
+        size_t n = 0;
+        int r;
+
+        *ret_error = NULL;
+        config_defaults(&config);
+        if (manager->options->config) {
+                r = config_load(&config, manager->options->config, true, ret_error);
+        } else {
+                r = supervisor_config_files(files, &n);
+                for (size_t i = 0; i < n && r >= 0; ++i)
+                        r = config_load(&config, files[i], false, ret_error);
+        }
+        for (size_t i = 0; i < CONFIG_FILES_MAX; ++i)
+                free(files[i]);
+        if (r < 0)
+                return r;
+        *ret = config;
+        return 0;
+}
+
+/* Clients may hold what jobs do not need. */
+static void bound_peers(struct manager *manager)
+{
+        struct rlimit limit;
+        uint64_t jobs = DESCRIPTORS_RESERVED + manager->config.max_running * DESCRIPTORS_PER_JOB;
+
+        manager->peers_max = PEERS_MAX;
+        if (getrlimit(RLIMIT_NOFILE, &limit) >= 0 && limit.rlim_cur < PEERS_MAX + jobs)
+                manager->peers_max = limit.rlim_cur > jobs + 8 ? limit.rlim_cur - jobs : 8;
+}
+
+static void on_accepted(struct listener *listener, int fd, const struct ucred *credentials)
+{
+        struct manager *manager = container_of(listener, struct manager, listener);
+        uid_t uid = credentials->uid;
+        struct peer *peer;
+        int r;
+
+        r = quota_charge(&manager->quota, QUOTA_PEERS, uid, manager->peers_max,
+                         uid_is_trusted(uid) ? UINT64_MAX : PEERS_MAX_PER_USER);
+        if (r != 0) {
+                listener_turn_away(fd, r < 0 ? "the daemon is out of memory"
+                                             : r == QUOTA_E_USER ? "you have too many connections open"
+                                                                 : "too many connections are open",
+                                   "close some, or try again later");
+                return;
+        }
+        r = peer_new_consume(&manager->peer_owner, fd, uid, &peer);
+        if (r < 0) {
+                supervisor_log(LOG_WARNING, "cannot take a connection: %s", strerror(-r));
+                quota_release(&manager->quota, QUOTA_PEERS, uid);
+                return;
+        }
+        list_append(&manager->peers, &peer->link);
+}
+
+static void on_peer_gone(struct peer_owner *owner, struct peer *peer)
+{
+        struct manager *manager = container_of(owner, struct manager, peer_owner);
+
+        quota_release(&manager->quota, QUOTA_PEERS, peer->uid);
+        peer_free(peer);
+        listener_wake(&manager->listener);
+}
+
+static void finish_drain(struct manager *manager)
+{
+        int r = sd_event_exit(manager->event, 0);
+
+        if (r < 0)
+                supervisor_log(LOG_ERR, "cannot leave the event loop: %s", strerror(-r));
+}
+
+static void on_jobs_changed(struct jobs *jobs)
+{
+        struct manager *manager = container_of(jobs, struct manager, jobs);
+
+        service_set_status(&manager->service, jobs->n_running, jobs->n_queued);
+        if (manager->draining && jobs->n_running == 0)
+                finish_drain(manager);
+}
+
+static int on_drain_too_long(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct manager *manager = userdata;
+
+        supervisor_log(LOG_WARNING, "killing %u jobs that did not end in time; they go on with the next "
+                       "start", manager->jobs.n_running);
+        jobs_kill_all(&manager->jobs);
+        return 0;
+}
+
+/* SIGTERM. A second one means it. */
+static void on_stop(struct service *service)
+{
+        struct manager *manager = container_of(service, struct manager, service);
+        int r;
+
+        if (manager->draining) {
+                jobs_kill_all(&manager->jobs);
+                return;
+        }
+        manager->draining = true;
+        service_set_stopping(service);
+        listener_deinit(&manager->listener);
+        r = sd_event_add_time_relative(manager->event, &manager->drain_source, CLOCK_MONOTONIC,
+                                       DRAIN_USEC, 1000, on_drain_too_long, manager);
+        jobs_drain(&manager->jobs);
+        if (r < 0)
+                jobs_kill_all(&manager->jobs);
+}
+
+/* SIGHUP. A file that is wrong changes nothing. */
+static void on_reload(struct service *service)
+{
+        struct manager *manager = container_of(service, struct manager, service);
+        struct config config;
+        char *error;
+        int r;
+
+        service_set_reloading(service);
+        r = load_config(manager, &config, &error);
+        if (r < 0) {
+                (void)tell(r, error);
+                supervisor_log(LOG_ERR, "the configuration stays as it was");
+        } else {
+                manager->config = config;
+                bound_peers(manager);
+                supervisor_log(LOG_INFO, "the configuration was read anew");
+                if (!manager->draining)
+                        jobs_kick(&manager->jobs);
+        }
+        service_set_ready(service);
+}
+
+static bool on_check(struct service *service)
+{
+        return jobs_check(&container_of(service, struct manager, service)->jobs);
+}
+
+static int init_kept(struct manager *manager)
+{
+        _cleanup_free_ char *path = NULL;
+        char *error;
+        int r;
+
+        r = load_config(manager, &manager->config, &error);
+        if (r < 0)
+                return tell(r, error);
+        bound_peers(manager);
+        r = state_init(&manager->state, manager->options->state, &error);
+        if (r < 0)
+                return tell(r, error);
+        if (asprintf(&path, "%s/jobs.db", manager->options->state) < 0) {
+                path = NULL;
+                return supervisor_log_oom();
+        }
+        r = store_open(path, &manager->store, &error);
+        return r < 0 ? tell(r, error) : 0;
+}
+
+static int init_groups(struct manager *manager)
+{
+        int r;
+
+        r = groups_init(&manager->groups, manager->options->cgroup, manager->state.instance);
+        if (r < 0) {
+                supervisor_log(LOG_ERR, "cannot use the cgroup given with --cgroup: %s",
+                               manager->groups.why ? manager->groups.why : strerror(-r));
+                return r;
+        }
+        if (!groups_exist(&manager->groups))
+                supervisor_log(LOG_WARNING, "jobs run without cgroups of their own, and with fewer "
+                               "metrics: %s; start the daemon as a systemd service with Delegate=yes, "
+                               "or give a cgroup it may write to with --cgroup PATH",
+                               manager->groups.why);
+        return 0;
+}
+
+static bool is_in_base(void *userdata, uint64_t number)
+{
+        struct manager *manager = userdata;
+
+        return jobs_find_running(&manager->jobs, number) != NULL;
+}
+
+static int init_jobs(struct manager *manager)
+{
+        struct job_env env = {
+                .event = manager->event,
+                .groups = &manager->groups,
+                .demo = &manager->demo,
+                .host = &manager->host,
+                .jobs_fd = manager->state.jobs_fd,
+                .runner = manager->options->runner,
+        };
+        int r;
+
+        r = host_init(&manager->host);
+        if (r < 0)
+                return tell(r, NULL);
+        env.environment = manager->environment = environment_for_child(NULL);
+        if (!env.environment)
+                return supervisor_log_oom();
+        r = demo_server_init(&manager->demo, manager->event, &manager->groups, manager->options->web,
+                             manager->state.fd);
+        if (r >= 0)
+                r = jobs_init(&manager->jobs, &env, manager->store, &manager->config, &manager->quota,
+                              on_jobs_changed);
+        if (r < 0)
+                return tell(r, NULL);
+        r = resume_jobs(&manager->jobs);
+        if (r < 0) {
+                supervisor_log(LOG_ERR, "cannot read the jobs that were: %s",
+                               store_error(manager->store));
+                return r;
+        }
+        groups_sweep(&manager->groups, is_in_base, manager);
+        return 0;
+}
+
+int manager_init(struct manager *manager, sd_event *event, const struct options *options)
+{
+        char *error;
+        int r;
+
+        *manager = (struct manager){
+                .options = options,
+                .event = event,
+                .state = STATE_NULL,
+                .groups = GROUPS_NULL,
+                .demo = DEMO_SERVER_NULL,
+                .listener = LISTENER_NULL,
+                .peer_owner = { event, &manager->jobs, methods_dispatch, methods_stream, on_peer_gone },
+        };
+        list_init(&manager->peers);
+        quota_init(&manager->quota);
+        r = init_kept(manager);
+        if (r < 0)
+                return r;
+        r = listener_init(&manager->listener, event, options->socket, on_accepted, &error);
+        if (r < 0)
+                return tell(r, error);
+        r = init_groups(manager);
+        if (r >= 0)
+                r = init_jobs(manager);
+        if (r < 0)
+                return r;
+        r = service_init(&manager->service, event, on_stop, on_reload, on_check);
+        if (r < 0)
+                return tell(r, NULL);
+        service_set_ready(&manager->service);
+        on_jobs_changed(&manager->jobs);
+        return 0;
+}
+
+void manager_deinit(struct manager *manager)
+{
+        struct peer *peer;
+
+        listener_deinit(&manager->listener);
+        sd_event_source_disable_unref(manager->drain_source);
+        /* After a drain nothing runs, and what is there could not be removed when its job ended. */
+        if (manager->draining)
+                groups_sweep(&manager->groups, is_in_base, manager);
+        jobs_deinit(&manager->jobs);
+        list_for_each(peer, &manager->peers, struct peer, link) {
+                quota_release(&manager->quota, QUOTA_PEERS, peer->uid);
+                peer_free(peer);
+        }
+        service_deinit(&manager->service);
+        if (manager->demo.event)
+                demo_server_deinit(&manager->demo);
+        groups_deinit(&manager->groups);
+        free(manager->environment);
+        host_deinit(&manager->host);
+        store_close(manager->store);
+        state_deinit(&manager->state);
+}

@@ -1,0 +1,47 @@
+#pragma once
+
+/*
+ * The supervisor: one object that holds all the others, and what happens between them.
+ *
+ *     manager
+ *       state, config, store     what is kept
+ *       groups, demo, jobs       what runs
+ *       listener, peers          who asks
+ *       service                  signals, systemd's notify and watchdog
+ */
+
+#include "daemon/supervisor/config.h"
+#include "daemon/supervisor/demo.h"
+#include "daemon/supervisor/groups.h"
+#include "daemon/supervisor/jobs.h"
+#include "daemon/supervisor/listener.h"
+#include "daemon/supervisor/options.h"
+#include "daemon/supervisor/peer.h"
+#include "daemon/supervisor/service.h"
+#include "daemon/supervisor/state.h"
+#include "daemon/supervisor/store.h"
+
+struct manager {
+        const struct options *options;
+        sd_event *event;
+        struct state state;
+        struct config config;
+        struct store *store;
+        struct quota quota;
+        struct groups groups;
+        struct host host;
+        char **environment;             /* of children */
+        struct demo_server demo;
+        struct jobs jobs;
+        struct listener listener;
+        struct peer_owner peer_owner;
+        struct list peers;
+        uint64_t peers_max;
+        struct service service;
+        sd_event_source *drain_source;
+        bool draining;
+};
+
+/* Takes over what a former supervisor left, and listens. Errors have been told when it fails. */
+int manager_init(struct manager *manager, sd_event *event, const struct options *options);
+void manager_deinit(struct manager *manager);

@@ -1,0 +1,300 @@
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "daemon/supervisor/interface.h"
+#include "daemon/supervisor/levels.h"
+#include "daemon/supervisor/methods.h"
+#include "lib/inputs.h"
+
+/* The memory of a job's inputs while it is admitted: a mapping of the client's memfd, or a copy. */
+struct given {
+        struct inputs mapped;
+        char *copied;
+        const char *text;
+        size_t size;
+        uint64_t n;
+};
+
+#define GIVEN_NULL { INPUTS_NULL, NULL, NULL, 0, 0 }
+
+static void given_deinit(struct given *given)
+{
+        inputs_unmap(&given->mapped);
+        free(given->copied);
+}
+
+static void bad_inputs(struct peer *peer, uint64_t line, const char *why)
+{
+        peer_error(peer, INTERFACE_JOBS ".BadInputs",
+                   json_pack("{s:I, s:s}", "input", (json_int_t)line, "why", why));
+}
+
+static void failed(struct peer *peer, const struct failure *failure)
+{
+        peer_error(peer, INTERFACE_JOBS ".Failed",
+                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted), "why",
+                             failure_text(failure->why), "hint", failure_text(failure->hint)));
+}
+
+static void failed_errno(struct peer *peer, int error, const char *attempted)
+{
+        struct failure failure = FAILURE_NULL;
+
+        (void)failure_set(&failure, error, NULL, "%s", attempted);
+        failed(peer, &failure);
+        failure_deinit(&failure);
+}
+
+static bool check_size(struct peer *peer, uint64_t size)
+{
+        _cleanup_free_ char *why = NULL;
+        uint64_t max = peer->owner->jobs->config->inputs_size_max;
+
+        if (size <= max)
+                return true;
+        if (asprintf(&why, "they are %llu bytes and more than the %llu that this daemon takes for one "
+                     "job: split the list, or raise inputs_size_max in pppctl.conf",
+                     (unsigned long long)size, (unsigned long long)max) < 0)
+                why = NULL;
+        bad_inputs(peer, 0, failure_text(why));
+        return false;
+}
+
+/* A memory file that nobody can change or cut short under us: that would be a SIGBUS here. */
+static bool check_sealed(struct peer *peer, int fd)
+{
+        int needed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE, seals;
+        struct stat st;
+
+        seals = fcntl(fd, F_GET_SEALS);
+        if (seals < 0 || fstat(fd, &st) < 0) {
+                methods_refuse(peer, "input_fd", "the descriptor is not a memfd",
+                               "put the inputs in one made by memfd_create(MFD_ALLOW_SEALING)");
+                return false;
+        }
+        if ((seals & needed) != needed) {
+                methods_refuse(peer, "input_fd",
+                               "the memfd is not sealed against shrinking, growing and writing",
+                               "seal it: fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | "
+                               "F_SEAL_WRITE)");
+                return false;
+        }
+        return check_size(peer, (uint64_t)st.st_size);
+}
+
+static bool map_inputs(struct peer *peer, const json_t *index, struct varlink_message *message,
+                       struct given *given)
+{
+        struct input_error error = { 0, NULL };
+        _cleanup_close_ int fd = -EBADF;
+        json_int_t i = json_is_integer(index) ? json_integer_value(index) : -1;
+        int r;
+
+        if (i >= 0 && i < VARLINK_FDS_MAX)
+                fd = varlink_message_take_fd(message, (size_t)i);
+        if (fd < 0) {
+                methods_refuse(peer, "input_fd", "no descriptor of this index came with the message",
+                               "send the memfd along (SCM_RIGHTS), and its index, 0 for the first");
+                return false;
+        }
+        if (!check_sealed(peer, fd))
+                return false;
+        r = inputs_map(fd, false, &given->mapped, &error);
+        if (r == -EBADMSG)
+                bad_inputs(peer, error.line, error.why);
+        else if (r < 0)
+                failed_errno(peer, r, "map the inputs");
+        given->text = given->mapped.text;
+        given->size = given->mapped.size;
+        given->n = given->mapped.n;
+        return r >= 0;
+}
+
+/* The bytes of all strings with a newline each. Answers the call when one is no input. */
+static bool measure_list(struct peer *peer, const json_t *list, size_t *ret)
+{
+        const json_t *value;
+        size_t i, n = 0;
+
+        json_array_foreach (list, i, value) {
+                if (!json_is_string(value)) {
+                        methods_refuse(peer, "inputs", "one of them is not a string",
+                                       "write numbers as strings too: \"1000\"");
+                        return false;
+                }
+                if (memchr(json_string_value(value), '\n', json_string_length(value))) {
+                        bad_inputs(peer, i + 1, "it holds a newline, and an input is one line");
+                        return false;
+                }
+                n += json_string_length(value) + 1;
+        }
+        *ret = n;
+        return check_size(peer, n);
+}
+
+static bool copy_inputs(struct peer *peer, const json_t *list, struct given *given)
+{
+        struct input_error error = { 0, NULL };
+        const json_t *value;
+        char *at;
+        size_t i;
+        int r;
+
+        if (!json_is_array(list)) {
+                methods_refuse(peer, "inputs", "it is not an array of strings",
+                               "give one string for each task");
+                return false;
+        }
+        if (!measure_list(peer, list, &given->size))
+                return false;
+        given->copied = at = malloc(MAX(given->size, 1U));
+        if (!at) {
+                failed_errno(peer, -ENOMEM, "copy the inputs");
+                return false;
+        }
+        json_array_foreach (list, i, value) {
+                at = mempcpy(at, json_string_value(value), json_string_length(value));
+                *at++ = '\n';
+        }
+        given->text = given->copied;
+        r = inputs_check(given->text, given->size, &given->n, &error);
+        if (r < 0)
+                bad_inputs(peer, error.line, failure_text(error.why));
+        return r >= 0;
+}
+
+static const json_t *get(const json_t *parameters, const char *name)
+{
+        const json_t *value = json_object_get(parameters, name);
+
+        return json_is_null(value) ? NULL : value;
+}
+
+static bool read_inputs(struct peer *peer, const json_t *parameters, struct varlink_message *message,
+                        struct given *given)
+{
+        const json_t *index = get(parameters, "input_fd"), *list = get(parameters, "inputs");
+
+        if (!index == !list) {
+                methods_refuse(peer, index ? "inputs" : "input_fd",
+                               index ? "both input_fd and inputs are given"
+                                     : "neither input_fd nor inputs is given",
+                               "give one of the two");
+                return false;
+        }
+        return index ? map_inputs(peer, index, message, given) : copy_inputs(peer, list, given);
+}
+
+static bool read_on_disconnect(struct peer *peer, const json_t *parameters, bool *ret_cancel)
+{
+        const json_t *value = get(parameters, "on_disconnect");
+        const char *text = value ? json_string_value(value) : "continue";
+
+        if (!text || (!streq(text, "continue") && !streq(text, "cancel"))) {
+                methods_refuse(peer, "on_disconnect", "it is neither \"continue\" nor \"cancel\"",
+                               "leave it out, or give one of the two");
+                return false;
+        }
+        *ret_cancel = streq(text, "cancel");
+        return true;
+}
+
+static bool read_spec(struct peer *peer, const json_t *parameters, struct spec *ret)
+{
+        json_t *json = json_object_get(parameters, "spec");
+        struct spec_error error = { "", "", "" };
+        int r;
+
+        if (!json) {
+                methods_refuse(peer, "spec", "it is missing",
+                               "give what to run and how: {\"workload\": \"sum\", \"level\": \"serial\"}");
+                return false;
+        }
+        r = spec_from_json(json, ret, &error);
+        if (r == -EBADMSG)
+                methods_refuse(peer, error.field, error.why, error.hint);
+        else if (r < 0)
+                failed_errno(peer, r, "read the spec");
+        return r >= 0;
+}
+
+static bool check_level(struct peer *peer, const struct spec *spec)
+{
+        const char *why, *hint;
+
+        if (level_is_available(spec->level, &why, &hint))
+                return true;
+        peer_error(peer, INTERFACE_JOBS ".LevelUnavailable",
+                   json_pack("{s:s, s:s, s:s}", "level", level_name(spec->level), "why", why, "hint",
+                             hint));
+        return false;
+}
+
+static void queue_full(struct peer *peer, int e)
+{
+        uint64_t limit = jobs_queue_limit(peer->owner->jobs, e);
+        _cleanup_free_ char *why = NULL;
+
+        if (asprintf(&why, "%llu jobs%s wait already; try again when some have ended",
+                     (unsigned long long)limit, e == JOBS_E_FULL_USER ? " of yours" : "") < 0)
+                why = NULL;
+        peer_error(peer, INTERFACE_JOBS ".QueueFull",
+                   json_pack("{s:I, s:s}", "limit", (json_int_t)limit, "why", failure_text(why)));
+}
+
+static void submit(struct peer *peer, struct submission *submission, bool cancel_on_disconnect)
+{
+        struct failure failure = FAILURE_NULL;
+        struct job *job;
+        int r;
+
+        r = jobs_submit(peer->owner->jobs, submission, &job, &failure);
+        if (r < 0) {
+                failed(peer, &failure);
+        } else if (r > 0) {
+                queue_full(peer, r);
+        } else {
+                if (cancel_on_disconnect)
+                        list_append(&peer->ties, &job->tie);
+                peer_reply(peer, json_pack("{s:I}", "job", (json_int_t)job->record.number), false, NULL,
+                           0);
+        }
+        failure_deinit(&failure);
+}
+
+static bool refuse_while_draining(struct peer *peer)
+{
+        struct failure failure = FAILURE_NULL;
+
+        if (!peer->owner->jobs->draining)
+                return false;
+        (void)failure_set_why(&failure, -ESHUTDOWN, "the daemon is stopping",
+                              "try again when it has been started", "admit a job");
+        failed(peer, &failure);
+        failure_deinit(&failure);
+        return true;
+}
+
+void method_run_job(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        static const char *const names[] = { "spec", "input_fd", "inputs", "on_disconnect", NULL };
+        struct submission submission = { .owner = peer->uid, .submitted_ns = now_monotonic(),
+                                         .spec = SPEC_NULL };
+        _cleanup_(given_deinit) struct given given = GIVEN_NULL;
+        bool cancel;
+
+        if (refuse_while_draining(peer) || !methods_check_names(peer, parameters, names))
+                return;
+        if (read_spec(peer, parameters, &submission.spec) && check_level(peer, &submission.spec) &&
+            read_on_disconnect(peer, parameters, &cancel) &&
+            read_inputs(peer, parameters, message, &given)) {
+                spec_fill(&submission.spec, peer->owner->jobs->env.host->n_cpus, given.n);
+                submission.inputs = given.text;
+                submission.n_inputs = given.size;
+                submission.n_tasks = given.n;
+                submit(peer, &submission, cancel);
+        }
+        spec_deinit(&submission.spec);
+}

@@ -1,0 +1,77 @@
+#include "daemon/supervisor/quota.h"
+
+struct user {
+        struct list link;
+        uid_t uid;
+        uint64_t used[_QUOTA_N];
+};
+
+void quota_init(struct quota *quota)
+{
+        *quota = (struct quota){ .totals = { 0 } };
+        list_init(&quota->users);
+}
+
+static struct user *find(struct quota *quota, uid_t uid)
+{
+        struct user *user;
+
+        list_for_each(user, &quota->users, struct user, link)
+                if (user->uid == uid)
+                        return user;
+        return NULL;
+}
+
+static struct user *find_or_add(struct quota *quota, uid_t uid)
+{
+        struct user *user = find(quota, uid);
+
+        if (user)
+                return user;
+        user = calloc(1, sizeof(*user));
+        if (!user)
+                return NULL;
+        user->uid = uid;
+        list_init(&user->link);
+        list_append(&quota->users, &user->link);
+        return user;
+}
+
+static void drop_if_unused(struct user *user)
+{
+        for (unsigned i = 0; i < _QUOTA_N; ++i)
+                if (user->used[i] > 0)
+                        return;
+        list_remove(&user->link);
+        free(user);
+}
+
+int quota_charge(struct quota *quota, enum quota_slot slot, uid_t uid, uint64_t total_max,
+                 uint64_t user_max)
+{
+        struct user *user;
+
+        assert(slot < _QUOTA_N);
+        if (quota->totals[slot] >= total_max)
+                return QUOTA_E_TOTAL;
+        user = find_or_add(quota, uid);
+        if (!user)
+                return -ENOMEM;
+        if (user->used[slot] >= user_max) {
+                drop_if_unused(user);
+                return QUOTA_E_USER;
+        }
+        ++user->used[slot];
+        ++quota->totals[slot];
+        return 0;
+}
+
+void quota_release(struct quota *quota, enum quota_slot slot, uid_t uid)
+{
+        struct user *user = find(quota, uid);
+
+        assert(user && user->used[slot] > 0 && quota->totals[slot] > 0);
+        --user->used[slot];
+        --quota->totals[slot];
+        drop_if_unused(user);
+}

@@ -1,0 +1,82 @@
+#include "daemon/supervisor/record.h"
+
+#include <stdio.h>
+
+static const char *const state_names[_JOB_STATE_N] = {
+        [JOB_QUEUED] = "queued",       [JOB_RUNNING] = "running", [JOB_DONE] = "done",
+        [JOB_CANCELLED] = "cancelled", [JOB_FAILED] = "failed",
+};
+
+static const char *const reason_names[_REASON_N] = {
+        [REASON_NONE] = NULL,
+        [REASON_TIMEOUT] = "timeout",
+        [REASON_CANCELLED] = "cancelled",
+        [REASON_DISCONNECTED] = "disconnected",
+        [REASON_STOPPED] = "stopped",
+        [REASON_RUNNER_DIED] = "runner-died",
+        [REASON_RUNNER_FAILED] = "runner-failed",
+};
+
+const char *job_state_name(enum job_state state)
+{
+        assert(state < _JOB_STATE_N);
+        return state_names[state];
+}
+
+int job_state_from_name(const char *name, enum job_state *ret)
+{
+        for (unsigned i = 0; i < _JOB_STATE_N; ++i)
+                if (streq(state_names[i], name)) {
+                        *ret = i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+const char *job_reason_name(enum job_reason reason)
+{
+        assert(reason < _REASON_N);
+        return reason_names[reason];
+}
+
+void job_record_deinit(struct job_record *record)
+{
+        free(record->reason);
+        free(record->cgroup);
+        json_decref(record->spec);
+        json_decref(record->summary);
+        *record = (struct job_record)JOB_RECORD_NULL;
+}
+
+/* RFC 3339 in UTC, with milliseconds. */
+static void format_time(uint64_t realtime_ns, char ret[static 32])
+{
+        time_t seconds = (time_t)(realtime_ns / NSEC_PER_SEC);
+        char text[24];
+        struct tm tm;
+
+        gmtime_r(&seconds, &tm);
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+        snprintf(ret, 32, "%s.%03uZ", text,
+                 (unsigned)(realtime_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
+}
+
+json_t *job_record_to_json(const struct job_record *record)
+{
+        char submitted_at[32];
+        json_t *json;
+
+        format_time(record->submitted_ns, submitted_at);
+        json = json_pack("{s:I, s:s, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
+                         "job", (json_int_t)record->number,
+                         "state", job_state_name(record->state),
+                         "reason", record->reason,
+                         "owner_uid", (json_int_t)record->owner,
+                         "submitted_at", submitted_at,
+                         "spec", record->spec,
+                         "tasks_total", (json_int_t)record->n_tasks,
+                         "tasks_done", (json_int_t)record->n_done,
+                         "tasks_failed", (json_int_t)record->n_failed,
+                         "summary", record->summary);
+        return json;
+}

@@ -1,0 +1,60 @@
+#pragma once
+
+/*
+ * What is known of a job, live or ended: one row of the database, one `Job` of the interface.
+ */
+
+#include <jansson.h>
+#include <sys/types.h>
+
+#include "lib/util.h"
+
+enum job_state {
+        JOB_QUEUED,
+        JOB_RUNNING,
+        JOB_DONE,
+        JOB_CANCELLED,
+        JOB_FAILED,
+        _JOB_STATE_N,
+};
+
+/* Why a job is not done. The names are the summary's (summary.schema.json). */
+enum job_reason {
+        REASON_NONE,
+        REASON_TIMEOUT,
+        REASON_CANCELLED,
+        REASON_DISCONNECTED,
+        REASON_STOPPED,
+        REASON_RUNNER_DIED,
+        REASON_RUNNER_FAILED,
+        _REASON_N,
+};
+
+struct job_record {
+        uint64_t number;
+        enum job_state state;
+        char *reason;                   /* the reason's name, ": " and details; NULL: none */
+        uid_t owner;
+        uint64_t submitted_ns;          /* CLOCK_REALTIME */
+        uint64_t ended_ns;              /* CLOCK_REALTIME, 0 before */
+        json_t *spec;                   /* filled */
+        uint64_t n_tasks, n_done, n_failed;
+        json_t *summary;                /* NULL before the end */
+        char *cgroup;                   /* the group its own is in, while it runs; NULL: none */
+};
+
+#define JOB_RECORD_NULL { .state = JOB_QUEUED }
+
+void job_record_deinit(struct job_record *record);
+
+/* A new reference to the interface's type Job; NULL when out of memory. */
+json_t *job_record_to_json(const struct job_record *record);
+
+const char *job_state_name(enum job_state state);
+int job_state_from_name(const char *name, enum job_state *ret);  /* -EINVAL */
+const char *job_reason_name(enum job_reason reason);             /* NULL for REASON_NONE */
+
+static inline bool job_state_is_live(enum job_state state)
+{
+        return state == JOB_QUEUED || state == JOB_RUNNING;
+}

@@ -1,0 +1,146 @@
+#include "daemon/supervisor/state.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+static int cannot(char **ret_error, int error, const char *format, ...) _printf_(3, 4);
+
+static int cannot(char **ret_error, int error, const char *format, ...)
+{
+        va_list args;
+        int r;
+
+        va_start(args, format);
+        r = vasprintf(ret_error, format, args);
+        va_end(args);
+        if (r < 0)
+                *ret_error = NULL;
+        return error;
+}
+
+/* The directory and those above it. Only the last is ours alone. */
+static int make_directories(const char *path)
+{
+        _cleanup_free_ char *copy = strdup(path);
+
+        if (!copy)
+                return -ENOMEM;
+        for (char *at = copy; (at = strchr(at + 1, '/'));) {
+                *at = 0;
+                if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+                        return -errno;
+                *at = '/';
+        }
+        return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int open_directory(int at_fd, const char *path)
+{
+        int fd = openat(at_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        return fd < 0 ? -errno : fd;
+}
+
+static int lock(struct state *state, const char *path, char **ret_error)
+{
+        char holder[16] = "";
+        ssize_t n;
+
+        state->lock_fd = openat(state->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (state->lock_fd < 0)
+                return cannot(ret_error, -errno, "cannot make %s/lock: %s; give the daemon the right to "
+                              "write there, or another directory with --state DIR", path,
+                              strerror(errno));
+        if (flock(state->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+                int error = errno;
+
+                n = pread(state->lock_fd, holder, sizeof(holder) - 1, 0);
+                holder[n > 0 ? strspn(holder, "0123456789") : 0] = 0;
+                return cannot(ret_error, -error, "cannot use the state directory %s: %s%s%s; stop that "
+                              "one, or give another directory with --state DIR", path,
+                              error == EWOULDBLOCK ? "another pppd-supervisor has it, process "
+                                                   : strerror(error),
+                              error == EWOULDBLOCK && *holder ? holder : "",
+                              error == EWOULDBLOCK && !*holder ? "unknown" : "");
+        }
+        /* Who holds it is a courtesy of the message above: a full disk must not keep us from starting. */
+        if (ftruncate(state->lock_fd, 0) >= 0)
+                (void)dprintf(state->lock_fd, "%d\n", getpid());
+        return 0;
+}
+
+static bool is_instance(const char *text)
+{
+        return strspn(text, "0123456789abcdef") == INSTANCE_DIGITS &&
+               (text[INSTANCE_DIGITS] == '\n' || text[INSTANCE_DIGITS] == 0);
+}
+
+static int make_instance(struct state *state)
+{
+        _cleanup_close_ int fd = -EBADF;
+        uint32_t random;
+
+        if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+                return -errno;
+        snprintf(state->instance, sizeof(state->instance), "%08x", random);
+        fd = openat(state->fd, "instance", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        return fd < 0 ? -errno : write_all(fd, state->instance, INSTANCE_DIGITS);
+}
+
+static int read_instance(struct state *state)
+{
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = read_file_at(state->fd, "instance", &text, NULL);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        if (r < 0 || !is_instance(text))
+                return make_instance(state);
+        memcpy(state->instance, text, INSTANCE_DIGITS);
+        return 0;
+}
+
+static int make_jobs(struct state *state)
+{
+        if (mkdirat(state->fd, "jobs", 0700) < 0 && errno != EEXIST)
+                return -errno;
+        state->jobs_fd = open_directory(state->fd, "jobs");
+        return state->jobs_fd < 0 ? state->jobs_fd : 0;
+}
+
+int state_init(struct state *state, const char *path, char **ret_error)
+{
+        int r;
+
+        *ret_error = NULL;
+        *state = (struct state)STATE_NULL;
+        r = make_directories(path);
+        if (r >= 0)
+                r = state->fd = open_directory(AT_FDCWD, path);
+        if (r < 0)
+                return cannot(ret_error, r, "cannot make the state directory %s: %s; give another with "
+                              "--state DIR", path, strerror(-r));
+        r = lock(state, path, ret_error);
+        if (r < 0)
+                return r;
+        r = read_instance(state);
+        if (r >= 0)
+                r = make_jobs(state);
+        if (r < 0)
+                return cannot(ret_error, r, "cannot write in the state directory %s: %s; make room or "
+                              "give the daemon the right, or another directory with --state DIR", path,
+                              strerror(-r));
+        return 0;
+}
+
+void state_deinit(struct state *state)
+{
+        state->jobs_fd = close_fd(state->jobs_fd);
+        state->lock_fd = close_fd(state->lock_fd);
+        state->fd = close_fd(state->fd);
+}

@@ -1,0 +1,51 @@
+#pragma once
+
+/*
+ * The jobs that were and are: an SQLite database, one row a job. SQLite's codes become negative errno
+ * here and nowhere else; store_error() has its sentence for the log or the client.
+ *
+ * Write-ahead log with synchronous=NORMAL: a killed supervisor loses nothing, a power cut may lose the
+ * last changes; the job directories tell the rest then.
+ */
+
+#include "daemon/supervisor/record.h"
+
+struct store;
+
+/*
+ * Opens or makes the database @path. On failure *@ret_error is a sentence that names the file, why
+ * and what to do; the caller frees it (NULL: out of memory).
+ */
+int store_open(const char *path, struct store **ret, char **ret_error);
+void store_close(struct store *store);
+DEFINE_CLEANUP(struct store *, store_close)
+
+/* Why the last call failed: static or valid until the next call. */
+const char *store_error(const struct store *store);
+
+/* Adds a job and gives it its number: larger than all there ever were. record->number is not read. */
+int store_insert(struct store *store, const struct job_record *record, uint64_t *ret_number);
+
+/* Writes what changes of a job: state, reason, counters, summary, end and cgroup. -ENOENT: no row. */
+int store_update(struct store *store, const struct job_record *record);
+int store_delete(struct store *store, uint64_t number);
+
+/* -ENOENT when there is no such job. *@ret is the caller's to deinit. */
+int store_get(struct store *store, uint64_t number, struct job_record *ret);
+
+/*
+ * The newest job with a number below @before (UINT64_MAX: of all), of @owner only unless it is
+ * STORE_ANY_OWNER. -ENOENT when there is none.
+ */
+#define STORE_ANY_OWNER ((uid_t)-1)
+int store_get_before(struct store *store, uint64_t before, uid_t owner, struct job_record *ret);
+
+/* The oldest queued or running job with a number above @after. -ENOENT when there is none. */
+int store_get_live_after(struct store *store, uint64_t after, struct job_record *ret);
+
+/*
+ * The oldest ended job that is past @keep jobs or ended before @ended_before_ns (CLOCK_REALTIME).
+ * -ENOENT when all may stay.
+ */
+int store_get_outdated(struct store *store, uint64_t keep, uint64_t ended_before_ns,
+                       uint64_t *ret_number);

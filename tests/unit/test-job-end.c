@@ -1,0 +1,303 @@
+/* The end of a job: how it is judged, and the summary that is made of it. */
+
+#include "tests/unit/test.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "daemon/supervisor/accounting.h"
+#include "daemon/supervisor/demo.h"
+#include "daemon/supervisor/metrics.h"
+#include "daemon/supervisor/outcome.h"
+#include "lib/results.h"
+#include "lib/runner-abi.h"
+
+#define SCHEMA "include/pppctl/summary.schema.json"
+
+static struct outcome judge(int code, int status, bool all, enum job_reason stop, bool interrupted)
+{
+        siginfo_t si = { .si_code = code };
+
+        si.si_status = status;
+        return outcome_judge(code ? &si : NULL, all, stop, interrupted);
+}
+
+static void expect(struct outcome outcome, enum job_state state, enum job_reason reason)
+{
+        test_int(outcome.verdict, ==, OUTCOME_ENDED);
+        test_int(outcome.state, ==, state);
+        test_int(outcome.reason, ==, reason);
+}
+
+static void test_exits(void)
+{
+        expect(judge(CLD_EXITED, 0, true, REASON_NONE, false), JOB_DONE, REASON_NONE);
+        expect(judge(CLD_EXITED, 0, false, REASON_NONE, false), JOB_FAILED, REASON_RUNNER_FAILED);
+        expect(judge(CLD_EXITED, 1, true, REASON_NONE, false), JOB_FAILED, REASON_RUNNER_FAILED);
+        expect(judge(CLD_EXITED, 127, false, REASON_NONE, false), JOB_FAILED, REASON_RUNNER_FAILED);
+        /* It was done before the request to stop came to it. */
+        expect(judge(CLD_EXITED, 0, true, REASON_CANCELLED, false), JOB_DONE, REASON_NONE);
+        expect(judge(CLD_EXITED, 0, true, REASON_NONE, true), JOB_DONE, REASON_NONE);
+        /* A runner that fails while it is asked to stop has failed. */
+        expect(judge(CLD_EXITED, 1, false, REASON_CANCELLED, false), JOB_FAILED, REASON_RUNNER_FAILED);
+}
+
+static void test_stops(void)
+{
+        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_CANCELLED, false), JOB_CANCELLED,
+               REASON_CANCELLED);
+        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_TIMEOUT, false), JOB_CANCELLED,
+               REASON_TIMEOUT);
+        /* Somebody else's SIGTERM. */
+        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_NONE, false), JOB_CANCELLED,
+               REASON_STOPPED);
+        expect(judge(CLD_KILLED, SIGKILL, false, REASON_DISCONNECTED, false), JOB_CANCELLED,
+               REASON_DISCONNECTED);
+        expect(judge(CLD_KILLED, SIGTERM, false, REASON_CANCELLED, false), JOB_CANCELLED,
+               REASON_CANCELLED);
+        /* Never started, or nobody's child. */
+        expect(judge(0, 0, false, REASON_CANCELLED, false), JOB_CANCELLED, REASON_CANCELLED);
+}
+
+static void test_deaths(void)
+{
+        expect(judge(CLD_KILLED, SIGKILL, false, REASON_NONE, false), JOB_FAILED, REASON_RUNNER_DIED);
+        expect(judge(CLD_DUMPED, SIGSEGV, true, REASON_NONE, false), JOB_FAILED, REASON_RUNNER_DIED);
+        expect(judge(CLD_DUMPED, SIGSEGV, false, REASON_CANCELLED, false), JOB_FAILED,
+               REASON_RUNNER_DIED);
+}
+
+static void test_interruptions(void)
+{
+        test_int(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_NONE, true).verdict, ==,
+                 OUTCOME_INTERRUPTED);
+        test_int(judge(CLD_KILLED, SIGKILL, false, REASON_NONE, true).verdict, ==, OUTCOME_INTERRUPTED);
+        test_int(judge(0, 0, false, REASON_NONE, true).verdict, ==, OUTCOME_INTERRUPTED);
+        /* Who cancelled it meant it, also when the supervisor stops in the middle of that. */
+        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_CANCELLED, true), JOB_CANCELLED,
+               REASON_CANCELLED);
+}
+
+static void test_adopted(void)
+{
+        expect(judge(0, 0, true, REASON_NONE, false), JOB_DONE, REASON_NONE);
+        test_int(judge(0, 0, false, REASON_NONE, false).verdict, ==, OUTCOME_AGAIN);
+}
+
+/* The code's table and the schema are one list. */
+static void test_metrics_match_schema(void)
+{
+        static const char *const described[] = { "schema", "version", "job", "state", "reason",
+                                                 "reason_detail", "resumed", "level", "workload",
+                                                 "workers", "loops", "gil", "host", "tasks_total",
+                                                 "tasks_done", "tasks_failed", "wall_seconds",
+                                                 "unavailable" };
+        json_t *schema = json_load_file(SCHEMA, 0, NULL), *properties, *value;
+        size_t n = 0;
+        const char *key;
+
+        test_true(schema);
+        properties = json_object_get(schema, "properties");
+        json_object_foreach (properties, key, value) {
+                bool is_described = false;
+
+                for (size_t i = 0; i < ARRAY_SIZE(described); ++i)
+                        is_described |= streq(described[i], key);
+                if (!is_described && !metric_find(key))
+                        test_fail_at("the schema has \"%s\", which the supervisor does not know", key);
+                n += !is_described && metric_find(key);
+        }
+        test_int(n, ==, n_metrics);
+        json_decref(schema);
+}
+
+static bool is_valid(const char *key, const char *text)
+{
+        json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
+        bool valid;
+
+        test_true(value);
+        test_true(metric_find(key));
+        valid = metric_is_valid(metric_find(key), value);
+        json_decref(value);
+        return valid;
+}
+
+static void test_metric_values(void)
+{
+        test_true(is_valid("rss_peak_bytes", "0"));
+        test_true(!is_valid("rss_peak_bytes", "-1"));
+        test_true(!is_valid("rss_peak_bytes", "1.5"));
+        test_true(is_valid("work_seconds", "1.5"));
+        test_true(is_valid("work_seconds", "1"));
+        test_true(!is_valid("work_seconds", "\"1\""));
+        test_true(!is_valid("work_seconds", "-0.1"));
+        test_true(is_valid("queue_seconds", "{\"p50\":1,\"p90\":1,\"p99\":1,\"max\":1}"));
+        test_true(!is_valid("queue_seconds", "{\"p50\":1,\"p90\":1,\"p99\":1}"));
+        test_true(!is_valid("queue_seconds", "{\"p50\":1,\"p90\":1,\"p99\":1,\"max\":1,\"x\":1}"));
+        test_true(!is_valid("queue_seconds", "1"));
+        test_true(is_valid("ring", "{\"setup\":\"\",\"submissions\":1,\"completions\":1,\"enters\":1,"
+                                   "\"wakeups\":1,\"overflows\":0,\"stall_max_seconds\":0.1}"));
+        test_true(!is_valid("ring", "{\"setup\":\"\",\"submissions\":1}"));
+        test_true(!metric_find("evil"));
+}
+
+/* A results file with @n records, of which @done are done and @failed failed. */
+static int make_results(uint64_t n, uint64_t done, uint64_t failed)
+{
+        struct results results = RESULTS_NULL;
+        int fd = memfd_create("results", MFD_CLOEXEC);
+
+        test_int(fd, >=, 0);
+        test_int(results_create(fd, n, 1000), ==, 0);
+        test_int(results_map(fd, true, &results), ==, 0);
+        for (uint64_t i = 0; i < done + failed; ++i)
+                results.records[n - 1 - i].state = i < done ? PPP_STATE_DONE : PPP_STATE_FAILED;
+        results.header->n_done = 1;
+        results.header->n_failed = 2;
+        results.header->n_retried = 3;
+        results.header->runner_start_ns = 4000;
+        results_unmap(&results);
+        return fd;
+}
+
+static void test_counters(void)
+{
+        _cleanup_close_ int fd = make_results(5000, 1700, 1900);
+        struct counters counters;
+
+        test_int(counters_read(fd, &counters), ==, 0);
+        test_int(counters.n_done, ==, 1);
+        test_int(counters.n_failed, ==, 2);
+        test_int(counters.n_retried, ==, 3);
+        test_int(counters.epoch_ns, ==, 1000);
+        test_int(counters.runner_start_ns, ==, 4000);
+        test_int(counters_recount(fd, 5000, &counters), ==, 0);
+        test_int(counters.n_done, ==, 1700);
+        test_int(counters.n_failed, ==, 1900);
+        test_int(ftruncate(fd, PPP_RESULTS_HEADER_SIZE + 3000 * 32), ==, 0);
+        test_int(counters_recount(fd, 5000, &counters), ==, -EBADMSG);
+        test_int(ftruncate(fd, 100), ==, 0);
+        test_int(counters_read(fd, &counters), ==, -EBADMSG);
+}
+
+static const char measures[] =
+        "{\"work_seconds\": 0.5, \"rss_peak_bytes\": 1024, \"measuring_seconds\": 0.25, "
+        "\"service_seconds\": {\"p50\": 1, \"p90\": 2, \"p99\": 3, \"max\": 4}, "
+        "\"imbalance_ratio\": \"even\", \"job\": 99, \"cpu_user_seconds\": 7, \"evil\": 1, "
+        "\"unavailable\": [{\"metric\": \"syscalls\", \"reason\": \"not counted\"}, "
+        "{\"metric\": \"evil\", \"reason\": \"x\"}, 7]}";
+
+static json_t *summarize(int measures_fd, const struct rusage *usage)
+{
+        struct host host = { (char *)"6.1.0", 2 };
+        struct groups groups = { .fd = -EBADF, .why = (char *)"there are none" };
+        struct job_record record = { .number = 12, .state = JOB_DONE, .n_tasks = 4, .n_done = 3,
+                                     .n_failed = 1 };
+        struct spec spec = { .level = LEVEL_PROCESSES, .workload = WORKLOAD_SUM, .workers = 2 };
+        struct counters counters = { 3, 1, 5, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC };
+        struct accounting accounting = {
+                .host = &host, .groups = &groups, .record = &record, .spec = &spec,
+                .counters = &counters, .ended_ns = 5 * NSEC_PER_SEC, .usage = usage,
+                .usage_reason = "unknown", .measures_fd = measures_fd,
+        };
+
+        return accounting_summarize(&accounting);
+}
+
+static const char *why_missing(const json_t *summary, const char *key)
+{
+        const json_t *entry, *list = json_object_get(summary, "unavailable");
+        const char *reason = NULL;
+        size_t i;
+
+        json_array_foreach (list, i, entry)
+                if (streq(json_string_value(json_object_get(entry, "metric")), key)) {
+                        test_true(!reason);
+                        reason = json_string_value(json_object_get(entry, "reason"));
+                }
+        return reason;
+}
+
+static double number(const json_t *summary, const char *key)
+{
+        const json_t *value = json_object_get(summary, key);
+
+        if (!json_is_number(value))
+                test_fail_at("the summary lacks the number \"%s\"", key);
+        return json_number_value(value);
+}
+
+static void test_summary(void)
+{
+        struct rusage usage = { .ru_nvcsw = 1, .ru_nivcsw = 2, .ru_minflt = 3, .ru_majflt = 4 };
+        _cleanup_close_ int fd = -EBADF;
+        json_t *summary;
+
+        test_int(memfd_sealed("measures", measures, strlen(measures), &fd), ==, 0);
+        summary = summarize(fd, &usage);
+        test_true(summary);
+        test_true(number(summary, "job") == 12);
+        test_true(number(summary, "wall_seconds") == 4);
+        test_true(number(summary, "start_seconds") == 1);
+        test_true(number(summary, "tasks_per_second") == 1);
+        test_true(number(summary, "tasks_retried") == 5);
+        test_true(number(summary, "context_switches_involuntary") == 2);
+        test_true(number(summary, "page_faults_major") == 4);
+        test_true(number(summary, "work_seconds") == 0.5);
+        test_true(number(summary, "measuring_seconds") >= 0.25);
+        test_true(number(json_object_get(summary, "service_seconds"), "max") == 4);
+        /* The runner is no witness of what the supervisor knows, nor of what nobody asked. */
+        test_true(!json_object_get(summary, "cpu_user_seconds"));
+        test_str(why_missing(summary, "cpu_user_seconds"), "there are none");
+        test_true(!json_object_get(summary, "evil"));
+        test_true(!why_missing(summary, "evil"));
+        test_true(!json_object_get(summary, "imbalance_ratio"));
+        test_contains(why_missing(summary, "imbalance_ratio"), "not what the summary takes");
+        test_str(why_missing(summary, "syscalls"), "not counted");
+        json_decref(summary);
+}
+
+/* Every metric of the level is there or missing with a reason, and none of another level is either. */
+static void test_nothing_is_left_out(void)
+{
+        json_t *summary = summarize(-EBADF, NULL);
+
+        test_true(summary);
+        for (size_t i = 0; i < n_metrics; ++i) {
+                bool there = json_object_get(summary, metrics[i].key) != NULL;
+                bool missing = why_missing(summary, metrics[i].key) != NULL;
+                bool has_it = metrics[i].levels & (1U << LEVEL_PROCESSES);
+
+                if (there + missing != has_it)
+                        test_fail_at("%s: %s, %s", metrics[i].key, there ? "there" : "not there",
+                                     missing ? "listed as missing" : "not listed as missing");
+        }
+        test_str(why_missing(summary, "page_faults_minor"), "unknown");
+        test_true(!why_missing(summary, "ring"));
+        test_true(why_missing(summary, "workers_replaced"));
+        json_decref(summary);
+}
+
+static bool names_demo(const char *text)
+{
+        return demo_is_named(text, strlen(text));
+}
+
+static void test_demo(void)
+{
+        test_true(names_demo("demo:2016\n"));
+        test_true(names_demo("a\ndemo:\nb\n"));
+        test_true(!names_demo(""));
+        test_true(!names_demo("demo\n"));
+        test_true(!names_demo("http://demo:80/\nx demo:2016\n"));
+        test_true(!demo_is_named("demo:2016\n", 4));
+}
+
+TEST_MAIN("job-end",
+          { "exits", test_exits }, { "stops", test_stops }, { "deaths", test_deaths },
+          { "interruptions", test_interruptions }, { "adopted jobs", test_adopted },
+          { "metrics match the schema", test_metrics_match_schema },
+          { "values of metrics", test_metric_values }, { "counters", test_counters },
+          { "a summary", test_summary }, { "nothing is left out", test_nothing_is_left_out },
+          { "demo inputs", test_demo })

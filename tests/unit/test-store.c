@@ -1,0 +1,311 @@
+/* The database of jobs: what is written is read back, in which order, and what a broken file gets. */
+
+#include "tests/unit/test.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "daemon/supervisor/store.h"
+
+static char directory[64], path[128];
+static struct store *store;
+static char *error;
+
+static int reopen(void)
+{
+        store_close(store);
+        store = NULL;
+        free(error);
+        error = NULL;
+        return store_open(path, &store, &error);
+}
+
+static void begin(void)
+{
+        strcpy(directory, "/tmp/test-store-XXXXXX");
+        test_true(mkdtemp(directory));
+        snprintf(path, sizeof(path), "%s/jobs.db", directory);
+        test_int(reopen(), ==, 0);
+}
+
+static void end(void)
+{
+        char command[128];
+
+        store_close(store);
+        store = NULL;
+        free(error);
+        error = NULL;
+        snprintf(command, sizeof(command), "rm -rf '%s'", directory);
+        test_int(system(command), ==, 0);
+}
+
+static uint64_t add(enum job_state state, uid_t owner, uint64_t ended_ns)
+{
+        struct job_record record = {
+                .state = state,
+                .owner = owner,
+                .submitted_ns = 1000,
+                .ended_ns = ended_ns,
+                .spec = json_pack("{s:s}", "workload", "sum"),
+                .n_tasks = 7,
+        };
+        uint64_t number = 0;
+
+        test_int(store_insert(store, &record, &number), ==, 0);
+        job_record_deinit(&record);
+        return number;
+}
+
+static void test_round_trip(void)
+{
+        struct job_record record = JOB_RECORD_NULL, read = JOB_RECORD_NULL;
+        uint64_t number = 0;
+
+        begin();
+        record.state = JOB_RUNNING;
+        record.owner = 1000;
+        record.submitted_ns = 1790000000123456789;
+        record.spec = json_pack("{s:s, s:i}", "level", "threads", "workers", 3);
+        record.n_tasks = 100;
+        record.cgroup = strdup("/sys/fs/cgroup/x");
+        test_int(store_insert(store, &record, &number), ==, 0);
+        test_int(number, ==, 1);
+
+        record.number = number;
+        record.state = JOB_FAILED;
+        record.reason = strdup("runner-died: killed by signal 9 (Killed)");
+        record.ended_ns = 1790000001123456789;
+        record.n_done = 60;
+        record.n_failed = 40;
+        record.summary = json_pack("{s:f}", "wall_seconds", 1.5);
+        free(record.cgroup);
+        record.cgroup = NULL;
+        test_int(store_update(store, &record), ==, 0);
+
+        test_int(reopen(), ==, 0);
+        test_int(store_get(store, 1, &read), ==, 0);
+        test_int(read.number, ==, 1);
+        test_int(read.state, ==, JOB_FAILED);
+        test_str(read.reason, "runner-died: killed by signal 9 (Killed)");
+        test_int(read.owner, ==, 1000);
+        test_int(read.submitted_ns, ==, 1790000000123456789);
+        test_int(read.ended_ns, ==, 1790000001123456789);
+        test_int(read.n_tasks, ==, 100);
+        test_int(read.n_done, ==, 60);
+        test_int(read.n_failed, ==, 40);
+        test_true(!read.cgroup);
+        test_true(json_equal(read.spec, record.spec));
+        test_true(json_equal(read.summary, record.summary));
+        job_record_deinit(&read);
+        job_record_deinit(&record);
+        end();
+}
+
+static void test_absent(void)
+{
+        struct job_record record = { .number = 5, .state = JOB_DONE };
+        uint64_t number;
+
+        begin();
+        test_int(store_get(store, 1, &record), ==, -ENOENT);
+        test_int(record.number, ==, 5);
+        test_int(store_get(store, UINT64_MAX, &record), ==, -ENOENT);
+        test_int(store_update(store, &record), ==, -ENOENT);
+        test_int(store_delete(store, 5), ==, -ENOENT);
+        test_int(store_get_before(store, UINT64_MAX, STORE_ANY_OWNER, &record), ==, -ENOENT);
+        test_int(store_get_live_after(store, 0, &record), ==, -ENOENT);
+        test_int(store_get_outdated(store, 0, UINT64_MAX, &number), ==, -ENOENT);
+        end();
+}
+
+/* A number names one job for ever, also when the newest one was forgotten. */
+static void test_numbers_grow(void)
+{
+        begin();
+        test_int(add(JOB_DONE, 0, 1), ==, 1);
+        test_int(add(JOB_DONE, 0, 1), ==, 2);
+        test_int(store_delete(store, 2), ==, 0);
+        test_int(reopen(), ==, 0);
+        test_int(add(JOB_DONE, 0, 1), ==, 3);
+        end();
+}
+
+static uint64_t before(uint64_t number, uid_t owner)
+{
+        struct job_record record = JOB_RECORD_NULL;
+        int r = store_get_before(store, number, owner, &record);
+        uint64_t found = record.number;
+
+        job_record_deinit(&record);
+        return r < 0 ? 0 : found;
+}
+
+static uint64_t live_after(uint64_t number)
+{
+        struct job_record record = JOB_RECORD_NULL;
+        int r = store_get_live_after(store, number, &record);
+        uint64_t found = record.number;
+
+        job_record_deinit(&record);
+        return r < 0 ? 0 : found;
+}
+
+static void test_walks(void)
+{
+        begin();
+        add(JOB_DONE, 10, 1);
+        add(JOB_RUNNING, 20, 0);
+        add(JOB_CANCELLED, 10, 1);
+        add(JOB_QUEUED, 20, 0);
+        add(JOB_FAILED, 10, 1);
+        test_int(before(UINT64_MAX, STORE_ANY_OWNER), ==, 5);
+        test_int(before(5, STORE_ANY_OWNER), ==, 4);
+        test_int(before(1, STORE_ANY_OWNER), ==, 0);
+        test_int(before(UINT64_MAX, 20), ==, 4);
+        test_int(before(4, 20), ==, 2);
+        test_int(before(2, 20), ==, 0);
+        test_int(before(UINT64_MAX, 30), ==, 0);
+        test_int(live_after(0), ==, 2);
+        test_int(live_after(2), ==, 4);
+        test_int(live_after(4), ==, 0);
+        end();
+}
+
+static void test_outdated(void)
+{
+        uint64_t number = 0;
+
+        begin();
+        add(JOB_DONE, 0, 100);
+        add(JOB_QUEUED, 0, 0);
+        add(JOB_DONE, 0, 200);
+        add(JOB_DONE, 0, 300);
+        /* By count: live jobs do not count and do not go. */
+        test_int(store_get_outdated(store, 3, 0, &number), ==, -ENOENT);
+        test_int(store_get_outdated(store, 2, 0, &number), ==, 0);
+        test_int(number, ==, 1);
+        /* By age. */
+        test_int(store_get_outdated(store, 10, 100, &number), ==, -ENOENT);
+        test_int(store_get_outdated(store, 10, 101, &number), ==, 0);
+        test_int(number, ==, 1);
+        end();
+}
+
+/* Text for people goes through parameters, not through SQL. */
+static void test_quoting(void)
+{
+        struct job_record record = JOB_RECORD_NULL;
+
+        begin();
+        add(JOB_RUNNING, 0, 0);
+        test_int(store_get(store, 1, &record), ==, 0);
+        record.reason = strdup("'; DROP TABLE jobs; -- \xc3\xa4\n");
+        test_int(store_update(store, &record), ==, 0);
+        job_record_deinit(&record);
+        test_int(store_get(store, 1, &record), ==, 0);
+        test_str(record.reason, "'; DROP TABLE jobs; -- \xc3\xa4\n");
+        job_record_deinit(&record);
+        end();
+}
+
+static void overwrite(const char *text)
+{
+        FILE *f;
+
+        store_close(store);
+        store = NULL;
+        f = fopen(path, "we");
+        test_true(f);
+        for (int i = 0; i < 1000; ++i)
+                test_true(fputs(text, f) >= 0);
+        test_int(fclose(f), ==, 0);
+}
+
+static void test_not_a_database(void)
+{
+        begin();
+        overwrite("this is no database ");
+        test_int(reopen(), ==, -EUCLEAN);
+        test_contains(error, path);
+        test_contains(error, "not a database");
+        test_contains(error, "move it away");
+        end();
+}
+
+static void sql(const char *text)
+{
+        sqlite3 *db;
+
+        test_int(sqlite3_open(path, &db), ==, SQLITE_OK);
+        test_int(sqlite3_exec(db, text, NULL, NULL, NULL), ==, SQLITE_OK);
+        test_int(sqlite3_close(db), ==, SQLITE_OK);
+}
+
+static void test_newer_version(void)
+{
+        begin();
+        sql("PRAGMA user_version = 99");
+        test_int(reopen(), ==, -EPROTONOSUPPORT);
+        test_contains(error, "newer version");
+        end();
+}
+
+static void test_damaged_rows(void)
+{
+        struct job_record record = JOB_RECORD_NULL;
+
+        begin();
+        add(JOB_DONE, 0, 1);
+        add(JOB_DONE, 0, 1);
+        sql("UPDATE jobs SET state = 'asleep' WHERE number = 1;"
+            "UPDATE jobs SET spec = '[1' WHERE number = 2");
+        test_int(store_get(store, 1, &record), ==, -EUCLEAN);
+        test_contains(store_error(store), "damaged");
+        test_int(store_get(store, 2, &record), ==, -EUCLEAN);
+        test_contains(store_error(store), "damaged");
+        /* The database as a whole goes on. */
+        test_int(add(JOB_DONE, 0, 1), ==, 3);
+        test_int(store_get(store, 3, &record), ==, 0);
+        job_record_deinit(&record);
+        end();
+}
+
+static void test_locked_out(void)
+{
+        uint64_t number = 0;
+        struct job_record record = { .spec = json_object() };
+        sqlite3 *other;
+
+        begin();
+        test_int(sqlite3_open(path, &other), ==, SQLITE_OK);
+        test_int(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), ==, SQLITE_OK);
+        test_int(store_insert(store, &record, &number), ==, -EBUSY);
+        test_contains(store_error(store), "locked");
+        test_int(number, ==, 0);
+        test_int(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), ==, SQLITE_OK);
+        test_int(sqlite3_close(other), ==, SQLITE_OK);
+        test_int(store_insert(store, &record, &number), ==, 0);
+        job_record_deinit(&record);
+        end();
+}
+
+static void test_no_directory(void)
+{
+        begin();
+        store_close(store);
+        store = NULL;
+        test_int(store_open("/nonexistent/jobs.db", &store, &error), <, 0);
+        test_contains(error, "/nonexistent/jobs.db");
+        test_true(!store);
+        end();
+}
+
+TEST_MAIN("store",
+          { "a job there and back", test_round_trip }, { "what is not there", test_absent },
+          { "numbers only grow", test_numbers_grow }, { "walks", test_walks },
+          { "what is outdated", test_outdated }, { "quoting", test_quoting },
+          { "not a database", test_not_a_database }, { "a newer version", test_newer_version },
+          { "damaged rows", test_damaged_rows }, { "locked by another", test_locked_out },
+          { "no directory", test_no_directory })
