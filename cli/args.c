@@ -1,0 +1,250 @@
+#include "cli/args.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/say.h"
+#include "cli/suggest.h"
+#include "lib/spec.h"
+
+#define RUNS_MAX 1000
+
+const struct option_info option_infos[_OPTION_N] = {
+        [OPTION_SOCKET] = { "socket", 0, "PATH", "talk to the pppd that listens there" },
+        [OPTION_SYSTEM] = { "system", 0, NULL, "talk to the system's pppd" },
+        [OPTION_USER] = { "user", 0, NULL, "talk to your own pppd" },
+        [OPTION_COLOR] = { "color", 0, "WHEN", "auto, always or never" },
+        [OPTION_HELP] = { "help", 'h', NULL, "show this help" },
+        [OPTION_VERSION] = { "version", 0, NULL, "show the version" },
+        [OPTION_FROM] = { "from", 0, "FILE", "read inputs, one a line; - is standard input" },
+        [OPTION_WORKERS] = { "workers", 0, "N",
+                             "threads, processes, or tasks in flight at async" },
+        [OPTION_LOOPS] = { "loops", 0, "N", "async: io_uring loops, one a thread" },
+        [OPTION_GIL] = { "gil", 0, NULL, "threads: one lock for all, as in CPython" },
+        [OPTION_TIMEOUT] = { "timeout", 0, "TIME", "cancel the job after this time (90s, 5min)" },
+        [OPTION_TASK_TIMEOUT] = { "task-timeout", 0, "TIME",
+                                  "fail a task whose try takes longer (500ms)" },
+        [OPTION_RETRIES] = { "retries", 0, "N", "try again what failed for a passing reason" },
+        [OPTION_CA_FILE] = { "ca-file", 0, "PEM", "trust these authorities, not the system's" },
+        [OPTION_LEVELS] = { "levels", 0, "LIST", "levels to compare, as in serial,async" },
+        [OPTION_RUNS] = { "runs", 0, "N", "run each level N times, show medians" },
+        [OPTION_DETACH] = { "detach", 0, NULL, "print the job's number and leave" },
+        [OPTION_ORDERED] = { "ordered", 0, NULL, "print results in the order of the inputs" },
+        [OPTION_FAILED] = { "failed", 0, NULL, "only the tasks that failed" },
+        [OPTION_LIMIT] = { "limit", 'n', "N", "at most N jobs, 0 for all" },
+        [OPTION_JSON] = { "json", 0, NULL, "print JSON" },
+        [OPTION_QUIET] = { "quiet", 'q', NULL, "no progress bar and no summary" },
+        [OPTION_SUMMARY] = { "summary", 0, NULL, "print the summary, also with --quiet" },
+        [OPTION_NO_SUMMARY] = { "no-summary", 0, NULL, "print no summary" },
+};
+
+static int set_count(const char *name, const char *value, uint64_t min, uint64_t max, uint64_t *ret)
+{
+        uint64_t v;
+        int r = parse_u64(value, strlen(value), UINT64_MAX, &v);
+
+        if (r == -EINVAL)
+                return cli_fail(CLI_USAGE, "--%s: \"%s\" is not a whole number; give %" PRIu64
+                                " to %" PRIu64, name, value, min, max);
+        if (r < 0 || v < min || v > max)
+                return cli_fail(CLI_USAGE, "--%s: %s is out of range; give %" PRIu64 " to %" PRIu64,
+                                name, value, min, max);
+        *ret = v;
+        return 0;
+}
+
+static int set_count32(const char *name, const char *value, uint32_t min, uint32_t max,
+                       uint32_t *ret)
+{
+        uint64_t v;
+        int r = set_count(name, value, min, max, &v);
+
+        if (r == 0)
+                *ret = (uint32_t)v;
+        return r;
+}
+
+static int set_duration(const char *name, const char *value, uint64_t *ret)
+{
+        uint64_t v;
+        int r = parse_duration(value, &v);
+
+        if (r < 0 || v == 0)
+                return cli_fail(CLI_USAGE,
+                                "--%s: \"%s\" is not a time%s; give seconds, or a number "
+                                "with ms, s, min or h, as in 500ms",
+                                name, value, r < 0 ? "" : " above zero");
+        *ret = v;
+        return 0;
+}
+
+static int set_color(const char *value, enum progress_color *ret)
+{
+        static const char *const names[] = { "auto", "always", "never" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); ++i) {
+                if (streq(value, names[i])) {
+                        *ret = (enum progress_color)i;
+                        return 0;
+                }
+        }
+        return cli_fail(CLI_USAGE, "--color: \"%s\" is none of auto, always and never", value);
+}
+
+static int set_option(struct args *args, enum option option, const char *value)
+{
+        const char *name = option_infos[option].name;
+
+        args->given |= OPTION_BIT(option);
+        switch (option) {
+        case OPTION_SOCKET:
+                args->socket = value;
+                return 0;
+        case OPTION_FROM:
+                args->from = value;
+                return 0;
+        case OPTION_CA_FILE:
+                args->ca_file = value;
+                return 0;
+        case OPTION_LEVELS:
+                args->levels = value;
+                return 0;
+        case OPTION_COLOR:
+                return set_color(value, &args->color);
+        case OPTION_WORKERS:
+                return set_count32(name, value, 1, SPEC_WORKERS_MAX, &args->workers);
+        case OPTION_LOOPS:
+                return set_count32(name, value, 1, SPEC_LOOPS_MAX, &args->loops);
+        case OPTION_RETRIES:
+                return set_count32(name, value, 0, SPEC_RETRIES_MAX, &args->retries);
+        case OPTION_RUNS:
+                return set_count32(name, value, 1, RUNS_MAX, &args->runs);
+        case OPTION_LIMIT:
+                return set_count(name, value, 0, INT64_MAX, &args->limit);
+        case OPTION_TIMEOUT:
+                return set_duration(name, value, &args->timeout_ns);
+        case OPTION_TASK_TIMEOUT:
+                return set_duration(name, value, &args->task_timeout_ns);
+        default:
+                return 0;
+        }
+}
+
+static int unknown_option(const char *text)
+{
+        const char *names[_OPTION_N];
+        char word[64];
+
+        for (size_t i = 0; i < _OPTION_N; ++i)
+                names[i] = option_infos[i].name;
+        snprintf(word, sizeof(word), "%.*s", (int)MIN(strcspn(text + 2, "="), sizeof(word) - 1),
+                 text + 2);
+        return cli_fail(CLI_USAGE, "there is no option %.*s%s%s%s", (int)strcspn(text, "="), text,
+                        suggest(word, names, _OPTION_N) ? "; did you mean --" : "",
+                        suggest(word, names, _OPTION_N) ?: "",
+                        suggest(word, names, _OPTION_N) ? "?" : "; see pppctl --help");
+}
+
+/* "--name", "--name=VALUE" or "--name VALUE"; *i moves past a value that stands alone. */
+static int parse_long(struct args *args, char **argv, int *i)
+{
+        const char *text = argv[*i] + 2, *equals = strchr(text, '=');
+        size_t n = equals ? (size_t)(equals - text) : strlen(text);
+
+        for (unsigned k = 0; k < _OPTION_N; ++k) {
+                const struct option_info *info = &option_infos[k];
+
+                if (strlen(info->name) != n || strncmp(info->name, text, n) != 0)
+                        continue;
+                if (!info->argument && equals)
+                        return cli_fail(CLI_USAGE, "--%s takes no value; leave out \"%s\"",
+                                        info->name, equals);
+                if (!info->argument)
+                        return set_option(args, (enum option)k, NULL);
+                if (!equals && !argv[*i + 1])
+                        return cli_fail(CLI_USAGE, "--%s needs a value: --%s %s", info->name,
+                                        info->name, info->argument);
+                return set_option(args, (enum option)k, equals ? equals + 1 : argv[++*i]);
+        }
+        return unknown_option(argv[*i]);
+}
+
+/* "-q", "-qh", "-n 5", "-n5". */
+static int parse_letters(struct args *args, char **argv, int *i)
+{
+        for (const char *p = argv[*i] + 1; *p; ++p) {
+                unsigned k = 0;
+                int r;
+
+                while (k < _OPTION_N && option_infos[k].letter != *p)
+                        ++k;
+                if (k == _OPTION_N)
+                        return cli_fail(CLI_USAGE, "there is no option -%c; see pppctl --help", *p);
+                if (option_infos[k].argument) {
+                        const char *value = p[1] ? p + 1 : argv[++*i];
+
+                        if (!value)
+                                return cli_fail(CLI_USAGE, "-%c needs a value: -%c %s", *p, *p,
+                                                option_infos[k].argument);
+                        return set_option(args, (enum option)k, value);
+                }
+                r = set_option(args, (enum option)k, NULL);
+                if (r)
+                        return r;
+        }
+        return 0;
+}
+
+/* A negative number is a (wrong) input, and the workload says so better than we could. */
+static bool is_option(const char *text)
+{
+        return text[0] == '-' && text[1] && !strchr("0123456789.", text[1]);
+}
+
+static void add_operand(struct args *args, char *text)
+{
+        if (!args->verb)
+                args->verb = text;
+        else
+                args->operands[args->n_operands++] = text;
+}
+
+int args_parse(int argc, char **argv, struct args *args)
+{
+        args->operands = calloc((size_t)argc + 1, sizeof(*args->operands));
+        if (!args->operands)
+                return cli_no_memory();
+        for (int i = 1; i < argc; ++i) {
+                int r = 0;
+
+                if (streq(argv[i], "--")) {
+                        while (++i < argc)
+                                add_operand(args, argv[i]);
+                        break;
+                }
+                if (!is_option(argv[i]))
+                        add_operand(args, argv[i]);
+                else if (argv[i][1] == '-')
+                        r = parse_long(args, argv, &i);
+                else
+                        r = parse_letters(args, argv, &i);
+                if (r)
+                        return r;
+        }
+        return 0;
+}
+
+void args_deinit(struct args *args)
+{
+        free(args->operands);
+        *args = (struct args)ARGS_NULL;
+}
+
+int args_check(const struct args *args, const char *verb, uint64_t allowed)
+{
+        for (unsigned k = 0; k < _OPTION_N; ++k)
+                if ((args->given & ~allowed) & OPTION_BIT(k))
+                        return cli_fail(CLI_USAGE, "--%s is no option of %s; see pppctl help %s",
+                                        option_infos[k].name, verb, verb);
+        return 0;
+}

@@ -1,0 +1,95 @@
+#include "cli/choose.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+#include "cli/say.h"
+#include "cli/suggest.h"
+
+int choose_level(const char *name, enum level *ret)
+{
+        const char *names[_LEVEL_N];
+
+        if (level_from_name(name, ret) >= 0)
+                return 0;
+        for (size_t i = 0; i < _LEVEL_N; ++i)
+                names[i] = level_name((enum level)i);
+        return cli_fail(CLI_USAGE, "there is no level \"%s\"; levels are %s%s", name, level_names,
+                        suggest_text(name, names, _LEVEL_N));
+}
+
+int choose_workload(const char *name, enum workload_id *ret)
+{
+        const char *names[_WORKLOAD_N];
+        enum level level;
+
+        if (workload_from_name(name, ret) >= 0)
+                return 0;
+        if (level_from_name(name, &level) >= 0)
+                return cli_fail(CLI_USAGE, "\"%s\" is a level where a workload is expected; "
+                                "workloads are %s, and compare takes --levels %s", name,
+                                workload_names, name);
+        for (size_t i = 0; i < _WORKLOAD_N; ++i)
+                names[i] = workload_name((enum workload_id)i);
+        if (strpbrk(name, "/:."))
+                return cli_fail(CLI_USAGE, "\"%s\" is an input where a workload is expected; name "
+                                "one of %s first: words \"%s\"", name, workload_names, name);
+        return cli_fail(CLI_USAGE, "there is no workload \"%s\"; workloads are %s%s", name,
+                        workload_names, suggest_text(name, names, _WORKLOAD_N));
+}
+
+int choose_job(const struct args *args, uint64_t *ret)
+{
+        const char *text = args->operands[0];
+
+        if (args->n_operands == 0)
+                return cli_fail(CLI_USAGE, "%s needs the number of a job; pppctl list shows them",
+                                args->verb);
+        if (args->n_operands > 1)
+                return cli_fail(CLI_USAGE, "%s takes one job, so \"%s\" is too much", args->verb,
+                                args->operands[1]);
+        if (parse_u64(text, strlen(text), INT64_MAX, ret) < 0)
+                return cli_fail(CLI_USAGE, "\"%s\" is not the number of a job; pppctl list shows "
+                                "them", text);
+        return 0;
+}
+
+int choose_nothing(const struct args *args)
+{
+        if (args->n_operands == 0)
+                return 0;
+        return cli_fail(CLI_USAGE, "%s takes options only, so \"%s\" is too much; see pppctl help "
+                        "%s", args->verb, args->operands[0], args->verb);
+}
+
+/* pppd works in another directory. */
+static int choose_ca_file(const char *path, char **ret)
+{
+        _cleanup_free_ char *absolute = realpath(path, NULL);
+
+        if (!absolute)
+                return cli_fail(CLI_USAGE, "cannot use the certificates of --ca-file %s: %s", path,
+                                strerrordesc_np(errno));
+        *ret = steal_ptr(absolute);
+        return 0;
+}
+
+int choose_spec(const struct args *args, enum level level, enum workload_id workload,
+                struct spec *ret)
+{
+        struct spec spec = {
+                .level = level,
+                .workload = workload,
+                .workers = args->workers,
+                .loops = args->loops,
+                .gil = args_has(args, OPTION_GIL),
+                .timeout_ns = args->timeout_ns,
+                .task_timeout_ns = args->task_timeout_ns,
+                .retries = args->retries,
+        };
+        int r = args->ca_file ? choose_ca_file(args->ca_file, &spec.ca_file) : 0;
+
+        if (r == 0)
+                *ret = spec;
+        return r;
+}

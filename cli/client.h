@@ -1,0 +1,66 @@
+#pragma once
+
+/*
+ * pppd as the CLI sees it: a connection, one call at a time, its replies. What goes wrong is said
+ * here, in sentences; functions return 0 or an exit status (cli/say.h).
+ */
+
+#include "cli/args.h"
+#include "lib/varlink.h"
+
+struct pppd {
+        struct varlink varlink;
+        char *path;             /* of the socket that answered */
+        const char *attempted;  /* "start the job": what the call is for; static text */
+        uint64_t job;           /* that it is about, 0: none; for messages */
+        bool refused;           /* the last call was answered with an error, nothing worse */
+        int signal_fd;          /* borrowed: ends pppd_receive() when readable; -EBADF: none */
+};
+
+#define PPPD_NULL { .varlink.fd = -EBADF, .signal_fd = -EBADF }
+
+/* Connects by --socket, --system, --user, $PPPCTL_SOCKET, else to the first that answers. */
+int pppd_open(struct pppd *pppd, const struct args *args);
+
+/* Another connection to the same pppd. */
+int pppd_open_again(struct pppd *pppd, const struct pppd *other);
+void pppd_close(struct pppd *pppd);
+
+struct pppd_reply {
+        struct varlink_message message;
+        json_t *parameters;     /* an object, borrowed from message */
+        bool continues;
+};
+
+#define PPPD_REPLY_NULL { .message = VARLINK_MESSAGE_NULL }
+
+void pppd_reply_deinit(struct pppd_reply *reply);
+
+/* Sends a call. @method is without the interface's name; @fd: sent along, -EBADF for none. */
+int pppd_call(struct pppd *pppd, const char *attempted, const char *method,
+              json_t *parameters /* stolen */, bool more, int fd);
+
+/*
+ * Waits for the next reply to the call. Returns CLI_INTERRUPTED, with nothing said, when signal_fd
+ * becomes readable first.
+ */
+int pppd_receive(struct pppd *pppd, struct pppd_reply *ret);
+
+/* A call and its only reply. */
+int pppd_ask(struct pppd *pppd, const char *attempted, const char *method,
+             json_t *parameters /* stolen */, int fd, struct pppd_reply *ret);
+
+/* The parameters of most methods. */
+static inline json_t *pppd_about_job(uint64_t job)
+{
+        return json_pack("{s:I}", "job", (json_int_t)job);
+}
+
+/* The reply's member "job", an object, borrowed. */
+int pppd_reply_job(const struct pppd *pppd, const struct pppd_reply *reply, json_t **ret);
+
+/* The descriptor whose index among those of the message is the reply's @member; the caller's. */
+int pppd_reply_fd(const struct pppd *pppd, struct pppd_reply *reply, const char *member, int *ret);
+
+/* What a reply lacks, or has of a wrong type: the daemon is of another version, or it is none. */
+int pppd_bad_reply(const struct pppd *pppd, const char *what);

@@ -1,0 +1,355 @@
+/* The table and the JSON of `pppctl compare`. */
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "cli/compare.h"
+#include "cli/say.h"
+#include "cli/summary.h"
+#include "cli/table.h"
+#include "cli/units.h"
+
+void comparison_deinit(struct comparison *comparison)
+{
+        for (size_t i = 0; i < comparison->n; ++i)
+                json_decref(comparison->contenders[i].runs);
+        *comparison = (struct comparison){ .n = 0 };
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+        const double *x = a, *y = b;
+
+        return *x < *y ? -1 : *x > *y;
+}
+
+/* All values in order, owned by the caller; NULL when there is none or one is missing. */
+static double *sorted_values(const struct contender *contender, const char *path, size_t *ret_n)
+{
+        size_t n = json_array_size(contender->runs);
+        _cleanup_free_ double *values = n ? calloc(n, sizeof(*values)) : NULL;
+
+        if (!values)
+                return NULL;
+        for (size_t i = 0; i < n; ++i)
+                if (!summary_number(json_array_get(contender->runs, i), path, &values[i]))
+                        return NULL;
+        qsort(values, n, sizeof(*values), compare_doubles);
+        *ret_n = n;
+        return steal_ptr(values);
+}
+
+static double middle(const double *values, size_t n)
+{
+        return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+bool contender_median(const struct contender *contender, const char *path, double *ret)
+{
+        size_t n;
+        _cleanup_free_ double *values = sorted_values(contender, path, &n);
+
+        if (values)
+                *ret = middle(values, n);
+        return values;
+}
+
+bool contender_spread(const struct contender *contender, double *ret)
+{
+        size_t n;
+        _cleanup_free_ double *values = sorted_values(contender, "wall_seconds", &n);
+
+        if (!values || middle(values, n) <= 0)
+                return false;
+        *ret = (values[n - 1] - values[0]) / middle(values, n);
+        return true;
+}
+
+static const struct contender *baseline(const struct comparison *comparison)
+{
+        for (size_t i = 0; i < comparison->n; ++i)
+                if (comparison->contenders[i].level == LEVEL_SERIAL)
+                        return &comparison->contenders[i];
+        return &comparison->contenders[0];
+}
+
+bool comparison_speed_up(const struct comparison *comparison, size_t i, double *ret)
+{
+        double base, own;
+
+        if (!contender_median(baseline(comparison), "wall_seconds", &base) ||
+            !contender_median(&comparison->contenders[i], "wall_seconds", &own) || own <= 0)
+                return false;
+        *ret = base / own;
+        return true;
+}
+
+#define NOTES_MAX 64
+
+/* Footnotes: the same text is said once. */
+struct notes {
+        char *texts[NOTES_MAX];
+        size_t n;
+};
+
+static void notes_deinit(struct notes *notes)
+{
+        for (size_t i = 0; i < notes->n; ++i)
+                free(notes->texts[i]);
+        notes->n = 0;
+}
+
+/* The note's number from 1; 0 where it cannot be kept (out of memory, or too many). */
+static size_t _printf_(2, 3) notes_add(struct notes *notes, const char *format, ...)
+{
+        va_list ap;
+        char *text;
+        int r;
+
+        va_start(ap, format);
+        r = vasprintf(&text, format, ap);
+        va_end(ap);
+        if (r < 0)
+                return 0;
+        for (size_t i = 0; i < notes->n; ++i) {
+                if (streq(notes->texts[i], text)) {
+                        free(text);
+                        return i + 1;
+                }
+        }
+        if (notes->n == NOTES_MAX) {
+                free(text);
+                return 0;
+        }
+        notes->texts[notes->n++] = text;
+        return notes->n;
+}
+
+static const struct metric {
+        const char *title;
+        const char *path;
+        const char *(*format)(double, char *);
+} metrics[] = {
+        { "TASKS/S", "tasks_per_second", units_rate },
+        { "CPU USER", "cpu_user_seconds", units_seconds },
+        { "CPU SYS", "cpu_system_seconds", units_seconds },
+        { "PEAK MEM", "memory_peak_bytes", units_bytes },
+        { "CTX SW VOL", "context_switches_voluntary", units_count },
+        { "CTX SW INVOL", "context_switches_involuntary", units_count },
+        { "P50", "service_seconds.p50", units_seconds },
+        { "P99", "service_seconds.p99", units_seconds },
+};
+
+/* The report as it is put together. */
+struct report {
+        const struct comparison *comparison;
+        struct table table;
+        struct notes notes;
+        bool many_runs;
+        bool resident;                  /* resident sets stand in for the cgroup's peak */
+};
+
+static void add_missing(struct report *report, const struct contender *contender,
+                        const struct metric *metric)
+{
+        const char *why = summary_why_absent(json_array_get(contender->runs, 0), metric->path);
+        size_t note = notes_add(&report->notes, "%s: %s", metric->title,
+                                why ?: "the summary does not have it and does not say why");
+
+        table_add(&report->table, "-[%zu]", note);
+}
+
+static void add_metric(struct report *report, const struct contender *contender,
+                       const struct metric *metric)
+{
+        char text[UNITS_SIZE];
+        double v;
+
+        if (contender_median(contender, metric->path, &v))
+                table_add(&report->table, "%s", metric->format(v, text));
+        else
+                add_missing(report, contender, metric);
+}
+
+static const struct metric wall = { "WALL", "wall_seconds", units_seconds };
+static const struct metric workers = { "WORKERS", "workers", units_count };
+static const struct metric resident = { "PEAK MEM", "rss_peak_bytes", units_bytes };
+
+static void add_ratios(struct report *report, size_t i)
+{
+        const struct comparison *comparison = report->comparison;
+        char text[UNITS_SIZE];
+        double v;
+
+        if (report->many_runs) {
+                if (contender_spread(&comparison->contenders[i], &v))
+                        table_add(&report->table, "%.1f%%", v * 100);
+                else
+                        table_add(&report->table, "-");
+        }
+        if (comparison_speed_up(comparison, i, &v))
+                table_add(&report->table, "%sx", units_ratio(v, text));
+        else
+                table_add(&report->table, "-");
+}
+
+static void add_contender(struct report *report, size_t i)
+{
+        const struct contender *contender = &report->comparison->contenders[i];
+
+        table_add(&report->table, "%s", level_name(contender->level));
+        add_metric(report, contender, &workers);
+        add_metric(report, contender, &wall);
+        add_ratios(report, i);
+        for (size_t k = 0; k < ARRAY_SIZE(metrics); ++k) {
+                bool stand_in = report->resident && streq(metrics[k].path, "memory_peak_bytes");
+
+                add_metric(report, contender, stand_in ? &resident : &metrics[k]);
+        }
+}
+
+static void add_columns(struct report *report)
+{
+        table_add_column(&report->table, "LEVEL", true);
+        table_add_column(&report->table, "WORKERS", false);
+        table_add_column(&report->table, "WALL", false);
+        if (report->many_runs)
+                table_add_column(&report->table, "SPREAD", false);
+        table_add_column(&report->table, "SPEED-UP", false);
+        for (size_t k = 0; k < ARRAY_SIZE(metrics); ++k)
+                table_add_column(&report->table, metrics[k].title, false);
+}
+
+/* One definition for all levels: where one lacks the cgroup's peak, all show resident sets. */
+static void choose_memory(struct report *report)
+{
+        const struct comparison *comparison = report->comparison;
+        double v;
+
+        for (size_t i = 0; i < comparison->n; ++i) {
+                const struct contender *contender = &comparison->contenders[i];
+                const char *why = summary_why_absent(json_array_get(contender->runs, 0),
+                                                     "memory_peak_bytes");
+
+                if (json_array_size(contender->runs) == 0 ||
+                    contender_median(contender, "memory_peak_bytes", &v))
+                        continue;
+                report->resident = true;
+                notes_add(&report->notes, "PEAK MEM: sum of peak resident sets, not the cgroup's "
+                          "peak: %s", why ?: "the summary does not say why");
+                return;
+        }
+}
+
+/* Breaks at spaces, so that a terminal does not break words; later lines begin below the text. */
+static void print_note(struct output *output, size_t number, const char *text, size_t room)
+{
+        char label[24];
+        size_t indent = (size_t)snprintf(label, sizeof(label), "[%zu] ", number);
+
+        while (strlen(text) > room - indent) {
+                size_t n = room - indent;
+
+                while (n > 0 && text[n] != ' ')
+                        --n;
+                if (n == 0)
+                        break;
+                output_line(output, "%*s%.*s", (int)indent, label, (int)n, text);
+                text += n + 1;
+                label[0] = 0;
+        }
+        output_line(output, "%*s%s", (int)indent, label, text);
+}
+
+static int print_report(struct report *report, bool color, struct output *output)
+{
+        size_t room = table_room();
+        _cleanup_free_ char *text = NULL;
+        int r = table_print(&report->table, room, true, color, &text);
+
+        if (r)
+                return r;
+        output_line(output, "%s", text);
+        for (size_t i = 0; i < report->notes.n; ++i)
+                print_note(output, i + 1, report->notes.texts[i], MAX(room, (size_t)40));
+        return 0;
+}
+
+int comparison_print_table(const struct comparison *comparison, bool color, struct output *output)
+{
+        struct report report = {
+                .comparison = comparison,
+                .many_runs = json_array_size(comparison->contenders[0].runs) > 1,
+        };
+        int r;
+
+        choose_memory(&report);
+        add_columns(&report);
+        for (size_t i = 0; i < comparison->n; ++i)
+                if (json_array_size(comparison->contenders[i].runs) > 0)
+                        add_contender(&report, i);
+        r = print_report(&report, color, output);
+        table_deinit(&report.table);
+        notes_deinit(&report.notes);
+        return r;
+}
+
+static int set_number(json_t *json, const char *key, double v)
+{
+        return json_object_set_new(json, key, json_real(v));
+}
+
+static json_t *contender_json(const struct comparison *comparison, size_t i)
+{
+        const struct contender *contender = &comparison->contenders[i];
+        json_t *json = json_pack("{s:s, s:O}", "level", level_name(contender->level), "runs",
+                                 contender->runs);
+        double median, spread, speed_up;
+
+        if (json &&
+            ((contender_median(contender, "wall_seconds", &median) &&
+              set_number(json, "wall_seconds_median", median) < 0) ||
+             (contender_spread(contender, &spread) &&
+              set_number(json, "wall_spread_ratio", spread) < 0) ||
+             (comparison_speed_up(comparison, i, &speed_up) &&
+              set_number(json, "speed_up_ratio", speed_up) < 0))) {
+                json_decref(json);
+                return NULL;
+        }
+        return json;
+}
+
+static json_t *host_of(const struct comparison *comparison)
+{
+        for (size_t i = 0; i < comparison->n; ++i) {
+                json_t *first = json_array_get(comparison->contenders[i].runs, 0);
+                json_t *host = json_object_get(first, "host");
+
+                if (host)
+                        return json_incref(host);
+        }
+        return json_object();
+}
+
+int comparison_print_json(const struct comparison *comparison, struct output *output)
+{
+        _cleanup_free_ char *text = NULL;
+        json_t *levels = json_array(), *json;
+        int r = 0;
+
+        for (size_t i = 0; i < comparison->n; ++i)
+                r |= json_array_append_new(levels, contender_json(comparison, i));
+        json = json_pack("{s:s, s:i, s:o, s:s, s:I, s:b, s:o}", "schema", "io.pppctl.compare",
+                         "version", 1, "host", host_of(comparison), "workload",
+                         workload_name(comparison->workload), "tasks_total",
+                         (json_int_t)comparison->n_tasks, "values_agree",
+                         comparison->n_disagree == 0, "levels", levels);
+        if (json && r == 0)
+                text = json_dumps(json, JSON_COMPACT | JSON_PRECISION);
+        json_decref(json);
+        if (!text)
+                return cli_no_memory();
+        output_line(output, "%s", text);
+        return 0;
+}

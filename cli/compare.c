@@ -1,0 +1,318 @@
+/* `pppctl compare`: the same inputs at each level, one after the other, in one table. */
+
+#include "cli/compare.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/choose.h"
+#include "cli/launch.h"
+#include "cli/say.h"
+#include "cli/signals.h"
+#include "cli/summary.h"
+#include "cli/verbs.h"
+
+#define SHOWN_MAX    20         /* with more inputs, only failures are printed */
+#define DISAGREE_MAX 5          /* so many disagreements are told one by one */
+
+struct compare {
+        const struct args *args;
+        struct pppd pppd;
+        struct source source;
+        struct output output;
+        struct comparison comparison;
+        struct results reference;       /* of the first level that came to an end */
+        enum level reference_level;
+        bool wrong;                     /* a task failed, a level did, or levels disagree */
+};
+
+static int add_level(struct comparison *comparison, enum level level)
+{
+        struct contender *contender = &comparison->contenders[comparison->n];
+
+        for (size_t i = 0; i < comparison->n; ++i)
+                if (comparison->contenders[i].level == level)
+                        return cli_fail(CLI_USAGE, "--levels: %s is there twice",
+                                        level_name(level));
+        contender->level = level;
+        contender->runs = json_array();
+        if (!contender->runs)
+                return cli_no_memory();
+        ++comparison->n;
+        return 0;
+}
+
+static int add_all_levels(struct comparison *comparison)
+{
+        int r = 0;
+
+        for (unsigned i = 0; r == 0 && i < _LEVEL_N; ++i)
+                r = add_level(comparison, (enum level)i);
+        return r;
+}
+
+static int choose_levels(const char *list, struct comparison *comparison)
+{
+        _cleanup_free_ char *copy = NULL;
+        char *at;
+        int r = 0;
+
+        if (!list)
+                return add_all_levels(comparison);
+        at = copy = strdup(list);
+        if (!copy)
+                return cli_no_memory();
+        while (r == 0 && at) {
+                const char *name = strsep(&at, ",");
+                enum level level;
+
+                r = choose_level(name, &level);
+                if (r == 0)
+                        r = add_level(comparison, level);
+        }
+        return r;
+}
+
+/* Options that only one level has mean that level. */
+static int spec_of(const struct compare *compare, enum level level, struct spec *ret)
+{
+        int r = choose_spec(compare->args, level, compare->comparison.workload, ret);
+
+        if (r)
+                return r;
+        if (level == LEVEL_SERIAL)
+                ret->workers = 0;
+        if (level != LEVEL_THREADS)
+                ret->gil = false;
+        if (level != LEVEL_ASYNC)
+                ret->loops = 0;
+        return 0;
+}
+
+static void say_disagreement(const struct compare *compare, uint64_t i, enum level level,
+                             uint64_t here, uint64_t there)
+{
+        size_t n;
+        const char *input = inputs_get(&compare->source.given, i, &n);
+
+        cli_fail(CLI_FAILED, "levels disagree on \"%.*s\": %s says %" PRIu64 ", %s %" PRIu64,
+                 (int)MIN(n, (size_t)200), input, level_name(compare->reference_level), there,
+                 level_name(level), here);
+}
+
+/* Failures are told as such; here values count. */
+static void check_agreement(struct compare *compare, enum level level,
+                            const struct results *results)
+{
+        struct ppp_record here, there;
+
+        for (uint64_t i = 0; i < results->n_tasks; ++i) {
+                if (!results_get(results, i, &here) || here.state != PPP_STATE_DONE ||
+                    !results_get(&compare->reference, i, &there) || there.state != PPP_STATE_DONE ||
+                    here.value == there.value)
+                        continue;
+                if (compare->comparison.n_disagree++ < DISAGREE_MAX)
+                        say_disagreement(compare, i, level, here.value, there.value);
+        }
+}
+
+static void take_results(struct compare *compare, enum level level, struct outcome *outcome)
+{
+        if (compare->reference.header) {
+                check_agreement(compare, level, &outcome->results);
+                return;
+        }
+        compare->reference = outcome->results;
+        compare->reference_level = level;
+        outcome->results = (struct results)RESULTS_NULL;
+}
+
+static bool prints_results(const struct compare *compare)
+{
+        return !args_has(compare->args, OPTION_JSON) && compare->source.given.n <= SHOWN_MAX;
+}
+
+static void print_heading(struct compare *compare, enum level level, bool first)
+{
+        bool color = progress_use_color(compare->args->color, STDOUT_FILENO);
+
+        output_line(&compare->output, "%s%s%s%s", first ? "" : "\n", color ? "\033[1m" : "",
+                    level_name(level), color ? "\033[0m" : "");
+}
+
+static void print_count(struct compare *compare, json_t *job)
+{
+        output_line(&compare->output, "%" PRIu64 " tasks done, %" PRIu64 " failed",
+                    job_count(job, "tasks_done"), job_count(job, "tasks_failed"));
+}
+
+static int keep_summary(struct contender *contender, json_t *job)
+{
+        if (!job_summary(job))
+                return cli_fail(CLI_FAILED, "job %" PRIu64 " at the level %s has no summary; see "
+                                "pppd's log", job_number(job), level_name(contender->level));
+        return json_array_append(contender->runs, job_summary(job)) < 0 ? cli_no_memory() : 0;
+}
+
+static int take_outcome(struct compare *compare, struct contender *contender, unsigned round,
+                        struct outcome *outcome)
+{
+        json_t *job = outcome->job;
+
+        if (round == 0 && !args_has(compare->args, OPTION_JSON) && !prints_results(compare))
+                print_count(compare, job);
+        if (job_status(job) != CLI_OK)
+                compare->wrong = true;
+        if (!streq(job_text(job, "state"), "done"))
+                summary_say(job);
+        take_results(compare, contender->level, outcome);
+        return keep_summary(contender, job);
+}
+
+static int run_job(struct compare *compare, struct contender *contender, unsigned round,
+                   const struct spec *spec)
+{
+        _cleanup_(outcome_deinit) struct outcome outcome = OUTCOME_NULL;
+        const struct launch launch = {
+                .pppd = &compare->pppd,
+                .source = &compare->source,
+                .output = &compare->output,
+                .label = level_name(contender->level),
+                .ordered = true,
+                .show = round > 0                 ? FOLLOW_NOTHING
+                        : prints_results(compare) ? FOLLOW_ALL
+                                                  : FOLLOW_FAILED,
+                .quiet = args_has(compare->args, OPTION_QUIET),
+        };
+        uint64_t job;
+        int r = launch_submit(&launch, spec, &job);
+
+        if (r == CLI_FAILED && compare->pppd.refused) {
+                /* This level cannot run here, which was said; the others may. */
+                compare->wrong = true;
+                return 0;
+        }
+        if (r)
+                return r;
+        if (round == 0 && !args_has(compare->args, OPTION_JSON))
+                print_heading(compare, contender->level,
+                              contender == compare->comparison.contenders);
+        r = launch_follow(&launch, job, &outcome);
+        return r ? r : take_outcome(compare, contender, round, &outcome);
+}
+
+/* Round by round, so that what changes on the machine meanwhile meets all levels alike. */
+static int run_all(struct compare *compare)
+{
+        unsigned rounds = args_has(compare->args, OPTION_RUNS) ? compare->args->runs : 1;
+        int r = 0;
+
+        for (unsigned round = 0; round < rounds; ++round) {
+                for (size_t i = 0; i < compare->comparison.n; ++i) {
+                        _cleanup_(spec_deinit) struct spec spec = SPEC_NULL;
+                        struct contender *contender = &compare->comparison.contenders[i];
+
+                        /* It could not run in the first round: once is enough to say so. */
+                        if (round > 0 && json_array_size(contender->runs) == 0)
+                                continue;
+                        r = spec_of(compare, contender->level, &spec);
+                        if (r == 0)
+                                r = run_job(compare, contender, round, &spec);
+                        if (r)
+                                return r;
+                }
+        }
+        return 0;
+}
+
+static bool has_runs(const struct comparison *comparison)
+{
+        for (size_t i = 0; i < comparison->n; ++i)
+                if (json_array_size(comparison->contenders[i].runs) > 0)
+                        return true;
+        return false;
+}
+
+static int report(struct compare *compare)
+{
+        const struct comparison *comparison = &compare->comparison;
+        bool color = progress_use_color(compare->args->color, STDOUT_FILENO);
+        int r = 0;
+
+        if (comparison->n_disagree > DISAGREE_MAX)
+                cli_fail(CLI_FAILED, "levels disagree on %" PRIu64 " values",
+                         comparison->n_disagree);
+        if (args_has(compare->args, OPTION_JSON)) {
+                r = comparison_print_json(comparison, &compare->output);
+        } else if (has_runs(comparison)) {
+                output_text(&compare->output, "\n");
+                r = comparison_print_table(comparison, color, &compare->output);
+        }
+        if (r == 0)
+                r = output_finish(&compare->output);
+        if (r)
+                return r;
+        return compare->wrong || comparison->n_disagree > 0 ? CLI_FAILED : CLI_OK;
+}
+
+static int choose(struct compare *compare)
+{
+        const struct args *args = compare->args;
+        enum workload_id workload = WORKLOAD_WORDS;
+        size_t skip = MIN(args->n_operands, (size_t)1);
+        int r = choose_levels(args->levels, &compare->comparison);
+
+        if (r == 0 && args->n_operands > 0)
+                r = choose_workload(args->operands[0], &workload);
+        if (r == 0)
+                r = source_open(&compare->source, workload, args->from, args->operands + skip,
+                                args->n_operands - skip);
+        compare->comparison.workload = workload;
+        compare->comparison.n_tasks = compare->source.given.n;
+        return r;
+}
+
+static int run(const struct args *args)
+{
+        _cleanup_close_ int signal_fd = -EBADF;
+        struct compare compare = {
+                .args = args,
+                .pppd = PPPD_NULL,
+                .source = SOURCE_NULL,
+                .reference = RESULTS_NULL,
+        };
+        int r = choose(&compare);
+
+        output_init(&compare.output, false);
+        output_take_workload(&compare.output, compare.comparison.workload);
+        if (r == 0)
+                r = pppd_open(&compare.pppd, args);
+        if (r == 0)
+                r = signals_open(&signal_fd);
+        compare.pppd.signal_fd = signal_fd;
+        if (r == 0)
+                r = run_all(&compare);
+        if (r == 0)
+                r = report(&compare);
+        pppd_close(&compare.pppd);
+        source_close(&compare.source);
+        results_unmap(&compare.reference);
+        comparison_deinit(&compare.comparison);
+        return r;
+}
+
+const struct verb verb_compare = {
+        .name = "compare",
+        .synopsis = "[WORKLOAD] [INPUT...]",
+        .what = "run the same at each level, show what each cost",
+        .text = "Runs the same inputs at each local level, one after the other, checks that\n"
+                "all levels agree in every value, and shows in one table what each took. With\n"
+                "more than 20 inputs, results are counted instead of printed. Options of one\n"
+                "level (--gil, --loops) mean that level; --workers means all but serial.",
+        .examples = "  pppctl compare\n"
+                    "  pppctl compare sum --levels serial,threads,processes --runs 5\n"
+                    "  pppctl compare words --from urls.txt --json | jq '.levels[].speed_up_ratio'",
+        .options = OPTIONS_JOB | OPTION_BIT(OPTION_LEVELS) | OPTION_BIT(OPTION_RUNS) |
+                   OPTION_BIT(OPTION_ORDERED) | OPTION_BIT(OPTION_JSON),
+        .run = run,
+};

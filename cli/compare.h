@@ -1,0 +1,40 @@
+#pragma once
+
+/* What `pppctl compare` has gathered, and how it is shown: compare-report.c. */
+
+#include <jansson.h>
+
+#include "cli/output.h"
+#include "lib/spec.h"
+
+/* One level and the summaries of its runs. */
+struct contender {
+        enum level level;
+        json_t *runs;                   /* array of summaries; owned */
+};
+
+struct comparison {
+        struct contender contenders[_LEVEL_N];
+        size_t n;
+        enum workload_id workload;
+        uint64_t n_tasks;
+        uint64_t n_disagree;            /* tasks with another value at another level */
+};
+
+void comparison_deinit(struct comparison *comparison);
+
+/*
+ * The median over a contender's runs of the number at @path (summary_number()). False if it has no
+ * runs or if one of them lacks the number.
+ */
+bool contender_median(const struct contender *contender, const char *path, double *ret);
+
+/* (longest - shortest) / median of the wall time. */
+bool contender_spread(const struct contender *contender, double *ret);
+
+/* How many times faster than serial, or than the first where serial is not among them. */
+bool comparison_speed_up(const struct comparison *comparison, size_t i, double *ret);
+
+/* Each prints to @output, and returns 0 or an exit status. */
+int comparison_print_table(const struct comparison *comparison, bool color, struct output *output);
+int comparison_print_json(const struct comparison *comparison, struct output *output);

@@ -1,0 +1,146 @@
+#include "cli/errors.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/say.h"
+
+struct failure {
+        const char *attempted;
+        uint64_t job;
+        const char *error;
+        json_t *parameters;
+};
+
+static const char *text_of(const struct failure *f, const char *member)
+{
+        return json_string_value(json_object_get(f->parameters, member)) ?: "";
+}
+
+static uint64_t number_of(const struct failure *f, const char *member)
+{
+        json_int_t v = json_integer_value(json_object_get(f->parameters, member));
+
+        return v > 0 ? (uint64_t)v : 0;
+}
+
+/* "cannot start the job: WHAT: WHY; HINT", where WHAT and HINT may be empty. */
+static int fail(int status, const struct failure *f, const char *what, const char *why,
+                const char *hint)
+{
+        return cli_fail(status, "cannot %s: %s%s%s%s%s", f->attempted, what, *what ? ": " : "",
+                        *why ? why : "pppd gave no reason", *hint ? "; " : "", hint);
+}
+
+static int no_such_job(const struct failure *f)
+{
+        return cli_fail(CLI_NO_SUCH_JOB, "cannot %s: there is no job %" PRIu64
+                        "; pppctl list shows those there are", f->attempted,
+                        f->job ? f->job : number_of(f, "job"));
+}
+
+static int not_allowed(const struct failure *f)
+{
+        char what[128];
+
+        snprintf(what, sizeof(what), "you are not allowed to %s",
+                 *text_of(f, "what") ? text_of(f, "what") : f->attempted);
+        return fail(CLI_NOT_ALLOWED, f, what, text_of(f, "why"), "");
+}
+
+static int queue_full(const struct failure *f)
+{
+        char what[64];
+
+        snprintf(what, sizeof(what), "the queue is full (limit %" PRIu64 ")",
+                 number_of(f, "limit"));
+        return fail(CLI_QUEUE_FULL, f, what, text_of(f, "why"), "try again when a job has ended");
+}
+
+/* "spec.task_timeout_seconds" is --task-timeout here; what is no option keeps its name. */
+static const char *option_of_field(const char *field)
+{
+        static const char *const options[][2] = {
+                { "spec.workers", "--workers" },
+                { "spec.loops", "--loops" },
+                { "spec.gil", "--gil" },
+                { "spec.timeout_seconds", "--timeout" },
+                { "spec.task_timeout_seconds", "--task-timeout" },
+                { "spec.retries", "--retries" },
+                { "spec.ca_file", "--ca-file" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(options); ++i)
+                if (streq(field, options[i][0]))
+                        return options[i][1];
+        return field;
+}
+
+static int bad_request(const struct failure *f)
+{
+        return fail(CLI_USAGE, f, option_of_field(text_of(f, "field")), text_of(f, "why"),
+                    text_of(f, "hint"));
+}
+
+static int bad_inputs(const struct failure *f)
+{
+        char what[48] = "the inputs";
+
+        if (number_of(f, "input") > 0)
+                snprintf(what, sizeof(what), "input %" PRIu64, number_of(f, "input"));
+        return fail(CLI_USAGE, f, what, text_of(f, "why"), "");
+}
+
+static int level_unavailable(const struct failure *f)
+{
+        char what[96];
+
+        snprintf(what, sizeof(what), "the level %s is not available here", text_of(f, "level"));
+        return fail(CLI_FAILED, f, what, text_of(f, "why"), text_of(f, "hint"));
+}
+
+static int failed(const struct failure *f)
+{
+        return fail(CLI_FAILED, f, text_of(f, "attempted"), text_of(f, "why"), text_of(f, "hint"));
+}
+
+static int interrupted(const struct failure *f)
+{
+        uint64_t job = number_of(f, "job");
+
+        return cli_fail(CLI_FAILED, "job %" PRIu64 " is interrupted: %s; it goes on when pppd "
+                        "starts again: pppctl wait %" PRIu64, job, text_of(f, "why"), job);
+}
+
+static int unknown(const struct failure *f)
+{
+        _cleanup_free_ char *parameters = json_dumps(f->parameters, JSON_COMPACT);
+
+        return cli_fail(CLI_FAILED,
+                        "cannot %s: pppd answered with %s %s; is it of the same version "
+                        "as pppctl (" PPPCTL_VERSION ")?",
+                        f->attempted, f->error, parameters ?: "");
+}
+
+int say_varlink_error(const char *attempted, uint64_t job, const char *error, json_t *parameters)
+{
+        static const struct {
+                const char *name;
+                int (*say)(const struct failure *f);
+        } errors[] = {
+                { "io.pppctl.Jobs.NoSuchJob", no_such_job },
+                { "io.pppctl.Jobs.NotAllowed", not_allowed },
+                { "io.pppctl.Jobs.QueueFull", queue_full },
+                { "io.pppctl.Jobs.BadRequest", bad_request },
+                { "io.pppctl.Jobs.BadInputs", bad_inputs },
+                { "io.pppctl.Jobs.LevelUnavailable", level_unavailable },
+                { "io.pppctl.Jobs.Failed", failed },
+                { "io.pppctl.Jobs.Interrupted", interrupted },
+        };
+        const struct failure f = { attempted, job, error, parameters };
+
+        for (size_t i = 0; i < ARRAY_SIZE(errors); ++i)
+                if (streq(error, errors[i].name))
+                        return errors[i].say(&f);
+        return unknown(&f);
+}

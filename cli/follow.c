@@ -1,0 +1,194 @@
+#include "cli/follow.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/progress.h"
+#include "cli/say.h"
+
+/* So many new results at most are put in order at once: a bound for memory. */
+#define BATCH_MAX  (256 * 1024)
+#define BATCH_MIN  256
+#define WORD_BITS  64
+
+struct follow_entry {
+        uint64_t end_ns;
+        uint64_t index;
+};
+
+static int say_bad_results(int r)
+{
+        if (r == -EBADMSG)
+                return cli_fail(CLI_FAILED, "cannot read the job's results: the file is cut short, "
+                                "or not of a format that pppctl " PPPCTL_VERSION " knows");
+        return cli_fail(CLI_FAILED, "cannot map the job's results: %s", strerrordesc_np(-r));
+}
+
+int follow_init(struct follow *follow, int results_fd, const struct inputs *inputs,
+                struct output *output, bool ordered, enum follow_show show)
+{
+        int r;
+
+        *follow = (struct follow){
+                .inputs = inputs,
+                .output = output,
+                .ordered = ordered,
+                .show = show,
+        };
+        r = results_map(results_fd, false, &follow->results);
+        if (r < 0)
+                return say_bad_results(r);
+        if (follow->results.n_tasks != inputs->n)
+                return cli_fail(CLI_FAILED, "cannot read the job's results: they are of %" PRIu64
+                                " tasks, but there are %" PRIu64 " inputs", follow->results.n_tasks,
+                                inputs->n);
+        if (ordered || show == FOLLOW_NOTHING)
+                return 0;
+        follow->printed = calloc(inputs->n / WORD_BITS + 1, sizeof(*follow->printed));
+        return follow->printed ? 0 : cli_no_memory();
+}
+
+void follow_deinit(struct follow *follow)
+{
+        results_unmap(&follow->results);
+        free(follow->printed);
+        free(follow->batch);
+        *follow = (struct follow)FOLLOW_NULL;
+}
+
+/* Neighbours are near in time, so mostly this is a step of one line. */
+static const char *find_input(struct follow *follow, uint64_t index, size_t *ret_n)
+{
+        if (!follow->cursor_at || index < follow->cursor ||
+            index - follow->cursor > INPUTS_STRIDE) {
+                follow->cursor_at = inputs_get(follow->inputs, index, ret_n);
+                follow->cursor = index;
+                return follow->cursor_at;
+        }
+        *ret_n = inputs_length(follow->inputs, follow->cursor_at);
+        for (; follow->cursor < index; ++follow->cursor) {
+                follow->cursor_at = inputs_next(follow->cursor_at, *ret_n);
+                *ret_n = inputs_length(follow->inputs, follow->cursor_at);
+        }
+        return follow->cursor_at;
+}
+
+static void print_one(struct follow *follow, uint64_t index)
+{
+        struct ppp_record record;
+        const char *input;
+        size_t n;
+
+        if (!results_get(&follow->results, index, &record))
+                return;
+        if (follow->show == FOLLOW_FAILED && record.state != PPP_STATE_FAILED)
+                return;
+        input = find_input(follow, index, &n);
+        output_result(follow->output, input, n, &record);
+}
+
+static int compare_end(const void *a, const void *b)
+{
+        const struct follow_entry *x = a, *y = b;
+
+        if (x->end_ns != y->end_ns)
+                return x->end_ns < y->end_ns ? -1 : 1;
+        return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static bool is_sorted(const struct follow_entry *entries, size_t n)
+{
+        for (size_t i = 1; i < n; ++i)
+                if (entries[i - 1].end_ns > entries[i].end_ns)
+                        return false;
+        return true;
+}
+
+static void print_batch(struct follow *follow)
+{
+        if (follow->n_batch == 0)
+                return;
+        progress_clear();
+        if (!is_sorted(follow->batch, follow->n_batch))
+                qsort(follow->batch, follow->n_batch, sizeof(*follow->batch), compare_end);
+        for (size_t i = 0; i < follow->n_batch; ++i)
+                print_one(follow, follow->batch[i].index);
+        follow->n_batch = 0;
+}
+
+static int add_entry(struct follow *follow, uint64_t index, uint64_t end_ns)
+{
+        if (follow->n_batch == BATCH_MAX)
+                print_batch(follow);
+        if (follow->n_batch == follow->size_batch) {
+                size_t size = MAX(follow->size_batch * 2, (size_t)BATCH_MIN);
+                struct follow_entry *p = reallocarray(follow->batch, size, sizeof(*p));
+
+                if (!p)
+                        return cli_no_memory();
+                follow->batch = p;
+                follow->size_batch = size;
+        }
+        follow->batch[follow->n_batch++] = (struct follow_entry){ end_ns, index };
+        return 0;
+}
+
+/* Workers claim indexes below header->next only, except those of a run before the last restart. */
+static uint64_t scan_end(const struct follow *follow, bool final)
+{
+        uint64_t next = __atomic_load_n(&follow->results.header->next, __ATOMIC_ACQUIRE);
+
+        return final ? follow->results.n_tasks : MIN(next, follow->results.n_tasks);
+}
+
+static int collect(struct follow *follow, uint64_t end)
+{
+        for (uint64_t i = follow->low; i < end; ++i) {
+                uint64_t *word = &follow->printed[i / WORD_BITS];
+                uint64_t bit = UINT64_C(1) << i % WORD_BITS;
+                int r;
+
+                if (*word == UINT64_MAX)
+                        i |= WORD_BITS - 1;
+                if (*word & bit)
+                        continue;
+                if (record_state(&follow->results.records[i]) == PPP_STATE_NONE)
+                        continue;
+                r = add_entry(follow, i, follow->results.records[i].end_ns);
+                if (r)
+                        return r;
+                *word |= bit;
+        }
+        while (follow->low < end &&
+               (follow->printed[follow->low / WORD_BITS] >> follow->low % WORD_BITS & 1))
+                ++follow->low;
+        return 0;
+}
+
+static void print_in_order(struct follow *follow, bool final)
+{
+        uint64_t n = follow->results.n_tasks;
+
+        for (; follow->low < n; ++follow->low) {
+                if (!final &&
+                    record_state(&follow->results.records[follow->low]) == PPP_STATE_NONE)
+                        return;
+                progress_clear();
+                print_one(follow, follow->low);
+        }
+}
+
+int follow_update(struct follow *follow, bool final)
+{
+        int r = 0;
+
+        if (!follow->results.header || follow->show == FOLLOW_NOTHING)
+                return 0;
+        if (follow->ordered)
+                print_in_order(follow, final);
+        else
+                r = collect(follow, scan_end(follow, final));
+        if (r == 0)
+                print_batch(follow);
+        return r;
+}

@@ -1,0 +1,41 @@
+#pragma once
+
+/*
+ * Prints the results of a job while it runs. Records appear in the mapped results file in any
+ * order; each update looks for those that were not there before and prints them, in the order in
+ * which their tasks ended, or as far as the order of the inputs goes without a gap.
+ */
+
+#include "cli/output.h"
+#include "lib/inputs.h"
+#include "lib/results.h"
+
+enum follow_show {
+        FOLLOW_ALL,
+        FOLLOW_FAILED,
+        FOLLOW_NOTHING,
+};
+
+struct follow {
+        struct results results;
+        const struct inputs *inputs;    /* borrowed */
+        struct output *output;          /* borrowed */
+        bool ordered;
+        enum follow_show show;
+        uint64_t low;                   /* all before were printed */
+        uint64_t *printed;              /* bit set, unless ordered */
+        struct follow_entry *batch;
+        size_t n_batch, size_batch;
+        uint64_t cursor;                /* the input looked up last, and where it is */
+        const char *cursor_at;
+};
+
+#define FOLLOW_NULL { .results = RESULTS_NULL }
+
+/* Maps @results_fd, which stays the caller's. Returns 0 or an exit status, with the error said. */
+int follow_init(struct follow *follow, int results_fd, const struct inputs *inputs,
+                struct output *output, bool ordered, enum follow_show show);
+void follow_deinit(struct follow *follow);
+
+/* Prints what is new; nothing before follow_init(). @final: the job has ended, gaps stay gaps. */
+int follow_update(struct follow *follow, bool final);

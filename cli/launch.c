@@ -1,0 +1,194 @@
+#include "cli/launch.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/progress.h"
+#include "cli/say.h"
+#include "cli/signals.h"
+#include "cli/summary.h"
+
+void outcome_deinit(struct outcome *outcome)
+{
+        json_decref(outcome->job);
+        results_unmap(&outcome->results);
+        *outcome = (struct outcome)OUTCOME_NULL;
+}
+
+int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t *ret_job)
+{
+        _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
+        json_t *job;
+        int r;
+
+        launch->pppd->job = 0;
+        r = pppd_ask(launch->pppd, "start the job", "Run",
+                     json_pack("{s:o, s:i}", "spec", spec_to_json(spec), "input_fd", 0),
+                     launch->source->fd, &reply);
+        if (r == CLI_INTERRUPTED)
+                return cli_fail(r, "interrupted before pppd had answered; see pppctl list whether "
+                                "the job was started");
+        if (r)
+                return r;
+        job = json_object_get(reply.parameters, "job");
+        if (!json_is_integer(job))
+                return pppd_bad_reply(launch->pppd, "it has no integer \"job\"");
+        *ret_job = (uint64_t)json_integer_value(job);
+        return 0;
+}
+
+/* What is followed, besides how. */
+struct watch {
+        const struct launch *launch;
+        struct follow follow;
+        uint64_t job, start_ns;
+};
+
+/* The reader of our output has left, or the disk is full: there is nobody to work for here. */
+static int leave(const struct watch *watch)
+{
+        int r = output_finish(watch->launch->output);
+
+        if (!watch->launch->quiet)
+                cli_note("job %" PRIu64 " goes on; pppctl cancel %" PRIu64 " ends it, pppctl "
+                         "results %" PRIu64 " shows its results",
+                         watch->job, watch->job, watch->job);
+        return r;
+}
+
+static int say_cancelled(struct watch *watch, json_t *job)
+{
+        int r = follow_update(&watch->follow, true);
+
+        if (r == 0)
+                r = output_finish(watch->launch->output);
+        if (r)
+                return r;
+        if (streq(job_text(job, "state"), "done"))
+                cli_note("job %" PRIu64 " was done before it could be cancelled", watch->job);
+        else
+                cli_note("cancelled job %" PRIu64 ": %" PRIu64 " of %" PRIu64 " tasks have results",
+                         watch->job, job_results(job), job_count(job, "tasks_total"));
+        return CLI_INTERRUPTED;
+}
+
+static int ask_cancel(struct pppd *pppd, const struct watch *watch, struct pppd_reply *reply)
+{
+        int r = pppd_open_again(pppd, watch->launch->pppd);
+
+        if (r)
+                return r;
+        return pppd_ask(pppd, "cancel the job", "Cancel", pppd_about_job(watch->job), -EBADF,
+                        reply);
+}
+
+/*
+ * Ctrl-C. Wait still occupies the connection, so the cancel goes through another. A second signal
+ * while pppd cancels means: leave at once.
+ */
+static int cancel(struct watch *watch)
+{
+        _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
+        _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
+        json_t *job;
+        int r;
+
+        signals_drain(watch->launch->pppd->signal_fd);
+        progress_clear();
+        r = ask_cancel(&pppd, watch, &reply);
+        if (r == CLI_INTERRUPTED)
+                return cli_fail(r, "left while pppd cancels job %" PRIu64, watch->job);
+        if (r == 0)
+                r = pppd_reply_job(&pppd, &reply, &job);
+        return r ? r : say_cancelled(watch, job);
+}
+
+static int map_results(struct watch *watch)
+{
+        _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
+        const struct launch *launch = watch->launch;
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = pppd_ask(launch->pppd, "get the results of the job", "Results",
+                     pppd_about_job(watch->job), -EBADF, &reply);
+        if (r)
+                return r;
+        r = pppd_reply_fd(launch->pppd, &reply, "results_fd", &fd);
+        return r ? r : follow_init(&watch->follow, fd, &launch->source->given, launch->output,
+                                   launch->ordered, launch->show);
+}
+
+static void show_progress(const struct watch *watch, json_t *job)
+{
+        char label[48];
+        struct progress_state state = {
+                .label = watch->launch->label ?: label,
+                .done = job_results(job),
+                .failed = job_count(job, "tasks_failed"),
+                .total = job_count(job, "tasks_total"),
+                .elapsed_ns = now_monotonic() - watch->start_ns,
+        };
+
+        snprintf(label, sizeof(label), "job %" PRIu64, watch->job);
+        progress_draw(&state);
+}
+
+/* Returns 0 to go on, and at the end with *ret_end set. */
+static int take_reply(struct watch *watch, struct pppd_reply *reply, json_t **ret_end)
+{
+        json_t *job;
+        int r;
+
+        r = pppd_reply_job(watch->launch->pppd, reply, &job);
+        if (r == 0)
+                r = follow_update(&watch->follow, !reply->continues);
+        if (r)
+                return r;
+        if (!output_flush(watch->launch->output))
+                return reply->continues ? leave(watch) : output_finish(watch->launch->output);
+        if (reply->continues)
+                show_progress(watch, job);
+        else
+                *ret_end = json_incref(job);
+        return 0;
+}
+
+static int wait_for_end(struct watch *watch, json_t **ret_end)
+{
+        int r;
+
+        r = pppd_call(watch->launch->pppd, "wait for the job", "Wait", pppd_about_job(watch->job),
+                      true, -EBADF);
+        while (r == 0 && !*ret_end) {
+                _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
+
+                r = pppd_receive(watch->launch->pppd, &reply);
+                if (r == 0)
+                        r = take_reply(watch, &reply, ret_end);
+        }
+        return r;
+}
+
+int launch_follow(const struct launch *launch, uint64_t job, struct outcome *ret)
+{
+        struct watch watch = { launch, FOLLOW_NULL, job, now_monotonic() };
+        json_t *end = NULL;
+        int r;
+
+        launch->pppd->job = job;
+        r = map_results(&watch);
+        if (r == 0)
+                r = wait_for_end(&watch, &end);
+        if (r == CLI_INTERRUPTED)
+                r = cancel(&watch);
+        progress_clear();
+        if (r == 0) {
+                ret->job = steal_ptr(end);
+                ret->results = watch.follow.results;
+                watch.follow.results = (struct results)RESULTS_NULL;
+        }
+        json_decref(end);
+        follow_deinit(&watch.follow);
+        return r;
+}

@@ -1,0 +1,40 @@
+#pragma once
+
+/*
+ * One job from its submission to its end: Run, Results, Wait, printing meanwhile, Ctrl-C. What run
+ * does once, compare does for each level.
+ */
+
+#include "cli/client.h"
+#include "cli/follow.h"
+#include "cli/source.h"
+
+struct launch {
+        struct pppd *pppd;              /* borrowed, as all here */
+        const struct source *source;
+        struct output *output;
+        const char *label;              /* of the progress bar; NULL: "job N" */
+        bool ordered;
+        enum follow_show show;
+        bool quiet;
+};
+
+/* How a job ended. */
+struct outcome {
+        json_t *job;                    /* owned */
+        struct results results;         /* owned */
+};
+
+#define OUTCOME_NULL { .job = NULL, .results = RESULTS_NULL }
+
+void outcome_deinit(struct outcome *outcome);
+
+/* Submits the job. */
+int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t *ret_job);
+
+/*
+ * Follows it to its end. @ret is set also when the job failed or was cancelled by others; that is
+ * no error here (see job_status()). CLI_INTERRUPTED: a signal came, the job is cancelled, all is
+ * said.
+ */
+int launch_follow(const struct launch *launch, uint64_t job, struct outcome *ret);

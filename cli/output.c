@@ -1,0 +1,262 @@
+#include "cli/output.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "cli/progress.h"
+#include "cli/say.h"
+#include "lib/results.h"
+
+#define BUFFER_SIZE (256 * 1024)
+
+static bool same_file(int a, int b)
+{
+        struct stat x, y;
+
+        return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev &&
+               x.st_ino == y.st_ino;
+}
+
+void output_init(struct output *output, bool json)
+{
+        static char out[BUFFER_SIZE], err[BUFFER_SIZE / 4];
+
+        *output = (struct output){
+                .json = json,
+                .out_terminal = isatty(STDOUT_FILENO),
+                .err_terminal = isatty(STDERR_FILENO),
+                .interleaved = same_file(STDOUT_FILENO, STDERR_FILENO),
+        };
+        (void)setvbuf(stdout, out, _IOFBF, sizeof(out));
+        (void)setvbuf(stderr, err, _IOFBF, sizeof(err));
+}
+
+void output_take_workload(struct output *output, enum workload_id workload)
+{
+        output->unit = workload_unit(workload);
+        output->prefix = workload == WORKLOAD_WORDS ? "demo:" : NULL;
+}
+
+static void put(FILE *file, const char *data, size_t n)
+{
+        (void)fwrite_unlocked(data, 1, n, file);
+}
+
+static void put_text(FILE *file, const char *text)
+{
+        put(file, text, strlen(text));
+}
+
+static void put_u64(FILE *file, uint64_t v)
+{
+        char digits[20];
+        size_t at = sizeof(digits);
+
+        do
+                digits[--at] = (char)('0' + v % 10);
+        while (v /= 10);
+        put(file, digits + at, sizeof(digits) - at);
+}
+
+static bool is_control(char c)
+{
+        return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+/* A terminal would obey what is in a line of somebody's file. */
+static void put_for_terminal(FILE *file, const char *text, size_t n)
+{
+        for (size_t i = 0; i < n; ++i)
+                putc_unlocked(is_control(text[i]) ? '?' : text[i], file);
+}
+
+static void put_input(const struct output *output, FILE *file, const char *input, size_t n)
+{
+        size_t n_prefix = output->prefix ? strlen(output->prefix) : 0;
+
+        if (n > n_prefix && n_prefix && memcmp(input, output->prefix, n_prefix) == 0) {
+                input += n_prefix;
+                n -= n_prefix;
+        }
+        if (file == stdout ? output->out_terminal : output->err_terminal)
+                put_for_terminal(file, input, n);
+        else
+                put(file, input, n);
+        put(file, ": ", 2);
+}
+
+static void put_value(const struct output *output, const char *input, size_t n,
+                      const struct ppp_record *record)
+{
+        put_input(output, stdout, input, n);
+        put_u64(stdout, record->value);
+        if (output->unit) {
+                putc_unlocked(' ', stdout);
+                put_text(stdout, output->unit);
+        }
+        putc_unlocked('\n', stdout);
+}
+
+static void put_failure(const struct output *output, const char *input, size_t n,
+                        const struct ppp_record *record)
+{
+        _cleanup_free_ char *why = reason_describe(record->reason, record->detail);
+        FILE *file = output->failures_are_data ? stdout : stderr;
+
+        if (output->interleaved && file == stderr)
+                (void)fflush(stdout);
+        put_input(output, file, input, n);
+        put_text(file, "failed: ");
+        put_text(file, why ?: reason_name(record->reason));
+        putc_unlocked('\n', file);
+        if (output->interleaved && file == stderr)
+                (void)fflush(stderr);
+}
+
+/* Length of the UTF-8 sequence at @s that is well-formed (RFC 3629), 0 if none is. */
+static size_t utf8_length(const unsigned char *s, size_t n)
+{
+        static const struct {
+                unsigned char from, to, second_from, second_to;
+                unsigned char length;
+        } forms[] = {
+                { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
+                { 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 },
+                { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
+                { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+        };
+
+        if (s[0] < 0x80)
+                return 1;
+        for (size_t i = 0; i < ARRAY_SIZE(forms); ++i) {
+                size_t k = 2;
+
+                if (s[0] < forms[i].from || s[0] > forms[i].to || n < forms[i].length)
+                        continue;
+                if (s[1] < forms[i].second_from || s[1] > forms[i].second_to)
+                        return 0;
+                while (k < forms[i].length && (s[k] & 0xc0) == 0x80)
+                        ++k;
+                return k == forms[i].length ? k : 0;
+        }
+        return 0;
+}
+
+/* JSON is UTF-8: a byte that is not becomes U+FFFD. */
+static void put_json_string(FILE *file, const char *text, size_t n)
+{
+        putc_unlocked('"', file);
+        for (size_t i = 0; i < n;) {
+                size_t length = utf8_length((const unsigned char *)text + i, n - i);
+
+                if (length == 0)
+                        put_text(file, "\\ufffd");
+                else if (is_control(text[i]))
+                        fprintf(file, "\\u%04x", (unsigned)text[i]);
+                else if (text[i] == '"' || text[i] == '\\')
+                        putc_unlocked('\\', file), putc_unlocked(text[i], file);
+                else
+                        put(file, text + i, length);
+                i += MAX(length, (size_t)1);
+        }
+        putc_unlocked('"', file);
+}
+
+static void put_json_seconds(FILE *file, const char *key, uint64_t ns)
+{
+        put_text(file, key);
+        put_u64(file, ns / NSEC_PER_SEC);
+        fprintf(file, ".%09" PRIu64, ns % NSEC_PER_SEC);
+}
+
+static void put_json_failure(FILE *file, const struct ppp_record *record)
+{
+        _cleanup_free_ char *why = reason_describe(record->reason, record->detail);
+
+        fprintf(file, ",\"state\":\"failed\",\"reason\":\"%s\",\"detail\":%" PRId32 ",\"why\":",
+                reason_name(record->reason), record->detail);
+        put_json_string(file, why ?: "", why ? strlen(why) : 0);
+}
+
+static void put_json(const char *input, size_t n, const struct ppp_record *record)
+{
+        put_text(stdout, "{\"input\":");
+        put_json_string(stdout, input, n);
+        if (record->state == PPP_STATE_DONE) {
+                put_text(stdout, ",\"state\":\"done\",\"value\":");
+                put_u64(stdout, record->value);
+        } else {
+                put_json_failure(stdout, record);
+        }
+        put_json_seconds(stdout, ",\"start_seconds\":", record->start_ns);
+        put_json_seconds(stdout, ",\"end_seconds\":", record->end_ns);
+        put_text(stdout, ",\"worker\":");
+        put_u64(stdout, record->worker);
+        put_text(stdout, "}\n");
+}
+
+static void note_error(struct output *output)
+{
+        if (output->error == 0 && ferror(stdout))
+                output->error = errno ? -errno : -EIO;
+}
+
+void output_result(struct output *output, const char *input, size_t n_input,
+                   const struct ppp_record *record)
+{
+        if (output->error < 0)
+                return;
+        errno = 0;
+        if (output->json)
+                put_json(input, n_input, record);
+        else if (record->state == PPP_STATE_DONE)
+                put_value(output, input, n_input, record);
+        else
+                put_failure(output, input, n_input, record);
+        note_error(output);
+}
+
+void output_text(struct output *output, const char *text)
+{
+        if (output->error < 0)
+                return;
+        errno = 0;
+        put_text(stdout, text);
+        note_error(output);
+}
+
+void output_line(struct output *output, const char *format, ...)
+{
+        va_list ap;
+
+        if (output->error < 0)
+                return;
+        errno = 0;
+        va_start(ap, format);
+        vfprintf(stdout, format, ap);
+        va_end(ap);
+        putc_unlocked('\n', stdout);
+        note_error(output);
+}
+
+bool output_flush(struct output *output)
+{
+        progress_clear();
+        errno = 0;
+        if (output->error == 0 && fflush(stdout) != 0)
+                output->error = errno ? -errno : -EIO;
+        (void)fflush(stderr);
+        return output->error == 0;
+}
+
+int output_finish(struct output *output)
+{
+        if (output_flush(output))
+                return 0;
+        if (output->error == -EPIPE)
+                return CLI_PIPE;
+        return cli_fail(CLI_FAILED, "cannot write to standard output: %s; free some space, or send "
+                        "it elsewhere", strerrordesc_np(-output->error));
+}

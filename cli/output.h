@@ -1,0 +1,41 @@
+#pragma once
+
+/*
+ * Data on standard output: result lines, plain or as JSON, through large buffers. Nothing else goes
+ * there. A write error is kept and told once, by output_finish().
+ */
+
+#include <pppctl/results.h>
+
+#include "lib/spec.h"
+
+struct output {
+        bool json;
+        bool out_terminal, err_terminal;        /* control characters in inputs are shown as ? */
+        bool interleaved;       /* standard error is the same file: keep lines in order */
+        bool failures_are_data; /* failures go to standard output too (results --failed) */
+        const char *unit;       /* after each value, NULL: none */
+        const char *prefix;     /* taken off inputs that begin with it ("demo:"), NULL: none */
+        int error;              /* negative errno of the first write that failed */
+};
+
+#define OUTPUT_NULL { .unit = NULL }
+
+void output_init(struct output *output, bool json);
+
+/* How results of @workload are printed: their unit; demo pages by their year. */
+void output_take_workload(struct output *output, enum workload_id workload);
+
+/* One task's result: "INPUT: VALUE UNIT" or "INPUT: failed: why"; @input is not NUL-terminated. */
+void output_result(struct output *output, const char *input, size_t n_input,
+                   const struct ppp_record *record);
+
+/* Raw text, a whole line or more. */
+void output_text(struct output *output, const char *text);
+void output_line(struct output *output, const char *format, ...) _printf_(2, 3);
+
+/* Shows what was printed so far. Returns false once standard output cannot be written any more. */
+bool output_flush(struct output *output);
+
+/* The last flush. Returns 0 or an exit status: CLI_PIPE, quietly, when the reader has left. */
+int output_finish(struct output *output);

@@ -1,0 +1,150 @@
+/* `pppctl run`: one job, its results printed as its tasks end. */
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/choose.h"
+#include "cli/launch.h"
+#include "cli/say.h"
+#include "cli/signals.h"
+#include "cli/summary.h"
+#include "cli/verbs.h"
+
+static int choose(const struct args *args, struct spec *spec)
+{
+        enum workload_id workload = WORKLOAD_WORDS;
+        enum level level;
+        int r;
+
+        if (args->n_operands == 0)
+                return cli_fail(CLI_USAGE, "run needs a level, one of %s: pppctl run async",
+                                level_names);
+        r = choose_level(args->operands[0], &level);
+        if (r == 0 && args->n_operands > 1)
+                r = choose_workload(args->operands[1], &workload);
+        return r ? r : choose_spec(args, level, workload, spec);
+}
+
+static bool wants_summary(const struct args *args)
+{
+        if (args_has(args, OPTION_NO_SUMMARY))
+                return false;
+        return args_has(args, OPTION_SUMMARY) || args_has(args, OPTION_JSON) ||
+               !args_has(args, OPTION_QUIET);
+}
+
+static int print_json_summary(struct output *output, json_t *job)
+{
+        _cleanup_free_ char *text = NULL;
+
+        if (!job_summary(job))
+                return cli_fail(CLI_FAILED, "job %" PRIu64 " has no summary; see pppd's log",
+                                job_number(job));
+        text = json_dumps(job_summary(job), JSON_COMPACT | JSON_PRECISION);
+        if (!text)
+                return cli_no_memory();
+        output_line(output, "%s", text);
+        return 0;
+}
+
+static int finish(const struct args *args, struct output *output, json_t *job)
+{
+        int r = 0;
+
+        if (wants_summary(args) && output->json)
+                r = print_json_summary(output, job);
+        if (r == 0)
+                r = output_finish(output);
+        if (r == 0 && wants_summary(args) && !output->json)
+                summary_say(job);
+        return r ? r : job_status(job);
+}
+
+static int run_to_end(const struct args *args, const struct launch *launch, uint64_t job)
+{
+        _cleanup_(outcome_deinit) struct outcome outcome = OUTCOME_NULL;
+        int r = launch_follow(launch, job, &outcome);
+
+        return r ? r : finish(args, launch->output, outcome.job);
+}
+
+static int print_number(struct output *output, uint64_t job)
+{
+        output_line(output, "%" PRIu64, job);
+        return output_finish(output);
+}
+
+static int launch_with(const struct args *args, const struct spec *spec,
+                       const struct source *source)
+{
+        _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
+        _cleanup_close_ int signal_fd = -EBADF;
+        struct output output;
+        const struct launch launch = {
+                .pppd = &pppd,
+                .source = source,
+                .output = &output,
+                .ordered = args_has(args, OPTION_ORDERED),
+                .quiet = args_has(args, OPTION_QUIET),
+        };
+        uint64_t job;
+        int r;
+
+        output_init(&output, args_has(args, OPTION_JSON));
+        output_take_workload(&output, spec->workload);
+        r = pppd_open(&pppd, args);
+        if (r == 0)
+                r = signals_open(&signal_fd);
+        pppd.signal_fd = signal_fd;
+        if (r == 0)
+                r = launch_submit(&launch, spec, &job);
+        if (r)
+                return r;
+        if (args_has(args, OPTION_DETACH))
+                return print_number(&output, job);
+        return run_to_end(args, &launch, job);
+}
+
+static int run(const struct args *args)
+{
+        _cleanup_(source_close) struct source source = SOURCE_NULL;
+        _cleanup_(spec_deinit) struct spec spec = SPEC_NULL;
+        size_t skip = MIN(args->n_operands, (size_t)2);
+        int r = choose(args, &spec);
+
+        if (r == 0)
+                r = source_open(&source, spec.workload, args->from, args->operands + skip,
+                                args->n_operands - skip);
+        return r ? r : launch_with(args, &spec, &source);
+}
+
+const struct verb verb_run = {
+        .name = "run",
+        .synopsis = "LEVEL [WORKLOAD] [INPUT...]",
+        .what = "run a workload over inputs, print results as tasks end",
+        .text = "levels:\n"
+                "  serial     one task after the other\n"
+                "  threads    in threads of one process\n"
+                "  processes  in worker processes, each in a cgroup of its own\n"
+                "  async      in flight together on an io_uring completion loop\n"
+                "\n"
+                "workloads:\n"
+                "  words      count the words of a URL (http, https), a file, or a page that\n"
+                "             comes along, demo:2016 to demo:2019\n"
+                "  sum        add the numbers below INPUT one by one\n"
+                "  sum-array  fill an array with them and add it up\n"
+                "  sleep      wait INPUT seconds (0.2, 200ms)\n"
+                "\n"
+                "Without WORKLOAD: words of the demo pages. Without inputs: some that suit the\n"
+                "workload. Results go to standard output, failures and the summary to standard\n"
+                "error. Ctrl-C cancels the job.",
+        .examples = "  pppctl run async\n"
+                    "  pppctl run processes sum 201600000 201700000\n"
+                    "  pppctl run async words --from urls.txt --workers 1000 --task-timeout 10s\n"
+                    "  find /usr/share/doc -type f | pppctl run threads words --from - -q\n"
+                    "  pppctl run serial sleep 1 2 --json",
+        .options = OPTIONS_JOB | OPTION_BIT(OPTION_DETACH) | OPTION_BIT(OPTION_ORDERED) |
+                   OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_SUMMARY) |
+                   OPTION_BIT(OPTION_NO_SUMMARY),
+        .run = run,
+};

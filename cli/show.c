@@ -1,0 +1,332 @@
+/* `pppctl show`: all pppd knows about a job, with units, and why what is missing is missing. */
+
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+
+#include "cli/choose.h"
+#include "cli/client.h"
+#include "cli/output.h"
+#include "cli/say.h"
+#include "cli/summary.h"
+#include "cli/times.h"
+#include "cli/units.h"
+#include "cli/verbs.h"
+
+enum kind {
+        KIND_COUNT,
+        KIND_SECONDS,
+        KIND_BYTES,
+        KIND_RATE,
+        KIND_RATIO,
+        KIND_DISTRIBUTION,
+        KIND_TEXT,
+};
+
+static const struct row {
+        const char *section;            /* begins one */
+        const char *path;               /* in the summary */
+        const char *label;
+        enum kind kind;
+} rows[] = {
+        { "tasks", "tasks_total", "total", KIND_COUNT },
+        { NULL, "tasks_done", "done", KIND_COUNT },
+        { NULL, "tasks_failed", "failed", KIND_COUNT },
+        { NULL, "tasks_retried", "tried again", KIND_COUNT },
+
+        { "time", "wall_seconds", "submission to end", KIND_SECONDS },
+        { NULL, "work_seconds", "first task to last", KIND_SECONDS },
+        { NULL, "start_seconds", "submission to runner", KIND_SECONDS },
+        { NULL, "tasks_per_second", "tasks a second", KIND_RATE },
+        { NULL, "queue_seconds", "queued", KIND_DISTRIBUTION },
+        { NULL, "worker_start_seconds", "worker start", KIND_DISTRIBUTION },
+        { NULL, "service_seconds", "service", KIND_DISTRIBUTION },
+
+        { "cost", "cpu_user_seconds", "CPU, user", KIND_SECONDS },
+        { NULL, "cpu_system_seconds", "CPU, system", KIND_SECONDS },
+        { NULL, "memory_peak_bytes", "peak memory", KIND_BYTES },
+        { NULL, "rss_peak_bytes", "peak resident sets", KIND_BYTES },
+        { NULL, "context_switches_voluntary", "switches, voluntary", KIND_COUNT },
+        { NULL, "context_switches_involuntary", "switches, involuntary", KIND_COUNT },
+        { NULL, "page_faults_minor", "page faults, minor", KIND_COUNT },
+        { NULL, "page_faults_major", "page faults, major", KIND_COUNT },
+        { NULL, "syscalls", "system calls", KIND_COUNT },
+        { NULL, "imbalance_ratio", "busiest worker by mean", KIND_RATIO },
+        { NULL, "workers_replaced", "workers replaced", KIND_COUNT },
+        { NULL, "measuring_seconds", "measuring itself", KIND_SECONDS },
+
+        { "pressure", "pressure_cpu_waiting_seconds", "CPU, some waited", KIND_SECONDS },
+        { NULL, "pressure_memory_waiting_seconds", "memory, some waited", KIND_SECONDS },
+        { NULL, "pressure_memory_stalled_seconds", "memory, all stalled", KIND_SECONDS },
+        { NULL, "pressure_io_waiting_seconds", "I/O, some waited", KIND_SECONDS },
+        { NULL, "pressure_io_stalled_seconds", "I/O, all stalled", KIND_SECONDS },
+
+        { "ring", "ring.setup", "set up with", KIND_TEXT },
+        { NULL, "ring.submissions", "submissions", KIND_COUNT },
+        { NULL, "ring.completions", "completions", KIND_COUNT },
+        { NULL, "ring.enters", "io_uring_enter calls", KIND_COUNT },
+        { NULL, "ring.wakeups", "wake-ups", KIND_COUNT },
+        { NULL, "ring.completions_per_wakeup", "completions a wake-up", KIND_RATIO },
+        { NULL, "ring.overflows", "overflows", KIND_COUNT },
+        { NULL, "ring.stall_max_seconds", "longest stall", KIND_SECONDS },
+
+        { "host", "host.kernel", "kernel", KIND_TEXT },
+        { NULL, "host.cpus", "CPUs", KIND_COUNT },
+        { NULL, "host.cgroup", "cgroup", KIND_TEXT },
+        { NULL, "host.version", "pppd", KIND_TEXT },
+};
+
+#define LABEL_WIDTH "24"
+
+static void print_row(struct output *output, const char *label, const char *value)
+{
+        output_line(output, "  %-" LABEL_WIDTH "s%s", label, value);
+}
+
+static const char *format_number(enum kind kind, double v, char text[UNITS_SIZE])
+{
+        switch (kind) {
+        case KIND_SECONDS:
+                return units_seconds(v, text);
+        case KIND_BYTES:
+                return units_bytes(v, text);
+        case KIND_RATE:
+                return units_rate(v, text);
+        case KIND_RATIO:
+                return units_ratio(v, text);
+        case KIND_COUNT:
+        default:
+                return units_count(v, text);
+        }
+}
+
+static bool format_distribution(json_t *summary, const char *path, char *text, size_t size)
+{
+        static const char *const members[] = { "p50", "p90", "p99", "max" };
+        char member[96], seconds[UNITS_SIZE];
+        size_t at = 0;
+        double v;
+
+        for (size_t i = 0; i < ARRAY_SIZE(members); ++i) {
+                snprintf(member, sizeof(member), "%s.%s", path, members[i]);
+                if (!summary_number(summary, member, &v))
+                        return false;
+                at += (size_t)snprintf(text + at, size - at, "%s%s %s", i ? ", " : "", members[i],
+                                       units_seconds(v, seconds));
+        }
+        return true;
+}
+
+static json_t *find(json_t *summary, const char *path)
+{
+        const char *dot = strchr(path, '.');
+        char outer[64];
+
+        if (!dot)
+                return json_object_get(summary, path);
+        snprintf(outer, sizeof(outer), "%.*s", (int)(dot - path), path);
+        return json_object_get(json_object_get(summary, outer), dot + 1);
+}
+
+static bool format_value(json_t *summary, const struct row *row, char *text, size_t size)
+{
+        json_t *v = find(summary, row->path);
+        char number[UNITS_SIZE];
+
+        if (row->kind == KIND_DISTRIBUTION)
+                return format_distribution(summary, row->path, text, size);
+        if (row->kind == KIND_TEXT && json_is_string(v))
+                snprintf(text, size, "%s", json_string_value(v));
+        else if (row->kind != KIND_TEXT && json_is_number(v))
+                snprintf(text, size, "%s", format_number(row->kind, json_number_value(v), number));
+        else
+                return false;
+        return true;
+}
+
+/* What the level does not have is left out; what could not be read is "-" and the reason. */
+static void print_summary(struct output *output, json_t *summary)
+{
+        const char *section = NULL;
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); ++i) {
+                const char *why = summary_why_absent(summary, rows[i].path);
+                char text[512];
+
+                section = rows[i].section ?: section;
+                if (!format_value(summary, &rows[i], text, sizeof(text))) {
+                        if (!why)
+                                continue;
+                        snprintf(text, sizeof(text), "-  %s", why);
+                }
+                if (section)
+                        output_line(output, "\n%s", section);
+                section = NULL;
+                print_row(output, rows[i].label, text);
+        }
+}
+
+static bool is_known(const char *key)
+{
+        static const char *const others[] = {
+                "schema", "version", "job", "state", "reason", "level", "workload", "workers",
+                "loops", "gil", "unavailable",
+        };
+        size_t n = strlen(key);
+
+        for (size_t i = 0; i < ARRAY_SIZE(others); ++i)
+                if (streq(key, others[i]))
+                        return true;
+        for (size_t i = 0; i < ARRAY_SIZE(rows); ++i)
+                if (strncmp(rows[i].path, key, n) == 0 && strchr(".", rows[i].path[n]))
+                        return true;
+        return false;
+}
+
+/* Of a pppd newer than this pppctl. */
+static int print_others(struct output *output, json_t *summary)
+{
+        const char *key;
+        json_t *value;
+        bool first = true;
+
+        json_object_foreach(summary, key, value) {
+                _cleanup_free_ char *text = NULL;
+
+                if (is_known(key))
+                        continue;
+                text = json_dumps(value, JSON_COMPACT | JSON_PRECISION | JSON_ENCODE_ANY);
+                if (!text)
+                        return cli_no_memory();
+                if (first)
+                        output_text(output, "\nothers\n");
+                first = false;
+                print_row(output, key, text);
+        }
+        return 0;
+}
+
+static void print_owner(struct output *output, json_t *job)
+{
+        uint64_t uid = job_count(job, "owner_uid");
+        const struct passwd *user = getpwuid((uid_t)uid);
+        char text[128];
+
+        if (user)
+                snprintf(text, sizeof(text), "%s (%" PRIu64 ")", user->pw_name, uid);
+        else
+                snprintf(text, sizeof(text), "%" PRIu64, uid);
+        print_row(output, "owner", text);
+}
+
+static void print_seconds(struct output *output, json_t *spec, const char *member,
+                          const char *label)
+{
+        char text[UNITS_SIZE];
+        double v;
+
+        if (summary_number(spec, member, &v))
+                print_row(output, label, units_seconds(v, text));
+}
+
+static void print_spec_count(struct output *output, json_t *spec, const char *member,
+                             const char *label)
+{
+        char text[UNITS_SIZE];
+        double v;
+
+        if (summary_number(spec, member, &v))
+                print_row(output, label, units_count(v, text));
+}
+
+static void print_spec(struct output *output, json_t *spec, json_t *summary)
+{
+        /* As run, where that is known: defaults are filled in there. */
+        json_t *as_run = summary ?: spec;
+
+        print_row(output, "level", job_text(spec, "level"));
+        print_row(output, "workload", job_text(spec, "workload"));
+        print_spec_count(output, as_run, "workers", "workers");
+        print_spec_count(output, as_run, "loops", "loops");
+        if (json_is_true(json_object_get(spec, "gil")))
+                print_row(output, "gil", "yes");
+        print_seconds(output, spec, "timeout_seconds", "timeout");
+        print_seconds(output, spec, "task_timeout_seconds", "timeout of a try");
+        print_spec_count(output, spec, "retries", "retries");
+        if (*job_text(spec, "ca_file"))
+                print_row(output, "certificates", job_text(spec, "ca_file"));
+}
+
+/* What is known of a job that has no summary yet. */
+static void print_tasks(struct output *output, json_t *job)
+{
+        output_text(output, "\ntasks\n");
+        print_spec_count(output, job, "tasks_total", "total");
+        print_spec_count(output, job, "tasks_done", "done");
+        print_spec_count(output, job, "tasks_failed", "failed");
+}
+
+static int print_job(struct output *output, json_t *job)
+{
+        json_t *summary = job_summary(job);
+        const char *reason = job_reason(job);
+        char submitted[TIMES_SIZE];
+
+        output_line(output, "job %" PRIu64 ": %s%s%s%s", job_number(job), job_text(job, "state"),
+                    *reason ? " (" : "", reason, *reason ? ")" : "");
+        print_row(output, "submitted", times_local(job_text(job, "submitted_at"), submitted));
+        print_owner(output, job);
+        print_spec(output, json_object_get(job, "spec"), summary);
+        if (!summary) {
+                print_tasks(output, job);
+                return 0;
+        }
+        print_summary(output, summary);
+        return print_others(output, summary);
+}
+
+static int print_json(struct output *output, json_t *job)
+{
+        _cleanup_free_ char *text = json_dumps(job, JSON_INDENT(2) | JSON_PRECISION);
+
+        if (!text)
+                return cli_no_memory();
+        output_line(output, "%s", text);
+        return 0;
+}
+
+static int run(const struct args *args)
+{
+        _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
+        _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
+        struct output output;
+        uint64_t number;
+        json_t *job;
+        int r = choose_job(args, &number);
+
+        if (r == 0)
+                r = pppd_open(&pppd, args);
+        if (r)
+                return r;
+        pppd.job = number;
+        r = pppd_ask(&pppd, "show the job", "Show", pppd_about_job(number), -EBADF, &reply);
+        if (r == 0)
+                r = pppd_reply_job(&pppd, &reply, &job);
+        if (r)
+                return r;
+        output_init(&output, false);
+        r = args_has(args, OPTION_JSON) ? print_json(&output, job) : print_job(&output, job);
+        return r ? r : output_finish(&output);
+}
+
+const struct verb verb_show = {
+        .name = "show",
+        .synopsis = "JOB",
+        .what = "show a job: its state, what it cost",
+        .text = "Shows the job's options and its summary. A \"-\" is a number that could not be\n"
+                "had, and why. With --json: the job as pppd tells it, in base units.",
+        .examples = "  pppctl show 12\n"
+                    "  pppctl show 12 --json | jq .summary.service_seconds.p99",
+        .options = OPTION_BIT(OPTION_JSON),
+        .run = run,
+};

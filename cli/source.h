@@ -1,0 +1,33 @@
+#pragma once
+
+/*
+ * The inputs of a job, twice: as they were given, for printing, and as pppd gets them, in a sealed
+ * memfd. The two differ only where a relative path had to be made absolute, since pppd works in
+ * another directory; else both are the same memfd. Only pages of memfds are held, however many
+ * inputs there are.
+ */
+
+#include "cli/args.h"
+#include "lib/inputs.h"
+#include "lib/spec.h"
+
+struct source {
+        struct inputs given;            /* with an index */
+        int fd;                         /* to be sent */
+};
+
+#define SOURCE_NULL { .given = INPUTS_NULL, .fd = -EBADF }
+
+/*
+ * From --from, else from @operands, else the workload's default inputs. Returns 0 or an exit
+ * status, with the error said.
+ */
+int source_open(struct source *source, enum workload_id workload, const char *from,
+                char *const *operands, size_t n_operands);
+void source_close(struct source *source);
+
+/*
+ * Whether @input of the words workload is a path that depends on the working directory: not
+ * absolute, and no scheme before a colon (RFC 3986, 3.1) as in http: or demo:.
+ */
+bool is_relative_path(const char *input, size_t n);

@@ -1,0 +1,41 @@
+#pragma once
+
+/*
+ * A job as pppd tells of it (type Job of io.pppctl.Jobs) and its summary (summary.schema.json):
+ * members by name, and the lines about them that run and wait end with.
+ */
+
+#include <jansson.h>
+
+#include "lib/util.h"
+
+/* For json_dumps(): 0.2, not 0.20000000000000001. */
+#define JSON_PRECISION JSON_REAL_PRECISION(15)
+
+uint64_t job_count(json_t *job, const char *member);            /* 0 if it is not there */
+const char *job_text(json_t *job, const char *member);          /* "" likewise */
+static inline uint64_t job_number(json_t *job)
+{
+        return job_count(job, "job");
+}
+
+/* The object, NULL if the job has none (yet). */
+json_t *job_summary(json_t *job);
+
+/* Tasks with a result, failed ones included. */
+uint64_t job_results(json_t *job);
+
+/* CLI_OK if all tasks are done, else CLI_FAILED. */
+int job_status(json_t *job);
+
+/* "its --timeout was up" for "timeout"; "" when the job has no reason. */
+const char *job_reason(json_t *job);
+
+/* A number of the summary; "service_seconds.p50" is one of an object. False if it is absent. */
+bool summary_number(json_t *summary, const char *path, double *ret);
+
+/* Why a metric is absent, NULL if the summary does not say. */
+const char *summary_why_absent(json_t *summary, const char *metric);
+
+/* The job's end in two lines, on standard error. */
+void summary_say(json_t *job);

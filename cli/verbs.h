@@ -1,0 +1,32 @@
+#pragma once
+
+/* The verbs of pppctl: one file each, one row each in the table of verbs.c. */
+
+#include "cli/args.h"
+
+struct verb {
+        const char *name;
+        const char *synopsis;           /* after the name */
+        const char *what;               /* one line, for the list of verbs */
+        const char *text;               /* lines, for the verb's own help */
+        const char *examples;           /* lines */
+        uint64_t options;               /* besides OPTIONS_COMMON */
+        int (*run)(const struct args *args);    /* returns the exit status */
+};
+
+extern const struct verb verb_run, verb_compare, verb_list, verb_show, verb_results, verb_wait,
+        verb_cancel, verb_help;
+
+/* All verbs, in the order of the help; NULL-terminated. */
+extern const struct verb *const verbs[];
+
+/* NULL if there is none of this name. */
+const struct verb *verb_find(const char *name);
+int verb_say_unknown(const char *name);
+
+/* On standard output. */
+void help_show(void);
+void help_show_verb(const struct verb *verb);
+
+/* pppctl itself: parses, dispatches, returns the exit status. */
+int pppctl(int argc, char **argv);

@@ -1,0 +1,92 @@
+/* `pppctl wait`: until a job has ended. Ctrl-C leaves, the job goes on. */
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/choose.h"
+#include "cli/client.h"
+#include "cli/signals.h"
+#include "cli/say.h"
+#include "cli/summary.h"
+#include "cli/verbs.h"
+
+static void show_progress(json_t *job, uint64_t start_ns)
+{
+        char label[48];
+        const struct progress_state state = {
+                .label = label,
+                .done = job_results(job),
+                .failed = job_count(job, "tasks_failed"),
+                .total = job_count(job, "tasks_total"),
+                .elapsed_ns = now_monotonic() - start_ns,
+        };
+
+        snprintf(label, sizeof(label), "job %" PRIu64, job_number(job));
+        progress_draw(&state);
+}
+
+static int end(const struct args *args, json_t *job)
+{
+        progress_clear();
+        if (!args_has(args, OPTION_QUIET))
+                summary_say(job);
+        return job_status(job);
+}
+
+static int say_left(const struct pppd *pppd)
+{
+        return cli_fail(CLI_INTERRUPTED, "left; job %" PRIu64 " goes on, pppctl cancel %" PRIu64
+                        " ends it", pppd->job, pppd->job);
+}
+
+static int wait_for(const struct args *args, struct pppd *pppd)
+{
+        uint64_t start_ns = now_monotonic();
+
+        for (;;) {
+                _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
+                json_t *job;
+                int r = pppd_receive(pppd, &reply);
+
+                if (r == CLI_INTERRUPTED)
+                        return say_left(pppd);
+                if (r == 0)
+                        r = pppd_reply_job(pppd, &reply, &job);
+                if (r)
+                        return r;
+                if (!reply.continues)
+                        return end(args, job);
+                show_progress(job, start_ns);
+        }
+}
+
+static int run(const struct args *args)
+{
+        _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
+        _cleanup_close_ int signal_fd = -EBADF;
+        uint64_t job;
+        int r = choose_job(args, &job);
+
+        if (r == 0)
+                r = pppd_open(&pppd, args);
+        if (r == 0)
+                r = signals_open(&signal_fd);
+        if (r)
+                return r;
+        pppd.job = job;
+        pppd.signal_fd = signal_fd;
+        r = pppd_call(&pppd, "wait for the job", "Wait", pppd_about_job(job), true, -EBADF);
+        return r ? r : wait_for(args, &pppd);
+}
+
+const struct verb verb_wait = {
+        .name = "wait",
+        .synopsis = "JOB",
+        .what = "wait until a job has ended",
+        .text = "Waits until the job has ended, then shows its summary. The exit status is 0\n"
+                "when all of its tasks are done, 1 when one failed or the job did.",
+        .examples = "  job=$(pppctl run async words --from urls.txt --detach)\n"
+                    "  pppctl wait $job && pppctl results $job",
+        .options = OPTION_BIT(OPTION_QUIET),
+        .run = run,
+};
