@@ -403,6 +403,23 @@ static void test_pipe(void)
         close(fds[0]);
 }
 
+/* As for a blocking worker: it is empty, and hangs nobody. */
+static void test_fifo_without_writer(void)
+{
+        _cleanup_free_ char *path = NULL;
+        struct job job;
+
+        test_int(asprintf(&path, "%s/plain", directory), >, 0);
+        (void)unlink(path);
+        test_int(mkfifo(path, 0600), ==, 0);
+        job_begin(&job);
+        job_add(&job, path);
+        job_run(&job, run_file, 1);
+        test_done(&job, 0, 0);
+        job_end(&job);
+        (void)unlink(path);
+}
+
 /* Nothing ever comes: only the deadline ends it. */
 static void test_file_deadline(void)
 {
@@ -676,6 +693,7 @@ static const struct test_case cases[] = {
         { "a sink that fails", test_sink_fails },
         { "no descriptor is left", test_no_descriptor_is_left },
         { "a pipe", test_pipe },
+        { "a FIFO nobody has open to write", test_fifo_without_writer },
         { "a pipe nobody writes to, with a deadline", test_file_deadline },
         { "sleeping overlaps", test_sleep },
         { "no more in flight than the window", test_window },

@@ -13,7 +13,8 @@
  * refuses the table, or it is too small (RLIMIT_NOFILE), plain descriptors serve; then the open
  * has to be waited for.
  *
- * With a deadline each step has a linked timeout of its own.
+ * The kernel's first try of an open is a non-blocking one, hence a FIFO that nobody has open to write
+ * is empty, as it is for the blocking backend. With a deadline each step has a linked timeout.
  */
 
 #include <fcntl.h>

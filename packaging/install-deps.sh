@@ -1,0 +1,208 @@
+#!/bin/sh
+# Installs the packages that building (build), testing (check), the whole of .ci/run (ci) and
+# benchmarking (bench) need and that are not there; does nothing when all are.
+#
+#   packaging/install-deps.sh [--check] [build|check|ci|bench]...
+#
+# --check only says what is missing (exit status 1). What is there is found out by looking for headers
+# and programs, not by asking the package manager, so other distributions are fine without one.
+set -u
+
+cc=${CC:-cc}
+command -v "$cc" >/dev/null 2>&1 || cc=cc
+[ -n "${PATH##*/sbin*}" ] && PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+missing=                        # what is not there, for people
+debian=                         # packages
+fedora=
+
+# want NAME DEBIAN-PACKAGES FEDORA-PACKAGES
+want() {
+    missing="$missing, $1"
+    debian="$debian $2"
+    fedora="$fedora $3"
+}
+
+# program NAME DEBIAN FEDORA: an executable on the path
+program() {
+    command -v "$1" >/dev/null 2>&1 || want "$@"
+}
+
+# file PATH DEBIAN FEDORA [NAME]
+file() {
+    [ -e "$1" ] || want "${4:-$1}" "$2" "$3"
+}
+
+# includes HEADER...: whether the compiler finds them all
+# shellcheck disable=SC2086 # CPPFLAGS are words
+includes() {
+    for header; do
+        echo "#include <$header>"
+    done | "$cc" -D_GNU_SOURCE ${CPPFLAGS:-} -fsyntax-only -x c - >/dev/null 2>&1
+}
+
+# headers HEADER DEBIAN FEDORA ...: looked for all at once, then one by one if that failed
+headers() {
+    all=
+    n=0
+    for word; do
+        [ $((n % 3)) = 0 ] && all="$all $word"
+        n=$((n + 1))
+    done
+    # shellcheck disable=SC2086 # words
+    includes $all && return
+    while [ $# -gt 0 ]; do
+        includes "$1" || want "$@"
+        shift 3
+    done
+}
+
+# links SOURCE OPTION...: whether a program of one line links, for libraries that have no header
+links() {
+    echo "$1" | { shift; "$cc" -x c - -o /dev/null "$@" >/dev/null 2>&1; }
+}
+
+module() {
+    "$python" -c "import $1" >/dev/null 2>&1 || want "Python's $1" "$2" "$3"
+}
+
+look_build() {
+    program make make make
+    program "$cc" "gcc libc6-dev" "gcc glibc-devel"
+    headers stdio.h "gcc libc6-dev" "gcc glibc-devel" \
+        liburing.h liburing-dev liburing-devel \
+        systemd/sd-event.h libsystemd-dev systemd-devel \
+        curl/curl.h "libcurl4-openssl-dev ca-certificates" "libcurl-devel ca-certificates" \
+        jansson.h libjansson-dev jansson-devel \
+        sqlite3.h libsqlite3-dev sqlite-devel \
+        microhttpd.h libmicrohttpd-dev libmicrohttpd-devel \
+        libsmartcols/libsmartcols.h libsmartcols-dev libsmartcols-devel
+    # The runner opens it by that name. Debian's GnuTLS flavour of the headers comes without.
+    case $(ldconfig -p 2>/dev/null) in
+    *libcurl.so.4*) ;;
+    *) want libcurl.so.4 libcurl4 libcurl ;;
+    esac
+}
+
+look_check() {
+    headers CUnit/Basic.h libcunit1-dev CUnit-devel
+    program python3 python3 python3
+    program openssl openssl openssl
+    program nginx "nginx-light libnginx-mod-http-echo" nginx
+    # Fedora has no package of this module; the tests that need it are skipped there.
+    [ -e /etc/debian_version ] &&
+        file /usr/lib/nginx/modules/ngx_http_echo_module.so libnginx-mod-http-echo "" \
+            "nginx's echo module"
+}
+
+look_ci() {
+    look_check
+    program clang "clang libclang-rt-dev" "clang compiler-rt"
+    program aarch64-linux-gnu-gcc "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" \
+        "gcc-aarch64-linux-gnu sysroot-aarch64-fc$(rpm -E %fedora 2>/dev/null)-glibc"
+    command -v qemu-aarch64 >/dev/null 2>&1 ||
+        program qemu-aarch64-static qemu-user-static qemu-user-static-aarch64
+    program shellcheck shellcheck ShellCheck
+    for sanitizer in address undefined thread; do
+        links 'int main(void) { return 0; }' -fsanitize=$sanitizer ||
+            want "the $sanitizer sanitizer" "libgcc-$("$cc" -dumpversion | cut -d. -f1)-dev" \
+                "lib$(echo $sanitizer | sed 's/address/asan/;s/undefined/ubsan/;s/thread/tsan/')"
+    done
+}
+
+look_bench() {
+    look_check
+    python=/usr/bin/python3
+    [ -x $python ] || python=python3
+    module aiohttp python3-aiohttp python3-aiohttp
+    module uvloop python3-uvloop python3-uvloop
+    module requests python3-requests python3-requests
+    program curl curl curl
+    program wrk wrk wrk
+    program xargs findutils findutils
+}
+
+# Everything below runs as root.
+
+# A package with a service must not start it here: on Debian the local administrator's policy-rc.d
+# forbids that; nginx is only wanted as a program.
+install_debian() {
+    export DEBIAN_FRONTEND=noninteractive
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy
+        trap 'rm -f $policy' EXIT
+        trap 'exit 130' INT TERM
+    fi
+    had_nginx=$(command -v nginx)
+    apt-get -q update ||
+        echo "install-deps: the package lists could not be fetched; trying with those there are" >&2
+    apt-get -q -y --no-install-recommends install "$@" || return 1
+    if [ -z "$had_nginx" ] && [ -d /run/systemd/system ] && command -v nginx >/dev/null 2>&1; then
+        systemctl --quiet disable nginx.service
+    fi
+}
+
+install_fedora() {
+    dnf -y --setopt=install_weak_deps=False install "$@"
+}
+
+give_up() {
+    echo "install-deps: $1" >&2
+    exit 1
+}
+
+# as_root COMMAND...
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif ! command -v sudo >/dev/null 2>&1; then
+        give_up "not root, and there is no sudo. As root, run: $manager install $packages"
+    elif [ -t 0 ]; then
+        sudo "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+if [ "${1:-}" = --as-root ]; then
+    shift
+    "$@"
+    exit
+fi
+
+check=false
+if [ "${1:-}" = --check ]; then
+    check=true
+    shift
+fi
+[ $# -gt 0 ] || set -- build check
+for group; do
+    case $group in
+    build | check | ci | bench) "look_$group" ;;
+    *) give_up "there is no group of packages \"$group\"; there are build, check, ci and bench" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+missing=${missing#, }
+
+if command -v apt-get >/dev/null 2>&1; then
+    manager=apt-get install=install_debian packages=$debian
+elif command -v dnf >/dev/null 2>&1; then
+    manager=dnf install=install_fedora packages=$fedora
+else
+    give_up "missing: $missing. There is neither apt-get nor dnf here: install these by the means of
+this system. On Debian they are in:$debian; on Fedora in:$fedora"
+fi
+# shellcheck disable=SC2086 # words
+packages=$(printf '%s\n' $packages | sort -u | tr '\n' ' ')
+packages=${packages% }
+
+if $check; then
+    give_up "missing: $missing. Run \`make deps\`, or install with $manager: $packages"
+fi
+echo "install-deps: missing: $missing"
+echo "install-deps: installing with $manager: $packages"
+# shellcheck disable=SC2086 # words
+as_root sh "$0" --as-root $install $packages ||
+    give_up "$manager could not install: $packages (see above). If this machine has no network or you may
+not install here, have them installed by who may, then run this again"

@@ -1,0 +1,297 @@
+/*
+ * The bare limits: what the work itself costs in C, with no daemon, job, record or time stamp around
+ * it. `make bench` measures pppd against these in the same run.
+ *
+ *     limits sum THREADS N...            adds 0..N-1 one by one, numbers shared among threads
+ *     limits claim THREADS N             N times fetch_add on one counter
+ *     limits words-avx2 FILE             counts words, a loop of its own (valid UTF-8 only)
+ *     limits words-own FILE              counts words by pppd's wordcount, without pppd
+ *     limits files THREADS DIRECTORY     open, read, count and close each file of a directory
+ *     limits spawn N PROGRAM             starts and awaits a program, N times, one after another
+ *
+ * Each prints its result and the seconds its work took.
+ */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <immintrin.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "daemon/runner/workloads/wordcount.h"
+#include "lib/util.h"
+
+#define READ_SIZE   (256 * 1024)
+#define THREADS_MAX 64
+
+static double now(void)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+_Noreturn static void die(const char *what)
+{
+        fprintf(stderr, "limits: %s: %s\n", what, strerror(errno));
+        exit(1);
+}
+
+static void report(uint64_t result, double began)
+{
+        printf("%llu %.6f\n", (unsigned long long)result, now() - began);
+}
+
+/* Work shared by threads: a counter to claim from, and a sum of results. */
+struct shared {
+        uint64_t n;
+        char **names;
+        int directory;
+        uint64_t next __attribute__((aligned(128)));
+        uint64_t result __attribute__((aligned(128)));
+};
+
+static bool claim(struct shared *shared, uint64_t *ret)
+{
+        *ret = __atomic_fetch_add(&shared->next, 1, __ATOMIC_RELAXED);
+        return *ret < shared->n;
+}
+
+static void run_threads(struct shared *shared, void *(*function)(void *), unsigned n_threads)
+{
+        pthread_t threads[THREADS_MAX];
+
+        if (n_threads < 1 || n_threads > THREADS_MAX) {
+                errno = EINVAL;
+                die("number of threads");
+        }
+        for (unsigned i = 1; i < n_threads; ++i)
+                if (pthread_create(&threads[i], NULL, function, shared) != 0)
+                        die("pthread_create");
+        function(shared);
+        for (unsigned i = 1; i < n_threads; ++i)
+                pthread_join(threads[i], NULL);
+}
+
+static void *sum_thread(void *userdata)
+{
+        struct shared *shared = userdata;
+        uint64_t k;
+
+        while (claim(shared, &k)) {
+                uint64_t n = strtoull(shared->names[k], NULL, 10), total = 0;
+
+                for (uint64_t i = 0; i < n; ++i) {
+                        __asm__ volatile("" : "+r"(i));
+                        total += i;
+                }
+                __atomic_fetch_add(&shared->result, total, __ATOMIC_RELAXED);
+        }
+        return NULL;
+}
+
+static void *claim_thread(void *userdata)
+{
+        struct shared *shared = userdata;
+        uint64_t k, n = 0;
+
+        while (claim(shared, &k))
+                ++n;
+        __atomic_fetch_add(&shared->result, n, __ATOMIC_RELAXED);
+        return NULL;
+}
+
+/*
+ * The loop to compare with: 32 bytes a step, one bit a byte that says whether it belongs to a white
+ * space; a word begins where such a bit is followed by one that is not set.
+ */
+struct avx2 {
+        uint64_t words;
+        uint32_t space_before;          /* the last byte of the block before was (part of) a space */
+        uint32_t carry;                 /* of a space that began there: its bytes in this block */
+};
+
+__attribute__((target("avx2"))) static __m256i in_range(__m256i bytes, uint8_t first, uint8_t last)
+{
+        __m256i offset = _mm256_sub_epi8(bytes, _mm256_set1_epi8((char)first));
+
+        return _mm256_cmpeq_epi8(_mm256_min_epu8(offset, _mm256_set1_epi8((char)(last - first))), offset);
+}
+
+__attribute__((target("avx2"))) static __m256i is(__m256i bytes, uint8_t value)
+{
+        return _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8((char)value));
+}
+
+/* The third byte of U+2000..200A, 2028, 2029, 202F. */
+__attribute__((target("avx2"))) static __m256i is_third(__m256i c)
+{
+        return _mm256_or_si256(_mm256_or_si256(in_range(c, 0x80, 0x8a), in_range(c, 0xa8, 0xa9)), is(c, 0xaf));
+}
+
+__attribute__((target("avx2"))) static uint64_t wide_spaces(const uint8_t *p, __m256i a)
+{
+        __m256i b = _mm256_loadu_si256((const void *)(p + 1)), c = _mm256_loadu_si256((const void *)(p + 2));
+        __m256i two = _mm256_and_si256(is(a, 0xc2), _mm256_or_si256(is(b, 0x85), is(b, 0xa0)));
+        __m256i e1 = _mm256_and_si256(is(a, 0xe1), _mm256_and_si256(is(b, 0x9a), is(c, 0x80)));
+        __m256i e2 = _mm256_and_si256(is(a, 0xe2), _mm256_or_si256(
+                _mm256_and_si256(is(b, 0x80), is_third(c)), _mm256_and_si256(is(b, 0x81), is(c, 0x9f))));
+        __m256i e3 = _mm256_and_si256(is(a, 0xe3), _mm256_and_si256(is(b, 0x80), is(c, 0x80)));
+        uint64_t m2 = (uint32_t)_mm256_movemask_epi8(two);
+        uint64_t m3 = (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(e1, _mm256_or_si256(e2, e3)));
+
+        return m2 | m2 << 1 | m3 | m3 << 1 | m3 << 2;
+}
+
+/* @p is followed by at least two more bytes. */
+__attribute__((target("avx2,popcnt"))) static void avx2_block(struct avx2 *state, const uint8_t *p)
+{
+        __m256i a = _mm256_loadu_si256((const void *)p);
+        uint64_t spaces = (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(in_range(a, 9, 13), in_range(a, 28, 32)));
+        uint32_t bits;
+
+        spaces |= state->carry;
+        if (_mm256_movemask_epi8(a))
+                spaces |= wide_spaces(p, a);
+        bits = (uint32_t)spaces;
+        state->words += (unsigned)__builtin_popcount(~bits & (bits << 1 | state->space_before));
+        state->space_before = bits >> 31;
+        state->carry = (uint32_t)(spaces >> 32);
+}
+
+/* Reads so that each block has what follows it in the buffer: two bytes stay for the next round. */
+static uint64_t words_avx2(int fd)
+{
+        static uint8_t buffer[READ_SIZE + 64] __attribute__((aligned(64)));
+        struct avx2 state = { .space_before = 1 };
+        size_t n = 0, at;
+        ssize_t r;
+
+        while ((r = read(fd, buffer + n, READ_SIZE - n)) > 0) {
+                n += (size_t)r;
+                for (at = 0; at + 34 <= n; at += 32)
+                        avx2_block(&state, buffer + at);
+                memmove(buffer, buffer + at, n - at);
+                n -= at;
+        }
+        if (r < 0)
+                die("read");
+        memset(buffer + n, ' ', 64);
+        for (at = 0; at < n; at += 32)
+                avx2_block(&state, buffer + at);
+        return state.words;
+}
+
+static uint64_t words_own(int fd, uint8_t *buffer)
+{
+        struct wordcount count = WORDCOUNT_NULL;
+        ssize_t r;
+
+        while ((r = read(fd, buffer, READ_SIZE)) > 0)
+                wordcount_feed(&count, buffer, (size_t)r);
+        if (r < 0)
+                die("read");
+        return wordcount_finish(&count);
+}
+
+static uint8_t *new_buffer(void)
+{
+        uint8_t *buffer = malloc(READ_SIZE);
+
+        if (!buffer)
+                die("malloc");
+        return buffer;
+}
+
+static void *files_thread(void *userdata)
+{
+        _cleanup_free_ uint8_t *buffer = new_buffer();
+        struct shared *shared = userdata;
+        uint64_t k, total = 0;
+
+        while (claim(shared, &k)) {
+                int fd = openat(shared->directory, shared->names[k], O_RDONLY | O_CLOEXEC);
+
+                if (fd < 0)
+                        die(shared->names[k]);
+                total += words_own(fd, buffer);
+                close(fd);
+        }
+        __atomic_fetch_add(&shared->result, total, __ATOMIC_RELAXED);
+        return NULL;
+}
+
+static void list_directory(struct shared *shared, const char *path)
+{
+        DIR *directory = opendir(path);
+        size_t size = 0;
+
+        if (!directory)
+                die(path);
+        shared->directory = dirfd(directory);
+        for (struct dirent *entry; (entry = readdir(directory));) {
+                if (entry->d_name[0] == '.')
+                        continue;
+                if (shared->n == size) {
+                        size = size ? 2 * size : 1024;
+                        shared->names = realloc(shared->names, size * sizeof(char *));
+                }
+                if (!shared->names || !(shared->names[shared->n++] = strdup(entry->d_name)))
+                        die("malloc");
+        }
+}
+
+static int open_file(const char *path)
+{
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                die(path);
+        return fd;
+}
+
+static void spawn_all(uint64_t n, char **argv)
+{
+        extern char **environ;
+        pid_t pid;
+
+        for (uint64_t i = 0; i < n; ++i) {
+                errno = posix_spawn(&pid, argv[0], NULL, NULL, argv, environ);
+                if (errno != 0 || waitpid(pid, NULL, 0) < 0)
+                        die(argv[0]);
+        }
+}
+
+int main(int argc, char **argv)
+{
+        struct shared shared = { 0 };
+        const char *verb = argc > 2 ? argv[1] : "";
+        double began = now();
+
+        if (streq(verb, "sum") && argc > 3) {
+                shared.n = (uint64_t)argc - 3;
+                shared.names = argv + 3;
+                run_threads(&shared, sum_thread, (unsigned)atoi(argv[2]));
+        } else if (streq(verb, "claim") && argc == 4) {
+                shared.n = strtoull(argv[3], NULL, 10);
+                run_threads(&shared, claim_thread, (unsigned)atoi(argv[2]));
+        } else if (streq(verb, "words-avx2")) {
+                shared.result = words_avx2(open_file(argv[2]));
+        } else if (streq(verb, "words-own")) {
+                shared.result = words_own(open_file(argv[2]), new_buffer());
+        } else if (streq(verb, "files") && argc == 4) {
+                list_directory(&shared, argv[3]);
+                run_threads(&shared, files_thread, (unsigned)atoi(argv[2]));
+        } else if (streq(verb, "spawn") && argc > 3) {
+                spawn_all(strtoull(argv[2], NULL, 10), argv + 3);
+        } else {
+                fprintf(stderr, "usage: limits sum|claim|words-avx2|words-own|files|spawn …\n");
+                return 2;
+        }
+        report(shared.result, began);
+        return 0;
+}

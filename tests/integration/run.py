@@ -1,0 +1,160 @@
+#!/usr/bin/python3
+"""Integration tests: the real daemon, pppctl and real servers.
+
+python3 tests/integration/run.py --build DIR [--only PATTERN] [--jobs N] [-v]
+
+Test files run in processes of their own, --jobs at a time. PATTERN is a part of a test's name
+(FILE.CLASS.TEST). The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
+"""
+
+import argparse
+import concurrent.futures
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# The longest first, so that none of them is begun last.
+FIRST = ("test_http", "test_levels", "test_inputs", "test_restart")
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", default="build", help="where the programs are (default: build)")
+    parser.add_argument("--only", default="", help="run the tests whose name has this part")
+    parser.add_argument("--jobs", type=int, default=2, help="test files at a time (default: 2)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="name each test and its time")
+    parser.add_argument("--file", help=argparse.SUPPRESS)
+    parser.add_argument("--report", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+class Result(unittest.TestResult):
+    """Counts, and prints each failure with the commands and the daemon's log."""
+
+    def __init__(self, verbose):
+        super().__init__()
+        self.verbose = verbose
+        self.passed = self.failed = self.skips = 0
+        self.began = 0.0
+        self.ok = True
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.began, self.ok = time.monotonic(), True
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        if not self.ok:
+            self.failed += 1
+        if self.verbose:
+            print(f"{'ok  ' if self.ok else 'FAIL'} {test.id()} {time.monotonic() - self.began:.2f} s", flush=True)
+
+    def addSuccess(self, test):
+        self.passed += self.ok
+
+    def addSkip(self, test, reason):
+        self.skips += 1
+        print(f"skip {test.id()}: {reason}", flush=True)
+
+    def _fail(self, test, error):
+        print(f"\n=== FAILED {test.id()}\n{self._exc_info_to_string(error, test)}", flush=True)
+        if hasattr(type(test), "report"):
+            print(type(test).report(), flush=True)
+        if hasattr(test, "_testMethodName"):
+            self.ok = False             # counted by stopTest()
+        else:
+            self.failed += 1            # set-up or tear-down of a class
+
+    def addFailure(self, test, error):
+        self._fail(test, error)
+
+    def addError(self, test, error):
+        self._fail(test, error)
+
+    def addSubTest(self, test, subtest, error):
+        if error:
+            print(f"\n=== FAILED {subtest.id()}\n{self._exc_info_to_string(error, test)}", flush=True)
+            print(type(test).report(), flush=True)
+            self.ok = False
+
+    def addUnexpectedSuccess(self, test):
+        self.ok = False
+
+
+def pick(suite, pattern):
+    for item in suite:
+        if isinstance(item, unittest.TestSuite):
+            yield from pick(item, pattern)
+        elif pattern in item.id():
+            yield item
+
+
+def run_file(args):
+    """In a process of its own: runs one file's tests, writes the counts to args.report."""
+    sys.path.insert(0, HERE)
+    os.environ["PPPCTL_TEST_BUILD"] = os.path.abspath(args.build)
+    from harness import process
+    process.become_subreaper()
+    process.raise_descriptor_limit()
+    tests = list(pick(unittest.defaultTestLoader.loadTestsFromName(args.file), args.only))
+    result = Result(args.verbose)
+    unittest.TestSuite(tests).run(result)
+    leaks = process.stray()
+    if leaks:
+        print(f"\n=== FAILED {args.file}: processes are left: {leaks}")
+        result.failed += 1
+        for pid in leaks:
+            os.kill(pid, 9)
+    with open(args.report, "w") as file:
+        json.dump([result.passed, result.failed, result.skips], file)
+
+
+def start_file(args, name):
+    """Returns (name, seconds, output, counts)."""
+    began = time.monotonic()
+    with tempfile.NamedTemporaryFile("r") as report:
+        command = [sys.executable, os.path.join(HERE, "run.py"), "--build", args.build, "--only", args.only,
+                   "--file", name, "--report", report.name] + (["-v"] if args.verbose else [])
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        text = report.read()
+    counts = json.loads(text) if text else [0, 1, 0]
+    output = done.stdout.decode(errors="replace")
+    if not text:
+        output += f"\n=== FAILED {name}: it ended with {done.returncode} before its end\n"
+    return name, time.monotonic() - began, output, counts
+
+
+def file_names():
+    names = sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "test_*.py")))
+    return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+
+
+def main():
+    args = parse_args()
+    if args.file:
+        return run_file(args)
+    for program in ("pppd-supervisor", "pppd-runner", "pppctl"):
+        if not os.access(os.path.join(args.build, program), os.X_OK):
+            sys.exit(f"run.py: {os.path.join(args.build, program)} is not there; run `make` first, or name its --build")
+    totals = [0, 0, 0]
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for future in concurrent.futures.as_completed([pool.submit(start_file, args, n) for n in file_names()]):
+            name, seconds, output, counts = future.result()
+            totals = [a + b for a, b in zip(totals, counts)]
+            if any(counts):
+                print(f"{output}{name}: {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped, {seconds:.1f} s",
+                      flush=True)
+    if not any(totals):
+        sys.exit(f"run.py: no test's name has {args.only!r}")
+    print(f"{totals[0]} passed, {totals[1]} failed, {totals[2]} skipped")
+    sys.exit(1 if totals[1] else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What the machine denies: io_uring, cgroups, a place for the state, the socket itself."""
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+from harness import forbid, process
+from harness.case import LEVELS, Case
+from harness.daemon import StartFailure
+from harness.process import clean_environment
+
+FORBID_IO_URING = [sys.executable, forbid.__file__, str(forbid.IO_URING_SETUP)]
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+LOCAL = ("serial", "threads", "processes")
+
+
+class NoIoUring(Case):
+    """As a container runtime's seccomp filter does it (EPERM), and a kernel without it (ENOSYS)."""
+
+    with_daemon = False
+
+    def test_async_says_so_and_the_others_work(self):
+        for error in (errno.EPERM, errno.ENOSYS):
+            with self.subTest(error=errno.errorcode[error]):
+                daemon = self.fresh(f"no-uring-{error}", wrap=[*FORBID_IO_URING, str(error)])
+                result = daemon.pppctl("run", "async", "sum", "5")
+                self.assert_says(result, 1, "async", "io_uring", "seccomp|io_uring_disabled|kernel", "level|threads")
+                for level in LOCAL:
+                    self.assert_values(self.run_job(level, "sum", ["5"], daemon=daemon), {"5": 10})
+                    self.assert_values(self.run_job(level, "words", ["/dev/null"], daemon=daemon), {"/dev/null": 0})
+                demo = daemon.pppctl("run", "threads")
+                self.assertIn("2016: 3794 words", demo.out, demo)
+
+    def test_the_reason_is_there_for_programs(self):
+        from harness.varlink import Error
+        daemon = self.fresh("no-uring-name", wrap=[*FORBID_IO_URING, str(errno.EPERM)])
+        try:
+            shown = daemon.wait(daemon.submit("async", "sum", ["5"]))
+        except Error as error:
+            self.assertEqual(error.name, "io.pppctl.Jobs.LevelUnavailable")
+        else:                           # only the runner could find out
+            self.assertEqual((shown["state"], shown["summary"]["reason"]), ("failed", "runner-failed"), shown)
+            self.assertRegex(shown["reason"], "io_uring.*seccomp")
+
+    def test_compare_goes_on_without_async(self):
+        daemon = self.fresh("no-uring-compare", wrap=[*FORBID_IO_URING, str(errno.EPERM)])
+        result = daemon.pppctl("compare", "sum", "1000")
+        for level in LOCAL:
+            self.assertRegex(result.out, rf"(?m)^\W*{level}\b", result)
+        self.assertRegex(result.out + result.err, "io_uring", result)
+
+
+class Unprivileged(Case):
+    """As nobody: no cgroup can be made, so pidfds stand in, and the summary says so."""
+
+    with_daemon = False
+
+    @classmethod
+    def setUpClass(cls):
+        import unittest
+        if os.geteuid() != 0 or not shutil.which("setpriv"):
+            raise unittest.SkipTest("needs root and setpriv to become nobody")
+        probe = subprocess.run([*NOBODY, process.program("pppctl"), "--version"], capture_output=True, env=clean_environment())
+        if probe.returncode != 0:
+            raise unittest.SkipTest(f"nobody cannot run {process.program('pppctl')}: {probe.stderr.decode().strip()}")
+        super().setUpClass()
+        home = cls.make_home(cls)
+        cls.nobody = cls.new_daemon("nobody", wrap=NOBODY, socket_path=f"{home}/sock", state=f"{home}/state")
+
+    def make_home(self):
+        home = os.path.join(self.temp, "home")
+        os.mkdir(home)
+        os.chown(home, 65534, 65534)
+        return home
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.nobody.stop()
+
+    def test_every_level_works(self):
+        for level in LEVELS:
+            with self.subTest(level=level):
+                outcome = self.run_job(level, "sum", ["5", "x"], daemon=self.nobody, status=1)
+                self.assertEqual(outcome.by_input["5"]["value"], 10)
+                self.assertEqual(outcome.summary["host"]["cgroup"], "none")
+                listed = {item["metric"] for item in outcome.summary["unavailable"]}
+                for metric in ("cpu_user_seconds", "pressure_cpu_waiting_seconds"):
+                    self.assertTrue(metric in listed or metric in outcome.summary, outcome.summary)
+
+    def test_the_demo_works(self):
+        result = self.nobody.pppctl("run", "async")
+        self.assertIn("2017: 4123 words", result.out, result)
+
+    def test_cancel_ends_all_processes(self):
+        for level in LEVELS:
+            with self.subTest(level=level):
+                job = self.nobody.submit(level, "sleep", ["60"] * 4)
+                runner = self.nobody.runner(job)
+                self.assertEqual(self.nobody.cancel(job)["state"], "cancelled")
+                self.assertFalse(process.alive(runner))
+
+    def test_a_file_that_may_not_be_read(self):
+        secret = self.write("secret", "not for everybody")
+        os.chmod(secret, 0o600)
+        for level in LEVELS:
+            with self.subTest(level=level):
+                outcome = self.run_job(level, "words", [secret], daemon=self.nobody, status=1)
+                self.assert_failed(outcome.rows[0], "open")
+        result = self.nobody.pppctl("run", "async", "words", secret)
+        self.assertRegex(result.err, "secret: failed: cannot open: Permission denied")
+
+    def test_a_state_directory_that_cannot_be_written(self):
+        """It does not start, and says why."""
+        os.mkdir(self.path("locked"))
+        os.chmod(self.path("locked"), 0o755)
+        daemon = self.new_daemon("locked-out", start=False, wrap=NOBODY, socket_path=self.path("home/other.sock"),
+                                 state=self.path("locked/state"))
+        with self.assertRaises(StartFailure) as caught:
+            daemon.start()
+        self.assertNotEqual(caught.exception.status, 0)
+        self.assertRegex(caught.exception.log, "locked/state")
+        self.assertRegex(caught.exception.log, "(?i)permission denied")
+
+    def test_a_socket_that_cannot_be_made(self):
+        daemon = self.new_daemon("no-socket", start=False, wrap=NOBODY, socket_path=self.path("denied.sock"),
+                                 state=self.path("home/third"))
+        with self.assertRaises(StartFailure) as caught:
+            daemon.start()
+        self.assertRegex(caught.exception.log, "denied.sock.*(?i:permission denied)")
+
+
+class Rivals(Case):
+    """Two daemons on one socket or one state directory: the second says so, the first goes on."""
+
+    def second(self, name, **options):
+        daemon = self.new_daemon(name, start=False, **options)
+        with self.assertRaises(StartFailure) as caught:
+            daemon.start()
+        self.assertNotEqual(caught.exception.status, 0)
+        self.assert_alive()
+        return caught.exception.log
+
+    def test_one_socket(self):
+        log = self.second("second", socket_path=self.daemon.socket)
+        self.assertIn(self.daemon.socket, log)
+
+    def test_one_state_directory(self):
+        log = self.second("third", state=self.daemon.state)
+        self.assertIn(self.daemon.state, log)
+
+    def test_a_socket_left_by_a_daemon_that_was_killed(self):
+        path = self.path("stale.sock")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(path)
+        daemon = self.fresh("stale", socket_path=path)
+        self.assert_alive(daemon)
+
+    def test_a_file_in_place_of_the_socket_is_not_removed(self):
+        path = self.write("precious", "do not remove")
+        self.second("fourth", socket_path=path)
+        with open(path) as file:
+            self.assertEqual(file.read(), "do not remove")
+
+    def test_a_path_that_is_too_long_for_a_socket(self):
+        log = self.second("fifth", socket_path=self.path("x" * 120))
+        self.assertRegex(log, "(?i)too long|107")
+
+    def test_unknown_options(self):
+        done = process.run([process.program("pppd-supervisor"), "--sokcet", "x"], self.temp, 10)
+        self.assertEqual(done.status, 2, done)
+        self.assertIn("--sokcet", done.err)
+
+
+class FullDisk(Case):
+    """A state directory on a file system of 4 MiB."""
+
+    with_daemon = False
+
+    def setUp(self):
+        self.mount = self.path("small")
+        os.makedirs(self.mount, exist_ok=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "pppctl-test", self.mount], capture_output=True)
+        if done.returncode != 0:
+            self.skipTest(f"cannot mount a tmpfs: {done.stderr.decode().strip()}")
+        self.addCleanup(subprocess.run, ["umount", self.mount], check=True)
+        self.daemon = self.new_daemon(self._testMethodName, state=os.path.join(self.mount, "state"))
+        self.addCleanup(self.daemon.stop)
+
+    def fill(self):
+        path = os.path.join(self.mount, "ballast")
+        with open(path, "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 4096)
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOSPC)
+        return path
+
+    def test_a_job_that_does_not_fit_is_refused(self):
+        """Its records alone need more than there is: an error up front, no crash in a worker."""
+        result = self.daemon.pppctl("run", "serial", "sleep", "--from", "-", input=b"0\n" * 300_000)
+        self.assert_says(result, 1, "(?i)no space left")
+        self.assert_alive(self.daemon)
+
+    def test_a_full_disk_and_then_space_again(self):
+        ballast = self.fill()
+        for _ in range(3):
+            result = self.daemon.pppctl("run", "serial", "sum", "5")
+            self.assert_says(result, 1, "(?i)no space left|full")
+            self.assertTrue(self.daemon.running(), self.daemon.log())
+        self.assertEqual(self.daemon.pppctl("list").status, 0)
+        os.unlink(ballast)
+        self.assert_alive(self.daemon)
+
+    def test_a_disk_that_fills_while_a_job_runs(self):
+        job = self.daemon.submit("threads", "sleep", ["0.2"] * 4, workers=2)
+        self.daemon.runner(job)
+        ballast = self.fill()
+        shown = self.daemon.wait(job)
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 4), shown)
+        os.unlink(ballast)
+        self.assert_alive(self.daemon)

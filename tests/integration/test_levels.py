@@ -1,0 +1,275 @@
+"""Every workload at every level has the right values; the demo; what `pppctl run` prints."""
+
+import json
+import re
+
+from harness import schema, settings
+from harness.case import LEVELS, Case
+
+DEMO = {"2016": 3794, "2017": 4123, "2018": 4334, "2019": 1953}
+SUMS = {str(n): n * (n - 1) // 2 for n in (0, 1, 2, 3, 1000, 12345678)}
+
+
+def load_schema():
+    with open(f"{settings.source}/include/pppctl/summary.schema.json") as file:
+        return json.load(file)
+
+
+class Demo(Case):
+    """`pppctl run LEVEL` alone: no network, no other server, no configuration."""
+
+    def lines(self, level, *options):
+        result = self.daemon.pppctl("run", level, *options)
+        self.assertEqual(result.status, 0, result)
+        return [line for line in result.out.splitlines() if re.match(r"20\d\d: ", line)], result
+
+    def test_every_level_counts_the_four_pages(self):
+        expected = sorted(f"{year}: {words} words" for year, words in DEMO.items())
+        for level in LEVELS:
+            with self.subTest(level=level):
+                lines, result = self.lines(level)
+                self.assertEqual(sorted(lines), expected, result)
+
+    def test_ordered_keeps_the_order_of_the_inputs(self):
+        lines, result = self.lines("async", "--ordered")
+        self.assertEqual([line[:4] for line in lines], sorted(DEMO), result)
+
+    def test_waiting_levels_overlap_the_pages(self):
+        """Each page answers after 200 ms: one after another that is 0.8 s, together 0.2 s."""
+        work = {level: self.run_job(level, "words", [f"demo:{y}" for y in DEMO], "--workers", 4 if level != "serial" else 1)
+                .summary["work_seconds"] for level in LEVELS}
+        self.assertGreater(work["serial"], 0.79, work)
+        for level in ("threads", "processes", "async"):
+            self.assertGreater(work[level], 0.19, work)
+            self.assertLess(work[level], work["serial"] / 2, work)
+
+    def test_an_unknown_demo_page_fails_as_a_page_that_is_not_there(self):
+        outcome = self.run_job("async", "words", ["demo:2016", "demo:1999"], status=1)
+        self.assertEqual(sorted((row["state"], row.get("value")) for row in outcome.rows),
+                         [("done", 3794), ("failed", None)])
+
+
+class Values(Case):
+    def test_sum(self):
+        for level in LEVELS:
+            with self.subTest(level=level):
+                self.assert_values(self.run_job(level, "sum", SUMS), SUMS)
+
+    def test_sum_array(self):
+        for level in LEVELS:
+            with self.subTest(level=level):
+                self.assert_values(self.run_job(level, "sum-array", SUMS), SUMS)
+
+    def test_default_inputs_of_sum(self):
+        expected = {str(n): n * (n - 1) // 2 for n in (201600000, 201700000, 201800000, 201900000)}
+        self.assert_values(self.run_job("processes", "sum"), expected)
+
+    def test_sleep_sleeps(self):
+        for level in LEVELS:
+            with self.subTest(level=level):
+                outcome = self.run_job(level, "sleep", ["0", "0.05", "0.1"])
+                slept = {row["input"]: row["end_seconds"] - row["start_seconds"] for row in outcome.rows}
+                self.assertEqual({row["state"] for row in outcome.rows}, {"done"})
+                for text, seconds in slept.items():
+                    self.assertGreaterEqual(seconds, float(text) * 0.999, slept)
+                    self.assertLess(seconds, float(text) + 1, slept)
+
+    def test_words_of_files(self):
+        files = {self.write(f"file-{i}", b"one two  three\n" * i): 3 * i for i in range(20)}
+        for level in LEVELS:
+            with self.subTest(level=level):
+                self.assert_values(self.run_job(level, "words", files), files)
+
+    def test_every_task_is_recorded_once(self):
+        """Many short tasks and more workers than processors: no index is lost or done twice."""
+        inputs = [str(n) for n in range(5000)]
+        expected = {n: int(n) * (int(n) - 1) // 2 for n in inputs}
+        for level in LEVELS:
+            with self.subTest(level=level):
+                outcome = self.run_job(level, "sum", inputs, "--workers", 1 if level == "serial" else 16)
+                self.assertEqual(len(outcome.rows), len(inputs))
+                self.assert_values(outcome, expected)
+
+    def test_the_same_input_many_times(self):
+        outcome = self.run_job("threads", "sum", ["10"] * 500)
+        self.assertEqual([row["value"] for row in outcome.rows], [45] * 500)
+
+    def test_several_loops(self):
+        outcome = self.run_job("async", "sleep", ["0.02"] * 400, "--loops", 2, "--workers", 40)
+        self.assertEqual(len(outcome.rows), 400)
+        self.assertEqual(outcome.summary["loops"], 2)
+        self.assertGreater(len({row["worker"] for row in outcome.rows}), 1)
+
+    def test_the_window_bounds_what_is_in_flight(self):
+        """20 sleeps of 50 ms, 5 at a time: four rounds, and never more than 5 at once."""
+        for level in ("threads", "processes", "async"):
+            with self.subTest(level=level):
+                outcome = self.run_job(level, "sleep", ["0.05"] * 20, "--workers", 5)
+                events = sorted([(row["start_seconds"], 1) for row in outcome.rows]
+                                + [(row["end_seconds"], -1) for row in outcome.rows])
+                at_once = highest = 0
+                for _, step in events:
+                    at_once += step
+                    highest = max(highest, at_once)
+                self.assertEqual(highest, 5, events)
+                self.assertGreaterEqual(outcome.summary["work_seconds"], 0.199)
+
+    def test_async_takes_ten_thousand_in_flight(self):
+        outcome = self.run_job("async", "sleep", ["0.2"] * 10000, "--workers", 10000, timeout=100)
+        self.assertEqual({row["state"] for row in outcome.rows}, {"done"})
+        self.assertLess(outcome.summary["work_seconds"], 10, "one after another this takes 2,000 s")
+
+
+class Output(Case):
+    def test_text_lines(self):
+        path = self.write("three", "a b c")
+        result = self.daemon.pppctl("run", "serial", "words", path)
+        self.assertIn(f"{path}: 3 words", result.out.splitlines(), result)
+        result = self.daemon.pppctl("run", "serial", "sum", 5, "-q")
+        self.assertEqual((result.status, result.out, result.err), (0, "5: 10\n", ""), result)
+
+    def test_data_goes_to_stdout_and_the_rest_to_stderr(self):
+        result = self.daemon.pppctl("run", "serial", "sum", 5)
+        self.assertEqual(result.out, "5: 10\n", result)
+
+    def test_no_colours_in_a_pipe(self):
+        result = self.daemon.pppctl("run", "async", "sum", 5, "x")
+        self.assertNotIn("\x1b", result.out + result.err)
+
+    def test_failures_are_lines_on_stderr(self):
+        result = self.daemon.pppctl("run", "serial", "sum", 5, "five")
+        self.assertEqual((result.status, result.out), (1, "5: 10\n"), result)
+        self.assertRegex(result.err, r"(?m)^five: failed: .*number")
+
+    def test_json_row(self):
+        outcome = self.run_job("threads", "sum", ["7"])
+        row = outcome.by_input["7"]
+        self.assertEqual((row["state"], row["value"], row["worker"]), ("done", 21, 0), row)
+        self.assertGreaterEqual(row["start_seconds"], 0)
+        self.assertGreaterEqual(row["end_seconds"], row["start_seconds"])
+
+    def test_inputs_from_a_file_and_from_stdin(self):
+        path = self.write("numbers", "3\n4\n")
+        for args, text in ((("--from", path), b""), (("--from", "-"), b"3\n4\n"), (("--from", "-"), b"3\n4")):
+            with self.subTest(args=args, text=text):
+                result = self.daemon.pppctl("run", "serial", "sum", *args, input=text)
+                self.assertEqual((result.status, result.out), (0, "3: 3\n4: 6\n"), result)
+
+    def test_detach_prints_the_job_and_returns(self):
+        result = self.daemon.pppctl("run", "async", "sleep", "0.3", "--detach")
+        self.assertEqual(result.status, 0, result)
+        self.assertLess(result.seconds, 0.3 + 5)
+        job = int(re.search(r"\d+", result.out).group())
+        self.assertIn(self.daemon.show(job)["state"], ("queued", "running", "done"))
+        waited = self.daemon.pppctl("wait", job)
+        self.assertEqual(waited.status, 0, waited)
+        self.assertEqual(self.daemon.show(job)["state"], "done")
+
+
+class Summary(Case):
+    """The summary is what its schema says, and its numbers hang together."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.schema = load_schema()
+
+    def test_the_schema_is_one_the_validator_knows(self):
+        broken = {"schema": "io.pppctl.summary", "version": 2, "job": -1, "extra": 1}
+        found = schema.errors(broken, self.schema)
+        self.assertIn("$.version: 2 is not 1", found)
+        self.assertIn("$.job: -1 is below 0", found)
+        self.assertIn("$: wall_seconds is missing", found)
+
+    def test_every_level_and_workload_validates(self):
+        path = self.write("text", "some words " * 1000)
+        inputs = {"words": [path, "demo:2016"], "sum": ["1000", "x"], "sum-array": ["1000"], "sleep": ["0.01", "0"]}
+        for level in LEVELS:
+            for workload, arguments in inputs.items():
+                with self.subTest(level=level, workload=workload):
+                    summary = self.run_job(level, workload, arguments, status=1 if "x" in arguments else 0).summary
+                    self.assertEqual(schema.errors(summary, self.schema), [], summary)
+                    self.assert_coherent(summary, level, workload, len(arguments))
+
+    def assert_coherent(self, summary, level, workload, n):
+        self.assertEqual((summary["level"], summary["workload"], summary["state"]), (level, workload, "done"))
+        self.assertEqual(summary["tasks_total"], n)
+        self.assertEqual(summary["tasks_done"] + summary["tasks_failed"], n)
+        self.assertLessEqual(summary["work_seconds"], summary["wall_seconds"])
+        self.assertLessEqual(summary["start_seconds"], summary["wall_seconds"])
+        for name in ("queue_seconds", "service_seconds"):
+            d = summary[name]
+            self.assertLessEqual(d["p50"], d["p99"] * 1.001, summary)
+            self.assertLessEqual(d["p99"], d["max"] * 1.04, summary)
+
+    def test_what_is_absent_has_its_reason(self):
+        """Each metric of the schema is there, or listed, or belongs to another level."""
+        elsewhere = {"ring": "async", "loops": "async", "workers_replaced": "processes", "gil": "threads",
+                     "worker_start_seconds": "threads processes async", "reason": "", "reason_detail": "", "resumed": "",
+                     "imbalance_ratio": "threads processes async"}
+        for level in LEVELS:
+            with self.subTest(level=level):
+                summary = self.run_job(level, "sum", ["1000", "2000"]).summary
+                listed = {item["metric"] for item in summary["unavailable"]}
+                for name in self.schema["properties"]:
+                    if name in summary:
+                        self.assertNotIn(name, listed, summary)
+                    elif level in elsewhere.get(name, level):
+                        self.assertIn(name, listed, f"{name} is neither there nor explained at {level}: {summary}")
+
+    def test_cpu_time_is_that_of_the_work(self):
+        """A second of adding is a second of CPU, at user level; sleeping costs nearly none."""
+        work = self.run_job("serial", "sum", ["1000000000"]).summary
+        if "cpu_user_seconds" not in work:
+            self.skipTest("no cgroup here to count CPU time")
+        self.assertGreater(work["cpu_user_seconds"], work["work_seconds"] * 0.5, work)
+        idle = self.run_job("serial", "sleep", ["0.3"]).summary
+        self.assertLess(idle["cpu_user_seconds"] + idle["cpu_system_seconds"], 0.15, idle)
+
+    def test_async_tells_of_its_ring(self):
+        ring = self.run_job("async", "sleep", ["0.01"] * 100).summary["ring"]
+        self.assertGreaterEqual(ring["completions"], 100)
+        self.assertGreater(ring["submissions"], 0)
+        self.assertGreater(ring["enters"], 0)
+
+    def test_show_has_the_same_summary(self):
+        summary = self.run_job("serial", "sum", ["10"]).summary
+        shown = self.daemon.pppctl("show", summary["job"], "--json")
+        self.assertEqual(shown.status, 0, shown)
+        job = json.loads(shown.out)
+        self.assertEqual(job["summary"], summary)
+
+
+class Gil(Case):
+    """--gil: threads that compute do so one at a time, threads that wait do not."""
+
+    def at_once(self, *options, workload="sum", inputs=("200000000",) * 4):
+        summary = self.run_job("threads", workload, inputs, "--workers", 2, *options).summary
+        busy = summary["cpu_user_seconds"] + summary["cpu_system_seconds"] if "cpu_user_seconds" in summary else None
+        if busy is None:
+            self.skipTest("no cgroup here to count CPU time")
+        return busy / summary["work_seconds"]
+
+    def test_computing_threads_take_turns(self):
+        """Two threads hold at most one processor's worth of time between them, however noisy the machine."""
+        self.assertLess(max(self.at_once("--gil") for _ in range(2)), 1.15)
+
+    def test_without_it_they_run_at_once(self):
+        best = max(self.at_once() for _ in range(4))
+        self.assertGreater(best, 1.2, "processors in use by two threads, best of 4")
+
+    def test_waiting_threads_let_go(self):
+        outcome = self.run_job("threads", "sleep", ["0.2"] * 8, "--workers", 8, "--gil")
+        self.assertLess(outcome.summary["work_seconds"], 0.8, "1.6 s one after another")
+        self.assertTrue(outcome.summary["gil"])
+
+    def test_values_are_the_same(self):
+        self.assert_values(self.run_job("threads", "sum", SUMS, "--gil"), SUMS)
+
+    def test_every_thread_gets_its_turn(self):
+        """The lock is handed over every 5 ms: two long sums end at about the same time."""
+        rows = self.run_job("threads", "sum", ["300000000", "300000001"], "--workers", 2, "--gil").rows
+        (a, b) = rows
+        overlap = min(a["end_seconds"], b["end_seconds"]) - max(a["start_seconds"], b["start_seconds"])
+        longest = max(row["end_seconds"] - row["start_seconds"] for row in rows)
+        self.assertGreater(overlap, longest * 0.5, rows)

@@ -1,0 +1,229 @@
+"""A supervisor that ends, in order or not, loses nothing: jobs go on, and what was is remembered."""
+
+import json
+import os
+import signal
+
+from harness.case import LEVELS, Case
+from harness.poll import wait_until
+from harness.process import alive, reap_orphans
+from harness.results import DONE
+
+END = {"SIGTERM": lambda daemon: daemon.terminate(), "SIGKILL": lambda daemon: daemon.kill()}
+
+
+class Adoption(Case):
+    """Each test has a daemon of its own, to end as it likes."""
+
+    with_daemon = False
+
+    def restart(self, daemon, how):
+        END[how](daemon)
+        daemon.start()
+
+    def test_a_running_job_goes_on_and_is_taken_up(self):
+        for how in END:
+            for level in LEVELS:
+                with self.subTest(how=how, level=level):
+                    daemon = self.fresh(f"{how}-{level}")
+                    self.go_on(daemon, how, level)
+
+    def go_on(self, daemon, how, level):
+        options = {} if level == "serial" else {"workers": 2}
+        job = daemon.submit(level, "sleep", ["0.1"] * 12, **options)
+        runner = daemon.runner(job)
+        wait_until(lambda: any(daemon.rows(job)), "a first record")
+        self.restart(daemon, how)
+        if how == "SIGKILL":
+            self.assertTrue(alive(runner) or daemon.show(job)["state"] == "done", "the runner goes on")
+        shown = daemon.wait(job)
+        reap_orphans()
+        self.assertEqual((shown["state"], shown["tasks_done"], shown["tasks_failed"]), ("done", 12, 0), shown)
+        self.assert_once(daemon.rows(job), how)
+        self.assertEqual(shown["summary"]["tasks_total"], 12)
+
+    def assert_once(self, rows, how):
+        """Every task has a record, and no task ran for longer than its sleep: none was begun again after it was recorded."""
+        self.assertEqual([row.state for row in rows], [DONE] * 12)
+        for row in rows:
+            self.assertGreaterEqual(row.end_ns - row.start_ns, 99_000_000)
+
+    def test_a_job_that_ended_meanwhile(self):
+        daemon = self.fresh("meanwhile")
+        job = daemon.submit("async", "sleep", ["0.2"] * 4)
+        runner = daemon.runner(job)
+        daemon.kill()
+        wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
+        daemon.start()
+        shown = daemon.wait(job)
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 4), shown)
+
+    def test_a_runner_that_died_meanwhile(self):
+        daemon = self.fresh("died")
+        job = daemon.submit("threads", "sleep", ["0", "60"], workers=2)
+        runner = daemon.runner(job)
+        wait_until(lambda: any(daemon.rows(job)), "a first record")
+        daemon.kill()
+        os.kill(runner, signal.SIGKILL)
+        wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
+        daemon.start()
+        self.assertIn(daemon.show(job)["state"], ("failed", "running", "queued", "done"))
+        if daemon.show(job)["state"] != "failed":       # it goes on from the task that has no record
+            daemon.cancel(job)
+        self.assertIsNotNone(daemon.rows(job)[0], "what was recorded is kept")
+        self.assert_alive(daemon)
+
+    def test_cancel_after_a_restart(self):
+        for how in END:
+            with self.subTest(how=how):
+                daemon = self.fresh(f"cancel-{how}")
+                job = daemon.submit("processes", "sleep", ["60"] * 4, workers=2)
+                runner = daemon.runner(job)
+                self.restart(daemon, how)
+                wait_until(lambda: daemon.show(job)["state"] == "running", "the job taken up")
+                runner = daemon.runner(job)
+                self.assertEqual(daemon.cancel(job)["state"], "cancelled")
+                wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
+
+    def test_a_waiting_client_hears_of_the_end(self):
+        """pppctl waits while the daemon goes: it ends with a message, and does not hang."""
+        daemon = self.fresh("waiting")
+        process, job = self.start("async", "sleep", "5", daemon=daemon)
+        daemon.kill()
+        result = process.wait(15)
+        self.assertIn(result.status, (1, 3), result)
+        self.assertNotEqual(result.err, "", result)
+        daemon.start()
+        daemon.cancel(job)
+
+    def test_killed_again_and_again(self):
+        daemon = self.fresh("again")
+        job = daemon.submit("async", "sleep", ["0.05"] * 60, workers=2)
+        for _ in range(4):
+            before = sum(row is not None for row in daemon.rows(job))
+            self.restart(daemon, "SIGKILL")
+            wait_until(lambda: sum(row is not None for row in daemon.rows(job)) > min(before, 59), "progress")
+        self.assertEqual(daemon.wait(job)["tasks_done"], 60)
+
+    def test_a_job_number_is_never_given_twice(self):
+        daemon = self.fresh("numbers")
+        numbers = []
+        for how in ("SIGTERM", "SIGKILL", "SIGTERM"):
+            numbers.append(daemon.submit("serial", "sum", ["1"]))
+            daemon.wait(numbers[-1])
+            self.restart(daemon, how)
+        self.assertEqual(numbers, sorted(set(numbers)))
+
+    def test_a_results_file_cut_short_under_a_running_job(self):
+        """The job is lost, the daemon is not."""
+        daemon = self.fresh("cut-running")
+        job = daemon.submit("async", "sleep", ["60"] * 2)
+        runner = daemon.runner(job)
+        daemon.kill()
+        os.kill(runner, signal.SIGKILL)
+        wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
+        os.truncate(os.path.join(daemon.state, "jobs", str(job), "results"), 100)
+        daemon.start()
+        wait_until(lambda: daemon.show(job)["state"] in ("failed", "cancelled"), "the end of the job")
+        self.assert_alive(daemon)
+
+
+class Memory(Case):
+    """list, show, results, wait and cancel of jobs that ended before the daemon was started."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        done = cls.daemon.submit("threads", "sum", ["5", "six", "7"])
+        cls.daemon.wait(done)
+        cancelled = cls.daemon.submit("async", "sleep", ["60"])
+        cls.daemon.cancel(cancelled)
+        cls.done, cls.cancelled = done, cancelled
+        cls.before = {job: cls.daemon.show(job) for job in (done, cancelled)}
+        cls.daemon.terminate()
+        cls.daemon.start()
+
+    def test_show(self):
+        self.assertEqual({job: self.daemon.show(job) for job in self.before}, self.before)
+        result = self.daemon.pppctl("show", self.done)
+        self.assertEqual(result.status, 0, result)
+        self.assertIn("threads", result.out)
+
+    def test_list(self):
+        result = self.daemon.pppctl("list")
+        self.assertEqual(result.status, 0, result)
+        self.assertRegex(result.out, rf"(?m)^\s*{self.done}\b.*done")
+        self.assertRegex(result.out, rf"(?m)^\s*{self.cancelled}\b.*cancelled")
+
+    def test_list_json(self):
+        result = self.daemon.pppctl("list", "--json")
+        self.assertEqual(result.status, 0, result)
+        text = result.out.strip()
+        jobs = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+        self.assertEqual({job["job"] for job in jobs} >= {self.done, self.cancelled}, True, result)
+
+    def test_results(self):
+        result = self.daemon.pppctl("results", self.done)
+        self.assertEqual(result.out, "5: 10\n7: 21\n", result)
+        self.assertRegex(result.err, r"six: failed: .*number")
+        self.assertEqual(result.status, 1, result)
+
+    def test_wait(self):
+        self.assertEqual(self.daemon.pppctl("wait", self.done).status, 1, "a task of it failed")
+        self.assertEqual(self.daemon.wait(self.done), self.before[self.done])
+
+    def test_cancel_changes_nothing(self):
+        self.daemon.pppctl("cancel", self.done)
+        self.assertEqual(self.daemon.show(self.done), self.before[self.done])
+
+    def test_results_cut_short(self):
+        """Each length at which something else is missing; then whole again."""
+        path = os.path.join(self.daemon.state, "jobs", str(self.done), "results")
+        with open(path, "rb") as file:
+            whole = file.read()
+        try:
+            for size in (0, 1, 100, 4095, 4096, 4096 + 32, len(whole) - 1):
+                with self.subTest(size=size):
+                    os.truncate(path, size)
+                    result = self.daemon.pppctl("results", self.done)
+                    self.assertNotEqual(result.status, 0, result)
+                    self.assertGreater(result.status, 0, "no signal")
+                    self.assertEqual(result.out, "", result)
+                    self.assertRegex(result.err, r"(?i)results|cut|short|damaged", result)
+                with open(path, "r+b") as file:
+                    file.write(whole)
+        finally:
+            with open(path, "r+b") as file:
+                file.write(whole)
+        self.assertEqual(self.daemon.pppctl("results", self.done).out, "5: 10\n7: 21\n")
+        self.assert_alive()
+
+    def test_results_with_a_lying_header(self):
+        path = os.path.join(self.daemon.state, "jobs", str(self.done), "results")
+        with open(path, "rb") as file:
+            whole = file.read()
+        lies = {"n_tasks": (24, (1 << 60).to_bytes(8, "little")), "magic": (0, b"x"), "version": (8, b"\xff"),
+                "record_size": (16, b"\x01")}
+        try:
+            for name, (offset, value) in lies.items():
+                with self.subTest(lie=name):
+                    with open(path, "r+b") as file:
+                        file.write(whole[:offset] + value + whole[offset + len(value):])
+                    result = self.daemon.pppctl("results", self.done)
+                    self.assertGreater(result.status, 0, result)
+                    self.assertEqual(result.out, "", result)
+        finally:
+            with open(path, "r+b") as file:
+                file.write(whole)
+        self.assert_alive()
+
+    def test_results_gone(self):
+        path = os.path.join(self.daemon.state, "jobs", str(self.done), "results")
+        os.rename(path, path + ".away")
+        try:
+            result = self.daemon.pppctl("results", self.done)
+            self.assertGreater(result.status, 0, result)
+            self.assertRegex(result.err, "(?i)no such file|gone|missing", result)
+        finally:
+            os.rename(path + ".away", path)
+        self.assert_alive()
