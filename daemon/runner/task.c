@@ -54,12 +54,23 @@ static int task_check(struct ppp_task *task)
         return 0;
 }
 
+/*
+ * A task that waits or computes on may take long: what its worker did before must not stay untold until
+ * it ends. Tasks that do neither are told of in batches (worker.c).
+ */
+static inline void tell_progress(struct worker *worker)
+{
+        if (worker->n_done + worker->n_failed + worker->n_retried > 0)
+                worker_flush(worker);
+}
+
 _public_ int ppp_checkpoint(struct ppp_task *task)
 {
         struct gil *gil = task->worker->gil;
 
         if (_unlikely_(gil && !task->unlocked && gil_wanted(gil)))
                 gil_yield(gil);
+        tell_progress(task->worker);
         return task_check(task);
 }
 
@@ -108,6 +119,7 @@ static int stream(struct ppp_task *task, stream_op *op, const char *name, ppp_si
         r = task_check(task);
         if (r < 0)
                 return r;
+        tell_progress(task->worker);
         if (!task->worker->gil)
                 return op(task, name, sink, userdata);
         ppp_unlock(task);
@@ -132,6 +144,7 @@ _public_ int ppp_sleep(struct ppp_task *task, uint64_t nanoseconds)
 
         if (r < 0 || nanoseconds == 0)
                 return r;
+        tell_progress(task->worker);
         ppp_unlock(task);
         r = task->worker->io->sleep(task, nanoseconds);
         ppp_relock(task);

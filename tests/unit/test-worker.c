@@ -78,7 +78,7 @@ static void test_chunks_shrink(void)
 {
         struct worker worker;
         struct runner runner;
-        uint64_t last = UINT64_MAX;
+        uint64_t last = 400;
 
         runner_setup(&runner, 400, WORKLOAD_SLEEP, "0");
         worker_init(&worker, &runner, 0, NULL, NULL);
@@ -180,6 +180,37 @@ static void test_task_timeout(void)
         runner_teardown(&runner);
 }
 
+/* The second of two tasks waits: the first's end must be seen meanwhile, not after it. */
+static void *see_progress(void *userdata)
+{
+        struct runner *runner = userdata;
+        uint64_t one = 1;
+
+        while (__atomic_load_n(&runner->results.header->n_done, __ATOMIC_ACQUIRE) < 3)
+                ;
+        __atomic_store_n(&runner->cancelled, true, __ATOMIC_RELAXED);
+        test_int(write(runner->cancel_fd, &one, sizeof(one)), ==, sizeof(one));
+        return NULL;
+}
+
+static void test_progress_is_told_before_a_wait(void)
+{
+        _cleanup_close_ int inputs = memfd_create("inputs", MFD_CLOEXEC);
+        struct input_error error;
+        struct runner runner;
+        pthread_t thread;
+
+        runner_setup(&runner, 4, WORKLOAD_SLEEP, "0");
+        inputs_unmap(&runner.inputs);
+        test_int(dprintf(inputs, "0\n0\n0\n60\n"), >, 0);
+        test_int(inputs_map(inputs, true, &runner.inputs, &error), ==, 0);
+        test_int(pthread_create(&thread, NULL, see_progress, &runner), ==, 0);
+        run_all(&runner);
+        pthread_join(thread, NULL);
+        test_int(runner.results.header->n_done, ==, 3);
+        runner_teardown(&runner);
+}
+
 static void *cancel_soon(void *userdata)
 {
         struct runner *runner = userdata;
@@ -217,4 +248,5 @@ TEST_MAIN("worker",
           { "bad numbers fail by their reason", test_bad_numbers },
           { "a resumed job skips what has a record", test_resume_skips_records },
           { "a task's time limit, and its retries", test_task_timeout },
+          { "progress is told before a wait", test_progress_is_told_before_a_wait },
           { "a cancelled task leaves no record", test_cancel_leaves_no_record })
