@@ -151,12 +151,16 @@ static void arm_progress(struct job *job)
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct job *job = userdata;
-        uint64_t before = job->record.n_done + job->record.n_failed;
-        enum job_state state = job->record.state;
+        uint64_t n;
 
         job_refresh(job);
-        if (job->record.n_done + job->record.n_failed != before || job->record.state != state)
+        n = job->record.n_done + job->record.n_failed;
+        /* Others look at the counters too (Show): what counts is what the waiters were told. */
+        if (n != job->told_tasks || job->record.state != job->told_state) {
+                job->told_tasks = n;
+                job->told_state = job->record.state;
                 job_notify(job, JOB_EVENT_PROGRESS);
+        }
         arm_progress(job);
         return 0;
 }

@@ -84,6 +84,8 @@ struct job {
         enum job_reason stop_reason;    /* why it is being stopped; REASON_NONE: it is not */
         bool interrupted;
         bool killed;
+        uint64_t told_tasks;            /* progress as the waiters were last told of it */
+        enum job_state told_state;
         unsigned n_suspect;             /* self-checks in a row that found it over but not ended */
 
         sd_event_source *group_source, *runner_source;

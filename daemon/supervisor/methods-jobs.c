@@ -256,7 +256,7 @@ static void list_end(struct peer *peer, int r)
         } else if (last) {
                 peer_reply(peer, last, false, NULL, 0);
         } else {
-                no_such_job(peer, 0);
+                peer_reply(peer, json_object(), false, NULL, 0);
         }
 }
 
