@@ -44,8 +44,9 @@ struct ppp_chunk {
 
 /*
  * Receives a stream piece by piece, in order, before the call that was given it returns. At async it
- * runs on the loop's stack: it may compute, it must not call the waiting calls below. Returns 0 to
- * go on; a negative errno stops the stream, and the call that was given the sink returns it.
+ * may run on the loop's stack or on the task's small one: it may compute, it must not call the
+ * waiting calls below. Returns 0 to go on; a negative errno stops the stream, and the call that was
+ * given the sink returns it.
  */
 typedef int ppp_sink(void *userdata, const struct ppp_chunk *chunk);
 

@@ -99,7 +99,8 @@ static inline bool http_redirect(int fd, const char *to)
 {
         char line[256];
 
-        snprintf(line, sizeof(line), "Location: %s\r\nContent-Type: text/html; charset=koi8-r\r\n", to);
+        snprintf(line, sizeof(line),
+                 "Location: %s\r\nContent-Type: text/html; charset=koi8-r\r\n", to);
         return http_answer(fd, "302 Found", line, "this body is not handed on");
 }
 
@@ -118,8 +119,8 @@ static inline bool http_answer_path(int fd, const char *path)
         if (sscanf(path, "/error/%u", &n) == 1)
                 return http_answer_words(fd, "500 Of Course", n);
         if (streq(path, "/charset"))
-                return http_answer(fd, "200 OK", "Content-Type: text/html; Charset=\"ISO-8859-1\"\r\n",
-                                   "latin");
+                return http_answer(fd, "200 OK",
+                                   "Content-Type: text/html; Charset=\"ISO-8859-1\"\r\n", "latin");
         if (streq(path, "/chunked"))
                 return http_say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
                                     "5\r\nfirst\r\n6\r\nsecond\r\n0\r\n\r\n");
@@ -214,7 +215,10 @@ static inline void *http_serve(void *userdata)
 /* A socket bound to a free port of this machine; connecting is refused until it listens. */
 static inline int http_bind(uint16_t *ret_port)
 {
-        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        struct sockaddr_in address = {
+                .sin_family = AF_INET,
+                .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+        };
         socklen_t n = sizeof(address);
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 

@@ -1,6 +1,6 @@
 /*
- * What libcurl asks for against what the ring is given. libcurl is played by this test: it says what it
- * wants by the callbacks, and notes when it is called.
+ * What libcurl asks for against what the ring is given. libcurl is played by this test: it says
+ * what it wants by the callbacks, and notes when it is called.
  */
 
 #include <fcntl.h>
@@ -283,6 +283,84 @@ static void leaves_foreign_sockets_open(void)
         teardown();
 }
 
+/* A socket that is not writable for now, as one that is connecting. */
+static int open_unwritable_socket(int *ret_peer)
+{
+        int fd = open_socket(ret_peer);
+
+        while (send(fd, "x", 1, MSG_DONTWAIT) == 1)
+                continue;
+        return fd;
+}
+
+/* libcurl 7.88 closes what has not connected by itself. The poll must not keep the socket. */
+static void lets_go_of_what_never_connected(void)
+{
+        int fd, peer, next, next_peer;
+
+        setup();
+        fd = open_unwritable_socket(&peer);
+        want(fd, CURL_POLL_OUT);
+        turn(false);
+        test_int(driver.n_in_flight, ==, 1);
+        close(fd);
+        want(fd, CURL_POLL_REMOVE);
+        turn(true);
+        test_int(driver.n_in_flight, ==, 0);
+
+        next = open_socket(&next_peer);
+        test_int(next, ==, fd);
+        want(next, CURL_POLL_IN);
+        send_byte(next_peer);
+        turn(true);
+        test_int(libcurl.n_socket_calls, ==, 1);
+        want(next, CURL_POLL_REMOVE);
+        curl_ring_close_socket(&driver, next);
+        test_true(!is_open(next));
+        close(next_peer);
+        close(peer);
+        teardown();
+}
+
+/* If it opens another for the same transfer it takes that for the one it knows. */
+static void takes_over_a_number(void)
+{
+        int fd, peer, next, next_peer;
+
+        setup();
+        fd = open_unwritable_socket(&peer);
+        want(fd, CURL_POLL_OUT);
+        turn(false);
+        close(fd);
+        next = open_socket(&next_peer);
+        test_int(next, ==, fd);
+        for (unsigned i = 0; i < 3 && libcurl.n_socket_calls == 0; ++i)
+                turn(true);
+        test_int(libcurl.n_socket_calls, ==, 1);
+        test_int(libcurl.events, ==, CURL_CSELECT_OUT);
+        want(next, CURL_POLL_REMOVE);
+        curl_ring_close_socket(&driver, next);
+        close(next_peer);
+        close(peer);
+        teardown();
+}
+
+/* Nor at the end, when the number may be somebody else's. */
+static void leaves_what_is_not_its_own(void)
+{
+        int fd, peer;
+
+        setup();
+        fd = open_unwritable_socket(&peer);
+        want(fd, CURL_POLL_OUT);
+        turn(false);
+        test_int(dup3(peer, fd, O_CLOEXEC), ==, fd);
+        teardown();
+        test_true(is_open(fd));
+        close(fd);
+        close(peer);
+}
+
 static void clock_calls_when_due(void)
 {
         uint64_t start = now_monotonic();
@@ -304,7 +382,7 @@ static void clock_calls_when_due(void)
         teardown();
 }
 
-/* Set later, the timeout in flight stays; set earlier, it is changed; never is there a second one. */
+/* Set later, the timeout in flight stays; set earlier, it is changed; there is never a second. */
 static void clock_is_lazy(void)
 {
         uint64_t start = now_monotonic();
@@ -358,6 +436,9 @@ TEST_MAIN("curl-ring",
           { "closes when the poll has ended", closes_when_the_poll_has_ended },
           { "may be closed when called", may_be_closed_when_called },
           { "leaves foreign sockets open", leaves_foreign_sockets_open },
+          { "lets go of what never connected", lets_go_of_what_never_connected },
+          { "takes over a number", takes_over_a_number },
+          { "leaves what is not its own", leaves_what_is_not_its_own },
           { "clock calls when due", clock_calls_when_due },
           { "clock is lazy", clock_is_lazy },
           { "clock can be stopped", clock_can_be_stopped })

@@ -1,11 +1,34 @@
-/* The ring: completions find their ops, none is lost, cancelling ends what is in flight. */
+/*
+ * The ring, on each rung of its set-up: completions find their ops, none is lost, cancelling ends
+ * what is in flight; and what is said where io_uring is forbidden.
+ */
 
 #include <dlfcn.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "daemon/runner/io/ring.h"
 #include "tests/unit/test.h"
+
+/* The first so many attempts to set a ring up fail as on a kernel that does not know the flags. */
+static unsigned n_rungs_refused;
+static unsigned n_attempts;
+
+int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
+{
+        static int (*real)(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
+
+        if (n_attempts++ < n_rungs_refused)
+                return -EINVAL;
+        if (!real)
+                *(void **)&real = dlsym(RTLD_NEXT, "io_uring_queue_init_params");
+        return real(entries, ring, p);
+}
 
 /* An op that notes what became of it. */
 struct noted {
@@ -29,8 +52,10 @@ static void note(struct ring_op *op, int res, uint32_t flags)
 static void ring_setup(struct ring *ring, unsigned entries)
 {
         const char *advice = NULL;
-        int r = ring_init(ring, entries, &advice);
+        int r;
 
+        n_attempts = 0;
+        r = ring_init(ring, entries, &advice);
         if (r < 0)
                 test_fail_at("ring_init: %s: %s", strerrorname_np(-r), advice ? advice : "");
 }
@@ -352,8 +377,8 @@ static void test_free_in_completion(void)
 }
 
 /*
- * The kernel refuses entries. This takes the place of liburing's function in this program; nothing
- * else brings about such an answer at will.
+ * The kernel refuses entries. This takes the place of liburing's function in this program, as the
+ * one above does; nothing else brings about such an answer at will.
  */
 static int refuse_with;                 /* 0: it does not */
 static unsigned n_refused;
@@ -450,31 +475,104 @@ static void test_refused_for_good(void)
         ring_deinit(&ring);
 }
 
-#define CASES                                                                                      \
-        { "no-ops complete once each", test_nops },                                                \
-        { "a turn need not wait", test_turn_without_waiting },                                     \
-        { "linked timeouts", test_linked_timeout },                                                \
-        { "chains are not cut", test_reserve },                                                    \
-        { "cancel one", test_cancel_one },                                                         \
-        { "cancel all within 100 ms", test_cancel_all },                                           \
-        { "multishot until its terminal completion", test_multishot },                             \
-        { "overflow loses nothing", test_overflow },                                               \
-        { "an op is freed in its completion", test_free_in_completion },                           \
-        { "entries refused for now", test_refused_for_now },                                       \
-        { "entries refused for good", test_refused_for_good }
+/* What a thread of its own gets from ring_init() when a system call answers with an error. */
+struct forbidden {
+        unsigned syscall;
+        unsigned error;
+        int result;
+        const char *advice;
+};
+
+static void *init_forbidden(void *userdata)
+{
+        struct forbidden *forbidden = userdata;
+        struct sock_filter filter[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, forbidden->syscall, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | forbidden->error),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = { ARRAY_SIZE(filter), filter };
+        struct ring ring;
+
+        forbidden->result = 1;
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+                return NULL;
+        n_attempts = 0;
+        forbidden->result = ring_init(&ring, 8, &forbidden->advice);
+        ring_deinit(&ring);
+        return NULL;
+}
+
+static void test_forbidden(unsigned syscall, int error, const char *advice)
+{
+        struct forbidden forbidden = { .syscall = syscall, .error = (unsigned)error };
+        pthread_t thread;
+
+        test_int(pthread_create(&thread, NULL, init_forbidden, &forbidden), ==, 0);
+        pthread_join(thread, NULL);
+        test_int(forbidden.result, ==, -error);
+        test_contains(forbidden.advice, advice);
+}
+
+static void test_advice(void)
+{
+        test_forbidden(SYS_io_uring_setup, EPERM, "seccomp");
+        test_forbidden(SYS_io_uring_enter, EPERM, "io_uring_enter");
+        test_forbidden(SYS_io_uring_setup, ENOSYS, "Linux 5.17");
+        test_forbidden(SYS_io_uring_setup, EINVAL, "too old");
+        test_forbidden(SYS_io_uring_setup, ENOMEM, "LimitMEMLOCK");
+        test_forbidden(SYS_io_uring_setup, EMFILE, "LimitNOFILE");
+}
+
+/* Without a registered ring all works as well. */
+static void test_without_registering(void)
+{
+        struct forbidden forbidden = { .syscall = SYS_io_uring_register, .error = EPERM };
+        pthread_t thread;
+
+        test_int(pthread_create(&thread, NULL, init_forbidden, &forbidden), ==, 0);
+        pthread_join(thread, NULL);
+        test_int(forbidden.result, ==, 0);
+}
+
+static const struct test_case cases[] = {
+        { "no-ops complete once each", test_nops },
+        { "a turn need not wait", test_turn_without_waiting },
+        { "linked timeouts", test_linked_timeout },
+        { "chains are not cut", test_reserve },
+        { "cancel one", test_cancel_one },
+        { "cancel all within 100 ms", test_cancel_all },
+        { "multishot until its terminal completion", test_multishot },
+        { "overflow loses nothing", test_overflow },
+        { "an op is freed in its completion", test_free_in_completion },
+        { "entries refused for now", test_refused_for_now },
+        { "entries refused for good", test_refused_for_good },
+        { "advice where it is forbidden", test_advice },
+        { "without a registered ring", test_without_registering },
+};
 
 int main(void)
 {
-        static const struct test_case cases[] = { CASES };
+        static const char *const rungs[] = { "single-issuer+defer-taskrun", "coop-taskrun",
+                                             "plain" };
         const char *advice = NULL;
         struct ring ring;
-        int r = ring_init(&ring, 8, &advice);
+        int r;
 
-        if (r < 0) {
-                printf("skipped: %s: %s\n", strerrordesc_np(-r), advice ? advice : "");
-                return TEST_SKIP;
+        for (n_rungs_refused = 0; n_rungs_refused < ARRAY_SIZE(rungs); ++n_rungs_refused) {
+                n_attempts = 0;
+                r = ring_init(&ring, 8, &advice);
+                if (r < 0) {
+                        printf("skipped: %s: %s\n", strerrordesc_np(-r), advice ? advice : "");
+                        return TEST_SKIP;
+                }
+                r = streq(ring.setup, rungs[n_rungs_refused]) || n_attempts > n_rungs_refused + 1 ?
+                            test_main(ring.setup, cases, ARRAY_SIZE(cases)) : EXIT_FAILURE;
+                ring_deinit(&ring);
+                if (r != EXIT_SUCCESS)
+                        return r;
         }
-        printf("set-up: %s\n", ring.setup);
-        ring_deinit(&ring);
-        return test_main("ring", cases, ARRAY_SIZE(cases));
+        return EXIT_SUCCESS;
 }

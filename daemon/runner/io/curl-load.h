@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * libcurl, opened at run time: curl_load() looks up every function the runner calls and fills a typed
- * pointer for each, sym_NAME. The runner is not linked against libcurl: loading it and the thirty
- * libraries it drags in costs 8 ms, which a job that fetches nothing should not pay, and a
+ * libcurl, opened at run time: curl_load() looks up every function the runner calls and fills a
+ * typed pointer for each, sym_NAME. The runner is not linked against libcurl: loading it and the
+ * thirty libraries it drags in costs 8 ms, which a job that fetches nothing should not pay, and a
  * machine without libcurl runs all other jobs.
  */
 
@@ -36,7 +36,8 @@ CURL_SYMBOLS(DLSYM_PROTOTYPE)
 #undef DLSYM_PROTOTYPE
 
 /*
- * Opens and initializes libcurl; thread-safe, does its work once. Returns 0, or -ENOPKG (said once on
- * standard error, with the remedy). Needs a thread's stack: what it runs is not made for a fiber's.
+ * Opens and initializes libcurl; thread-safe, does its work once. Returns 0, or -ENOPKG (said once
+ * on standard error, with the remedy). Needs a thread's stack: what it runs is not made for a
+ * fiber's.
  */
 int curl_load(void);

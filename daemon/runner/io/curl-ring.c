@@ -11,6 +11,7 @@ struct curl_watch {
         uint32_t wanted;                /* events libcurl waits for */
         uint32_t armed;                 /* events of the poll in flight, 0: none is */
         bool ours;                      /* from curl_ring_open_socket(), so closed by us */
+        bool connected;                 /* libcurl has waited for data on it */
         bool changed;                   /* on the list */
         bool gone;                      /* libcurl has let go of it */
 };
@@ -35,24 +36,6 @@ static int table_reserve(struct curl_ring *driver, size_t fd)
         return 0;
 }
 
-static struct curl_watch *watch_new(struct curl_ring *driver, int fd, bool ours)
-{
-        struct curl_watch *watch;
-
-        if (table_reserve(driver, (size_t)fd) < 0)
-                return NULL;
-        watch = calloc(1, sizeof(*watch));
-        if (!watch)
-                return NULL;
-        assert(!driver->by_fd[fd]);
-        watch->poll.complete = watch_complete;
-        watch->driver = driver;
-        watch->fd = fd;
-        watch->ours = ours;
-        driver->by_fd[fd] = watch;
-        return watch;
-}
-
 static struct curl_watch *watch_find(struct curl_ring *driver, int fd)
 {
         return (size_t)fd < driver->n_by_fd ? driver->by_fd[fd] : NULL;
@@ -67,7 +50,7 @@ static void watch_mark_changed(struct curl_watch *watch)
         watch->driver->changed = watch;
 }
 
-/* The end of a watch that is gone and whose poll has ended; the list of changes may still hold it. */
+/* The end of a watch that is gone and whose poll has ended; the list of changes may hold it. */
 static void watch_dispose(struct curl_watch *watch)
 {
         if (watch->ours)
@@ -85,6 +68,43 @@ static void watch_let_go(struct curl_watch *watch)
                 ring_cancel(watch->driver->ring, &watch->poll);
         else
                 watch_dispose(watch);
+}
+
+/*
+ * libcurl 7.88 closes a socket that has not connected yet by itself, saying at most that it no
+ * longer waits for it. Then its number may come up again with a watch still in its place. That
+ * one's object goes, without closing what is another socket by now. If the new socket is for the
+ * same transfer libcurl takes it for the old one and does not say again what it waits for.
+ */
+static uint32_t watch_supersede(struct curl_watch *watch)
+{
+        uint32_t wanted = watch->wanted;
+
+        watch->ours = false;
+        watch_let_go(watch);
+        return wanted;
+}
+
+static struct curl_watch *watch_new(struct curl_ring *driver, int fd, bool ours)
+{
+        struct curl_watch *watch, *old;
+
+        if (table_reserve(driver, (size_t)fd) < 0)
+                return NULL;
+        watch = calloc(1, sizeof(*watch));
+        if (!watch)
+                return NULL;
+        watch->poll.complete = watch_complete;
+        watch->driver = driver;
+        watch->fd = fd;
+        watch->ours = ours;
+        old = watch_find(driver, fd);
+        if (old)
+                watch->wanted = watch_supersede(old);
+        driver->by_fd[fd] = watch;
+        if (watch->wanted)
+                watch_mark_changed(watch);
+        return watch;
 }
 
 static void watch_arm(struct curl_watch *watch)
@@ -114,10 +134,7 @@ static void watch_update(struct curl_watch *watch)
         watch->armed = watch->wanted;
 }
 
-/*
- * A poll for what nobody wants any more is left alone: the next request on the connection may want it
- * again, and it does no harm if it fires.
- */
+/* A poll for more than is wanted is left alone: it does no harm if it fires. */
 static void watch_settle(struct curl_watch *watch)
 {
         if (!watch->armed && watch->wanted)
@@ -174,6 +191,19 @@ static void timeout_complete(struct ring_op *op, int res, uint32_t flags)
         driver->acted(driver);
 }
 
+/*
+ * The poll in flight stays: the next request on the connection will want it again. Not so that of a
+ * socket which has not connected: it may be closed already, and the poll would keep it.
+ */
+static void watch_unwant(struct curl_watch *watch)
+{
+        watch->wanted = 0;
+        if (!watch->ours)
+                watch_let_go(watch);
+        else if (!watch->connected && watch->armed)
+                ring_cancel(watch->driver->ring, &watch->poll);
+}
+
 /* Within libcurl: only notes what it wants. A socket we do not know is its resolver's own. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, void *socket_userdata)
 {
@@ -181,10 +211,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, voi
         struct curl_watch *watch = watch_find(driver, fd);
 
         if (what == CURL_POLL_REMOVE) {
-                if (watch && watch->ours)
-                        watch->wanted = 0;
-                else if (watch)
-                        watch_let_go(watch);
+                if (watch)
+                        watch_unwant(watch);
                 return 0;
         }
         if (!watch)
@@ -192,6 +220,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, voi
         if (!watch)
                 return -1;              /* fails all that is in flight, as out of memory */
         watch->wanted = (what & CURL_POLL_IN ? POLLIN : 0) | (what & CURL_POLL_OUT ? POLLOUT : 0);
+        watch->connected |= what & CURL_POLL_IN;
         watch_mark_changed(watch);
         return 0;
 }
@@ -226,6 +255,9 @@ void curl_ring_deinit(struct curl_ring *driver)
         driver->multi = NULL;
         if (driver->timeout_armed_ns)
                 ring_cancel(driver->ring, &driver->timeout);
+        for (size_t fd = 0; fd < driver->n_by_fd; ++fd)
+                if (driver->by_fd[fd])
+                        watch_supersede(driver->by_fd[fd]);
         curl_ring_arm(driver);
         while (driver->n_in_flight > 0)
                 if (ring_turn(driver->ring, true) < 0)
@@ -267,15 +299,17 @@ void curl_ring_run_due(struct curl_ring *driver)
 }
 
 /*
- * libcurl moves its clock with every request, so the timeout in flight is left as it is when it fires
- * no later than wanted; if it fires too early it is armed again for what is left.
+ * libcurl moves its clock with every request, so the timeout in flight is left as it is when it
+ * fires no later than wanted; if it fires too early it is armed again for what is left.
  */
 static void arm_timeout(struct curl_ring *driver)
 {
         uint64_t at = driver->deadline_ns;
         struct io_uring_sqe *sqe;
 
-        if (!driver->multi || at == 0 || (driver->timeout_armed_ns && driver->timeout_armed_ns <= at))
+        if (!driver->multi || at == 0)
+                return;
+        if (driver->timeout_armed_ns && driver->timeout_armed_ns <= at)
                 return;
         driver->timeout_at.tv_sec = (int64_t)(at / NSEC_PER_SEC);
         driver->timeout_at.tv_nsec = (long long)(at % NSEC_PER_SEC);

@@ -1,11 +1,11 @@
 /*
  * The fetcher: all fetches of one loop, on one multi handle that the loop's ring drives.
  *
- * libcurl does not run on fibers: their stacks are small, and each page of a thousand of them that is
- * touched counts. A fiber leaves its request in a queue and is suspended; fetcher_turn(), on the
+ * libcurl does not run on fibers: their stacks are small, and each page of a thousand of them that
+ * is touched counts. A fiber leaves its request in a queue and is suspended; fetcher_turn(), on the
  * loop's stack and once for all fibers that ran, hands the queue to libcurl, lets it work, and
- * wakes those whose transfers are done. Nor may libcurl be called from its own callbacks:
- * transfers end here, after it has returned.
+ * wakes those whose transfers are done. Nor may libcurl be called from its own callbacks: transfers
+ * end here, after it has returned.
  *
  * Easy handles are never more than fibers in flight. The one that was used last is taken first: its
  * buffer is in the cache.
@@ -20,12 +20,15 @@
 #include "daemon/runner/runner.h"
 
 /*
- * A large receive buffer takes a page in one recv(2), but each transfer in flight has its own: so many
- * bytes in all, within these limits for one.
+ * A large receive buffer takes a page in one recv(2), but each transfer in flight has its own: so
+ * many bytes in all, within these limits for one.
  */
 #define BUFFERS_TOTAL   (8 * 1024 * 1024)
 #define BUFFER_MIN      (8 * 1024)
 #define BUFFER_MAX      (128 * 1024)
+
+/* How often a request that a server did not take is tried on a connection of its own. */
+#define REFUSED_MAX     2
 
 /* libcurl resolves each name in a thread of its own: at most so many at a time, the rest waits. */
 #define RESOLVING_MAX   64
@@ -250,25 +253,33 @@ static void enter_origin(struct transfer *transfer, struct origin *origin)
         transfer->fetcher->n_resolving += transfer->resolving;
 }
 
-/* What does not resolve for the scout will not for those who ask at the same time. */
-static void fail_waiting(struct fetcher *fetcher, struct origin *origin)
+static void fail_waiting(struct fetcher *fetcher, struct origin *origin, enum ppp_reason reason,
+                         int32_t detail)
 {
         struct fetch_request *request;
 
         while ((request = fetch_queue_pop(&origin->waiting)))
-                request_done(fetcher, request, task_fail(request->task, PPP_REASON_RESOLVE, 0));
+                request_done(fetcher, request, task_fail(request->task, reason, detail));
+}
+
+/* What takes long to fail, and fails alike for all who ask at the same time. */
+static bool is_shared(enum ppp_reason reason, int32_t detail)
+{
+        return reason == PPP_REASON_RESOLVE ||
+               (reason == PPP_REASON_CONNECT && detail == ETIMEDOUT);
 }
 
 /*
- * The first scout did not get through. If the name resolved it is in libcurl's cache; only one whose
- * time was up found out nothing, and the next one scouts.
+ * The first scout did not get through. If the name resolved it is in libcurl's cache; only one
+ * whose time was up found out nothing, and the next one scouts.
  */
 static void scout_failed(struct transfer *transfer)
 {
         enum ppp_reason reason = transfer->task->reason;
+        int32_t detail = transfer->task->detail;
 
-        if (reason == PPP_REASON_RESOLVE)
-                fail_waiting(transfer->fetcher, transfer->origin);
+        if (is_shared(reason, detail))
+                fail_waiting(transfer->fetcher, transfer->origin, reason, detail);
         else
                 transfer->origin->known = reason != PPP_REASON_TIMEOUT &&
                                           reason != PPP_REASON_CANCELLED;
@@ -305,28 +316,64 @@ static void leave_origin(struct transfer *transfer)
         transfer->origin = NULL;
 }
 
-/* Takes back from libcurl what it is through with, or what is given up. */
-static void take_back(struct fetcher *fetcher, struct transfer *transfer, int result)
+/* Takes a transfer back from libcurl, which is through with it or has to give it up. */
+static struct fetch_request *take_back(struct fetcher *fetcher, struct transfer *transfer)
 {
         leave_origin(transfer);
         sym_curl_multi_remove_handle(fetcher->multi, transfer->easy);
         unlink_in_flight(fetcher, transfer);
         put_idle(fetcher, transfer);
-        request_done(fetcher, transfer->request, result);
+        return transfer->request;
+}
+
+/*
+ * A server that closes an HTTP/2 connection says from which request on it takes no more. Those it
+ * did not take are to be sent again; libcurl (7.88) tries the same connection, then fails them.
+ */
+static bool is_refused(struct transfer *transfer, CURLcode code)
+{
+        switch (code) {
+        case CURLE_SEND_ERROR:
+        case CURLE_RECV_ERROR:
+        case CURLE_HTTP2:
+        case CURLE_HTTP2_STREAM:
+                return transfer->origin && transfer->origin->multiplexes &&
+                       transfer->request->n_refused < REFUSED_MAX && transfer_unanswered(transfer);
+        default:
+                return false;
+        }
+}
+
+static void transfer_done(struct fetcher *fetcher, struct transfer *transfer, CURLcode code)
+{
+        bool refused = is_refused(transfer, code);
+        int result = refused ? 0 : transfer_end(transfer, code);
+        struct fetch_request *request = take_back(fetcher, transfer);
+
+        if (!refused) {
+                request_done(fetcher, request, result);
+                return;
+        }
+        ++request->n_refused;
+        fetch_queue_push(&fetcher->queue, request);
+        loop_defer(fetcher->loop, &fetcher->turn);
 }
 
 /*
  * Where the server multiplexes, requests wait for a connection that is being opened instead of
  * opening more; where it does not, that would open one after the other.
  */
-static void set_pipewait(struct transfer *transfer, const struct origin *origin)
+static void set_connection(struct transfer *transfer, const struct fetch_request *request,
+                           const struct origin *origin)
 {
-        bool wait = origin && origin->multiplexes;
+        bool wait = origin && origin->multiplexes, fresh = request->n_refused > 0;
 
-        if (transfer->pipewait == wait)
-                return;
-        sym_curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, (long)wait);
+        if (transfer->pipewait != wait)
+                sym_curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, (long)wait);
+        if (transfer->fresh != fresh)
+                sym_curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, (long)fresh);
         transfer->pipewait = wait;
+        transfer->fresh = fresh;
 }
 
 static int hand_over(struct fetcher *fetcher, struct transfer *transfer,
@@ -337,7 +384,7 @@ static int hand_over(struct fetcher *fetcher, struct transfer *transfer,
         r = transfer_begin(transfer, request->task, request->url, request->sink, request->userdata);
         if (r < 0)
                 return r;
-        set_pipewait(transfer, origin);
+        set_connection(transfer, request, origin);
         if (sym_curl_multi_add_handle(fetcher->multi, transfer->easy) != CURLM_OK)
                 return task_fail(request->task, PPP_REASON_NO_MEMORY, 0);
         transfer->request = request;
@@ -421,13 +468,13 @@ static void end_done(struct fetcher *fetcher)
                 struct transfer *transfer;
 
                 sym_curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-                take_back(fetcher, transfer, transfer_end(transfer, message->data.result));
+                transfer_done(fetcher, transfer, message->data.result);
         }
 }
 
 /*
- * Fibers that were woken will mostly ask for the next page, so the ring hears of their sockets after
- * they have run, in one go. It is put off once only: others may keep the loop busy.
+ * Fibers that were woken will mostly ask for the next page, so the ring hears of their sockets
+ * after they have run, in one go. It is put off once only: others may keep the loop busy.
  */
 static bool put_off_arming(struct fetcher *fetcher)
 {
@@ -484,8 +531,11 @@ static void cancel_queue(struct fetcher *fetcher, struct fetch_queue *queue)
 /* Those who wait for a scout are back in the queue when it is taken back. */
 void fetcher_cancel_all(struct fetcher *fetcher)
 {
-        while (fetcher->in_flight)
-                take_back(fetcher, fetcher->in_flight, transfer_abandon(fetcher->in_flight));
+        while (fetcher->in_flight) {
+                int result = transfer_abandon(fetcher->in_flight);
+
+                request_done(fetcher, take_back(fetcher, fetcher->in_flight), result);
+        }
         cancel_queue(fetcher, &fetcher->queue);
         cancel_queue(fetcher, &fetcher->held);
 }

@@ -32,13 +32,16 @@ static bool find_authority(const char *url, struct authority *ret)
 
 static bool is_address(const struct authority *at)
 {
-        return at->n_host > 0 && (at->host[0] == '[' || strspn(at->host, "0123456789.:") >= at->n_host);
+        if (at->n_host == 0)
+                return false;
+        return at->host[0] == '[' || strspn(at->host, "0123456789.:") >= at->n_host;
 }
 
+/* FNV-1a, without regard to case. */
 static uint32_t hash_text(uint32_t hash, const char *text, size_t n)
 {
         for (size_t i = 0; i < n; ++i)
-                hash = (hash ^ ((unsigned char)text[i] | 0x20)) * 16777619U;    /* FNV-1a, without case */
+                hash = (hash ^ ((unsigned char)text[i] | 0x20)) * 16777619U;
         return hash;
 }
 

@@ -1,13 +1,13 @@
 #pragma once
 
 /*
- * Origins: who goes first. libcurl resolves a name in a thread for each transfer that asks before the
- * first answer is there, and opens a connection for each that asks before it knows whether the
- * server speaks HTTP/2, or that finds all streams of the open ones taken. A window of 256 fibers that
- * sets out for one host at once would start 256 threads and 256 handshakes. So the first transfer to
- * an origin (scheme, host, port) scouts; the others wait until it has got through, and find the
- * name in the cache and the connection open. Where a server multiplexes, one scout goes ahead for
- * every further connection too.
+ * Origins: who goes first. libcurl resolves a name in a thread for each transfer that asks before
+ * the first answer is there, and opens a connection for each that asks before it knows whether the
+ * server speaks HTTP/2, or that finds all streams of the open ones taken. A window of 256 fibers
+ * that sets out for one host at once would start 256 threads and 256 handshakes. So the first
+ * transfer to an origin (scheme, host, port) scouts; the others wait until it has got through, and
+ * find the name in the cache and the connection open. Where a server multiplexes, one scout goes
+ * ahead for every further connection too.
  *
  * An http: origin that is an address has nothing to scout.
  */
@@ -24,6 +24,7 @@ struct fetch_request {
         ppp_sink *sink;
         void *userdata;
         int result;
+        unsigned n_refused;             /* times that a closing server did not take it */
         struct fetch_request *next;
 };
 
@@ -75,7 +76,7 @@ struct origin {
         struct fetch_queue waiting;     /* for a scout, or for room */
         uint32_t hash;
         unsigned n_users;               /* transfers in flight; it stays as long as there are any */
-        unsigned room;                  /* for transfers in flight; UINT_MAX: over HTTP/1.1, no limit */
+        unsigned room;                  /* for so many in flight; UINT_MAX: no limit, HTTP/1.1 */
         bool secure;                    /* https: */
         bool scouting;                  /* a transfer is on its way to open a connection */
         bool known;                     /* one got through */

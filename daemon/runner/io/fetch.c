@@ -2,8 +2,8 @@
  * A transfer: one easy handle, set up once, given one request after the other. What a request costs
  * beyond libcurl itself is setting its URL and, with --task-timeout, the time left.
  *
- * A blocking transfer has a multi handle of its own, not curl_easy_perform(): that one waits up to a
- * second at a time and looks at nothing else, while curl_multi_poll() watches the job's cancel_fd
+ * A blocking transfer has a multi handle of its own, not curl_easy_perform(): that one waits up to
+ * a second at a time and looks at nothing else, while curl_multi_poll() watches the job's cancel_fd
  * too, so a cancelled fetch ends at once. Both reuse connections alike and cost the same.
  */
 
@@ -129,8 +129,8 @@ static CURLcode set_proxy(CURL *easy)
 /*
  * libcurl keeps the parsed certificates for all connections of a multi handle, but not if it has a
  * directory of them to look at too, as Debian's has by default; then each connection parses the
- * system's bundle anew: 20 ms and 1 MiB. So the directory is only used where there is no bundle, and
- * not beside the file the user gave.
+ * system's bundle anew: 20 ms and 1 MiB. So the directory is only used where there is no bundle,
+ * and not beside the file the user gave.
  */
 static CURLcode set_certificates(CURL *easy, const char *ca_file)
 {
@@ -146,7 +146,7 @@ static CURLcode set_certificates(CURL *easy, const char *ca_file)
         return sym_curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 }
 
-/* What is the same for every request. Options that libcurl has at these values anyway are not set. */
+/* What is the same for every request, as far as libcurl does not do it so by itself. */
 static CURLcode set_up(struct transfer *transfer, size_t buffer_size)
 {
         const struct {
@@ -238,7 +238,9 @@ static enum ppp_reason check_scheme(const char *url)
         if (strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0)
                 return PPP_REASON_NONE;
         n = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
-        return n > 0 && strncmp(url + n, "://", 3) == 0 ? PPP_REASON_BAD_SCHEME : PPP_REASON_BAD_URL;
+        if (n == 0 || strncmp(url + n, "://", 3) != 0)
+                return PPP_REASON_BAD_URL;
+        return PPP_REASON_BAD_SCHEME;
 }
 
 /* The time the request may take; 0: as long as it moves. */
@@ -405,6 +407,14 @@ int transfer_end(struct transfer *transfer, CURLcode code)
         if (transfer->status >= 400)
                 return task_fail(transfer->task, PPP_REASON_HTTP_STATUS, (int32_t)transfer->status);
         return code == CURLE_OK ? 0 : fail(transfer, code);
+}
+
+bool transfer_unanswered(struct transfer *transfer)
+{
+        long status = 0;
+
+        sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+        return status == 0;
 }
 
 int transfer_abandon(struct transfer *transfer)

@@ -1,12 +1,13 @@
 /*
- * The context switch for aarch64, AAPCS64: x19..x30, the low halves of v8..v15 and the stack pointer
- * are what a called function must preserve; fpcr (rounding mode) is added, written only when the
- * two differ since that write is slow. All of it lies on the suspended stack. No system call.
+ * The context switch for aarch64, AAPCS64: x19..x30, the low halves of v8..v15 and the stack
+ * pointer are what a called function must preserve; fpcr (rounding mode) is added, written only
+ * when the two differ since that write is slow. All of it lies on the suspended stack. No system
+ * call.
  *
- * BTI is kept (the switch starts with a landing pad, a return needs none) and claimed below. Neither
- * pointer authentication nor the guarded control stack is: the return address is stored unsigned,
- * and a guarded control stack would have to be switched too. The linker ANDs the notes, hence the
- * program runs without GCS.
+ * BTI is kept (the switch starts with a landing pad, a return needs none) and claimed below.
+ * Neither pointer authentication nor the guarded control stack is: the return address is stored
+ * unsigned, and a guarded control stack would have to be switched too. The linker ANDs the notes,
+ * hence the program runs without GCS.
  */
 
 #include "daemon/runner/io/fiber-switch.h"
@@ -108,9 +109,9 @@ fiber_context_switch:
         .size   fiber_context_switch, . - fiber_context_switch
 
 /*
- * Where the first switch to a fiber returns to; x19 holds its entry function. Nobody called this, so
- * unwinders and debuggers end here: by the undefined return address, or by the zero x29. The nop:
- * unwinders look up the address before the one returned to.
+ * Where the first switch to a fiber returns to; x19 holds its entry function. Nobody called this,
+ * so unwinders and debuggers end here: by the undefined return address, or by the zero x29. The
+ * nop: unwinders look up the address before the one returned to.
  */
         .globl  fiber_context_start
         .hidden fiber_context_start

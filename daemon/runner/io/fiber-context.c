@@ -1,7 +1,7 @@
 /*
- * A new fiber's first frame for the two machines with a switch of their own: laid out as if the fiber
- * had suspended itself right before fiber_context_start(), with its entry function in a register
- * that the switch restores. The offsets are those of fiber-x86_64.S and fiber-aarch64.S.
+ * A new fiber's first frame for the two machines with a switch of their own: laid out as if the
+ * fiber had suspended itself right before fiber_context_start(), with its entry function in a
+ * register that the switch restores. The offsets are those of fiber-x86_64.S and fiber-aarch64.S.
  */
 
 #include "daemon/runner/io/fiber-switch.h"

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Announces switches to AddressSanitizer (which must know the stack it looks at, and keeps a fake one
- * beside it) and to ThreadSanitizer (which keeps a shadow of the call stack). Nothing in other
+ * Announces switches to AddressSanitizer (which must know the stack it looks at, and keeps a fake
+ * one beside it) and to ThreadSanitizer (which keeps a shadow of the call stack). Nothing in other
  * builds. The order of one round trip:
  *
  *   resumer: fiber_sanitizer_enter()    -- switch -->   fiber: fiber_sanitizer_entered()

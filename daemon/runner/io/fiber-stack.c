@@ -1,7 +1,8 @@
 /*
- * Guard pages are of one of two kinds. mprotect(2) splits the mapping in two, and a process may have
- * 65530 of them (vm.max_map_count), which ends at 32,000 fibers. MADV_GUARD_INSTALL (6.13) marks the
- * page inside its mapping, and neighbouring stacks stay one mapping: no such end, and half the work.
+ * Guard pages are of one of two kinds. mprotect(2) splits the mapping in two, and a process may
+ * have 65530 of them (vm.max_map_count), which ends at 32,000 fibers. MADV_GUARD_INSTALL (6.13)
+ * marks the page inside its mapping, and neighbouring stacks stay one mapping: no such end, and
+ * half the work.
  */
 
 #include "daemon/runner/io/fiber-stack.h"
@@ -18,7 +19,7 @@ enum guard_kind {
         GUARD_PROTECTION,
 };
 
-/* Whether the kernel faults on @page, asked without faulting: access(2) reads its path from there. */
+/* Whether @page faults, asked without faulting: access(2) reads its path from there. */
 static bool page_is_guarded(const void *page)
 {
         return access(page, F_OK) < 0 && errno == EFAULT;

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * A stack: a mapping whose lowest page faults when touched, so that an overflow is a SIGSEGV here and
- * not a silent write into the next fiber's stack. Pages cost memory once they are touched.
+ * A stack: a mapping whose lowest page faults when touched, so that an overflow is a SIGSEGV here
+ * and not a silent write into the next fiber's stack. Pages cost memory once they are touched.
  */
 
 #include "lib/util.h"

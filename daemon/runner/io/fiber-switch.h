@@ -2,8 +2,8 @@
 
 /*
  * The part of a fiber that depends on the machine: a suspended flow of control, and the switch from
- * one to another. fiber-x86_64.S and fiber-aarch64.S keep all of it on the suspended stack itself, so
- * that a context is one pointer; fiber-ucontext.c wraps ucontext(3) for every other machine (and
+ * one to another. fiber-x86_64.S and fiber-aarch64.S keep all of it on the suspended stack itself,
+ * so that a context is one pointer; fiber-ucontext.c wraps ucontext(3) for every other machine (and
  * for these two when built with -DFIBER_UCONTEXT, which is how the tests reach it).
  */
 

@@ -1,14 +1,14 @@
 /*
- * The context switch for x86-64, System V ABI: what a called function must preserve is pushed on the
- * stack that is left (rbp, rbx, r12..r15, and of the floating-point state the control bits: mxcsr
- * and the x87 control word), and popped from the one that is entered. All other registers are
+ * The context switch for x86-64, System V ABI: what a called function must preserve is pushed on
+ * the stack that is left (rbp, rbx, r12..r15, and of the floating-point state the control bits:
+ * mxcsr and the x87 control word), and popped from the one that is entered. All other registers are
  * the caller's to save, and the compiler does so since it sees a plain call. No system call.
  *
- * Shadow stacks (CET): a switch would also have to switch the shadow stack, else the first return on
- * the other stack faults. It doesn't, so this object must not claim SHSTK: its property note below
- * says IBT only. The linker ANDs the notes of all objects, hence the whole program runs without
- * shadow stacks and glibc never turns them on. IBT is kept: what may be called through a pointer
- * starts with endbr64, and the jump that stands for a return is marked notrack.
+ * Shadow stacks (CET): a switch would also have to switch the shadow stack, else the first return
+ * on the other stack faults. It doesn't, so this object must not claim SHSTK: its property note
+ * below says IBT only. The linker ANDs the notes of all objects, hence the whole program runs
+ * without shadow stacks and glibc never turns them on. IBT is kept: what may be called through a
+ * pointer starts with endbr64, and the jump that stands for a return is marked notrack.
  */
 
 #include "daemon/runner/io/fiber-switch.h"
@@ -18,7 +18,7 @@
         .text
 
 /* What a suspended stack holds, from its rsp up; fiber-context.c lays out the same. */
-/*   0 mxcsr, 4 x87 control word, 8 r15, 16 r14, 24 r13, 32 r12, 40 rbx, 48 rbp, 56 return address */
+/* 0 mxcsr, 4 x87 control word, 8 r15, 16 r14, 24 r13, 32 r12, 40 rbx, 48 rbp, 56 where to go on */
 
 /* void fiber_context_switch(struct fiber_context *from, const struct fiber_context *to) */
         .globl  fiber_context_switch
@@ -57,7 +57,7 @@ fiber_context_switch:
         movq    %rsp, (%rdi)
         movq    (%rsi), %rsp
 
-        /* Writing the modes is slow, and they hardly ever differ. mxcsr's low six bits are status. */
+        /* Writing the modes is slow and they hardly ever differ. mxcsr's low six are status. */
         xorl    (%rsp), %eax
         testl   $0xffc0, %eax
         jnz     .Lload_mxcsr

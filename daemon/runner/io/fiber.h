@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * Fibers: straight-line code that can be suspended in the middle, on a stack of its own with a guard
- * page below it. One switch is a few instructions (fiber-x86_64.S, fiber-aarch64.S); elsewhere
- * ucontext(3) serves, at two system calls a switch. Fibers never move between threads.
+ * Fibers: straight-line code that can be suspended in the middle, on a stack of its own with a
+ * guard page below it. One switch is a few instructions (fiber-x86_64.S, fiber-aarch64.S);
+ * elsewhere ucontext(3) serves, at two system calls a switch. Fibers never move between threads.
  * Switches are announced to AddressSanitizer and ThreadSanitizer.
  */
 
@@ -14,8 +14,8 @@ struct fiber;
 typedef void fiber_fn(void *userdata);
 
 /*
- * A fiber that will run @fn once resumed. @stack_size is rounded up to pages. The stack is mapped, so
- * only the pages that are touched cost memory. Returns -ENOMEM and the like.
+ * A fiber that will run @fn once resumed. @stack_size is rounded up to pages. The stack is mapped,
+ * so only the pages that are touched cost memory. Returns -ENOMEM and the like.
  */
 int fiber_new(fiber_fn *fn, void *userdata, size_t stack_size, struct fiber **ret);
 

@@ -54,8 +54,9 @@ static int set_aside(struct ring *ring)
 }
 
 /*
- * Hands the queued entries to the kernel. It may refuse for now, out of memory or because completions
- * pile up; those can't be run here, since ring_sqe() is called from anywhere, so they are set aside.
+ * Hands the queued entries to the kernel. It may refuse for now, out of memory or because
+ * completions pile up; those can't be run here, since ring_sqe() is called from anywhere, so they
+ * are set aside.
  */
 static void ring_flush(struct ring *ring)
 {
@@ -194,7 +195,7 @@ int ring_turn(struct ring *ring, bool wait)
         return n;
 }
 
-/* Success is silent, as the completion of what was cancelled tells it; failure is of no interest. */
+/* Success is silent: the completion of what was cancelled tells it. Failure is of no interest. */
 void ring_cancel(struct ring *ring, struct ring_op *op)
 {
         struct io_uring_sqe *sqe = ring_sqe(ring);

@@ -7,8 +7,10 @@
  * cancel it and wait for that (io_uring_cancelation(7)).
  *
  * Set-up ladder, each rung only where the kernel refuses the one before with EINVAL:
- *   SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG (6.1) -> COOP_TASKRUN | TASKRUN_FLAG (5.19) -> none.
- * On all of them: Linux 5.17, for completions that may be skipped and files assigned late in a link.
+ *   SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG (6.1),
+ *   COOP_TASKRUN | TASKRUN_FLAG (5.19), none.
+ * On all of them: Linux 5.17, for completions that may be skipped and files assigned late in a
+ * link.
  */
 
 #include <liburing.h>
@@ -16,8 +18,8 @@
 #include "lib/util.h"
 
 struct ring_op {
-        /* Called on the loop's stack with the completion's result; the op may be reused or freed in it
-         * if !(cqe_flags & IORING_CQE_F_MORE). */
+        /* Called on the loop's stack with the completion's result; the op may be reused or freed
+         * in it if !(cqe_flags & IORING_CQE_F_MORE). */
         void (*complete)(struct ring_op *op, int res, uint32_t cqe_flags);
 
         /* The ring's: its list of all that is in flight, oldest first. */
@@ -56,33 +58,33 @@ struct ring {
 };
 
 /*
- * Returns 0 or a negative errno; then *ret_advice is a sentence for people that says why and what to
- * do (io_uring_disabled sysctl, seccomp, memlock, old kernel). Static text or NULL.
- * @entries: submission slots; the completion queue gets four times as many.
+ * Returns 0 or a negative errno; then *ret_advice is a sentence for people that says why and what
+ * to do (io_uring_disabled sysctl, seccomp, memlock, old kernel). Static text or NULL. @entries:
+ * submission slots; the completion queue gets four times as many.
  */
 int ring_init(struct ring *ring, unsigned entries, const char **ret_advice);
 void ring_deinit(struct ring *ring);
 
 /*
- * A submission entry, cleared; submits what is queued when the queue is full. It never fails: if the
- * kernel takes nothing any more, the entry leads nowhere and the next ring_turn() returns why.
+ * A submission entry, cleared; submits what is queued when the queue is full. It never fails: if
+ * the kernel takes nothing any more, the entry leads nowhere and the next ring_turn() returns why.
  * Prepare it with io_uring_prep_*() at once; user_data is set after that by ring_arm().
  */
 struct io_uring_sqe *ring_sqe(struct ring *ring);
 
-/* Entries that must follow each other (IOSQE_IO_LINK): makes room for @n so that no submit splits them. */
+/* Makes room for @n entries that are linked (IOSQE_IO_LINK), so that no submit splits them. */
 void ring_reserve(struct ring *ring, unsigned n);
 
 /*
- * Ties the prepared entry to @op, which must not be in flight already. With @op NULL nobody hears of
- * its completion (use CQE_SKIP_SUCCESS too).
+ * Ties the prepared entry to @op, which must not be in flight already. With @op NULL nobody hears
+ * of its completion (use CQE_SKIP_SUCCESS too).
  */
 void ring_arm(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op);
 
 /*
- * One turn: submits what is queued, waits for at least one completion if @wait, and runs the complete()
- * of all that are there. Returns how many it ran, or a negative errno (fatal to the ring). It may
- * return 0 after waiting: interrupted, or woken by completions nobody waits for.
+ * One turn: submits what is queued, waits for at least one completion if @wait, and runs the
+ * complete() of all that are there. Returns how many it ran, or a negative errno (fatal to the
+ * ring). It may return 0 after waiting: interrupted, or woken by completions nobody waits for.
  * Never blocks when nothing is in flight.
  */
 int ring_turn(struct ring *ring, bool wait);
@@ -91,7 +93,7 @@ int ring_turn(struct ring *ring, bool wait);
 void ring_cancel(struct ring *ring, struct ring_op *op);
 
 /*
- * Asks the kernel to cancel each op in flight. What is linked to another and has not started can't be
- * found yet: ask again when completions have come.
+ * Asks the kernel to cancel each op in flight. What is linked to another and has not started can't
+ * be found yet: ask again when completions have come.
  */
 void ring_cancel_all(struct ring *ring);

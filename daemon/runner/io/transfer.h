@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * A transfer from the inside, for the two that drive it: fetch.c (blocking) and fetch-multi.c (ring).
- * transfer_begin() makes the handle ready for one request, transfer_end() turns how libcurl says it
- * went into the task's result. Between the two the handle belongs to a multi handle.
+ * A transfer from the inside, for the two that drive it: fetch.c (blocking) and fetch-multi.c
+ * (ring). transfer_begin() makes the handle ready for one request, transfer_end() turns how libcurl
+ * says it went into the task's result. Between the two the handle belongs to a multi handle.
  */
 
 #include "daemon/runner/io/curl-load.h"
@@ -14,12 +14,13 @@ struct origin;
 
 struct transfer {
         CURL *easy;
-        CURLM *multi;                   /* blocking: its own, with its connections; NULL on a ring */
+        CURLM *multi;                   /* blocking: its own and its connections; NULL on a ring */
         struct runner *runner;
 
         /* What the handle is set to, so that only what changes is set again. */
         long timeout_ms;
-        long pipewait;
+        bool pipewait;
+        bool fresh;
 
         /* The request at hand. */
         struct ppp_task *task;
@@ -54,6 +55,9 @@ int transfer_begin(struct transfer *transfer, struct ppp_task *task, const char 
 
 /* The result of a request that libcurl ended with @code: 0, the sink's, or that of task_fail(). */
 int transfer_end(struct transfer *transfer, CURLcode code);
+
+/* Whether nothing of an answer has come. */
+bool transfer_unanswered(struct transfer *transfer);
 
 /* The result of a request that was taken from libcurl before its end. */
 int transfer_abandon(struct transfer *transfer);

@@ -4,17 +4,17 @@
  * The first three steps go out as one chain, open -> read -> read, so that a small file costs its
  * fiber one suspension: the second read tells that the first had it all. The open is linked softly
  * (if it fails the reads are cancelled), the first read hard (a short read would cut a soft link).
- * Reads are at the file's own position, so pipes work too. What is larger goes on one read at a time.
+ * Reads are at the file's own position, so pipes work too. What is larger goes on one read at a
+ * time.
  *
- * The descriptor is a direct one: a place in the ring's own table, never in the process's, which the
- * chain can name before the file is open. A fiber's place is its slot number. Closing is not waited
- * for, and yet the next open in the same place is safe: entries are issued in the order they were
- * queued, and the kernel empties a place while it issues the entry, never later. Where the kernel
- * refuses the table, or it is too small (RLIMIT_NOFILE), plain descriptors serve; then the open
- * has to be waited for.
+ * The descriptor is a direct one: a place in the ring's own table, never in the process's, which
+ * the chain can name before the file is open. A fiber's place is its slot number. Closing is not
+ * waited for, and yet the next open in the same place is safe: entries are issued in the order they
+ * were queued, and the kernel empties a place while it issues the entry, never later. Where the
+ * kernel refuses the table, or it is too small (RLIMIT_NOFILE), plain descriptors serve; then the
+ * open has to be waited for.
  *
- * The kernel's first try of an open is a non-blocking one, hence a FIFO that nobody has open to write
- * is empty, as it is for the blocking backend. With a deadline each step has a linked timeout.
+ * A FIFO that nobody has open to write is waited for until somebody has, or the task's deadline.
  */
 
 #include <fcntl.h>
@@ -42,10 +42,11 @@ struct file {
         struct ppp_task *task;
         ppp_sink *sink;
         void *userdata;
-        struct __kernel_timespec deadline;
         char *buffer;
         int fd;                         /* or the place in the ring's table */
         bool direct;
+        struct loop_deadline deadline;
+        struct loop_wait open, first, second;
 };
 
 static unsigned table_size(unsigned window)
@@ -106,29 +107,16 @@ static void buffer_put(struct uring_files *files, char *data)
         files->free = buffer;
 }
 
-/*
- * Arms what was prepared, tied to the entry after it by @link (an IOSQE flag or 0). Of its timeout
- * nobody needs to hear: a step that was timed out says -ECANCELED, and the clock why.
- */
+/* Arms what was prepared, tied to the entry after it by @link (an IOSQE flag or 0). */
 static void step_arm(struct file *file, struct loop_wait *step, struct io_uring_sqe *sqe,
                      unsigned link)
 {
-        struct ring *ring = &file->loop->ring;
-        bool bounded = file->task->deadline_ns != 0;
-
         loop_wait_init(step, file->loop);
-        sqe->flags |= (uint8_t)(link | (bounded ? IOSQE_IO_LINK : 0));
-        ring_arm(ring, sqe, &step->op);
-        if (!bounded)
-                return;
-
-        sqe = ring_sqe(ring);
-        io_uring_prep_link_timeout(sqe, &file->deadline, IORING_TIMEOUT_ABS);
-        sqe->flags |= (uint8_t)(link | IOSQE_CQE_SKIP_SUCCESS);
-        ring_arm(ring, sqe, NULL);
+        sqe->flags |= (uint8_t)link;
+        ring_arm(&file->loop->ring, sqe, &step->op);
 }
 
-static void step_open(struct file *file, struct loop_wait *step, const char *path)
+static void step_open(struct file *file, const char *path)
 {
         struct io_uring_sqe *sqe = ring_sqe(&file->loop->ring);
 
@@ -137,7 +125,7 @@ static void step_open(struct file *file, struct loop_wait *step, const char *pat
                                             (unsigned)file->fd);
         else
                 io_uring_prep_openat(sqe, AT_FDCWD, path, OPEN_FLAGS | O_CLOEXEC, 0);
-        step_arm(file, step, sqe, file->direct ? IOSQE_IO_LINK : 0);
+        step_arm(file, &file->open, sqe, file->direct ? IOSQE_IO_LINK : 0);
 }
 
 static void step_read(struct file *file, struct loop_wait *step, size_t offset, size_t size,
@@ -149,6 +137,21 @@ static void step_read(struct file *file, struct loop_wait *step, size_t offset, 
         if (file->direct)
                 sqe->flags |= IOSQE_FIXED_FILE;
         step_arm(file, step, sqe, link);
+}
+
+static void step_cancel(struct file *file, struct loop_wait *step)
+{
+        if (step->loop && !step->done)
+                ring_cancel(&file->loop->ring, &step->op);
+}
+
+static void file_deadline_passed(struct loop_deadline *deadline)
+{
+        struct file *file = container_of(deadline, struct file, deadline);
+
+        step_cancel(file, &file->open);
+        step_cancel(file, &file->first);
+        step_cancel(file, &file->second);
 }
 
 static void file_close(struct file *file)
@@ -190,70 +193,84 @@ static int file_may_go_on(struct file *file)
 
 static int file_read_rest(struct file *file)
 {
-        struct loop_wait step;
         int r;
 
         do {
                 r = file_may_go_on(file);
                 if (r < 0)
                         return r;
-                ring_reserve(&file->loop->ring, 2);
-                step_read(file, &step, 0, BUFFER_SIZE, 0);
-                r = file_feed(file, 0, loop_await(&step));
+                step_read(file, &file->first, 0, BUFFER_SIZE, 0);
+                r = file_feed(file, 0, loop_await(&file->first));
         } while (r > 0);
         return r;
 }
 
-/* Awaits the pair of reads, the last one first: it ends last, so the fiber is woken once. */
-static int file_read_first(struct file *file, struct loop_wait *first, struct loop_wait *second)
+static void start_reading(struct file *file)
 {
-        int second_res = loop_await(second), r;
-
-        r = file_feed(file, 0, loop_await(first));
-        if (r > 0)
-                r = file_feed(file, BUFFER_SIZE / 2, second_res);
-        return r > 0 ? file_read_rest(file) : r;
+        step_read(file, &file->first, 0, BUFFER_SIZE / 2, IOSQE_IO_HARDLINK);
+        step_read(file, &file->second, BUFFER_SIZE / 2, BUFFER_SIZE / 2, 0);
 }
 
-static void file_start_reading(struct file *file, struct loop_wait *first, struct loop_wait *second)
+/* The last of a chain ends last: waiting for that first, the fiber is woken once. */
+static void await_reading(struct file *file)
 {
-        step_read(file, first, 0, BUFFER_SIZE / 2, IOSQE_IO_HARDLINK);
-        step_read(file, second, BUFFER_SIZE / 2, BUFFER_SIZE / 2, 0);
+        (void)loop_await(&file->second);
+        (void)loop_await(&file->first);
 }
 
-static int file_read_direct(struct file *file, const char *path)
+static int file_read_open(struct file *file)
 {
-        struct loop_wait open, first, second;
         int r;
 
-        ring_reserve(&file->loop->ring, 6);
-        step_open(file, &open, path);
-        file_start_reading(file, &first, &second);
-        (void)loop_await(&second);
-        (void)loop_await(&first);
-        r = loop_await(&open);
-        if (r < 0)
-                return loop_task_fail(file->task, PPP_REASON_OPEN, r);
-        r = file_read_first(file, &first, &second);
+        r = file_feed(file, 0, file->first.res);
+        if (r > 0)
+                r = file_feed(file, BUFFER_SIZE / 2, file->second.res);
+        if (r > 0)
+                r = file_read_rest(file);
         file_close(file);
         return r;
 }
 
-static int file_read_plain(struct file *file, const char *path)
+static int file_read_direct(struct file *file, const char *path)
 {
-        struct loop_wait open, first, second;
         int r;
 
-        ring_reserve(&file->loop->ring, 2);
-        step_open(file, &open, path);
-        r = loop_await(&open);
+        ring_reserve(&file->loop->ring, 3);
+        step_open(file, path);
+        start_reading(file);
+        await_reading(file);
+        r = loop_await(&file->open);
+        if (r < 0)
+                return loop_task_fail(file->task, PPP_REASON_OPEN, r);
+        return file_read_open(file);
+}
+
+static int file_read_plain(struct file *file, const char *path)
+{
+        int r;
+
+        step_open(file, path);
+        r = loop_await(&file->open);
         if (r < 0)
                 return loop_task_fail(file->task, PPP_REASON_OPEN, r);
         file->fd = r;
-        ring_reserve(&file->loop->ring, 4);
-        file_start_reading(file, &first, &second);
-        r = file_read_first(file, &first, &second);
-        file_close(file);
+        ring_reserve(&file->loop->ring, 2);
+        start_reading(file);
+        await_reading(file);
+        return file_read_open(file);
+}
+
+/* Within the task's deadline, if it has one. */
+static int file_read(struct file *file, const char *path)
+{
+        bool bounded = file->task->deadline_ns != 0;
+        int r;
+
+        if (bounded)
+                loop_deadline_add(file->loop, &file->deadline, file->task->deadline_ns);
+        r = file->direct ? file_read_direct(file, path) : file_read_plain(file, path);
+        if (bounded)
+                loop_deadline_remove(file->loop, &file->deadline);
         return r;
 }
 
@@ -266,15 +283,15 @@ int uring_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, voi
                 .task = task,
                 .sink = sink,
                 .userdata = userdata,
-                .deadline = loop_timespec(task->deadline_ns),
                 .fd = (int)loop_slot(loop),
+                .deadline.passed = file_deadline_passed,
         };
         int r;
 
         if (files_get(loop, &files) < 0 || !(file.buffer = buffer_take(files)))
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
         file.direct = loop_slot(loop) < files->n_direct;
-        r = file.direct ? file_read_direct(&file, path) : file_read_plain(&file, path);
+        r = file_read(&file, path);
         buffer_put(files, file.buffer);
         return r;
 }

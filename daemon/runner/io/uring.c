@@ -12,8 +12,8 @@
 #include "daemon/runner/runner.h"
 
 /*
- * A workload may use PPP_STACK_SIZE; below it come our own frames and those of a signal handler, with
- * all vector registers saved. Only pages that are touched cost memory.
+ * A workload may use PPP_STACK_SIZE; below it come our own frames and those of a signal handler,
+ * with all vector registers saved. Only pages that are touched cost memory.
  */
 #define STACK_SIZE      (PPP_STACK_SIZE + 16 * 1024)
 
@@ -57,6 +57,7 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
                 .runner = runner,
                 .window = window,
                 .cancel_poll.complete = cancel_complete,
+                .timer.complete = loop_timer_complete,
         };
         loop->ready_tail = &loop->ready;
         r = ring_init(&loop->ring, MIN(MAX(2 * window, ENTRIES_MIN), ENTRIES_MAX), ret_advice);
@@ -66,7 +67,7 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
         return 0;
 }
 
-/* Ends what is in flight though no fiber is left: our own poll; and submits the last closes. */
+/* Ends what is in flight with no fiber left: our poll and timer; and submits the last closes. */
 static void drain(struct loop *loop)
 {
         ring_cancel_all(&loop->ring);

@@ -1,15 +1,15 @@
 #pragma once
 
 /*
- * The io_uring backend and its loop: fibers carry tasks, a call submits to the ring and suspends its
- * fiber until the completion resumes it. One loop is one ring on one thread.
+ * The io_uring backend and its loop: fibers carry tasks, a call submits to the ring and suspends
+ * its fiber until the completion resumes it. One loop is one ring on one thread.
  *
  * One turn of the loop: resume the fibers that are ready; start new ones while none is and there is
  * work for them; run what was deferred; enter the ring, waiting only when nothing else is left to
  * do. A fiber runs task after task and gives way only when one waits, or after LOOP_TURN_NS.
  *
- * Cancellation (the runner's cancel_fd, polled in the ring) ends everything in flight; whoever waited
- * returns -ECANCELED after task_fail(PPP_REASON_CANCELLED), and the loop ends when all have.
+ * Cancellation (the runner's cancel_fd, polled in the ring) ends everything in flight; whoever
+ * waited returns -ECANCELED after task_fail(PPP_REASON_CANCELLED), and the loop ends when all have.
  */
 
 #include "daemon/runner/io/fiber.h"
@@ -25,9 +25,10 @@ struct loop_fiber;
 #define LOOP_TURN_NS (1 * NSEC_PER_MSEC)
 
 /*
- * Work for the loop's own stack (what may not run on a fiber's small one, or not within a completion):
- * run once, when the ready fibers have run and before the ring is entered. It may wake fibers and
- * defer itself again. A loop that has fibers ready or work deferred does not wait in the ring.
+ * Work for the loop's own stack (what may not run on a fiber's small one, or not within a
+ * completion): run once, when the ready fibers have run and before the ring is entered. It may wake
+ * fibers and defer itself again. A loop that has fibers ready or work deferred does not wait in the
+ * ring.
  */
 struct loop_deferred {
         void (*run)(struct loop_deferred *deferred);
@@ -35,10 +36,25 @@ struct loop_deferred {
         bool pending;
 };
 
+/*
+ * A bound on what a fiber waits for in the ring; stands on its stack. When the time has come,
+ * passed() is called on the loop's stack, to cancel what is in flight, and again every few
+ * milliseconds until the deadline is removed: what is linked to another entry may start only then.
+ *
+ * One timeout in the ring serves all of a loop. Linked timeouts (IORING_OP_LINK_TIMEOUT) would need
+ * one for each entry, which nearly doubles what reading a small file costs; and without
+ * DEFER_TASKRUN they do not fire where a link goes on in a worker thread (Linux 6.18).
+ */
+struct loop_deadline {
+        void (*passed)(struct loop_deadline *deadline);
+        uint64_t at_ns;
+        struct loop_deadline *previous, *next;
+};
+
 struct loop {
         struct ring ring;
         struct runner *runner;
-        struct fetcher *fetcher;        /* libcurl's multi handle on this ring; made by the first fetch */
+        struct fetcher *fetcher;        /* libcurl on this ring; made by the first fetch */
         struct uring_files *files;      /* of uring-file.c; made by the first file */
         unsigned window;                /* fibers at most */
         unsigned n_fibers;              /* alive */
@@ -48,6 +64,10 @@ struct loop {
         struct loop_fiber **ready_tail;
         unsigned n_ready;
         struct loop_deferred *deferred;
+        struct loop_deadline *first_deadline, *last_deadline;   /* by time */
+        struct ring_op timer;           /* for the first of them, */
+        uint64_t timer_ns;              /* when it fires, 0: not in flight */
+        struct __kernel_timespec timer_at;
         uint64_t stall_max_ns;          /* longest time from the end of a turn to the next */
         uint64_t turned_ns;             /* when the last turn ended */
         struct ring_op cancel_poll;     /* on the runner's cancel_fd */
@@ -65,11 +85,11 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
 void loop_deinit(struct loop *loop);
 
 /*
- * Runs until all fibers have returned. @more is called on the loop's stack when no fiber is ready and
- * the window is not full: it starts one with loop_spawn() and returns true, or returns false and is
- * not called again. A fiber should go on until there is nothing left to do: in the window its place
- * is not taken by another. Returns 0 (also when cancelled), or a negative errno when the ring broke;
- * then fibers may be left suspended in mid-task.
+ * Runs until all fibers have returned. @more is called on the loop's stack when no fiber is ready
+ * and the window is not full: it starts one with loop_spawn() and returns true, or returns false
+ * and is not called again. A fiber should go on until there is nothing left to do: in the window
+ * its place is not taken by another. Returns 0 (also when cancelled), or a negative errno when the
+ * ring broke; then fibers may be left suspended in mid-task.
  */
 typedef bool loop_more(struct loop *loop, void *userdata);
 int loop_run(struct loop *loop, loop_more *more, void *userdata);
@@ -121,7 +141,7 @@ static inline void loop_defer(struct loop *loop, struct loop_deferred *deferred)
         loop->deferred = deferred;
 }
 
-/* Takes back what loop_defer() asked for, before its object goes. Not from within a deferred run. */
+/* Takes back what loop_defer() asked for, before its object goes; not from a deferred run. */
 static inline void loop_undefer(struct loop *loop, struct loop_deferred *deferred)
 {
         for (struct loop_deferred **p = &loop->deferred; *p; p = &(*p)->next)
@@ -144,6 +164,11 @@ int loop_task_fail(struct ppp_task *task, enum ppp_reason reason, int res);
 
 /* A time of CLOCK_MONOTONIC for the ring. */
 struct __kernel_timespec loop_timespec(uint64_t ns);
+
+/* uring-deadline.c */
+void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, uint64_t at_ns);
+void loop_deadline_remove(struct loop *loop, struct loop_deadline *deadline);
+void loop_timer_complete(struct ring_op *op, int res, uint32_t flags);
 
 /* uring-file.c */
 int uring_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
