@@ -1,4 +1,4 @@
-# pppd: see README.md. `make demo` and `make check` are all a new user needs; `make help` lists the rest.
+# pppd: see README.md. `make demo` and `make check` are all a new user needs, `make help` lists more.
 
 VERSION  := 0.1.0
 PREFIX   ?= /usr/local
@@ -70,7 +70,7 @@ $(PARTS:%=$(BUILD)/%.a):
 
 LIB_LIBS        := -ljansson
 SUPERVISOR_LIBS := -lsystemd -lsqlite3
-RUNNER_LIBS     := -luring -lpthread -ldl
+RUNNER_LIBS     := -luring -lz -lpthread -ldl
 WEB_LIBS        := -lmicrohttpd -lsystemd
 CLI_LIBS        := -lsmartcols
 ALL_LIBS        := $(SUPERVISOR_LIBS) $(RUNNER_LIBS) $(WEB_LIBS) $(CLI_LIBS) $(LIB_LIBS)
@@ -84,7 +84,7 @@ $(BUILD)/pppd-web: $(BUILD)/obj/daemon/web/main.c.o $(BUILD)/web.a $(BUILD)/lib.
 $(BUILD)/pppctl: $(BUILD)/obj/cli/main.c.o $(BUILD)/cli.a $(BUILD)/lib.a
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(CLI_LIBS) $(LIB_LIBS)
 
-# Objects are made again when the compiler or its flags change. Taken before any target adds its own.
+# Objects are made again when compiler or flags change. Taken before any target adds its own.
 FLAGS := $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
 $(BUILD)/obj/flags: FORCE
 	@mkdir -p $(@D)
@@ -139,17 +139,21 @@ jobs     = $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
 submake  = $(MAKE) --no-print-directory $(jobs)
 # Debian's Python modules are of Debian's Python.
 PYTHON  ?= $(firstword $(wildcard /usr/bin/python3) python3)
+# Programs that were not built with a sanitizer do not look at these.
+export ASAN_OPTIONS  ?= detect_stack_use_after_return=1:quarantine_size_mb=16
+export UBSAN_OPTIONS ?= print_stacktrace=1
+export TSAN_OPTIONS  ?= halt_on_error=1:suppressions=$(CURDIR)/tests/tsan.supp
 # Tests to run: a part of their names.
 ONLY    ?=
 
 .PHONY: demo check check-unit check-integration bench deps
 demo:
 	@CC='$(CC)' packaging/install-deps.sh build
-	@$(submake) all notify-run
+	+@$(submake) all notify-run
 	@tests/demo.sh $(BUILD)
 check:
 	@CC='$(CC)' packaging/install-deps.sh build check
-	@$(submake) all unit-tests notify-run
+	+@$(submake) all unit-tests notify-run
 	@PYTHON='$(PYTHON)' tests/run --build $(BUILD) --only '$(ONLY)' unit demo integration
 check-unit: unit-tests
 	@tests/run --build $(BUILD) --only '$(ONLY)' unit
@@ -157,7 +161,7 @@ check-integration: all
 	@PYTHON='$(PYTHON)' tests/run --build $(BUILD) --only '$(ONLY)' integration
 bench:
 	@CC='$(CC)' packaging/install-deps.sh build check bench
-	@$(submake) all
+	+@$(submake) all
 	@$(PYTHON) tests/bench/run.py --build $(BUILD)
 deps:
 	@CC='$(CC)' packaging/install-deps.sh build check
@@ -170,7 +174,8 @@ AARCH64_SOURCES := tests/unit/fiber-standalone.c $(sort $(wildcard daemon/runner
 .PHONY: check-aarch64
 check-aarch64: $(BUILD)/aarch64/fiber-standalone
 	$(AARCH64_RUN) $<
-$(BUILD)/aarch64/fiber-standalone: $(AARCH64_SOURCES) $(wildcard daemon/runner/io/fiber*.h tests/unit/*.h lib/util.h)
+AARCH64_HEADERS := $(wildcard daemon/runner/io/fiber*.h tests/unit/fiber*.h lib/util.h)
+$(BUILD)/aarch64/fiber-standalone: $(AARCH64_SOURCES) $(AARCH64_HEADERS)
 	@mkdir -p $(@D)
 	@command -v $(AARCH64_CC) >/dev/null || { echo "check-aarch64: $(AARCH64_CC) is not there;" \
 		"packaging/install-deps.sh ci installs it, AARCH64_CC= names another" >&2; exit 1; }
@@ -185,7 +190,8 @@ FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz-%.c,%,$(sort $(wildcard tests/fuzz/fu
 fuzz:
 	@command -v $(FUZZ_CC) >/dev/null || { echo "fuzz: $(FUZZ_CC) is not there;" \
 		"packaging/install-deps.sh ci installs it, FUZZ_CC= names another" >&2; exit 1; }
-	@$(submake) CC=$(FUZZ_CC) BUILD=$(BUILD)/fuzz SANITIZE=fuzzer-no-link,address,undefined fuzz-programs
+	+@$(submake) CC=$(FUZZ_CC) BUILD=$(BUILD)/fuzz SANITIZE=fuzzer-no-link,address,undefined \
+		fuzz-programs
 	@tests/fuzz/run --build $(BUILD)/fuzz --seconds $(FUZZ_SECONDS) --only '$(ONLY)'
 fuzz-programs: $(FUZZ_NAMES:%=$(BUILD)/fuzz-%)
 $(BUILD)/fuzz-%: $(BUILD)/obj/tests/fuzz/fuzz-%.c.o $(BUILD)/runner.a $(BUILD)/lib.a
@@ -226,7 +232,7 @@ uninstall:
 	rm -f '$(DESTDIR)$(bindir)/pppctl' '$(DESTDIR)$(datadir)/bash-completion/completions/pppctl' \
 		'$(DESTDIR)$(datadir)/zsh/site-functions/_pppctl' \
 		'$(DESTDIR)$(datadir)/fish/vendor_completions.d/pppctl.fish'
-	rm -f $(foreach page,$(notdir $(MAN_PAGES)),'$(DESTDIR)$(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(page)')
+	rm -f $(foreach page,$(MAN_PAGES),'$(DESTDIR)$(mandir)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page))')
 	rm -rf '$(DESTDIR)$(libexecdir)' '$(DESTDIR)$(includedir)/pppctl' '$(DESTDIR)$(datadir)/pppctl' \
 		'$(DESTDIR)$(datadir)/doc/pppctl'
 

@@ -1,6 +1,7 @@
 #include "cli/launch.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "cli/progress.h"
@@ -15,6 +16,25 @@ void outcome_deinit(struct outcome *outcome)
         *outcome = (struct outcome)OUTCOME_NULL;
 }
 
+/*
+ * A signal came while pppd was asked to start the job, which may run by now: only its number lets us
+ * cancel it, so wait for that, and let the signal come anew for who follows the job. A second signal
+ * means: leave at once.
+ */
+static int receive_after_signal(struct pppd *pppd, struct pppd_reply *ret)
+{
+        int r;
+
+        signals_drain(pppd->signal_fd);
+        r = pppd_receive(pppd, ret);
+        if (r == CLI_INTERRUPTED)
+                return cli_fail(r, "interrupted before pppd had answered; see pppctl list whether "
+                                "the job was started");
+        if (r == 0)
+                (void)raise(SIGINT);
+        return r;
+}
+
 int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t *ret_job)
 {
         _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
@@ -26,8 +46,7 @@ int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t
                      json_pack("{s:o, s:i}", "spec", spec_to_json(spec), "input_fd", 0),
                      launch->source->fd, &reply);
         if (r == CLI_INTERRUPTED)
-                return cli_fail(r, "interrupted before pppd had answered; see pppctl list whether "
-                                "the job was started");
+                r = receive_after_signal(launch->pppd, &reply);
         if (r)
                 return r;
         job = json_object_get(reply.parameters, "job");

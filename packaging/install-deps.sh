@@ -4,8 +4,8 @@
 #
 #   packaging/install-deps.sh [--check] [build|check|ci|bench]...
 #
-# --check only says what is missing (exit status 1). What is there is found out by looking for headers
-# and programs, not by asking the package manager, so other distributions are fine without one.
+# --check only says what is missing (exit status 1). What is there is found out by looking for
+# headers and programs, not by asking the package manager, so other distributions are fine too.
 set -u
 
 cc=${CC:-cc}
@@ -74,6 +74,7 @@ look_build() {
         curl/curl.h "libcurl4-openssl-dev ca-certificates" "libcurl-devel ca-certificates" \
         jansson.h libjansson-dev jansson-devel \
         sqlite3.h libsqlite3-dev sqlite-devel \
+        zlib.h zlib1g-dev zlib-devel \
         microhttpd.h libmicrohttpd-dev libmicrohttpd-devel \
         libsmartcols/libsmartcols.h libsmartcols-dev libsmartcols-devel
     # The runner opens it by that name. Debian's GnuTLS flavour of the headers comes without.
@@ -84,12 +85,14 @@ look_build() {
 }
 
 look_check() {
+    [ -z "${looked_check:-}" ] || return 0
+    looked_check=yes
     headers CUnit/Basic.h libcunit1-dev CUnit-devel
     program python3 python3 python3
     program openssl openssl openssl
     program nginx "nginx-light libnginx-mod-http-echo" nginx
     # Fedora has no package of this module; the tests that need it are skipped there.
-    [ -e /etc/debian_version ] &&
+    [ ! -e /etc/debian_version ] ||
         file /usr/lib/nginx/modules/ngx_http_echo_module.so libnginx-mod-http-echo "" \
             "nginx's echo module"
 }
@@ -204,5 +207,5 @@ echo "install-deps: missing: $missing"
 echo "install-deps: installing with $manager: $packages"
 # shellcheck disable=SC2086 # words
 as_root sh "$0" --as-root $install $packages ||
-    give_up "$manager could not install: $packages (see above). If this machine has no network or you may
-not install here, have them installed by who may, then run this again"
+    give_up "$manager could not install: $packages (see above). If this machine has no network, or
+you may not install here, have them installed by who may, then run this again"

@@ -1,9 +1,9 @@
 /*
  * notify-run COMMAND [ARGUMENT...]: runs a daemon as a service manager would. It hands over a
  * notification socket (sd_notify(3)), prints "ready" on standard output once the daemon has sent
- * READY=1, hands SIGTERM and SIGINT on to it, and ends with its exit status. Standard output is closed
- * when the daemon ends, so who reads there waits for either. It is how a shell script waits for a
- * daemon without polling.
+ * READY=1, hands SIGTERM and SIGINT on to it, and ends with its exit status. Standard output is
+ * closed when the daemon ends, so who reads there waits for either. It is how a shell script
+ * waits for a daemon without polling.
  */
 
 #include <poll.h>

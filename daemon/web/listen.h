@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Where the listening socket comes from: handed over by the LISTEN_FDS protocol (sd_listen_fds(3)), or
- * opened on the loopback address. Always non-blocking and close-on-exec.
+ * Where the listening socket comes from: handed over by the LISTEN_FDS protocol
+ * (sd_listen_fds(3)), or opened on the loopback address. Always non-blocking and close-on-exec.
  */
 
 #include "lib/util.h"

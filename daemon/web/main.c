@@ -1,6 +1,6 @@
 /*
- * pppd-web: the demo pages over HTTP on the loopback address. The listening socket is handed over by
- * the LISTEN_FDS protocol, or opened for --port. SIGTERM and SIGINT end it.
+ * pppd-web: the demo pages over HTTP on the loopback address. The listening socket is handed over
+ * by the LISTEN_FDS protocol, or opened for --port. SIGTERM and SIGINT end it.
  */
 
 #include <getopt.h>

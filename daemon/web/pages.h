@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * The demo pages: /2016 … /2019, four HTML pages of 3794, 4123, 4334 and 1953 words, and the list of
- * them at /. They are made from the sentences of prose.c, the same bytes each time, and hold spaces
- * that are not ASCII, so that counting words by bytes goes wrong.
+ * The demo pages: /2016 … /2019, four HTML pages of 3794, 4123, 4334 and 1953 words, and the list
+ * of them at /. They are made from the sentences of prose.c, the same bytes each time, and hold
+ * spaces that are not ASCII, so that counting words by bytes goes wrong.
  */
 
 #include "lib/util.h"

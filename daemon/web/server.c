@@ -135,12 +135,12 @@ static enum MHD_Result on_headers(struct server *server, struct MHD_Connection *
 }
 
 /*
- * Called when a request's headers have been read, for each piece of its body, when it has been read to
- * its end, and, if that suspended it, again when it is resumed.
+ * Called when a request's headers have been read, for each piece of its body, when it has been
+ * read to its end, and, if that suspended it, again when it is resumed.
  */
-static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *body,
-                                  size_t *n_body, void **context)
+static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection,
+                                  const char *url, const char *method, const char *version,
+                                  const char *body, size_t *n_body, void **context)
 {
         if (!*context)
                 return on_headers(userdata, connection, method, (struct request **)context);
@@ -175,7 +175,8 @@ static int make_responses(struct server *server)
 {
         static const char not_found[] = "There is no such page here; / lists those there are.\n";
         static const char not_allowed[] = "Pages can only be got: use GET or HEAD.\n";
-        static const char html[] = "text/html; charset=utf-8", plain[] = "text/plain; charset=utf-8";
+        static const char html[] = "text/html; charset=utf-8";
+        static const char plain[] = "text/plain; charset=utf-8";
         int r = 0;
 
         for (size_t i = 0; i < N_PAGES && r == 0; ++i)

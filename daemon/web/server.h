@@ -3,9 +3,10 @@
 /*
  * The HTTP server of the demo pages: libmicrohttpd on an sd-event loop, one thread.
  *
- * libmicrohttpd keeps its sockets in an epoll of its own, whose descriptor the loop watches. A request
- * for a demo page is suspended when its headers have been read, put at the end of a queue, and
- * resumed when it is due. All wait for the same time, so the queue is in order and one timer serves.
+ * libmicrohttpd keeps its sockets in an epoll of its own, whose descriptor the loop watches. A
+ * request for a demo page is suspended when its headers have been read, put at the end of a
+ * queue, and resumed when it is due. All wait for the same time, so the queue is in order and one
+ * timer serves.
  */
 
 #include <systemd/sd-event.h>
@@ -22,8 +23,8 @@ struct server_options {
 
 /*
  * Serves @pages, which must outlive the server. The listening socket is the server's from now on.
- * Returns 0 or a negative errno; -EIO when libmicrohttpd does not start (it has said why on standard
- * error).
+ * Returns 0 or a negative errno; -EIO when libmicrohttpd does not start (it has said why on
+ * standard error).
  */
 int server_new(sd_event *event, const struct pages *pages, const struct server_options *options,
                struct server **ret);

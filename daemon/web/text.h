@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * A growing UTF-8 text that knows how many words it holds. White space is what the pages are written
- * with: ASCII space and newline, U+00A0 and U+2003. What is put must be whole characters.
+ * A growing UTF-8 text that knows how many words it holds. White space is what the pages are
+ * written with: ASCII space and newline, U+00A0 and U+2003. What is put must be whole characters.
  */
 
 #include "lib/util.h"

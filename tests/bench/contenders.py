@@ -9,6 +9,7 @@ import time
 from harness import process
 from harness.daemon import PPPCTL, Daemon
 
+import measure
 from measure import Sample, Skip, command, two_numbers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -77,6 +78,8 @@ class Limits:
              f"{build}/runner.a", f"{build}/lib.a", "-o", self.program, "-Wl,--as-needed", "-luring", "-ljansson", "-ldl",
              "-lpthread"], capture_output=True, env={**os.environ, "LANG": "C.UTF-8"})
         self.error = done.stderr.decode() if done.returncode else None
+        if not self.error:
+            measure.launcher[:] = [self.program, "measure", os.path.join(directory, "peak")]
 
     def run(self, units, *args):
         if self.error:
@@ -96,11 +99,11 @@ def interpreter():
     return "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
 
 
-def tool(units, *args, stdin=None, parse=None, ok=(0,)):
-    """A program from the PATH."""
+def tool(units, *args, **options):
+    """A program from the PATH, or by its path."""
     if not shutil.which(args[0], path=ENV["PATH"]):
         raise Skip(f"{args[0]} is not installed")
-    return command(args, units, ENV, stdin=stdin, parse=parse, ok=ok)
+    return command(args, units, ENV, **options)
 
 
 def shell(units, text, needs=(), parse=None):

@@ -7,9 +7,11 @@
  *     limits words-avx2 FILE             counts words, a loop of its own (valid UTF-8 only)
  *     limits words-own FILE              counts words by pppd's wordcount, without pppd
  *     limits files THREADS DIRECTORY     open, read, count and close each file of a directory
- *     limits spawn N PROGRAM             starts and awaits a program, N times, one after another
  *
- * Each prints its result and the seconds its work took.
+ * Each prints its result and the seconds its work took. And, since a child of a large process begins
+ * with that one's peak memory in its ru_maxrss:
+ *
+ *     limits measure FILE PROGRAM…       runs a program, writes its peak memory in KiB to FILE
  */
 
 #include <dirent.h>
@@ -18,7 +20,7 @@
 #include <pthread.h>
 #include <spawn.h>
 #include <stdio.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "daemon/runner/workloads/wordcount.h"
@@ -254,16 +256,22 @@ static int open_file(const char *path)
         return fd;
 }
 
-static void spawn_all(uint64_t n, char **argv)
+/* Returns the program's exit status. */
+static int measure(const char *path, char **argv)
 {
         extern char **environ;
+        struct rusage usage;
+        FILE *file;
         pid_t pid;
+        int status;
 
-        for (uint64_t i = 0; i < n; ++i) {
-                errno = posix_spawn(&pid, argv[0], NULL, NULL, argv, environ);
-                if (errno != 0 || waitpid(pid, NULL, 0) < 0)
-                        die(argv[0]);
-        }
+        errno = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+        if (errno != 0 || wait4(pid, &status, 0, &usage) < 0)
+                die(argv[0]);
+        file = fopen(path, "we");
+        if (!file || fprintf(file, "%ld\n", usage.ru_maxrss) < 0 || fclose(file) != 0)
+                die(path);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 int main(int argc, char **argv)
@@ -286,10 +294,10 @@ int main(int argc, char **argv)
         } else if (streq(verb, "files") && argc == 4) {
                 list_directory(&shared, argv[3]);
                 run_threads(&shared, files_thread, (unsigned)atoi(argv[2]));
-        } else if (streq(verb, "spawn") && argc > 3) {
-                spawn_all(strtoull(argv[2], NULL, 10), argv + 3);
+        } else if (streq(verb, "measure") && argc > 3) {
+                return measure(argv[2], argv + 3);
         } else {
-                fprintf(stderr, "usage: limits sum|claim|words-avx2|words-own|files|spawn …\n");
+                fprintf(stderr, "usage: limits sum|claim|words-avx2|words-own|files|measure …\n");
                 return 2;
         }
         report(shared.result, began);

@@ -16,6 +16,8 @@ class Sample:
     all_cpu: float = None           # pppd: the job, pppctl and the daemon's share
     peak: int = None                # bytes
     answer: int = None              # what it counted
+    calls: int = 1                  # the figures are of one of so many
+    others: float = None            # share of the machine that others used meanwhile
 
     @property
     def wall(self):
@@ -26,14 +28,19 @@ class Skip(Exception):
     """This contender cannot run here, and why."""
 
 
-def command(args, units, env=None, stdin=None, parse=None, ok=(0,)):
+launcher = []       # put before each command: `limits measure FILE`, once that is built
+
+
+def command(args, units, env=None, stdin=None, parse=None, ok=(0,), peak=True):
     """Runs a command to its end. `parse` takes its output and returns (answer, work seconds)."""
     import subprocess
+    if launcher and peak:
+        args = [*launcher, *args]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     popen = subprocess.Popen([str(a) for a in args], stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, env=env)
     out, err = _drain(popen)
-    _, status, usage = os.wait4(popen.pid, 0)
+    _, status = os.waitpid(popen.pid, 0)
     whole = time.monotonic() - began
     popen.returncode = os.waitstatus_to_exitcode(status)
     if popen.returncode not in ok:
@@ -41,7 +48,21 @@ def command(args, units, env=None, stdin=None, parse=None, ok=(0,)):
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     answer, work = parse(out.decode()) if parse else (None, None)
-    return Sample(units=units, whole=whole, work=work, cpu=cpu, peak=usage.ru_maxrss * 1024, answer=answer)
+    return Sample(units=units, whole=whole, work=work, cpu=cpu, answer=answer,
+                  peak=_peak(launcher[2]) if launcher and peak else None)
+
+
+def _peak(path):
+    with open(path) as file:
+        return int(file.read()) * 1024
+
+
+def busy_seconds():
+    """CPU time the machine has spent so far on anything, stolen time included."""
+    with open("/proc/stat") as file:
+        fields = [int(word) for word in file.readline().split()[1:9]]
+    user, nice, system, _, _, irq, softirq, steal = fields
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def _drain(popen):

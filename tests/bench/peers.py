@@ -31,7 +31,8 @@ async def fetch_all(urls, in_flight):
             nonlocal total
             for url in todo:
                 async with session.get(url) as response:
-                    total += len((await response.text()).split())
+                    words = len((await response.text()).split())
+                total += words                  # not in one expression: it would read total before it waits
         await asyncio.gather(*(worker() for _ in range(in_flight)))
     return total
 

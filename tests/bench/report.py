@@ -11,8 +11,16 @@ def markdown(item, samples, skipped):
     lines += table(item, samples)
     lines += [""] + [f"- {target_line(target(samples))}" for target in item.targets]
     lines += [f"- {note}" for note in item.notes]
+    lines += noise(samples)
     lines += [f"- skipped: {label}: {why}" for label, why in skipped.items()]
     return "\n".join(lines) + "\n"
+
+
+def noise(samples):
+    worst = max((s.others for runs in samples.values() for s in runs), default=0)
+    if worst <= 0.1:
+        return []
+    return [f"- others used up to {worst:.0%} of the machine during a run: take these figures with care"]
 
 
 def table(item, samples):

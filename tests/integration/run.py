@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Integration tests: the real daemon, pppctl and real servers.
 
-python3 tests/integration/run.py --build DIR [--only PATTERN] [--jobs N] [-v]
+python3 tests/integration/run.py --build DIR [--only PATTERN] [--levels LIST] [--jobs N] [-v]
 
 Test files run in processes of their own, --jobs at a time. PATTERN is a part of a test's name
 (FILE.CLASS.TEST). The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
@@ -27,6 +27,7 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build", help="where the programs are (default: build)")
     parser.add_argument("--only", default="", help="run the tests whose name has this part")
+    parser.add_argument("--levels", help="where a test goes through the levels: only these, by a comma")
     parser.add_argument("--jobs", type=int, default=2, help="test files at a time (default: 2)")
     parser.add_argument("-v", "--verbose", action="store_true", help="name each test and its time")
     parser.add_argument("--file", help=argparse.SUPPRESS)
@@ -42,17 +43,17 @@ class Result(unittest.TestResult):
         self.verbose = verbose
         self.passed = self.failed = self.skips = 0
         self.began = 0.0
-        self.ok = True
+        self.ok, self.skipped_one = True, False
 
     def startTest(self, test):
         super().startTest(test)
-        self.began, self.ok = time.monotonic(), True
+        self.began, self.ok, self.skipped_one = time.monotonic(), True, False
 
     def stopTest(self, test):
         super().stopTest(test)
         if not self.ok:
             self.failed += 1
-        if self.verbose:
+        if self.verbose and not self.skipped_one:
             print(f"{'ok  ' if self.ok else 'FAIL'} {test.id()} {time.monotonic() - self.began:.2f} s", flush=True)
 
     def addSuccess(self, test):
@@ -60,6 +61,7 @@ class Result(unittest.TestResult):
 
     def addSkip(self, test, reason):
         self.skips += 1
+        self.skipped_one = True
         print(f"skip {test.id()}: {reason}", flush=True)
 
     def _fail(self, test, error):
@@ -137,6 +139,8 @@ def file_names():
 
 def main():
     args = parse_args()
+    if args.levels:
+        os.environ["PPPCTL_TEST_LEVELS"] = args.levels
     if args.file:
         return run_file(args)
     for program in ("pppd-supervisor", "pppd-runner", "pppctl"):

@@ -143,14 +143,13 @@ class Clients(Case):
         for level in LEVELS:
             for number in (signal.SIGINT, signal.SIGTERM):
                 with self.subTest(level=level, signal=number):
-                    process, job = self.start(level, "sleep", *["60"] * 4)
+                    process, job = self.start(level, "sleep", "0", *["60"] * 4)
+                    wait_until(lambda: b"0: " in process.so_far(), "the first line: pppctl follows the job")
                     process.signal(number)
                     result = process.wait(10)
                     self.assertEqual(result.status, 130 if number == signal.SIGINT else result.status, result)
                     self.assertRegex(result.err, re.compile("cancel|interrupt", re.I), result)
-                    self.daemon.wait(job)
-                    if number == signal.SIGINT:
-                        self.assertEqual(self.daemon.show(job)["state"], "cancelled")
+                    self.assertEqual(self.daemon.show(job)["state"], "cancelled", result)
 
     def test_an_interrupted_run_prints_what_is_done(self):
         process, job = self.start("threads", "sleep", "0", "60", "--workers", "2")
@@ -158,6 +157,17 @@ class Clients(Case):
         process.signal(signal.SIGINT)
         result = process.wait(10)
         self.assertEqual(result.status, 130, result)
+
+    def test_results_show_while_others_look_on(self):
+        """`pppctl show` beside a run takes no progress away from it."""
+        process, job = self.start("threads", "sleep", "0.3", "60", "--workers", "2")
+
+        def shown():
+            self.daemon.show(job)
+            return b"0.3: " in process.so_far()
+        wait_until(shown, "the first line")
+        process.signal(signal.SIGINT)
+        self.assertEqual(process.wait(10).status, 130)
 
     def test_a_killed_client_leaves_its_job_running(self):
         process, job = self.start("async", "sleep", "0.5")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from harness import forbid, process
-from harness.case import LEVELS, Case
+from harness.case import LEVELS, Case, end
 from harness.daemon import StartFailure
 from harness.process import clean_environment
 
@@ -187,6 +187,7 @@ class FullDisk(Case):
             self.skipTest(f"cannot mount a tmpfs: {done.stderr.decode().strip()}")
         self.addCleanup(subprocess.run, ["umount", self.mount], check=True)
         self.daemon = self.new_daemon(self._testMethodName, state=os.path.join(self.mount, "state"))
+        self.addCleanup(end, self.daemon)       # whatever comes of stop(): else the umount finds it busy
         self.addCleanup(self.daemon.stop)
 
     def fill(self):

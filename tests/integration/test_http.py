@@ -85,7 +85,7 @@ class Nginx(Case):
                 outcome = self.run_job(level, "words", [self.url("/huge.txt"), self.url("/gzip/huge.txt")])
                 self.assertEqual({row["value"] for row in outcome.rows}, {PAGE_WORDS * 200})
                 workers = 3 if level == "processes" else 1
-                self.assertLess(outcome.summary["rss_peak_bytes"], (24 << 20) * workers, outcome.summary)
+                self.assert_memory(outcome.summary["rss_peak_bytes"], (24 << 20) * workers, outcome.summary)
 
 
 def dropped(data, length):

@@ -160,7 +160,7 @@ class Many(Case):
                 self.assertEqual(result.status, 0, _head(result))
                 self.assertEqual(result.out.count("\n"), self.N)
                 peak = self.peak(daemon, result)
-                self.assertLess(sum(peak.values()), MEMORY_LIMIT, peak)
+                self.assert_memory(sum(peak.values()), MEMORY_LIMIT, peak)
 
     def peak(self, daemon, result):
         """Peak resident sets; pages shared by two processes count in both."""

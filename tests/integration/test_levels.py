@@ -37,11 +37,12 @@ class Demo(Case):
     def test_waiting_levels_overlap_the_pages(self):
         """Each page answers after 200 ms: one after another that is 0.8 s, together 0.2 s."""
         work = {level: self.run_job(level, "words", [f"demo:{y}" for y in DEMO], "--workers", 4 if level != "serial" else 1)
-                .summary["work_seconds"] for level in LEVELS}
+                .summary["work_seconds"] for level in ("serial", "threads", "processes", "async")}
         self.assertGreater(work["serial"], 0.79, work)
         for level in ("threads", "processes", "async"):
             self.assertGreater(work[level], 0.19, work)
-            self.assertLess(work[level], work["serial"] / 2, work)
+            if not settings.sanitized():
+                self.assertLess(work[level], work["serial"] / 2, work)
 
     def test_an_unknown_demo_page_fails_as_a_page_that_is_not_there(self):
         outcome = self.run_job("async", "words", ["demo:2016", "demo:1999"], status=1)
@@ -203,26 +204,28 @@ class Summary(Case):
             self.assertLessEqual(d["p99"], d["max"] * 1.04, summary)
 
     def test_what_is_absent_has_its_reason(self):
-        """Each metric of the schema is there, or listed, or belongs to another level."""
-        elsewhere = {"ring": "async", "loops": "async", "workers_replaced": "processes", "gil": "threads",
-                     "worker_start_seconds": "threads processes async", "reason": "", "reason_detail": "", "resumed": "",
-                     "imbalance_ratio": "threads processes async"}
+        """Each number of the schema is there, or listed, or belongs to another level."""
+        elsewhere = {"ring": "async", "loops": "async", "workers_replaced": "processes", "workers_refused": "threads processes"}
+        metrics = [name for name, rule in self.schema["properties"].items()
+                   if rule.get("type") in ("integer", "number", "object") or "$ref" in rule]
+        self.assertGreater(len(metrics), 25)
         for level in LEVELS:
             with self.subTest(level=level):
                 summary = self.run_job(level, "sum", ["1000", "2000"]).summary
-                listed = {item["metric"] for item in summary["unavailable"]}
-                for name in self.schema["properties"]:
-                    if name in summary:
-                        self.assertNotIn(name, listed, summary)
-                    elif level in elsewhere.get(name, level):
-                        self.assertIn(name, listed, f"{name} is neither there nor explained at {level}: {summary}")
+                listed = {item["metric"]: item["reason"] for item in summary["unavailable"]}
+                missing = [name for name in metrics if name not in summary and name not in listed
+                           and level in elsewhere.get(name, level)]
+                self.assertEqual(missing, [], f"neither there nor explained: {summary}")
+                self.assertEqual([name for name in listed if name in summary], [], "both there and explained away")
+                self.assertNotIn("", listed.values())
 
     def test_cpu_time_is_that_of_the_work(self):
-        """A second of adding is a second of CPU, at user level; sleeping costs nearly none."""
+        """Adding is CPU time at user level, one thread's; sleeping costs nearly none."""
         work = self.run_job("serial", "sum", ["1000000000"]).summary
         if "cpu_user_seconds" not in work:
             self.skipTest("no cgroup here to count CPU time")
-        self.assertGreater(work["cpu_user_seconds"], work["work_seconds"] * 0.5, work)
+        self.assertGreater(work["cpu_user_seconds"], 0.1, "no processor adds 10^9 numbers faster")
+        self.assertLess(work["cpu_user_seconds"], work["wall_seconds"] * 1.1 + 0.05, work)
         idle = self.run_job("serial", "sleep", ["0.3"]).summary
         self.assertLess(idle["cpu_user_seconds"] + idle["cpu_system_seconds"], 0.15, idle)
 
@@ -238,38 +241,3 @@ class Summary(Case):
         self.assertEqual(shown.status, 0, shown)
         job = json.loads(shown.out)
         self.assertEqual(job["summary"], summary)
-
-
-class Gil(Case):
-    """--gil: threads that compute do so one at a time, threads that wait do not."""
-
-    def at_once(self, *options, workload="sum", inputs=("200000000",) * 4):
-        summary = self.run_job("threads", workload, inputs, "--workers", 2, *options).summary
-        busy = summary["cpu_user_seconds"] + summary["cpu_system_seconds"] if "cpu_user_seconds" in summary else None
-        if busy is None:
-            self.skipTest("no cgroup here to count CPU time")
-        return busy / summary["work_seconds"]
-
-    def test_computing_threads_take_turns(self):
-        """Two threads hold at most one processor's worth of time between them, however noisy the machine."""
-        self.assertLess(max(self.at_once("--gil") for _ in range(2)), 1.15)
-
-    def test_without_it_they_run_at_once(self):
-        best = max(self.at_once() for _ in range(4))
-        self.assertGreater(best, 1.2, "processors in use by two threads, best of 4")
-
-    def test_waiting_threads_let_go(self):
-        outcome = self.run_job("threads", "sleep", ["0.2"] * 8, "--workers", 8, "--gil")
-        self.assertLess(outcome.summary["work_seconds"], 0.8, "1.6 s one after another")
-        self.assertTrue(outcome.summary["gil"])
-
-    def test_values_are_the_same(self):
-        self.assert_values(self.run_job("threads", "sum", SUMS, "--gil"), SUMS)
-
-    def test_every_thread_gets_its_turn(self):
-        """The lock is handed over every 5 ms: two long sums end at about the same time."""
-        rows = self.run_job("threads", "sum", ["300000000", "300000001"], "--workers", 2, "--gil").rows
-        (a, b) = rows
-        overlap = min(a["end_seconds"], b["end_seconds"]) - max(a["start_seconds"], b["start_seconds"])
-        longest = max(row["end_seconds"] - row["start_seconds"] for row in rows)
-        self.assertGreater(overlap, longest * 0.5, rows)

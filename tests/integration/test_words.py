@@ -60,7 +60,7 @@ class Files(Case):
             with self.subTest(level=level):
                 outcome = self.run_job(level, "words", [path])
                 self.assert_values(outcome, {path: words})
-                self.assertLess(outcome.summary["rss_peak_bytes"], 28 << 20)
+                self.assert_memory(outcome.summary["rss_peak_bytes"], 28 << 20)
 
     def test_many_files(self):
         directory = self.path("many")

@@ -125,9 +125,10 @@ static inline void fp_registers_fn(void *userdata)
                g = s + 5, h = s + 6, i = s + 7, j = s + 8, k = s + 9;
 
         for (unsigned n = 1; n <= 100; ++n) {
-                __asm__ volatile("" : FP_REGISTER(a), FP_REGISTER(b), FP_REGISTER(c), FP_REGISTER(d));
-                __asm__ volatile("" : FP_REGISTER(e), FP_REGISTER(g), FP_REGISTER(h), FP_REGISTER(i));
-                __asm__ volatile("" : FP_REGISTER(j), FP_REGISTER(k));
+                __asm__ volatile("" : FP_REGISTER(a), FP_REGISTER(b), FP_REGISTER(c));
+                __asm__ volatile("" : FP_REGISTER(d), FP_REGISTER(e), FP_REGISTER(g));
+                __asm__ volatile("" : FP_REGISTER(h), FP_REGISTER(i), FP_REGISTER(j));
+                __asm__ volatile("" : FP_REGISTER(k));
                 fiber_suspend();
                 a += 1, b += 1, c += 1, d += 1, e += 1, g += 1, h += 1, i += 1, j += 1, k += 1;
                 if (a != (double)(f->seed % 1000) + n || b != a + 1 || c != a + 2 || d != a + 3 ||
@@ -249,7 +250,7 @@ static inline const char *check_deep(void)
         return check_all(deep_fn, fibers, ARRAY_SIZE(fibers));
 }
 
-/* In the child: the fault must lie right below the stack, which only the guard page can bring about. */
+/* In the child: the fault must lie right below the stack, where only the guard page faults. */
 static struct check_fiber *overflowing;
 
 static inline _Noreturn void on_fault(int signal, siginfo_t *info, void *ucontext)

@@ -1,6 +1,6 @@
 /*
- * The demo pages: exact word counts by an independent, naive counter that decodes UTF-8 and knows the
- * whole list of Unicode's white space, as Python's str.split() does.
+ * The demo pages: exact word counts by an independent, naive counter that decodes UTF-8 and knows
+ * the whole list of Unicode's white space, as Python's str.split() does.
  */
 
 #include "daemon/web/pages.h"

@@ -1,6 +1,6 @@
 /*
- * The server of the demo pages, in this process: clients on plain sockets, the server on an event loop
- * that is turned until they have their answers.
+ * The server of the demo pages, in this process: clients on plain sockets, the server on an event
+ * loop that is turned until they have their answers.
  */
 
 #include <arpa/inet.h>

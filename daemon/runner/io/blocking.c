@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 
 #include "daemon/runner/io/fetch.h"
 #include "daemon/runner/runner.h"
@@ -108,13 +109,34 @@ static ssize_t read_some(struct ppp_task *task, int fd, char *buffer)
         }
 }
 
+/*
+ * A FIFO that nobody has opened to write yet reads as ended, but polls as not ready (fifo(7)): wait for
+ * its first writer, as a blocking open would and as the ring does. 1: there is something to read again.
+ */
+static int await_writer(struct ppp_task *task, int fd)
+{
+        struct stat st;
+        int r;
+
+        if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
+                return 0;
+        r = wait_until(task, fd, task->deadline_ns);
+        return r == 0 ? task_fail(task, PPP_REASON_TIMEOUT, 0) : r;
+}
+
 static int read_to_end(struct ppp_task *task, int fd, char *buffer, ppp_sink *sink, void *userdata)
 {
-        for (;;) {
+        for (bool first = true;; first = false) {
                 ssize_t n = read_some(task, fd, buffer);
                 struct ppp_chunk chunk = { buffer, (size_t)MAX(n, (ssize_t)0), NULL };
                 int r;
 
+                if (n == 0 && first) {
+                        r = await_writer(task, fd);
+                        if (r <= 0)
+                                return r;
+                        continue;
+                }
                 if (n <= 0)
                         return (int)n;
                 r = sink(userdata, &chunk);
@@ -134,7 +156,7 @@ static int blocking_read_file(struct ppp_task *task, const char *path, ppp_sink 
 
         if (!io->buffer && !(io->buffer = malloc(READ_SIZE)))
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        /* Non-blocking, so that a FIFO nobody writes to is empty and does not hang the worker. */
+        /* Non-blocking, so that a FIFO nobody writes to does not keep the worker from a cancellation. */
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         if (fd < 0)
                 return task_fail(task, PPP_REASON_OPEN, errno);

@@ -29,7 +29,9 @@
         X(curl_multi_poll)                                                                         \
         X(curl_multi_remove_handle)                                                                \
         X(curl_multi_setopt)                                                                       \
-        X(curl_multi_socket_action)
+        X(curl_multi_socket_action)                                                                \
+        X(curl_slist_append)                                                                       \
+        X(curl_slist_free_all)
 
 #define DLSYM_PROTOTYPE(symbol) extern __typeof__(symbol) *sym_##symbol;
 CURL_SYMBOLS(DLSYM_PROTOTYPE)

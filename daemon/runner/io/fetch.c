@@ -38,18 +38,22 @@ int fetch_load(struct ppp_task *task)
         return curl_load() < 0 ? task_fail(task, PPP_REASON_NO_FETCH, 0) : 0;
 }
 
-/* The response's status and charset; asked for once a response, at its first byte of body. */
-static int note_response(struct transfer *transfer)
+/* Of the last response; NULL if it has none. */
+static const char *response_header(struct transfer *transfer, const char *name)
 {
         struct curl_header *header;
-        const char *charset;
+
+        if (sym_curl_easy_header(transfer->easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+                return NULL;
+        return header->value;
+}
+
+static int note_charset(struct transfer *transfer)
+{
+        const char *type = response_header(transfer, "Content-Type"), *charset;
         size_t n;
 
-        sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->status);
-        if (sym_curl_easy_header(transfer->easy, "Content-Type", 0, CURLH_HEADER, -1, &header) !=
-            CURLHE_OK)
-                return 0;
-        charset = content_type_charset(header->value, &n);
+        charset = type ? content_type_charset(type, &n) : NULL;
         if (!charset)
                 return 0;
         if (n >= transfer->charset_size) {
@@ -64,6 +68,29 @@ static int note_response(struct transfer *transfer)
         transfer->charset_text[n] = 0;
         transfer->charset = transfer->charset_text;
         return 0;
+}
+
+/* What a response declares of its body; asked for once, at the body's first byte. */
+static int note_response(struct transfer *transfer)
+{
+        sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->status);
+        if (content_coding_begin(&transfer->coding,
+                                 response_header(transfer, "Content-Encoding")) < 0)
+                return task_fail(transfer->task, PPP_REASON_ENCODING, CURLE_BAD_CONTENT_ENCODING);
+        return note_charset(transfer);
+}
+
+static int decode(struct transfer *transfer, const char *data, size_t n)
+{
+        bool of_sink;
+        int r = content_coding_feed(&transfer->coding, data, n, transfer->charset, transfer->sink,
+                                    transfer->userdata, &of_sink);
+
+        if (r >= 0 || of_sink)
+                return r;
+        return r == -ENOMEM ?
+               task_fail(transfer->task, PPP_REASON_NO_MEMORY, 0) :
+               task_fail(transfer->task, PPP_REASON_ENCODING, CURLE_BAD_CONTENT_ENCODING);
 }
 
 static size_t discard(struct transfer *transfer, size_t n)
@@ -85,7 +112,9 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
         if (transfer->status >= 400)
                 return discard(transfer, n);
         chunk = (struct ppp_chunk){ data, n, transfer->charset };
-        transfer->sink_result = transfer->sink(transfer->userdata, &chunk);
+        transfer->sink_result = transfer->coding.coding == CODING_IDENTITY ?
+                                transfer->sink(transfer->userdata, &chunk) :
+                                decode(transfer, data, n);
         return transfer->sink_result < 0 ? CURL_WRITEFUNC_ERROR : n;
 }
 
@@ -169,7 +198,6 @@ static CURLcode set_up(struct transfer *transfer, size_t buffer_size)
         } strings[] = {
                 { CURLOPT_PROTOCOLS_STR, "http,https" },
                 { CURLOPT_REDIR_PROTOCOLS_STR, "http,https" },
-                { CURLOPT_ACCEPT_ENCODING, "gzip, deflate" },
                 { CURLOPT_USERAGENT, "pppctl/" PPPCTL_VERSION },
         };
         CURLcode code = set_proxy(transfer->easy);
@@ -180,6 +208,8 @@ static CURLcode set_up(struct transfer *transfer, size_t buffer_size)
                 code = sym_curl_easy_setopt(transfer->easy, strings[i].option, strings[i].value);
         if (code == CURLE_OK)
                 code = set_certificates(transfer->easy, transfer->runner->spec.ca_file);
+        if (code == CURLE_OK)
+                code = sym_curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
         if (code == CURLE_OK)
                 code = sym_curl_easy_setopt(transfer->easy, CURLOPT_WRITEFUNCTION, on_body);
         if (code == CURLE_OK)
@@ -200,14 +230,15 @@ int transfer_new(struct runner *runner, size_t buffer_size, struct transfer **re
                 return -ENOMEM;
         transfer->runner = runner;
         transfer->easy = sym_curl_easy_init();
-        if (!transfer->easy)
+        transfer->headers = sym_curl_slist_append(NULL, content_coding_accept);
+        if (!transfer->easy || !transfer->headers)
                 return -ENOMEM;
         code = set_up(transfer, buffer_size);
         if (code == CURLE_OUT_OF_MEMORY)
                 return -ENOMEM;
         if (code != CURLE_OK) {
                 log_error("cannot fetch: this libcurl refuses an option we need (its error %d); "
-                          "it must be 7.85 or newer, with zlib", (int)code);
+                          "it must be 7.85 or newer", (int)code);
                 return -ENOTSUP;
         }
         *ret = steal_ptr(transfer);
@@ -221,6 +252,9 @@ struct transfer *transfer_free(struct transfer *transfer)
                         sym_curl_easy_cleanup(transfer->easy);
                 if (transfer->multi)
                         sym_curl_multi_cleanup(transfer->multi);
+                if (transfer->headers)
+                        sym_curl_slist_free_all(transfer->headers);
+                content_coding_deinit(&transfer->coding);
                 free(transfer->charset_text);
                 free(transfer);
         }
@@ -298,6 +332,7 @@ int transfer_begin(struct transfer *transfer, struct ppp_task *task, const char 
         transfer->status = 0;
         transfer->n_discarded = 0;
         transfer->charset = NULL;
+        (void)content_coding_begin(&transfer->coding, NULL);    /* until its header says otherwise */
         return 0;
 }
 
@@ -406,6 +441,8 @@ int transfer_end(struct transfer *transfer, CURLcode code)
                 sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->status);
         if (transfer->status >= 400)
                 return task_fail(transfer->task, PPP_REASON_HTTP_STATUS, (int32_t)transfer->status);
+        if (code == CURLE_OK && !content_coding_is_whole(&transfer->coding))
+                return task_fail(transfer->task, PPP_REASON_ENCODING, CURLE_BAD_CONTENT_ENCODING);
         return code == CURLE_OK ? 0 : fail(transfer, code);
 }
 

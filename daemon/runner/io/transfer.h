@@ -6,6 +6,7 @@
  * says it went into the task's result. Between the two the handle belongs to a multi handle.
  */
 
+#include "daemon/runner/io/content-coding.h"
 #include "daemon/runner/io/curl-load.h"
 #include "daemon/runner/io/fetch.h"
 
@@ -14,6 +15,7 @@ struct origin;
 
 struct transfer {
         CURL *easy;
+        struct curl_slist *headers;     /* sent with each request */
         CURLM *multi;                   /* blocking: its own and its connections; NULL on a ring */
         struct runner *runner;
 
@@ -30,6 +32,7 @@ struct transfer {
         int socket_errno;               /* why no socket could be opened */
         long status;                    /* 0 before the body begins */
         size_t n_discarded;             /* of the body of an error answer */
+        struct content_coding coding;   /* of this body, and what undoes it */
         const char *charset;            /* declared for this body: NULL or charset_text */
 
         char *charset_text;             /* kept from request to request, grown when need be */

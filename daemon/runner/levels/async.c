@@ -1,7 +1,7 @@
 /*
  * async: tasks are fibers on an io_uring completion loop. Waiting costs a suspended fiber (a few
- * kilobytes) and an entry in a ring; thousands wait on one thread. Computing does not overlap: a task
- * that computes keeps its loop. Nothing is isolated.
+ * kilobytes) and an entry in a ring; thousands wait on one thread. Computing does not overlap: a
+ * task that computes keeps its loop. Nothing is isolated.
  *
  * With --loops N there are N threads, each with a ring, a loop and a claim of its own; they share
  * the window and the claim counter, nothing else. The first is the main thread.

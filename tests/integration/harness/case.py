@@ -8,11 +8,11 @@ import signal
 import tempfile
 import unittest
 
-from . import process
+from . import process, settings
 from .daemon import Daemon, parse_json_lines
 from .poll import wait_until
 
-LEVELS = ("serial", "threads", "processes", "async")
+LEVELS = settings.levels
 TEST_SECONDS = 120
 
 Outcome = collections.namedtuple("Outcome", "result rows summary by_input")
@@ -52,7 +52,7 @@ class Case(unittest.TestCase):
     def new_daemon(cls, name, start=True, **options):
         daemon = Daemon(cls.temp, name, **options)
         cls.daemons.append(daemon)
-        cls.addClassCleanup(_end, daemon)
+        cls.addClassCleanup(end, daemon)
         return daemon.start() if start else daemon
 
     def fresh(self, name, **options):
@@ -128,6 +128,11 @@ class Case(unittest.TestCase):
         result = daemon.pppctl("run", "serial", "sum", 10)
         self.assertEqual((result.status, result.out.strip()), (0, "10: 45"), result)
 
+    def assert_memory(self, used, limit, what=None):
+        """A bound for what ships: sanitizers have a memory of their own."""
+        if not settings.sanitized():
+            self.assertLess(used, limit, what)
+
     def path(self, name):
         return os.path.join(self.temp, name)
 
@@ -138,7 +143,7 @@ class Case(unittest.TestCase):
         return path
 
 
-def _end(daemon):
+def end(daemon):
     """By force, whatever the test left."""
     if daemon.running():
         daemon.kill()

@@ -57,15 +57,18 @@ class Notifications:
 
 
 class Daemon:
-    """One supervisor. `wrap` is a command to put before it (setpriv, the seccomp filter)."""
+    """One supervisor. `wrap` is a command to put before it (setpriv, the seccomp filter); one that
+    does not listen is handed its socket by that command.
+    """
 
-    def __init__(self, directory, name="pppd", socket_path=None, state=None, wrap=(), env=None, args=()):
+    def __init__(self, directory, name="pppd", socket_path=None, state=None, wrap=(), env=None, args=(), listens=True):
         self.directory = directory
         self.socket = socket_path or os.path.join(directory, f"{name}.sock")
         self.state = state or os.path.join(directory, f"{name}.state")
         self.log_path = os.path.join(directory, f"{name}.log")
         self.notify_path = os.path.join(directory, f"{name}.notify")
-        self.wrap, self.env, self.args = list(wrap), env or {}, list(args)
+        self.wrap, self.env = list(wrap), env or {}
+        self.args = ["--state", self.state, *args] + (["--socket", self.socket] if listens else [])
         self.popen = None
         self.groups = set()             # cgroups that were ours, for the leak check
         self.history = []               # what pppctl did, for the report of a failure
@@ -77,8 +80,7 @@ class Daemon:
         self.notify = Notifications(self.notify_path)
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(
-                [*self.wrap, process.program("pppd-supervisor"), "--socket", self.socket, "--state", self.state,
-                 *self.args],
+                [*self.wrap, process.program("pppd-supervisor"), *self.args],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=process.clean_environment(NOTIFY_SOCKET=self.notify_path, **self.env))
         process.adopt_popen(self.popen)
@@ -154,13 +156,9 @@ class Daemon:
 
     def unfinished(self):
         with self.connect() as client:
-            try:
-                replies = client.stream(f"{PPPCTL}.List", {})
-            except varlink.Error as error:      # how a stream says that there is nothing
-                if error.name != f"{PPPCTL}.NoSuchJob":
-                    raise
-                return []
-            return [reply["job"]["job"] for reply in replies if reply["job"]["state"] in ("queued", "running")]
+            replies = client.stream(f"{PPPCTL}.List", {})
+        jobs = [reply["job"] for reply in replies if "job" in reply]    # without one: there is none
+        return [job["job"] for job in jobs if job["state"] in ("queued", "running")]
 
     # What it leaves
 

@@ -1,0 +1,17 @@
+"""Socket activation as a service manager does it: python3 activate.py SOCKET COMMAND…
+
+The command gets a listening socket as descriptor 3, and LISTEN_FDS, LISTEN_PID in its environment.
+"""
+
+import os
+import socket
+import sys
+
+if __name__ == "__main__":
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(sys.argv[1])
+    listener.listen(128)
+    os.dup2(listener.fileno(), 3)
+    os.set_inheritable(3, True)         # it may have been 3 before
+    os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+    os.execv(sys.argv[2], sys.argv[2:])
