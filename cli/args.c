@@ -21,9 +21,35 @@ const struct option_info option_infos[_OPTION_N] = {
                              "threads, processes, or tasks in flight at async" },
         [OPTION_LOOPS] = { "loops", 0, "N", "async: io_uring loops, one a thread" },
         [OPTION_GIL] = { "gil", 0, NULL, "threads: one lock for all, as in CPython" },
-        [OPTION_TIMEOUT] = { "timeout", 0, "TIME", "cancel the job after this time (90s, 5min)" },
+        [OPTION_THREADED] = { "threaded", 0, NULL, "threads: each in a cgroup of its own" },
+        [OPTION_THREAD_WEIGHT] = { "thread-weight", 0, "W,W",
+                                   "their shares of the CPU, by turns; 100 is usual" },
+        [OPTION_TIME_MAX] = { "time-max", 0, "TIME",
+                              "cancel the job after this time (90s, 5min)" },
+        [OPTION_TIMEOUT] = { "timeout", 0, "TIME", NULL },
+        [OPTION_CPU_TIME_MAX] = { "cpu-time-max", 0, "TIME", "cancel it when its CPU time is that" },
         [OPTION_TASK_TIMEOUT] = { "task-timeout", 0, "TIME",
                                   "fail a task whose try takes longer (500ms)" },
+        [OPTION_NICE] = { "nice", 0, "N", "run with that nice value, -20 to 19" },
+        [_OPTION_LIMITS + LIMIT_CPU_MAX] = { "cpu-max", 0, "PERCENT", "CPU time, 150% is one and a half" },
+        [_OPTION_LIMITS + LIMIT_CPU_WEIGHT] = { "cpu-weight", 0, "N",
+                                                "share of the CPU, 1 to 10000; 100 is usual" },
+        [_OPTION_LIMITS + LIMIT_MEMORY_MAX] = { "memory-max", 0, "SIZE", "past it the kernel kills" },
+        [_OPTION_LIMITS + LIMIT_MEMORY_HIGH] = { "memory-high", 0, "SIZE",
+                                                 "past it the kernel slows down" },
+        [_OPTION_LIMITS + LIMIT_SWAP_MAX] = { "swap-max", 0, "SIZE", "swap space, 0 for none" },
+        [_OPTION_LIMITS + LIMIT_PIDS_MAX] = { "pids-max", 0, "N", "processes and threads" },
+        [_OPTION_LIMITS + LIMIT_CPUS] = { "cpus", 0, "LIST", "only these CPUs (0-1,3)" },
+        [_OPTION_LIMITS + LIMIT_IO_MAX] = { "io-max", 0, "RATES",
+                                            "'PATH rbps=N wbps=N riops=N wiops=N'" },
+        [_OPTION_WORKER_LIMITS + LIMIT_CPU_MAX] = { "worker-cpu-max", 0, "PERCENT", NULL },
+        [_OPTION_WORKER_LIMITS + LIMIT_CPU_WEIGHT] = { "worker-cpu-weight", 0, "N", NULL },
+        [_OPTION_WORKER_LIMITS + LIMIT_MEMORY_MAX] = { "worker-memory-max", 0, "SIZE", NULL },
+        [_OPTION_WORKER_LIMITS + LIMIT_MEMORY_HIGH] = { "worker-memory-high", 0, "SIZE", NULL },
+        [_OPTION_WORKER_LIMITS + LIMIT_SWAP_MAX] = { "worker-swap-max", 0, "SIZE", NULL },
+        [_OPTION_WORKER_LIMITS + LIMIT_PIDS_MAX] = { "worker-pids-max", 0, "N", NULL },
+        [_OPTION_WORKER_LIMITS + LIMIT_CPUS] = { "worker-cpus", 0, "LIST", NULL },
+        [_OPTION_WORKER_LIMITS + LIMIT_IO_MAX] = { "worker-io-max", 0, "RATES", NULL },
         [OPTION_RETRIES] = { "retries", 0, "N", "try again what failed for a passing reason" },
         [OPTION_CA_FILE] = { "ca-file", 0, "PEM", "trust these authorities, not the system's" },
         [OPTION_LEVELS] = { "levels", 0, "LIST", "levels to compare, as in serial,async" },
@@ -91,11 +117,75 @@ static int set_color(const char *value, enum progress_color *ret)
         return cli_fail(CLI_USAGE, "--color: \"%s\" is none of auto, always and never", value);
 }
 
+static int set_nice(const char *value, int *ret)
+{
+        bool negative = *value == '-';
+        const char *digits = value + negative;
+        uint64_t v;
+
+        if (parse_u64(digits, strlen(digits), negative ? 20 : 19, &v) < 0)
+                return cli_fail(CLI_USAGE, "--nice: \"%s\" is no nice value; give a whole number from "
+                                "-20 (first of all) to 19 (after all others)", value);
+        *ret = negative ? -(int)v : (int)v;
+        return 0;
+}
+
+static int add_weight(struct args *args, const char *word, size_t n)
+{
+        uint32_t *larger;
+        uint64_t v;
+
+        if (parse_u64(word, n, 10000, &v) < 0 || v == 0 || args->n_thread_weights == SPEC_THREADS_MAX)
+                return cli_fail(CLI_USAGE, "--thread-weight: \"%.*s\" is no weight; give whole numbers "
+                                "from 1 to 10000 with commas between, as in 100,300", (int)n, word);
+        larger = reallocarray(args->thread_weights, args->n_thread_weights + 1, sizeof(*larger));
+        if (!larger)
+                return cli_no_memory();
+        args->thread_weights = larger;
+        args->thread_weights[args->n_thread_weights++] = (uint32_t)v;
+        return 0;
+}
+
+static int set_weights(struct args *args, const char *value)
+{
+        args->n_thread_weights = 0;
+        for (const char *word = value;; ++word) {
+                size_t n = strcspn(word, ",");
+                int r = add_weight(args, word, n);
+
+                word += n;
+                if (r || !*word)
+                        return r;
+        }
+}
+
+static int set_limit(struct limits *limits, const char *name, enum limit limit, const char *value)
+{
+        _cleanup_free_ char *why = NULL;
+        int r = limits_set_text(limits, limit, value, &why);
+
+        if (r == -ENOMEM)
+                return cli_no_memory();
+        return r < 0 ? cli_fail(CLI_USAGE, "--%s: %s", name, why) : 0;
+}
+
+static int set_any_limit(struct args *args, enum option option, const char *value)
+{
+        const char *name = option_infos[option].name;
+
+        if (option >= _OPTION_WORKER_LIMITS)
+                return set_limit(&args->worker_limits, name,
+                                 (enum limit)(option - _OPTION_WORKER_LIMITS), value);
+        return set_limit(&args->limits, name, (enum limit)(option - _OPTION_LIMITS), value);
+}
+
 static int set_option(struct args *args, enum option option, const char *value)
 {
         const char *name = option_infos[option].name;
 
         args->given |= OPTION_BIT(option);
+        if (OPTIONS_LIMITS & OPTION_BIT(option))
+                return set_any_limit(args, option, value);
         switch (option) {
         case OPTION_SOCKET:
                 args->socket = value;
@@ -121,6 +211,13 @@ static int set_option(struct args *args, enum option option, const char *value)
                 return set_count32(name, value, 1, RUNS_MAX, &args->runs);
         case OPTION_LIMIT:
                 return set_count(name, value, 0, INT64_MAX, &args->limit);
+        case OPTION_NICE:
+                return set_nice(value, &args->nice);
+        case OPTION_THREAD_WEIGHT:
+                return set_weights(args, value);
+        case OPTION_CPU_TIME_MAX:
+                return set_duration(name, value, &args->cpu_time_max_ns);
+        case OPTION_TIME_MAX:
         case OPTION_TIMEOUT:
                 return set_duration(name, value, &args->timeout_ns);
         case OPTION_TASK_TIMEOUT:
@@ -237,6 +334,9 @@ int args_parse(int argc, char **argv, struct args *args)
 void args_deinit(struct args *args)
 {
         free(args->operands);
+        free(args->thread_weights);
+        limits_deinit(&args->limits);
+        limits_deinit(&args->worker_limits);
         *args = (struct args)ARGS_NULL;
 }
 

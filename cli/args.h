@@ -6,7 +6,7 @@
  */
 
 #include "cli/progress.h"
-#include "lib/util.h"
+#include "lib/limits.h"
 
 enum option {
         OPTION_SOCKET,
@@ -19,8 +19,16 @@ enum option {
         OPTION_WORKERS,
         OPTION_LOOPS,
         OPTION_GIL,
-        OPTION_TIMEOUT,
+        OPTION_THREADED,
+        OPTION_THREAD_WEIGHT,
+        OPTION_TIME_MAX,
+        OPTION_TIMEOUT,                 /* the same by another name */
+        OPTION_CPU_TIME_MAX,
         OPTION_TASK_TIMEOUT,
+        OPTION_NICE,
+        _OPTION_LIMITS,                 /* one for each enum limit, in that order */
+        _OPTION_WORKER_LIMITS = _OPTION_LIMITS + _LIMIT_N,
+        _OPTION_AFTER_LIMITS = _OPTION_WORKER_LIMITS + _LIMIT_N - 1,
         OPTION_RETRIES,
         OPTION_CA_FILE,
         OPTION_LEVELS,
@@ -37,16 +45,34 @@ enum option {
 };
 
 #define OPTION_BIT(option) (UINT64_C(1) << (option))
+_Static_assert(_OPTION_N <= 64, "options fit a bit set");
+
+static inline enum option option_of_limit(enum limit limit)
+{
+        return (enum option)(_OPTION_LIMITS + limit);
+}
+
+static inline enum option option_of_worker_limit(enum limit limit)
+{
+        return (enum option)(_OPTION_WORKER_LIMITS + limit);
+}
 
 /* What every verb takes. */
 #define OPTIONS_COMMON                                                                             \
         (OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_SYSTEM) | OPTION_BIT(OPTION_USER) |         \
          OPTION_BIT(OPTION_COLOR) | OPTION_BIT(OPTION_HELP) | OPTION_BIT(OPTION_VERSION))
 
+/* Those from cpu-max to worker-io-max. */
+#define OPTIONS_LIMITS                                                                             \
+        (OPTION_BIT(_OPTION_AFTER_LIMITS) * 2 - OPTION_BIT(_OPTION_LIMITS))
+
 /* What describes a job, common to run and compare. */
 #define OPTIONS_JOB                                                                                \
         (OPTION_BIT(OPTION_FROM) | OPTION_BIT(OPTION_WORKERS) | OPTION_BIT(OPTION_LOOPS) |         \
-         OPTION_BIT(OPTION_GIL) | OPTION_BIT(OPTION_TIMEOUT) | OPTION_BIT(OPTION_TASK_TIMEOUT) |   \
+         OPTION_BIT(OPTION_GIL) | OPTION_BIT(OPTION_THREADED) | OPTION_BIT(OPTION_THREAD_WEIGHT) | \
+         OPTION_BIT(OPTION_TIME_MAX) | OPTION_BIT(OPTION_TIMEOUT) |                                \
+         OPTION_BIT(OPTION_CPU_TIME_MAX) |                                                         \
+         OPTION_BIT(OPTION_TASK_TIMEOUT) | OPTION_BIT(OPTION_NICE) | OPTIONS_LIMITS |              \
          OPTION_BIT(OPTION_RETRIES) | OPTION_BIT(OPTION_CA_FILE) | OPTION_BIT(OPTION_QUIET))
 
 struct args {
@@ -55,7 +81,11 @@ struct args {
         enum progress_color color;
         const char *from;
         uint32_t workers, loops, retries;
-        uint64_t timeout_ns, task_timeout_ns;
+        uint64_t timeout_ns, task_timeout_ns, cpu_time_max_ns;
+        int nice;
+        uint32_t *thread_weights;       /* owned */
+        size_t n_thread_weights;
+        struct limits limits, worker_limits;
         const char *ca_file;
         const char *levels;
         uint32_t runs;
@@ -84,6 +114,6 @@ struct option_info {
         const char *name;
         char letter;                    /* 0: none */
         const char *argument;           /* NULL: it takes none */
-        const char *help;
+        const char *help;               /* NULL: not listed; a text tells of it */
 };
 extern const struct option_info option_infos[_OPTION_N];

@@ -74,6 +74,37 @@ static int choose_ca_file(const char *path, char **ret)
         return 0;
 }
 
+/* The spec gets copies of its own. */
+static int choose_limits(const struct limits *from, struct limits *to)
+{
+        struct limits copy = *from;
+
+        copy.cpus = from->cpus ? strdup(from->cpus) : NULL;
+        copy.io = from->n_io ? calloc(from->n_io, sizeof(*copy.io)) : NULL;
+        if ((from->cpus && !copy.cpus) || (from->n_io && !copy.io)) {
+                free(copy.cpus);
+                free(copy.io);
+                return cli_no_memory();
+        }
+        if (from->n_io)
+                memcpy(copy.io, from->io, from->n_io * sizeof(*copy.io));
+        *to = copy;
+        return 0;
+}
+
+static int choose_weights(const struct args *args, struct spec *spec)
+{
+        if (args->n_thread_weights == 0)
+                return 0;
+        spec->thread_weights = calloc(args->n_thread_weights, sizeof(*spec->thread_weights));
+        if (!spec->thread_weights)
+                return cli_no_memory();
+        memcpy(spec->thread_weights, args->thread_weights,
+               args->n_thread_weights * sizeof(*spec->thread_weights));
+        spec->n_thread_weights = args->n_thread_weights;
+        return 0;
+}
+
 int choose_spec(const struct args *args, enum level level, enum workload_id workload,
                 struct spec *ret)
 {
@@ -83,13 +114,25 @@ int choose_spec(const struct args *args, enum level level, enum workload_id work
                 .workers = args->workers,
                 .loops = args->loops,
                 .gil = args_has(args, OPTION_GIL),
+                .threaded = args_has(args, OPTION_THREADED) || args->n_thread_weights > 0,
                 .timeout_ns = args->timeout_ns,
+                .cpu_time_max_ns = args->cpu_time_max_ns,
+                .has_nice = args_has(args, OPTION_NICE),
+                .nice = args->nice,
                 .task_timeout_ns = args->task_timeout_ns,
                 .retries = args->retries,
         };
         int r = args->ca_file ? choose_ca_file(args->ca_file, &spec.ca_file) : 0;
 
         if (r == 0)
+                r = choose_weights(args, &spec);
+        if (r == 0)
+                r = choose_limits(&args->limits, &spec.limits);
+        if (r == 0)
+                r = choose_limits(&args->worker_limits, &spec.worker_limits);
+        if (r)
+                spec_deinit(&spec);
+        else
                 *ret = spec;
         return r;
 }

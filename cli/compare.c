@@ -73,6 +73,14 @@ static int choose_levels(const char *list, struct comparison *comparison)
         return r;
 }
 
+static void leave_threads(struct spec *spec)
+{
+        spec->gil = spec->threaded = false;
+        free(spec->thread_weights);
+        spec->thread_weights = NULL;
+        spec->n_thread_weights = 0;
+}
+
 /* Options that only one level has mean that level. */
 static int spec_of(const struct compare *compare, enum level level, struct spec *ret)
 {
@@ -83,7 +91,9 @@ static int spec_of(const struct compare *compare, enum level level, struct spec 
         if (level == LEVEL_SERIAL)
                 ret->workers = 0;
         if (level != LEVEL_THREADS)
-                ret->gil = false;
+                leave_threads(ret);
+        if (level != LEVEL_PROCESSES)
+                limits_deinit(&ret->worker_limits);
         if (level != LEVEL_ASYNC)
                 ret->loops = 0;
         return 0;
@@ -308,7 +318,8 @@ const struct verb verb_compare = {
         .text = "Runs the same inputs at each local level, one after the other, checks that\n"
                 "all levels agree in every value, and shows in one table what each took. With\n"
                 "more than 20 inputs, results are counted instead of printed. Options of one\n"
-                "level (--gil, --loops) mean that level; --workers means all but serial.",
+                "level (--gil, --threaded, --loops, --worker-memory-max and its like) mean that\n"
+                "level; --workers means all but serial. Limits are of each job.",
         .examples = "  pppctl compare\n"
                     "  pppctl compare sum --levels serial,threads,processes --runs 5\n"
                     "  pppctl compare words --from urls.txt --json | jq '.levels[].speed_up_ratio'",

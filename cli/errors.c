@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cli/say.h"
+#include "lib/limits.h"
 
 struct failure {
         const char *attempted;
@@ -57,29 +58,71 @@ static int queue_full(const struct failure *f)
         return fail(CLI_QUEUE_FULL, f, what, text_of(f, "why"), "try again when a job has ended");
 }
 
-/* "spec.task_timeout_seconds" is --task-timeout here; what is no option keeps its name. */
-static const char *option_of_field(const char *field)
-{
-        static const char *const options[][2] = {
-                { "spec.workers", "--workers" },
-                { "spec.loops", "--loops" },
-                { "spec.gil", "--gil" },
-                { "spec.timeout_seconds", "--timeout" },
-                { "spec.task_timeout_seconds", "--task-timeout" },
-                { "spec.retries", "--retries" },
-                { "spec.ca_file", "--ca-file" },
-        };
+static const struct {
+        const char *field, *option;
+} options_by_field[] = {
+        { "spec.workers", "--workers" },
+        { "spec.loops", "--loops" },
+        { "spec.gil", "--gil" },
+        { "spec.threaded", "--threaded" },
+        { "spec.thread_weights", "--thread-weight" },
+        { "spec.timeout_seconds", "--time-max" },
+        { "spec.cpu_time_max_seconds", "--cpu-time-max" },
+        { "spec.task_timeout_seconds", "--task-timeout" },
+        { "spec.nice", "--nice" },
+        { "spec.retries", "--retries" },
+        { "spec.ca_file", "--ca-file" },
+};
 
-        for (size_t i = 0; i < ARRAY_SIZE(options); ++i)
-                if (streq(field, options[i][0]))
-                        return options[i][1];
-        return field;
+#define OPTION_NAME_SIZE 64
+
+/* "spec.limits.pids_max", "spec.worker_limits.io_max[0].device" */
+static bool limit_option(const char *field, char text[static OPTION_NAME_SIZE])
+{
+        static const char *const paths[][2] = { { "spec.limits.", "--" },
+                                                { "spec.worker_limits.", "--worker-" } };
+
+        for (size_t p = 0; p < ARRAY_SIZE(paths); ++p) {
+                size_t n = strlen(paths[p][0]);
+
+                for (size_t i = 0; strncmp(field, paths[p][0], n) == 0 && i < _LIMIT_N; ++i) {
+                        size_t k = strlen(limit_infos[i].member);
+
+                        if (strncmp(field + n, limit_infos[i].member, k) != 0 ||
+                            !strchr(".[", field[n + k]))
+                                continue;
+                        snprintf(text, OPTION_NAME_SIZE, "%s%s", paths[p][1],
+                                 limit_infos[i].option);
+                        return true;
+                }
+        }
+        return false;
+}
+
+/* "spec.task_timeout_seconds" is --task-timeout here; what is no option keeps its name. */
+static const char *option_of_field(const char *field, char text[static OPTION_NAME_SIZE])
+{
+        for (size_t i = 0; i < ARRAY_SIZE(options_by_field); ++i)
+                if (streq(field, options_by_field[i].field))
+                        return options_by_field[i].option;
+        return limit_option(field, text) ? text : field;
 }
 
 static int bad_request(const struct failure *f)
 {
-        return fail(CLI_USAGE, f, option_of_field(text_of(f, "field")), text_of(f, "why"),
+        char text[OPTION_NAME_SIZE];
+
+        return fail(CLI_USAGE, f, option_of_field(text_of(f, "field"), text), text_of(f, "why"),
                     text_of(f, "hint"));
+}
+
+static int limit_unavailable(const struct failure *f)
+{
+        char text[OPTION_NAME_SIZE], what[128];
+
+        snprintf(what, sizeof(what), "%s cannot be enforced here",
+                 option_of_field(text_of(f, "limit"), text));
+        return fail(CLI_FAILED, f, what, text_of(f, "why"), text_of(f, "hint"));
 }
 
 static int bad_inputs(const struct failure *f)
@@ -134,6 +177,7 @@ int say_varlink_error(const char *attempted, uint64_t job, const char *error, js
                 { "io.pppctl.Jobs.BadRequest", bad_request },
                 { "io.pppctl.Jobs.BadInputs", bad_inputs },
                 { "io.pppctl.Jobs.LevelUnavailable", level_unavailable },
+                { "io.pppctl.Jobs.LimitUnavailable", limit_unavailable },
                 { "io.pppctl.Jobs.Failed", failed },
                 { "io.pppctl.Jobs.Interrupted", interrupted },
         };

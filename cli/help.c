@@ -13,13 +13,13 @@ static void show_option(enum option option)
         snprintf(left, sizeof(left), "%c%c%s--%s%s%s", info->letter ? '-' : ' ',
                  info->letter ?: ' ', info->letter ? ", " : "  ", info->name,
                  info->argument ? " " : "", info->argument ?: "");
-        printf("  %-24s %s\n", left, info->help);
+        printf("  %-26s %s\n", left, info->help);
 }
 
 static void show_options(uint64_t options)
 {
         for (unsigned i = 0; i < _OPTION_N; ++i)
-                if (options & OPTION_BIT(i))
+                if (options & OPTION_BIT(i) && option_infos[i].help)
                         show_option((enum option)i);
 }
 

@@ -39,6 +39,18 @@ static void add_columns(struct table *table)
                 table_add_column(table, columns[i].name, columns[i].left);
 }
 
+/* "failed (oom-killed)": the reason's name, without its details. */
+static void add_state(struct table *table, json_t *job)
+{
+        const char *reason = job_text(job, "reason");
+
+        if (*reason)
+                table_add(table, "%s (%.*s)", job_text(job, "state"), (int)strcspn(reason, ":"),
+                          reason);
+        else
+                table_add(table, "%s", job_text(job, "state"));
+}
+
 static void add_job(struct table *table, json_t *job)
 {
         json_t *spec = json_object_get(job, "spec");
@@ -48,7 +60,7 @@ static void add_job(struct table *table, json_t *job)
         if (summary_number(job_summary(job), "wall_seconds", &seconds))
                 units_seconds(seconds, wall);
         table_add(table, "%" PRIu64, job_number(job));
-        table_add(table, "%s", job_text(job, "state"));
+        add_state(table, job);
         table_add(table, "%s", job_text(spec, "level"));
         table_add(table, "%s", job_text(spec, "workload"));
         table_add(table, "%" PRIu64, job_count(job, "tasks_total"));

@@ -135,12 +135,19 @@ const struct verb verb_run = {
                 "  sum-array  fill an array with them and add it up\n"
                 "  sleep      wait INPUT seconds (0.2, 200ms)\n"
                 "\n"
+                "Limits are enforced by the kernel on the job's cgroup, or refused with the\n"
+                "reason; pppctl doctor tells which can be had. SIZE is in bytes, or has K, M, G or\n"
+                "T. With worker- before them, --cpu-max, --cpu-weight, --cpus, --memory-max,\n"
+                "--memory-high, --swap-max, --pids-max and --io-max are of each worker process; a\n"
+                "worker may take as much memory as its job, and dies alone when it takes more.\n"
+                "\n"
                 "Without WORKLOAD: words of the demo pages. Without inputs: some that suit the\n"
                 "workload. Results go to standard output, failures and the summary to standard\n"
                 "error. Ctrl-C cancels the job.",
         .examples = "  pppctl run async\n"
                     "  pppctl run processes sum 201600000 201700000\n"
                     "  pppctl run async words --from urls.txt --workers 1000 --task-timeout 10s\n"
+                    "  pppctl run processes sum-array --memory-max 512M --cpu-max 150%\n"
                     "  find /usr/share/doc -type f | pppctl run threads words --from - -q\n"
                     "  pppctl run serial sleep 1 2 --json",
         .options = OPTIONS_JOB | OPTION_BIT(OPTION_DETACH) | OPTION_BIT(OPTION_ORDERED) |

@@ -21,6 +21,7 @@ enum kind {
         KIND_RATIO,
         KIND_DISTRIBUTION,
         KIND_TEXT,
+        KIND_JSON,                      /* as it is */
 };
 
 static const struct row {
@@ -46,6 +47,9 @@ static const struct row {
         { NULL, "cpu_system_seconds", "CPU, system", KIND_SECONDS },
         { NULL, "memory_peak_bytes", "peak memory", KIND_BYTES },
         { NULL, "rss_peak_bytes", "peak resident sets", KIND_BYTES },
+        { NULL, "io.read_bytes", "read from disks", KIND_BYTES },
+        { NULL, "io.write_bytes", "written to disks", KIND_BYTES },
+        { NULL, "pids_peak", "peak of processes, threads", KIND_COUNT },
         { NULL, "context_switches_voluntary", "switches, voluntary", KIND_COUNT },
         { NULL, "context_switches_involuntary", "switches, involuntary", KIND_COUNT },
         { NULL, "page_faults_minor", "page faults, minor", KIND_COUNT },
@@ -53,6 +57,8 @@ static const struct row {
         { NULL, "syscalls", "system calls", KIND_COUNT },
         { NULL, "imbalance_ratio", "busiest worker by mean", KIND_RATIO },
         { NULL, "workers_replaced", "workers replaced", KIND_COUNT },
+        { NULL, "workers_refused", "workers refused", KIND_COUNT },
+        { NULL, "thread_cpu_seconds", "CPU by thread, seconds", KIND_JSON },
         { NULL, "measuring_seconds", "measuring itself", KIND_SECONDS },
 
         { "pressure", "pressure_cpu_waiting_seconds", "CPU, some waited", KIND_SECONDS },
@@ -60,6 +66,36 @@ static const struct row {
         { NULL, "pressure_memory_stalled_seconds", "memory, all stalled", KIND_SECONDS },
         { NULL, "pressure_io_waiting_seconds", "I/O, some waited", KIND_SECONDS },
         { NULL, "pressure_io_stalled_seconds", "I/O, all stalled", KIND_SECONDS },
+
+        { "memory", "memory_stat.anon_bytes", "anonymous, at the end", KIND_BYTES },
+        { NULL, "memory_stat.file_bytes", "page cache", KIND_BYTES },
+        { NULL, "memory_stat.shmem_bytes", "shared", KIND_BYTES },
+        { NULL, "memory_stat.kernel_stack_bytes", "kernel stacks", KIND_BYTES },
+        { NULL, "memory_stat.slab_bytes", "slab", KIND_BYTES },
+        { NULL, "memory_stat.sock_bytes", "sockets", KIND_BYTES },
+        { NULL, "memory_stat.page_faults", "page faults", KIND_COUNT },
+        { NULL, "memory_stat.page_faults_major", "of those, major", KIND_COUNT },
+        { NULL, "memory_events.high", "slowed at memory.high", KIND_COUNT },
+        { NULL, "memory_events.max", "came to memory.max", KIND_COUNT },
+        { NULL, "memory_events.oom", "out of memory", KIND_COUNT },
+        { NULL, "memory_events.oom_kill", "OOM kills", KIND_COUNT },
+
+        { "limits", "limits.cpu_max_cpus", "CPUs", KIND_RATIO },
+        { NULL, "limits.cpu_weight", "CPU weight", KIND_COUNT },
+        { NULL, "limits.cpus", "on CPUs", KIND_TEXT },
+        { NULL, "limits.memory_max_bytes", "memory, max", KIND_BYTES },
+        { NULL, "limits.memory_high_bytes", "memory, high", KIND_BYTES },
+        { NULL, "limits.swap_max_bytes", "swap", KIND_BYTES },
+        { NULL, "limits.pids_max", "processes and threads", KIND_COUNT },
+        { NULL, "limits.io_max", "disks", KIND_JSON },
+        { NULL, "limits.nice", "nice", KIND_COUNT },
+        { NULL, "limits.timeout_seconds", "time", KIND_SECONDS },
+        { NULL, "limits.cpu_time_max_seconds", "CPU time", KIND_SECONDS },
+        { NULL, "limits.worker", "of each worker", KIND_JSON },
+        { NULL, "pids_refused", "refused by pids.max", KIND_COUNT },
+        { NULL, "cpu_throttling.periods", "periods of cpu.max", KIND_COUNT },
+        { NULL, "cpu_throttling.throttled_periods", "throttled in", KIND_COUNT },
+        { NULL, "cpu_throttling.throttled_seconds", "throttled for", KIND_SECONDS },
 
         { "ring", "ring.setup", "set up with", KIND_TEXT },
         { NULL, "ring.submissions", "submissions", KIND_COUNT },
@@ -76,7 +112,8 @@ static const struct row {
         { NULL, "host.version", "pppd", KIND_TEXT },
 };
 
-#define LABEL_WIDTH "24"
+#define LABEL_WIDTH "28"
+#define LABEL_SIZE  48
 
 static void print_row(struct output *output, const char *label, const char *value)
 {
@@ -128,6 +165,16 @@ static json_t *find(json_t *summary, const char *path)
         return json_object_get(json_object_get(summary, outer), dot + 1);
 }
 
+/* Short lists and objects; what does not fit is cut. */
+static bool format_json(json_t *v, char *text, size_t size)
+{
+        _cleanup_free_ char *json = json_dumps(v, JSON_REAL_PRECISION(3));
+
+        if (json)
+                snprintf(text, size, "%s", json);
+        return json != NULL;
+}
+
 static bool format_value(json_t *summary, const struct row *row, char *text, size_t size)
 {
         json_t *v = find(summary, row->path);
@@ -135,6 +182,8 @@ static bool format_value(json_t *summary, const struct row *row, char *text, siz
 
         if (row->kind == KIND_DISTRIBUTION)
                 return format_distribution(summary, row->path, text, size);
+        if (row->kind == KIND_JSON)
+                return v && format_json(v, text, size);
         if (row->kind == KIND_TEXT && json_is_string(v))
                 snprintf(text, size, "%s", json_string_value(v));
         else if (row->kind != KIND_TEXT && json_is_number(v))
@@ -144,25 +193,43 @@ static bool format_value(json_t *summary, const struct row *row, char *text, siz
         return true;
 }
 
+static bool is_same_object(const char *a, const char *b)
+{
+        size_t n = strcspn(a, ".");
+
+        return a[n] && strncmp(a, b, n + 1) == 0;
+}
+
+/* An object that is absent is said to be so once, by its own name. */
+static bool format_absent(json_t *summary, size_t i, char *label, char *text, size_t size)
+{
+        const char *path = rows[i].path, *why = summary_why_absent(summary, path);
+
+        if (!why || (i > 0 && is_same_object(path, rows[i - 1].path)))
+                return false;
+        if (strchr(path, '.'))
+                snprintf(label, LABEL_SIZE, "%.*s", (int)strcspn(path, "."), path);
+        snprintf(text, size, "-  %s", why);
+        return true;
+}
+
 /* What the level does not have is left out; what could not be read is "-" and the reason. */
 static void print_summary(struct output *output, json_t *summary)
 {
         const char *section = NULL;
 
         for (size_t i = 0; i < ARRAY_SIZE(rows); ++i) {
-                const char *why = summary_why_absent(summary, rows[i].path);
-                char text[512];
+                char label[LABEL_SIZE], text[512];
 
                 section = rows[i].section ?: section;
-                if (!format_value(summary, &rows[i], text, sizeof(text))) {
-                        if (!why)
-                                continue;
-                        snprintf(text, sizeof(text), "-  %s", why);
-                }
+                snprintf(label, sizeof(label), "%s", rows[i].label);
+                if (!format_value(summary, &rows[i], text, sizeof(text)) &&
+                    !format_absent(summary, i, label, text, sizeof(text)))
+                        continue;
                 if (section)
                         output_line(output, "\n%s", section);
                 section = NULL;
-                print_row(output, rows[i].label, text);
+                print_row(output, label, text);
         }
 }
 
@@ -170,7 +237,7 @@ static bool is_known(const char *key)
 {
         static const char *const others[] = {
                 "schema", "version", "job", "state", "reason", "level", "workload", "workers",
-                "loops", "gil", "unavailable",
+                "loops", "gil", "threaded", "reason_detail", "resumed", "unavailable",
         };
         size_t n = strlen(key);
 
@@ -239,6 +306,16 @@ static void print_spec_count(struct output *output, json_t *spec, const char *me
                 print_row(output, label, units_count(v, text));
 }
 
+static void print_json_member(struct output *output, json_t *spec, const char *member,
+                              const char *label)
+{
+        json_t *v = json_object_get(spec, member);
+        char text[512];
+
+        if (v && format_json(v, text, sizeof(text)))
+                print_row(output, label, text);
+}
+
 static void print_spec(struct output *output, json_t *spec, json_t *summary)
 {
         /* As run, where that is known: defaults are filled in there. */
@@ -250,7 +327,16 @@ static void print_spec(struct output *output, json_t *spec, json_t *summary)
         print_spec_count(output, as_run, "loops", "loops");
         if (json_is_true(json_object_get(spec, "gil")))
                 print_row(output, "gil", "yes");
-        print_seconds(output, spec, "timeout_seconds", "timeout");
+        if (json_is_true(json_object_get(spec, "threaded")))
+                print_row(output, "threaded", "yes");
+        print_json_member(output, spec, "thread_weights", "thread weights");
+        if (!summary) {
+                print_spec_count(output, spec, "nice", "nice");
+                print_seconds(output, spec, "timeout_seconds", "time, at most");
+                print_seconds(output, spec, "cpu_time_max_seconds", "CPU time, at most");
+                print_json_member(output, spec, "limits", "limits");
+                print_json_member(output, spec, "worker_limits", "limits of each worker");
+        }
         print_seconds(output, spec, "task_timeout_seconds", "timeout of a try");
         print_spec_count(output, spec, "retries", "retries");
         if (*job_text(spec, "ca_file"))

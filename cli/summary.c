@@ -40,7 +40,8 @@ int job_status(json_t *job)
 const char *job_reason(json_t *job)
 {
         static const char *const reasons[][2] = {
-                { "timeout", "its --timeout was up" },
+                { "timeout", "its --time-max was up" },
+                { "cpu-time-max", "its --cpu-time-max was used up" },
                 { "cancelled", "somebody asked for it" },
                 { "disconnected", "its client had left" },
                 { "stopped", "pppd was stopped" },

@@ -10,7 +10,7 @@
 #include "lib/util.h"
 
 /* For json_dumps(): 0.2, not 0.20000000000000001. */
-#define JSON_PRECISION JSON_REAL_PRECISION(15)
+#define JSON_PRECISION JSON_REAL_PRECISION(17)
 
 uint64_t job_count(json_t *job, const char *member);            /* 0 if it is not there */
 const char *job_text(json_t *job, const char *member);          /* "" likewise */
@@ -28,7 +28,7 @@ uint64_t job_results(json_t *job);
 /* CLI_OK if all tasks are done, else CLI_FAILED. */
 int job_status(json_t *job);
 
-/* "its --timeout was up" for "timeout"; "" when the job has no reason. */
+/* "its --time-max was up" for "timeout"; "" when the job has no reason. */
 const char *job_reason(json_t *job);
 
 /* A number of the summary; "service_seconds.p50" is one of an object. False if it is absent. */

@@ -1,8 +1,8 @@
 /*
  * A cgroup v2 group, by its directory descriptor: make, populate, limit, freeze, kill, watch,
  * measure. All of it is small writes and reads of the files in cgroups(7) and the kernel's
- * admin-guide/cgroup-v2.rst. Finding the hierarchy is in cgroup-locate.c, removing groups in
- * cgroup-remove.c, starting children in cgroup-fork.c.
+ * admin-guide/cgroup-v2.rst. Finding the hierarchy is in cgroup-locate.c, controllers in
+ * cgroup-controllers.c, removing groups in cgroup-remove.c, starting children in cgroup-fork.c.
  */
 
 #include "lib/cgroup.h"
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-static int write_file(int fd, const char *file, const char *text)
+int cgroup_write(int fd, const char *file, const char *text)
 {
         _cleanup_close_ int file_fd = openat(fd, file, O_WRONLY | O_CLOEXEC);
 
@@ -55,69 +55,17 @@ int cgroup_attach(int fd, pid_t pid)
         char text[24];
 
         snprintf(text, sizeof(text), "%d", pid);
-        return write_file(fd, "cgroup.procs", text);
-}
-
-static const struct {
-        enum cgroup_controller bit;
-        const char *name, *enable;
-} controllers[] = {
-        { CGROUP_CPU, "cpu", "+cpu" },          { CGROUP_CPUSET, "cpuset", "+cpuset" },
-        { CGROUP_IO, "io", "+io" },             { CGROUP_MEMORY, "memory", "+memory" },
-        { CGROUP_PIDS, "pids", "+pids" },
-};
-
-/* Both cgroup.controllers and cgroup.subtree_control are one line of names with spaces between. */
-static int read_controllers(int fd, const char *file, unsigned *ret)
-{
-        _cleanup_free_ char *text = NULL;
-        char *word, *rest;
-        unsigned set = 0;
-        int r;
-
-        r = read_file_at(fd, file, &text, NULL);
-        if (r < 0)
-                return r;
-        rest = text;
-        while ((word = strsep(&rest, " \n")))
-                for (size_t i = 0; i < ARRAY_SIZE(controllers); ++i)
-                        if (streq(word, controllers[i].name))
-                                set |= controllers[i].bit;
-        *ret = set;
-        return 0;
-}
-
-/* One write each, since a write of several is all or nothing: cpu may be refused and memory not. */
-int cgroup_enable_controllers(int fd, unsigned *ret_enabled)
-{
-        unsigned available, enabled;
-        int r, k, error = 0;
-
-        r = read_controllers(fd, "cgroup.controllers", &available);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < ARRAY_SIZE(controllers); ++i) {
-                if (!(available & controllers[i].bit))
-                        continue;
-                k = write_file(fd, "cgroup.subtree_control", controllers[i].enable);
-                if (k < 0 && error == 0)
-                        error = k;
-        }
-        r = read_controllers(fd, "cgroup.subtree_control", &enabled);
-        if (r < 0)
-                return r;
-        *ret_enabled = enabled;
-        return error;
+        return cgroup_write(fd, "cgroup.procs", text);
 }
 
 int cgroup_kill(int fd)
 {
-        return write_file(fd, "cgroup.kill", "1");
+        return cgroup_write(fd, "cgroup.kill", "1");
 }
 
 int cgroup_freeze(int fd, bool freeze)
 {
-        return write_file(fd, "cgroup.freeze", freeze ? "1" : "0");
+        return cgroup_write(fd, "cgroup.freeze", freeze ? "1" : "0");
 }
 
 int cgroup_events_open(int fd, int *ret_events_fd)

@@ -27,6 +27,9 @@ bool cgroup_is_delegated(int fd);
 /* Makes (or opens, if it is there) the group @name below @parent_fd; O_DIRECTORY descriptor. */
 int cgroup_make(int parent_fd, const char *name, int *ret_fd);
 
+/* Writes one of the group's files. */
+int cgroup_write(int fd, const char *file, const char *text);
+
 /* Moves a process. cgroup.procs, one write. */
 int cgroup_attach(int fd, pid_t pid);
 
@@ -43,6 +46,38 @@ enum cgroup_controller {
         CGROUP_PIDS = 1 << 4,
 };
 int cgroup_enable_controllers(int fd, unsigned *ret_enabled);
+
+/* The same for those in the bit set @wanted only. Threaded groups take cpu, cpuset and pids. */
+int cgroup_enable_some(int fd, unsigned wanted, unsigned *ret_enabled);
+
+/* What the group @fd itself has: its cgroup.controllers as a bit set. */
+int cgroup_read_available(int fd, unsigned *ret);
+
+/* "memory" */
+const char *cgroup_controller_name(enum cgroup_controller controller);
+
+/* Where a controller is, seen from the group whose directory is @group below the mount @mount. */
+enum cgroup_place {
+        CGROUP_PLACE_HERE,      /* the group has it */
+        CGROUP_PLACE_WITHHELD,  /* it is on v2, and a group above does not pass it on */
+        CGROUP_PLACE_V1,
+        CGROUP_PLACE_DISABLED,  /* by cgroup_disable= */
+        CGROUP_PLACE_ABSENT,    /* not in this kernel */
+};
+struct cgroup_whereabouts {
+        enum cgroup_place place;
+        char *path;             /* owned: the group that withholds it, or the v1 mount; may be NULL */
+};
+int cgroup_find_controller(enum cgroup_controller controller, const char *mount, const char *group,
+                           struct cgroup_whereabouts *ret);
+
+/* The part that looks into /proc/self/mountinfo and /proc/cgroups; for tests. */
+int cgroup_find_controller_in(enum cgroup_controller controller, const char *mountinfo,
+                              const char *proc_cgroups, struct cgroup_whereabouts *ret);
+
+/* A sentence of why it is not here, owned by the caller, NULL when out of memory; and what to do. */
+char *cgroup_explain(enum cgroup_controller controller, const struct cgroup_whereabouts *where);
+const char *cgroup_advise(const struct cgroup_whereabouts *where);
 
 /*
  * cgroup.kill (5.14): SIGKILL to all below. Asynchronous: wait for populated 0. -ENOENT before

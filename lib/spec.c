@@ -1,7 +1,8 @@
 #include "lib/spec.h"
 
-#include <stdarg.h>
 #include <stdio.h>
+
+#include "lib/spec-reader.h"
 
 const char level_names[] = "serial, threads, processes, async";
 const char workload_names[] = "words, sum, sum-array, sleep";
@@ -63,102 +64,6 @@ int workload_from_name(const char *name, enum workload_id *ret)
         return -EINVAL;
 }
 
-#define NAME_SHOWN 100                  /* bytes of a name that is not ours in a message */
-
-/* Where a member is read from and to; each member has one row in spec_from_json(). */
-struct reader {
-        json_t *json;
-        struct spec_error *error;
-        size_t n_known;         /* members that were there and that we know */
-};
-
-static _printf_(4, 5) int refuse(struct reader *reader, const char *member, const char *hint,
-                                 const char *why, ...)
-{
-        va_list ap;
-
-        snprintf(reader->error->field, sizeof(reader->error->field), "spec%s%s",
-                 member ? "." : "", member ? member : "");
-        snprintf(reader->error->hint, sizeof(reader->error->hint), "%s", hint);
-        va_start(ap, why);
-        vsnprintf(reader->error->why, sizeof(reader->error->why), why, ap);
-        va_end(ap);
-        return -EBADMSG;
-}
-
-/* The member, NULL where it is absent or null (which the interface's ?type allows). */
-static json_t *take(struct reader *reader, const char *member)
-{
-        json_t *v = json_object_get(reader->json, member);
-
-        if (v)
-                ++reader->n_known;
-        return json_is_null(v) ? NULL : v;
-}
-
-static int read_string(struct reader *reader, const char *member, bool required, const char *hint,
-                       const char **ret)
-{
-        json_t *v = take(reader, member);
-
-        if (!v && required)
-                return refuse(reader, member, hint, "it is missing");
-        if (v && !json_is_string(v))
-                return refuse(reader, member, hint, "it is not a string");
-        *ret = v ? json_string_value(v) : NULL;
-        return 0;
-}
-
-static int read_count(struct reader *reader, const char *member, uint32_t min, uint32_t max,
-                      uint32_t *ret)
-{
-        json_t *v = take(reader, member);
-        json_int_t i;
-        char hint[96];
-
-        if (!v)
-                return 0;
-        snprintf(hint, sizeof(hint), "give a whole number from %u to %u", min, max);
-        if (!json_is_integer(v))
-                return refuse(reader, member, hint, "it is not a whole number");
-        i = json_integer_value(v);
-        if (i < (json_int_t)min || i > (json_int_t)max)
-                return refuse(reader, member, hint, "%lld is out of range", (long long)i);
-        *ret = (uint32_t)i;
-        return 0;
-}
-
-static int read_bool(struct reader *reader, const char *member, bool *ret)
-{
-        json_t *v = take(reader, member);
-
-        if (!v)
-                return 0;
-        if (!json_is_boolean(v))
-                return refuse(reader, member, "give true or false", "it is not a boolean");
-        *ret = json_is_true(v);
-        return 0;
-}
-
-#define SECONDS_MAX (365.0 * 86400.0)
-
-static int read_seconds(struct reader *reader, const char *member, uint64_t *ret)
-{
-        static const char hint[] = "give seconds, more than 0 and at most a year";
-        json_t *v = take(reader, member);
-        double seconds;
-
-        if (!v)
-                return 0;
-        if (!json_is_number(v))
-                return refuse(reader, member, hint, "it is not a number");
-        seconds = json_number_value(v);
-        if (!(seconds > 0) || seconds > SECONDS_MAX)
-                return refuse(reader, member, hint, "%g is out of range", seconds);
-        *ret = MAX((uint64_t)(seconds * 1e9 + 0.5), UINT64_C(1));
-        return 0;
-}
-
 static int read_names(struct reader *reader, struct spec *spec)
 {
         const char *level, *workload;
@@ -166,20 +71,59 @@ static int read_names(struct reader *reader, struct spec *spec)
         int r;
 
         snprintf(hint, sizeof(hint), "give one of %s", level_names);
-        r = read_string(reader, "level", true, hint, &level);
+        r = reader_string(reader, "level", true, hint, &level);
         if (r < 0)
                 return r;
         if (level_from_name(level, &spec->level) < 0)
-                return refuse(reader, "level", hint, "there is no level \"%.*s\"",
+                return reader_refuse(reader, "level", hint, "there is no level \"%.*s\"",
                               utf8_prefix(level, NAME_SHOWN), level);
 
         snprintf(hint, sizeof(hint), "give one of %s", workload_names);
-        r = read_string(reader, "workload", true, hint, &workload);
+        r = reader_string(reader, "workload", true, hint, &workload);
         if (r < 0)
                 return r;
         if (workload_from_name(workload, &spec->workload) < 0)
-                return refuse(reader, "workload", hint, "there is no workload \"%.*s\"",
+                return reader_refuse(reader, "workload", hint, "there is no workload \"%.*s\"",
                               utf8_prefix(workload, NAME_SHOWN), workload);
+        return 0;
+}
+
+/* A thread has no memory or pids of its own, and no other level has workers with cgroups. */
+static int refuse_worker_limit(struct reader *reader, const struct spec *spec, enum limit limit)
+{
+        enum cgroup_controller controller = limit_infos[limit].controller;
+        char member[64];
+
+        snprintf(member, sizeof(member), "worker_limits.%s", limit_infos[limit].member);
+        if (spec->level == LEVEL_THREADS && controller == CGROUP_MEMORY)
+                return reader_refuse(reader, member, "limit the memory of the whole job, or take the "
+                                     "processes level", "memory cannot be limited a thread: threads "
+                                     "share the memory of their process");
+        if (spec->level == LEVEL_THREADS)
+                return reader_refuse(reader, member, "limit the whole job, take the processes level, "
+                                     "or share the CPU with thread weights", "a thread has no such "
+                                     "limit of its own");
+        return reader_refuse(reader, member, "limit the whole job, or take the processes level",
+                             "only the processes level has workers with a cgroup of their own");
+}
+
+static int check_limits(struct reader *reader, const struct spec *spec)
+{
+        bool has_workers = spec->level == LEVEL_THREADS || spec->level == LEVEL_PROCESSES;
+
+        for (enum limit i = 0; i < _LIMIT_N; ++i)
+                if (limits_has(&spec->worker_limits, i) && spec->level != LEVEL_PROCESSES)
+                        return refuse_worker_limit(reader, spec, i);
+        if (limits_has(&spec->limits, LIMIT_PIDS_MAX) && has_workers &&
+            spec->limits.values[LIMIT_PIDS_MAX] < 2)
+                return reader_refuse(reader, "limits.pids_max", "give 2 or more", "the runner is one "
+                                     "itself, so there would be no worker");
+        if (spec->threaded && spec->level != LEVEL_THREADS)
+                return reader_refuse(reader, "threaded", "leave it out, or take the threads level",
+                                     "only the threads level has threaded cgroups");
+        if (spec->n_thread_weights > 0 && !spec->threaded)
+                return reader_refuse(reader, "thread_weights", "ask for threaded cgroups too",
+                                     "threads have a weight in threaded cgroups only");
         return 0;
 }
 
@@ -187,81 +131,126 @@ static int read_names(struct reader *reader, struct spec *spec)
 static int check_combination(struct reader *reader, const struct spec *spec)
 {
         if (spec->level == LEVEL_SERIAL && spec->workers > 1)
-                return refuse(reader, "workers", "leave it out, or take another level",
-                              "the serial level has one worker");
+                return reader_refuse(reader, "workers", "leave it out, or take another level",
+                                     "the serial level has one worker");
         if ((spec->level == LEVEL_THREADS || spec->level == LEVEL_PROCESSES) &&
             spec->workers > SPEC_THREADS_MAX)
-                return refuse(reader, "workers", "give at most 4096, or take the async level",
-                              "%u is too many for the %s level", spec->workers,
-                              level_name(spec->level));
+                return reader_refuse(reader, "workers", "give at most 4096, or take the async level",
+                                     "%u is too many for the %s level", spec->workers,
+                                     level_name(spec->level));
         if (spec->loops > 0 && spec->level != LEVEL_ASYNC)
-                return refuse(reader, "loops", "leave it out, or take the async level",
-                              "only the async level has loops");
+                return reader_refuse(reader, "loops", "leave it out, or take the async level",
+                                     "only the async level has loops");
         if (spec->gil && spec->level != LEVEL_THREADS)
-                return refuse(reader, "gil", "leave it out, or take the threads level",
-                              "only the threads level has a global lock");
+                return reader_refuse(reader, "gil", "leave it out, or take the threads level",
+                                     "only the threads level has a global lock");
+        return check_limits(reader, spec);
+}
+
+static int read_ca_file(struct reader *reader, struct spec *spec)
+{
+        const char *ca_file = NULL;
+        int r;
+
+        r = reader_string(reader, "ca_file", false, "give a path", &ca_file);
+        if (r < 0)
+                return r;
+        if (ca_file && ca_file[0] != '/')
+                return reader_refuse(reader, "ca_file", "give it from / on: the daemon has a working "
+                                     "directory of its own", "\"%.*s\" is not an absolute path",
+                                     utf8_prefix(ca_file, NAME_SHOWN), ca_file);
+        if (ca_file && !(spec->ca_file = strdup(ca_file)))
+                return -ENOMEM;
         return 0;
 }
 
-static int read_members(struct reader *reader, struct spec *spec)
+static int read_nice(struct reader *reader, struct spec *spec)
 {
-        const char *ca_file;
-        int r;
+        static const char hint[] = "give a whole number from -20 to 19";
+        json_t *v = reader_take(reader, "nice");
 
-        if ((r = read_names(reader, spec)) < 0 ||
-            (r = read_count(reader, "workers", 1, SPEC_WORKERS_MAX, &spec->workers)) < 0 ||
-            (r = read_count(reader, "loops", 1, SPEC_LOOPS_MAX, &spec->loops)) < 0 ||
-            (r = read_bool(reader, "gil", &spec->gil)) < 0 ||
-            (r = read_seconds(reader, "timeout_seconds", &spec->timeout_ns)) < 0 ||
-            (r = read_seconds(reader, "task_timeout_seconds", &spec->task_timeout_ns)) < 0 ||
-            (r = read_count(reader, "retries", 0, SPEC_RETRIES_MAX, &spec->retries)) < 0 ||
-            (r = read_string(reader, "ca_file", false, "give a path", &ca_file)) < 0)
-                return r;
-        if (ca_file && ca_file[0] != '/')
-                return refuse(reader, "ca_file", "give it from / on: the daemon has a working "
-                              "directory of its own", "\"%.*s\" is not an absolute path",
-                              utf8_prefix(ca_file, NAME_SHOWN), ca_file);
-        if (ca_file && !(spec->ca_file = strdup(ca_file)))
-                return -ENOMEM;
-        return check_combination(reader, spec);
+        if (!v)
+                return 0;
+        if (!json_is_integer(v))
+                return reader_refuse(reader, "nice", hint, "it is not a whole number");
+        if (json_integer_value(v) < SPEC_NICE_MIN || json_integer_value(v) > SPEC_NICE_MAX)
+                return reader_refuse(reader, "nice", hint, "%lld is out of range",
+                                     (long long)json_integer_value(v));
+        spec->nice = (int)json_integer_value(v);
+        spec->has_nice = true;
+        return 0;
 }
 
-/* All members we know were counted; if there are more, name the first that we do not. */
-static int check_unknown(struct reader *reader)
+static int read_thread_weights(struct reader *reader, struct spec *spec)
 {
-        static const char *const known[] = {
-                "level", "workload", "workers", "loops", "gil", "timeout_seconds",
-                "task_timeout_seconds", "retries", "ca_file",
-        };
-        const char *key;
-        json_t *value;
+        static const char hint[] = "give an array of weights from 1 to 10000";
+        json_t *list = reader_take(reader, "thread_weights"), *v;
+        size_t i;
 
-        if (json_object_size(reader->json) == reader->n_known)
+        if (!list)
                 return 0;
-        json_object_foreach(reader->json, key, value) {
-                bool found = false;
-
-                for (size_t i = 0; i < ARRAY_SIZE(known); ++i)
-                        found |= streq(key, known[i]);
-                if (!found)
-                        return refuse(reader, NULL, "see the type Spec of io.pppctl.Jobs",
-                                      "it has an unknown member \"%.*s\"",
-                                      utf8_prefix(key, NAME_SHOWN), key);
+        if (!json_is_array(list) || json_array_size(list) == 0 ||
+            json_array_size(list) > SPEC_THREADS_MAX)
+                return reader_refuse(reader, "thread_weights", hint, "it is no array of them");
+        spec->thread_weights = calloc(json_array_size(list), sizeof(*spec->thread_weights));
+        if (!spec->thread_weights)
+                return -ENOMEM;
+        json_array_foreach(list, i, v) {
+                if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > 10000)
+                        return reader_refuse(reader, "thread_weights", hint,
+                                             "entry %zu is no weight", i + 1);
+                spec->thread_weights[spec->n_thread_weights++] = (uint32_t)json_integer_value(v);
         }
         return 0;
 }
 
+static int read_limits(struct reader *reader, const char *member, const char *path,
+                       struct limits *ret)
+{
+        json_t *json = reader_take(reader, member);
+
+        return json ? limits_from_json(json, path, ret, reader->error) : 0;
+}
+
+static int read_members(struct reader *reader, struct spec *spec)
+{
+        int r;
+
+        if ((r = read_names(reader, spec)) < 0 ||
+            (r = reader_count(reader, "workers", 1, SPEC_WORKERS_MAX, &spec->workers)) < 0 ||
+            (r = reader_count(reader, "loops", 1, SPEC_LOOPS_MAX, &spec->loops)) < 0 ||
+            (r = reader_bool(reader, "gil", &spec->gil)) < 0 ||
+            (r = reader_bool(reader, "threaded", &spec->threaded)) < 0 ||
+            (r = read_thread_weights(reader, spec)) < 0 ||
+            (r = reader_seconds(reader, "timeout_seconds", &spec->timeout_ns)) < 0 ||
+            (r = reader_seconds(reader, "task_timeout_seconds", &spec->task_timeout_ns)) < 0 ||
+            (r = reader_seconds(reader, "cpu_time_max_seconds", &spec->cpu_time_max_ns)) < 0 ||
+            (r = read_nice(reader, spec)) < 0 ||
+            (r = read_limits(reader, "limits", "spec.limits", &spec->limits)) < 0 ||
+            (r = read_limits(reader, "worker_limits", "spec.worker_limits",
+                             &spec->worker_limits)) < 0 ||
+            (r = reader_count(reader, "retries", 0, SPEC_RETRIES_MAX, &spec->retries)) < 0 ||
+            (r = read_ca_file(reader, spec)) < 0)
+                return r;
+        return check_combination(reader, spec);
+}
+
 int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error)
 {
-        struct reader reader = { json, error, 0 };
+        static const char *const known[] = {
+                "level", "workload", "workers", "loops", "gil", "threaded", "thread_weights",
+                "timeout_seconds", "task_timeout_seconds", "cpu_time_max_seconds", "nice", "limits",
+                "worker_limits", "retries", "ca_file", NULL,
+        };
+        struct reader reader = { json, "spec", error, 0 };
         struct spec spec = SPEC_NULL;
         int r;
 
         if (!json_is_object(json))
-                return refuse(&reader, NULL, "give an object", "it is not an object");
+                return reader_refuse(&reader, NULL, "give an object", "it is not an object");
         r = read_members(&reader, &spec);
         if (r >= 0)
-                r = check_unknown(&reader);
+                r = reader_finish(&reader, "Spec", known);
         if (r < 0) {
                 spec_deinit(&spec);
                 return r;
@@ -285,6 +274,26 @@ static int set_seconds(json_t *json, const char *key, uint64_t ns)
         return ns ? set_new(json, key, json_real((double)ns / 1e9)) : 0;
 }
 
+static int set_limits(json_t *json, const char *key, const struct limits *limits)
+{
+        return limits->given ? set_new(json, key, limits_to_json(limits)) : 0;
+}
+
+static int set_weights(json_t *json, const struct spec *spec)
+{
+        json_t *list;
+
+        if (spec->n_thread_weights == 0)
+                return 0;
+        list = json_array();
+        for (size_t i = 0; i < spec->n_thread_weights; ++i)
+                if (json_array_append_new(list, json_integer(spec->thread_weights[i])) < 0) {
+                        json_decref(list);
+                        return -1;
+                }
+        return set_new(json, "thread_weights", list);
+}
+
 json_t *spec_to_json(const struct spec *spec)
 {
         json_t *json = json_object();
@@ -296,8 +305,14 @@ json_t *spec_to_json(const struct spec *spec)
             set_nonzero(json, "workers", spec->workers) < 0 ||
             set_nonzero(json, "loops", spec->loops) < 0 ||
             (spec->gil && set_new(json, "gil", json_true()) < 0) ||
+            (spec->threaded && set_new(json, "threaded", json_true()) < 0) ||
+            set_weights(json, spec) < 0 ||
             set_seconds(json, "timeout_seconds", spec->timeout_ns) < 0 ||
             set_seconds(json, "task_timeout_seconds", spec->task_timeout_ns) < 0 ||
+            set_seconds(json, "cpu_time_max_seconds", spec->cpu_time_max_ns) < 0 ||
+            (spec->has_nice && set_new(json, "nice", json_integer(spec->nice)) < 0) ||
+            set_limits(json, "limits", &spec->limits) < 0 ||
+            set_limits(json, "worker_limits", &spec->worker_limits) < 0 ||
             set_nonzero(json, "retries", spec->retries) < 0 ||
             (spec->ca_file && set_new(json, "ca_file", json_string(spec->ca_file)) < 0)) {
                 json_decref(json);
@@ -321,6 +336,16 @@ static uint32_t default_workers(enum level level, unsigned n_cpus)
         }
 }
 
+/* The job's own limit bounds them all; this names the one that took too much. */
+static void fill_worker_memory(struct spec *spec)
+{
+        if (spec->level != LEVEL_PROCESSES || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX) ||
+            limits_has(&spec->worker_limits, LIMIT_MEMORY_MAX))
+                return;
+        spec->worker_limits.values[LIMIT_MEMORY_MAX] = spec->limits.values[LIMIT_MEMORY_MAX];
+        spec->worker_limits.given |= LIMIT_BIT(LIMIT_MEMORY_MAX);
+}
+
 void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks)
 {
         if (spec->workers == 0)
@@ -328,10 +353,14 @@ void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks)
         spec->workers = (uint32_t)MIN((uint64_t)spec->workers, MAX(n_tasks, UINT64_C(1)));
         if (spec->level == LEVEL_ASYNC)
                 spec->loops = MIN(spec->loops ? spec->loops : 1, spec->workers);
+        fill_worker_memory(spec);
 }
 
 void spec_deinit(struct spec *spec)
 {
         free(spec->ca_file);
+        free(spec->thread_weights);
+        limits_deinit(&spec->limits);
+        limits_deinit(&spec->worker_limits);
         *spec = (struct spec)SPEC_NULL;
 }

@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "lib/util.h"
+#include "lib/limits.h"
 
 enum level {
         LEVEL_SERIAL,
@@ -29,6 +29,8 @@ enum workload_id {
 #define SPEC_THREADS_MAX 4096           /* threads and processes */
 #define SPEC_LOOPS_MAX   256
 #define SPEC_RETRIES_MAX 100
+#define SPEC_NICE_MIN    (-20)
+#define SPEC_NICE_MAX    19
 
 struct spec {
         enum level level;
@@ -36,8 +38,16 @@ struct spec {
         uint32_t workers;               /* 0: the level's default */
         uint32_t loops;                 /* 0: one */
         bool gil;
+        bool threaded;                  /* each thread in a threaded cgroup of its own */
+        uint32_t *thread_weights;       /* owned; cpu.weight of threads, by turns; NULL: none */
+        size_t n_thread_weights;
         uint64_t timeout_ns;            /* 0: none */
         uint64_t task_timeout_ns;       /* 0: none */
+        uint64_t cpu_time_max_ns;       /* 0: none */
+        bool has_nice;
+        int nice;
+        struct limits limits;           /* of the job's cgroup */
+        struct limits worker_limits;    /* of each worker's */
         uint32_t retries;
         char *ca_file;                  /* owned; NULL: the system's */
 };
@@ -62,7 +72,8 @@ json_t *spec_to_json(const struct spec *spec);
 /*
  * Fills in what is 0: workers and loops as the level takes them on this machine (@n_cpus), never more
  * workers than tasks. serial 1; threads min(32, n_cpus + 4), as Python's ThreadPoolExecutor;
- * processes n_cpus, as its multiprocessing.Pool; async 256 in flight on one loop.
+ * processes n_cpus, as its multiprocessing.Pool; async 256 in flight on one loop. A worker process may
+ * take as much memory as the job, so that one that takes too much is known by name.
  */
 void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks);
 void spec_deinit(struct spec *spec);

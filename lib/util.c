@@ -82,6 +82,26 @@ int parse_duration(const char *s, uint64_t *ret_ns)
         return -EINVAL;
 }
 
+int parse_size(const char *s, uint64_t *ret)
+{
+        static const char units[] = "KMGT";
+        size_t n = count_digits(s);
+        const char *unit = s[n] ? strchr(units, s[n]) : NULL;
+        unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+        uint64_t v;
+        int r;
+
+        if (s[n] && (!unit || s[n + 1]))
+                return -EINVAL;
+        r = parse_u64(s, n, UINT64_MAX, &v);
+        if (r < 0)
+                return r;
+        if (v > (uint64_t)INT64_MAX >> shift)
+                return -ERANGE;
+        *ret = v << shift;
+        return 0;
+}
+
 int utf8_prefix(const char *s, size_t max)
 {
         size_t n = strnlen(s, max + 1);

@@ -122,6 +122,9 @@ int parse_u64(const char *s, size_t n, uint64_t max, uint64_t *ret);
 /* "1.5s", "200ms", "2min", "1h", "0.25" (seconds). Returns 0, -EINVAL or -ERANGE. */
 int parse_duration(const char *s, uint64_t *ret_ns);
 
+/* "64M", "4096": bytes; K, M, G and T are powers of 1024. At most INT64_MAX. -EINVAL or -ERANGE. */
+int parse_size(const char *s, uint64_t *ret);
+
 /* How much of UTF-8 text @s to print in at most @max bytes without cutting a character. */
 int utf8_prefix(const char *s, size_t max);
 

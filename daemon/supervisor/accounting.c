@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/utsname.h>
 
+#include "daemon/supervisor/accounting-internal.h"
 #include "daemon/supervisor/metrics.h"
 
 #define MEASURES_SIZE_MAX (1U << 20)
@@ -34,30 +35,13 @@ void host_deinit(struct host *host)
         host->kernel = NULL;
 }
 
-/* The summary in the making. Running out of memory anywhere makes it fail as a whole, at the end. */
-struct summary {
-        json_t *json;
-        json_t *unavailable;
-        bool failed;
-};
-
-static void put(struct summary *summary, const char *key, json_t *value_stolen)
+void summary_put(struct summary *summary, const char *key, json_t *value_stolen)
 {
         if (!value_stolen || json_object_set_new(summary->json, key, value_stolen) < 0)
                 summary->failed = true;
 }
 
-static void put_integer(struct summary *summary, const char *key, uint64_t value)
-{
-        put(summary, key, json_integer((json_int_t)value));
-}
-
-static void put_seconds(struct summary *summary, const char *key, uint64_t nanoseconds)
-{
-        put(summary, key, json_real((double)nanoseconds / (double)NSEC_PER_SEC));
-}
-
-static void miss(struct summary *summary, const char *key, const char *reason)
+void summary_miss(struct summary *summary, const char *key, const char *reason)
 {
         json_t *entry = json_pack("{s:s, s:s}", "metric", key, "reason", reason);
 
@@ -78,24 +62,26 @@ static bool is_missed(const struct summary *summary, const char *key)
 
 static void put_identity(struct summary *summary, const struct accounting *a)
 {
-        put(summary, "schema", json_string("io.pppctl.summary"));
-        put_integer(summary, "version", SUMMARY_VERSION);
-        put_integer(summary, "job", a->record->number);
-        put(summary, "state", json_string(job_state_name(a->record->state)));
+        summary_put(summary, "schema", json_string("io.pppctl.summary"));
+        summary_put_integer(summary, "version", SUMMARY_VERSION);
+        summary_put_integer(summary, "job", a->record->number);
+        summary_put(summary, "state", json_string(job_state_name(a->record->state)));
         if (a->reason != REASON_NONE)
-                put(summary, "reason", json_string(job_reason_name(a->reason)));
+                summary_put(summary, "reason", json_string(job_reason_name(a->reason)));
         if (a->reason_detail)
-                put(summary, "reason_detail", json_string(a->reason_detail));
+                summary_put(summary, "reason_detail", json_string(a->reason_detail));
         if (a->resumed)
-                put(summary, "resumed", json_true());
-        put(summary, "level", json_string(level_name(a->spec->level)));
-        put(summary, "workload", json_string(workload_name(a->spec->workload)));
-        put_integer(summary, "workers", a->spec->workers);
+                summary_put(summary, "resumed", json_true());
+        summary_put(summary, "level", json_string(level_name(a->spec->level)));
+        summary_put(summary, "workload", json_string(workload_name(a->spec->workload)));
+        summary_put_integer(summary, "workers", a->spec->workers);
         if (a->spec->level == LEVEL_ASYNC)
-                put_integer(summary, "loops", a->spec->loops);
+                summary_put_integer(summary, "loops", a->spec->loops);
         if (a->spec->level == LEVEL_THREADS)
-                put(summary, "gil", json_boolean(a->spec->gil));
-        put(summary, "host", json_pack("{s:s, s:I, s:s, s:s}", "kernel", a->host->kernel, "cpus",
+                summary_put(summary, "gil", json_boolean(a->spec->gil));
+        if (a->spec->threaded)
+                summary_put(summary, "threaded", json_true());
+        summary_put(summary, "host", json_pack("{s:s, s:I, s:s, s:s}", "kernel", a->host->kernel, "cpus",
                                        (json_int_t)a->host->n_cpus, "cgroup",
                                        groups_kind(a->groups), "version", PPPCTL_VERSION));
 }
@@ -106,103 +92,53 @@ static void put_tasks(struct summary *summary, const struct accounting *a)
         uint64_t wall = a->ended_ns > c->epoch_ns ? a->ended_ns - c->epoch_ns : 0;
         uint64_t n = a->record->n_done + a->record->n_failed;
 
-        put_integer(summary, "tasks_total", a->record->n_tasks);
-        put_integer(summary, "tasks_done", a->record->n_done);
-        put_integer(summary, "tasks_failed", a->record->n_failed);
-        put_integer(summary, "tasks_retried", c->n_retried);
-        put_seconds(summary, "wall_seconds", wall);
+        summary_put_integer(summary, "tasks_total", a->record->n_tasks);
+        summary_put_integer(summary, "tasks_done", a->record->n_done);
+        summary_put_integer(summary, "tasks_failed", a->record->n_failed);
+        summary_put_integer(summary, "tasks_retried", c->n_retried);
+        summary_put_seconds(summary, "wall_seconds", wall);
         if (wall > 0)
-                put(summary, "tasks_per_second",
+                summary_put(summary, "tasks_per_second",
                     json_real((double)n * (double)NSEC_PER_SEC / (double)wall));
         else
-                miss(summary, "tasks_per_second", "no time passed that the clock could tell");
+                summary_miss(summary, "tasks_per_second", "no time passed that the clock could tell");
         if (c->runner_start_ns >= c->epoch_ns && c->runner_start_ns > 0)
-                put_seconds(summary, "start_seconds", c->runner_start_ns - c->epoch_ns);
+                summary_put_seconds(summary, "start_seconds", c->runner_start_ns - c->epoch_ns);
         else
-                miss(summary, "start_seconds", "the runner never came to its first instruction");
+                summary_miss(summary, "start_seconds", "the runner never came to its first instruction");
 }
 
-/* One counter of the job's cgroup. */
-static const struct group_metric {
-        const char *key, *file, *field;
-        enum { FLAT_BYTES, KEYED_USEC, PRESSURE } kind;
-} group_metrics[] = {
-        { "cpu_user_seconds", "cpu.stat", "user_usec", KEYED_USEC },
-        { "cpu_system_seconds", "cpu.stat", "system_usec", KEYED_USEC },
-        { "memory_peak_bytes", "memory.peak", NULL, FLAT_BYTES },
-        { "pressure_cpu_waiting_seconds", "cpu.pressure", "some", PRESSURE },
-        { "pressure_memory_waiting_seconds", "memory.pressure", "some", PRESSURE },
-        { "pressure_memory_stalled_seconds", "memory.pressure", "full", PRESSURE },
-        { "pressure_io_waiting_seconds", "io.pressure", "some", PRESSURE },
-        { "pressure_io_stalled_seconds", "io.pressure", "full", PRESSURE },
-};
-
-static const char *why_not_counted(const struct accounting *a, const struct group_metric *metric,
-                                   int error)
+/* What was read back: of the group from its files, of the runner from the kernel. */
+static json_t *read_limits(const struct accounting *a)
 {
-        if (metric->kind == FLAT_BYTES && error == -ENOENT && !(a->groups->controllers & CGROUP_MEMORY))
-                return "the memory controller is not there for cgroup v2 (on a machine where it sits "
-                       "on cgroup v1, boot with systemd.unified_cgroup_hierarchy=1)";
-        if (metric->kind == FLAT_BYTES && error == -ENOENT)
-                return "memory.peak needs Linux 5.19";
-        if (metric->kind == PRESSURE && (error == -ENOENT || error == -EOPNOTSUPP))
-                return "the kernel does not account for pressure here (boot with psi=1)";
-        return NULL;
+        struct limits limits = LIMITS_NULL;
+        json_t *json;
+
+        if (a->group && limits_read(a->group->fd, &limits) < 0)
+                return NULL;
+        json = limits_to_json(&limits);
+        limits_deinit(&limits);
+        return json;
 }
 
-static int read_group_metric(const struct job_group *group, const struct group_metric *metric,
-                             uint64_t *ret)
+static void put_limits(struct summary *summary, const struct accounting *a)
 {
-        switch (metric->kind) {
-        case FLAT_BYTES:
-                return cgroup_read_u64(group->fd, metric->file, ret);
-        case KEYED_USEC:
-                return cgroup_read_keyed(group->fd, metric->file, metric->field, ret);
-        case PRESSURE:
-                return cgroup_read_pressure(group->fd, metric->file, metric->field, ret);
+        struct summary limits = { read_limits(a), NULL, false };
+
+        if (!limits.json) {
+                summary_miss(summary, "limits", "the files of the job's cgroup cannot be read");
+                return;
         }
-        assert(false);
-        return -EINVAL;
-}
-
-static void miss_group_metric(struct summary *summary, const struct accounting *a,
-                              const struct group_metric *metric, int error)
-{
-        const char *known = why_not_counted(a, metric, error);
-        _cleanup_free_ char *text = NULL;
-
-        if (!known && asprintf(&text, "cannot read %s of the job's cgroup: %s", metric->file,
-                               strerror(-error)) < 0)
-                text = NULL;
-        miss(summary, metric->key, known ? known : text ? text : strerror(-error));
-}
-
-static void put_group_metric(struct summary *summary, const struct accounting *a,
-                             const struct group_metric *metric)
-{
-        uint64_t value;
-        int r;
-
-        r = read_group_metric(a->group, metric, &value);
-        if (r < 0)
-                miss_group_metric(summary, a, metric, r);
-        else if (metric->kind == FLAT_BYTES)
-                put_integer(summary, metric->key, value);
-        else
-                put_seconds(summary, metric->key, value * NSEC_PER_USEC);
-}
-
-static void put_group(struct summary *summary, const struct accounting *a)
-{
-        const char *why = a->counters->runner_start_ns == 0 && a->measures_fd < 0
-                                  ? "the job was never started"
-                                  : a->groups->why;
-
-        for (size_t i = 0; i < ARRAY_SIZE(group_metrics); ++i)
-                if (a->group)
-                        put_group_metric(summary, a, &group_metrics[i]);
-                else
-                        miss(summary, group_metrics[i].key, why ? why : "the job's cgroup is gone");
+        if (a->has_nice)
+                summary_put(&limits, "nice", json_integer(a->nice));
+        if (a->spec->timeout_ns)
+                summary_put_seconds(&limits, "timeout_seconds", a->spec->timeout_ns);
+        if (a->spec->cpu_time_max_ns)
+                summary_put_seconds(&limits, "cpu_time_max_seconds", a->spec->cpu_time_max_ns);
+        if (a->spec->worker_limits.given)
+                summary_put(&limits, "worker", limits_to_json(&a->spec->worker_limits));
+        summary->failed |= limits.failed;
+        summary_put(summary, "limits", limits.json);
 }
 
 static void put_usage(struct summary *summary, const struct accounting *a)
@@ -213,13 +149,13 @@ static void put_usage(struct summary *summary, const struct accounting *a)
         const struct rusage *usage = a->usage;
 
         for (size_t i = 0; i < ARRAY_SIZE(keys) && !usage; ++i)
-                miss(summary, keys[i], a->usage_reason);
+                summary_miss(summary, keys[i], a->usage_reason);
         if (!usage)
                 return;
-        put_integer(summary, keys[0], (uint64_t)usage->ru_nvcsw);
-        put_integer(summary, keys[1], (uint64_t)usage->ru_nivcsw);
-        put_integer(summary, keys[2], (uint64_t)usage->ru_minflt);
-        put_integer(summary, keys[3], (uint64_t)usage->ru_majflt);
+        summary_put_integer(summary, keys[0], (uint64_t)usage->ru_nvcsw);
+        summary_put_integer(summary, keys[1], (uint64_t)usage->ru_nivcsw);
+        summary_put_integer(summary, keys[2], (uint64_t)usage->ru_minflt);
+        summary_put_integer(summary, keys[3], (uint64_t)usage->ru_majflt);
 }
 
 static void merge_value(struct summary *summary, const char *key, const json_t *value)
@@ -229,9 +165,9 @@ static void merge_value(struct summary *summary, const char *key, const json_t *
         if (!metric || !metric->from_runner)
                 return;
         if (metric_is_valid(metric, value))
-                put(summary, key, json_incref((json_t *)value));
+                summary_put(summary, key, json_incref((json_t *)value));
         else
-                miss(summary, key, "what the runner wrote for it is not what the summary takes");
+                summary_miss(summary, key, "what the runner wrote for it is not what the summary takes");
 }
 
 static void merge_missing(struct summary *summary, const json_t *missing)
@@ -246,7 +182,7 @@ static void merge_missing(struct summary *summary, const json_t *missing)
 
                 if (metric && metric->from_runner && reason && !json_object_get(summary->json, key) &&
                     !is_missed(summary, key))
-                        miss(summary, key, reason);
+                        summary_miss(summary, key, reason);
         }
 }
 
@@ -292,10 +228,10 @@ static void put_measures(struct summary *summary, const struct accounting *a)
         merge_missing(summary, json_object_get(measures, "unavailable"));
         json_decref(measures);
         for (size_t i = 0; i < n_metrics; ++i)
-                if ((metrics[i].levels & (1U << a->spec->level)) && metrics[i].from_runner &&
+                if (metric_applies(&metrics[i], a->spec) && metrics[i].from_runner &&
                     !json_object_get(summary->json, metrics[i].key) &&
                     !is_missed(summary, metrics[i].key))
-                        miss(summary, metrics[i].key, why);
+                        summary_miss(summary, metrics[i].key, why);
 }
 
 /* Our own reading is part of the cost of measuring. */
@@ -304,7 +240,7 @@ static void add_measuring(struct summary *summary, uint64_t nanoseconds)
         const json_t *runners = json_object_get(summary->json, "measuring_seconds");
 
         if (runners)
-                put(summary, "measuring_seconds",
+                summary_put(summary, "measuring_seconds",
                     json_real(json_number_value(runners) +
                               (double)nanoseconds / (double)NSEC_PER_SEC));
 }
@@ -320,11 +256,12 @@ json_t *accounting_summarize(const struct accounting *accounting)
                 summary.failed = true;
         put_identity(&summary, accounting);
         put_tasks(&summary, accounting);
-        put_group(&summary, accounting);
+        summary_put_group(&summary, accounting);
+        put_limits(&summary, accounting);
         put_usage(&summary, accounting);
         put_measures(&summary, accounting);
         add_measuring(&summary, now_monotonic() - began);
-        put(&summary, "unavailable", json_incref(summary.unavailable));
+        summary_put(&summary, "unavailable", json_incref(summary.unavailable));
         json_decref(summary.unavailable);
         if (!summary.failed)
                 return summary.json;

@@ -37,6 +37,8 @@ struct accounting {
         const struct rusage *usage;     /* of the runner and the children it waited for; NULL: unknown */
         const char *usage_reason;       /* why it is unknown */
         int measures_fd;                /* what the runner wrote; -EBADF: it never ran */
+        bool has_nice;                  /* the runner was found to have it */
+        int nice;
         bool resumed;                   /* the job was interrupted: counters are of its last part */
 };
 

@@ -73,30 +73,6 @@ static int bad(const struct place *place, const char *format, ...)
         return -EBADMSG;
 }
 
-int parse_size(const char *s, uint64_t *ret)
-{
-        size_t n = strspn(s, "0123456789");
-        unsigned shift = 0;
-        uint64_t v;
-        int r;
-
-        r = parse_u64(s, n, UINT64_MAX, &v);
-        if (r < 0)
-                return r;
-        if (streq(s + n, "K"))
-                shift = 10;
-        else if (streq(s + n, "M"))
-                shift = 20;
-        else if (streq(s + n, "G"))
-                shift = 30;
-        else if (s[n] != 0)
-                return -EINVAL;
-        if (v > UINT64_MAX >> shift)
-                return -ERANGE;
-        *ret = v << shift;
-        return 0;
-}
-
 static int parse_value(enum kind kind, const char *s, uint64_t *ret)
 {
         switch (kind) {

@@ -38,6 +38,3 @@ int config_parse(struct config *config, const char *file, const char *text, size
  * when @required. On any error @config is unchanged and *@ret_error tells (NULL: out of memory).
  */
 int config_load(struct config *config, const char *path, bool required, char **ret_error);
-
-/* "64M", "1G", "4096": bytes with a suffix of K, M or G (powers of 1024). -EINVAL, -ERANGE. */
-int parse_size(const char *s, uint64_t *ret);

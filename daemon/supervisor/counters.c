@@ -57,3 +57,27 @@ int counters_recount(int results_fd, uint64_t n_tasks, struct counters *counters
         counters->n_failed = n_failed;
         return 0;
 }
+
+int counters_find_open(int results_fd, uint64_t n_tasks, uint64_t *open, size_t max, uint64_t *ret_n)
+{
+        struct ppp_results_header header;
+        struct ppp_record records[1024];
+        uint64_t n_open = 0, claimed;
+
+        if (pread(results_fd, &header, sizeof(header), 0) != sizeof(header))
+                return -EBADMSG;
+        claimed = MIN(header.next, n_tasks);
+        for (uint64_t index = 0; index < claimed;) {
+                ssize_t n = read_records(results_fd, index, records,
+                                         (size_t)MIN(claimed - index, ARRAY_SIZE(records)));
+
+                if (n <= 0)
+                        return n < 0 ? (int)n : -EBADMSG;
+                for (ssize_t i = 0; i < n; ++i)
+                        if (records[i].state == PPP_STATE_NONE && n_open++ < max)
+                                open[n_open - 1] = index + (uint64_t)i;
+                index += (uint64_t)n;
+        }
+        *ret_n = n_open;
+        return 0;
+}

@@ -19,3 +19,9 @@ int counters_read(int results_fd, struct counters *ret);
 
 /* Counts done and failed anew from the records, for when a worker died before it added its own. */
 int counters_recount(int results_fd, uint64_t n_tasks, struct counters *counters);
+
+/*
+ * Tasks that were claimed and have no record: in progress when the runner ended, or next in a worker's
+ * chunk. The first @max indexes in @open, the number of all in *@ret_n.
+ */
+int counters_find_open(int results_fd, uint64_t n_tasks, uint64_t *open, size_t max, uint64_t *ret_n);

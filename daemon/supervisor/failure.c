@@ -3,11 +3,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "lib/spec.h"
+
 void failure_deinit(struct failure *failure)
 {
         free(failure->attempted);
         free(failure->why);
         free(failure->hint);
+        free(failure->limit);
         *failure = (struct failure)FAILURE_NULL;
 }
 
@@ -67,5 +70,15 @@ int failure_set_why(struct failure *failure, int error, const char *why, const c
         va_start(args, attempted);
         fill(failure, why, hint ? hint : hint_for(error), attempted, args);
         va_end(args);
+        return error;
+}
+
+int failure_set_limit(struct failure *failure, int error, const struct spec_error *what)
+{
+        const char *name = strrchr(what->field, '.');
+
+        (void)failure_set_why(failure, error, what->why, what->hint, "set the limit %s",
+                              name ? name + 1 : what->field);
+        failure->limit = strdup(what->field);
         return error;
 }

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Why something a client asked for was not done, for people: the interface's error Failed. All three
- * texts are owned.
+ * Why something a client asked for was not done, for people: the interface's error Failed, or
+ * LimitUnavailable. All texts are owned.
  */
 
 #include "lib/util.h"
@@ -11,9 +11,10 @@ struct failure {
         char *attempted;        /* "start the runner /usr/libexec/pppctl/pppd-runner of job 12" */
         char *why;              /* "No such file or directory" */
         char *hint;
+        char *limit;            /* "spec.limits.pids_max", for LimitUnavailable; NULL: it is another matter */
 };
 
-#define FAILURE_NULL { NULL, NULL, NULL }
+#define FAILURE_NULL { NULL, NULL, NULL, NULL }
 
 void failure_deinit(struct failure *failure);
 
@@ -27,6 +28,10 @@ int failure_set(struct failure *failure, int error, const char *hint, const char
 /* As failure_set(), with a sentence of its own instead of @error's text. */
 int failure_set_why(struct failure *failure, int error, const char *why, const char *hint,
                     const char *attempted, ...) _printf_(5, 6);
+
+/* A limit that cannot be had: the field and the texts of @error. */
+struct spec_error;
+int failure_set_limit(struct failure *failure, int error, const struct spec_error *what);
 
 static inline const char *failure_text(const char *text)
 {

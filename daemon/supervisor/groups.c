@@ -36,17 +36,76 @@ static int open_group(const char *path)
         return fd < 0 ? -errno : fd;
 }
 
-/* Enabling controllers is a gift, not a need: what is not there is told by groups->controllers. */
+static unsigned groups_slot(enum cgroup_controller controller)
+{
+        unsigned slot = (unsigned)__builtin_ctz(controller);
+
+        assert(slot < GROUPS_CONTROLLERS);
+        return slot;
+}
+
+/* One that our base has, and does not get for its children, is in use by somebody there. */
+static int explain_here(struct groups *groups, enum cgroup_controller controller, unsigned slot,
+                        int error)
+{
+        groups->missing[slot].hint = error == -EBUSY
+                ? "move the processes of that group to another one, or give a group of the daemon's "
+                  "own with --cgroup PATH"
+                : "let the daemon's user write to cgroup.subtree_control of that group, or start the "
+                  "daemon as a service";
+        if (asprintf(&groups->missing[slot].why, "the %s controller cannot be enabled below %s: %s",
+                     cgroup_controller_name(controller), groups->path, strerror(-error)) < 0) {
+                groups->missing[slot].why = NULL;
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+static int explain_missing(struct groups *groups, enum cgroup_controller controller, int error)
+{
+        _cleanup_free_ char *mount = NULL, *own = NULL;
+        unsigned slot = groups_slot(controller);
+        struct cgroup_whereabouts where = { CGROUP_PLACE_WITHHELD, NULL };
+        int r;
+
+        r = cgroup_locate(&mount, &own);
+        if (r >= 0)
+                r = cgroup_find_controller(controller, mount, groups->path, &where);
+        if (r < 0)
+                return r == -ENOMEM ? r : 0;
+        if (where.place == CGROUP_PLACE_HERE)
+                return explain_here(groups, controller, slot, error < 0 ? error : -EACCES);
+        groups->missing[slot].why = cgroup_explain(controller, &where);
+        groups->missing[slot].hint = cgroup_advise(&where);
+        free(where.path);
+        return groups->missing[slot].why ? 0 : -ENOMEM;
+}
+
+const char *groups_why_without(const struct groups *groups, enum cgroup_controller controller,
+                               const char **ret_hint)
+{
+        unsigned slot = groups_slot(controller);
+
+        if (groups_exist(groups) && groups->controllers & controller)
+                return NULL;
+        *ret_hint = groups->missing[slot].hint
+                ?: "start the daemon as a systemd service with Delegate=cpu cpuset io memory pids, or "
+                   "give a cgroup it may write to with --cgroup PATH";
+        return groups->missing[slot].why ?: groups->why ?: "jobs have no cgroup with that controller";
+}
+
+/* Enabling controllers is a gift, not a need: why one is not there is told when somebody wants it. */
 static int adopt_base(struct groups *groups, char *path_consumed, int fd_consumed)
 {
-        int r;
+        int error, r = 0;
 
         groups->path = path_consumed;
         groups->fd = fd_consumed;
-        r = cgroup_enable_controllers(groups->fd, &groups->controllers);
-        if (r < 0)
-                groups->controllers = 0;
-        return 0;
+        error = cgroup_enable_controllers(groups->fd, &groups->controllers);
+        for (unsigned i = 0; i < GROUPS_CONTROLLERS && r >= 0; ++i)
+                if (!(groups->controllers & 1U << i))
+                        r = explain_missing(groups, 1U << i, error);
+        return r;
 }
 
 /*
@@ -189,6 +248,8 @@ void groups_deinit(struct groups *groups)
                                "cannot remove the cgroup %s: %s", groups->path, strerror(errno));
         free(groups->path);
         free(groups->why);
+        for (unsigned i = 0; i < GROUPS_CONTROLLERS; ++i)
+                free(groups->missing[i].why);
         groups->fd = close_fd(groups->fd);
         *groups = (struct groups)GROUPS_NULL;
 }

@@ -15,10 +15,16 @@
 
 #include "lib/cgroup.h"
 
+#define GROUPS_CONTROLLERS 5
+
 struct groups {
         char *path;             /* of the base; NULL: none */
         int fd;                 /* its directory, -EBADF: none */
         unsigned controllers;   /* enabled for its children, enum cgroup_controller */
+        struct {
+                char *why;      /* a sentence; NULL where it is enabled */
+                const char *hint;
+        } missing[GROUPS_CONTROLLERS];  /* by groups_slot() */
         bool made;              /* by us: to be removed at the end */
         char *why;              /* why there is none; NULL when there is one */
 };
@@ -41,6 +47,13 @@ static inline bool groups_exist(const struct groups *groups)
 {
         return groups->fd >= 0;
 }
+
+/*
+ * Why jobs have no group with this controller, and what to do (both of them static or @groups'); NULL
+ * where they have one.
+ */
+const char *groups_why_without(const struct groups *groups, enum cgroup_controller controller,
+                               const char **ret_hint);
 
 /* "v2", "v2-without-controllers", "none": the summary's host.cgroup. */
 const char *groups_kind(const struct groups *groups);

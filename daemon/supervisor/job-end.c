@@ -5,6 +5,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "daemon/supervisor/limit-hits.h"
+#include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/outcome.h"
 #include "lib/results.h"
@@ -59,7 +61,9 @@ int job_watch(struct job *job)
                 r = sd_event_add_io(event, &job->runner_source, job->pidfd, EPOLLIN, on_runner_exit,
                                     job);
         job->runner_gone = job->pidfd < 0;
-        return r;
+        job->has_nice = !job->runner_gone && job->spec.has_nice &&
+                        limit_get_nice(&job->group, job->pid, job->spec.nice, &job->nice) >= 0;
+        return r < 0 ? r : job_watch_cpu_time(job);
 }
 
 static bool exited_with(const struct job *job, int status)
@@ -108,9 +112,14 @@ static char *describe_failure(const struct job *job)
         return r < 0 ? NULL : text;
 }
 
-static char *describe_end(const struct job *job, enum job_reason reason)
+static char *describe_end(const struct job *job, enum job_reason reason,
+                          const struct limit_hits *hits)
 {
         char *text;
+
+        if (reason == REASON_OOM_KILLED || reason == REASON_PIDS_MAX)
+                return limit_describe(reason, hits, &job->spec, job->record.n_tasks,
+                                      job->directory.results_fd);
 
         if (reason == REASON_RUNNER_FAILED)
                 return describe_failure(job);
@@ -146,6 +155,8 @@ static void summarize(struct job *job, enum job_reason reason, const char *detai
                 .usage_reason = why_no_usage(job),
                 .measures_fd = job->measures_fd,
                 .resumed = job->resumed,
+                .has_nice = job->has_nice,
+                .nice = job->nice,
         };
 
         json_decref(job->record.summary);
@@ -226,19 +237,35 @@ static void start_again(struct job *job)
         failure_deinit(&failure);
 }
 
+/* What a limit did to a job is worth a line: who set the limit may not be who runs the job. */
+static void log_hit(const struct job *job, enum job_reason reason, const char *detail)
+{
+        if (reason == REASON_OOM_KILLED || reason == REASON_PIDS_MAX)
+                supervisor_log(LOG_NOTICE, "job %llu: %s: %s",
+                               (unsigned long long)job->record.number, job_reason_name(reason),
+                               detail ?: "");
+        else if (reason == REASON_CPU_TIME_MAX || reason == REASON_TIMEOUT)
+                supervisor_log(LOG_INFO, "job %llu was cancelled: %s",
+                               (unsigned long long)job->record.number, job_reason_name(reason));
+}
+
 static void finish(struct job *job)
 {
         uint64_t ended_ns = now_monotonic();
         _cleanup_free_ char *detail = NULL;
+        struct limit_hits hits;
         struct outcome outcome;
 
+        limit_hits_read(&job->group, &hits);
         count_tasks(job);
         outcome = outcome_judge(job->has_status ? &job->status : NULL,
                                 job->record.n_done + job->record.n_failed == job->record.n_tasks,
                                 job->stop_reason, job->interrupted);
+        outcome = limit_blame(outcome, &hits);
         switch (outcome.verdict) {
         case OUTCOME_ENDED:
-                detail = describe_end(job, outcome.reason);
+                detail = describe_end(job, outcome.reason, &hits);
+                log_hit(job, outcome.reason, detail);
                 end(job, outcome.state, outcome.reason, detail, ended_ns);
                 break;
         case OUTCOME_INTERRUPTED:

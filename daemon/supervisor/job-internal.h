@@ -16,3 +16,6 @@ int job_arm_kill(struct job *job);
 /* job-end.c: looks whether it is over, and ends it if so. The job may be gone after this. */
 void job_look(struct job *job);
 int job_watch(struct job *job);
+
+/* job-cpu-time.c: watches how much of the job's CPU time is used up, while it runs. */
+int job_watch_cpu_time(struct job *job);

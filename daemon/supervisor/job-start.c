@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 #include "daemon/supervisor/identity.h"
+#include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
+#include "lib/priority.h"
 #include "daemon/supervisor/spawn.h"
 #include "lib/runner-abi.h"
 
@@ -78,6 +80,25 @@ static int make_group(struct job *job, struct start *start)
         return 0;
 }
 
+static int set_limits(struct job *job, struct failure *failure)
+{
+        struct spec_error error = { "", "", "" };
+        int r;
+
+        if (!job_group_exists(&job->group))
+                return 0;
+        r = limit_set(&job->spec, job->env->groups, &job->group, &error);
+        return r < 0 ? failure_set_limit(failure, r, &error) : 0;
+}
+
+/* Where it may not be set, the group's weight stands for it, or the job had not been admitted. */
+static bool sets_nice(const struct job *job)
+{
+        const char *why, *hint;
+
+        return job->spec.has_nice && priority_may_set(job->spec.nice, &why, &hint);
+}
+
 static int spawn_runner(struct job *job, const struct start *start, const char **ret_attempted)
 {
         char number[24], *argv[] = { (char *)"pppd-runner", number, NULL };
@@ -98,6 +119,8 @@ static int spawn_runner(struct job *job, const struct start *start, const char *
                                                                            : start->null_fd,
                 },
                 .n_fds = RUNNER_FD_CGROUP + 1,
+                .has_nice = sets_nice(job),
+                .nice = job->spec.nice,
         };
 
         snprintf(number, sizeof(number), "%llu", (unsigned long long)job->record.number);
@@ -123,7 +146,8 @@ static int follow(struct job *job, struct start *start, const char **ret_attempt
         return r;
 }
 
-static int start_runner(struct job *job, const char *demo_url, const char **ret_attempted)
+static int start_runner(struct job *job, const char *demo_url, const char **ret_attempted,
+                        struct failure *failure)
 {
         _cleanup_(start_deinit) struct start start = START_NULL;
         int r;
@@ -134,6 +158,8 @@ static int start_runner(struct job *job, const char *demo_url, const char **ret_
                 *ret_attempted = "make the cgroup for";
                 r = make_group(job, &start);
         }
+        if (r >= 0)
+                r = set_limits(job, failure);
         if (r >= 0)
                 r = spawn_runner(job, &start, ret_attempted);
         return r < 0 ? r : follow(job, &start, ret_attempted);
@@ -151,6 +177,18 @@ static int acquire_demo(struct job *job, char url[static DEMO_URL_MAX], struct f
         return r;
 }
 
+/* Somebody may have removed what we started with. */
+static const char *hint_for(const struct job *job, int error)
+{
+        const struct groups *groups = job->env->groups;
+
+        if (groups_exist(groups) && access(groups->path, F_OK) < 0)
+                return "the daemon's own cgroup is gone: start the daemon again";
+        if (error == -ENOENT || error == -EACCES)
+                return "see whether it is there and may be executed, or name it with --runner PATH";
+        return NULL;
+}
+
 int job_start(struct job *job, struct failure *failure)
 {
         char url[DEMO_URL_MAX];
@@ -161,14 +199,13 @@ int job_start(struct job *job, struct failure *failure)
         r = acquire_demo(job, url, failure);
         if (r < 0)
                 return r;
-        r = start_runner(job, job->uses_demo ? url : NULL, &attempted);
+        r = start_runner(job, job->uses_demo ? url : NULL, &attempted, failure);
         if (r < 0) {
                 job_remove_group(job);
                 job_end_run(job);
-                return failure_set(failure, r,
-                                   r == -ENOENT || r == -EACCES ? "see whether it is there and may be "
-                                                                  "executed, or name it with --runner PATH"
-                                                                : NULL,
+                if (failure->limit)
+                        return r;
+                return failure_set(failure, r, hint_for(job, r),
                                    "%s the runner %s of job %llu", attempted, job->env->runner,
                                    (unsigned long long)job->record.number);
         }

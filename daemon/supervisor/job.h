@@ -30,6 +30,7 @@ struct job_env {
         struct groups *groups;
         struct demo_server *demo;
         const struct host *host;
+        const char *state;              /* the state directory */
         int jobs_fd;                    /* <state>/jobs */
         const char *runner;             /* the program */
         char **environment;             /* the runner's */
@@ -84,12 +85,14 @@ struct job {
         enum job_reason stop_reason;    /* why it is being stopped; REASON_NONE: it is not */
         bool interrupted;
         bool killed;
+        bool has_nice;                  /* what the runner was found to have */
+        int nice;
         uint64_t told_tasks;            /* progress as the waiters were last told of it */
         enum job_state told_state;
         unsigned n_suspect;             /* self-checks in a row that found it over but not ended */
 
         sd_event_source *group_source, *runner_source;
-        sd_event_source *timeout_source, *kill_source, *progress_source;
+        sd_event_source *timeout_source, *kill_source, *progress_source, *cpu_time_source;
 };
 
 /* Takes over what is in @record, @spec and @directory, also on failure (-ENOMEM). */

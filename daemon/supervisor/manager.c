@@ -219,6 +219,7 @@ static int init_jobs(struct manager *manager)
                 .groups = &manager->groups,
                 .demo = &manager->demo,
                 .host = &manager->host,
+                .state = manager->options->state,
                 .jobs_fd = manager->state.jobs_fd,
                 .runner = manager->options->runner,
         };

@@ -5,6 +5,7 @@
 
 #include "daemon/supervisor/interface.h"
 #include "daemon/supervisor/levels.h"
+#include "daemon/supervisor/limit-check.h"
 #include "daemon/supervisor/methods.h"
 #include "lib/inputs.h"
 
@@ -31,8 +32,20 @@ static void bad_inputs(struct peer *peer, uint64_t line, const char *why)
                    json_pack("{s:I, s:s}", "input", (json_int_t)line, "why", why));
 }
 
+static void limit_unavailable(struct peer *peer, const char *limit, const char *why,
+                              const char *hint)
+{
+        peer_error(peer, INTERFACE_JOBS ".LimitUnavailable",
+                   json_pack("{s:s, s:s, s:s}", "limit", limit, "why", why, "hint", hint));
+}
+
 static void failed(struct peer *peer, const struct failure *failure)
 {
+        if (failure->limit) {
+                limit_unavailable(peer, failure->limit, failure_text(failure->why),
+                                  failure_text(failure->hint));
+                return;
+        }
         peer_error(peer, INTERFACE_JOBS ".Failed",
                    json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted), "why",
                              failure_text(failure->why), "hint", failure_text(failure->hint)));
@@ -232,6 +245,20 @@ static bool check_level(struct peer *peer, const struct spec *spec)
         return false;
 }
 
+static bool check_limits(struct peer *peer, const struct spec *spec)
+{
+        const struct job_env *env = &peer->owner->jobs->env;
+        struct spec_error error = { "", "", "" };
+        int r;
+
+        r = limit_check(spec, env->groups, env->host, &error);
+        if (r == -EDOM)
+                methods_refuse(peer, error.field, error.why, error.hint);
+        else if (r < 0)
+                limit_unavailable(peer, error.field, error.why, error.hint);
+        return r >= 0;
+}
+
 static void queue_full(struct peer *peer, int e)
 {
         uint64_t limit = jobs_queue_limit(peer->owner->jobs, e);
@@ -288,6 +315,7 @@ void method_run_job(struct peer *peer, json_t *parameters, struct varlink_messag
         if (refuse_while_draining(peer) || !methods_check_names(peer, parameters, names))
                 return;
         if (read_spec(peer, parameters, &submission.spec) && check_level(peer, &submission.spec) &&
+            check_limits(peer, &submission.spec) &&
             read_on_disconnect(peer, parameters, &cancel) &&
             read_inputs(peer, parameters, message, &given)) {
                 spec_fill(&submission.spec, peer->owner->jobs->env.host->n_cpus, given.n);

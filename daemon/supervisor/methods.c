@@ -44,6 +44,7 @@ static const struct {
         { INTERFACE_JOBS ".Show", method_show },
         { INTERFACE_JOBS ".Results", method_results },
         { INTERFACE_JOBS ".Cancel", method_cancel },
+        { INTERFACE_JOBS ".Doctor", method_doctor },
 };
 
 void methods_refuse(struct peer *peer, const char *field, const char *why, const char *hint)

@@ -18,6 +18,7 @@ void methods_stream(struct peer *peer);
 typedef void method_run(struct peer *peer, json_t *parameters, struct varlink_message *message);
 
 method_run method_run_job;              /* methods-run.c */
+method_run method_doctor;               /* methods-doctor.c */
 method_run method_wait, method_list, method_show, method_results, method_cancel;
 
 /* Refuses a member: io.pppctl.Jobs.BadRequest. @field, @why and @hint are for people. */

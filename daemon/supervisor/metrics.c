@@ -4,31 +4,39 @@
 #define ASYNC (1U << LEVEL_ASYNC)
 
 const struct metric metrics[] = {
-        { "tasks_retried", METRIC_INTEGER, ALL, false },
-        { "start_seconds", METRIC_REAL, ALL, false },
-        { "tasks_per_second", METRIC_REAL, ALL, false },
-        { "cpu_user_seconds", METRIC_REAL, ALL, false },
-        { "cpu_system_seconds", METRIC_REAL, ALL, false },
-        { "memory_peak_bytes", METRIC_INTEGER, ALL, false },
-        { "context_switches_voluntary", METRIC_INTEGER, ALL, false },
-        { "context_switches_involuntary", METRIC_INTEGER, ALL, false },
-        { "page_faults_minor", METRIC_INTEGER, ALL, false },
-        { "page_faults_major", METRIC_INTEGER, ALL, false },
-        { "pressure_cpu_waiting_seconds", METRIC_REAL, ALL, false },
-        { "pressure_memory_waiting_seconds", METRIC_REAL, ALL, false },
-        { "pressure_memory_stalled_seconds", METRIC_REAL, ALL, false },
-        { "pressure_io_waiting_seconds", METRIC_REAL, ALL, false },
-        { "pressure_io_stalled_seconds", METRIC_REAL, ALL, false },
-        { "work_seconds", METRIC_REAL, ALL, true },
-        { "rss_peak_bytes", METRIC_INTEGER, ALL, true },
-        { "syscalls", METRIC_INTEGER, ALL, true },
-        { "queue_seconds", METRIC_DISTRIBUTION, ALL, true },
-        { "service_seconds", METRIC_DISTRIBUTION, ALL, true },
-        { "worker_start_seconds", METRIC_DISTRIBUTION, ALL, true },
-        { "imbalance_ratio", METRIC_REAL, ALL, true },
-        { "workers_replaced", METRIC_INTEGER, 1U << LEVEL_PROCESSES, true },
-        { "ring", METRIC_RING, ASYNC, true },
-        { "measuring_seconds", METRIC_REAL, ALL, true },
+        { "tasks_retried", METRIC_INTEGER, ALL, false, false },
+        { "start_seconds", METRIC_REAL, ALL, false, false },
+        { "tasks_per_second", METRIC_REAL, ALL, false, false },
+        { "cpu_user_seconds", METRIC_REAL, ALL, false, false },
+        { "cpu_system_seconds", METRIC_REAL, ALL, false, false },
+        { "memory_peak_bytes", METRIC_INTEGER, ALL, false, false },
+        { "memory_stat", METRIC_NUMBERS, ALL, false, false },
+        { "memory_events", METRIC_NUMBERS, ALL, false, false },
+        { "pids_peak", METRIC_INTEGER, ALL, false, false },
+        { "pids_refused", METRIC_INTEGER, ALL, false, false },
+        { "io", METRIC_NUMBERS, ALL, false, false },
+        { "cpu_throttling", METRIC_NUMBERS, ALL, false, false },
+        { "context_switches_voluntary", METRIC_INTEGER, ALL, false, false },
+        { "context_switches_involuntary", METRIC_INTEGER, ALL, false, false },
+        { "page_faults_minor", METRIC_INTEGER, ALL, false, false },
+        { "page_faults_major", METRIC_INTEGER, ALL, false, false },
+        { "pressure_cpu_waiting_seconds", METRIC_REAL, ALL, false, false },
+        { "pressure_memory_waiting_seconds", METRIC_REAL, ALL, false, false },
+        { "pressure_memory_stalled_seconds", METRIC_REAL, ALL, false, false },
+        { "pressure_io_waiting_seconds", METRIC_REAL, ALL, false, false },
+        { "pressure_io_stalled_seconds", METRIC_REAL, ALL, false, false },
+        { "work_seconds", METRIC_REAL, ALL, true, false },
+        { "rss_peak_bytes", METRIC_INTEGER, ALL, true, false },
+        { "syscalls", METRIC_INTEGER, ALL, true, false },
+        { "queue_seconds", METRIC_DISTRIBUTION, ALL, true, false },
+        { "service_seconds", METRIC_DISTRIBUTION, ALL, true, false },
+        { "worker_start_seconds", METRIC_DISTRIBUTION, ALL, true, false },
+        { "imbalance_ratio", METRIC_REAL, ALL, true, false },
+        { "workers_replaced", METRIC_INTEGER, 1U << LEVEL_PROCESSES, true, false },
+        { "workers_refused", METRIC_INTEGER, 1U << LEVEL_THREADS | 1U << LEVEL_PROCESSES, true, false },
+        { "thread_cpu_seconds", METRIC_REALS, 1U << LEVEL_THREADS, true, true },
+        { "ring", METRIC_RING, ASYNC, true, false },
+        { "measuring_seconds", METRIC_REAL, ALL, true, false },
 };
 const size_t n_metrics = ARRAY_SIZE(metrics);
 
@@ -76,6 +84,33 @@ static bool is_ring(const json_t *value)
                json_object_size(value) == ARRAY_SIZE(integers) + 2 + (ratio != NULL);
 }
 
+static bool is_numbers(const json_t *value)
+{
+        const char *key;
+        json_t *member;
+
+        json_object_foreach ((json_t *)value, key, member)
+                if (!is_real(member))
+                        return false;
+        return json_is_object(value);
+}
+
+static bool is_reals(const json_t *value)
+{
+        const json_t *member;
+        size_t i;
+
+        json_array_foreach (value, i, member)
+                if (!is_real(member))
+                        return false;
+        return json_is_array(value);
+}
+
+bool metric_applies(const struct metric *metric, const struct spec *spec)
+{
+        return metric->levels & (1U << spec->level) && (!metric->threaded || spec->threaded);
+}
+
 bool metric_is_valid(const struct metric *metric, const json_t *value)
 {
         switch (metric->kind) {
@@ -87,6 +122,10 @@ bool metric_is_valid(const struct metric *metric, const json_t *value)
                 return is_distribution(value);
         case METRIC_RING:
                 return is_ring(value);
+        case METRIC_NUMBERS:
+                return is_numbers(value);
+        case METRIC_REALS:
+                return is_reals(value);
         }
         assert(false);
         return false;

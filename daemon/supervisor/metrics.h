@@ -14,6 +14,8 @@ enum metric_kind {
         METRIC_REAL,
         METRIC_DISTRIBUTION,
         METRIC_RING,
+        METRIC_NUMBERS,         /* an object whose members are numbers */
+        METRIC_REALS,           /* an array of them */
 };
 
 struct metric {
@@ -21,6 +23,7 @@ struct metric {
         enum metric_kind kind;
         unsigned levels;        /* bit set of 1 << enum level: where it means something */
         bool from_runner;       /* the runner measures it; the supervisor has the others */
+        bool threaded;          /* only with threaded cgroups */
 };
 
 extern const struct metric metrics[];
@@ -28,6 +31,9 @@ extern const size_t n_metrics;
 
 /* NULL when there is no such metric. */
 const struct metric *metric_find(const char *key);
+
+/* Whether a job of this spec has it, or lists it as missing. */
+bool metric_applies(const struct metric *metric, const struct spec *spec);
 
 /* Whether the value is what the schema wants: type, range, members. */
 bool metric_is_valid(const struct metric *metric, const json_t *value);

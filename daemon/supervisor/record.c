@@ -15,6 +15,9 @@ static const char *const reason_names[_REASON_N] = {
         [REASON_STOPPED] = "stopped",
         [REASON_RUNNER_DIED] = "runner-died",
         [REASON_RUNNER_FAILED] = "runner-failed",
+        [REASON_CPU_TIME_MAX] = "cpu-time-max",
+        [REASON_OOM_KILLED] = "oom-killed",
+        [REASON_PIDS_MAX] = "pids-max",
 };
 
 const char *job_state_name(enum job_state state)

@@ -18,7 +18,7 @@ enum job_state {
         _JOB_STATE_N,
 };
 
-/* Why a job is not done. The names are the summary's (summary.schema.json). */
+/* Why a job is not done, or what it ran into. The names are the summary's (summary.schema.json). */
 enum job_reason {
         REASON_NONE,
         REASON_TIMEOUT,
@@ -27,6 +27,9 @@ enum job_reason {
         REASON_STOPPED,
         REASON_RUNNER_DIED,
         REASON_RUNNER_FAILED,
+        REASON_CPU_TIME_MAX,
+        REASON_OOM_KILLED,
+        REASON_PIDS_MAX,                /* also of a job that is done, with fewer workers than it wanted */
         _REASON_N,
 };
 

@@ -7,14 +7,16 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "lib/priority.h"
 #include "lib/cgroup.h"
 
-enum step { STEP_SIGNALS, STEP_PARENT, STEP_DESCRIPTORS, STEP_EXEC, _STEP_N };
+enum step { STEP_SIGNALS, STEP_PARENT, STEP_DESCRIPTORS, STEP_NICE, STEP_EXEC, _STEP_N };
 
 static const char *const step_names[_STEP_N] = {
         [STEP_SIGNALS] = "reset the signals for",
         [STEP_PARENT] = "tie the supervisor's end to",
         [STEP_DESCRIPTORS] = "set up the descriptors of",
+        [STEP_NICE] = "set the nice value of",
         [STEP_EXEC] = "execute",
 };
 
@@ -86,6 +88,10 @@ _Noreturn static void child_run(const struct spawn *spawn, const int *sources, i
         }
         if (complaint.error >= 0) {
                 (void)setsid();
+                complaint.step = STEP_NICE;
+                complaint.error = spawn->has_nice ? priority_set(spawn->nice) : 0;
+        }
+        if (complaint.error >= 0) {
                 if (spawn->listen_pid)
                         child_write_pid(spawn->listen_pid);
                 complaint.step = STEP_EXEC;

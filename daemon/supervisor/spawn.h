@@ -22,6 +22,8 @@ struct spawn {
         size_t n_fds;
         char *listen_pid;               /* where in @envp the child writes its own process ID: room for
                                            LISTEN_PID_DIGITS and a NUL; NULL: nowhere */
+        bool has_nice;
+        int nice;                       /* see priority.h */
         bool die_with_parent;           /* SIGTERM when the supervisor dies */
 };
 

@@ -6,13 +6,15 @@ _pppctl_jobs() {
 
 _pppctl_options() {
         local common="--socket --system --user --color --help --version"
-        local job="--from --workers --loops --gil --timeout --task-timeout --retries --ca-file --quiet --ordered --json"
+        local job="--from --workers --loops --gil --threaded --thread-weight --time-max --task-timeout --retries --ca-file --quiet --ordered --json"
+        local limits="--cpu-time-max --nice --cpu-max --cpu-weight --cpus --memory-max --memory-high --swap-max --pids-max --io-max"
+        local worker="--worker-cpu-max --worker-cpu-weight --worker-cpus --worker-memory-max --worker-memory-high --worker-swap-max --worker-pids-max --worker-io-max"
 
         case $1 in
-        run) echo "$job --detach --summary --no-summary $common" ;;
-        compare) echo "$job --levels --runs $common" ;;
+        run) echo "$job $limits $worker --detach --summary --no-summary $common" ;;
+        compare) echo "$job $limits $worker --levels --runs $common" ;;
         list) echo "--limit --json $common" ;;
-        show) echo "--json $common" ;;
+        show | doctor) echo "--json $common" ;;
         results) echo "--ordered --failed --json $common" ;;
         wait | cancel) echo "--quiet $common" ;;
         *) echo "$common" ;;
@@ -26,7 +28,9 @@ _pppctl_operands() {
         verb= n=0
         for ((i = 1; i < COMP_CWORD; ++i)); do
                 case ${COMP_WORDS[i]} in
-                --socket | --color | --from | --workers | --loops | --timeout | --task-timeout | --retries | \
+                --socket | --color | --from | --workers | --loops | --thread-weight | --time-max | --timeout | \
+                        --cpu-time-max | --nice | --cpu-max | --cpu-weight | --cpus | --memory-max | --memory-high | \
+                        --swap-max | --pids-max | --io-max | --worker-* | --task-timeout | --retries | \
                         --ca-file | --levels | --runs | --limit | -n)
                         # With "=" the value follows as a word of its own, after the "=".
                         [[ ${COMP_WORDS[i + 1]} == "=" ]] && ((++i))
@@ -42,7 +46,7 @@ _pppctl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
         local verb n words=
         local levels="serial threads processes async" workloads="words sum sum-array sleep"
-        local verbs="run compare list show results wait cancel help"
+        local verbs="run compare list show results wait cancel doctor help"
 
         if [[ $cur == "=" ]]; then
                 cur=
@@ -65,7 +69,9 @@ _pppctl() {
                 mapfile -t COMPREPLY < <(compgen -P "$before" -W "$levels" -- "${cur##*,}")
                 return
                 ;;
-        --workers | --loops | --timeout | --task-timeout | --retries | --runs | --limit | -n) return ;;
+        --loops | --thread-weight | --time-max | --timeout | --cpu-time-max | --task-timeout | --nice | --cpu-max | \
+                --cpu-weight | --cpus | --memory-max | --memory-high | --swap-max | --pids-max | --io-max | \
+                --worker* | --retries | --runs | --limit | -n) return ;;
         *)
                 if [[ $cur == -* ]]; then
                         words=$(_pppctl_options "$verb")

@@ -122,6 +122,52 @@ static void test_letters(void)
         args_deinit(&args);
 }
 
+static void test_limits(void)
+{
+        struct args args = ARGS_NULL;
+        struct spec spec = SPEC_NULL;
+
+        test_int(parse(&args, A("run"), A("processes"), A("--memory-max=64M"), A("--worker-cpu-max"),
+                       A("50%"), A("--cpus"), A("0-1"), A("--io-max"), A("8:0 rbps=1M"), A("--io-max"),
+                       A("8:16 wiops=5"), A("--nice"), A("-5"), A("--time-max"), A("2s"),
+                       A("--cpu-time-max=3s"), A("--thread-weight"), A("100,300")),
+                 ==, 0);
+        test_int(choose_spec(&args, LEVEL_PROCESSES, WORKLOAD_SUM, &spec), ==, 0);
+        args_deinit(&args);
+        test_int(spec.limits.values[LIMIT_MEMORY_MAX], ==, 64 << 20);
+        test_str(spec.limits.cpus, "0-1");
+        test_int(spec.limits.n_io, ==, 2);
+        test_int(spec.limits.io[1].rates[IO_WRITES], ==, 5);
+        test_int(spec.worker_limits.given, ==, LIMIT_BIT(LIMIT_CPU_MAX));
+        test_int(spec.worker_limits.values[LIMIT_CPU_MAX], ==, 500000);
+        test_true(spec.has_nice);
+        test_int(spec.nice, ==, -5);
+        test_int(spec.timeout_ns, ==, 2 * NSEC_PER_SEC);
+        test_int(spec.cpu_time_max_ns, ==, 3 * NSEC_PER_SEC);
+        test_true(spec.threaded);
+        test_int(spec.n_thread_weights, ==, 2);
+        test_int(spec.thread_weights[1], ==, 300);
+        spec_deinit(&spec);
+}
+
+/* Each option that is a limit is that limit's, by name and place. */
+static void test_limit_options(void)
+{
+        for (enum limit i = 0; i < _LIMIT_N; ++i) {
+                const char *worker = option_infos[option_of_worker_limit(i)].name;
+
+                test_str(option_infos[option_of_limit(i)].name, limit_infos[i].option);
+                test_true(strncmp(worker, "worker-", 7) == 0);
+                test_str(worker + 7, limit_infos[i].option);
+                test_true(OPTIONS_LIMITS & OPTION_BIT(option_of_limit(i)));
+                test_true(OPTIONS_LIMITS & OPTION_BIT(option_of_worker_limit(i)));
+        }
+        test_true(!(OPTIONS_LIMITS & OPTION_BIT(OPTION_NICE)));
+        test_true(!(OPTIONS_LIMITS & OPTION_BIT(OPTION_RETRIES)));
+        for (unsigned i = 0; i < _OPTION_N; ++i)
+                test_true(option_infos[i].name);
+}
+
 static void refuse_option(char *option, char *value, const char *expected)
 {
         struct args args = ARGS_NULL;
@@ -143,6 +189,13 @@ static void test_wrong_options(void)
         refuse_option(A("--gil=1"), NULL, "takes no value");
         refuse_option(A("--timeout"), A("0"), "not a time above zero");
         refuse_option(A("--timeout"), A("5x"), "not a time");
+        refuse_option(A("--time-max"), A("0"), "--time-max: \"0\" is not a time above zero");
+        refuse_option(A("--memory-max"), A("0"), "--memory-max: \"0\" would let nothing run; give bytes");
+        refuse_option(A("--worker-pids-max"), A("x"), "--worker-pids-max: \"x\" is not what it takes");
+        refuse_option(A("--nice"), A("20"), "-20 (first of all) to 19");
+        refuse_option(A("--nice"), A("--5"), "is no nice value");
+        refuse_option(A("--thread-weight"), A("1,,2"), "\"\" is no weight");
+        refuse_option(A("--thread-weight"), A("10001"), "is no weight");
         refuse_option(A("--color"), A("red"), "none of auto, always and never");
         refuse_option(A("-x"), NULL, "there is no option -x");
         refuse_option(A("-n"), NULL, "-n needs a value");
@@ -713,6 +766,16 @@ static void test_varlink_errors(void)
                                 "{\"level\": \"async\", \"why\": \"w\", \"hint\": \"h\"}",
                                 CLI_FAILED),
                       "the level async is not available here: w; h");
+        test_str(say_error("io.pppctl.Jobs.LimitUnavailable",
+                           "{\"limit\": \"spec.worker_limits.memory_max_bytes\", \"why\": \"w\", "
+                           "\"hint\": \"h\"}", CLI_FAILED),
+                 "pppctl: cannot start the job: --worker-memory-max cannot be enforced here: w; h\n");
+        test_contains(say_error("io.pppctl.Jobs.BadRequest",
+                                "{\"field\": \"spec.limits.io_max[0].device\", \"why\": \"w\"}",
+                                CLI_USAGE), "--io-max: w");
+        test_contains(say_error("io.pppctl.Jobs.BadRequest",
+                                "{\"field\": \"spec.limits.cpusx\", \"why\": \"w\"}", CLI_USAGE),
+                      "spec.limits.cpusx: w");
         test_contains(say_error("io.pppctl.Jobs.Failed", "{}", CLI_FAILED), "pppd gave no reason");
         test_contains(say_error("org.varlink.service.MethodNotFound", "{\"method\": \"x\"}",
                                 CLI_FAILED),
@@ -873,6 +936,7 @@ static void test_table(void)
 
 TEST_MAIN("cli",
           { "options stand anywhere", test_options_anywhere },
+          { "limits", test_limits }, { "options that are limits", test_limit_options },
           { "operands that look like options", test_operands_like_options },
           { "options of one letter", test_letters },
           { "wrong options", test_wrong_options },

@@ -67,7 +67,7 @@ static void test_errors(void)
         expect_error("[jobs]\nmax_running = 99999999999999999999\n", "x.conf:2:", "out of range");
         expect_error("[jobs]\nkeep_age = 3 fortnights\n", "x.conf:2:", "takes a duration");
         expect_error("[jobs]\nkeep_age = 999999999h\n", "x.conf:2:", "seconds");
-        expect_error("[jobs]\ninputs_size_max = 2T\n", "x.conf:2:", "takes a size");
+        expect_error("[jobs]\ninputs_size_max = 2P\n", "x.conf:2:", "takes a size");
         expect_error("[jobs]\ninputs_size_max = 2G\n", "x.conf:2:", "out of range");
 }
 

@@ -89,7 +89,8 @@ static void test_metrics_match_schema(void)
 {
         static const char *const described[] = { "schema", "version", "job", "state", "reason",
                                                  "reason_detail", "resumed", "level", "workload",
-                                                 "workers", "loops", "gil", "host", "tasks_total",
+                                                 "workers", "loops", "gil", "threaded", "limits",
+                                                 "host", "tasks_total",
                                                  "tasks_done", "tasks_failed", "wall_seconds",
                                                  "unavailable" };
         json_t *schema = json_load_file(SCHEMA, 0, NULL), *properties, *value;
@@ -136,6 +137,12 @@ static void test_metric_values(void)
         test_true(!is_valid("queue_seconds", "{\"p50\":1,\"p90\":1,\"p99\":1}"));
         test_true(!is_valid("queue_seconds", "{\"p50\":1,\"p90\":1,\"p99\":1,\"max\":1,\"x\":1}"));
         test_true(!is_valid("queue_seconds", "1"));
+        test_true(is_valid("io", "{\"read_bytes\":1,\"x\":0.5}"));
+        test_true(!is_valid("io", "{\"read_bytes\":\"1\"}"));
+        test_true(!is_valid("io", "[1]"));
+        test_true(is_valid("thread_cpu_seconds", "[0, 1.5]"));
+        test_true(!is_valid("thread_cpu_seconds", "[-1]"));
+        test_true(!is_valid("thread_cpu_seconds", "1"));
         test_true(is_valid("ring", "{\"setup\":\"\",\"submissions\":1,\"completions\":1,\"enters\":1,"
                                    "\"wakeups\":1,\"overflows\":0,\"stall_max_seconds\":0.1}"));
         test_true(!is_valid("ring", "{\"setup\":\"\",\"submissions\":1}"));
@@ -255,7 +262,99 @@ static void test_summary(void)
         test_true(!json_object_get(summary, "imbalance_ratio"));
         test_contains(why_missing(summary, "imbalance_ratio"), "not what the summary takes");
         test_str(why_missing(summary, "syscalls"), "not counted");
+        test_int(json_object_size(json_object_get(summary, "limits")), ==, 0);
+        test_true(json_is_object(json_object_get(summary, "limits")));
         json_decref(summary);
+}
+
+/* A group in a directory, with the files of a real one. */
+static const struct {
+        const char *name, *text;
+} group_files[] = {
+        { "cpu.stat", "usage_usec 3000\nuser_usec 2000000\nsystem_usec 500000\nnr_periods 10\n"
+                      "nr_throttled 4\nthrottled_usec 250000\n" },
+        { "memory.peak", "1048576\n" },
+        { "memory.stat", "anon 0\nfile 4096\nkernel_stack 0\npgfault 12\npgmajfault 1\n" },
+        { "memory.events", "low 0\nhigh 2\nmax 3\noom 1\noom_kill 1\noom_group_kill 0\n" },
+        { "memory.max", "67108864\n" },
+        { "cpu.max", "50000 100000\n" },
+        { "pids.peak", "7\n" },
+        { "pids.events", "max 5\n" },
+        { "io.stat", "8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n"
+                     "8:16 rbytes=5 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n" },
+        { "cpu.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\n" },
+};
+
+static int make_group(char *directory)
+{
+        int fd;
+
+        test_true(mkdtemp(directory));
+        fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        for (size_t i = 0; i < ARRAY_SIZE(group_files); ++i) {
+                _cleanup_close_ int file = openat(fd, group_files[i].name,
+                                                  O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+                test_int(write_all(file, group_files[i].text, strlen(group_files[i].text)), ==, 0);
+        }
+        return fd;
+}
+
+static void remove_group(const char *directory, int fd)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(group_files); ++i)
+                (void)unlinkat(fd, group_files[i].name, 0);
+        close_fd(fd);
+        test_int(rmdir(directory), ==, 0);
+}
+
+static json_t *summarize_group(int fd)
+{
+        struct host host = { (char *)"6.1.0", 2 };
+        struct groups groups = { .fd = fd, .controllers = 0x1f };
+        struct job_group group = { .parent_fd = -EBADF, .fd = fd, .events_fd = -EBADF };
+        struct job_record record = { .number = 12, .state = JOB_DONE, .n_tasks = 1, .n_done = 1 };
+        struct spec spec = { .level = LEVEL_PROCESSES, .workload = WORKLOAD_SUM, .workers = 2,
+                             .timeout_ns = NSEC_PER_SEC };
+        struct counters counters = { 1, 0, 0, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC };
+        struct accounting accounting = {
+                .host = &host, .groups = &groups, .record = &record, .spec = &spec,
+                .counters = &counters, .ended_ns = 5 * NSEC_PER_SEC, .group = &group,
+                .usage_reason = "unknown", .measures_fd = -EBADF, .has_nice = true, .nice = 5,
+        };
+
+        spec.worker_limits.given = LIMIT_BIT(LIMIT_PIDS_MAX);
+        spec.worker_limits.values[LIMIT_PIDS_MAX] = 3;
+        return accounting_summarize(&accounting);
+}
+
+static void test_group_metrics(void)
+{
+        char directory[] = "/tmp/test-job-end.XXXXXX";
+        int fd = make_group(directory);
+        json_t *summary = summarize_group(fd), *limits;
+
+        test_true(summary);
+        test_true(number(summary, "cpu_user_seconds") == 2);
+        test_true(number(json_object_get(summary, "cpu_throttling"), "throttled_seconds") == 0.25);
+        test_true(number(json_object_get(summary, "cpu_throttling"), "throttled_periods") == 4);
+        test_true(number(json_object_get(summary, "memory_stat"), "page_faults") == 12);
+        test_true(!json_object_get(json_object_get(summary, "memory_stat"), "sock_bytes"));
+        test_true(number(json_object_get(summary, "memory_events"), "oom_kill") == 1);
+        test_true(number(summary, "pids_peak") == 7);
+        test_true(number(summary, "pids_refused") == 5);
+        test_true(number(json_object_get(summary, "io"), "read_bytes") == 15);
+        test_true(number(json_object_get(summary, "io"), "writes") == 2);
+        test_true(number(summary, "pressure_cpu_waiting_seconds") == 1.5);
+        test_contains(why_missing(summary, "pressure_io_waiting_seconds"), "psi=1");
+        limits = json_object_get(summary, "limits");
+        test_true(number(limits, "memory_max_bytes") == 67108864);
+        test_true(number(limits, "cpu_max_cpus") == 0.5);
+        test_true(number(limits, "nice") == 5);
+        test_true(number(limits, "timeout_seconds") == 1);
+        test_true(number(json_object_get(limits, "worker"), "pids_max") == 3);
+        json_decref(summary);
+        remove_group(directory, fd);
 }
 
 /* Every metric of the level is there or missing with a reason, and none of another level is either. */
@@ -267,7 +366,7 @@ static void test_nothing_is_left_out(void)
         for (size_t i = 0; i < n_metrics; ++i) {
                 bool there = json_object_get(summary, metrics[i].key) != NULL;
                 bool missing = why_missing(summary, metrics[i].key) != NULL;
-                bool has_it = metrics[i].levels & (1U << LEVEL_PROCESSES);
+                bool has_it = metrics[i].levels & (1U << LEVEL_PROCESSES) && !metrics[i].threaded;
 
                 if (there + missing != has_it)
                         test_fail_at("%s: %s, %s", metrics[i].key, there ? "there" : "not there",
@@ -300,4 +399,5 @@ TEST_MAIN("job-end",
           { "metrics match the schema", test_metrics_match_schema },
           { "values of metrics", test_metric_values }, { "counters", test_counters },
           { "a summary", test_summary }, { "nothing is left out", test_nothing_is_left_out },
+          { "metrics of a group", test_group_metrics },
           { "demo inputs", test_demo })

@@ -52,6 +52,26 @@ static void test_refused(void)
                   "out of range" },
                 { "{\"level\":\"serial\",\"workload\":\"sum\",\"ca_file\":\"ca.pem\"}",
                   "spec.ca_file", "absolute" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"nice\":20}", "spec.nice",
+                  "out of range" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"nice\":1.5}", "spec.nice", "whole" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"cpu_time_max_seconds\":-1}",
+                  "spec.cpu_time_max_seconds", "out of range" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"limits\":{\"pids_max\":0}}",
+                  "spec.limits.pids_max", "out of range" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"limits\":{\"pids_max\":1}}",
+                  "spec.limits.pids_max", "no worker" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\","
+                  "\"worker_limits\":{\"memory_max_bytes\":67108864}}",
+                  "spec.worker_limits.memory_max_bytes", "memory cannot be limited a thread" },
+                { "{\"level\":\"async\",\"workload\":\"sum\",\"worker_limits\":{\"pids_max\":5}}",
+                  "spec.worker_limits.pids_max", "only the processes level" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"threaded\":true}", "spec.threaded",
+                  "only the threads level" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"thread_weights\":[1]}",
+                  "spec.thread_weights", "threaded cgroups only" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"threaded\":true,"
+                  "\"thread_weights\":[1,0]}", "spec.thread_weights", "entry 2" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
@@ -69,7 +89,10 @@ static void test_round_trip(void)
 {
         static const char text[] =
                 "{\"workload\":\"words\",\"level\":\"threads\",\"workers\":7,\"gil\":true,"
+                "\"threaded\":true,\"thread_weights\":[100,300],"
                 "\"timeout_seconds\":2.5,\"task_timeout_seconds\":0.001,\"retries\":3,"
+                "\"cpu_time_max_seconds\":1.5,\"nice\":-5,"
+                "\"limits\":{\"memory_max_bytes\":67108864,\"cpus\":\"0\"},"
                 "\"ca_file\":\"/ca.pem\"}";
         struct spec spec = SPEC_NULL;
         struct spec_error error;
@@ -87,6 +110,33 @@ static void test_round_trip(void)
         json_decref(json);
         json_decref(expected);
         spec_deinit(&spec);
+}
+
+/* A worker that takes too much is to be known by name, unless somebody wanted otherwise. */
+static void test_worker_memory(void)
+{
+        static const char *const texts[] = {
+                "{\"level\":\"processes\",\"workload\":\"sum\","
+                "\"limits\":{\"memory_max_bytes\":67108864}}",
+                "{\"level\":\"processes\",\"workload\":\"sum\","
+                "\"limits\":{\"memory_max_bytes\":67108864},"
+                "\"worker_limits\":{\"memory_max_bytes\":9223372036854775807}}",
+                "{\"level\":\"async\",\"workload\":\"sum\","
+                "\"limits\":{\"memory_max_bytes\":67108864}}",
+        };
+        static const bool enforced[] = { true, false, false };
+
+        for (size_t i = 0; i < ARRAY_SIZE(texts); ++i) {
+                struct spec spec;
+                struct spec_error error;
+
+                test_int(parse(texts[i], &spec, &error), ==, 0);
+                spec_fill(&spec, 2, 10);
+                test_int(limits_enforces(&spec.worker_limits, LIMIT_MEMORY_MAX), ==, enforced[i]);
+                if (enforced[i])
+                        test_int(spec.worker_limits.values[LIMIT_MEMORY_MAX], ==, 67108864);
+                spec_deinit(&spec);
+        }
 }
 
 static void test_null_is_absent(void)
@@ -128,5 +178,6 @@ static void test_fill(void)
 TEST_MAIN("spec",
           { "bad specs are refused, the member named", test_refused },
           { "a spec survives writing and reading", test_round_trip },
+          { "the memory of workers", test_worker_memory },
           { "null is absent", test_null_is_absent },
           { "defaults", test_fill })

@@ -5,7 +5,6 @@
  * writes that task's record, and starts another worker on the rest of the dead one's chunk.
  */
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "daemon/runner/io/blocking.h"
+#include "daemon/runner/levels/worker-group.h"
 #include "daemon/runner/measure.h"
 #include "lib/cgroup.h"
 
@@ -28,8 +28,7 @@ struct shared {
 struct process {
         struct shared *shared;
         int pidfd;                      /* -EBADF: not running */
-        int cgroup_fd;                  /* -EBADF: none of its own */
-        unsigned birth;                 /* its cgroup is worker-BIRTH */
+        struct worker_group group;
         uint64_t asked_ns;
         bool ended;                     /* left for good: nothing was left to claim */
 };
@@ -42,6 +41,7 @@ struct pool {
         unsigned n_running;
         unsigned n_births;
         unsigned n_replaced;
+        unsigned n_refused;             /* attempts to start one that failed */
         uint64_t rss_peak;              /* sum over all workers there ever were */
         struct histogram births;
 };
@@ -52,6 +52,7 @@ static __attribute__((noreturn)) void worker_main(struct runner *runner, struct 
         int r;
 
         shared->born_ns = now_monotonic();
+        worker_prefer_for_oom();
         r = blocking_io_new(runner, &io);
         if (r < 0)
                 _exit(EXIT_FAILURE);
@@ -60,42 +61,20 @@ static __attribute__((noreturn)) void worker_main(struct runner *runner, struct 
         _exit(EXIT_SUCCESS);
 }
 
-/* A cgroup of its own where the job has one. Without it the worker stays in the runner's. */
-static void make_worker_cgroup(struct pool *pool, struct process *process)
-{
-        char name[32];
-        int r;
-
-        process->birth = pool->n_births++;
-        if (pool->runner->cgroup_fd < 0)
-                return;
-        snprintf(name, sizeof(name), "worker-%u", process->birth);
-        r = cgroup_make(pool->runner->cgroup_fd, name, &process->cgroup_fd);
-        if (r < 0)
-                log_error("cannot make the cgroup %s: %s; the worker runs in the runner's", name,
-                          strerrordesc_np(-r));
-}
-
-static void remove_worker_cgroup(struct pool *pool, struct process *process)
-{
-        char name[32];
-
-        if (process->cgroup_fd < 0)
-                return;
-        process->cgroup_fd = close_fd(process->cgroup_fd);
-        snprintf(name, sizeof(name), "worker-%u", process->birth);
-        /* Still populated if the worker left children: the supervisor removes what stays. */
-        (void)cgroup_remove(pool->runner->cgroup_fd, name);
-}
-
 static int process_start(struct pool *pool, struct process *process)
 {
         pid_t parent = getpid(), pid;
+        int r;
 
-        make_worker_cgroup(pool, process);
+        /* One that was refused has its group already. */
+        if (process->group.fd < 0) {
+                r = worker_group_make(&process->group, pool->runner, pool->n_births++);
+                if (r < 0)
+                        return r;
+        }
         process->shared->born_ns = 0;
         process->asked_ns = now_monotonic();
-        pid = cgroup_fork(process->cgroup_fd, &process->pidfd);
+        pid = cgroup_fork(process->group.fd, &process->pidfd);
         if (pid == 0) {
                 /* Dies with the runner; if that is gone already, nobody would tell. */
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -103,10 +82,8 @@ static int process_start(struct pool *pool, struct process *process)
                         _exit(EXIT_FAILURE);
                 worker_main(pool->runner, process->shared);
         }
-        if (pid < 0) {
-                remove_worker_cgroup(pool, process);
+        if (pid < 0)
                 return (int)pid;
-        }
         ++pool->n_running;
         return 0;
 }
@@ -118,14 +95,6 @@ static int reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
                 if (errno != EINTR)
                         return -errno;
         return 0;
-}
-
-static bool was_oom_killed(const struct process *process)
-{
-        uint64_t n;
-
-        return process->cgroup_fd >= 0 &&
-               cgroup_read_keyed(process->cgroup_fd, "memory.events", "oom_kill", &n) >= 0 && n > 0;
 }
 
 /* The record of the task a dead worker was at. */
@@ -146,7 +115,7 @@ static void record_death(struct pool *pool, const struct process *process, const
         if (worker->current == TASK_NONE || runner_cancelled(pool->runner))
                 return;
         if (record.reason == PPP_REASON_SIGNAL && info->si_status == SIGKILL &&
-            was_oom_killed(process))
+            worker_group_oom_killed(&process->group))
                 record.reason = PPP_REASON_OOM_KILLED;
         /* It may have died between its record and its note of having written it. */
         if (record_state(&results->records[worker->current]) == PPP_STATE_NONE) {
@@ -185,13 +154,23 @@ static int process_ended(struct pool *pool, struct process *process)
                 histogram_add(&pool->births, process->shared->born_ns - process->asked_ns);
         if (info.si_code != CLD_EXITED || info.si_status != EXIT_SUCCESS)
                 record_death(pool, process, &info);
-        remove_worker_cgroup(pool, process);
+        worker_group_remove(&process->group, pool->runner);
 
         process->shared->worker.cursor = NULL;
         process->ended = !has_work(pool, process);
         if (!process->ended)
                 ++pool->n_replaced;
         return 0;
+}
+
+/* Said once: as others end, it is tried again. */
+static int refused(struct pool *pool, unsigned i, int error)
+{
+        if (pool->n_refused++ == 0)
+                log_error("cannot start worker %u of %u: %s; ask for fewer with --workers, or raise "
+                          "the limit of tasks (--pids-max, TasksMax= of the service)", i, pool->n,
+                          strerrordesc_np(-error));
+        return pool->n_running > 0 ? 0 : error;
 }
 
 /*
@@ -210,11 +189,8 @@ static int pool_fill(struct pool *pool)
                 if (process->ended)
                         continue;
                 r = process_start(pool, process);
-                if (r < 0) {
-                        log_error("cannot start worker %u of %u: %s; ask for fewer with --workers, or "
-                                  "raise the limit of tasks", i, pool->n, strerrordesc_np(-r));
-                        return pool->n_running > 0 ? 0 : r;
-                }
+                if (r < 0)
+                        return refused(pool, i, r);
         }
         return 0;
 }
@@ -265,7 +241,7 @@ static int pool_init(struct pool *pool, struct shared *table)
                 pool->processes[i] = (struct process){
                         .shared = &table[i],
                         .pidfd = -EBADF,
-                        .cgroup_fd = -EBADF,
+                        .group = WORKER_GROUP_NULL,
                 };
                 worker_init(&table[i].worker, pool->runner, (uint16_t)i, &blocking_ops, NULL);
         }
@@ -291,6 +267,9 @@ int level_processes_run(struct runner *runner)
         runner->workers_rss_peak = pool.rss_peak;
         measure_histogram(runner, "worker_start_seconds", &pool.births);
         measure_integer(runner, "workers_replaced", pool.n_replaced);
+        measure_integer(runner, "workers_refused", pool.n_refused);
+        for (unsigned i = 0; pool.processes && i < pool.n; ++i)
+                worker_group_remove(&pool.processes[i].group, runner);
         free(pool.processes);
         free(pool.polls);
         munmap(table, size);

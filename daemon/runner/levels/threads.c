@@ -1,19 +1,23 @@
 /*
  * threads: workers are POSIX threads that share everything and block one by one. Cheap to start
  * (tens of microseconds), no isolation: one crash ends the job. With --gil they take turns, as
- * CPython's do: waiting overlaps, computing does not.
+ * CPython's do: waiting overlaps, computing does not. With --threaded each has a cgroup of its own
+ * (thread-groups.h).
  */
 
 #include <pthread.h>
 
 #include "daemon/runner/gil.h"
 #include "daemon/runner/io/blocking.h"
+#include "daemon/runner/levels/thread-groups.h"
 #include "daemon/runner/measure.h"
 
 struct thread {
         struct worker worker;
         struct blocking_io *io;
         pthread_t pthread;
+        const struct thread_groups *groups;
+        int result;                     /* negative errno when it could not enter its group */
         uint64_t asked_ns;              /* when the thread was asked for, and its first instruction */
         uint64_t born_ns;
         bool started;
@@ -25,6 +29,11 @@ static void *thread_main(void *userdata)
         struct gil *gil = thread->worker.gil;
 
         thread->born_ns = now_monotonic();
+        if (thread_groups_exist(thread->groups)) {
+                thread->result = thread_groups_enter(thread->groups, thread->worker.id);
+                if (thread->result < 0)
+                        return NULL;
+        }
         if (gil)
                 gil_acquire(gil);
         (void)worker_run(&thread->worker);
@@ -33,7 +42,8 @@ static void *thread_main(void *userdata)
         return NULL;
 }
 
-static int thread_start(struct thread *thread, struct runner *runner, uint16_t id, struct gil *gil)
+static int thread_start(struct thread *thread, struct runner *runner, uint16_t id, struct gil *gil,
+                        const struct thread_groups *groups)
 {
         int r;
 
@@ -42,42 +52,67 @@ static int thread_start(struct thread *thread, struct runner *runner, uint16_t i
                 return r;
         worker_init(&thread->worker, runner, id, &blocking_ops, thread->io);
         thread->worker.gil = gil;
+        thread->groups = groups;
         thread->asked_ns = now_monotonic();
         r = -pthread_create(&thread->pthread, NULL, thread_main, thread);
         thread->started = r == 0;
         return r;
 }
 
-static void threads_join(struct thread *threads, unsigned n, struct histogram *births)
+/* Returns the first error of those that could not work as they were to. */
+static int threads_join(struct thread *threads, unsigned n, struct histogram *births)
 {
+        int r = 0;
+
         for (unsigned i = 0; i < n; ++i) {
                 struct thread *thread = &threads[i];
 
                 if (thread->started) {
                         pthread_join(thread->pthread, NULL);
                         histogram_add(births, thread->born_ns - thread->asked_ns);
+                        r = r < 0 ? r : thread->result;
                 }
                 blocking_io_free(thread->io);
         }
+        return r;
 }
 
 /* Starts all it can; with at least one the job goes on, and says how many it has. */
-static int threads_run(struct runner *runner, struct thread *threads, struct gil *gil)
+static int threads_run(struct runner *runner, struct thread *threads, struct gil *gil,
+                       const struct thread_groups *groups)
 {
         struct histogram births = {};
         unsigned n = runner->spec.workers, i;
-        int r = 0;
+        int r = 0, k;
 
         for (i = 0; i < n && r >= 0; ++i)
-                r = thread_start(&threads[i], runner, (uint16_t)i, gil);
-        if (r < 0) {
+                r = thread_start(&threads[i], runner, (uint16_t)i, gil, groups);
+        if (r < 0)
                 log_error("cannot start thread %u of %u: %s; ask for fewer with --workers, or raise "
-                          "the limit of tasks", i, n, strerrordesc_np(-r));
-                n = i;
-        }
-        threads_join(threads, n, &births);
+                          "the limit of tasks (--pids-max, TasksMax= of the service)", i, n,
+                          strerrordesc_np(-r));
+        k = threads_join(threads, i, &births);
         measure_histogram(runner, "worker_start_seconds", &births);
+        measure_integer(runner, "workers_refused", r < 0);
+        if (k < 0)
+                return k;
         return r < 0 && births.n == 0 ? r : 0;
+}
+
+/* With a cgroup each, where that is asked for. */
+static int threads_run_grouped(struct runner *runner, struct thread *threads, struct gil *gil)
+{
+        struct thread_groups groups = THREAD_GROUPS_NULL;
+        int r = 0;
+
+        if (runner->spec.threaded)
+                r = thread_groups_make(&groups, runner, runner->spec.workers);
+        if (r >= 0)
+                r = threads_run(runner, threads, gil, &groups);
+        if (runner->spec.threaded)
+                thread_groups_measure(&groups, runner);
+        thread_groups_deinit(&groups);
+        return r;
 }
 
 int level_threads_run(struct runner *runner)
@@ -94,7 +129,7 @@ int level_threads_run(struct runner *runner)
         memset(threads, 0, size);
         r = runner->spec.gil ? gil_init(&gil) : 0;
         if (r >= 0)
-                r = threads_run(runner, threads, runner->spec.gil ? &gil : NULL);
+                r = threads_run_grouped(runner, threads, runner->spec.gil ? &gil : NULL);
         if (runner->spec.gil)
                 gil_deinit(&gil);
         free(threads);

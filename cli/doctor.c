@@ -1,0 +1,212 @@
+/* `pppctl doctor`: what of this machine pppd uses, whether it is there, and how to get what is not. */
+
+#include "lib/doctor/doctor.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "cli/choose.h"
+#include "cli/client.h"
+#include "cli/output.h"
+#include "cli/say.h"
+#include "cli/verbs.h"
+
+#define SCHEMA "io.pppctl.doctor"
+
+/* Who looked, and what they found. */
+struct diagnosis {
+        json_t *checks;                 /* array; owned */
+        bool has_daemon;
+        char *socket;                   /* of the daemon that answered; owned */
+        unsigned works;                 /* bit set of enum level */
+};
+
+static void diagnosis_deinit(struct diagnosis *diagnosis)
+{
+        json_decref(diagnosis->checks);
+        free(diagnosis->socket);
+}
+
+static const char *member(json_t *check, const char *name)
+{
+        return json_string_value(json_object_get(check, name)) ?: "";
+}
+
+static json_t *socket_check(const char *status, const char *remedy, const char *detail)
+{
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[s, s, s, s]}", "group", "daemon", "name",
+                         "socket", "status", status, "detail", detail, "remedy", remedy, "levels",
+                         level_name(LEVEL_SERIAL), level_name(LEVEL_THREADS),
+                         level_name(LEVEL_PROCESSES), level_name(LEVEL_ASYNC));
+}
+
+static json_t *answered(const struct pppd *pppd)
+{
+        struct ucred peer = { 0 };
+        socklen_t n = sizeof(peer);
+        char text[512];
+
+        if (getsockopt(pppd->varlink.fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+                return socket_check("yes", "", pppd->path);
+        snprintf(text, sizeof(text), "%s, the daemon's user is %u, you are %u", pppd->path, peer.uid,
+                 getuid());
+        return socket_check("yes", "", text);
+}
+
+static int add(struct diagnosis *diagnosis, json_t *check)
+{
+        return json_array_append_new(diagnosis->checks, check) < 0 ? cli_no_memory() : 0;
+}
+
+/* What is wrong with a daemon has been said on standard error. */
+static int ask_daemon(const struct args *args, struct diagnosis *diagnosis)
+{
+        _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
+        _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
+        json_t *checks;
+        int r;
+
+        r = pppd_open(&pppd, args);
+        if (r == 0)
+                r = pppd_ask(&pppd, "ask what it finds on this machine", "Doctor", json_object(),
+                             -EBADF, &reply);
+        if (r)
+                return r;
+        checks = json_object_get(reply.parameters, "checks");
+        if (!json_is_array(checks))
+                return pppd_bad_reply(&pppd, "it has no array \"checks\"");
+        diagnosis->checks = json_incref(checks);
+        diagnosis->has_daemon = true;
+        diagnosis->socket = strdup(pppd.path);
+        return add(diagnosis, answered(&pppd));
+}
+
+static int look_for_ourselves(struct diagnosis *diagnosis)
+{
+        const struct doctor doctor = { .base = NULL };
+
+        diagnosis->checks = doctor_look(&doctor);
+        if (!diagnosis->checks)
+                return cli_no_memory();
+        return add(diagnosis, socket_check("no", "start it with: systemctl start pppd, or systemctl "
+                                           "--user start pppd", "no daemon answers"));
+}
+
+static unsigned levels_of(json_t *check)
+{
+        unsigned set = 0;
+        enum level level;
+        json_t *name;
+        size_t i;
+
+        json_array_foreach(json_object_get(check, "levels"), i, name)
+                if (json_is_string(name) && level_from_name(json_string_value(name), &level) >= 0)
+                        set |= 1U << level;
+        return set;
+}
+
+static void judge(struct diagnosis *diagnosis)
+{
+        json_t *check;
+        size_t i;
+
+        diagnosis->works = (1U << _LEVEL_N) - 1;
+        json_array_foreach(diagnosis->checks, i, check)
+                if (streq(member(check, "status"), "no"))
+                        diagnosis->works &= ~levels_of(check);
+}
+
+static void print_check(struct output *output, json_t *check)
+{
+        output_line(output, "  %-20s %-7s %s", member(check, "name"), member(check, "status"),
+                    member(check, "detail"));
+        if (*member(check, "remedy"))
+                output_line(output, "  %-20s %-7s -> %s", "", "", member(check, "remedy"));
+}
+
+static void print_levels(struct output *output, const struct diagnosis *diagnosis)
+{
+        output_text(output, "\nlevels\n");
+        for (enum level i = 0; i < _LEVEL_N; ++i)
+                output_line(output, "  %-20s %s", level_name(i),
+                            diagnosis->works >> i & 1 ? "yes" : "no");
+}
+
+static void print(struct output *output, const struct diagnosis *diagnosis)
+{
+        const char *group = "";
+        json_t *check;
+        size_t i;
+
+        if (diagnosis->has_daemon)
+                output_line(output, "As pppd at %s finds it, which is what counts for its jobs:",
+                            diagnosis->socket ?: "");
+        else
+                output_text(output, "As pppctl finds it, since no daemon answers:\n");
+        json_array_foreach(diagnosis->checks, i, check) {
+                if (!streq(group, member(check, "group")))
+                        output_line(output, "\n%s", member(check, "group"));
+                group = member(check, "group");
+                print_check(output, check);
+        }
+        print_levels(output, diagnosis);
+}
+
+static int print_json(struct output *output, const struct diagnosis *diagnosis)
+{
+        _cleanup_free_ char *text = NULL;
+        json_t *levels = json_object(), *json;
+
+        for (enum level i = 0; i < _LEVEL_N; ++i)
+                (void)json_object_set_new(levels, level_name(i),
+                                          json_boolean(diagnosis->works >> i & 1));
+        json = json_pack("{s:s, s:i, s:s, s:s*, s:o, s:O}", "schema", SCHEMA, "version", 1, "view",
+                         diagnosis->has_daemon ? "daemon" : "own", "socket", diagnosis->socket,
+                         "levels", levels, "checks", diagnosis->checks);
+        text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+        json_decref(json);
+        if (!text)
+                return cli_no_memory();
+        output_line(output, "%s", text);
+        return 0;
+}
+
+static int run(const struct args *args)
+{
+        _cleanup_(diagnosis_deinit) struct diagnosis diagnosis = { 0 };
+        struct output output;
+        int r = choose_nothing(args);
+
+        if (r)
+                return r;
+        r = ask_daemon(args, &diagnosis);
+        if (r == CLI_USAGE)
+                return r;
+        if (!diagnosis.checks)
+                r = look_for_ourselves(&diagnosis);
+        if (r)
+                return r;
+        judge(&diagnosis);
+        output_init(&output, args_has(args, OPTION_JSON));
+        if (output.json)
+                r = print_json(&output, &diagnosis);
+        else
+                print(&output, &diagnosis);
+        if (r == 0)
+                r = output_finish(&output);
+        return r ? r : diagnosis.works == (1U << _LEVEL_N) - 1 ? CLI_OK : CLI_FAILED;
+}
+
+const struct verb verb_doctor = {
+        .name = "doctor",
+        .synopsis = "",
+        .what = "show what pppd finds on this machine, and how to get what is missing",
+        .text = "Looks for each kernel feature, controller, limit and permission that pppd uses:\n"
+                "whether it is there, why it is not, and after an arrow how to get it. The daemon\n"
+                "looks, since what it finds counts for jobs; where none answers, pppctl does. The\n"
+                "exit status is 0 when all levels work, otherwise 1.",
+        .examples = "  pppctl doctor\n"
+                    "  pppctl doctor --json | jq -r '.checks[] | select(.status != \"yes\").name'",
+        .options = OPTION_BIT(OPTION_JSON),
+        .run = run,
+};

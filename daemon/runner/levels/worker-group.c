@@ -1,0 +1,102 @@
+#include "daemon/runner/levels/worker-group.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "lib/cgroup.h"
+
+#define NAME_SIZE 32
+
+static const char *name_of(unsigned number, char text[static NAME_SIZE])
+{
+        snprintf(text, NAME_SIZE, "worker-%u", number);
+        return text;
+}
+
+/*
+ * When one process of the group has to go, all of it goes: what a worker has started is of no use without
+ * it. The file is there when the memory controller is (4.19).
+ */
+static int kill_as_one(int fd)
+{
+        int r = cgroup_write(fd, "memory.oom.group", "1");
+
+        return r == -ENOENT ? 0 : r;
+}
+
+static int set_up(int fd, const struct spec *spec, const char *name)
+{
+        struct spec_error error;
+        int r;
+
+        r = kill_as_one(fd);
+        if (r < 0)
+                log_error("cannot write memory.oom.group of the cgroup %s: %s", name,
+                          strerrordesc_np(-r));
+        r = limits_apply(&spec->worker_limits, fd, "worker_limits", &error);
+        if (r < 0)
+                log_error("cannot limit %s: %s: %s; %s", name, error.field, error.why, error.hint);
+        return r;
+}
+
+static int make(struct worker_group *group, const struct runner *runner, const char *name)
+{
+        bool needed = runner->spec.worker_limits.given != 0;
+        int r;
+
+        if (runner->cgroup_fd < 0)
+                return needed ? -ENOENT : 0;
+        r = cgroup_make(runner->cgroup_fd, name, &group->fd);
+        if (r >= 0)
+                return set_up(group->fd, &runner->spec, name);
+        log_error("cannot make the cgroup %s: %s%s", name, strerrordesc_np(-r),
+                  needed ? "" : "; the worker runs in the runner's");
+        return needed ? r : 0;
+}
+
+int worker_group_make(struct worker_group *group, const struct runner *runner, unsigned number)
+{
+        char name[NAME_SIZE];
+        int r;
+
+        *group = (struct worker_group){ -EBADF, number };
+        r = make(group, runner, name_of(number, name));
+        if (r < 0)
+                worker_group_remove(group, runner);
+        return r;
+}
+
+void worker_group_remove(struct worker_group *group, const struct runner *runner)
+{
+        char name[NAME_SIZE];
+        uint64_t n;
+
+        if (group->fd < 0)
+                return;
+        /* Before Linux 6.11 that is the only place where the refusals are counted. */
+        if (cgroup_read_keyed(group->fd, "pids.events", "max", &n) < 0 || n == 0)
+                /* Still populated if the worker left children: the supervisor removes what stays. */
+                (void)cgroup_remove(runner->cgroup_fd, name_of(group->number, name));
+        group->fd = close_fd(group->fd);
+}
+
+bool worker_group_oom_killed(const struct worker_group *group)
+{
+        uint64_t n;
+
+        return group->fd >= 0 &&
+               cgroup_read_keyed(group->fd, "memory.events", "oom_kill", &n) >= 0 && n > 0;
+}
+
+/* proc(5): to raise one's own takes no privilege. What forbids it, forbids it to all workers alike. */
+void worker_prefer_for_oom(void)
+{
+        int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                return;
+        if (write(fd, "1000", 4) < 0)
+                log_error("cannot write oom_score_adj: %m; should memory run out, the kernel may "
+                          "kill the runner before a worker");
+        close(fd);
+}

@@ -1,0 +1,30 @@
+#pragma once
+
+/*
+ * The cgroup of one worker process, worker-N of the job's: born into, limited, killed as a whole when it
+ * runs out of memory, and removed after it.
+ */
+
+#include "daemon/runner/runner.h"
+
+struct worker_group {
+        int fd;                         /* -EBADF: none, the worker runs in the runner's group */
+        unsigned number;
+};
+
+#define WORKER_GROUP_NULL { .fd = -EBADF }
+
+/*
+ * Makes worker-@number with the job's limits for workers. Where there can be no group and none is needed
+ * for a limit, that is no error. Errors have been logged.
+ */
+int worker_group_make(struct worker_group *group, const struct runner *runner, unsigned number);
+
+/* Removes it, unless somebody is left in it or the supervisor has to read of it that pids.max was met. */
+void worker_group_remove(struct worker_group *group, const struct runner *runner);
+
+/* Whether the kernel killed a process of it for want of memory, its own or the job's. */
+bool worker_group_oom_killed(const struct worker_group *group);
+
+/* In the worker, at its start: of all processes of the job, the kernel is to take a worker first. */
+void worker_prefer_for_oom(void);

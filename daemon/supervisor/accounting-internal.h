@@ -1,0 +1,29 @@
+#pragma once
+
+/* What the files of the accounting share: the summary in the making. */
+
+#include "daemon/supervisor/accounting.h"
+
+/* Running out of memory anywhere makes it fail as a whole, at the end. */
+struct summary {
+        json_t *json;
+        json_t *unavailable;
+        bool failed;
+};
+
+void summary_put(struct summary *summary, const char *key, json_t *value_stolen);
+void summary_miss(struct summary *summary, const char *key, const char *reason);
+
+static inline void summary_put_integer(struct summary *summary, const char *key, uint64_t value)
+{
+        summary_put(summary, key, json_integer((json_int_t)value));
+}
+
+static inline void summary_put_seconds(struct summary *summary, const char *key,
+                                       uint64_t nanoseconds)
+{
+        summary_put(summary, key, json_real((double)nanoseconds / (double)NSEC_PER_SEC));
+}
+
+/* accounting-group.c: what the job's cgroup counted. */
+void summary_put_group(struct summary *summary, const struct accounting *accounting);

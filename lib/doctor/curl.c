@@ -1,0 +1,40 @@
+#include "lib/doctor/check.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+
+#define LIBRARY "libcurl.so.4"
+
+/* The first byte tells whether the rest is a version or a complaint. */
+static void work(int fd)
+{
+        void *library = dlopen(LIBRARY, RTLD_NOW), *address;
+        char *(*version)(void);
+        const char *text;
+
+        address = library ? dlsym(library, "curl_version") : NULL;
+        if (!address) {
+                text = dlerror();
+                (void)dprintf(fd, "-%s", text ?: "cannot be loaded");
+                return;
+        }
+        memcpy(&version, &address, sizeof(version));
+        (void)dprintf(fd, "+%s", version());
+}
+
+void check_curl(const struct patient *patient, struct finding *finding)
+{
+        static const char remedy[] = "install libcurl 7.84 or newer (Debian: libcurl4, Fedora: "
+                                     "libcurl); files and numbers work without";
+        char text[512];
+        int signal;
+        ssize_t n;
+
+        n = check_in_child(work, text, sizeof(text) - 1, &signal);
+        text[MAX(n, (ssize_t)0)] = 0;
+        if (n > 1 && text[0] == '+')
+                finding_set(finding, CHECK_YES, NULL, "%.*s", (int)strcspn(text + 1, " "), text + 1);
+        else
+                finding_set(finding, CHECK_NO, remedy, "words cannot fetch URLs: %s",
+                            n > 1 ? text + 1 : LIBRARY " cannot be loaded");
+}

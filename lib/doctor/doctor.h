@@ -1,0 +1,34 @@
+#pragma once
+
+/*
+ * What of the machine pppd uses: for each thing whether it is there, why not, and how to get it. Each check
+ * is a small function in a table (doctor.c); they are tried, not guessed from versions, as far as that can be
+ * done without harm. What may get the caller killed or changed (io_uring under a seccomp filter, loading a
+ * library) is tried in a child.
+ *
+ * The daemon's findings are the ones that count for jobs. Without a daemon a client looks for itself.
+ */
+
+#include <jansson.h>
+
+#include "lib/spec.h"
+
+enum check_status {
+        CHECK_YES,
+        CHECK_PARTLY,
+        CHECK_NO,
+        _CHECK_STATUS_N,
+};
+
+/* Where to look. */
+struct doctor {
+        const char *base;       /* directory of the cgroup below which jobs' are made; NULL: our own */
+        const char *why_none;   /* why there is none; NULL: there is one, or it is looked for */
+        bool is_daemon;         /* the base is for jobs alone */
+        const char *state;      /* the daemon's state directory; NULL: not known */
+};
+
+/* A new array of objects like the interface's type Check; NULL when out of memory. */
+json_t *doctor_look(const struct doctor *doctor);
+
+const char *check_status_name(enum check_status status);

@@ -1,0 +1,198 @@
+/* Limits as the text of an option: what people write. */
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "lib/block-device.h"
+#include "lib/cpu-list.h"
+#include "lib/limits.h"
+
+static _printf_(2, 3) int complain(char **ret_why, const char *format, ...)
+{
+        va_list ap;
+        int r;
+
+        va_start(ap, format);
+        r = vasprintf(ret_why, format, ap);
+        va_end(ap);
+        if (r < 0) {
+                *ret_why = NULL;
+                return -ENOMEM;
+        }
+        return -EBADMSG;
+}
+
+static int refuse(enum limit limit, const char *text, const char *what, char **ret_why)
+{
+        return complain(ret_why, "\"%s\" %s; %s", text, what, limit_infos[limit].form);
+}
+
+/* "150%", "12.5%": hundredths of a CPU, kept in millionths. */
+static int parse_percent(const char *text, uint64_t *ret)
+{
+        size_t n = strlen(text), whole = strspn(text, "0123456789"), digits = 0;
+        uint64_t v, unit = LIMIT_CPU / 100;
+        int r;
+
+        if (n < 2 || text[n - 1] != '%')
+                return -EINVAL;
+        if (text[whole] == '.')
+                digits = strspn(text + whole + 1, "0123456789");
+        if (whole + (text[whole] == '.' ? 1 + digits : 0) != n - 1 || (text[whole] == '.' && !digits))
+                return -EINVAL;
+        r = parse_u64(text, whole, UINT64_MAX / unit, &v);
+        if (r < 0)
+                return r;
+        v *= unit;
+        for (size_t i = 0; i < digits; ++i) {
+                unit /= 10;
+                v += (uint64_t)(text[whole + 1 + i] - '0') * unit;
+        }
+        *ret = v / 10 * 10;
+        return 0;
+}
+
+static int parse_value(enum limit limit, const char *text, uint64_t *ret)
+{
+        switch (limit) {
+        case LIMIT_CPU_MAX:
+                return parse_percent(text, ret);
+        case LIMIT_CPU_WEIGHT:
+                return parse_u64(text, strlen(text), UINT64_MAX, ret);
+        case LIMIT_PIDS_MAX:
+                if (streq(text, "max"))
+                        break;
+                return parse_u64(text, strlen(text), UINT64_MAX, ret);
+        default:
+                if (streq(text, "max"))
+                        break;
+                return parse_size(text, ret);
+        }
+        *ret = LIMIT_NONE;
+        return 0;
+}
+
+static int set_number(struct limits *limits, enum limit limit, const char *text, char **ret_why)
+{
+        const struct limit_info *info = &limit_infos[limit];
+        uint64_t v;
+        int r;
+
+        r = parse_value(limit, text, &v);
+        if (r == -EINVAL)
+                return refuse(limit, text, "is not what it takes", ret_why);
+        if (r == -ERANGE || (v != LIMIT_NONE && v > info->max))
+                return refuse(limit, text, "is too large", ret_why);
+        if (v < info->min)
+                return refuse(limit, text, v == 0 ? "would let nothing run" : "is too small", ret_why);
+        limits->values[limit] = v;
+        return 0;
+}
+
+static int set_cpus(struct limits *limits, const char *text, char **ret_why)
+{
+        struct cpu_list list;
+        char *copy;
+
+        if (strchr(text, '\n') || cpu_list_parse(text, &list) < 0)
+                return refuse(LIMIT_CPUS, text, "is no list of CPUs", ret_why);
+        copy = strdup(text);
+        if (!copy)
+                return -ENOMEM;
+        free(limits->cpus);
+        limits->cpus = copy;
+        return 0;
+}
+
+static int parse_rate(const char *word, struct io_limit *io)
+{
+        for (unsigned i = 0; i < _IO_RATE_N; ++i) {
+                size_t n = strlen(io_rate_infos[i].key);
+
+                if (strncmp(word, io_rate_infos[i].key, n) != 0 || word[n] != '=')
+                        continue;
+                if (streq(word + n + 1, "max")) {
+                        io->rates[i] = LIMIT_NONE;
+                        return 0;
+                }
+                if (parse_size(word + n + 1, &io->rates[i]) < 0 || io->rates[i] == 0)
+                        return -EINVAL;
+                return 0;
+        }
+        return -EINVAL;
+}
+
+static int find_device(const char *text, struct io_limit *io, char **ret_why)
+{
+        int r = block_device_find(text, &io->major, &io->minor);
+
+        if (r == -ENODEV)
+                return complain(ret_why, "no disk is behind %s (it may be on tmpfs, overlay or a "
+                                "network file system); %s", text, limit_infos[LIMIT_IO_MAX].form);
+        if (r < 0)
+                return complain(ret_why, "cannot find the disk of %s: %s; %s", text,
+                                strerrordesc_np(-r), limit_infos[LIMIT_IO_MAX].form);
+        return 0;
+}
+
+/* Words of @text, which it cuts up: the device, then rates. */
+static int parse_io(char *text, struct io_limit *io, char **ret_why)
+{
+        char *rest = text, *word, *device = NULL;
+        unsigned n = 0;
+
+        *io = (struct io_limit){ .rates = { LIMIT_NONE, LIMIT_NONE, LIMIT_NONE, LIMIT_NONE } };
+        while ((word = strsep(&rest, " \t"))) {
+                if (!*word)
+                        continue;
+                if (!device)
+                        device = word;
+                else if (parse_rate(word, io) < 0)
+                        return refuse(LIMIT_IO_MAX, word, "is no rate", ret_why);
+                else
+                        ++n;
+        }
+        if (!device || n == 0)
+                return refuse(LIMIT_IO_MAX, device ?: "", "names no rate", ret_why);
+        return find_device(device, io, ret_why);
+}
+
+static int add_io(struct limits *limits, const char *text, char **ret_why)
+{
+        _cleanup_free_ char *copy = strdup(text);
+        struct io_limit io, *larger;
+        int r;
+
+        if (!copy)
+                return -ENOMEM;
+        r = parse_io(copy, &io, ret_why);
+        if (r < 0)
+                return r;
+        if (limits_find_io(limits, io.major, io.minor))
+                return complain(ret_why, "the disk %u:%u is limited twice; give all of its rates "
+                                "together, as in '%u:%u rbps=10M wbps=10M'", io.major, io.minor,
+                                io.major, io.minor);
+        larger = reallocarray(limits->io, limits->n_io + 1, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+        limits->io = larger;
+        limits->io[limits->n_io++] = io;
+        return 0;
+}
+
+int limits_set_text(struct limits *limits, enum limit limit, const char *text, char **ret_why)
+{
+        int r;
+
+        assert(limit < _LIMIT_N);
+        *ret_why = NULL;
+        if (limit == LIMIT_CPUS)
+                r = set_cpus(limits, text, ret_why);
+        else if (limit == LIMIT_IO_MAX)
+                r = add_io(limits, text, ret_why);
+        else
+                r = set_number(limits, limit, text, ret_why);
+        if (r >= 0)
+                limits->given |= LIMIT_BIT(limit);
+        return r;
+}

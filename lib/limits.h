@@ -1,0 +1,108 @@
+#pragma once
+
+/*
+ * Limits that a cgroup enforces: what a client asks for (as JSON, or as the text of an option), what is
+ * written to the group's files, and what is read back from them. Each limit is one row of limit_infos.
+ */
+
+#include <jansson.h>
+
+#include "lib/cgroup.h"
+
+enum limit {
+        LIMIT_CPU_MAX,          /* millionths of a CPU */
+        LIMIT_CPU_WEIGHT,
+        LIMIT_MEMORY_MAX,       /* bytes, as the next two */
+        LIMIT_MEMORY_HIGH,
+        LIMIT_SWAP_MAX,
+        LIMIT_PIDS_MAX,
+        LIMIT_CPUS,             /* a list, "0-3,8" */
+        LIMIT_IO_MAX,           /* rates by device */
+        _LIMIT_N,
+};
+
+#define LIMIT_NONE UINT64_MAX           /* "max": asked not to limit it */
+#define LIMIT_CPU  UINT64_C(1000000)    /* one CPU, in LIMIT_CPU_MAX's unit */
+#define LIMIT_MEMORY_MIN (UINT64_C(4) << 20)
+
+struct limit_info {
+        const char *member;             /* of the type Limits: "memory_max_bytes" */
+        const char *option;             /* "memory-max"; the worker's begins with "worker-" */
+        const char *file;               /* "memory.max" */
+        enum cgroup_controller controller;
+        uint64_t min, max;              /* of a number, in its unit */
+        const char *form;               /* what the option takes, "give …" */
+};
+extern const struct limit_info limit_infos[_LIMIT_N];
+
+/* Each rate LIMIT_NONE where it is not limited. */
+enum io_rate {
+        IO_READ_BYTES,
+        IO_WRITE_BYTES,
+        IO_READS,
+        IO_WRITES,
+        _IO_RATE_N,
+};
+struct io_rate_info {
+        const char *key;                /* "rbps", as in io.max */
+        const char *member;             /* "read_bytes_per_second" */
+};
+extern const struct io_rate_info io_rate_infos[_IO_RATE_N];
+
+struct io_limit {
+        unsigned major, minor;
+        uint64_t rates[_IO_RATE_N];
+};
+
+struct limits {
+        unsigned given;                 /* LIMIT_BIT of each that was */
+        uint64_t values[LIMIT_CPUS];    /* of those that are numbers */
+        char *cpus;                     /* owned */
+        struct io_limit *io;            /* owned; one a device */
+        size_t n_io;
+};
+
+#define LIMITS_NULL { .given = 0 }
+#define LIMIT_BIT(limit) (1U << (limit))
+
+static inline bool limits_has(const struct limits *limits, enum limit limit)
+{
+        return limits->given & LIMIT_BIT(limit);
+}
+
+/* Given, and not as "max": there is something to enforce. */
+static inline bool limits_enforces(const struct limits *limits, enum limit limit)
+{
+        return limits_has(limits, limit) &&
+               (limit >= LIMIT_CPUS || limits->values[limit] != LIMIT_NONE);
+}
+
+void limits_deinit(struct limits *limits);
+
+/* The limit on this device, NULL if there is none. */
+const struct io_limit *limits_find_io(const struct limits *limits, unsigned major, unsigned minor);
+
+/*
+ * limits-json.c: @path is the object's name in messages, "spec.limits". Strict as spec_from_json():
+ * -EBADMSG with @error filled, or -ENOMEM.
+ */
+struct spec_error;
+int limits_from_json(json_t *json, const char *path, struct limits *ret, struct spec_error *error);
+
+/* A new reference; what is not given is left out. NULL when out of memory. */
+json_t *limits_to_json(const struct limits *limits);
+
+/*
+ * limits-text.c: takes the text of an option, such as "150%", "64M" or "/var rbps=1M". IO_MAX may be set
+ * several times, once a device. -EBADMSG with a sentence in *ret_why (owned by the caller), -ENOMEM.
+ */
+int limits_set_text(struct limits *limits, enum limit limit, const char *text, char **ret_why);
+
+/*
+ * limits-cgroup.c: writes each limit to the group @fd and reads it back. A negative errno with @error
+ * filled, the field being "@path.member", when one is not in force then.
+ */
+int limits_apply(const struct limits *limits, int fd, const char *path, struct spec_error *error);
+
+/* What the group's files say: limits that are in force. Files that are not there limit nothing. */
+int limits_read(int fd, struct limits *ret);

@@ -1,0 +1,91 @@
+#include "lib/priority.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+static bool has_sys_nice(void)
+{
+        _cleanup_free_ char *text = NULL;
+        unsigned long long effective;
+        const char *at;
+
+        if (read_file_at(AT_FDCWD, "/proc/self/status", &text, NULL) < 0)
+                return false;
+        at = strstr(text, "\nCapEff:");
+        return at && sscanf(at + strlen("\nCapEff:"), "%llx", &effective) == 1 &&
+               effective >> CAP_SYS_NICE & 1;
+}
+
+/* getrlimit(2): the ceiling is 20 - rlim_cur. */
+static bool may_lower_to(int nice)
+{
+        struct rlimit limit;
+
+        return has_sys_nice() || (getrlimit(RLIMIT_NICE, &limit) >= 0 &&
+                                  limit.rlim_cur >= (rlim_t)(20 - nice));
+}
+
+bool priority_may_set(int nice, const char **ret_why, const char **ret_hint)
+{
+        int current;
+
+        if (priority_get(0, &current) < 0)
+                current = 0;
+        /* To what it is already: only a filter can forbid that. */
+        if (setpriority(PRIO_PROCESS, 0, current) < 0) {
+                *ret_why = "the daemon's system call filter forbids setpriority(2)";
+                *ret_hint = "allow setpriority in SystemCallFilter= of the service, or have cpu in its "
+                            "Delegate=: then the weight of the job's cgroup stands for it";
+                return false;
+        }
+        if (nice >= current || may_lower_to(nice))
+                return true;
+        *ret_why = "the daemon may not raise the priority of a process (RLIMIT_NICE, CAP_SYS_NICE)";
+        *ret_hint = "give a value from 0 to 19, or the service LimitNICE=";
+        return false;
+}
+
+/* autogroup has the kernel's text form; without one there is nothing to set, and no file. */
+static int set_session(int nice)
+{
+        char text[8] = "-", *at = text + (nice < 0);
+        unsigned v = (unsigned)(nice < 0 ? -nice : nice);
+        int fd, r = 0;
+
+        if (v >= 10)
+                *at++ = (char)('0' + v / 10);
+        *at++ = (char)('0' + v % 10);
+        fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT ? 0 : -errno;
+        if (write(fd, text, (size_t)(at - text)) < 0)
+                r = -errno;
+        close(fd);
+        return r;
+}
+
+int priority_set(int nice)
+{
+        int r;
+
+        if (setpriority(PRIO_PROCESS, 0, nice) < 0)
+                return -errno;
+        r = set_session(nice);
+        /* Unprivileged, it may be set ten times a second by all together, or not at all under /proc's
+           protection; the process's own value is in force all the same. */
+        return r == -EAGAIN || r == -EACCES || r == -EPERM || r == -EROFS ? 0 : r;
+}
+
+int priority_get(int pid, int *ret)
+{
+        int nice;
+
+        errno = 0;
+        nice = getpriority(PRIO_PROCESS, (id_t)pid);
+        if (nice == -1 && errno != 0)
+                return -errno;
+        *ret = nice;
+        return 0;
+}

@@ -1,0 +1,19 @@
+#pragma once
+
+/*
+ * Nice values. Where the kernel groups tasks by session (sched_autogroup, sched(7)), a nice value counts
+ * only within the session, and each runner has one of its own: there the session's value is set too.
+ * Within a cgroup that has the cpu controller it counts only within that: cpu.weight.nice is then what
+ * makes the job give way to others.
+ */
+
+#include "lib/util.h"
+
+/* Whether we may give a child this value. If not, static texts of why, and what to do. */
+bool priority_may_set(int nice, const char **ret_why, const char **ret_hint);
+
+/* Of the calling process, which leads its session. Async-signal-safe. */
+int priority_set(int nice);
+
+/* What process @pid has now. -ESRCH. */
+int priority_get(int pid, int *ret);

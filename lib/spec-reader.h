@@ -1,0 +1,35 @@
+#pragma once
+
+/*
+ * Reading one JSON object strictly, member by member: each read takes one member, and what is left
+ * over at the end is not known. Used by the spec and the limits in it.
+ */
+
+#include "lib/spec.h"
+
+#define NAME_SHOWN 100                  /* bytes of a name that is not ours in a message */
+
+struct reader {
+        json_t *json;
+        const char *path;       /* of the object: "spec", "spec.limits" */
+        struct spec_error *error;
+        size_t n_known;         /* members that were there and that we know */
+};
+
+/* Fills the error; -EBADMSG. @member NULL: the object itself. */
+int reader_refuse(struct reader *reader, const char *member, const char *hint, const char *why, ...)
+        _printf_(4, 5);
+
+/* The member, NULL where it is absent or null (which the interface's ?type allows). */
+json_t *reader_take(struct reader *reader, const char *member);
+
+/* Each leaves *ret as it is when the member is absent. */
+int reader_string(struct reader *reader, const char *member, bool required, const char *hint,
+                  const char **ret);
+int reader_count(struct reader *reader, const char *member, uint32_t min, uint32_t max,
+                 uint32_t *ret);
+int reader_bool(struct reader *reader, const char *member, bool *ret);
+int reader_seconds(struct reader *reader, const char *member, uint64_t *ret_ns);
+
+/* Refuses members that nobody took; @type: where they are listed ("Spec"). */
+int reader_finish(struct reader *reader, const char *type, const char *const *known);

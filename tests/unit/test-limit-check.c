@@ -1,0 +1,195 @@
+/* What the supervisor makes of limits: what it refuses, and what it blames in the end. */
+
+#include "tests/unit/test.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "daemon/supervisor/limit-check.h"
+#include "daemon/supervisor/limit-hits.h"
+#include "lib/priority.h"
+#include "lib/results.h"
+
+static struct host host = { (char *)"6.1.0", 2 };
+
+/* Nobody writes to these: only what they say they have is looked at. */
+static struct groups with_all = { .fd = 1000, .controllers = 0x1f };
+static struct groups without_any = { .fd = 1000, .controllers = 0 };
+static struct groups none = { .fd = -EBADF, .why = (char *)"there are none" };
+
+static int check(const char *text, const struct groups *groups, struct spec_error *error)
+{
+        json_t *json = json_loads(text, 0, NULL);
+        struct spec spec;
+        int r;
+
+        test_true(json);
+        *error = (struct spec_error){ "", "", "" };
+        r = spec_from_json(json, &spec, error);
+        if (r < 0)
+                test_fail_at("%s: %s", error->field, error->why);
+        json_decref(json);
+        spec_fill(&spec, 2, 100);
+        r = limit_check(&spec, groups, &host, error);
+        spec_deinit(&spec);
+        return r;
+}
+
+#define SPEC(level, members) "{\"workload\":\"sum\",\"level\":\"" level "\"," members "}"
+
+static void refuses(const char *text, const struct groups *groups, int error, const char *field,
+                    const char *why)
+{
+        struct spec_error what;
+
+        test_int(check(text, groups, &what), ==, error);
+        test_str(what.field, field);
+        test_contains(what.why, why);
+        test_true(*what.hint);
+}
+
+static void test_past_the_machine(void)
+{
+        refuses(SPEC("serial", "\"limits\":{\"cpu_max_cpus\":2.5}"), &with_all, -EDOM,
+                "spec.limits.cpu_max_cpus", "250% is more than the 2 CPUs");
+        refuses(SPEC("serial", "\"limits\":{\"memory_max_bytes\":1125899906842624}"), &with_all, -EDOM,
+                "spec.limits.memory_max_bytes", "more than the memory of this machine");
+        refuses(SPEC("serial", "\"limits\":{\"cpus\":\"8191\"}"), &with_all, -EDOM, "spec.limits.cpus",
+                "CPU 8191 is not there");
+        refuses(SPEC("serial", "\"limits\":{\"io_max\":[{\"device\":\"4000:1\","
+                     "\"reads_per_second\":1}]}"), &with_all, -EDOM, "spec.limits.io_max",
+                "4000:1 is no whole disk");
+        refuses(SPEC("processes", "\"worker_limits\":{\"cpu_max_cpus\":3}"), &with_all, -EDOM,
+                "spec.worker_limits.cpu_max_cpus", "300%");
+}
+
+static void test_unavailable(void)
+{
+        refuses(SPEC("serial", "\"limits\":{\"pids_max\":5}"), &without_any, -EOPNOTSUPP,
+                "spec.limits.pids_max", "controller");
+        refuses(SPEC("serial", "\"limits\":{\"pids_max\":5}"), &none, -EOPNOTSUPP,
+                "spec.limits.pids_max", "there are none");
+        refuses(SPEC("processes", "\"worker_limits\":{\"swap_max_bytes\":0}"), &without_any,
+                -EOPNOTSUPP, "spec.worker_limits.swap_max_bytes", "controller");
+        refuses(SPEC("threads", "\"threaded\":true,\"thread_weights\":[1]"), &without_any, -EOPNOTSUPP,
+                "spec.thread_weights", "controller");
+        refuses(SPEC("threads", "\"threaded\":true"), &none, -EOPNOTSUPP, "spec.threaded",
+                "there are none");
+        refuses(SPEC("serial", "\"cpu_time_max_seconds\":1"), &none, -EOPNOTSUPP,
+                "spec.cpu_time_max_seconds", "there are none");
+}
+
+static void test_allowed(void)
+{
+        struct spec_error error;
+
+        test_int(check(SPEC("serial", "\"limits\":{\"pids_max\":5,\"cpu_max_cpus\":2,"
+                            "\"memory_max_bytes\":4194304,\"cpus\":\"0\"}"), &with_all, &error), ==, 0);
+        test_int(check(SPEC("threads", "\"threaded\":true,\"thread_weights\":[1]"), &with_all, &error),
+                 ==, 0);
+        test_int(check(SPEC("threads", "\"threaded\":true"), &without_any, &error), ==, 0);
+        test_int(check(SPEC("serial", "\"cpu_time_max_seconds\":1,\"nice\":19"), &without_any, &error),
+                 ==, 0);
+        /* Nothing to be enforced. */
+        test_int(check(SPEC("serial", "\"limits\":{\"pids_max\":9223372036854775807}"), &none, &error),
+                 ==, 0);
+}
+
+static struct outcome ended(enum job_state state, enum job_reason reason)
+{
+        return (struct outcome){ OUTCOME_ENDED, state, reason };
+}
+
+static void blames(struct outcome outcome, bool oom, uint64_t refused, enum job_state state,
+                   enum job_reason reason)
+{
+        const struct limit_hits hits = { oom, refused };
+
+        outcome = limit_blame(outcome, &hits);
+        test_int(outcome.verdict, ==, OUTCOME_ENDED);
+        test_int(outcome.state, ==, state);
+        test_int(outcome.reason, ==, reason);
+}
+
+static void test_blame(void)
+{
+        blames(ended(JOB_FAILED, REASON_RUNNER_DIED), true, 0, JOB_FAILED, REASON_OOM_KILLED);
+        blames(ended(JOB_FAILED, REASON_RUNNER_DIED), false, 3, JOB_FAILED, REASON_RUNNER_DIED);
+        blames((struct outcome){ OUTCOME_AGAIN, JOB_QUEUED, REASON_NONE }, true, 0, JOB_FAILED,
+               REASON_OOM_KILLED);
+        blames(ended(JOB_FAILED, REASON_RUNNER_FAILED), false, 1, JOB_FAILED, REASON_PIDS_MAX);
+        blames(ended(JOB_DONE, REASON_NONE), false, 1, JOB_DONE, REASON_PIDS_MAX);
+        blames(ended(JOB_DONE, REASON_NONE), false, 0, JOB_DONE, REASON_NONE);
+        /* Who stopped it had a reason of his own. */
+        blames(ended(JOB_CANCELLED, REASON_TIMEOUT), true, 1, JOB_CANCELLED, REASON_TIMEOUT);
+        test_int(limit_blame((struct outcome){ OUTCOME_AGAIN, JOB_QUEUED, REASON_NONE },
+                             &(const struct limit_hits){ false, 5 }).verdict, ==, OUTCOME_AGAIN);
+}
+
+/* Of 20 tasks 12 were claimed; 3, 7 and from 9 on have no record. */
+static int make_results(void)
+{
+        struct results results = RESULTS_NULL;
+        int fd = memfd_create("results", MFD_CLOEXEC);
+
+        test_int(fd, >=, 0);
+        test_int(results_create(fd, 20, 1000), ==, 0);
+        test_int(results_map(fd, true, &results), ==, 0);
+        results.header->next = 12;
+        for (unsigned i = 0; i < 9; ++i)
+                if (i != 3 && i != 7)
+                        results.records[i].state = PPP_STATE_DONE;
+        results_unmap(&results);
+        return fd;
+}
+
+static void test_sentences(void)
+{
+        _cleanup_close_ int fd = make_results();
+        struct spec spec = { .level = LEVEL_THREADS };
+        struct limit_hits hits = { true, 5 };
+        uint64_t open[2], n;
+        char *text;
+
+        test_int(counters_find_open(fd, 20, open, 2, &n), ==, 0);
+        test_int(n, ==, 5);
+        test_int(open[0], ==, 3);
+        test_int(open[1], ==, 7);
+
+        text = limit_describe(REASON_OOM_KILLED, &hits, &spec, 20, fd);
+        test_contains(text, "no memory.max of its own; inputs 4, 8, 10, 11, 12 were in progress");
+        free(text);
+        spec.level = LEVEL_SERIAL;
+        spec.limits.given = LIMIT_BIT(LIMIT_MEMORY_MAX) | LIMIT_BIT(LIMIT_PIDS_MAX);
+        spec.limits.values[LIMIT_MEMORY_MAX] = 67108864;
+        spec.limits.values[LIMIT_PIDS_MAX] = 4;
+        text = limit_describe(REASON_OOM_KILLED, &hits, &spec, 20, fd);
+        test_str(text, "the kernel killed the runner when the job reached its memory.max of 67108864 "
+                       "bytes; input 4 was in progress");
+        free(text);
+        text = limit_describe(REASON_PIDS_MAX, &hits, &spec, 20, fd);
+        test_str(text, "the kernel refused 5 processes or threads: pids.max of the job is 4");
+        free(text);
+        spec.limits.given = 0;
+        hits.pids_refused = 1;
+        text = limit_describe(REASON_PIDS_MAX, &hits, &spec, 20, fd);
+        test_contains(text, "refused 1 process or thread: pids.max of a group above");
+        free(text);
+        test_true(!limit_describe(REASON_TIMEOUT, &hits, &spec, 20, fd));
+}
+
+static void test_nice(void)
+{
+        const char *why, *hint;
+        int nice;
+
+        test_int(priority_get(0, &nice), ==, 0);
+        test_true(priority_may_set(nice, &why, &hint));
+        test_true(priority_may_set(19, &why, &hint));
+        test_int(priority_get(INT32_MAX, &nice), ==, -ESRCH);
+}
+
+TEST_MAIN("limit-check",
+          { "past the machine", test_past_the_machine }, { "unavailable", test_unavailable },
+          { "allowed", test_allowed }, { "blame", test_blame }, { "sentences", test_sentences },
+          { "nice values", test_nice })
