@@ -57,6 +57,9 @@ static int finish(const struct args *args, struct output *output, json_t *job)
                 r = output_finish(output);
         if (r == 0 && wants_summary(args) && !output->json)
                 summary_say(job);
+        if (r == 0 && !wants_summary(args) && !streq(job_text(job, "state"), "done"))
+                return cli_fail(job_status(job), "job %" PRIu64 " is %s: %s", job_number(job),
+                                job_text(job, "state"), job_reason(job));
         return r ? r : job_status(job);
 }
 

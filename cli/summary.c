@@ -44,7 +44,7 @@ const char *job_reason(json_t *job)
                 { "cpu-time-max", "its --cpu-time-max was used up" },
                 { "cancelled", "somebody asked for it" },
                 { "disconnected", "its client had left" },
-                { "stopped", "pppd was stopped" },
+                { "stopped", "its runner was told to stop (SIGTERM), and not by pppd" },
                 { "runner-died", "its runner was killed; see pppd's log" },
                 { "runner-failed", "its runner failed; see pppd's log" },
         };

@@ -208,6 +208,9 @@ static const struct {
                 "libcurl.so.4 cannot be loaded; install libcurl (Debian: libcurl4, Fedora: libcurl)",
                 DETAIL_NONE },
         [PPP_REASON_CANCELLED] = { "cancelled", "the job was cancelled", DETAIL_NONE },
+        [PPP_REASON_CA_FILE] = { "ca-file",
+                "the certificates of authorities cannot be read (curl error %s); does the file of "
+                "--ca-file hold some, in PEM form?", DETAIL_NUMBER },
         [PPP_REASON_PROTOCOL] = { "protocol",
                 "the answer is not HTTP (curl error %s); is this the right port?", DETAIL_NUMBER },
 };

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "daemon/runner/gil.h"
 #include "daemon/runner/runner.h"
 
 #define CHUNK_MAX      64               /* 1 ns a task; past that nothing is won (see tests/bench) */
@@ -60,19 +61,27 @@ bool worker_take(struct worker *worker, struct taken *ret)
 
         for (;;) {
                 if (worker->next == worker->end && !worker_claim(worker))
-                        return false;
+                        break;
                 if (worker->cursor)
                         ret->n_input = inputs_length(&runner->inputs, worker->cursor);
                 else
                         worker->cursor = inputs_get(&runner->inputs, worker->next, &ret->n_input);
-                ret->index = worker->next++;
+                /* In this order: who finds us dead in between learns which task that was. */
+                ret->index = worker->next;
+                worker->current = ret->index;
+                __atomic_signal_fence(__ATOMIC_RELEASE);
+                worker->next = ret->index + 1;
                 ret->input = worker->cursor;
                 worker->cursor = worker->next < worker->end ?
                                  inputs_next(ret->input, ret->n_input) : NULL;
+                if (_unlikely_(runner_cancelled(runner)))
+                        break;
                 if (_likely_(!runner->resuming) ||
                     record_state(&runner->results.records[ret->index]) == PPP_STATE_NONE)
-                        return !runner_cancelled(runner);
+                        return true;
         }
+        worker->current = TASK_NONE;
+        return false;
 }
 
 /* Failures that may pass: another try can help. */
@@ -140,7 +149,6 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
         int r;
 
         worker->started_ns = task.start_ns;
-        worker->current = taken->index;
         r = run_input(&task, taken, &record.value);
         *clock = now_monotonic();
         if (r < 0 && task.reason == PPP_REASON_CANCELLED) {
@@ -157,11 +165,11 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
                 record.reason = task.reason ? task.reason : PPP_REASON_IO;
                 record.detail = task.reason ? task.detail : -r;
                 record.value = 0;
-                ++worker->n_failed;
-        } else {
-                ++worker->n_done;
         }
+        /* The counters never run ahead of the records, whenever the worker dies. */
         record_publish(&results->records[taken->index], &record);
+        worker->n_failed += r < 0;
+        worker->n_done += r >= 0;
         worker->current = TASK_NONE;
 
         if (_unlikely_(*clock - worker->flushed_ns >= FLUSH_NS)) {
@@ -177,8 +185,12 @@ int worker_run(struct worker *worker)
         struct taken taken;
         int r = 0;
 
-        while (r == 0 && worker_take(worker, &taken))
+        while (r == 0 && worker_take(worker, &taken)) {
                 r = worker_run_taken(worker, &taken, worker->id, &clock);
+                /* Tasks too short for a checkpoint of their own must not keep the lock. */
+                if (_unlikely_(worker->gil && gil_wanted(worker->gil)))
+                        gil_yield(worker->gil);
+        }
         worker_flush(worker);
         return r;
 }

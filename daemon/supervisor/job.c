@@ -65,6 +65,8 @@ void job_end_run(struct job *job)
                 demo_server_release(job->env->demo);
         job->holds_demo = false;
         job->pid = 0;
+        job->killed = false;
+        job->n_suspect = 0;
 }
 
 void job_free(struct job *job)

@@ -1,6 +1,7 @@
 #include "daemon/supervisor/jobs.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "daemon/supervisor/log.h"
 
@@ -79,19 +80,40 @@ static bool has_room(const struct jobs *jobs)
         return !jobs->draining && jobs->n_running < jobs->config->max_running;
 }
 
+/*
+ * Stored before the runner is there: a supervisor that dies right after its start must be followed by
+ * one that knows where to find it.
+ */
+static int note_running(struct jobs *jobs, struct job_record *record)
+{
+        record->state = JOB_RUNNING;
+        if (!groups_exist(jobs->env.groups))
+                return 0;
+        free(record->cgroup);
+        record->cgroup = strdup(jobs->env.groups->path);
+        return record->cgroup ? 0 : -ENOMEM;
+}
+
+static void start_next(struct jobs *jobs, struct job *job)
+{
+        struct failure failure = FAILURE_NULL;
+
+        take_out(jobs, job);
+        if (note_running(jobs, &job->record) < 0) {
+                job_fail(job, "out of memory");
+                return;
+        }
+        (void)save(jobs, job);
+        (void)start_job(jobs, job, &failure);
+        failure_deinit(&failure);
+}
+
 static int on_start(sd_event_source *source, void *userdata)
 {
         struct jobs *jobs = userdata;
 
-        while (has_room(jobs) && !list_empty(&jobs->queue)) {
-                struct job *job = list_first(&jobs->queue, struct job, link);
-                struct failure failure = FAILURE_NULL;
-
-                take_out(jobs, job);
-                if (start_job(jobs, job, &failure) >= 0)
-                        (void)save(jobs, job);
-                failure_deinit(&failure);
-        }
+        while (has_room(jobs) && !list_empty(&jobs->queue))
+                start_next(jobs, list_first(&jobs->queue, struct job, link));
         jobs->changed(jobs);
         return 0;
 }
@@ -225,13 +247,23 @@ void jobs_deinit(struct jobs *jobs)
         *jobs = (struct jobs){ .store = NULL };
 }
 
+/* A queued job holds two descriptors: half of what this process may open is theirs at most. */
+static uint64_t max_queued(const struct jobs *jobs)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return jobs->config->max_queued;
+        return MIN(jobs->config->max_queued, (uint64_t)limit.rlim_cur / 4);
+}
+
 uint64_t jobs_queue_limit(const struct jobs *jobs, int e)
 {
         uint64_t of_user = jobs->config->max_queued_per_user;
 
         if (e == JOBS_E_FULL)
-                return jobs->config->max_queued;
-        return of_user > 0 ? of_user : (jobs->config->max_queued + 1) / 2;
+                return max_queued(jobs);
+        return of_user > 0 ? of_user : (max_queued(jobs) + 1) / 2;
 }
 
 /* A job that starts at once waits for nothing and is charged to nobody. */
@@ -241,7 +273,7 @@ static int charge_queued(struct jobs *jobs, uid_t owner)
                                                  : jobs_queue_limit(jobs, JOBS_E_FULL_USER);
         int r;
 
-        r = quota_charge(jobs->quota, QUOTA_QUEUED, owner, jobs->config->max_queued, of_user);
+        r = quota_charge(jobs->quota, QUOTA_QUEUED, owner, max_queued(jobs), of_user);
         if (r == QUOTA_E_TOTAL)
                 return JOBS_E_FULL;
         return r == QUOTA_E_USER ? JOBS_E_FULL_USER : r;
@@ -258,11 +290,8 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
         record->spec = spec_to_json(&submission->spec);
         if (!record->spec)
                 r = -ENOMEM;
-        if (r >= 0 && record->state == JOB_RUNNING && groups_exist(jobs->env.groups)) {
-                record->cgroup = strdup(jobs->env.groups->path);
-                if (!record->cgroup)
-                        r = -ENOMEM;
-        }
+        if (r >= 0 && record->state == JOB_RUNNING)
+                r = note_running(jobs, record);
         if (r < 0)
                 return failure_set(failure, r, NULL, "admit a job");
         r = store_insert(jobs->store, record, &record->number);

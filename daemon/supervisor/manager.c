@@ -53,7 +53,10 @@ static void bound_peers(struct manager *manager)
         uint64_t jobs = DESCRIPTORS_RESERVED + manager->config.max_running * DESCRIPTORS_PER_JOB;
 
         manager->peers_max = PEERS_MAX;
-        if (getrlimit(RLIMIT_NOFILE, &limit) >= 0 && limit.rlim_cur < PEERS_MAX + jobs)
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        jobs += MIN(2 * manager->config.max_queued, (uint64_t)limit.rlim_cur / 2);
+        if (limit.rlim_cur < PEERS_MAX + jobs)
                 manager->peers_max = limit.rlim_cur > jobs + 8 ? limit.rlim_cur - jobs : 8;
 }
 

@@ -233,6 +233,25 @@ static bool read_spec(struct peer *peer, const json_t *parameters, struct spec *
         return r >= 0;
 }
 
+/* What is no file of certificates would be found out task by task, or, a FIFO, never. */
+static bool check_ca_file(struct peer *peer, const struct spec *spec)
+{
+        struct stat st;
+        const char *why;
+
+        if (!spec->ca_file)
+                return true;
+        if (stat(spec->ca_file, &st) < 0 || access(spec->ca_file, R_OK) < 0)
+                why = strerror(errno);
+        else if (!S_ISREG(st.st_mode))
+                why = "it is no regular file";
+        else
+                return true;
+        methods_refuse(peer, "spec.ca_file", why,
+                       "name a PEM file of certificates that the daemon may read");
+        return false;
+}
+
 static bool check_level(struct peer *peer, const struct spec *spec)
 {
         const char *why, *hint;
@@ -315,6 +334,7 @@ void method_run_job(struct peer *peer, json_t *parameters, struct varlink_messag
         if (refuse_while_draining(peer) || !methods_check_names(peer, parameters, names))
                 return;
         if (read_spec(peer, parameters, &submission.spec) && check_level(peer, &submission.spec) &&
+            check_ca_file(peer, &submission.spec) &&
             check_limits(peer, &submission.spec) &&
             read_on_disconnect(peer, parameters, &cancel) &&
             read_inputs(peer, parameters, message, &given)) {

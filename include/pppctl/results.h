@@ -49,6 +49,7 @@ enum ppp_reason {
         PPP_REASON_NO_FETCH = 23,       /* libcurl is not there */
         PPP_REASON_CANCELLED = 24,      /* never stored: a cancelled task leaves no record */
         PPP_REASON_PROTOCOL = 25,       /* the answer is not HTTP; detail: CURLcode */
+        PPP_REASON_CA_FILE = 26,        /* --ca-file holds no certificate; detail: CURLcode */
         _PPP_REASON_N,
 };
 

@@ -48,12 +48,13 @@ static void test_json(void)
         json_decref(json);
 }
 
-/* Threads that compute under the lock and yield when asked. */
+/* Threads that compute under the lock and yield when asked, until all have had enough turns. */
+#define TURNS 20
+
 struct taker {
         struct gil *gil;
-        uint64_t *inside;
-        uint64_t turns;
-        uint64_t until_ns;
+        uint64_t *inside;               /* only who holds the lock may touch these two */
+        uint64_t *turns;
         pthread_t thread;
 };
 
@@ -62,12 +63,12 @@ static void *take_turns(void *userdata)
         struct taker *taker = userdata;
 
         gil_acquire(taker->gil);
-        while (now_monotonic() < taker->until_ns) {
+        while (*taker->turns < TURNS) {
                 uint64_t seen = ++*taker->inside;
 
                 if (gil_wanted(taker->gil)) {
                         gil_yield(taker->gil);
-                        ++taker->turns;
+                        ++*taker->turns;
                 } else if (*taker->inside != seen) {
                         test_fail_at("two threads hold the lock");
                 }
@@ -79,21 +80,19 @@ static void *take_turns(void *userdata)
 static void test_gil(void)
 {
         struct gil gil;
-        uint64_t inside = 0, total = 0;
+        uint64_t inside = 0, turns = 0, begin = now_monotonic();
         struct taker takers[3];
 
         test_int(gil_init(&gil), ==, 0);
         for (size_t i = 0; i < ARRAY_SIZE(takers); ++i) {
-                takers[i] = (struct taker){ &gil, &inside, 0, now_monotonic() + 200 * NSEC_PER_MSEC, 0 };
+                takers[i] = (struct taker){ &gil, &inside, &turns, 0 };
                 test_int(pthread_create(&takers[i].thread, NULL, take_turns, &takers[i]), ==, 0);
         }
-        for (size_t i = 0; i < ARRAY_SIZE(takers); ++i) {
+        for (size_t i = 0; i < ARRAY_SIZE(takers); ++i)
                 pthread_join(takers[i].thread, NULL);
-                total += takers[i].turns;
-        }
-        /* handed over about every 5 ms: some turns, far from one a checkpoint */
-        test_int(total, >, 3);
-        test_int(total, <, 100);
+        test_int(turns, >=, TURNS);
+        /* Each turn was asked for by a thread that had waited for the whole interval. */
+        test_int(now_monotonic() - begin, >=, TURNS / ARRAY_SIZE(takers) * GIL_INTERVAL_NS);
         gil_deinit(&gil);
 }
 

@@ -31,6 +31,9 @@
 /* What libcurl buffers on sending; ours are requests without a body, this is its minimum. */
 #define UPLOAD_BUFFER_SIZE      16384L
 
+/* Header lines of one request, with those of its redirects and its trailers. */
+#define HEADERS_MAX             (1024 * 1024)
+
 #define LOCAL_HOSTS             "localhost,127.0.0.0/8,::1"
 
 int fetch_load(struct ppp_task *task)
@@ -97,6 +100,15 @@ static size_t discard(struct transfer *transfer, size_t n)
 {
         transfer->n_discarded += n;
         return transfer->n_discarded > DISCARD_MAX ? CURL_WRITEFUNC_ERROR : n;
+}
+
+/* libcurl bounds a response's headers, and takes trailers without end: both are counted here. */
+static size_t on_header(char *data, size_t size, size_t n, void *userdata)
+{
+        struct transfer *transfer = userdata;
+
+        transfer->n_header += n;
+        return transfer->n_header > HEADERS_MAX ? 0 : n;
 }
 
 static size_t on_body(char *data, size_t size, size_t n, void *userdata)
@@ -206,6 +218,11 @@ static CURLcode set_up(struct transfer *transfer, size_t buffer_size)
                 code = sym_curl_easy_setopt(transfer->easy, numbers[i].option, numbers[i].value);
         for (size_t i = 0; code == CURLE_OK && i < ARRAY_SIZE(strings); ++i)
                 code = sym_curl_easy_setopt(transfer->easy, strings[i].option, strings[i].value);
+        /*
+         * A transfer that ends while its name resolves must not wait for the resolver's thread: at async
+         * that would be the loop. 7.87; before, an option it does not know.
+         */
+        (void)sym_curl_easy_setopt(transfer->easy, CURLOPT_QUICK_EXIT, 1L);
         if (code == CURLE_OK)
                 code = set_certificates(transfer->easy, transfer->runner->spec.ca_file);
         if (code == CURLE_OK)
@@ -214,6 +231,10 @@ static CURLcode set_up(struct transfer *transfer, size_t buffer_size)
                 code = sym_curl_easy_setopt(transfer->easy, CURLOPT_WRITEFUNCTION, on_body);
         if (code == CURLE_OK)
                 code = sym_curl_easy_setopt(transfer->easy, CURLOPT_WRITEDATA, transfer);
+        if (code == CURLE_OK)
+                code = sym_curl_easy_setopt(transfer->easy, CURLOPT_HEADERFUNCTION, on_header);
+        if (code == CURLE_OK)
+                code = sym_curl_easy_setopt(transfer->easy, CURLOPT_HEADERDATA, transfer);
         if (code == CURLE_OK)
                 code = sym_curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer);
         return code;
@@ -289,6 +310,9 @@ static CURLcode set_timeout(struct transfer *transfer, long timeout_ms)
         if (code == CURLE_OK && (transfer->timeout_ms == 0 || timeout_ms == 0))
                 code = sym_curl_easy_setopt(transfer->easy, CURLOPT_LOW_SPEED_TIME, stall);
         if (code == CURLE_OK)
+                code = sym_curl_easy_setopt(transfer->easy, CURLOPT_CONNECTTIMEOUT_MS,
+                                            timeout_ms ? timeout_ms : CONNECT_TIMEOUT_SECONDS * 1000);
+        if (code == CURLE_OK)
                 transfer->timeout_ms = timeout_ms;
         return code;
 }
@@ -331,6 +355,7 @@ int transfer_begin(struct transfer *transfer, struct ppp_task *task, const char 
         transfer->socket_errno = 0;
         transfer->status = 0;
         transfer->n_discarded = 0;
+        transfer->n_header = 0;
         transfer->charset = NULL;
         (void)content_coding_begin(&transfer->coding, NULL);    /* until its header says otherwise */
         return 0;
@@ -415,11 +440,11 @@ static int fail(struct transfer *transfer, CURLcode code)
         case CURLE_SSL_ENGINE_INITFAILED:
         case CURLE_SSL_CERTPROBLEM:
         case CURLE_SSL_CIPHER:
-        case CURLE_SSL_CACERT_BADFILE:
-        case CURLE_SSL_CRL_BADFILE:
         case CURLE_SSL_SHUTDOWN_FAILED:
         case CURLE_USE_SSL_FAILED:
                 return task_fail(task, PPP_REASON_TLS, (int32_t)code);
+        case CURLE_SSL_CACERT_BADFILE:
+                return task_fail(task, PPP_REASON_CA_FILE, (int32_t)code);
         case CURLE_BAD_CONTENT_ENCODING:
                 return task_fail(task, PPP_REASON_ENCODING, (int32_t)code);
         case CURLE_WEIRD_SERVER_REPLY:
@@ -437,6 +462,8 @@ int transfer_end(struct transfer *transfer, CURLcode code)
 {
         if (transfer->sink_result < 0)
                 return transfer->sink_result;
+        if (transfer->n_header > HEADERS_MAX)
+                return task_fail(transfer->task, PPP_REASON_PROTOCOL, (int32_t)code);
         if (transfer->status == 0)      /* an answer without a body */
                 sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->status);
         if (transfer->status >= 400)

@@ -31,6 +31,7 @@ struct transfer {
         int sink_result;                /* negative: the sink ended the transfer */
         int socket_errno;               /* why no socket could be opened */
         long status;                    /* 0 before the body begins */
+        size_t n_header;                /* bytes of header lines */
         size_t n_discarded;             /* of the body of an error answer */
         struct content_coding coding;   /* of this body, and what undoes it */
         const char *charset;            /* declared for this body: NULL or charset_text */

@@ -19,6 +19,8 @@
 #include "daemon/runner/measure.h"
 #include "lib/cgroup.h"
 
+#define FRUITLESS_MAX 10
+
 /* A row of the table: the part a worker process writes, and that its parent reads when it is dead. */
 struct shared {
         struct worker worker;
@@ -42,6 +44,9 @@ struct pool {
         unsigned n_births;
         unsigned n_replaced;
         unsigned n_refused;             /* attempts to start one that failed */
+        unsigned n_deaths;              /* of workers, since tasks_lost() last looked */
+        unsigned n_fruitless;           /* deaths in a row without any task ended or in progress */
+        uint64_t n_ended;               /* tasks, as known at the last death */
         uint64_t rss_peak;              /* sum over all workers there ever were */
         struct histogram births;
 };
@@ -64,6 +69,7 @@ static __attribute__((noreturn)) void worker_main(struct runner *runner, struct 
 static int process_start(struct pool *pool, struct process *process)
 {
         pid_t parent = getpid(), pid;
+        sigset_t sigterm, before;
         int r;
 
         /* One that was refused has its group already. */
@@ -74,14 +80,22 @@ static int process_start(struct pool *pool, struct process *process)
         }
         process->shared->born_ns = 0;
         process->asked_ns = now_monotonic();
+        /* The child must not hear of a SIGTERM while it still has the runner's handler. */
+        sigemptyset(&sigterm);
+        sigaddset(&sigterm, SIGTERM);
+        sigprocmask(SIG_BLOCK, &sigterm, &before);
         pid = cgroup_fork(process->group.fd, &process->pidfd);
         if (pid == 0) {
                 /* Dies with the runner; if that is gone already, nobody would tell. */
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (getppid() != parent)
                         _exit(EXIT_FAILURE);
+                /* The handler would cancel the job: SIGTERM to a worker is that worker's affair. */
+                signal(SIGTERM, SIG_DFL);
+                sigprocmask(SIG_SETMASK, &before, NULL);
                 worker_main(pool->runner, process->shared);
         }
+        sigprocmask(SIG_SETMASK, &before, NULL);
         if (pid < 0)
                 return (int)pid;
         ++pool->n_running;
@@ -112,8 +126,6 @@ static void record_death(struct pool *pool, const struct process *process, const
                 .state = PPP_STATE_FAILED,
         };
 
-        if (worker->current == TASK_NONE || runner_cancelled(pool->runner))
-                return;
         if (record.reason == PPP_REASON_SIGNAL && info->si_status == SIGKILL &&
             worker_group_oom_killed(&process->group))
                 record.reason = PPP_REASON_OOM_KILLED;
@@ -125,7 +137,59 @@ static void record_death(struct pool *pool, const struct process *process, const
                 ++worker->n_failed;
         }
         worker->current = TASK_NONE;
+}
+
+/* A worker that dies again and again before it does anything would be replaced for ever. */
+static int count_death(struct pool *pool, bool was_at_task)
+{
+        const struct ppp_results_header *header = pool->runner->results.header;
+        uint64_t n_ended = __atomic_load_n(&header->n_done, __ATOMIC_RELAXED) +
+                           __atomic_load_n(&header->n_failed, __ATOMIC_RELAXED);
+
+        ++pool->n_deaths;
+        pool->n_fruitless = was_at_task || n_ended != pool->n_ended ? 0 : pool->n_fruitless + 1;
+        pool->n_ended = n_ended;
+        if (pool->n_fruitless < FRUITLESS_MAX)
+                return 0;
+        log_error("cannot go on: %d workers in a row died before they took a task; see whether there "
+                  "is memory enough for one, and who kills them", FRUITLESS_MAX);
+        return -ECHILD;
+}
+
+/* Gives the dead worker's task its record. Being at one although it "ended well" is a death too. */
+static int account_for(struct pool *pool, const struct process *process, const siginfo_t *info)
+{
+        struct worker *worker = &process->shared->worker;
+        bool was_at_task = worker->current != TASK_NONE;
+        bool died = was_at_task || info->si_code != CLD_EXITED || info->si_status != EXIT_SUCCESS;
+
+        if (was_at_task && !runner_cancelled(pool->runner))
+                record_death(pool, process, info);
         worker_flush(worker);
+        return died && !runner_cancelled(pool->runner) ? count_death(pool, was_at_task) : 0;
+}
+
+/*
+ * A worker that is killed right when it claims takes the chunk along: its indexes are in nobody's
+ * hands. So after deaths, when nothing is left to claim, whoever has no record is offered again.
+ */
+static bool tasks_lost(struct pool *pool)
+{
+        struct results *results = &pool->runner->results;
+        bool lost = false;
+
+        if (pool->n_deaths == 0 || runner_cancelled(pool->runner))
+                return false;
+        pool->n_deaths = 0;
+        for (uint64_t i = 0; i < results->n_tasks && !lost; ++i)
+                lost = record_state(&results->records[i]) == PPP_STATE_NONE;
+        if (!lost)
+                return false;
+        pool->runner->resuming = true;
+        __atomic_store_n(&results->header->next, 0, __ATOMIC_RELAXED);
+        for (unsigned i = 0; i < pool->n; ++i)
+                pool->processes[i].ended = false;
+        return true;
 }
 
 static bool has_work(const struct pool *pool, const struct process *process)
@@ -152,15 +216,14 @@ static int process_ended(struct pool *pool, struct process *process)
         pool->rss_peak += (uint64_t)usage.ru_maxrss * 1024;
         if (process->shared->born_ns)
                 histogram_add(&pool->births, process->shared->born_ns - process->asked_ns);
-        if (info.si_code != CLD_EXITED || info.si_status != EXIT_SUCCESS)
-                record_death(pool, process, &info);
+        r = account_for(pool, process, &info);
         worker_group_remove(&process->group, pool->runner);
 
         process->shared->worker.cursor = NULL;
         process->ended = !has_work(pool, process);
         if (!process->ended)
                 ++pool->n_replaced;
-        return 0;
+        return r;
 }
 
 /* Said once: as others end, it is tried again. */
@@ -201,8 +264,12 @@ static int pool_wait(struct pool *pool)
                 pool->polls[i] = (struct pollfd){ pool->processes[i].pidfd, POLLIN, 0 };
 
         /* Workers see a cancellation themselves: `cancelled` and cancel_fd are theirs too. */
-        if (poll(pool->polls, pool->n, -1) < 0)
-                return errno == EINTR ? 0 : -errno;
+        if (poll(pool->polls, pool->n, -1) < 0) {
+                if (errno == EINTR)
+                        return 0;
+                log_error("cannot wait for the workers: %m");
+                return -errno;
+        }
         for (unsigned i = 0; i < pool->n; ++i) {
                 int r;
 
@@ -221,13 +288,13 @@ static int pool_run(struct pool *pool)
 
         for (;;) {
                 r = pool_fill(pool);
+                if (r >= 0 && pool->n_running == 0 && tasks_lost(pool))
+                        continue;
                 if (r < 0 || pool->n_running == 0)
                         return r;
                 r = pool_wait(pool);
-                if (r < 0) {
-                        log_error("cannot wait for the workers: %s", strerrordesc_np(-r));
+                if (r < 0)
                         return r;
-                }
         }
 }
 
