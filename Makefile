@@ -116,6 +116,8 @@ endif
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
+include packaging/package.mk tests/vm/vm.mk
+
 # Unit tests: tests/unit/test-NAME.c makes one program each, linked with what ships.
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test-*.c)))
 .PHONY: unit-tests

@@ -1,0 +1,215 @@
+/*
+ * pppd-after-stop: what systemd runs when the supervisor has ended (ExecStopPost= of pppd.service),
+ * in the subgroup .control of the unit's cgroup. There is no supervisor while it runs.
+ *
+ * After a stop nothing may be left: it kills what is, and waits until that is gone. After a crash
+ * runners go on, and the next supervisor takes them over; then this does nothing, except with
+ * --make-room. That is for systemd before 254, which puts the next supervisor into the unit's own
+ * cgroup: a cgroup that has controllers enabled for its children takes no process (cgroups(7), "no
+ * internal processes"), so they are disabled, bottom up. The limits of jobs that go on do not hold
+ * then until the next supervisor has set them again. From 254 on DelegateSubgroup= does without.
+ */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+
+#include "lib/cgroup.h"
+
+#define EXIT_USAGE    2
+#define CONTROL_GROUP ".control"
+#define WAIT_NS       (10 * NSEC_PER_SEC)
+
+typedef int group_func(int fd, const char *name);
+
+static int complain(int error, const char *attempted, const char *name)
+{
+        fprintf(stderr, "<3>pppd-after-stop: cannot %s the cgroup %s: %s\n", attempted, name,
+                strerror(-error));
+        return error;
+}
+
+static void closedirp(DIR **dir)
+{
+        if (*dir)
+                closedir(*dir);
+}
+
+static bool is_group(const struct dirent *entry)
+{
+        return entry->d_type == DT_DIR && !streq(entry->d_name, ".") &&
+               !streq(entry->d_name, "..") && !streq(entry->d_name, CONTROL_GROUP);
+}
+
+/* Calls @func for each group right below @fd; goes on after an error and returns the first one. */
+static int for_each_group(int fd, group_func *func)
+{
+        _cleanup_close_ int dir_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(closedirp) DIR *dir = dir_fd < 0 ? NULL : fdopendir(dir_fd);
+        struct dirent *entry;
+        int error = 0, r;
+
+        if (!dir)
+                return -errno;
+        steal_fd(&dir_fd);
+        for (errno = 0; (entry = readdir(dir)); errno = 0) {
+                _cleanup_close_ int group_fd = -EBADF;
+
+                if (!is_group(entry))
+                        continue;
+                group_fd = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                r = group_fd >= 0 ? func(group_fd, entry->d_name) : errno == ENOENT ? 0 : -errno;
+                if (r < 0 && error == 0)
+                        error = r;
+        }
+        return errno != 0 && error == 0 ? -errno : error;
+}
+
+static int kill_group(int fd, const char *name)
+{
+        int r = cgroup_kill(fd);
+
+        return r < 0 && r != -ENODEV ? complain(r, "kill", name) : 0;
+}
+
+/* -ETIME when the group is still populated at @deadline. */
+static int wait_for_events(int events_fd, uint64_t deadline)
+{
+        struct pollfd events = { .fd = events_fd, .events = POLLPRI };
+        bool populated;
+        uint64_t now;
+        int r;
+
+        for (;;) {
+                r = cgroup_events_read(events_fd, &populated, NULL);
+                if (r < 0 || !populated)
+                        return r;
+                now = now_monotonic();
+                if (now >= deadline)
+                        return -ETIME;
+                if (poll(&events, 1, (int)((deadline - now) / NSEC_PER_MSEC + 1)) < 0 &&
+                    errno != EINTR)
+                        return -errno;
+        }
+}
+
+/* All were killed before the first is waited for. */
+static int await_group(int fd, const char *name)
+{
+        _cleanup_close_ int events_fd = -EBADF;
+        int r;
+
+        r = cgroup_events_open(fd, &events_fd);
+        if (r >= 0)
+                r = wait_for_events(events_fd, now_monotonic() + WAIT_NS);
+        return r < 0 && r != -ENOENT && r != -ENODEV ? complain(r, "wait for the end of", name) : 0;
+}
+
+static int disable_controllers(int fd)
+{
+        _cleanup_close_ int control_fd = openat(fd, "cgroup.subtree_control", O_WRONLY | O_CLOEXEC);
+        _cleanup_free_ char *text = NULL;
+        char *word, *rest, request[32];
+        int n, r;
+
+        if (control_fd < 0)
+                return -errno;
+        r = read_file_at(fd, "cgroup.subtree_control", &text, NULL);
+        if (r < 0)
+                return r;
+        rest = text;
+        while ((word = strsep(&rest, " \n"))) {
+                if (*word == 0)
+                        continue;
+                n = snprintf(request, sizeof(request), "-%s", word);
+                if (n < 0 || (size_t)n >= sizeof(request))
+                        return -ENAMETOOLONG;
+                r = write_all(control_fd, request, (size_t)n);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* A controller can't be disabled while a group below has it enabled for its own children. */
+static int make_room(int fd, const char *name)
+{
+        int r = for_each_group(fd, make_room);
+
+        if (r >= 0)
+                r = disable_controllers(fd);
+        return r < 0 && r != -ENODEV ? complain(r, "disable controllers in", name) : 0;
+}
+
+/*
+ * systemd.exec(5), $SERVICE_RESULT: what ended by signal, watchdog or with an error has crashed.
+ * "timeout" is a supervisor that did not stop when it was told to.
+ */
+static bool was_stopped(const char *result)
+{
+        return streq(result, "success") || streq(result, "timeout");
+}
+
+static int clean_up(int fd, const char *name, bool stopped, bool room)
+{
+        int error = 0, r;
+
+        if (stopped) {
+                error = for_each_group(fd, kill_group);
+                r = for_each_group(fd, await_group);
+                error = error < 0 ? error : r;
+        }
+        if (room) {
+                r = make_room(fd, name);
+                error = error < 0 ? error : r;
+        }
+        return error;
+}
+
+/* The unit's cgroup: the one above ours. 0 when ours is not .control, so that none was delegated. */
+static int locate_unit(char **ret_path)
+{
+        _cleanup_free_ char *mount = NULL, *own = NULL;
+        char *slash;
+        int r;
+
+        r = cgroup_locate(&mount, &own);
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        slash = strrchr(own, '/');
+        if (!slash || !streq(slash + 1, CONTROL_GROUP))
+                return 0;
+        *slash = 0;
+        return asprintf(ret_path, "%s%s", mount, own) < 0 ? -ENOMEM : 1;
+}
+
+static int run(const char *result, bool room)
+{
+        _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = locate_unit(&path);
+        if (r < 0)
+                return complain(r, "find", "of the unit");
+        if (r == 0)
+                return 0;
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return complain(-errno, "open", path);
+        return clean_up(fd, path, was_stopped(result), room);
+}
+
+int main(int argc, char **argv)
+{
+        const char *result = getenv("SERVICE_RESULT");
+        bool room = argc == 2 && streq(argv[1], "--make-room");
+
+        if (!result || (argc != 1 && !room)) {
+                fputs("pppd-after-stop: only for ExecStopPost= of pppd.service; its one option is "
+                      "--make-room. See pppd.service(8)\n", stderr);
+                return EXIT_USAGE;
+        }
+        return run(result, room) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

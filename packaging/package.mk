@@ -1,0 +1,116 @@
+# Units, configuration, packages and what holds them to their promises. Part of the Makefile.
+
+# `make install` does without a service manager; this is the rest. Paths are those of $(PREFIX), for
+# which systemd looks in /usr/local too; distributions give unitdir= as their pkg-config says it.
+sysconfdir  ?= /etc
+unitdir     ?= $(PREFIX)/lib/systemd/system
+userunitdir ?= $(PREFIX)/lib/systemd/user
+sysusersdir ?= $(PREFIX)/lib/sysusers.d
+tmpfilesdir ?= $(PREFIX)/lib/tmpfiles.d
+
+# Of the systemd that the units are for: from 254 on it starts services in a subgroup of their own.
+SYSTEMD_VERSION ?= $(or $(firstword $(subst ., ,$(shell pkg-config --modversion libsystemd 2>/dev/null))),252)
+UNIT_DROPINS    := $(if $(shell test $(SYSTEMD_VERSION) -ge 254 && echo yes),$(wildcard units/since-254/*.conf))
+
+all: $(BUILD)/pppd-after-stop
+$(BUILD)/pppd-after-stop: $(BUILD)/obj/daemon/after-stop/main.c.o $(BUILD)/lib.a
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^
+
+# $(1): files, $(2): directory. Units name programs where they are installed.
+install_units = $(if $(1),$(INSTALL) -d '$(DESTDIR)$(2)'$(foreach unit,$(1), && \
+	sed 's|/usr/libexec/pppctl/|$(libexecdir)/|' $(unit) >'$(DESTDIR)$(2)/$(notdir $(unit))' && \
+	chmod 644 '$(DESTDIR)$(2)/$(notdir $(unit))'))
+
+.PHONY: install-units uninstall-units
+install-units: $(BUILD)/pppd-after-stop
+	$(call install_to,755,$<,$(libexecdir))
+	$(call install_units,$(wildcard units/*.service units/*.socket units/*.slice),$(unitdir))
+	$(call install_units,$(wildcard units/user/*),$(userunitdir))
+	$(call install_units,$(UNIT_DROPINS),$(unitdir)/pppd.service.d)
+	$(call install_units,$(UNIT_DROPINS),$(userunitdir)/pppd.service.d)
+	$(INSTALL) -D -m 644 units/pppctl.sysusers '$(DESTDIR)$(sysusersdir)/pppctl.conf'
+	$(INSTALL) -D -m 644 units/pppctl.tmpfiles '$(DESTDIR)$(tmpfilesdir)/pppctl.conf'
+	$(INSTALL) -D -m 644 packaging/pppctl.conf '$(DESTDIR)$(sysconfdir)/pppctl/pppctl.conf'
+
+# The configuration may hold what somebody wrote: it stays.
+uninstall-units:
+	rm -f '$(DESTDIR)$(libexecdir)/pppd-after-stop' \
+		$(foreach unit,$(notdir $(wildcard units/*.service units/*.socket units/*.slice)), \
+		'$(DESTDIR)$(unitdir)/$(unit)' '$(DESTDIR)$(userunitdir)/$(unit)') \
+		'$(DESTDIR)$(sysusersdir)/pppctl.conf' '$(DESTDIR)$(tmpfilesdir)/pppctl.conf'
+	rm -rf '$(DESTDIR)$(unitdir)/pppd.service.d' '$(DESTDIR)$(userunitdir)/pppd.service.d'
+
+# What packages are built from: all files that git does not ignore, committed or not; elsewhere, all
+# that is not built. $(1): to where.
+copy_source = rm -rf $(1) && mkdir -p $(1) && \
+	if git rev-parse --git-dir >/dev/null 2>&1; then git ls-files -z -co --exclude-standard; \
+	else find . -path ./build -prune -o '(' -type f -o -type l ')' -printf '%P\0'; fi | \
+	LC_ALL=C sort -zu | while IFS= read -r -d '' file; do \
+		[ ! -e "$$file" ] || printf '%s\0' "$$file"; done | \
+	tar --no-recursion --null -cf - -T - | tar -C $(1) -xf -
+
+# A tool that is not there is named before anything is built. $(1): target, $(2): programs
+need = @for tool in $(2); do command -v $$tool >/dev/null || { \
+	echo "$(1): $$tool is not there; packaging/install-deps.sh package installs it" >&2; exit 1; }; done
+
+# Building packages runs no tests unless DEB_BUILD_OPTIONS is given without nocheck: `make check` does.
+DEB_BUILD_OPTIONS ?= nocheck
+DEB_SOURCE        := pppctl-$(VERSION)
+
+# $(1): directory to build in
+build_deb = $(call copy_source,$(1)/$(DEB_SOURCE)) && \
+	cp -R packaging/debian $(1)/$(DEB_SOURCE)/debian && cd $(1)/$(DEB_SOURCE) && \
+	env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES DEB_BUILD_OPTIONS='$(DEB_BUILD_OPTIONS)' \
+		dpkg-buildpackage -us -uc -b $(jobs)
+
+.PHONY: deb check-deb rpm check-rpm check-hardening
+deb check-deb rpm check-rpm: SHELL := /bin/bash
+deb check-deb rpm check-rpm: .SHELLFLAGS := -o pipefail -c
+deb:
+	$(call need,deb,dpkg-buildpackage dh)
+	@rm -rf build/deb && $(call build_deb,build/deb/first)
+	@cp build/deb/first/*.deb build/deb/ && ls build/deb/*.deb
+
+# The second build has another path, umask, time zone and language. lintian sees the source package too.
+# Its infos stay unsaid: that there is no init script, and that pppd.service(8) is no program's page.
+check-deb: deb
+	$(call need,check-deb,lintian)
+	@rm -rf build/deb/second-build build/deb/source && umask 0002 && export TZ=Pacific/Chatham && \
+		LC_ALL=C.UTF-8 && export LC_ALL && \
+		{ $(call build_deb,build/deb/second-build); } >build/deb/second.log 2>&1 || \
+		{ tail -n 30 build/deb/second.log; exit 1; }
+	@cd build/deb && for deb in first/*.deb; do \
+		cmp $$deb second-build/$$(basename $$deb) || exit 1; done && \
+		sha256sum first/*.deb && echo "check-deb: two builds, the same bytes"
+	@$(call copy_source,build/deb/source/$(DEB_SOURCE)) && cd build/deb/source && \
+		cp -R $(DEB_SOURCE)/packaging/debian $(DEB_SOURCE)/debian && \
+		dpkg-source -b $(DEB_SOURCE) >/dev/null && \
+		lintian --pedantic --fail-on=error,warning,pedantic --allow-root \
+			../first/*.changes ./*.dsc && echo "check-deb: lintian has nothing to say"
+
+# What Fedora's macros say, for where rpm comes without them; packages are not known to rpm there.
+RPM_DEFINES = $(if $(filter %/systemd,$(shell rpm -E %_unitdir)),,--nodeps --load packaging/rpm/macros.debian)
+
+rpm:
+	$(call need,rpm,rpmbuild)
+	@rm -rf build/rpm && mkdir -p build/rpm/SOURCES && \
+		$(call copy_source,build/rpm/pppctl-$(VERSION)) && \
+		tar -C build/rpm --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cJf \
+			build/rpm/SOURCES/pppctl-$(VERSION).tar.xz pppctl-$(VERSION)
+	@env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES rpmbuild $(RPM_DEFINES) \
+		--define "_topdir $$PWD/build/rpm" --define 'source_date_epoch_from_changelog 1' \
+		--define 'use_source_date_epoch_as_buildtime 1' --define '_buildhost localhost' \
+		--define 'clamp_mtime_to_source_date_epoch 1' --nocheck \
+		-ba packaging/rpm/pppctl.spec
+	@cp build/rpm/RPMS/*/*.rpm build/rpm/SRPMS/*.rpm build/rpm/ && ls build/rpm/*.rpm
+
+check-rpm: rpm
+	$(call need,check-rpm,rpmlint)
+	@rpmlint --strict --config packaging/rpm/rpmlint.toml packaging/rpm/pppctl.spec build/rpm/*.rpm
+
+# Of 100; see the head of the unit.
+HARDENING_LIMIT ?= 23
+check-hardening:
+	$(call need,check-hardening,systemd-analyze)
+	@systemd-analyze security --offline=true --no-pager --threshold=$(HARDENING_LIMIT) \
+		units/pppd.service | tail -n 1
