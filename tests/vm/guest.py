@@ -1,0 +1,135 @@
+"""The guest's side of tests/vm/run.py: installs the package, runs suite/test_*.py, reports on a virtio port.
+
+A message is one line of JSON; "kind" tells what it is (see Report in run.py).
+"""
+
+import glob
+import json
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PORT = "/dev/virtio-ports/tests.report"
+JOURNAL_MAX = 1 << 20
+# What depends on how the package was put in; the rest was tested with the other kind of package.
+OF_THE_RPM = ("test_install", "test_access", "test_service", "test_package")
+
+sys.path[:0] = [HERE, os.path.join(HERE, "suite")]
+
+
+class Line:
+    """To the host."""
+
+    def __init__(self):
+        self.fd = os.open(PORT, os.O_WRONLY)
+
+    def send(self, kind, **members):
+        data = json.dumps({"kind": kind, **members}).encode() + b"\n"
+        while data:
+            data = data[os.write(self.fd, data):]
+
+
+def mark(text):
+    """Where tests begin and end shows in the journal."""
+    with open("/dev/kmsg", "w") as file:
+        file.write(f"<5>tests: {text}\n")
+
+
+def journal(since):
+    """What was logged since that time, by services and by the kernel."""
+    subprocess.run(["journalctl", "--sync"])
+    command = ["journalctl", "-b", "-o", "short-precise", "--no-pager", f"--since=@{since:.6f}"]
+    return subprocess.run(command, stdout=subprocess.PIPE).stdout[-JOURNAL_MAX:].decode(errors="replace")
+
+
+class Result(unittest.TestResult):
+    def __init__(self, line):
+        super().__init__()
+        self.line = line
+        self.began, self.since, self.texts = 0.0, time.time(), []
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.began, self.since, self.outcome, self.texts = time.monotonic(), time.time(), "passed", []
+        mark(f"{test.id()} begins")
+        self.line.send("begin", test=test.id())
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        mark(f"{test.id()} {self.outcome}")
+        self._send(test, self.outcome, time.monotonic() - self.began, "\n".join(self.texts))
+
+    def _send(self, test, outcome, seconds, text):
+        log = journal(self.since) if outcome == "failed" else ""
+        self.line.send("result", test=test.id(), outcome=outcome, seconds=seconds, text=text, journal=log)
+
+    def addSkip(self, test, reason):
+        self.outcome, self.texts = "skipped", [reason]
+        if not hasattr(test, "_testMethodName"):
+            self._send(test, "skipped", 0.0, reason)
+
+    def _fail(self, test, error):
+        text = self._exc_info_to_string(error, test)
+        if hasattr(test, "_testMethodName"):
+            self.outcome = "failed"
+            self.texts.append(text)
+        else:                                   # set-up or tear-down of a class
+            self._send(test, "failed", 0.0, text)
+
+    def addFailure(self, test, error):
+        self._fail(test, error)
+
+    def addError(self, test, error):
+        self._fail(test, error)
+
+    def addSubTest(self, test, subtest, error):
+        if error:
+            self.outcome = "failed"
+            self.texts.append(f"{subtest.id()}:\n{self._exc_info_to_string(error, test)}")
+
+    def addUnexpectedSuccess(self, test):
+        self.outcome = "failed"
+
+
+def pick(suite, pattern):
+    for item in suite:
+        if isinstance(item, unittest.TestSuite):
+            yield from pick(item, pattern)
+        elif pattern in item.id():
+            yield item
+
+
+def names():
+    """test_install first: the others stand on it. test_package last: it takes the package away."""
+    found = sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "suite", "test_*.py")))
+    if os.path.exists(os.path.join(HERE, "package.rpm")):
+        found = [name for name in found if name in OF_THE_RPM]
+    place = {"test_install": -1, "test_package": 1}
+    return sorted(found, key=lambda name: place.get(name, 0))
+
+
+def run_tests(line, pattern):
+    """Whatever the pattern, the package is installed."""
+    tests = list(pick(unittest.defaultTestLoader.loadTestsFromNames(names()), pattern))
+    if tests and not any("test_install." in test.id() for test in tests):
+        import package
+        package.install()
+    unittest.TestSuite(tests).run(Result(line))
+
+
+def main():
+    line = Line()
+    with open(os.path.join(HERE, "arguments")) as file:
+        arguments = json.load(file)
+    os.environ["PPPCTL_TEST_MANY"] = str(arguments["many"])
+    import case
+    case.note = lambda text: line.send("note", text=text)
+    run_tests(line, arguments["only"])
+    line.send("end")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Base roots: a bootable Debian with all that the package depends on, but not the package itself.
+
+One is made by mmdebstrap from the apt sources of this machine, put into an ext4 image without mounting
+anything (mke2fs -d), and kept with its kernel under a name that tells suite and package list, so that
+the next run needs no network.
+"""
+
+import contextlib
+import fcntl
+import glob
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+
+IMAGE_SIZE = "3G"
+# What the suite itself needs; ppp is there to see that the two get along, rpm to install what it made.
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "udev", "kmod", "passwd",
+            "linux-image-cloud-amd64", "initramfs-tools", "python3", "procps", "ppp", "rpm")
+# Starts tests/vm/guest.py from the second disk, and switches off whatever happens.
+UNIT = """\
+[Unit]
+Description=Tests of pppd
+RequiresMountsFor=/payload
+After=multi-user.target
+SuccessAction=poweroff-force
+FailureAction=poweroff-force
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/python3 -B /payload/guest.py
+StandardOutput=journal+console
+# The tests stop and start what they like; nothing of it is part of this.
+KillMode=process
+TimeoutStartSec=infinity
+"""
+
+
+class RootError(Exception):
+    """A base root can't be had; the text says why and what to do."""
+
+
+class Root:
+    """One base root in the cache: its disk image, kernel and initial file system."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.disk = os.path.join(directory, "disk.img")
+        self.kernel = os.path.join(directory, "vmlinuz")
+        self.initrd = os.path.join(directory, "initrd.img")
+
+
+def get(cache, suite, depends, mirror=None, say=print):
+    """The base root of `suite` with `depends` (a Depends: line) installed; made if it isn't in `cache`."""
+    root = Root(os.path.join(cache, f"{suite}-{_key(suite, depends)}"))
+    os.makedirs(cache, exist_ok=True)
+    with _locked(os.path.join(cache, f"{suite}.lock")):
+        if not os.path.isdir(root.directory):
+            say(f"making the base root of {suite} in {root.directory}")
+            _make(root, cache, suite, depends, mirror)
+            _forget_others(root, cache, suite)
+    return root
+
+
+def _key(suite, depends):
+    with open(__file__) as file:
+        text = "\n".join([suite, depends, file.read()])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _locked(path):
+    """Two runs at once make one root."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_others(root, cache, suite):
+    """Roots of this suite with another package list: nobody will ask for them again."""
+    for path in glob.glob(os.path.join(cache, f"{suite}-" + "[0-9a-f]" * 16)):
+        if path != root.directory:
+            shutil.rmtree(path)
+
+
+def _make(root, cache, suite, depends, mirror):
+    temp = tempfile.mkdtemp(prefix=f"{suite}.", dir=cache)
+    try:
+        tree = os.path.join(temp, "tree")
+        _run(_mmdebstrap(suite, depends, tree, mirror), f"make a root of Debian {suite}",
+             "see to the network and to the apt sources of this machine, or name a mirror with --mirror")
+        _configure(tree)
+        for name, pattern in (("vmlinuz", "vmlinuz-*"), ("initrd.img", "initrd.img-*")):
+            shutil.copy(glob.glob(os.path.join(tree, "boot", pattern))[0], os.path.join(temp, name))
+        _run(["mke2fs", "-q", "-t", "ext4", "-d", tree, os.path.join(temp, "disk.img"), IMAGE_SIZE],
+             "put the root into an image", "see to the space on the disk")
+        _remove_tree(tree)
+        os.rename(temp, root.directory)
+    except BaseException:
+        _remove_tree(temp)
+        raise
+
+
+def _remove_tree(path):
+    """Never across a mount that mmdebstrap left behind: that would be this machine's /dev."""
+    with open("/proc/self/mountinfo") as file:
+        points = [line.split()[4] for line in file]
+    if any(point.startswith(os.path.abspath(path) + "/") for point in points):
+        raise RootError(f"something is still mounted below {path}: unmount it and remove that directory")
+    shutil.rmtree(path)
+
+
+def _run(command, attempted, remedy):
+    """A command whose output matters only if it fails."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        output = done.stdout.decode(errors="replace")[-4000:]
+        raise RootError(f"cannot {attempted}: {shlex.join(command)} ended with {done.returncode}; {remedy}. "
+                        f"It said:\n{output}")
+
+
+def _mmdebstrap(suite, depends, tree, mirror):
+    mirror = mirror or _own_mirror()
+    # apt's `satisfy` reads a Depends: line as it is, alternatives and versions included.
+    satisfy = ('APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -q -y --no-install-recommends '
+               f'-oDPkg::Chroot-Directory="$1" satisfy {shlex.quote(depends)}')
+    return ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--include=" + ",".join(PACKAGES),
+            *(f"--aptopt={line}" for line in _own_apt_options()),
+            *([f"--customize-hook={satisfy}"] if depends else []),
+            suite, tree, *([mirror] if mirror else [])]
+
+
+def _own_mirror():
+    """Where this machine's apt gets Debian from; None elsewhere: mmdebstrap knows one itself."""
+    with open("/etc/os-release") as file:
+        codename = re.search(r"^VERSION_CODENAME=(.*)$", file.read() + "\nVERSION_CODENAME=", re.MULTILINE)[1]
+    for uri, suites in _own_sources():
+        if codename and codename.strip('"') in suites:
+            return uri
+    return None
+
+
+def _own_sources():
+    """(URI, suites) of each source, from both of the formats in sources.list(5)."""
+    for path in ["/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*.list"))]:
+        for line in _lines(path):
+            match = re.match(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)", line)
+            if match:
+                yield match[1], [match[2]]
+    for path in sorted(glob.glob("/etc/apt/sources.list.d/*.sources")):
+        for paragraph in re.split(r"\n\s*\n", "\n".join(_lines(path))):
+            fields = dict(re.findall(r"^(\S+):\s*(.*)$", paragraph, re.MULTILINE))
+            if "deb" in fields.get("Types", "").split() and fields.get("URIs"):
+                yield fields["URIs"].split()[0], fields.get("Suites", "").split()
+
+
+def _lines(path):
+    if not os.path.exists(path):
+        return []
+    with open(path) as file:
+        return [line.rstrip("\n") for line in file if not line.startswith("#")]
+
+
+def _own_apt_options():
+    """How this machine reaches its mirror: what it says of proxies, certificates and dates goes for the root too."""
+    dump = subprocess.run(["apt-config", "dump"], stdout=subprocess.PIPE, text=True, check=False).stdout
+    wanted = re.compile(r'^Acquire::(Check-Valid-Until|Check-Date|Max-FutureTime|https?::\S*) "[^"]+";$')
+    return [line for line in dump.splitlines() if wanted.match(line)]
+
+
+# The root's own configuration
+
+def _files():
+    return {
+        "etc/hostname": "pppctl-vm\n",
+        "etc/hosts": "127.0.0.1 localhost pppctl-vm\n",
+        "etc/fstab": "/dev/vda / ext4 rw 0 1\nLABEL=payload /payload ext4 ro 0 0\n",
+        "etc/systemd/system/pppctl-tests.service": UNIT,
+        "etc/systemd/journald.conf.d/tests.conf": "[Journal]\nStorage=persistent\nRateLimitBurst=0\n",
+        "etc/systemd/system/serial-getty@ttyS0.service.d/root.conf":
+            "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --keep-baud 115200 %I vt220\n",
+        # There is no network; what would look for one only takes time.
+        "etc/apt/sources.list": "",
+    }
+
+
+# Timers would start in the middle of a test.
+_MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
+           "dpkg-db-backup.timer", "systemd-tmpfiles-clean.timer", "systemd-pstore.service")
+
+
+# Each daemon-reload runs them all, and emulation makes that seconds. The first reads systemd.mask= of the command line.
+_GENERATORS = ("systemd-debug-generator", "systemd-fstab-generator")
+
+
+def _mask_generators(tree):
+    for path in glob.glob(os.path.join(tree, "usr/lib/systemd/system-generators/*")):
+        name = os.path.basename(path)
+        if name not in _GENERATORS:
+            _link("/dev/null", os.path.join(tree, "etc/systemd/system-generators", name))
+
+
+def _configure(tree):
+    for name, text in _files().items():
+        path = os.path.join(tree, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(text)
+    os.makedirs(os.path.join(tree, "payload"), exist_ok=True)
+    for path in glob.glob(os.path.join(tree, "etc/apt/sources.list.d/*")):
+        os.unlink(path)
+    for unit in _MASKED:
+        _link("/dev/null", os.path.join(tree, "etc/systemd/system", unit))
+    _mask_generators(tree)
+    _link("../pppctl-tests.service", os.path.join(tree, "etc/systemd/system/graphical.target.wants/pppctl-tests.service"))
+    _run(["chroot", tree, "useradd", "--create-home", "--shell", "/bin/bash", "member"], "make a user", "see above")
+    _run(["chroot", tree, "useradd", "--create-home", "--shell", "/bin/bash", "stranger"], "make a user", "see above")
+    _run(["chroot", tree, "passwd", "--delete", "root"], "open the console", "see above")
+
+
+def _link(target, path):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.lexists(path):
+        os.unlink(path)
+    os.symlink(target, path)

@@ -1,0 +1,178 @@
+#!/usr/bin/python3
+"""Tests of the installed package under a real systemd: boots Debian in QEMU and runs tests/vm/suite there.
+
+python3 tests/vm/run.py --suite bookworm|trixie... --deb FILE [--rpm FILE] [--only PATTERN] [--keep]
+
+Each suite gets a machine with the .deb in it; the first one also one with the .rpm, where there is one.
+PATTERN is a part of a test's name (FILE.CLASS.TEST). The base root of each suite is made once, needs the
+network and root, and is kept in --cache. When a test fails, the guest's journal of that time is printed.
+The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import machine
+import root
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# What both kinds of tests use.
+SHARED = ("__init__.py", "poll.py", "results.py", "settings.py", "varlink.py")
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--suite", required=True, action="append", choices=("bookworm", "trixie"),
+                        help="which Debian; may be given more than once")
+    parser.add_argument("--deb", required=True, help="the package to test")
+    parser.add_argument("--rpm", help="another package to test, with what the first depends on in Debian")
+    parser.add_argument("--kind", choices=("deb", "rpm"), help="only the machines with that kind of package")
+    parser.add_argument("--only", default="", help="run the tests whose name has this part")
+    parser.add_argument("--keep", action="store_true", help="leave the machine's disk, and say how to boot it")
+    parser.add_argument("--many", type=int, default=200, metavar="N", help="jobs in the test of many (default: 200)")
+    parser.add_argument("--cache", default="build/vm", help="where base roots are (default: build/vm)")
+    parser.add_argument("--mirror", help="where to get Debian from (default: where this machine does)")
+    parser.add_argument("--accel", default="tcg", help="QEMU's accelerator (default: tcg)")
+    parser.add_argument("--seconds", type=int, default=900, help="time limit for each machine (default: 900)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="name each test and its time")
+    return parser.parse_args()
+
+
+def check(args):
+    missing = machine.missing_programs()
+    if missing:
+        sys.exit(f"run.py: {', '.join(name for name, _ in missing)} not there; on Debian, install: "
+                 + " ".join(package for _, package in missing))
+    if os.geteuid() != 0:
+        sys.exit("run.py: making a root file system takes root; run it with sudo")
+    for option, path in (("deb", args.deb), ("rpm", args.rpm)):
+        if path is not None and not os.path.isfile(path):
+            sys.exit(f"run.py: there is no package {path}; run `make {option}` first, or name another with --{option}")
+
+
+def depends(deb):
+    done = subprocess.run(["dpkg-deb", "--field", deb, "Pre-Depends", "Depends"], stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"run.py: {deb} is no Debian package (see above); name another with --deb")
+    return ", ".join(line.split(":", 1)[1].strip() for line in done.stdout.splitlines() if ":" in line)
+
+
+def make_payload(args, kind, directory):
+    """What the guest finds as /payload: its side of the tests, and the package."""
+    os.mkdir(directory, 0o755)
+    shutil.copy(os.path.join(HERE, "guest.py"), directory)
+    shutil.copytree(os.path.join(HERE, "suite"), os.path.join(directory, "suite"),
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(getattr(args, kind), os.path.join(directory, f"package.{kind}"))
+    os.mkdir(os.path.join(directory, "harness"))
+    for name in SHARED:
+        shutil.copy(os.path.join(HERE, "..", "integration", "harness", name), os.path.join(directory, "harness"))
+    with open(os.path.join(directory, "arguments"), "w") as file:
+        json.dump({"only": args.only, "many": args.many}, file)
+
+
+class Report:
+    """Counts what the guest tells, and prints it."""
+
+    def __init__(self, verbose):
+        self.verbose = verbose
+        self.passed = self.failed = self.skipped = 0
+        self.ended = False
+        self.current = None             # the test that was begun last, until it ends
+
+    def take(self, message):
+        kind = message.pop("kind")
+        getattr(self, f"take_{kind}")(**message)
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+    def totals(self):
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+    def take_begin(self, test):
+        self.current = test
+
+    def take_note(self, text):
+        """A figure worth keeping, from a test."""
+        print(f"     {text}", flush=True)
+
+    def take_result(self, test, outcome, seconds, text, journal):
+        self.current = None
+        if outcome == "passed":
+            self.passed += 1
+            if self.verbose:
+                print(f"ok   {test} {seconds:.1f} s", flush=True)
+        elif outcome == "skipped":
+            self.skipped += 1
+            print(f"skip {test}: {text}", flush=True)
+        else:
+            self.failed += 1
+            print(f"\n=== FAILED {test} after {seconds:.1f} s\n{text}\n--- journal of the guest\n{journal}", flush=True)
+
+    def take_end(self):
+        self.ended = True
+
+    def tell_unended(self, vm, seconds):
+        """The guest went away, or was too slow."""
+        self.failed += 1
+        where = f"in {self.current}" if self.current else "between tests"
+        print(f"\n=== FAILED the guest did not get to its end within {seconds:.0f} s; it was {where}. Its console:\n"
+              f"{vm.console_text()[-6000:]}", flush=True)
+
+
+def run_machine(args, suite, kind, directory):
+    """Boots one and returns its Report."""
+    base = root.get(args.cache, suite, depends(args.deb), args.mirror)
+    vm = machine.Machine(base, directory, args.accel)
+    payload = os.path.join(directory, "payload")
+    make_payload(args, kind, payload)
+    vm.set_up(payload)
+    report, began = Report(args.verbose), time.monotonic()
+    for message in vm.run(args.seconds):
+        report.take(message)
+    seconds = time.monotonic() - began
+    if not report.ended:
+        report.tell_unended(vm, seconds)
+    if args.keep:
+        print(f"kept: {directory}; to boot it: {vm.by_hand()}")
+    print(f"--- {suite}, {kind}: {report.totals()}, {seconds:.0f} s", flush=True)
+    return report
+
+
+def run_in_directory(args, suite, kind):
+    directory = tempfile.mkdtemp(prefix=f"run-{suite}-{kind}.", dir=os.path.abspath(args.cache))
+    try:
+        return run_machine(args, suite, kind, directory)
+    except (machine.MachineError, root.RootError) as error:
+        sys.exit(f"run.py: {error}")
+    finally:
+        if not args.keep:
+            shutil.rmtree(directory)
+
+
+def main():
+    args = parse_args()
+    check(args)
+    os.makedirs(args.cache, exist_ok=True)
+    machines = [(suite, "deb") for suite in args.suite] + ([(args.suite[0], "rpm")] if args.rpm else [])
+    total = Report(False)
+    for suite, kind in machines:
+        if args.kind in (None, kind):
+            total.add(run_in_directory(args, suite, kind))
+    if not total.passed + total.failed + total.skipped:
+        sys.exit(f"run.py: no test's name has {args.only!r}")
+    print(total.totals())
+    sys.exit(1 if total.failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The test case all files share."""
+
+import functools
+import os
+import re
+import signal
+import subprocess
+import unittest
+
+import daemon
+import package
+from commands import pppctl
+from harness.poll import wait_until
+
+LEVELS = ("serial", "threads", "processes", "async")
+COUNTS = {"2016: 3794 words", "2017: 4123 words", "2018: 4334 words", "2019: 1953 words"}
+TEST_SECONDS = 120
+
+
+def note(text):
+    """A figure for the host; guest.py puts the line to it in its place."""
+    print(text)
+
+
+def tell(text):
+    globals()["note"](text)
+
+
+class Late(Exception):
+    """A test that took too long."""
+
+
+def _alarm(*_):
+    raise Late(f"the test did not end within {TEST_SECONDS} s")
+
+
+@functools.lru_cache
+def _help(verb):
+    return pppctl("help", *verb.split()).out
+
+
+def needs(feature, verb="run"):
+    """Skips a test or class of what this pppctl does not know yet, by its own help."""
+    def decorate(item):
+        item.needs = [*getattr(item, "needs", []), (feature, verb)]
+        return item
+    return decorate
+
+
+def missing(item):
+    """Why a test can't be run here, or None."""
+    for feature, verb in getattr(item, "needs", []):
+        if not re.search(rf"(^|[\s,\[]){re.escape(feature)}($|[\s,=\]])", _help(verb), re.MULTILINE):
+            return f"pppctl {verb} knows no {feature} yet".replace("  ", " ")
+    return None
+
+
+class Case(unittest.TestCase):
+    """Each test finds the package installed and the service running, and leaves no job behind."""
+
+    longMessage = True
+    maxDiff = 4000
+    seconds = TEST_SECONDS
+
+    def run(self, result=None):
+        signal.signal(signal.SIGALRM, _alarm)
+        signal.alarm(self.seconds)
+        try:
+            return super().run(result)
+        finally:
+            signal.alarm(0)
+
+    def setUp(self):
+        why = missing(type(self)) or missing(getattr(self, self._testMethodName))
+        if why:
+            self.skipTest(why)
+        self.pppd = daemon.Daemon()
+        if not package.is_installed():
+            package.install()
+        self.pppd.reset()
+        self.addCleanup(self.clean_up)
+
+    def clean_up(self):
+        """Whatever the test did, the next one finds a daemon without jobs."""
+        if package.is_installed():
+            self.pppd.reset()
+            self.pppd.cancel_all()
+
+    # Assertions
+
+    def assert_ok(self, result):
+        self.assertEqual(result.status, 0, result)
+        return result
+
+    def assert_says(self, result, status, *patterns):
+        """It failed with that status, and a message that has each of the patterns."""
+        self.assertEqual(result.status, status, result)
+        for pattern in patterns:
+            self.assertRegex(result.err, re.compile(pattern, re.IGNORECASE), result)
+
+    def assert_counts(self, result):
+        """The four demo pages."""
+        self.assert_ok(result)
+        self.assertEqual(set(result.out.splitlines()) & COUNTS, COUNTS, result)
+
+    def assert_nothing_runs(self):
+        """No process and no cgroup of a stopped service."""
+        group = self.pppd.group
+        wait_until(lambda: not daemon.processes(), lambda: f"the end of {daemon.processes()}", 5.0)
+        self.assertFalse(os.path.exists(group), subprocess.run(["find", group], stdout=subprocess.PIPE).stdout)
+
+    def assert_complete(self, job, before=()):
+        """Every task is done and recorded once; what was recorded `before` is as it was."""
+        shown = self.pppd.wait(job)
+        rows = self.pppd.rows(job)
+        self.assertEqual((shown["state"], shown["tasks_done"], shown["tasks_failed"]), ("done", len(rows), 0), shown)
+        self.assertNotIn(None, rows)
+        for i, row in enumerate(before):
+            if row is not None:
+                self.assertEqual(rows[i], row, f"the record of task {i} was written again")
+        return shown

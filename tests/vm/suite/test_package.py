@@ -1,0 +1,74 @@
+"""Upgrade, remove, purge, install again: the machine is left right each time."""
+
+import glob
+import os
+
+import package
+from case import Case
+from commands import must, run
+from daemon import UNITS, processes
+from harness.poll import wait_until
+
+
+class Package(Case):
+    seconds = 240
+
+    def units_known(self):
+        return [unit for unit in UNITS if self.pppd.get("LoadState", unit) not in ("not-found", "masked")]
+
+    def leftovers(self):
+        """Files with our name where a package may leave some."""
+        found = []
+        for top in ("/etc", "/usr", "/var/lib", "/var/cache", "/var/log", "/run", "/lib/systemd"):
+            for directory, directories, names in os.walk(top):
+                if directory in ("/var/lib/dpkg", "/var/log/journal", "/var/lib/systemd"):
+                    directories.clear()
+                    continue
+                found += [os.path.join(directory, name) for name in [*names, *directories]
+                          if "pppctl" in name or name.startswith("pppd.s")]
+        return [path for path in found if "pppctl-tests" not in path]
+
+    def test_upgrade_with_a_job(self):
+        """It goes on or is taken up again; no record is lost, and who waits is not sent away."""
+        job = self.pppd.submit("async", "sleep", ["0.5"] * 80, workers=2)
+        before, pid = self.pppd.recorded(job, 2), self.pppd.pid
+        package.install(again=True)
+        self.assertTrue(wait_until(self.pppd.is_active, "the new daemon", 30.0, step=0.1))
+        self.assertNotEqual(self.pppd.pid, pid, "the new program runs")
+        self.assert_complete(job, before)
+
+    def test_remove_and_install_again(self):
+        job = self.pppd.submit("serial", "sum", [10, 20])
+        summary = self.pppd.wait(job)["summary"]
+        package.remove()
+        self.assertEqual(processes(), {})
+        self.assertEqual(self.units_known(), [])
+        self.assertFalse(os.path.exists(self.pppd.socket))
+        self.assertEqual(run("which", "pppctl").out, "")
+        failed = must("systemctl", "list-units", "--failed", "--plain", "--no-legend").out
+        self.assertNotIn("pppd", failed)
+        self.assertTrue(os.path.exists("/var/lib/pppctl/jobs.db"), "state stays until purge")
+        package.install()
+        self.assertEqual(self.pppd.show(job)["summary"], summary, "it is remembered")
+
+    def test_remove_with_a_job(self):
+        """Nothing of it goes on."""
+        job = self.pppd.submit("processes", "sleep", ["0.5"] * 60, workers=2)
+        self.pppd.recorded(job, 1)
+        package.remove()
+        self.assertEqual(processes(), {})
+        self.assertFalse(os.path.exists(self.pppd.group))
+        package.install()
+        self.pppd.reset()
+        self.assert_complete(job)
+
+    @package.deb_only
+    def test_purge(self):
+        self.pppd.wait(self.pppd.submit("serial", "sum", [10]))
+        package.purge()
+        self.assertEqual(processes(), {})
+        self.assertEqual(self.leftovers(), [])
+        self.assertEqual(glob.glob("/etc/systemd/system/*/pppd.*"), [])
+        package.install()
+        result = self.pppd.pppctl("run", "serial", "sum", "10")
+        self.assertEqual((result.status, result.out.strip()), (0, "10: 45"), result)

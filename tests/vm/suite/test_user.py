@@ -1,0 +1,94 @@
+"""systemctl --user start pppd: jobs run as their user, in the cgroup that the user's systemd was given."""
+
+import os
+import pwd
+
+from case import Case
+from commands import must, run
+from daemon import Daemon, group_of, kill
+from harness.poll import wait_until
+
+USER = "stranger"       # who may not use the system's
+
+
+class User(Case):
+    @classmethod
+    def setUpClass(cls):
+        must("loginctl", "enable-linger", USER)
+        bus = f"/run/user/{pwd.getpwnam(USER).pw_uid}/bus"
+        wait_until(lambda: os.path.exists(bus), bus, 60.0, step=0.1)
+        cls.own = Daemon(USER)
+
+    @classmethod
+    def tearDownClass(cls):
+        must("loginctl", "disable-linger", USER)
+
+    def setUp(self):
+        super().setUp()
+        self.own.reset()
+        self.addCleanup(self.own.cancel_all)
+
+    def test_start(self):
+        self.own.stop()
+        self.own.start()
+        self.assertTrue(self.own.is_active(), self.own.status())
+
+    def test_every_level(self):
+        for level in ("serial", "threads", "processes", "async"):
+            with self.subTest(level=level):
+                self.assert_counts(self.own.pppctl("run", level))
+
+    def test_pppctl_finds_it(self):
+        result = run("pppctl", "run", "serial", "sum", "10", user=USER, login=True)
+        self.assertEqual((result.status, result.out.strip()), (0, "10: 45"), result)
+
+    def test_the_socket_starts_it(self):
+        self.own.stop()
+        self.assert_ok(self.own.pppctl("run", "serial", "sum", "10"))
+        self.assertTrue(self.own.is_active())
+
+    def test_jobs_are_the_users_own(self):
+        """As the user, on a file that nobody else may read, in the user's part of the tree."""
+        entry = pwd.getpwnam(USER)
+        path = os.path.join(entry.pw_dir, "private")
+        with open(path, "w") as file:
+            file.write("three little words\n")
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+        os.chmod(path, 0o600)
+        result = self.own.pppctl("run", "async", "words", path)
+        self.assertEqual((result.status, result.out.strip()), (0, f"{path}: 3 words"), result)
+        job = self.own.submit("async", "sleep", ["5"])
+        runner = self.own.runner(job)
+        self.assertEqual(os.stat(f"/proc/{runner}").st_uid, entry.pw_uid)
+        self.assertIn(f"/user@{entry.pw_uid}.service/", group_of(runner))
+
+    def test_its_cgroup_has_controllers(self):
+        """What Debian's systemd gives users: memory and pids at least."""
+        job = self.own.submit("processes", "sleep", ["3"] * 2, workers=2)
+        self.own.runner(job)
+        with open(os.path.join(self.own.job_group(job), "cgroup.controllers")) as file:
+            self.assertLessEqual({"memory", "pids"}, set(file.read().split()))
+        summary = self.own.wait(job)["summary"]
+        self.assertGreater(summary["memory_peak_bytes"], 100_000)
+
+    def test_supervisor_killed(self):
+        job = self.own.submit("async", "sleep", ["0.5"] * 30, workers=2)
+        before, runner, pid = self.own.recorded(job, 2), self.own.runner(job), self.own.pid
+        kill(pid)
+        self.own.await_new_pid(pid)
+        self.assertEqual(self.own.runner(job), runner)
+        shown = self.own.wait(job)
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 30))
+        rows = self.own.rows(job)
+        self.assertEqual([rows[i] for i, row in enumerate(before) if row], [row for row in before if row])
+
+    def test_stop_leaves_nothing(self):
+        job = self.own.submit("processes", "sleep", ["0.5"] * 30, workers=2)
+        self.own.recorded(job, 2)
+        group = self.own.group
+        self.own.stop()
+        self.assertFalse(os.path.exists(group), group)
+
+    def test_state_is_where_the_xdg_says(self):
+        self.own.wait(self.own.submit("serial", "sum", [10]))
+        self.assertTrue(os.path.exists(os.path.join(pwd.getpwnam(USER).pw_dir, ".local/state/pppctl/jobs.db")))
