@@ -1,6 +1,11 @@
 """pppctl doctor: here, where everything is, everything works."""
 
+import os
+
 from case import Case, needs
+from commands import run
+
+SWITCH = "/proc/sys/kernel/io_uring_disabled"
 
 
 @needs("doctor", verb="")
@@ -11,26 +16,25 @@ class Doctor(Case):
             self.assertIn(word, result.out)
 
     def test_a_stranger_is_told_what_is_missing(self):
-        from commands import run
         result = run("pppctl", "doctor", user="stranger")
         self.assertNotEqual(result.status, 0, result)
         self.assertRegex(result.out + result.err, "group|permission")
 
     def test_io_uring_forbidden(self):
         """On a kernel that knows the switch."""
-        path = "/proc/sys/kernel/io_uring_disabled"
-        try:
-            with open(path, "r+") as file:
-                before = file.read()
-                file.write("2")
-        except FileNotFoundError:
+        if not os.path.exists(SWITCH):
             self.skipTest("this kernel has no kernel.io_uring_disabled (6.6)")
-        self.addCleanup(self.write, path, before)
+        self.addCleanup(self.switch, "0")
+        self.switch("2")
         result = self.pppd.pppctl("doctor")
         self.assertNotEqual(result.status, 0, result)
         self.assertIn("kernel.io_uring_disabled", result.out + result.err)
 
+        refused = self.pppd.pppctl("run", "async", "sleep", "0")
+        self.assert_says(refused, 1, "io_uring", "kernel.io_uring_disabled")
+        self.assert_ok(self.pppd.pppctl("run", "threads", "sleep", "0"))
+
     @staticmethod
-    def write(path, text):
-        with open(path, "w") as file:
+    def switch(text):
+        with open(SWITCH, "w") as file:
             file.write(text)

@@ -38,10 +38,13 @@ class Package(Case):
         self.assert_complete(job, before)
 
     def test_remove_and_install_again(self):
-        job = self.pppd.submit("serial", "sum", [10, 20])
-        summary = self.pppd.wait(job)["summary"]
+        """In the middle of a job: nothing of it goes on, and what was is remembered."""
+        ended = self.pppd.submit("serial", "sum", [10, 20])
+        summary = self.pppd.wait(ended)["summary"]
+        job = self.pppd.submit("processes", "sleep", ["0.5"] * 20, workers=2)
+        before = self.pppd.recorded(job, 1)
         package.remove()
-        self.assertEqual(processes(), {})
+        self.assert_nothing_runs()
         self.assertEqual(self.units_known(), [])
         self.assertFalse(os.path.exists(self.pppd.socket))
         self.assertEqual(run("which", "pppctl").out, "")
@@ -49,18 +52,9 @@ class Package(Case):
         self.assertNotIn("pppd", failed)
         self.assertTrue(os.path.exists("/var/lib/pppctl/jobs.db"), "state stays until purge")
         package.install()
-        self.assertEqual(self.pppd.show(job)["summary"], summary, "it is remembered")
-
-    def test_remove_with_a_job(self):
-        """Nothing of it goes on."""
-        job = self.pppd.submit("processes", "sleep", ["0.5"] * 60, workers=2)
-        self.pppd.recorded(job, 1)
-        package.remove()
-        self.assertEqual(processes(), {})
-        self.assertFalse(os.path.exists(self.pppd.group))
-        package.install()
         self.pppd.reset()
-        self.assert_complete(job)
+        self.assertEqual(self.pppd.show(ended)["summary"], summary)
+        self.assert_complete(job, before)
 
     @package.deb_only
     def test_purge(self):
