@@ -153,6 +153,14 @@ static int use_made(struct groups *groups, const char *parent, int fd, const cha
         return adopt_base(groups, path, steal_fd(&base));
 }
 
+/* systemd marks what it delegates; only a user's manager does not (252, 255), so there the unit says it. */
+static bool is_delegated(int fd)
+{
+        const char *said = getenv("PPPCTL_DELEGATED");
+
+        return cgroup_is_delegated(fd) || (said && streq(said, "1"));
+}
+
 /* Where our own group ends with "supervisor", its parent may be what was delegated. */
 static int use_delegated_parent(struct groups *groups, const char *path, bool *ret_used)
 {
@@ -168,7 +176,7 @@ static int use_delegated_parent(struct groups *groups, const char *path, bool *r
                 return 0;
         *slash = 0;
         fd = open_group(parent);
-        if (fd < 0 || !cgroup_is_delegated(fd))
+        if (fd < 0 || !is_delegated(fd))
                 return 0;
         *ret_used = true;
         return use_delegated(groups, parent, fd);
@@ -200,7 +208,7 @@ static int use_own(struct groups *groups, const char *instance)
         fd = open_group(path);
         if (fd < 0)
                 return say_why(groups, fd, "cannot open our own cgroup %s: %s", path, strerror(-fd));
-        if (cgroup_is_delegated(fd))
+        if (is_delegated(fd))
                 return use_delegated(groups, path, fd);
         return use_made(groups, path, fd, name);
 }
