@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -162,6 +163,8 @@ def run_in_directory(args, suite, kind):
 def main():
     args = parse_args()
     check(args)
+    # Leaves as after an exception: without its QEMU, and without its disks.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.makedirs(args.cache, exist_ok=True)
     machines = [(suite, "deb") for suite in args.suite] + ([(args.suite[0], "rpm")] if args.rpm else [])
     total = Report(False)
