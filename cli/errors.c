@@ -49,6 +49,14 @@ static int not_allowed(const struct failure *f)
         return fail(CLI_NOT_ALLOWED, f, what, text_of(f, "why"), "");
 }
 
+static int not_running(const struct failure *f)
+{
+        char why[64];
+
+        snprintf(why, sizeof(why), "it is %s", *text_of(f, "state") ? text_of(f, "state") : "over");
+        return fail(CLI_FAILED, f, "the job has ended", why, "");
+}
+
 static int queue_full(const struct failure *f)
 {
         char what[64];
@@ -173,6 +181,7 @@ int say_varlink_error(const char *attempted, uint64_t job, const char *error, js
         } errors[] = {
                 { "io.pppctl.Jobs.NoSuchJob", no_such_job },
                 { "io.pppctl.Jobs.NotAllowed", not_allowed },
+                { "io.pppctl.Jobs.NotRunning", not_running },
                 { "io.pppctl.Jobs.QueueFull", queue_full },
                 { "io.pppctl.Jobs.BadRequest", bad_request },
                 { "io.pppctl.Jobs.BadInputs", bad_inputs },

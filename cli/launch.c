@@ -143,6 +143,7 @@ static void show_progress(const struct watch *watch, json_t *job)
         char label[48];
         struct progress_state state = {
                 .label = watch->launch->label ?: label,
+                .note = job_note(job),
                 .done = job_results(job),
                 .failed = job_count(job, "tasks_failed"),
                 .total = job_count(job, "tasks_total"),

@@ -70,7 +70,9 @@ void progress_format(const struct progress_state *state, size_t columns, char *l
         format_gauge(state, gauge);
         if (state->failed > 0)
                 snprintf(failed, sizeof(failed), ", %" PRIu64 " failed", state->failed);
-        if (state->done > 0 && state->done < state->total && seconds > 0)
+        if (state->note)
+                snprintf(left, sizeof(left), ", %s", state->note);
+        else if (state->done > 0 && state->done < state->total && seconds > 0)
                 snprintf(left, sizeof(left), "  %s/s, %s left",
                          units_rate((double)state->done / seconds, rate),
                          units_seconds(seconds_left(state), time));

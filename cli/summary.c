@@ -56,6 +56,11 @@ const char *job_reason(json_t *job)
         return reason;
 }
 
+const char *job_note(json_t *job)
+{
+        return streq(job_text(job, "state"), "paused") ? "paused" : NULL;
+}
+
 bool summary_number(json_t *summary, const char *path, double *ret)
 {
         const char *dot = strchr(path, '.');

@@ -31,6 +31,9 @@ int job_status(json_t *job);
 /* "its --time-max was up" for "timeout"; "" when the job has no reason. */
 const char *job_reason(json_t *job);
 
+/* Why a job that has not ended does not move: "paused"; NULL when nothing is known to hold it. */
+const char *job_note(json_t *job);
+
 /* A number of the summary; "service_seconds.p50" is one of an object. False if it is absent. */
 bool summary_number(json_t *summary, const char *path, double *ret);
 

@@ -15,6 +15,7 @@ static void show_progress(json_t *job, uint64_t start_ns)
         char label[48];
         const struct progress_state state = {
                 .label = label,
+                .note = job_note(job),
                 .done = job_results(job),
                 .failed = job_count(job, "tasks_failed"),
                 .total = job_count(job, "tasks_total"),

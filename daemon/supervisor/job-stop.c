@@ -45,11 +45,26 @@ void job_kill(struct job *job)
                                (unsigned long long)job->record.number, strerror(-r));
 }
 
+/* A frozen process takes SIGKILL, and acts on nothing else. */
+static void thaw(struct job *job)
+{
+        int r;
+
+        if (!job->record.paused || !job_group_exists(&job->group))
+                return;
+        r = cgroup_freeze(job->group.fd, false);
+        if (r < 0)
+                supervisor_log(LOG_WARNING, "cannot let job %llu go on so that it can end: %s",
+                               (unsigned long long)job->record.number, strerror(-r));
+}
+
 static void terminate(struct job *job)
 {
         int r;
 
         r = signal_runner(job, SIGTERM);
+        thaw(job);
+        job->record.paused = false;
         if (r < 0 && r != -ESRCH)
                 supervisor_log(LOG_WARNING, "cannot send SIGTERM to the runner of job %llu: %s",
                                (unsigned long long)job->record.number, strerror(-r));
@@ -75,6 +90,30 @@ void job_interrupt(struct job *job)
 {
         assert(job->record.state == JOB_RUNNING);
         job->interrupted = true;
-        if (job->stop_reason == REASON_NONE)
-                (void)signal_runner(job, SIGTERM);
+        if (job->stop_reason != REASON_NONE)
+                return;
+        (void)signal_runner(job, SIGTERM);
+        /* Its row goes on to say that it is paused: the next supervisor does not start it. */
+        thaw(job);
+}
+
+int job_pause(struct job *job, bool pause, struct failure *failure)
+{
+        const struct groups *groups = job->env->groups;
+        int r = 0;
+
+        assert(job_state_is_live(job->record.state));
+        if (job->record.state == JOB_RUNNING && !job_group_exists(&job->group))
+                return failure_set_why(failure, -ENOTSUP, groups->why ?: "the job has no cgroup",
+                                       "start the daemon as a service, or give it a cgroup with "
+                                       "--cgroup PATH", "%s a job that has no cgroup",
+                                       pause ? "freeze" : "thaw");
+        if (job->record.state == JOB_RUNNING)
+                r = cgroup_freeze(job->group.fd, pause);
+        if (r < 0)
+                return failure_set(failure, r, r == -ENOENT ? "boot Linux 5.2 or newer" : NULL,
+                                   "write cgroup.freeze of job %llu",
+                                   (unsigned long long)job->record.number);
+        job->record.paused = pause;
+        return 0;
 }

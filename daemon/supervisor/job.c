@@ -151,17 +151,28 @@ static void arm_progress(struct job *job)
                                (unsigned long long)job->record.number, strerror(-r));
 }
 
+static struct progress progress_of(const struct job *job)
+{
+        const struct job_record *record = &job->record;
+
+        return (struct progress){ record->n_done + record->n_failed, record->state, record->paused };
+}
+
+static bool progress_equal(const struct progress *a, const struct progress *b)
+{
+        return a->n_tasks == b->n_tasks && a->state == b->state && a->paused == b->paused;
+}
+
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct job *job = userdata;
-        uint64_t n;
+        struct progress progress;
 
         job_refresh(job);
-        n = job->record.n_done + job->record.n_failed;
+        progress = progress_of(job);
         /* Others look at the counters too (Show): what counts is what the waiters were told. */
-        if (n != job->told_tasks || job->record.state != job->told_state) {
-                job->told_tasks = n;
-                job->told_state = job->record.state;
+        if (!progress_equal(&progress, &job->told)) {
+                job->told = progress;
                 job_notify(job, JOB_EVENT_PROGRESS);
         }
         arm_progress(job);

@@ -24,6 +24,13 @@
 
 struct job;
 
+/* What of a live job its waiters hear of when it changes. */
+struct progress {
+        uint64_t n_tasks;               /* that have a record */
+        enum job_state state;
+        bool paused;
+};
+
 /* What all jobs share. Owned by the manager. */
 struct job_env {
         sd_event *event;
@@ -87,8 +94,7 @@ struct job {
         bool killed;
         bool has_nice;                  /* what the runner was found to have */
         int nice;
-        uint64_t told_tasks;            /* progress as the waiters were last told of it */
-        enum job_state told_state;
+        struct progress told;           /* as the waiters were last told of it */
         unsigned n_suspect;             /* self-checks in a row that found it over but not ended */
 
         sd_event_source *group_source, *runner_source;
@@ -130,6 +136,13 @@ void job_stop(struct job *job, enum job_reason reason);
 /* The same because the supervisor stops: the job is to be gone on with later. */
 void job_interrupt(struct job *job);
 void job_kill(struct job *job);
+
+/*
+ * Pauses or goes on. A job that is queued is not started while it is paused. One that runs is frozen by
+ * the kernel (cgroup.freeze), with all its processes, at the next moment; clocks that run for it, such as
+ * its timeout, go on. To stop it is to let it go on first, since it has to act on that.
+ */
+int job_pause(struct job *job, bool pause, struct failure *failure);
 
 /* Reads the progress counters into job->record. */
 void job_refresh(struct job *job);

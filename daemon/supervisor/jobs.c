@@ -94,6 +94,17 @@ static int note_running(struct jobs *jobs, struct job_record *record)
         return record->cgroup ? 0 : -ENOMEM;
 }
 
+/* NULL when none waits for its turn. */
+static struct job *next_in_queue(struct jobs *jobs)
+{
+        struct job *job;
+
+        list_for_each(job, &jobs->queue, struct job, link)
+                if (!job->record.paused)
+                        return job;
+        return NULL;
+}
+
 static void start_next(struct jobs *jobs, struct job *job)
 {
         struct failure failure = FAILURE_NULL;
@@ -111,9 +122,10 @@ static void start_next(struct jobs *jobs, struct job *job)
 static int on_start(sd_event_source *source, void *userdata)
 {
         struct jobs *jobs = userdata;
+        struct job *job;
 
-        while (has_room(jobs) && !list_empty(&jobs->queue))
-                start_next(jobs, list_first(&jobs->queue, struct job, link));
+        while (has_room(jobs) && (job = next_in_queue(jobs)))
+                start_next(jobs, job);
         jobs->changed(jobs);
         return 0;
 }
@@ -356,7 +368,7 @@ static int make_job(struct jobs *jobs, struct submission *submission, bool start
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
                 struct failure *failure)
 {
-        bool starts = has_room(jobs) && list_empty(&jobs->queue);
+        bool starts = has_room(jobs) && !next_in_queue(jobs);
         struct job *job;
         int r;
 
@@ -427,6 +439,24 @@ struct job *jobs_find(struct jobs *jobs, uint64_t number)
         return job ? job : find_in(&jobs->queue, number);
 }
 
+int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *failure)
+{
+        int r;
+
+        if (jobs->draining || job->stop_reason != REASON_NONE)
+                return failure_set_why(failure, -EBUSY, jobs->draining ? "the daemon is stopping"
+                                                                       : "the job is being ended",
+                                       "see pppctl show JOB", "%s job %llu",
+                                       pause ? "pause" : "resume",
+                                       (unsigned long long)job->record.number);
+        r = job_pause(job, pause, failure);
+        if (r < 0)
+                return r;
+        (void)save(jobs, job);
+        jobs_kick(jobs);
+        return 0;
+}
+
 void jobs_drain(struct jobs *jobs)
 {
         struct job *job;
@@ -453,7 +483,7 @@ void jobs_kill_all(struct jobs *jobs)
 
 void jobs_kick(struct jobs *jobs)
 {
-        if (has_room(jobs) && !list_empty(&jobs->queue))
+        if (has_room(jobs) && next_in_queue(jobs))
                 (void)sd_event_source_set_enabled(jobs->start_source, SD_EVENT_ONESHOT);
         /* Not pushed back by every job that ends, or many short ones would keep it from ever coming. */
         if (!jobs->prunes_soon)

@@ -16,7 +16,7 @@ struct jobs {
         const struct config *config;    /* borrowed; may change between calls */
         struct quota *quota;            /* borrowed */
 
-        struct list queue;              /* in the order they are to start */
+        struct list queue;              /* in the order they are to start, but for paused ones */
         struct list running;
         struct list unsaved;            /* ended, but the database did not take it yet */
         unsigned n_queued, n_running;
@@ -66,6 +66,9 @@ void jobs_add_running(struct jobs *jobs, struct job *job);
 /* The live (or unsaved) job with this number, NULL if there is none. */
 struct job *jobs_find(struct jobs *jobs, uint64_t number);
 struct job *jobs_find_running(struct jobs *jobs, uint64_t number);
+
+/* See job_pause(); keeps it. */
+int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *failure);
 
 /* Stops the waiting ones from being started, and asks the running ones to end. */
 void jobs_drain(struct jobs *jobs);

@@ -167,15 +167,56 @@ void method_show(struct peer *peer, json_t *parameters, struct varlink_message *
         found_deinit(&found);
 }
 
+static void failed(struct peer *peer, const struct failure *failure)
+{
+        peer_error(peer, INTERFACE_JOBS ".Failed",
+                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted), "why",
+                             failure_text(failure->why), "hint", failure_text(failure->hint)));
+}
+
+static void set_paused(struct peer *peer, struct found *found, bool pause)
+{
+        const struct job_record *record = found_record(found);
+        struct failure failure = FAILURE_NULL;
+
+        if (!is_live(found))
+                peer_error(peer, INTERFACE_JOBS ".NotRunning",
+                           json_pack("{s:I, s:s}", "job", (json_int_t)record->number, "state",
+                                     job_state_name(record->state)));
+        else if (jobs_pause(peer->owner->jobs, found->job, pause, &failure) < 0)
+                failed(peer, &failure);
+        else
+                reply_job(peer, record, false);
+        failure_deinit(&failure);
+}
+
+void method_pause(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        struct found found;
+
+        if (!find_job(peer, parameters, "pause this job", &found))
+                return;
+        set_paused(peer, &found, true);
+        found_deinit(&found);
+}
+
+void method_resume(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        struct found found;
+
+        if (!find_job(peer, parameters, "resume this job", &found))
+                return;
+        set_paused(peer, &found, false);
+        found_deinit(&found);
+}
+
 static void results_failed(struct peer *peer, uint64_t number, int error)
 {
         struct failure failure = FAILURE_NULL;
 
         (void)failure_set(&failure, error, NULL, "open the results of job %llu",
                           (unsigned long long)number);
-        peer_error(peer, INTERFACE_JOBS ".Failed",
-                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure.attempted), "why",
-                             failure_text(failure.why), "hint", failure_text(failure.hint)));
+        failed(peer, &failure);
         failure_deinit(&failure);
 }
 

@@ -44,6 +44,8 @@ static const struct {
         { INTERFACE_JOBS ".Show", method_show },
         { INTERFACE_JOBS ".Results", method_results },
         { INTERFACE_JOBS ".Cancel", method_cancel },
+        { INTERFACE_JOBS ".Pause", method_pause },
+        { INTERFACE_JOBS ".Resume", method_resume },
         { INTERFACE_JOBS ".Doctor", method_doctor },
 };
 

@@ -19,7 +19,8 @@ typedef void method_run(struct peer *peer, json_t *parameters, struct varlink_me
 
 method_run method_run_job;              /* methods-run.c */
 method_run method_doctor;               /* methods-doctor.c */
-method_run method_wait, method_list, method_show, method_results, method_cancel;
+method_run method_wait, method_list, method_show, method_results, method_cancel, method_pause,
+        method_resume;
 
 /* Refuses a member: io.pppctl.Jobs.BadRequest. @field, @why and @hint are for people. */
 void methods_refuse(struct peer *peer, const char *field, const char *why, const char *hint);

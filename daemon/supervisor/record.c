@@ -26,6 +26,12 @@ const char *job_state_name(enum job_state state)
         return state_names[state];
 }
 
+const char *job_record_state_name(const struct job_record *record)
+{
+        return record->paused && job_state_is_live(record->state) ? "paused"
+                                                                  : job_state_name(record->state);
+}
+
 int job_state_from_name(const char *name, enum job_state *ret)
 {
         for (unsigned i = 0; i < _JOB_STATE_N; ++i)
@@ -72,7 +78,7 @@ json_t *job_record_to_json(const struct job_record *record)
         format_time(record->submitted_ns, submitted_at);
         json = json_pack("{s:I, s:s, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
                          "job", (json_int_t)record->number,
-                         "state", job_state_name(record->state),
+                         "state", job_record_state_name(record),
                          "reason", record->reason,
                          "owner_uid", (json_int_t)record->owner,
                          "submitted_at", submitted_at,

@@ -36,6 +36,7 @@ enum job_reason {
 struct job_record {
         uint64_t number;
         enum job_state state;
+        bool paused;                    /* of a live job; it is told as its state then */
         char *reason;                   /* the reason's name, ": " and details; NULL: none */
         uid_t owner;
         uint64_t submitted_ns;          /* CLOCK_REALTIME */
@@ -52,6 +53,9 @@ void job_record_deinit(struct job_record *record);
 
 /* A new reference to the interface's type Job; NULL when out of memory. */
 json_t *job_record_to_json(const struct job_record *record);
+
+/* What people are told: the state's name, or "paused". */
+const char *job_record_state_name(const struct job_record *record);
 
 const char *job_state_name(enum job_state state);
 int job_state_from_name(const char *name, enum job_state *ret);  /* -EINVAL */

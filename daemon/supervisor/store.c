@@ -4,9 +4,10 @@
 #include <sqlite3.h>
 #include <stdio.h>
 
-#define STORE_VERSION 1
+#define STORE_VERSION 2
 
-static const char schema[] =
+/* Each takes the database from the version of its index to the next. */
+static const char *const migrations[STORE_VERSION] = {
         "CREATE TABLE jobs ("
         "  number INTEGER PRIMARY KEY AUTOINCREMENT,"
         "  state TEXT NOT NULL,"
@@ -23,11 +24,15 @@ static const char schema[] =
         "CREATE INDEX jobs_live ON jobs (number) WHERE state IN ('queued', 'running');"
         "CREATE INDEX jobs_owner ON jobs (owner, number);"
         "CREATE INDEX jobs_ended ON jobs (ended_ns) WHERE state NOT IN ('queued', 'running');"
-        "PRAGMA user_version = 1;";
+        "PRAGMA user_version = 1;",
+
+        "ALTER TABLE jobs ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;"
+        "PRAGMA user_version = 2;",
+};
 
 #define COLUMNS                                                                                    \
         "number, state, reason, owner, submitted_ns, ended_ns, spec, n_tasks, n_done, n_failed, "  \
-        "summary, cgroup"
+        "summary, cgroup, paused"
 
 enum statement {
         INSERT, UPDATE, DELETE, GET, GET_BEFORE, GET_BEFORE_OF, GET_LIVE, OVER_KEEP, OVER_AGE,
@@ -38,7 +43,7 @@ static const char *const statements[_STATEMENT_N] = {
         [INSERT] = "INSERT INTO jobs (state, reason, owner, submitted_ns, ended_ns, spec, n_tasks, "
                    "n_done, n_failed, summary, cgroup) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
         [UPDATE] = "UPDATE jobs SET state=?1, reason=?2, ended_ns=?3, n_done=?4, n_failed=?5, "
-                   "summary=?6, cgroup=?7 WHERE number=?8",
+                   "summary=?6, cgroup=?7, paused=?8 WHERE number=?9",
         [DELETE] = "DELETE FROM jobs WHERE number=?1",
         [GET] = "SELECT " COLUMNS " FROM jobs WHERE number=?1",
         [GET_BEFORE] = "SELECT " COLUMNS " FROM jobs WHERE number<?1 ORDER BY number DESC LIMIT 1",
@@ -120,7 +125,7 @@ static int migrate(struct store *store)
         r = query_int(store, "PRAGMA user_version", &version);
         if (r < 0)
                 return r;
-        if (version > STORE_VERSION) {
+        if (version < 0 || version > STORE_VERSION) {
                 store->why = "it was written by a newer version of pppd";
                 return -EPROTONOSUPPORT;
         }
@@ -129,9 +134,11 @@ static int migrate(struct store *store)
         r = exec(store, "BEGIN IMMEDIATE");
         if (r < 0)
                 return r;
-        r = exec(store, schema);
-        if (r < 0)
-                return r;
+        for (; version < STORE_VERSION; ++version) {
+                r = exec(store, migrations[version]);
+                if (r < 0)
+                        return r;
+        }
         return exec(store, "COMMIT");
 }
 
@@ -323,7 +330,8 @@ int store_update(struct store *store, const struct job_record *record)
         bind_int(statement, 5, record->n_failed);
         bind_text(statement, 6, summary);
         bind_text(statement, 7, record->cgroup);
-        bind_int(statement, 8, record->number);
+        bind_int(statement, 8, record->paused);
+        bind_int(statement, 9, record->number);
         r = finish(statement, sqlite3_step(statement));
         return r < 0 ? r : require_change(store);
 }
@@ -378,6 +386,7 @@ static int read_row(struct store *store, sqlite3_stmt *statement, struct job_rec
         ret->n_tasks = (uint64_t)sqlite3_column_int64(statement, 7);
         ret->n_done = (uint64_t)sqlite3_column_int64(statement, 8);
         ret->n_failed = (uint64_t)sqlite3_column_int64(statement, 9);
+        ret->paused = sqlite3_column_int64(statement, 12) != 0;
         r = column_dup(statement, 2, &ret->reason);
         if (r >= 0)
                 r = column_json(store, statement, 6, &ret->spec);

@@ -26,7 +26,7 @@ const char *store_error(const struct store *store);
 /* Adds a job and gives it its number: larger than all there ever were. record->number is not read. */
 int store_insert(struct store *store, const struct job_record *record, uint64_t *ret_number);
 
-/* Writes what changes of a job: state, reason, counters, summary, end and cgroup. -ENOENT: no row. */
+/* Writes what changes of a job: all but its owner, submission and spec. -ENOENT: no row. */
 int store_update(struct store *store, const struct job_record *record);
 int store_delete(struct store *store, uint64_t number);
 

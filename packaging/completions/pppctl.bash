@@ -16,7 +16,7 @@ _pppctl_options() {
         list) echo "--limit --json $common" ;;
         show | doctor) echo "--json $common" ;;
         results) echo "--ordered --failed --json $common" ;;
-        wait | cancel) echo "--quiet $common" ;;
+        wait | cancel | pause | resume) echo "--quiet $common" ;;
         *) echo "$common" ;;
         esac
 }
@@ -46,7 +46,7 @@ _pppctl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
         local verb n words=
         local levels="serial threads processes async" workloads="words sum sum-array sleep"
-        local verbs="run compare list show results wait cancel doctor help"
+        local verbs="run compare list show results wait cancel pause resume doctor help"
 
         if [[ $cur == "=" ]]; then
                 cur=
@@ -82,7 +82,7 @@ _pppctl() {
                         run,0) words=$levels ;;
                         run,1 | compare,0) words=$workloads ;;
                         help,0) words=$verbs ;;
-                        show,0 | results,0 | wait,0 | cancel,0) words=$(_pppctl_jobs) ;;
+                        show,0 | results,0 | wait,0 | cancel,0 | pause,0 | resume,0) words=$(_pppctl_jobs) ;;
                         run,* | compare,*)
                                 compopt -o filenames 2>/dev/null
                                 mapfile -t COMPREPLY < <(compgen -f -- "$cur")

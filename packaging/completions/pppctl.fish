@@ -1,6 +1,6 @@
 # fish completion for pppctl(1)
 
-set -l verbs run compare list show results wait cancel doctor help
+set -l verbs run compare list show results wait cancel pause resume doctor help
 set -l levels serial threads processes async
 set -l workloads words sum sum-array sleep
 
@@ -21,7 +21,7 @@ complete -c pppctl -n "__fish_seen_subcommand_from run; and not __fish_seen_subc
 complete -c pppctl -n "__fish_seen_subcommand_from $levels; and not __fish_seen_subcommand_from $workloads" -a "$workloads"
 complete -c pppctl -n "__fish_seen_subcommand_from compare; and not __fish_seen_subcommand_from $workloads" -a "$workloads"
 complete -c pppctl -n "__fish_seen_subcommand_from words" -F
-complete -c pppctl -n "__fish_seen_subcommand_from show results wait cancel" -k -a '(__pppctl_jobs)'
+complete -c pppctl -n "__fish_seen_subcommand_from show results wait cancel pause resume" -k -a '(__pppctl_jobs)'
 complete -c pppctl -n "__fish_seen_subcommand_from help" -a "$verbs"
 
 set -l job "__fish_seen_subcommand_from run compare"
@@ -53,7 +53,7 @@ complete -c pppctl -n $job -l worker-io-max -x -d 'rates of a disk, each worker'
 complete -c pppctl -n $job -l task-timeout -x -d 'fail a task whose try takes longer'
 complete -c pppctl -n $job -l retries -x -d 'try again what failed for a passing reason'
 complete -c pppctl -n $job -l ca-file -r -F -d 'trust these authorities'
-complete -c pppctl -n "__fish_seen_subcommand_from run compare wait cancel" -s q -l quiet -d 'no progress bar, no summary'
+complete -c pppctl -n "__fish_seen_subcommand_from run compare wait cancel pause resume" -s q -l quiet -d 'no progress bar, no summary'
 complete -c pppctl -n "__fish_seen_subcommand_from run compare results" -l ordered -d 'in the order of the inputs'
 complete -c pppctl -n "__fish_seen_subcommand_from run compare list show results doctor" -l json -d 'print JSON'
 complete -c pppctl -n "__fish_seen_subcommand_from run" -l detach -d 'print the number of the job and leave'

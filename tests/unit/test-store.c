@@ -252,6 +252,29 @@ static void test_newer_version(void)
         end();
 }
 
+/* A database of the first version gets what was added since. */
+static void test_older_version(void)
+{
+        struct job_record record = JOB_RECORD_NULL;
+
+        begin();
+        add(JOB_QUEUED, 0, 0);
+        sql("ALTER TABLE jobs DROP COLUMN paused; PRAGMA user_version = 1");
+        test_int(reopen(), ==, 0);
+        test_int(store_get(store, 1, &record), ==, 0);
+        test_true(!record.paused);
+        record.paused = true;
+        test_int(store_update(store, &record), ==, 0);
+        job_record_deinit(&record);
+        test_int(reopen(), ==, 0);
+        test_int(store_get(store, 1, &record), ==, 0);
+        test_true(record.paused);
+        test_str(job_record_state_name(&record), "paused");
+        test_int(record.state, ==, JOB_QUEUED);
+        job_record_deinit(&record);
+        end();
+}
+
 static void test_damaged_rows(void)
 {
         struct job_record record = JOB_RECORD_NULL;
@@ -307,5 +330,6 @@ TEST_MAIN("store",
           { "numbers only grow", test_numbers_grow }, { "walks", test_walks },
           { "what is outdated", test_outdated }, { "quoting", test_quoting },
           { "not a database", test_not_a_database }, { "a newer version", test_newer_version },
+          { "an older version", test_older_version },
           { "damaged rows", test_damaged_rows }, { "locked by another", test_locked_out },
           { "no directory", test_no_directory })

@@ -158,7 +158,7 @@ class Daemon:
         with self.connect() as client:
             replies = client.stream(f"{PPPCTL}.List", {})
         jobs = [reply["job"] for reply in replies if "job" in reply]    # without one: there is none
-        return [job["job"] for job in jobs if job["state"] in ("queued", "running")]
+        return [job["job"] for job in jobs if job["state"] in ("queued", "running", "paused")]
 
     # What it leaves
 

@@ -1,0 +1,166 @@
+"""Pausing a job and letting it go on: at every level, over restarts of the daemon, and where it cannot be."""
+
+import os
+import time
+
+from harness.case import LEVELS, Case
+from harness.poll import wait_until
+from harness.process import alive, reap_orphans, program
+from harness.varlink import Error
+
+
+def frozen(daemon, job):
+    with open(os.path.join(daemon.job_group(job), "cgroup.events")) as file:
+        return "frozen 1" in file.read()
+
+
+class Pause(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if not cls.daemon.group:
+            cls.skipTest(cls, "jobs have no cgroups here")
+
+    def begin(self, level, inputs, daemon=None, **options):
+        """A running job that has at least one record."""
+        daemon = daemon or self.daemon
+        job = daemon.submit(level, "sleep", inputs, **options)
+        wait_until(lambda: any(daemon.rows(job)), "a first record")
+        return job
+
+    def pause(self, job, daemon=None):
+        daemon = daemon or self.daemon
+        self.assertEqual(daemon.call("Pause", {"job": job})["job"]["state"], "paused")
+        wait_until(lambda: frozen(daemon, job), "all processes frozen")
+
+    def count(self, job, daemon=None):
+        return sum(row is not None for row in (daemon or self.daemon).rows(job))
+
+    def test_it_stands_still_and_goes_on(self):
+        for level in LEVELS:
+            with self.subTest(level=level):
+                job = self.begin(level, ["0.02"] * 100, **({} if level == "serial" else {"workers": 2}))
+                self.pause(job)
+                before = self.count(job)
+                time.sleep(0.3)         # in which a job that was not frozen would do ten more
+                self.assertEqual(self.count(job), before)
+                self.assertLess(before, 100)
+                self.assertEqual(self.daemon.show(job)["state"], "paused")
+                self.assertIn("paused", self.daemon.pppctl("list").out)
+                self.assertEqual(self.daemon.call("Resume", {"job": job})["job"]["state"], "running")
+                shown = self.daemon.wait(job)
+                self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 100), shown)
+
+    def test_the_verbs(self):
+        job = self.begin("threads", ["0.01", "0.3"], workers=1)
+        result = self.daemon.pppctl("pause", job)
+        self.assertEqual((result.status, result.out), (0, ""), result)
+        self.assertRegex(result.err, rf"^job {job} is paused: 1 of 2 tasks")
+        self.assertEqual(self.daemon.pppctl("pause", job).status, 0, "twice is as once")
+        self.assertRegex(self.daemon.pppctl("show", job).out, rf"^job {job}: paused\n")
+        result = self.daemon.pppctl("resume", job)
+        self.assertRegex(result.err, rf"^job {job} is running", result)
+        self.assertEqual(self.daemon.pppctl("resume", job, "-q").err, "")
+        self.assertEqual(self.daemon.wait(job)["state"], "done")
+        self.assert_says(self.daemon.pppctl("pause", job), 1, r"cannot pause the job: the job has ended: it is done")
+        self.assert_says(self.daemon.pppctl("resume", 999), 4, "there is no job 999")
+
+    def test_cancel_of_a_paused_job(self):
+        for level in LEVELS:
+            with self.subTest(level=level):
+                job = self.begin(level, ["0"] + ["60"] * 3, **({} if level == "serial" else {"workers": 2}))
+                self.pause(job)
+                shown = self.daemon.cancel(job)
+                self.assertEqual((shown["state"], shown["tasks_done"]), ("cancelled", 1), shown)
+
+    def test_cancel_is_no_kill(self):
+        """It is thawed and told: its runner writes its measures, which one that is killed cannot."""
+        job = self.begin("async", ["0", "60"])
+        self.pause(job)
+        self.assertIn("ring", self.daemon.cancel(job)["summary"])
+
+    def test_its_timeout_goes_on(self):
+        job = self.begin("threads", ["0", "60"], workers=2, timeout_seconds=1)
+        self.pause(job)
+        shown = self.daemon.wait(job)
+        self.assertEqual((shown["state"], shown["reason"]), ("cancelled", "timeout"), shown)
+
+    def test_one_in_the_queue_is_not_started(self):
+        config = self.write("one.conf", "[jobs]\nmax_running = 1\n")
+        daemon = self.fresh("queue", args=["--config", config])
+        first = self.begin("serial", ["0", "60"], daemon)
+        held, next_ = (daemon.submit("serial", "sleep", ["0"]) for _ in range(2))
+        self.assertEqual(daemon.call("Pause", {"job": held})["job"]["state"], "paused")
+        daemon.cancel(first)
+        self.assertEqual(daemon.wait(next_)["state"], "done")
+        self.assertEqual(daemon.show(held)["state"], "paused")
+        daemon.terminate()
+        daemon.start()
+        self.assertEqual(daemon.show(held)["state"], "paused", "the next daemon keeps it")
+        another = daemon.submit("serial", "sleep", ["0"])
+        self.assertEqual(daemon.wait(another)["state"], "done", "it keeps nobody from starting")
+        self.assertEqual(daemon.call("Resume", {"job": held})["job"]["state"], "queued")
+        self.assertEqual(daemon.wait(held)["state"], "done")
+
+    def test_a_daemon_that_is_killed(self):
+        daemon = self.fresh("killed")
+        job = self.begin("processes", ["0"] + ["0.2"] * 9, daemon, workers=2)
+        self.pause(job, daemon)
+        runner = daemon.runner(job)
+        daemon.kill()
+        daemon.start()
+        self.assertTrue(alive(runner))
+        self.assertEqual(daemon.show(job)["state"], "paused")
+        self.assertTrue(frozen(daemon, job))
+        daemon.call("Resume", {"job": job})
+        self.assertEqual(daemon.wait(job)["tasks_done"], 10)
+        reap_orphans()
+
+    def test_a_daemon_that_is_stopped(self):
+        """Its runner ends with it, so it must be let go on for that; the next daemon does not start it."""
+        daemon = self.fresh("stopped")
+        job = self.begin("threads", ["0"] + ["0.1"] * 5, daemon, workers=1)
+        self.pause(job, daemon)
+        began = time.monotonic()
+        daemon.terminate()
+        self.assertLess(time.monotonic() - began, 5, "it was not waited for")
+        daemon.start()
+        self.assertEqual(daemon.show(job)["state"], "paused")
+        daemon.call("Resume", {"job": job})
+        self.assertEqual(daemon.wait(job)["tasks_done"], 6)
+
+    def test_a_runner_that_is_killed(self):
+        """A paused job whose runner is lost is started again, and is paused again."""
+        daemon = self.fresh("lost")
+        job = self.begin("threads", ["0", "60"], daemon, workers=1)
+        self.pause(job, daemon)
+        runner = daemon.runner(job)
+        daemon.kill()
+        daemon.start()
+        os.kill(runner, 9)
+        wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
+        wait_until(lambda: os.path.isdir(daemon.job_group(job)) and frozen(daemon, job), "another runner, frozen")
+        self.assertEqual(daemon.show(job)["state"], "paused")
+
+
+class NoGroup(Case):
+    """Where jobs have no cgroup they cannot be frozen, and that is said."""
+
+    with_daemon = False
+
+    def test_it_is_refused(self):
+        home = self.path("home")
+        os.mkdir(home)
+        os.chown(home, 65534, 65534)
+        if not os.access(program("pppctl"), os.X_OK):
+            self.skipTest("no pppctl")
+        daemon = self.fresh("nobody", wrap=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
+                            socket_path=f"{home}/sock", state=f"{home}/state")
+        if daemon.group:
+            self.skipTest("everybody may make cgroups here")
+        job = daemon.submit("threads", "sleep", ["60"])
+        result = daemon.pppctl("pause", job)
+        self.assert_says(result, 1, "freeze a job that has no cgroup", "--cgroup PATH")
+        self.assertEqual(daemon.show(job)["state"], "running")
+        with self.assertRaisesRegex(Error, "Failed"):
+            daemon.call("Resume", {"job": job})
