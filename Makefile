@@ -70,7 +70,7 @@ $(PARTS:%=$(BUILD)/%.a):
 
 LIB_LIBS        := -ljansson
 SUPERVISOR_LIBS := -lsystemd -lsqlite3
-RUNNER_LIBS     := -luring -lz -lpthread -ldl
+RUNNER_LIBS     := -luring -lhiredis -lz -lpthread -ldl
 WEB_LIBS        := -lmicrohttpd -lsystemd
 CLI_LIBS        := -lsmartcols
 ALL_LIBS        := $(SUPERVISOR_LIBS) $(RUNNER_LIBS) $(WEB_LIBS) $(CLI_LIBS) $(LIB_LIBS)

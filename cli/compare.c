@@ -46,7 +46,8 @@ static int add_all_levels(struct comparison *comparison)
 {
         int r = 0;
 
-        for (unsigned i = 0; r == 0 && i < _LEVEL_N; ++i)
+        /* machines must be asked for by name: not every pppd has nodes. */
+        for (unsigned i = 0; r == 0 && i < LEVEL_MACHINES; ++i)
                 r = add_level(comparison, (enum level)i);
         return r;
 }

@@ -4,7 +4,7 @@
 
 #include "lib/spec-reader.h"
 
-const char level_names[] = "serial, threads, processes, async";
+const char level_names[] = "serial, threads, processes, async, machines";
 const char workload_names[] = "words, sum, sum-array, sleep";
 
 static const char *const levels[_LEVEL_N] = {
@@ -12,6 +12,7 @@ static const char *const levels[_LEVEL_N] = {
         [LEVEL_THREADS] = "threads",
         [LEVEL_PROCESSES] = "processes",
         [LEVEL_ASYNC] = "async",
+        [LEVEL_MACHINES] = "machines",
 };
 
 static const struct {
@@ -88,6 +89,26 @@ static int read_names(struct reader *reader, struct spec *spec)
         return 0;
 }
 
+#define NODES_DECIDE "leave it out; a node has it in its configuration ([machines], [node])"
+
+/* What runs a task is the nodes' affair: this machine could not make them. */
+static int check_machines(struct reader *reader, const struct spec *spec)
+{
+        if (spec->workers > 0)
+                return reader_refuse(reader, "workers", NODES_DECIDE, "at the level machines the "
+                                     "nodes' own configuration says how many workers there are");
+        if (spec->loops > 0)
+                return reader_refuse(reader, "loops", NODES_DECIDE, "at the level machines the nodes' "
+                                     "own configuration says how many loops there are");
+        if (spec->gil)
+                return reader_refuse(reader, "gil", "leave it out, or take the threads level", "at the "
+                                     "level machines the nodes' own configuration says how tasks run");
+        if (spec->ca_file)
+                return reader_refuse(reader, "ca_file", "add the authority to the system's on each node",
+                                     "a file of this machine is not on the nodes");
+        return 0;
+}
+
 /* A thread has no memory or pids of its own, and no other level has workers with cgroups. */
 static int refuse_worker_limit(struct reader *reader, const struct spec *spec, enum limit limit)
 {
@@ -95,6 +116,9 @@ static int refuse_worker_limit(struct reader *reader, const struct spec *spec, e
         char member[64];
 
         snprintf(member, sizeof(member), "worker_limits.%s", limit_infos[limit].member);
+        if (spec->level == LEVEL_MACHINES)
+                return reader_refuse(reader, member, NODES_DECIDE, "at the level machines the nodes' "
+                                     "own configuration says what their workers may take");
         if (spec->level == LEVEL_THREADS && controller == CGROUP_MEMORY)
                 return reader_refuse(reader, member, "limit the memory of the whole job, or take the "
                                      "processes level", "memory cannot be limited a thread: threads "
@@ -130,6 +154,10 @@ static int check_limits(struct reader *reader, const struct spec *spec)
 /* An option that the level cannot honour is refused, never ignored. */
 static int check_combination(struct reader *reader, const struct spec *spec)
 {
+        int r = spec->level == LEVEL_MACHINES ? check_machines(reader, spec) : 0;
+
+        if (r < 0)
+                return r;
         if (spec->level == LEVEL_SERIAL && spec->workers > 1)
                 return reader_refuse(reader, "workers", "leave it out, or take another level",
                                      "the serial level has one worker");
@@ -348,6 +376,8 @@ static void fill_worker_memory(struct spec *spec)
 
 void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks)
 {
+        if (spec->level == LEVEL_MACHINES)
+                return;
         if (spec->workers == 0)
                 spec->workers = default_workers(spec->level, n_cpus);
         spec->workers = (uint32_t)MIN((uint64_t)spec->workers, MAX(n_tasks, UINT64_C(1)));

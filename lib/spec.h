@@ -14,6 +14,7 @@ enum level {
         LEVEL_THREADS,
         LEVEL_PROCESSES,
         LEVEL_ASYNC,
+        LEVEL_MACHINES,
         _LEVEL_N,
 };
 
@@ -72,7 +73,8 @@ json_t *spec_to_json(const struct spec *spec);
 /*
  * Fills in what is 0: workers and loops as the level takes them on this machine (@n_cpus), never more
  * workers than tasks. serial 1; threads min(32, n_cpus + 4), as Python's ThreadPoolExecutor;
- * processes n_cpus, as its multiprocessing.Pool; async 256 in flight on one loop. A worker process may
+ * processes n_cpus, as its multiprocessing.Pool; async 256 in flight on one loop; machines none:
+ * its workers are the nodes'. A worker process may
  * take as much memory as the job, so that one that takes too much is known by name.
  */
 void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks);
@@ -83,5 +85,5 @@ int level_from_name(const char *name, enum level *ret);        /* -EINVAL */
 const char *workload_name(enum workload_id workload);
 const char *workload_unit(enum workload_id workload);          /* "words" or NULL */
 int workload_from_name(const char *name, enum workload_id *ret); /* -EINVAL */
-/* "serial, threads, processes, async", for error messages */
+/* "serial, threads, processes, async, machines", for error messages */
 extern const char level_names[], workload_names[];

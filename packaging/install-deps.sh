@@ -73,6 +73,7 @@ look_build() {
         systemd/sd-event.h libsystemd-dev systemd-devel \
         curl/curl.h "libcurl4-openssl-dev ca-certificates" "libcurl-devel ca-certificates" \
         jansson.h libjansson-dev jansson-devel \
+        hiredis/hiredis.h libhiredis-dev hiredis-devel \
         sqlite3.h libsqlite3-dev sqlite-devel \
         zlib.h zlib1g-dev zlib-devel \
         microhttpd.h libmicrohttpd-dev libmicrohttpd-devel \

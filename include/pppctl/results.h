@@ -53,12 +53,21 @@ enum ppp_reason {
         _PPP_REASON_N,
 };
 
+/* Why nothing moves although the job is not over; PPP_CONDITION_NONE when it does. Append only. */
+enum ppp_condition {
+        PPP_CONDITION_NONE = 0,
+        PPP_CONDITION_NO_NODE = 1,              /* no node is there that takes this workload */
+        PPP_CONDITION_ENGINE_UNREACHABLE = 2,   /* Redis does not answer; it is tried again */
+        PPP_CONDITION_ENGINE_FULL = 3,          /* Redis takes no more: its memory limit is reached */
+        _PPP_CONDITION_N,
+};
+
 struct ppp_record {
         uint64_t value;         /* the workload's result */
         uint64_t start_ns;      /* both since the header's epoch_ns */
         uint64_t end_ns;
         int32_t detail;
-        uint16_t worker;        /* who carried it: thread, process, or slot in flight */
+        uint16_t worker;        /* who carried it: thread, process, slot in flight, or node */
         uint8_t reason;         /* enum ppp_reason */
         uint8_t state;          /* enum ppp_state; written last */
 };
@@ -70,7 +79,7 @@ struct ppp_results_header {
         uint32_t version;
         uint32_t header_size;
         uint32_t record_size;
-        uint32_t reserved;
+        uint32_t condition;             /* enum ppp_condition; of the level machines, else 0 */
         uint64_t n_tasks;
         uint8_t boot_id[16];            /* epoch_ns and the _ns below are of this boot */
         uint64_t created_realtime_ns;   /* CLOCK_REALTIME of submission */

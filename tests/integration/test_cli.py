@@ -30,7 +30,7 @@ class Usage(Case):
         cls.daemon.wait(cls.daemon.submit("serial", "sum", ["1"]))      # so that the list is not empty
 
     def test_unknown_level(self):
-        self.refused("run", "fibres", "sum", "1", says=["fibres", "serial, threads, processes, async"])
+        self.refused("run", "fibres", "sum", "1", says=["fibres", "serial, threads, processes, async, machines"])
 
     def test_unknown_workload(self):
         self.refused("run", "async", "count", "1", says=["count", "words, sum, sum-array, sleep"])
@@ -46,7 +46,7 @@ class Usage(Case):
         result = self.daemon.pppctl()
         self.assertIn(result.status, (0, USAGE), result)
         self.assertRegex(result.out + result.err, "(?i)usage")
-        self.refused("run", says=["level", "serial, threads, processes, async"])
+        self.refused("run", says=["level", "serial, threads, processes, async, machines"])
 
     def test_values_of_options(self):
         for option, value in (("--workers", "0"), ("--workers", "-1"), ("--workers", "many"), ("--workers", "65536"),

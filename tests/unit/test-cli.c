@@ -249,7 +249,7 @@ static void test_choose(void)
         test_int(choose_workload("serial", &workload), ==, CLI_USAGE);
         capture_end(&err);
         test_contains(err.text,
-                      "levels are serial, threads, processes, async; did you mean async?");
+                      "levels are serial, threads, processes, async, machines; did you mean async?");
         test_contains(err.text, "words \"http://x/\"");
         test_contains(err.text, "--levels serial");
         test_int(choose_level("processes", &level), ==, 0);

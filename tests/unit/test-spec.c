@@ -72,6 +72,17 @@ static void test_refused(void)
                   "spec.thread_weights", "threaded cgroups only" },
                 { "{\"level\":\"threads\",\"workload\":\"sum\",\"threaded\":true,"
                   "\"thread_weights\":[1,0]}", "spec.thread_weights", "entry 2" },
+                { "{\"level\":\"machines\",\"workload\":\"sum\",\"workers\":2}", "spec.workers",
+                  "nodes' own configuration says" },
+                { "{\"level\":\"machines\",\"workload\":\"sum\",\"loops\":2}", "spec.loops",
+                  "nodes' own configuration says" },
+                { "{\"level\":\"machines\",\"workload\":\"sum\",\"gil\":true}", "spec.gil",
+                  "nodes' own configuration says" },
+                { "{\"level\":\"machines\",\"workload\":\"sum\",\"ca_file\":\"/ca\"}",
+                  "spec.ca_file", "not on the nodes" },
+                { "{\"level\":\"machines\",\"workload\":\"sum\","
+                  "\"worker_limits\":{\"pids_max\":5}}",
+                  "spec.worker_limits.pids_max", "nodes' own configuration says" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
@@ -173,6 +184,9 @@ static void test_fill(void)
         spec_fill(&spec, 2, 4);
         test_int(spec.workers, ==, 1);
         test_int(spec.loops, ==, 0);
+        spec = (struct spec){ .level = LEVEL_MACHINES };
+        spec_fill(&spec, 2, 4);
+        test_int(spec.workers, ==, 0);
 }
 
 TEST_MAIN("spec",

@@ -1,0 +1,97 @@
+#include "lib/machines.h"
+
+bool machines_name_is_valid(const char *name)
+{
+        size_t n = strlen(name);
+
+        if (n == 0 || n > MACHINES_NAME_MAX)
+                return false;
+        for (const char *p = name; *p; ++p)
+                if (*p <= ' ' || *p > '~' || strchr("*?[]\\\"'", *p))
+                        return false;
+        return true;
+}
+
+static int refuse(const char **ret_why, const char *why)
+{
+        *ret_why = why;
+        return -EBADMSG;
+}
+
+static int copy(char **to, const char *from)
+{
+        *to = from ? strdup(from) : NULL;
+        return from && !*to ? -ENOMEM : 0;
+}
+
+/* What stands beside the URL counts more than what stands in it. */
+static int override(char **to, const char *from)
+{
+        if (!from)
+                return 0;
+        free(*to);
+        return copy(to, from);
+}
+
+static int read_url(struct machines *machines, const char *url, const char *username,
+                    const char *password, const char **ret_why)
+{
+        int r = redis_url_parse(url, &machines->url, ret_why);
+
+        if (r == -EINVAL)
+                r = -EBADMSG;
+        if (r >= 0)
+                r = override(&machines->url.username, username);
+        if (r >= 0)
+                r = override(&machines->url.password, password);
+        return r;
+}
+
+int machines_from_json(json_t *json, struct machines *ret, const char **ret_why)
+{
+        const char *url, *username = NULL, *password = NULL, *ca_file = NULL, *name;
+        const char *prefix = MACHINES_PREFIX;
+        json_int_t heartbeat = (json_int_t)MACHINES_HEARTBEAT_NS;
+        struct machines machines = MACHINES_NULL;
+        int r;
+
+        if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s?s, s?s, s?s, s?s, s?I, s:s}",
+                           "redis", &url, "username", &username, "password", &password,
+                           "ca_file", &ca_file, "prefix", &prefix, "heartbeat_ns", &heartbeat,
+                           "name", &name) < 0)
+                return refuse(ret_why, "\"machines\" is not an object of redis, username, password, "
+                                       "ca_file, prefix, heartbeat_ns and name");
+        if (!machines_name_is_valid(name))
+                return refuse(ret_why, "the node's name is empty, longer than 128 bytes, or has "
+                                       "characters other than letters, digits and most signs");
+        if (!machines_name_is_valid(prefix))
+                return refuse(ret_why, "the prefix is empty, longer than 128 bytes, or has characters "
+                                       "other than letters, digits and most signs");
+        if (heartbeat < (json_int_t)MACHINES_HEARTBEAT_MIN ||
+            heartbeat > (json_int_t)MACHINES_HEARTBEAT_MAX)
+                return refuse(ret_why, "the heartbeat is not between 100 ms and an hour");
+
+        machines.heartbeat_ns = (uint64_t)heartbeat;
+        r = read_url(&machines, url, username, password, ret_why);
+        if (r >= 0)
+                r = copy(&machines.ca_file, ca_file);
+        if (r >= 0)
+                r = copy(&machines.prefix, prefix);
+        if (r >= 0)
+                r = copy(&machines.name, name);
+        if (r < 0) {
+                machines_deinit(&machines);
+                return r;
+        }
+        *ret = machines;
+        return 0;
+}
+
+void machines_deinit(struct machines *machines)
+{
+        redis_url_deinit(&machines->url);
+        free(machines->ca_file);
+        free(machines->prefix);
+        free(machines->name);
+        *machines = (struct machines)MACHINES_NULL;
+}

@@ -1,0 +1,42 @@
+#pragma once
+
+/*
+ * Where a node or the coordinator of a job finds its Redis, and how it behaves there: the part of the
+ * configuration that the supervisor hands to pppd-runner (lib/runner-abi.h), as JSON:
+ *
+ *   {"redis": URL, "username"?, "password"?, "ca_file"?, "prefix": "pppctl:",
+ *    "heartbeat_ns": 5000000000, "name": NODE}
+ */
+
+#include <jansson.h>
+
+#include "lib/redis-url.h"
+
+#define MACHINES_PREFIX        "pppctl:"
+#define MACHINES_HEARTBEAT_NS  (5 * NSEC_PER_SEC)
+#define MACHINES_HEARTBEAT_MIN (100 * NSEC_PER_MSEC)
+#define MACHINES_HEARTBEAT_MAX (3600 * NSEC_PER_SEC)
+#define MACHINES_NAME_MAX      128      /* bytes of a node's name, and of a prefix */
+
+struct machines {
+        struct redis_url url;   /* with user name and password, wherever they were given */
+        char *ca_file;          /* NULL: the system's authorities; of a rediss: URL */
+        char *prefix;           /* of every key */
+        char *name;             /* of this node, or of the host a job is coordinated on */
+        uint64_t heartbeat_ns;  /* a node that was silent for that long has lost its chunks */
+};
+
+#define MACHINES_NULL { .url = REDIS_URL_NULL }
+
+/*
+ * Strict, as spec_from_json(): -EBADMSG with *ret_why, a sentence of static text that names the member,
+ * or -ENOMEM. prefix and heartbeat_ns may be absent.
+ */
+int machines_from_json(json_t *json, struct machines *ret, const char **ret_why);
+void machines_deinit(struct machines *machines);
+
+/*
+ * A name of a node, or a prefix: 1 to MACHINES_NAME_MAX bytes, printable ASCII without space and without
+ * what a pattern of an ACL means: * ? [ ] \ and quotes.
+ */
+bool machines_name_is_valid(const char *name);
