@@ -1,9 +1,11 @@
 #include "cli/client.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 
 #include "cli/errors.h"
+#include "cli/reconnect.h"
 #include "cli/say.h"
 
 #define INTERFACE   "io.pppctl.Jobs"
@@ -28,6 +30,9 @@ static const char *say_errno(int r)
 {
         return strerrordesc_np(-r) ?: "unknown error";
 }
+
+/* Never an exit status: the connection is lost, and is to be made anew. */
+#define LOST (-1)
 
 #define START_IT                                                                                   \
         "start it with: systemctl start pppd (or systemctl --user start pppd), or from a build "   \
@@ -119,6 +124,7 @@ int pppd_open_again(struct pppd *pppd, const struct pppd *other)
 void pppd_close(struct pppd *pppd)
 {
         varlink_deinit(&pppd->varlink);
+        json_decref(pppd->call.parameters);
         free(pppd->path);
         *pppd = (struct pppd)PPPD_NULL;
 }
@@ -139,16 +145,11 @@ static int say_broken(const struct pppd *pppd, const char *why)
                         "(journalctl -u pppd)", pppd->path, pppd->attempted, why);
 }
 
-int pppd_call(struct pppd *pppd, const char *attempted, const char *method, json_t *parameters,
-              bool more, int fd)
+static int send_call(struct pppd *pppd, const char *method, json_t *parameters, bool more, int fd)
 {
         char name[64];
         int r;
 
-        pppd->attempted = attempted;
-        pppd->refused = false;
-        if (!parameters)
-                return cli_no_memory();
         snprintf(name, sizeof(name), INTERFACE ".%s", method);
         r = varlink_call(&pppd->varlink, name, parameters, more, &fd, fd >= 0 ? 1 : 0);
         if (r == -ENOMEM)
@@ -156,7 +157,35 @@ int pppd_call(struct pppd *pppd, const char *attempted, const char *method, json
         return r < 0 ? say_broken(pppd, say_errno(r)) : 0;
 }
 
-int pppd_receive(struct pppd *pppd, struct pppd_reply *ret)
+int pppd_call(struct pppd *pppd, const char *attempted, const char *method, json_t *parameters,
+              bool more, int fd)
+{
+        pppd->attempted = attempted;
+        pppd->refused = false;
+        if (!parameters)
+                return cli_no_memory();
+        json_decref(pppd->call.parameters);
+        pppd->call = (struct pppd_call){ method, fd < 0 ? json_incref(parameters) : NULL, more };
+        return send_call(pppd, method, parameters, more, fd);
+}
+
+static bool may_call_again(const struct pppd *pppd)
+{
+        return pppd->return_ns > 0 && pppd->call.parameters;
+}
+
+static int lose(const struct pppd *pppd, const char *why)
+{
+        return may_call_again(pppd) ? LOST : say_broken(pppd, why);
+}
+
+/* pppd stops in order: nothing is broken, and the job goes on with the next one. */
+static bool says_goodbye(const struct pppd *pppd, const char *error)
+{
+        return may_call_again(pppd) && streq(error, INTERFACE ".Interrupted");
+}
+
+static int receive(struct pppd *pppd, struct pppd_reply *ret)
 {
         struct pppd_reply reply = PPPD_REPLY_NULL;
         const char *error, *why;
@@ -167,21 +196,63 @@ int pppd_receive(struct pppd *pppd, struct pppd_reply *ret)
         if (r == VARLINK_E_AGAIN)
                 return CLI_INTERRUPTED;
         if (r == VARLINK_E_EOF)
-                return say_broken(pppd, "it closed the connection");
+                return lose(pppd, "it closed the connection");
+        if (r == -ECONNRESET || r == -EPIPE)
+                return lose(pppd, say_errno(r));
         if (r == VARLINK_E_INVALID)
                 return pppd_bad_reply(pppd, why);
         if (r == -ENOMEM)
                 return cli_no_memory();
         if (r < 0)
                 return say_broken(pppd, say_errno(r));
-        pppd->refused = error != NULL;
-        if (error) {
-                r = say_varlink_error(pppd->attempted, pppd->job, error, reply.parameters);
-                pppd_reply_deinit(&reply);
-                return r;
+        if (!error) {
+                *ret = reply;
+                return 0;
         }
-        *ret = reply;
-        return 0;
+        if (says_goodbye(pppd, error)) {
+                r = LOST;
+        } else {
+                pppd->refused = true;
+                r = say_varlink_error(pppd->attempted, pppd->job, error, reply.parameters);
+        }
+        pppd_reply_deinit(&reply);
+        return r;
+}
+
+/* Connects and makes the same call anew. 0, LOST when pppd is gone again, an exit status. */
+static int call_again(struct pppd *pppd)
+{
+        int r = pppd_reconnect(pppd);
+
+        if (r)
+                return r;
+        r = send_call(pppd, pppd->call.method, json_incref(pppd->call.parameters), pppd->call.more,
+                      -EBADF);
+        return r ? r : pppd_await_reply(pppd);
+}
+
+int pppd_receive(struct pppd *pppd, struct pppd_reply *ret)
+{
+        int r;
+
+        while ((r = receive(pppd, ret)) == LOST) {
+                r = call_again(pppd);
+                if (r)
+                        return r;
+        }
+        if (r == 0 || pppd->refused)
+                pppd_is_back(pppd);
+        return r;
+}
+
+int pppd_refresh(struct pppd *pppd)
+{
+        struct pollfd fd = { .fd = pppd->varlink.fd, .events = POLLIN };
+
+        /* Nobody has to say anything now but goodbye. */
+        if (pppd->return_ns == 0 || poll(&fd, 1, 0) <= 0)
+                return 0;
+        return pppd_reconnect(pppd);
 }
 
 int pppd_ask(struct pppd *pppd, const char *attempted, const char *method, json_t *parameters,

@@ -15,7 +15,27 @@ struct pppd {
         uint64_t job;           /* that it is about, 0: none; for messages */
         bool refused;           /* the last call was answered with an error, nothing worse */
         int signal_fd;          /* borrowed: ends pppd_receive() when readable; -EBADF: none */
+
+        /*
+         * Not 0: when pppd goes away in mid-call, so long is waited for it to be there again, and the
+         * call is made anew. Not so a call with a descriptor: that is Run, which must not run twice.
+         */
+        uint64_t return_ns;
+        bool quiet;             /* nothing is said of its going and coming */
+        struct pppd_absence {
+                uint64_t since_ns;      /* CLOCK_MONOTONIC, 0: it is there */
+                unsigned n_tries;
+                int error;              /* of the last one to connect, negative errno */
+        } absence;
+        struct pppd_call {
+                const char *method;
+                json_t *parameters;     /* owned */
+                bool more;
+        } call;                 /* the last one, when it may be made anew */
 };
+
+/* Longer than a stop may take that ends all jobs in order (13 s), and the start after it. */
+#define PPPD_RETURN_NS (30 * NSEC_PER_SEC)
 
 #define PPPD_NULL { .varlink.fd = -EBADF, .signal_fd = -EBADF }
 
@@ -24,6 +44,9 @@ int pppd_open(struct pppd *pppd, const struct args *args);
 
 /* Another connection to the same pppd. */
 int pppd_open_again(struct pppd *pppd, const struct pppd *other);
+
+/* Connects anew if pppd has closed an idle connection: it was started again since the last call. */
+int pppd_refresh(struct pppd *pppd);
 void pppd_close(struct pppd *pppd);
 
 struct pppd_reply {
@@ -42,7 +65,7 @@ int pppd_call(struct pppd *pppd, const char *attempted, const char *method,
 
 /*
  * Waits for the next reply to the call. Returns CLI_INTERRUPTED, with nothing said, when signal_fd
- * becomes readable first.
+ * becomes readable first; absence.since_ns tells whether pppd was there at that time.
  */
 int pppd_receive(struct pppd *pppd, struct pppd_reply *ret);
 

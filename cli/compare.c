@@ -301,6 +301,8 @@ static int run(const struct args *args)
         if (r == 0)
                 r = signals_open(&signal_fd);
         compare.pppd.signal_fd = signal_fd;
+        compare.pppd.return_ns = PPPD_RETURN_NS;
+        compare.pppd.quiet = args_has(args, OPTION_QUIET);
         if (r == 0)
                 r = run_all(&compare);
         if (r == 0)

@@ -42,11 +42,16 @@ int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t
         int r;
 
         launch->pppd->job = 0;
+        r = pppd_refresh(launch->pppd);
+        if (r)
+                return r;
         r = pppd_ask(launch->pppd, "start the job", "Run",
                      json_pack("{s:o, s:i}", "spec", spec_to_json(spec), "input_fd", 0),
                      launch->source->fd, &reply);
         if (r == CLI_INTERRUPTED)
                 r = receive_after_signal(launch->pppd, &reply);
+        if (r == CLI_FAILED && !launch->pppd->refused)
+                cli_note("the job may have been started; pppctl list shows it then");
         if (r)
                 return r;
         job = json_object_get(reply.parameters, "job");
@@ -120,6 +125,14 @@ static int cancel(struct watch *watch)
         if (r == 0)
                 r = pppd_reply_job(&pppd, &reply, &job);
         return r ? r : say_cancelled(watch, job);
+}
+
+/* Ctrl-C when there is nobody who could cancel. */
+static int leave_absent(const struct watch *watch)
+{
+        return cli_fail(CLI_INTERRUPTED, "left while pppd is away, so job %" PRIu64 " is not "
+                        "cancelled; when pppd is back, pppctl cancel %" PRIu64 " ends it",
+                        watch->job, watch->job);
 }
 
 static int map_results(struct watch *watch)
@@ -201,7 +214,7 @@ int launch_follow(const struct launch *launch, uint64_t job, struct outcome *ret
         if (r == 0)
                 r = wait_for_end(&watch, &end);
         if (r == CLI_INTERRUPTED)
-                r = cancel(&watch);
+                r = launch->pppd->absence.since_ns ? leave_absent(&watch) : cancel(&watch);
         progress_clear();
         if (r == 0) {
                 ret->job = steal_ptr(end);

@@ -99,6 +99,8 @@ static int launch_with(const struct args *args, const struct spec *spec,
         if (r == 0)
                 r = signals_open(&signal_fd);
         pppd.signal_fd = signal_fd;
+        pppd.return_ns = PPPD_RETURN_NS;
+        pppd.quiet = args_has(args, OPTION_QUIET);
         if (r == 0)
                 r = launch_submit(&launch, spec, &job);
         if (r)

@@ -76,6 +76,8 @@ static int run(const struct args *args)
                 return r;
         pppd.job = job;
         pppd.signal_fd = signal_fd;
+        pppd.return_ns = PPPD_RETURN_NS;
+        pppd.quiet = args_has(args, OPTION_QUIET);
         r = pppd_call(&pppd, "wait for the job", "Wait", pppd_about_job(job), true, -EBADF);
         return r ? r : wait_for(args, &pppd);
 }

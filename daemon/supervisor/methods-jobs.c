@@ -92,6 +92,13 @@ static bool find_job(struct peer *peer, const json_t *parameters, const char *wh
         return true;
 }
 
+static void say_interrupted(struct peer *peer, uint64_t number)
+{
+        peer_error(peer, INTERFACE_JOBS ".Interrupted",
+                   json_pack("{s:I, s:s}", "job", (json_int_t)number, "why",
+                             "the daemon stops; the job goes on when it is started again"));
+}
+
 static void on_job_event(struct waiter *waiter, struct job *job, enum job_event event)
 {
         struct peer *peer = container_of(waiter, struct peer, call.waiter);
@@ -106,9 +113,7 @@ static void on_job_event(struct waiter *waiter, struct job *job, enum job_event 
                 reply_job(peer, &job->record, false);
                 break;
         case JOB_EVENT_INTERRUPTED:
-                peer_error(peer, INTERFACE_JOBS ".Interrupted",
-                           json_pack("{s:I, s:s}", "job", (json_int_t)job->record.number, "why",
-                                     "the daemon stops; the job goes on when it is started again"));
+                say_interrupted(peer, job->record.number);
                 break;
         }
 }
@@ -126,6 +131,17 @@ static bool is_live(const struct found *found)
         return found->job && job_state_is_live(found->job->record.state);
 }
 
+/* What asks for the end of a job that has none here any more: the daemon stops, and it is queued. */
+static void reply_end(struct peer *peer, const struct found *found)
+{
+        const struct job_record *record = found_record(found);
+
+        if (job_state_is_live(record->state))
+                say_interrupted(peer, record->number);
+        else
+                reply_job(peer, record, false);
+}
+
 void method_wait(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
         struct found found;
@@ -137,7 +153,7 @@ void method_wait(struct peer *peer, json_t *parameters, struct varlink_message *
                 if (peer->call.more)
                         reply_job(peer, &found.job->record, true);
         } else {
-                reply_job(peer, found_record(&found), false);
+                reply_end(peer, &found);
         }
         found_deinit(&found);
 }
@@ -153,7 +169,7 @@ void method_cancel(struct peer *peer, json_t *parameters, struct varlink_message
                 job_stop(found.job, REASON_CANCELLED);  /* may be gone now, and the call answered */
                 return;
         }
-        reply_job(peer, found_record(&found), false);
+        reply_end(peer, &found);
         found_deinit(&found);
 }
 

@@ -85,17 +85,6 @@ class Adoption(Case):
                 self.assertEqual(daemon.cancel(job)["state"], "cancelled")
                 wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
 
-    def test_a_waiting_client_hears_of_the_end(self):
-        """pppctl waits while the daemon goes: it ends with a message, and does not hang."""
-        daemon = self.fresh("waiting")
-        process, job = self.start("async", "sleep", "5", daemon=daemon)
-        daemon.kill()
-        result = process.wait(15)
-        self.assertIn(result.status, (1, 3), result)
-        self.assertNotEqual(result.err, "", result)
-        daemon.start()
-        daemon.cancel(job)
-
     def test_killed_again_and_again(self):
         daemon = self.fresh("again")
         job = daemon.submit("async", "sleep", ["0.05"] * 60, workers=2)

@@ -61,13 +61,14 @@ class Daemon:
     does not listen is handed its socket by that command.
     """
 
-    def __init__(self, directory, name="pppd", socket_path=None, state=None, wrap=(), env=None, args=(), listens=True):
+    def __init__(self, directory, name="pppd", socket_path=None, state=None, wrap=(), env=None, args=(), listens=True,
+                 inherits=()):
         self.directory = directory
         self.socket = socket_path or os.path.join(directory, f"{name}.sock")
         self.state = state or os.path.join(directory, f"{name}.state")
         self.log_path = os.path.join(directory, f"{name}.log")
         self.notify_path = os.path.join(directory, f"{name}.notify")
-        self.wrap, self.env = list(wrap), env or {}
+        self.wrap, self.env, self.inherits = list(wrap), env or {}, inherits
         self.args = ["--state", self.state, *args] + (["--socket", self.socket] if listens else [])
         self.popen = None
         self.groups = set()             # cgroups that were ours, for the leak check
@@ -81,7 +82,7 @@ class Daemon:
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(
                 [*self.wrap, process.program("pppd-supervisor"), *self.args],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=self.inherits,
                 env=process.clean_environment(NOTIFY_SOCKET=self.notify_path, **self.env))
         process.adopt_popen(self.popen)
         self._await_ready()
