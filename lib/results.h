@@ -61,10 +61,14 @@ static inline bool results_get(const struct results *results, uint64_t index, st
 /* Stores all of @from but its state, then publishes that. */
 static inline void record_publish(struct ppp_record *to, const struct ppp_record *from)
 {
-        uint8_t state = from->state;
-
-        memcpy(to, from, offsetof(struct ppp_record, state));
-        __atomic_store_n(&to->state, state, __ATOMIC_RELEASE);
+        /* Member by member: a wide copy of what was just written in parts has to wait for its stores. */
+        to->value = from->value;
+        to->start_ns = from->start_ns;
+        to->end_ns = from->end_ns;
+        to->detail = from->detail;
+        to->worker = from->worker;
+        to->reason = from->reason;
+        __atomic_store_n(&to->state, from->state, __ATOMIC_RELEASE);
 }
 
 /* "timeout", "http-status"; never NULL, "unknown" for a number from a newer version. */

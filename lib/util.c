@@ -25,10 +25,10 @@ static const struct {
         const char *suffix;
         uint64_t ns;
 } duration_units[] = {
-        { "", NSEC_PER_SEC },          { "ns", 1 },
-        { "us", NSEC_PER_USEC },       { "ms", NSEC_PER_MSEC },
-        { "s", NSEC_PER_SEC },         { "min", 60 * NSEC_PER_SEC },
-        { "h", 3600 * NSEC_PER_SEC },  { "d", 86400 * NSEC_PER_SEC },
+        { "ns", 1 },                      { "us", NSEC_PER_USEC },
+        { "ms", NSEC_PER_MSEC },          { "s", NSEC_PER_SEC },
+        { "min", 60 * NSEC_PER_SEC },     { "h", 3600 * NSEC_PER_SEC },
+        { "d", 86400 * NSEC_PER_SEC },
 };
 
 /* A loop beats strspn(3) on the few digits that inputs have. */
@@ -41,11 +41,21 @@ static size_t count_digits(const char *s)
         return n;
 }
 
+static uint64_t find_unit(const char *suffix)
+{
+        if (!*suffix)
+                return NSEC_PER_SEC;
+        for (size_t i = 0; i < ARRAY_SIZE(duration_units); ++i)
+                if (streq(suffix, duration_units[i].suffix))
+                        return duration_units[i].ns;
+        return 0;
+}
+
 int parse_duration(const char *s, uint64_t *ret_ns)
 {
         size_t whole = count_digits(s), frac = 0;
         const char *suffix = s + whole, *fraction = NULL;
-        uint64_t v = 0, ns;
+        uint64_t v = 0, unit, ns;
         int r;
 
         if (*suffix == '.') {
@@ -61,25 +71,20 @@ int parse_duration(const char *s, uint64_t *ret_ns)
         if (r < 0)
                 return r;
 
-        for (size_t i = 0; i < ARRAY_SIZE(duration_units); ++i) {
-                uint64_t unit = duration_units[i].ns;
+        unit = find_unit(suffix);
+        if (unit == 0)
+                return -EINVAL;
+        if (__builtin_mul_overflow(v, unit, &ns))
+                return -ERANGE;
+        for (size_t k = 0; k < frac && unit > 0; ++k) {
+                uint64_t digit = (uint64_t)(fraction[k] - '0');
 
-                if (suffix[0] != duration_units[i].suffix[0] ||
-                    !streq(suffix, duration_units[i].suffix))
-                        continue;
-                if (__builtin_mul_overflow(v, unit, &ns))
+                if (__builtin_add_overflow(ns, digit * unit / 10, &ns))
                         return -ERANGE;
-                for (size_t k = 0; k < frac && unit > 0; ++k) {
-                        uint64_t digit = (uint64_t)(fraction[k] - '0');
-
-                        if (__builtin_add_overflow(ns, digit * unit / 10, &ns))
-                                return -ERANGE;
-                        unit /= 10;
-                }
-                *ret_ns = ns;
-                return 0;
+                unit /= 10;
         }
-        return -EINVAL;
+        *ret_ns = ns;
+        return 0;
 }
 
 int parse_size(const char *s, uint64_t *ret)

@@ -7,7 +7,9 @@
 #include "daemon/runner/gil.h"
 #include "daemon/runner/runner.h"
 
-#define CHUNK_MAX      64               /* 1 ns a task; past that nothing is won (see tests/bench) */
+#define CHUNK_MIN      64
+#define CHUNK_MAX      8192             /* 256 KiB of records */
+#define CHUNK_NS       NSEC_PER_MSEC
 #define FLUSH_NS       (10 * NSEC_PER_MSEC)
 #define BACKOFF_NS     (100 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (10 * NSEC_PER_SEC)
@@ -22,16 +24,34 @@ void worker_init(struct worker *worker, struct runner *runner, uint16_t id,
                 .io_context = io_context,
                 .id = id,
                 .current = TASK_NONE,
+                .chunk = CHUNK_MIN,
         };
 }
 
-/* A fraction of what is left for each worker, so that chunks shrink to one task at the end. */
-static uint64_t chunk_size(const struct runner *runner, uint64_t next)
+/*
+ * Where tasks are that short that a chunk is done in no time, the next is larger: workers whose chunks lie
+ * far apart do not wait for one another when the kernel makes the pages of the records. Long tasks stay in
+ * small chunks, so that none of them is stuck behind another while a worker is free.
+ */
+static void adapt_chunk(struct worker *worker)
 {
+        uint64_t now = now_monotonic(), took = now - worker->claimed_ns;
+
+        if (took < CHUNK_NS / 2)
+                worker->chunk = MIN(worker->chunk * 2, (uint32_t)CHUNK_MAX);
+        else if (took > CHUNK_NS)
+                worker->chunk = MAX(worker->chunk / 2, (uint32_t)CHUNK_MIN);
+        worker->claimed_ns = now;
+}
+
+/* At most a fraction of what is left for each worker, so that chunks shrink to one task at the end. */
+static uint64_t chunk_size(const struct worker *worker, uint64_t next)
+{
+        const struct runner *runner = worker->runner;
         uint64_t left = runner->results.n_tasks - next;
 
         return MIN(MAX(left / (4 * (uint64_t)runner->spec.workers), UINT64_C(1)),
-                   (uint64_t)CHUNK_MAX);
+                   (uint64_t)worker->chunk);
 }
 
 bool worker_claim(struct worker *worker)
@@ -45,7 +65,8 @@ bool worker_claim(struct worker *worker)
         next = __atomic_load_n(counter, __ATOMIC_RELAXED);
         if (next >= n || runner_cancelled(runner))
                 return false;
-        size = chunk_size(runner, next);
+        adapt_chunk(worker);
+        size = chunk_size(worker, next);
         next = __atomic_fetch_add(counter, size, __ATOMIC_RELAXED);
         if (next >= n)
                 return false;
@@ -168,8 +189,10 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
         }
         /* The counters never run ahead of the records, whenever the worker dies. */
         record_publish(&results->records[taken->index], &record);
-        worker->n_failed += r < 0;
-        worker->n_done += r >= 0;
+        if (r < 0)
+                ++worker->n_failed;
+        else
+                ++worker->n_done;
         worker->current = TASK_NONE;
 
         if (_unlikely_(*clock - worker->flushed_ns >= FLUSH_NS)) {

@@ -32,6 +32,78 @@ static void test_refused(void)
         refused(large, INPUT_MAX + 2, 1, "longer");
 }
 
+/* What inputs_check() is to say, byte by byte: 0 and the lines, or the first bad one. */
+static bool is_good(const char *text, size_t n, uint64_t *ret_line)
+{
+        size_t begin = 0;
+
+        *ret_line = 0;
+        for (size_t i = 0; i <= n; ++i) {
+                if (i < n && text[i] != '\n')
+                        continue;
+                if (i == n && begin == n)
+                        return true;
+                ++*ret_line;
+                if (i == begin || i - begin > INPUT_MAX || memchr(text + begin, 0, i - begin) ||
+                    i == n)
+                        return false;
+                begin = i + 1;
+        }
+        return true;
+}
+
+/* The check looks at eight bytes at a time: lists of all shapes, with the bad byte in each place. */
+static void test_shapes(void)
+{
+        static const char letters[] = "ab\nabcdefg\nh";
+        struct input_error error;
+        unsigned seed = 1;
+
+        for (unsigned round = 0; round < 200000; ++round) {
+                _cleanup_free_ char *text = malloc(64);
+                size_t n = 1 + (size_t)rand_r(&seed) % 63;
+                uint64_t expected, count = 0;
+                int r;
+
+                for (size_t i = 0; i < n; ++i)
+                        text[i] = letters[(unsigned)rand_r(&seed) % (sizeof(letters) - 1)];
+                for (size_t i = 1; i < n; ++i)
+                        if (text[i] == '\n' && text[i - 1] == '\n' && rand_r(&seed) % 8)
+                                text[i] = 'x';
+                if (rand_r(&seed) % 4)
+                        text[n - 1] = '\n';
+                if (rand_r(&seed) % 4 == 0)
+                        text[(size_t)rand_r(&seed) % n] = 0;
+                r = inputs_check(text, n, &count, &error);
+                if (is_good(text, n, &expected)) {
+                        test_int(r, ==, 0);
+                        test_int(count, ==, expected);
+                } else {
+                        test_int(r, ==, -EBADMSG);
+                        test_int(error.line, ==, expected);
+                }
+        }
+}
+
+/* Also where it ends within a word, after lines that were good. */
+static void test_too_long_after_others(void)
+{
+        _cleanup_free_ char *text = malloc(INPUT_MAX + 64);
+        struct input_error error;
+        uint64_t n;
+
+        for (size_t before = 1; before < 20; ++before) {
+                for (size_t i = 0; i < before; ++i)
+                        memcpy(text + 2 * i, "x\n", 2);
+                memset(text + 2 * before, 'y', INPUT_MAX + 1);
+                memcpy(text + 2 * before + INPUT_MAX, "\nz\n", 3);
+                test_int(inputs_check(text, 2 * before + INPUT_MAX + 3, &n, &error), ==, 0);
+                test_int(n, ==, before + 2);
+                memcpy(text + 2 * before + INPUT_MAX, "y\nz\n", 4);
+                refused(text, 2 * before + INPUT_MAX + 4, before + 1, "longer");
+        }
+}
+
 static void test_longest(void)
 {
         _cleanup_free_ char *large = malloc(INPUT_MAX + 1);
@@ -45,32 +117,46 @@ static void test_longest(void)
         test_int(n, ==, 1);
 }
 
-static void test_find(void)
+/* A number, or a longer one: lines of one to some twenty bytes. */
+static int line_of(char *ret, int i, int width)
+{
+        return i % 7 == 0 ? sprintf(ret, "%0*d\n", width, i * i) : sprintf(ret, "%d\n", i % 1000);
+}
+
+static void find_all(int width)
 {
         enum { N = 1000 };
         _cleanup_close_ int fd = memfd_create("inputs", MFD_CLOEXEC);
         struct inputs inputs = INPUTS_NULL;
         struct input_error error;
+        char expected[64];
         const char *at;
 
-        for (int i = 0; i < N; ++i)
-                test_int(dprintf(fd, "%d\n", i * i), >, 0);
+        for (int i = 0; i < N; ++i) {
+                int n = line_of(expected, i, width);
+
+                test_int(write(fd, expected, (size_t)n), ==, n);
+        }
         test_int(inputs_map(fd, true, &inputs, &error), ==, 0);
         test_int(inputs.n, ==, N);
         at = inputs.text;
         for (int i = 0; i < N; ++i) {
-                char expected[16];
                 size_t n;
                 const char *found = inputs_get(&inputs, (uint64_t)i, &n);
 
-                snprintf(expected, sizeof(expected), "%d", i * i);
-                test_int(n, ==, strlen(expected));
+                test_int(n, ==, line_of(expected, i, width) - 1);
                 test_int(memcmp(found, expected, n), ==, 0);
                 test_true(found == at);
                 at = inputs_next(at, inputs_length(&inputs, at));
         }
         test_true(at == inputs.text + inputs.size);
         inputs_unmap(&inputs);
+}
+
+static void test_find(void)
+{
+        for (int width = 1; width <= 24; ++width)
+                find_all(width);
 }
 
 static void test_map_refused(void)
@@ -89,6 +175,8 @@ static void test_map_refused(void)
 
 TEST_MAIN("inputs",
           { "bad lists are refused, the line named", test_refused },
+          { "lists of all shapes", test_shapes },
           { "the longest line that is taken", test_longest },
+          { "a line that is too long behind good ones", test_too_long_after_others },
           { "every line is found", test_find },
           { "bad files are refused", test_map_refused })

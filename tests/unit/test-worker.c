@@ -91,6 +91,30 @@ static void test_chunks_shrink(void)
         runner_teardown(&runner);
 }
 
+/* One chunk after another, each as if its tasks had taken @chunk_ns in all. Returns the largest. */
+static uint64_t largest_chunk(uint64_t n, uint64_t chunk_ns)
+{
+        struct worker worker;
+        struct runner runner;
+        uint64_t largest = 0;
+
+        runner_setup(&runner, n, WORKLOAD_SLEEP, "0");
+        worker_init(&worker, &runner, 0, NULL, NULL);
+        while (worker_claim(&worker)) {
+                largest = MAX(largest, worker.end - worker.next);
+                worker.next = worker.end;
+                worker.claimed_ns -= chunk_ns;
+        }
+        runner_teardown(&runner);
+        return largest;
+}
+
+static void test_chunks_grow_with_short_tasks(void)
+{
+        test_int(largest_chunk(100000, 0), >, 1000);
+        test_int(largest_chunk(100000, NSEC_PER_SEC), ==, 64);
+}
+
 static void run_all(struct runner *runner)
 {
         struct worker worker;
@@ -244,6 +268,7 @@ static void test_cancel_leaves_no_record(void)
 TEST_MAIN("worker",
           { "each index is claimed once", test_claim_each_once },
           { "chunks shrink to one", test_chunks_shrink },
+          { "chunks grow where tasks are short, and only there", test_chunks_grow_with_short_tasks },
           { "each task gets its record", test_records },
           { "bad numbers fail by their reason", test_bad_numbers },
           { "a resumed job skips what has a record", test_resume_skips_records },
