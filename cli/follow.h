@@ -16,6 +16,14 @@ enum follow_show {
         FOLLOW_NOTHING,
 };
 
+#define FOLLOW_CURSORS 64
+
+/* The input looked up last, and where it is; NULL: none was. */
+struct follow_cursor {
+        uint64_t index;
+        const char *at;
+};
+
 struct follow {
         struct results results;
         const struct inputs *inputs;    /* borrowed */
@@ -24,10 +32,9 @@ struct follow {
         enum follow_show show;
         uint64_t low;                   /* all before were printed */
         uint64_t *printed;              /* bit set, unless ordered */
-        struct follow_entry *batch;
+        struct follow_entry *batch;     /* twice its size: the upper half is for sorting */
         size_t n_batch, size_batch;
-        uint64_t cursor;                /* the input looked up last, and where it is */
-        const char *cursor_at;
+        struct follow_cursor cursors[FOLLOW_CURSORS];   /* by worker, modulo */
 };
 
 #define FOLLOW_NULL { .results = RESULTS_NULL }
