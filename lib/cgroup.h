@@ -116,8 +116,12 @@ int cgroup_read_pressure(int fd, const char *file, const char *kind, uint64_t *r
  * A child born inside the group (clone3 with CLONE_INTO_CGROUP, 5.7, and CLONE_PIDFD). Like fork():
  * returns in both; 0 in the child; but pthread_atfork() handlers do not run. @cgroup_fd -EBADF: in
  * the caller's own group. The child of a threaded parent may only call async-signal-safe functions.
- * Negative errno: -ENOSYS where a filter forbids clone3 (older container runtimes), -EBUSY for a
+ * Where a filter forbids clone3 (systemd's RestrictNamespaces=, older container runtimes) the child
+ * moves itself into the group before this returns. Negative errno: -EBUSY for a
  * group that has controllers enabled for its children, -EACCES and -EPERM where cgroup.procs of the
  * group or of the common ancestor may not be written, -ENOENT or -ENODEV when the group is gone.
  */
 pid_t cgroup_fork(int cgroup_fd, int *ret_pidfd);
+
+/* Whether a filter forbids clone3, so that children move into their groups instead of being born there. */
+bool cgroup_clone3_is_forbidden(void);

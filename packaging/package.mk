@@ -109,7 +109,7 @@ check-rpm: rpm
 	@rpmlint --strict --config packaging/rpm/rpmlint.toml packaging/rpm/pppctl.spec build/rpm/*.rpm
 
 # Of 100; see the head of the unit.
-HARDENING_LIMIT ?= 23
+HARDENING_LIMIT ?= 16
 check-hardening:
 	$(call need,check-hardening,systemd-analyze)
 	@systemd-analyze security --offline=true --no-pager --threshold=$(HARDENING_LIMIT) \

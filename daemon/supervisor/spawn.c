@@ -143,7 +143,7 @@ static int fork_and_hear(const struct spawn *spawn, const int *sources, pid_t *r
         close_fd(ends[1]);
         if (write_fd < 0)
                 return -errno;
-        *ret_attempted = "make a process for";
+        *ret_attempted = spawn->cgroup_fd < 0 ? "make a process for" : "make a process in the cgroup of";
         pid = cgroup_fork(spawn->cgroup_fd, &pidfd);
         if (pid == 0)
                 child_run(spawn, sources, write_fd, parent);

@@ -6,11 +6,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
@@ -420,6 +423,95 @@ static void test_gone(void)
         group_deinit(&group);
 }
 
+/* As systemd's RestrictNamespaces= does. */
+static bool forbid_clone3(void)
+{
+        struct sock_filter filter[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = { ARRAY_SIZE(filter), filter };
+
+        return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+               prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static bool is_inside(int cgroup_fd, pid_t pid)
+{
+        _cleanup_free_ char *procs = NULL;
+
+        return read_file_at(cgroup_fd, "cgroup.procs", &procs, NULL) >= 0 && atoi(procs) == pid;
+}
+
+/*
+ * A group that takes no process: with a threaded sibling it is "domain invalid". Not so where the test
+ * itself is below a threaded group.
+ */
+static int make_invalid(int group_fd)
+{
+        _cleanup_close_ int threaded = -EBADF;
+        int fd = -EBADF;
+
+        if (cgroup_make(group_fd, "threaded", &threaded) < 0 ||
+            cgroup_write(threaded, "cgroup.type", "threaded") < 0 ||
+            cgroup_make(group_fd, "invalid", &fd) < 0)
+                return -1;
+        return fd;
+}
+
+/* The reason is told, and no child is left. */
+static bool is_refused(int cgroup_fd, int error)
+{
+        int pidfd = -EBADF;
+        pid_t pid = cgroup_fork(cgroup_fd, &pidfd);
+
+        if (pid == 0)
+                _exit(1);
+        return pid == error && pidfd < 0 && waitpid(-1, NULL, 0) < 0 && errno == ECHILD;
+}
+
+/* Exit status 0 when a child was made in the group, else the number of what went wrong. */
+static __attribute__((noreturn)) void fork_without_clone3(int cgroup_fd, int invalid_fd)
+{
+        int pidfd = -EBADF, root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), status;
+        pid_t pid;
+
+        if (cgroup_clone3_is_forbidden() || !forbid_clone3() || !cgroup_clone3_is_forbidden())
+                _exit(1);
+        if (!is_refused(root_fd, -ENOENT))
+                _exit(2);
+        if (!is_refused(invalid_fd, -EOPNOTSUPP))
+                _exit(3);
+        pid = cgroup_fork(cgroup_fd, &pidfd);
+        if (pid == 0)
+                _exit(is_inside(cgroup_fd, getpid()) ? 42 : 1);
+        if (pid < 0 || pidfd < 0 || waitpid(pid, &status, 0) != pid)
+                _exit(4);
+        _exit(WIFEXITED(status) && WEXITSTATUS(status) == 42 ? 0 : 5);
+}
+
+static void test_fork_filtered(void)
+{
+        _cleanup_close_ int invalid_fd = -EBADF;
+        struct group group, parent;
+        int pidfd = -EBADF;
+        pid_t pid;
+
+        group_init(&group, "filtered");
+        group_init(&parent, "threads");
+        invalid_fd = make_invalid(parent.fd);
+        test_int(invalid_fd, >=, 0);
+        pid = cgroup_fork(-EBADF, &pidfd);
+        if (pid == 0)
+                fork_without_clone3(group.fd, invalid_fd);
+        test_int(pid, >, 0);
+        reap(pid, &pidfd, 0);
+        group_deinit(&parent);
+        group_deinit(&group);
+}
+
 /* 0, or TEST_SKIP after it has said why. */
 static int set_up(void)
 {
@@ -478,6 +570,7 @@ int main(void)
                 { "from birth to removal", test_life },
                 { "born inside", test_born_inside },
                 { "fork without a group", test_fork_plain },
+                { "fork where clone3 is forbidden", test_fork_filtered },
                 { "attach", test_attach },
                 { "freeze", test_freeze },
                 { "counters", test_counters },
