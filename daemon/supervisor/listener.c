@@ -261,6 +261,7 @@ int listener_init(struct listener *listener, sd_event *event, const char *path,
         listener->accepted = accepted;
         listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         r = take_activated(listener, ret_error);
+        assert(r != 0 || path);
         if (r == 0)
                 r = listen_on(listener, path, ret_error);
         if (r >= 0)

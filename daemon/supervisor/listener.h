@@ -28,7 +28,7 @@ struct listener {
 #define LISTENER_NULL { .fd = -EBADF, .spare_fd = -EBADF }
 
 /*
- * Listens on @path, or on the socket systemd passed if it passed one. On failure *@ret_error is a
+ * Listens on the socket systemd passed if it passed one (@path may be NULL then), or on @path. On failure *@ret_error is a
  * sentence (NULL: out of memory).
  */
 int listener_init(struct listener *listener, sd_event *event, const char *path,

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 
 #include "daemon/supervisor/log.h"
 
@@ -65,6 +66,12 @@ static size_t first_length(const char *paths)
         return strcspn(paths, ":");
 }
 
+/* A passed socket needs no path. What is wrong with one the listener says. */
+static bool is_socket_passed(void)
+{
+        return sd_listen_fds(0) != 0;
+}
+
 static int default_socket(struct options *options)
 {
         const char *given = get_environment("RUNTIME_DIRECTORY");
@@ -76,8 +83,9 @@ static int default_socket(struct options *options)
                 return join(&options->socket, "/run/pppctl/" SOCKET_NAME);
         if (user)
                 return join(&options->socket, "%s/pppctl/" SOCKET_NAME, user);
-        supervisor_log(LOG_ERR, "cannot tell where to listen: XDG_RUNTIME_DIR is not set; set it, or "
-                       "give --socket PATH");
+        supervisor_log(LOG_ERR, "cannot tell where to listen: systemd passed no socket, and neither "
+                       "RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set; start pppd.socket, or give --socket "
+                       "PATH");
         return -ENOENT;
 }
 
@@ -152,7 +160,7 @@ static int fill_in(struct options *options)
 {
         int r = 0;
 
-        if (!options->socket)
+        if (!options->socket && !is_socket_passed())
                 r = default_socket(options);
         if (r >= 0 && !options->state)
                 r = default_state(options);

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 
-from harness import forbid, process
+from harness import activate, forbid, process
 from harness.case import LEVELS, Case, end
 from harness.daemon import StartFailure
 from harness.process import clean_environment
@@ -130,6 +130,21 @@ class Unprivileged(Case):
         with self.assertRaises(StartFailure) as caught:
             daemon.start()
         self.assertRegex(caught.exception.log, "denied.sock.*(?i:permission denied)")
+
+
+    def test_a_socket_that_is_passed_needs_no_path(self):
+        """As User= and pppd.socket have it: nothing in the environment says where to listen."""
+        path = self.path("home/passed.sock")
+        wrap = [sys.executable, activate.__file__, path, shutil.which("setpriv"), *NOBODY[1:]]
+        daemon = self.fresh("passed", socket_path=path, listens=False, state=self.path("home/passed"), wrap=wrap)
+        self.assert_alive(daemon)
+
+    def test_no_socket_and_no_path(self):
+        daemon = self.new_daemon("pathless", start=False, wrap=NOBODY, listens=False, state=self.path("home/pathless"))
+        with self.assertRaises(StartFailure) as caught:
+            daemon.start()
+        self.assertEqual(caught.exception.status, 2)
+        self.assertRegex(caught.exception.log, "cannot tell where to listen.*pppd.socket")
 
 
 class Rivals(Case):
