@@ -61,6 +61,11 @@ int cgroup_read_available(int fd, unsigned *ret)
         return read_controllers(fd, "cgroup.controllers", ret);
 }
 
+int cgroup_read_enabled(int fd, unsigned *ret)
+{
+        return read_controllers(fd, "cgroup.subtree_control", ret);
+}
+
 /* One write each, since a write of several is all or nothing: cpu may be refused and memory not. */
 int cgroup_enable_some(int fd, unsigned wanted, unsigned *ret_enabled)
 {
@@ -77,7 +82,7 @@ int cgroup_enable_some(int fd, unsigned wanted, unsigned *ret_enabled)
                 if (k < 0 && error == 0)
                         error = k;
         }
-        r = read_controllers(fd, "cgroup.subtree_control", &enabled);
+        r = cgroup_read_enabled(fd, &enabled);
         if (r < 0)
                 return r;
         *ret_enabled = enabled;

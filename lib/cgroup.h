@@ -50,8 +50,9 @@ int cgroup_enable_controllers(int fd, unsigned *ret_enabled);
 /* The same for those in the bit set @wanted only. Threaded groups take cpu, cpuset and pids. */
 int cgroup_enable_some(int fd, unsigned wanted, unsigned *ret_enabled);
 
-/* What the group @fd itself has: its cgroup.controllers as a bit set. */
+/* As bit sets: what the group @fd itself has (cgroup.controllers), and what it passes on to its children. */
 int cgroup_read_available(int fd, unsigned *ret);
+int cgroup_read_enabled(int fd, unsigned *ret);
 
 /* "memory" */
 const char *cgroup_controller_name(enum cgroup_controller controller);

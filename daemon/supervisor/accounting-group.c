@@ -204,6 +204,12 @@ static void miss_metric(struct summary *summary, const struct accounting *a,
         summary_miss(summary, metric->key, known ?: text ?: strerror(-error));
 }
 
+/* What controllers count began anew when they came back, and of a peak not even a part is true. */
+static bool is_lost(const struct accounting *a, const struct group_metric *metric)
+{
+        return a->counters_lost && metric->controller;
+}
+
 void summary_put_group(struct summary *summary, const struct accounting *a)
 {
         const char *why = a->counters->runner_start_ns == 0 && a->measures_fd < 0
@@ -215,8 +221,12 @@ void summary_put_group(struct summary *summary, const struct accounting *a)
                 json_t *value;
                 int r;
 
-                if (!a->group) {
-                        summary_miss(summary, metric->key, why ?: "the job's cgroup is gone");
+                if (!a->group || is_lost(a, metric)) {
+                        summary_miss(summary, metric->key,
+                                     a->group ? "the daemon died while the job ran, and systemd before 254 "
+                                                "can start another only after its cgroup's controllers, "
+                                                "with all they had counted, are gone"
+                                              : why ?: "the job's cgroup is gone");
                         continue;
                 }
                 r = read_metric(a->group, metric, &value);

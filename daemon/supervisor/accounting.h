@@ -39,6 +39,7 @@ struct accounting {
         int measures_fd;                /* what the runner wrote; -EBADF: it never ran */
         bool has_nice;                  /* the runner was found to have it */
         int nice;
+        bool counters_lost;             /* the group's controllers were gone for a while */
         bool resumed;                   /* the job was interrupted: counters are of its last part */
 };
 

@@ -154,6 +154,7 @@ static void summarize(struct job *job, enum job_reason reason, const char *detai
                 .usage = job->has_usage ? &job->usage : NULL,
                 .usage_reason = why_no_usage(job),
                 .measures_fd = job->measures_fd,
+                .counters_lost = job->counters_lost,
                 .resumed = job->resumed,
                 .has_nice = job->has_nice,
                 .nice = job->nice,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "daemon/supervisor/identity.h"
+#include "daemon/supervisor/limit-restore.h"
 #include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
 #include "lib/priority.h"
@@ -133,6 +134,7 @@ static int follow(struct job *job, struct start *start, const char **ret_attempt
         int r;
 
         job->is_child = true;
+        job->counters_lost = false;
         job->adopted = job->runner_gone = job->has_status = job->has_usage = false;
         job->measures_fd = steal_fd(&start->measures_fd);
         if (!job_group_exists(&job->group) && identity_write(&job->directory, job->pid) < 0)
@@ -240,6 +242,18 @@ static void reacquire_demo(struct job *job)
         failure_deinit(&failure);
 }
 
+static void restore_limits(struct job *job)
+{
+        struct spec_error error = { "", "", "" };
+
+        if (limit_restore(&job->spec, job->env->groups, &job->group, &job->counters_lost, &error) < 0)
+                supervisor_log(LOG_ERR, "job %llu goes on without all of its limits: %s: %s; %s",
+                               (unsigned long long)job->record.number, error.field, error.why, error.hint);
+        else if (job->counters_lost && (job->spec.limits.given || job->spec.worker_limits.given))
+                supervisor_log(LOG_NOTICE, "limits of job %llu did not hold while there was no supervisor; "
+                               "they were set again", (unsigned long long)job->record.number);
+}
+
 int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
 {
         int r;
@@ -254,6 +268,7 @@ int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
         job->record.paused = is_frozen(job);
         /* What is there of measures when the runner ends is read by name then. */
         job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        restore_limits(job);
         reacquire_demo(job);
         r = job_watch(job);
         /* What a dead runner left in its group is of no use to anybody. */

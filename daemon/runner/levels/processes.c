@@ -47,6 +47,7 @@ struct pool {
         unsigned n_deaths;              /* of workers, since tasks_lost() last looked */
         unsigned n_fruitless;           /* deaths in a row without any task ended or in progress */
         uint64_t n_ended;               /* tasks, as known at the last death */
+        bool limited;                   /* a worker has its limits */
         uint64_t rss_peak;              /* sum over all workers there ever were */
         struct histogram births;
 };
@@ -74,9 +75,10 @@ static int process_start(struct pool *pool, struct process *process)
 
         /* One that was refused has its group already. */
         if (process->group.fd < 0) {
-                r = worker_group_make(&process->group, pool->runner, pool->n_births++);
+                r = worker_group_make(&process->group, pool->runner, pool->n_births++, pool->limited);
                 if (r < 0)
                         return r;
+                pool->limited = true;
         }
         process->shared->born_ns = 0;
         process->asked_ns = now_monotonic();

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#include "lib/cgroup.h"
+#include "lib/job-groups.h"
 
 #define PATH_MAX_LENGTH 48
 
@@ -23,21 +23,6 @@ static int complain(unsigned i, const char *what, int error)
         return error;
 }
 
-static int set_weight(const struct thread_groups *groups, unsigned i, uint32_t weight)
-{
-        char path[PATH_MAX_LENGTH], text[16];
-        uint64_t there;
-        int r;
-
-        snprintf(text, sizeof(text), "%u", weight);
-        r = cgroup_write(groups->fd, path_of(i, "cpu.weight", path), text);
-        if (r >= 0)
-                r = cgroup_read_u64(groups->fd, path, &there);
-        if (r >= 0 && there != weight)
-                r = -ERANGE;
-        return r < 0 ? complain(i, "set the weight of", r) : 0;
-}
-
 static int make_one(const struct thread_groups *groups, const struct spec *spec, unsigned i)
 {
         _cleanup_close_ int fd = -EBADF;
@@ -50,20 +35,14 @@ static int make_one(const struct thread_groups *groups, const struct spec *spec,
         r = cgroup_write(fd, "cgroup.type", "threaded");
         if (r < 0)
                 return complain(i, "turn to threads", r);
-        if (spec->n_thread_weights == 0)
-                return 0;
-        return set_weight(groups, i, spec->thread_weights[i % spec->n_thread_weights]);
+        r = thread_group_weigh(groups->fd, spec, i);
+        return r < 0 ? complain(i, "set the weight of", r) : 0;
 }
 
-/* Of all controllers only those that know threads may be passed on here, and one is of use. */
 static int pass_on_cpu(const struct thread_groups *groups)
 {
-        unsigned enabled;
-        int r;
+        int r = thread_groups_pass_on_cpu(groups->fd);
 
-        r = cgroup_enable_some(groups->fd, CGROUP_CPU, &enabled);
-        if (r >= 0 && !(enabled & CGROUP_CPU))
-                r = -ENOENT;
         if (r < 0)
                 log_error("cannot weigh threads: the cpu controller cannot be enabled below the "
                           "runner's cgroup: %s; leave --thread-weight out", strerrordesc_np(-r));

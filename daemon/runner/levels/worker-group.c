@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#include "lib/cgroup.h"
+#include "lib/job-groups.h"
 
 #define NAME_SIZE 32
 
@@ -14,32 +14,31 @@ static const char *name_of(unsigned number, char text[static NAME_SIZE])
 }
 
 /*
- * When one process of the group has to go, all of it goes: what a worker has started is of no use without
- * it. The file is there when the memory controller is (4.19).
+ * While the daemon is being started again, systemd before 254 has its cgroup without controllers, and so
+ * this one's. What others of this job have got, the daemon will set then (limit-restore.h).
  */
-static int kill_as_one(int fd)
+static bool is_for_the_daemon(int fd, const struct spec *spec, const char *name, bool limited)
 {
-        int r = cgroup_write(fd, "memory.oom.group", "1");
-
-        return r == -ENOENT ? 0 : r;
+        if (!limited || !worker_group_lacks_controllers(fd, spec))
+                return false;
+        log_error("the controllers are gone that %s is limited by: the daemon limits it when it has "
+                  "taken this job up again", name);
+        return true;
 }
 
-static int set_up(int fd, const struct spec *spec, const char *name)
+static int set_up(int fd, const struct spec *spec, const char *name, bool limited)
 {
         struct spec_error error;
         int r;
 
-        r = kill_as_one(fd);
-        if (r < 0)
-                log_error("cannot write memory.oom.group of the cgroup %s: %s", name,
-                          strerrordesc_np(-r));
-        r = limits_apply(&spec->worker_limits, fd, "worker_limits", &error);
-        if (r < 0)
-                log_error("cannot limit %s: %s: %s; %s", name, error.field, error.why, error.hint);
+        r = worker_group_limit(fd, spec, &error);
+        if (r >= 0 || is_for_the_daemon(fd, spec, name, limited))
+                return 0;
+        log_error("cannot limit %s: %s: %s; %s", name, error.field, error.why, error.hint);
         return r;
 }
 
-static int make(struct worker_group *group, const struct runner *runner, const char *name)
+static int make(struct worker_group *group, const struct runner *runner, const char *name, bool limited)
 {
         bool needed = runner->spec.worker_limits.given != 0;
         int r;
@@ -48,19 +47,20 @@ static int make(struct worker_group *group, const struct runner *runner, const c
                 return needed ? -ENOENT : 0;
         r = cgroup_make(runner->cgroup_fd, name, &group->fd);
         if (r >= 0)
-                return set_up(group->fd, &runner->spec, name);
+                return set_up(group->fd, &runner->spec, name, limited);
         log_error("cannot make the cgroup %s: %s%s", name, strerrordesc_np(-r),
                   needed ? "" : "; the worker runs in the runner's");
         return needed ? r : 0;
 }
 
-int worker_group_make(struct worker_group *group, const struct runner *runner, unsigned number)
+int worker_group_make(struct worker_group *group, const struct runner *runner, unsigned number,
+                      bool limited)
 {
         char name[NAME_SIZE];
         int r;
 
         *group = (struct worker_group){ -EBADF, number };
-        r = make(group, runner, name_of(number, name));
+        r = make(group, runner, name_of(number, name), limited);
         if (r < 0)
                 worker_group_remove(group, runner);
         return r;

@@ -16,9 +16,11 @@ struct worker_group {
 
 /*
  * Makes worker-@number with the job's limits for workers. Where there can be no group and none is needed
- * for a limit, that is no error. Errors have been logged.
+ * for a limit, that is no error; nor is it when others were @limited, and the controllers are gone since.
+ * Errors have been logged.
  */
-int worker_group_make(struct worker_group *group, const struct runner *runner, unsigned number);
+int worker_group_make(struct worker_group *group, const struct runner *runner, unsigned number,
+                      bool limited);
 
 /* Removes it, unless somebody is left in it or the supervisor has to read of it that pids.max was met. */
 void worker_group_remove(struct worker_group *group, const struct runner *runner);

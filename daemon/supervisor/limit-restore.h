@@ -1,0 +1,18 @@
+#pragma once
+
+/*
+ * Limits of a job that outlived its supervisor. Before systemd 254 pppd-after-stop has to take all
+ * controllers from the service's cgroup, or the next supervisor could not be started in it; with a
+ * controller go the limits, and what it counted. From 254 on, and without systemd, all is as it was.
+ */
+
+#include "daemon/supervisor/groups.h"
+#include "lib/spec.h"
+
+/*
+ * Passes the controllers on to the job's group again, and sets the limits of the job, of its workers and of
+ * its threads again. *@ret_lost: whether they were lost. A negative errno with @error filled when
+ * one of them is not in force.
+ */
+int limit_restore(const struct spec *spec, const struct groups *groups, const struct job_group *group,
+                  bool *ret_lost, struct spec_error *error);
