@@ -1,9 +1,10 @@
-#include "daemon/supervisor/config.h"
+#include "daemon/supervisor/config-internal.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "lib/inputs.h"
 
@@ -33,13 +34,6 @@ static const char *const kind_texts[] = {
         [KIND_DURATION] = "a duration such as 90s, 12h or 30d",
 };
 
-/* Where the parser is, for errors. */
-struct place {
-        const char *file;
-        unsigned line;
-        char **ret_error;
-};
-
 static uint64_t *key_value(struct config *config, const struct key *key)
 {
         return (uint64_t *)((char *)config + key->offset);
@@ -49,11 +43,15 @@ void config_defaults(struct config *config)
 {
         for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
                 *key_value(config, &keys[i]) = keys[i].value;
+        machines_config_defaults(&config->machines);
 }
 
-static int bad(const struct place *place, const char *format, ...) _printf_(2, 3);
+void config_deinit(struct config *config)
+{
+        machines_config_deinit(&config->machines);
+}
 
-static int bad(const struct place *place, const char *format, ...)
+int config_refuse(const struct place *place, const char *format, ...)
 {
         _cleanup_free_ char *why = NULL;
         va_list args;
@@ -95,9 +93,9 @@ static int set_key(struct config *config, const struct key *key, const char *tex
 
         r = parse_value(key->kind, text, &value);
         if (r == -EINVAL)
-                return bad(place, "%s takes %s, not \"%s\"", key->name, kind_texts[key->kind], text);
+                return config_refuse(place, "%s takes %s, not \"%s\"", key->name, kind_texts[key->kind], text);
         if (r == -ERANGE || value < key->min || value > key->max)
-                return bad(place, "%s = %s is out of range: give at least %llu and at most %llu%s",
+                return config_refuse(place, "%s = %s is out of range: give at least %llu and at most %llu%s",
                            key->name, text,
                            (unsigned long long)(key->kind == KIND_DURATION ? key->min / NSEC_PER_SEC
                                                                            : key->min),
@@ -110,6 +108,8 @@ static int set_key(struct config *config, const struct key *key, const char *tex
 
 static bool known_section(const char *name)
 {
+        if (streq(name, "machines") || streq(name, "node"))
+                return true;
         for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
                 if (streq(keys[i].section, name))
                         return true;
@@ -119,12 +119,17 @@ static bool known_section(const char *name)
 static int assign(struct config *config, const char *section, const char *name, const char *value,
                   const struct place *place)
 {
+        int r;
+
         if (!section)
-                return bad(place, "%s stands before any section: put [jobs] above it", name);
+                return config_refuse(place, "%s stands before any section: put [jobs] above it", name);
         for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
                 if (streq(keys[i].section, section) && streq(keys[i].name, name))
                         return set_key(config, &keys[i], value, place);
-        return bad(place, "unknown key \"%s\" in section [%s]: see pppctl.conf(5) for those there are",
+        r = config_machines_set(&config->machines, section, name, value, place);
+        if (r != -ENOENT)
+                return r;
+        return config_refuse(place, "unknown key \"%s\" in section [%s]: see pppctl.conf(5) for those there are",
                    name, section);
 }
 
@@ -145,10 +150,10 @@ static int parse_section(char *line, char **section, const struct place *place)
         size_t n = strlen(line);
 
         if (line[n - 1] != ']')
-                return bad(place, "\"%s\" lacks the ] of a section", line);
+                return config_refuse(place, "\"%s\" lacks the ] of a section", line);
         line[n - 1] = 0;
         if (!known_section(line + 1))
-                return bad(place, "unknown section [%s]: see pppctl.conf(5) for those there are",
+                return config_refuse(place, "unknown section [%s]: see pppctl.conf(5) for those there are",
                            line + 1);
         *section = line + 1;
         return 0;
@@ -166,34 +171,32 @@ static int parse_line(struct config *config, char *line, char **section, const s
                 return parse_section(line, section, place);
         equals = strchr(line, '=');
         if (!equals || equals == line)
-                return bad(place, "\"%s\" is neither a section nor KEY = VALUE", line);
+                return config_refuse(place, "\"%s\" is neither a section nor KEY = VALUE", line);
         *equals = 0;
         return assign(config, *section, trim(line), trim(equals + 1), place);
 }
 
-int config_parse(struct config *config, const char *file, const char *text, size_t n,
+int config_parse(struct config *config, const char *file, bool is_public, const char *text, size_t n,
                  char **ret_error)
 {
-        struct place place = { file, 0, ret_error };
-        struct config parsed = *config;
+        struct place place = { file, 0, is_public, ret_error };
         _cleanup_free_ char *copy = NULL;
         char *section = NULL, *at, *line;
         int r;
 
         if (memchr(text, 0, n)) {
                 place.line = 1;
-                return bad(&place, "the file holds a NUL byte: it is no text");
+                return config_refuse(&place, "the file holds a NUL byte: it is no text");
         }
         at = copy = strndup(text, n);
         if (!copy)
                 return -ENOMEM;
         while ((line = strsep(&at, "\n"))) {
                 ++place.line;
-                r = parse_line(&parsed, line, &section, &place);
+                r = parse_line(config, line, &section, &place);
                 if (r < 0)
                         return r;
         }
-        *config = parsed;
         return 0;
 }
 
@@ -209,15 +212,20 @@ static int cannot(int error, const char *what, const char *path, char **ret_erro
 static int load_file(struct config *config, const char *path, bool required, char **ret_error)
 {
         _cleanup_free_ char *text = NULL;
+        struct stat st;
         size_t n;
         int r;
 
         r = read_file_at(AT_FDCWD, path, &text, &n);
         if (r == -ENOENT && !required)
                 return 0;
+        if (r >= 0 && stat(path, &st) < 0)
+                r = -errno;
         if (r < 0)
                 return cannot(r, "read the configuration", path, ret_error);
-        return config_parse(config, path, text, n, ret_error);
+        r = config_parse(config, path, st.st_mode & S_IROTH, text, n, ret_error);
+        explicit_bzero(text, n);
+        return r;
 }
 
 static int is_fragment(const struct dirent *entry)
@@ -252,7 +260,6 @@ static int load_fragments(struct config *config, const char *directory, char **r
 
 int config_load(struct config *config, const char *path, bool required, char **ret_error)
 {
-        struct config loaded = *config;
         _cleanup_free_ char *fragments = NULL;
         int r;
 
@@ -261,11 +268,6 @@ int config_load(struct config *config, const char *path, bool required, char **r
                 fragments = NULL;
                 return -ENOMEM;
         }
-        r = load_file(&loaded, path, required, ret_error);
-        if (r >= 0)
-                r = load_fragments(&loaded, fragments, ret_error);
-        if (r < 0)
-                return r;
-        *config = loaded;
-        return 0;
+        r = load_file(config, path, required, ret_error);
+        return r < 0 ? r : load_fragments(config, fragments, ret_error);
 }

@@ -40,8 +40,12 @@ static int load_config(struct manager *manager, struct config *ret, char **ret_e
         }
         for (size_t i = 0; i < CONFIG_FILES_MAX; ++i)
                 free(files[i]);
-        if (r < 0)
+        if (r >= 0)
+                r = machines_config_check(&config.machines, ret_error);
+        if (r < 0) {
+                config_deinit(&config);
                 return r;
+        }
         *ret = config;
         return 0;
 }
@@ -155,6 +159,7 @@ static void on_reload(struct service *service)
                 (void)tell(r, error);
                 supervisor_log(LOG_ERR, "the configuration stays as it was");
         } else {
+                config_deinit(&manager->config);
                 manager->config = config;
                 bound_peers(manager);
                 supervisor_log(LOG_INFO, "the configuration was read anew");
@@ -175,6 +180,7 @@ static int init_kept(struct manager *manager)
         char *error;
         int r;
 
+        config_defaults(&manager->config);
         r = load_config(manager, &manager->config, &error);
         if (r < 0)
                 return tell(r, error);
@@ -306,6 +312,7 @@ void manager_deinit(struct manager *manager)
         groups_deinit(&manager->groups);
         free(manager->environment);
         host_deinit(&manager->host);
+        config_deinit(&manager->config);
         store_close(manager->store);
         state_deinit(&manager->state);
 }

@@ -11,12 +11,23 @@
 static struct config config;
 static char *error;
 
-static int parse(const char *text)
+/* A configuration that nothing was read into. */
+static void start_over(void)
 {
+        static bool used;
+
+        if (used)
+                config_deinit(&config);
+        used = true;
         free(error);
         error = NULL;
         config_defaults(&config);
-        return config_parse(&config, "x.conf", text, strlen(text), &error);
+}
+
+static int parse(const char *text)
+{
+        start_over();
+        return config_parse(&config, "x.conf", false, text, strlen(text), &error);
 }
 
 static void test_defaults(void)
@@ -47,7 +58,6 @@ static void expect_error(const char *text, const char *where, const char *why)
         test_int(parse(text), ==, -EBADMSG);
         test_contains(error, where);
         test_contains(error, why);
-        test_int(config.max_running, ==, 4);
 }
 
 static void test_errors(void)
@@ -75,12 +85,9 @@ static void test_nul(void)
 {
         static const char text[] = "[jobs]\nmax_running = 2\0\n";
 
-        free(error);
-        error = NULL;
-        config_defaults(&config);
-        test_int(config_parse(&config, "x.conf", text, sizeof(text) - 1, &error), ==, -EBADMSG);
+        start_over();
+        test_int(config_parse(&config, "x.conf", false, text, sizeof(text) - 1, &error), ==, -EBADMSG);
         test_contains(error, "NUL");
-        test_int(config.max_running, ==, 4);
 }
 
 static void test_sizes(void)
@@ -120,9 +127,7 @@ static int load(const char *name, bool required)
 {
         char path[128];
 
-        free(error);
-        error = NULL;
-        config_defaults(&config);
+        start_over();
         snprintf(path, sizeof(path), "%s/%s", directory, name);
         return config_load(&config, path, required, &error);
 }
@@ -172,8 +177,6 @@ static void test_fragments(void)
         write_file("a.conf.d/40-d.conf", "[jobs]\nmax_queued = 6\nwrong = 1\n");
         test_int(load("a.conf", true), ==, -EBADMSG);
         test_contains(error, "a.conf.d/40-d.conf:3:");
-        test_int(config.max_running, ==, 4);
-        test_int(config.max_queued, ==, 1000);
         remove_directory();
 }
 
@@ -187,11 +190,147 @@ static void test_missing(void)
         test_int(load("a.conf.d", true), ==, -EISDIR);
         test_contains(error, "a.conf.d");
         remove_directory();
-        free(error);
-        error = NULL;
+}
+
+static void test_machines_defaults(void)
+{
+        json_t *json;
+
+        test_int(parse(""), ==, 0);
+        test_true(!machines_has_redis(&config.machines));
+        test_true(!config.machines.serve);
+        test_int(config.machines.heartbeat_ns, ==, 5 * NSEC_PER_SEC);
+        test_int(config.machines.node.level, ==, LEVEL_THREADS);
+        test_int(config.machines.workloads, ==, 15);
+        test_int(machines_config_check(&config.machines, &error), ==, 0);
+
+        test_int(parse("[machines]\nredis = unix:/run/r.sock\n"), ==, 0);
+        json = machines_config_to_json(&config.machines);
+        test_true(json);
+        test_str(json_string_value(json_object_get(json, "redis")), "unix:/run/r.sock");
+        test_str(json_string_value(json_object_get(json, "prefix")), "pppctl:");
+        test_true(json_string_value(json_object_get(json, "name")));
+        test_true(!json_object_get(json, "password"));
+        json_decref(json);
+}
+
+static void test_machines(void)
+{
+        json_t *json;
+
+        test_int(parse("[machines]\nredis = redis://someone:p%20w@redis.example/2\nserve = yes\n"
+                       "workloads = sum, sleep\nlevel = processes\nworkers = 3\nheartbeat = 2s\n"
+                       "prefix = x:\nname = here\n"
+                       "[node]\nmemory-max = 64M\nworker-pids-max = 4\n"), ==, 0);
+        test_int(machines_config_check(&config.machines, &error), ==, 0);
+        test_true(config.machines.serve);
+        test_int(config.machines.workloads, ==, 1 << WORKLOAD_SUM | 1 << WORKLOAD_SLEEP);
+        test_int(config.machines.node.level, ==, LEVEL_PROCESSES);
+        test_int(config.machines.node.workers, ==, 3);
+        test_int(config.machines.node.limits.values[LIMIT_MEMORY_MAX], ==, 64 << 20);
+        test_int(config.machines.node.worker_limits.values[LIMIT_PIDS_MAX], ==, 4);
+        json = machines_config_to_json(&config.machines);
+        test_str(json_string_value(json_object_get(json, "redis")), "redis://redis.example:6379/2");
+        test_str(json_string_value(json_object_get(json, "username")), "someone");
+        test_str(json_string_value(json_object_get(json, "password")), "p w");
+        test_int(json_integer_value(json_object_get(json, "heartbeat_ns")), ==, 2 * NSEC_PER_SEC);
+        test_str(json_string_value(json_object_get(json, "name")), "here");
+        json_decref(json);
+
+        /* What a later file says counts, and it may take back that there is a Redis. */
+        test_int(parse("[machines]\nredis = redis://:pw@a\nredis = redis://b\n"), ==, 0);
+        test_str(config.machines.url.host, "b");
+        test_true(!config.machines.url.password);
+        test_int(parse("[machines]\nredis = redis://:pw@a\nredis =\n"), ==, 0);
+        test_true(!machines_has_redis(&config.machines));
+}
+
+static void test_machines_errors(void)
+{
+        expect_error("[machines]\nredis = localhost:6379\n", "x.conf:2:", "redis: ");
+        expect_error("[machines]\npassword = secret\n", "x.conf:2:", "unknown key \"password\"");
+        expect_error("[machines]\npassword-file = pw\n", "x.conf:2:", "not an absolute path");
+        expect_error("[machines]\npassword-file = /nonexistent/pw\n", "x.conf:2:", "No such file");
+        expect_error("[machines]\nca-file = /nonexistent/ca\n", "x.conf:2:", "No such file");
+        expect_error("[machines]\nusername =\n", "x.conf:2:", "username is empty");
+        expect_error("[machines]\nname = a b\n", "x.conf:2:", "name takes");
+        expect_error("[machines]\nprefix = x*\n", "x.conf:2:", "prefix takes");
+        expect_error("[machines]\nheartbeat = 5ms\n", "x.conf:2:", "heartbeat takes a duration");
+        expect_error("[machines]\nserve = true\n", "x.conf:2:", "serve takes yes or no");
+        expect_error("[machines]\nworkloads = sum exec\n", "x.conf:2:", "no workload \"exec\"");
+        expect_error("[machines]\nworkloads =\n", "x.conf:2:", "workloads is empty");
+        expect_error("[machines]\nlevel = serial\n", "x.conf:2:", "threads, processes or async");
+        expect_error("[machines]\nworkers = 0\n", "x.conf:2:", "workers takes a number");
+        expect_error("[machines]\nmemory-max = 64M\n", "x.conf:2:", "unknown key \"memory-max\"");
+        expect_error("[node]\nmemory-max = lots\n", "x.conf:2:", "memory-max: \"lots\"");
+        expect_error("[node]\nworker-cpu-max = 0%\n", "x.conf:2:", "worker-cpu-max: ");
+        expect_error("[node]\ntime-max = 5s\n", "x.conf:2:", "unknown key \"time-max\"");
+}
+
+static void expect_conflict(const char *text, const char *why)
+{
+        test_int(parse(text), ==, 0);
+        test_int(machines_config_check(&config.machines, &error), ==, -EBADMSG);
+        test_contains(error, why);
+}
+
+static void test_machines_conflicts(void)
+{
+        expect_conflict("[machines]\nserve = yes\n", "give redis = URL");
+        expect_conflict("[machines]\nusername = u\n", "give redis = URL");
+        expect_conflict("[machines]\nredis = redis://u:p@h\nusername = v\n", "user both in");
+        expect_conflict("[machines]\nredis = redis://h\nca-file = /dev/null\n", "rediss://");
+        expect_conflict("[machines]\nworkers = 5000\nredis = redis://h\n", "[machines] workers: ");
+        expect_conflict("[machines]\nloops = 2\n", "[machines] loops: ");
+        expect_conflict("[node]\nworker-memory-max = 64M\n", "[node] worker-memory-max: ");
+}
+
+static void chmod_file(const char *name, mode_t mode)
+{
+        char path[128];
+
+        snprintf(path, sizeof(path), "%s/%s", directory, name);
+        test_int(chmod(path, mode), ==, 0);
+}
+
+/* Passwords come from files that are not for everybody, or not at all. */
+static void test_passwords(void)
+{
+        char text[256];
+
+        make_directory();
+        write_file("a.conf", "[machines]\nredis = redis://:secret@h\n");
+        chmod_file("a.conf", 0644);
+        test_int(load("a.conf", true), ==, -EBADMSG);
+        test_contains(error, "a.conf:2:");
+        test_contains(error, "password-file");
+        test_true(!strstr(error, "secret"));
+        chmod_file("a.conf", 0640);
+        test_int(load("a.conf", true), ==, 0);
+        test_str(config.machines.url.password, "secret");
+
+        snprintf(text, sizeof(text), "[machines]\nredis = redis://h\npassword-file = %s/pw\n", directory);
+        write_file("a.conf", text);
+        chmod_file("a.conf", 0644);
+        write_file("pw", "hush hush\nmore\n");
+        chmod_file("pw", 0644);
+        test_int(load("a.conf", true), ==, -EBADMSG);
+        test_contains(error, "a.conf:3:");
+        test_contains(error, "chmod o-r");
+        chmod_file("pw", 0600);
+        test_int(load("a.conf", true), ==, 0);
+        test_str(config.machines.password, "hush hush");
+        test_int(machines_config_check(&config.machines, &error), ==, 0);
+        write_file("pw", "\n");
+        test_int(load("a.conf", true), ==, -EBADMSG);
+        test_contains(error, "is empty");
+        remove_directory();
+        start_over();
 }
 
 TEST_MAIN("config",
           { "defaults", test_defaults }, { "values", test_values }, { "errors", test_errors },
           { "a NUL byte", test_nul }, { "sizes", test_sizes }, { "fragments", test_fragments },
-          { "missing files", test_missing })
+          { "missing files", test_missing }, { "machines: defaults", test_machines_defaults },
+          { "machines: values", test_machines }, { "machines: errors", test_machines_errors },
+          { "machines: conflicts", test_machines_conflicts }, { "passwords", test_passwords })

@@ -14,7 +14,7 @@ static size_t size;
 static int parse(struct config *config)
 {
         _cleanup_free_ char *error = NULL;
-        int r = config_parse(config, FILE_NAME, text, size, &error);
+        int r = config_parse(config, FILE_NAME, true, text, size, &error);
 
         if (r < 0)
                 fprintf(stderr, "%s\n", error ? error : strerror(-r));
@@ -31,14 +31,44 @@ static void uncomment(void)
         }
 }
 
+static json_t *machines_of(const struct config *config)
+{
+        const struct machines_config *machines = &config->machines;
+
+        return json_pack("{s:o, s:b, s:b, s:i, s:o}", "all", machines_config_to_json(machines), "serve",
+                         machines->serve, "redis", machines_has_redis(machines), "workloads",
+                         (int)machines->workloads, "node", spec_to_json(&machines->node));
+}
+
+/* Numbers are all before the sections about machines. */
+static void expect_same(const struct config *a, const struct config *b)
+{
+        json_t *of_a = machines_of(a), *of_b = machines_of(b);
+
+        test_true(memcmp(a, b, offsetof(struct config, machines)) == 0);
+        test_true(of_a && of_b);
+        test_true(json_equal(of_a, of_b));
+        json_decref(of_a);
+        json_decref(of_b);
+}
+
+static void poison(struct config *config)
+{
+        config_defaults(config);
+        memset(config, 0xaa, offsetof(struct config, machines));
+}
+
 static void test_changes_nothing(void)
 {
         struct config config, untouched;
 
-        memset(&config, 0xaa, sizeof(config));
+        poison(&config);
+        config.machines.serve = true;
+        config.machines.heartbeat_ns = 1;
         untouched = config;
         test_int(parse(&config), ==, 0);
-        test_true(memcmp(&config, &untouched, sizeof(config)) == 0);
+        expect_same(&config, &untouched);
+        config_deinit(&config);
 }
 
 static void test_names_all_defaults(void)
@@ -46,10 +76,14 @@ static void test_names_all_defaults(void)
         struct config config, defaults;
 
         config_defaults(&defaults);
-        memset(&config, 0xaa, sizeof(config));
+        poison(&config);
+        config.machines.serve = true;
+        config.machines.heartbeat_ns = config.machines.workloads = 1;
+        config.machines.node.level = LEVEL_ASYNC;
         uncomment();
         test_int(parse(&config), ==, 0);
-        test_true(memcmp(&config, &defaults, sizeof(config)) == 0);
+        expect_same(&config, &defaults);
+        config_deinit(&config);
 }
 
 int main(void)
