@@ -1,42 +1,24 @@
 #pragma once
 
 /*
- * The demo server: pppd-web, which answers what "demo:" inputs name. It is started for the first job
- * that needs it, on a loopback port of the kernel's choice, and stopped when no job has needed it for
- * a while. When it dies while it is needed it is started again on the same port.
- *
- * The port is kept in the state directory, and the process is found by its cgroup ("web"), so that a
- * supervisor that takes over running jobs takes over their server too.
+ * The demo server: pppd-web, which answers what "demo:" inputs name. A helper in the cgroup "web", on a
+ * loopback port of the kernel's choice. When it dies while it is needed it is started again on the same
+ * port, which is kept in the state directory for a supervisor that takes over running jobs.
  */
 
-#include <stdio.h>
-#include <systemd/sd-event.h>
-
-#include "daemon/supervisor/failure.h"
-#include "daemon/supervisor/groups.h"
+#include "daemon/supervisor/helper.h"
 
 #define DEMO_URL_MAX 40
 
 struct demo_server {
-        sd_event *event;
-        struct groups *groups;
+        struct helper helper;
         const char *program;
         int state_fd;                   /* where "demo-port" is kept; borrowed */
-
         int listen_fd;
         uint16_t port;                  /* 0: none */
-        pid_t pid;
-        int pidfd;                      /* -EBADF: it does not run */
-        int group_fd;
-        unsigned n_users;
-        unsigned n_deaths;              /* in a row, soon after the start */
-        uint64_t started_ns;
-        bool stopping;
-        sd_event_source *exit_source, *timer_source;
 };
 
-#define DEMO_SERVER_NULL                                                                           \
-        { .state_fd = -EBADF, .listen_fd = -EBADF, .pidfd = -EBADF, .group_fd = -EBADF }
+#define DEMO_SERVER_NULL { .helper = HELPER_NULL, .state_fd = -EBADF, .listen_fd = -EBADF }
 
 /* Finds a server that a former supervisor left. Pointers and @state_fd are borrowed. */
 int demo_server_init(struct demo_server *server, sd_event *event, struct groups *groups,

@@ -307,8 +307,7 @@ void manager_deinit(struct manager *manager)
                 peer_free(peer);
         }
         service_deinit(&manager->service);
-        if (manager->demo.event)
-                demo_server_deinit(&manager->demo);
+        demo_server_deinit(&manager->demo);
         groups_deinit(&manager->groups);
         free(manager->environment);
         host_deinit(&manager->host);
