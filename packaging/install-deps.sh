@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs the packages that building (build), testing (check), the whole of .ci/run (ci) and
-# benchmarking (bench) need and that are not there; does nothing when all are.
+# Installs the packages that building (build), testing (check), making and checking the .deb (deb) and
+# the .rpm (rpm), the virtual machines (vm), the whole of .ci/run (ci) and benchmarking (bench) need and
+# that are not there; does nothing when all are.
 #
-#   packaging/install-deps.sh [--check] [build|check|ci|bench]...
+#   packaging/install-deps.sh [--check] [build|check|deb|rpm|vm|ci|bench]...
 #
 # --check only says what is missing (exit status 1). What is there is found out by looking for
 # headers and programs, not by asking the package manager, so other distributions are fine too.
@@ -98,8 +99,40 @@ look_check() {
             "nginx's echo module"
 }
 
+# What debian/control asks for beyond look_build, and what looks at the result.
+look_deb() {
+    program dpkg-buildpackage dpkg-dev dpkg-dev
+    program dh debhelper debhelper
+    program fakeroot fakeroot fakeroot
+    program lintian lintian lintian
+    program pkg-config pkgconf pkgconf-pkg-config
+    program systemd-analyze systemd systemd
+    headers CUnit/Basic.h libcunit1-dev CUnit-devel
+}
+
+look_rpm() {
+    program rpmbuild rpm rpm-build
+    program rpmlint rpmlint rpmlint
+    program file file file
+    program xz xz-utils xz
+    # Debian has none of these; packaging/rpm/macros.debian stands in.
+    [ -e /etc/debian_version ] ||
+        file /usr/lib/rpm/macros.d/macros.systemd "" systemd-rpm-macros "systemd's macros for rpm"
+}
+
+look_vm() {
+    program mmdebstrap mmdebstrap mmdebstrap
+    program qemu-system-x86_64 qemu-system-x86 qemu-system-x86-core
+    program mke2fs e2fsprogs e2fsprogs
+    program dpkg-deb dpkg dpkg
+    program python3 python3 python3
+}
+
 look_ci() {
     look_check
+    look_deb
+    look_rpm
+    look_vm
     program clang "clang libclang-rt-dev" "clang compiler-rt"
     program aarch64-linux-gnu-gcc "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" \
         "gcc-aarch64-linux-gnu sysroot-aarch64-fc$(rpm -E %fedora 2>/dev/null)-glibc"
@@ -182,8 +215,11 @@ fi
 [ $# -gt 0 ] || set -- build check
 for group; do
     case $group in
-    build | check | ci | bench) "look_$group" ;;
-    *) give_up "there is no group of packages \"$group\"; there are build, check, ci and bench" ;;
+    build | check | deb | rpm | vm | ci | bench) "look_$group" ;;
+    *)
+        give_up "there is no group of packages \"$group\"; there are build, check, deb, rpm, vm, ci and
+bench"
+        ;;
     esac
 done
 [ -n "$missing" ] || exit 0

@@ -49,10 +49,6 @@ copy_source = rm -rf $(1) && mkdir -p $(1) && \
 		[ ! -e "$$file" ] || printf '%s\0' "$$file"; done | \
 	tar --no-recursion --null -cf - -T - | tar -C $(1) -xf -
 
-# A tool that is not there is named before anything is built. $(1): target, $(2): programs
-need = @for tool in $(2); do command -v $$tool >/dev/null || { \
-	echo "$(1): $$tool is not there; packaging/install-deps.sh package installs it" >&2; exit 1; }; done
-
 # Building packages runs no tests unless DEB_BUILD_OPTIONS is given without nocheck: `make check` does.
 DEB_BUILD_OPTIONS ?= nocheck
 DEB_SOURCE        := pppctl-$(VERSION)
@@ -67,14 +63,13 @@ build_deb = $(call copy_source,$(1)/$(DEB_SOURCE)) && \
 deb check-deb rpm check-rpm: SHELL := /bin/bash
 deb check-deb rpm check-rpm: .SHELLFLAGS := -o pipefail -c
 deb:
-	$(call need,deb,dpkg-buildpackage dh)
+	@CC='$(CC)' packaging/install-deps.sh build deb
 	@rm -rf build/deb && $(call build_deb,build/deb/first)
 	@cp build/deb/first/*.deb build/deb/ && ls build/deb/*.deb
 
 # The second build has another path, umask, time zone and language. lintian sees the source package too.
 # Its infos stay unsaid: that there is no init script, and that pppd.service(8) is no program's page.
 check-deb: deb
-	$(call need,check-deb,lintian)
 	@rm -rf build/deb/second-build build/deb/source && umask 0002 && export TZ=Pacific/Chatham && \
 		LC_ALL=C.UTF-8 && export LC_ALL && \
 		{ $(call build_deb,build/deb/second-build); } >build/deb/second.log 2>&1 || \
@@ -92,7 +87,7 @@ check-deb: deb
 RPM_DEFINES = $(if $(filter %/systemd,$(shell rpm -E %_unitdir)),,--nodeps --load packaging/rpm/macros.debian)
 
 rpm:
-	$(call need,rpm,rpmbuild)
+	@CC='$(CC)' packaging/install-deps.sh build rpm
 	@rm -rf build/rpm && mkdir -p build/rpm/SOURCES && \
 		$(call copy_source,build/rpm/pppctl-$(VERSION)) && \
 		tar -C build/rpm --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cJf \
@@ -105,12 +100,11 @@ rpm:
 	@cp build/rpm/RPMS/*/*.rpm build/rpm/SRPMS/*.rpm build/rpm/ && ls build/rpm/*.rpm
 
 check-rpm: rpm
-	$(call need,check-rpm,rpmlint)
 	@rpmlint --strict --config packaging/rpm/rpmlint.toml packaging/rpm/pppctl.spec build/rpm/*.rpm
 
 # Of 100; see the head of the unit.
 HARDENING_LIMIT ?= 16
 check-hardening:
-	$(call need,check-hardening,systemd-analyze)
+	@packaging/install-deps.sh deb
 	@systemd-analyze security --offline=true --no-pager --threshold=$(HARDENING_LIMIT) \
 		units/pppd.service | tail -n 1
