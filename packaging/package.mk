@@ -7,6 +7,7 @@ unitdir     ?= $(PREFIX)/lib/systemd/system
 userunitdir ?= $(PREFIX)/lib/systemd/user
 sysusersdir ?= $(PREFIX)/lib/sysusers.d
 tmpfilesdir ?= $(PREFIX)/lib/tmpfiles.d
+catalogdir  ?= $(PREFIX)/lib/systemd/catalog
 
 # Of the systemd that the units are for: from 254 on it starts services in a subgroup of their own.
 SYSTEMD_VERSION ?= $(or $(firstword $(subst ., ,$(shell pkg-config --modversion libsystemd 2>/dev/null))),252)
@@ -30,6 +31,7 @@ install-units: $(BUILD)/pppd-after-stop
 	$(call install_units,$(UNIT_DROPINS),$(userunitdir)/pppd.service.d)
 	$(INSTALL) -D -m 644 units/pppctl.sysusers '$(DESTDIR)$(sysusersdir)/pppctl.conf'
 	$(INSTALL) -D -m 644 units/pppctl.tmpfiles '$(DESTDIR)$(tmpfilesdir)/pppctl.conf'
+	$(INSTALL) -D -m 644 units/pppctl.catalog '$(DESTDIR)$(catalogdir)/pppctl.catalog'
 	$(INSTALL) -D -m 644 packaging/pppctl.conf '$(DESTDIR)$(sysconfdir)/pppctl/pppctl.conf'
 
 # The configuration may hold what somebody wrote: it stays.
@@ -37,7 +39,8 @@ uninstall-units:
 	rm -f '$(DESTDIR)$(libexecdir)/pppd-after-stop' \
 		$(foreach unit,$(notdir $(wildcard units/*.service units/*.socket units/*.slice)), \
 		'$(DESTDIR)$(unitdir)/$(unit)' '$(DESTDIR)$(userunitdir)/$(unit)') \
-		'$(DESTDIR)$(sysusersdir)/pppctl.conf' '$(DESTDIR)$(tmpfilesdir)/pppctl.conf'
+		'$(DESTDIR)$(sysusersdir)/pppctl.conf' '$(DESTDIR)$(tmpfilesdir)/pppctl.conf' \
+		'$(DESTDIR)$(catalogdir)/pppctl.catalog'
 	rm -rf '$(DESTDIR)$(unitdir)/pppd.service.d' '$(DESTDIR)$(userunitdir)/pppd.service.d'
 
 # What packages are built from: all files that git does not ignore, committed or not; elsewhere, all

@@ -20,6 +20,9 @@ int counters_read(int results_fd, struct counters *ret);
 /* Counts done and failed anew from the records, for when a worker died before it added its own. */
 int counters_recount(int results_fd, uint64_t n_tasks, struct counters *counters);
 
+/* Failed tasks whose worker was killed, and how many of those for want of memory. */
+int counters_find_killed(int results_fd, uint64_t n_tasks, uint64_t *ret_killed, uint64_t *ret_oom);
+
 /*
  * Tasks that were claimed and have no record: in progress when the runner ended, or next in a worker's
  * chunk. The first @max indexes in @open, the number of all in *@ret_n.

@@ -177,6 +177,47 @@ static void set_reason(struct job *job, enum job_reason reason, const char *deta
                 job->record.reason = NULL;
 }
 
+static const struct {
+        enum message message;
+        int priority;
+} messages[_REASON_N] = {
+        [REASON_OOM_KILLED] = { MESSAGE_JOB_OOM_KILLED, LOG_NOTICE },
+        [REASON_PIDS_MAX] = { MESSAGE_JOB_PIDS_MAX, LOG_NOTICE },
+        [REASON_TIMEOUT] = { MESSAGE_JOB_TIME_MAX, LOG_INFO },
+        [REASON_CPU_TIME_MAX] = { MESSAGE_JOB_CPU_TIME_MAX, LOG_INFO },
+        [REASON_RUNNER_DIED] = { MESSAGE_JOB_FAILED, LOG_NOTICE },
+        [REASON_RUNNER_FAILED] = { MESSAGE_JOB_FAILED, LOG_NOTICE },
+};
+
+/* Whoever set a limit, or looks after the machine, may not be who runs the job. */
+static void log_end(const struct job *job, enum job_reason reason, const char *detail)
+{
+        struct log_about about = job_about(job, messages[reason].message, reason);
+
+        if (about.message == MESSAGE_NONE)
+                return;
+        supervisor_log_about(&about, messages[reason].priority, "job %llu %s: %s%s%s",
+                             (unsigned long long)job->record.number,
+                             job->record.state == JOB_DONE ? "is done, but" : job_state_name(job->record.state),
+                             about.reason, detail ? ": " : "", detail ?: "");
+}
+
+static void log_killed_workers(const struct job *job)
+{
+        struct log_about about = job_about(job, MESSAGE_WORKERS_KILLED, REASON_NONE);
+        uint64_t n_killed = 0, n_oom = 0;
+
+        if (job->spec.level != LEVEL_PROCESSES || job->record.n_failed == 0 ||
+            counters_find_killed(job->directory.results_fd, job->record.n_tasks, &n_killed, &n_oom) < 0 ||
+            n_killed == 0)
+                return;
+        about.reason = n_oom > 0 ? job_reason_name(REASON_OOM_KILLED) : NULL;
+        supervisor_log_about(&about, LOG_NOTICE, "job %llu: %llu of %llu tasks failed because their worker "
+                             "was killed, %llu of them for want of memory",
+                             (unsigned long long)job->record.number, (unsigned long long)n_killed,
+                             (unsigned long long)job->record.n_tasks, (unsigned long long)n_oom);
+}
+
 /* The last step of every end: counters first, then the group goes, then everybody hears of it. */
 static void end(struct job *job, enum job_state state, enum job_reason reason, const char *detail,
                 uint64_t ended_ns)
@@ -184,6 +225,8 @@ static void end(struct job *job, enum job_state state, enum job_reason reason, c
         job->record.state = state;
         job->record.ended_ns = now_realtime();
         set_reason(job, reason, detail);
+        log_end(job, reason, detail);
+        log_killed_workers(job);
         summarize(job, reason, detail, ended_ns);
         job_remove_group(job);
         job_end_run(job);
@@ -238,18 +281,6 @@ static void start_again(struct job *job)
         failure_deinit(&failure);
 }
 
-/* What a limit did to a job is worth a line: who set the limit may not be who runs the job. */
-static void log_hit(const struct job *job, enum job_reason reason, const char *detail)
-{
-        if (reason == REASON_OOM_KILLED || reason == REASON_PIDS_MAX)
-                supervisor_log(LOG_NOTICE, "job %llu: %s: %s",
-                               (unsigned long long)job->record.number, job_reason_name(reason),
-                               detail ?: "");
-        else if (reason == REASON_CPU_TIME_MAX || reason == REASON_TIMEOUT)
-                supervisor_log(LOG_INFO, "job %llu was cancelled: %s",
-                               (unsigned long long)job->record.number, job_reason_name(reason));
-}
-
 static void finish(struct job *job)
 {
         uint64_t ended_ns = now_monotonic();
@@ -266,7 +297,6 @@ static void finish(struct job *job)
         switch (outcome.verdict) {
         case OUTCOME_ENDED:
                 detail = describe_end(job, outcome.reason, &hits);
-                log_hit(job, outcome.reason, detail);
                 end(job, outcome.state, outcome.reason, detail, ended_ns);
                 break;
         case OUTCOME_INTERRUPTED:

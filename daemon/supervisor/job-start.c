@@ -244,14 +244,17 @@ static void reacquire_demo(struct job *job)
 
 static void restore_limits(struct job *job)
 {
+        const struct log_about about = job_about(job, MESSAGE_LIMITS_LOST, REASON_NONE);
         struct spec_error error = { "", "", "" };
 
         if (limit_restore(&job->spec, job->env->groups, &job->group, &job->counters_lost, &error) < 0)
-                supervisor_log(LOG_ERR, "job %llu goes on without all of its limits: %s: %s; %s",
-                               (unsigned long long)job->record.number, error.field, error.why, error.hint);
+                supervisor_log_about(&about, LOG_ERR, "job %llu goes on without all of its limits: %s: %s; "
+                                     "%s", (unsigned long long)job->record.number, error.field, error.why,
+                                     error.hint);
         else if (job->counters_lost && (job->spec.limits.given || job->spec.worker_limits.given))
-                supervisor_log(LOG_NOTICE, "limits of job %llu did not hold while there was no supervisor; "
-                               "they were set again", (unsigned long long)job->record.number);
+                supervisor_log_about(&about, LOG_NOTICE, "limits of job %llu did not hold while there was "
+                                     "no supervisor; they were set again",
+                                     (unsigned long long)job->record.number);
 }
 
 int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)

@@ -38,6 +38,17 @@ int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
         return 0;
 }
 
+struct log_about job_about(const struct job *job, enum message message, enum job_reason reason)
+{
+        return (struct log_about){
+                .message = message,
+                .job = job->record.number,
+                .level = level_name(job->spec.level),
+                .workload = workload_name(job->spec.workload),
+                .reason = job_reason_name(reason),
+        };
+}
+
 void job_remove_group(struct job *job)
 {
         int r;

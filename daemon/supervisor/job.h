@@ -21,6 +21,7 @@
 #include "daemon/supervisor/directory.h"
 #include "daemon/supervisor/failure.h"
 #include "daemon/supervisor/list.h"
+#include "daemon/supervisor/log.h"
 
 struct job;
 
@@ -109,6 +110,9 @@ int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
 /* Nobody may wait for it any more; a runner it may have is left alone. */
 void job_free(struct job *job);
 DEFINE_CLEANUP(struct job *, job_free)
+
+/* For the log; @reason REASON_NONE where there is none. */
+struct log_about job_about(const struct job *job, enum message message, enum job_reason reason);
 
 /* Arms the job's timeout, counted from submission. Once, for a queued job. */
 int job_arm_timeout(struct job *job);

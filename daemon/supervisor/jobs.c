@@ -48,9 +48,12 @@ static int save(struct jobs *jobs, struct job *job)
         int r;
 
         r = store_update(jobs->store, &job->record);
-        if (r < 0)
-                supervisor_log(LOG_ERR, "cannot store job %llu: %s",
-                               (unsigned long long)job->record.number, store_error(jobs->store));
+        if (r < 0) {
+                const struct log_about about = job_about(job, MESSAGE_STATE, REASON_NONE);
+
+                supervisor_log_about(&about, LOG_ERR, "cannot store job %llu: %s",
+                                     (unsigned long long)job->record.number, store_error(jobs->store));
+        }
         return r;
 }
 
@@ -66,10 +69,8 @@ static int start_job(struct jobs *jobs, struct job *job, struct failure *failure
                 ++jobs->n_running;
                 return 0;
         }
-        supervisor_log(LOG_ERR, "cannot %s: %s; %s", failure_text(failure->attempted),
-                       failure_text(failure->why), failure_text(failure->hint));
-        if (asprintf(&why, "cannot %s: %s", failure_text(failure->attempted),
-                     failure_text(failure->why)) < 0)
+        if (asprintf(&why, "cannot %s: %s; %s", failure_text(failure->attempted),
+                     failure_text(failure->why), failure_text(failure->hint)) < 0)
                 why = NULL;
         job_fail(job, failure_text(why));
         return r;

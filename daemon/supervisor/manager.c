@@ -15,11 +15,18 @@
 #define DESCRIPTORS_PER_JOB   10
 
 /* Says what a callee explained; it has no text when memory ran out. */
-static int tell(int error, char *text_consumed)
+static int tell_about(enum message message, int error, char *text_consumed)
 {
-        supervisor_log(LOG_ERR, "%s", text_consumed ? text_consumed : strerror(-error));
+        const struct log_about about = { .message = message };
+
+        supervisor_log_about(&about, LOG_ERR, "%s", text_consumed ? text_consumed : strerror(-error));
         free(text_consumed);
         return error;
+}
+
+static int tell(int error, char *text_consumed)
+{
+        return tell_about(MESSAGE_NONE, error, text_consumed);
 }
 
 static int load_config(struct manager *manager, struct config *ret, char **ret_error)
@@ -156,7 +163,7 @@ static void on_reload(struct service *service)
         service_set_reloading(service);
         r = load_config(manager, &config, &error);
         if (r < 0) {
-                (void)tell(r, error);
+                (void)tell_about(MESSAGE_CONFIG, r, error);
                 supervisor_log(LOG_ERR, "the configuration stays as it was");
         } else {
                 config_deinit(&manager->config);
@@ -183,21 +190,42 @@ static int init_kept(struct manager *manager)
         config_defaults(&manager->config);
         r = load_config(manager, &manager->config, &error);
         if (r < 0)
-                return tell(r, error);
+                return tell_about(MESSAGE_CONFIG, r, error);
         bound_peers(manager);
         r = state_init(&manager->state, manager->options->state, &error);
         if (r < 0)
-                return tell(r, error);
+                return tell_about(MESSAGE_STATE, r, error);
         if (asprintf(&path, "%s/jobs.db", manager->options->state) < 0) {
                 path = NULL;
                 return supervisor_log_oom();
         }
         r = store_open(path, &manager->store, &error);
-        return r < 0 ? tell(r, error) : 0;
+        return r < 0 ? tell_about(MESSAGE_STATE, r, error) : 0;
+}
+
+/* Who asks for such a limit is told by name; this is for who looks after the machine. */
+static void log_missing_controllers(const struct groups *groups)
+{
+        const struct log_about about = { .message = MESSAGE_NO_CONTROLLERS };
+        char names[64] = "";
+        const char *why = NULL, *hint = NULL;
+
+        for (unsigned i = 0; i < GROUPS_CONTROLLERS; ++i) {
+                const char *missing = groups_why_without(groups, 1U << i, &hint);
+
+                if (!missing)
+                        continue;
+                why = why ?: missing;
+                strcat(strcat(names, *names ? ", " : ""), cgroup_controller_name(1U << i));
+        }
+        if (why)
+                supervisor_log_about(&about, LOG_NOTICE, "limits that need these controllers are refused: "
+                                     "%s (%s; pppctl doctor tells of each)", names, why);
 }
 
 static int init_groups(struct manager *manager)
 {
+        const struct log_about about = { .message = MESSAGE_NO_CONTROLLERS };
         int r;
 
         r = groups_init(&manager->groups, manager->options->cgroup, manager->state.instance);
@@ -206,11 +234,13 @@ static int init_groups(struct manager *manager)
                                manager->groups.why ? manager->groups.why : strerror(-r));
                 return r;
         }
-        if (!groups_exist(&manager->groups))
-                supervisor_log(LOG_WARNING, "jobs run without cgroups of their own, and with fewer "
-                               "metrics: %s; start the daemon as a systemd service with Delegate=yes, "
-                               "or give a cgroup it may write to with --cgroup PATH",
-                               manager->groups.why);
+        if (groups_exist(&manager->groups))
+                log_missing_controllers(&manager->groups);
+        else
+                supervisor_log_about(&about, LOG_WARNING, "jobs run without cgroups of their own, without "
+                                     "limits and with fewer metrics: %s; start the daemon as a systemd "
+                                     "service with Delegate=yes, or give a cgroup it may write to with "
+                                     "--cgroup PATH", manager->groups.why);
         return 0;
 }
 

@@ -11,7 +11,11 @@
 /* A job that can't even be made an object of: its row tells why. */
 static void give_up(struct jobs *jobs, struct job_record *record, const char *why)
 {
-        supervisor_log(LOG_ERR, "cannot take up job %llu: %s", (unsigned long long)record->number, why);
+        const struct log_about about = { .message = MESSAGE_JOB_FAILED, .job = record->number,
+                                         .reason = job_reason_name(REASON_RUNNER_FAILED) };
+
+        supervisor_log_about(&about, LOG_ERR, "cannot take up job %llu: %s",
+                             (unsigned long long)record->number, why);
         free(record->reason);
         if (asprintf(&record->reason, "runner-failed: the job cannot be gone on with: %s", why) < 0)
                 record->reason = NULL;
@@ -99,8 +103,10 @@ static struct job *load(struct jobs *jobs, struct job_record *record)
 
 static void adopt(struct jobs *jobs, struct job *job, struct job_group *group, pid_t pid, int pidfd)
 {
-        supervisor_log(LOG_INFO, "took over job %llu (runner process %d)",
-                       (unsigned long long)job->record.number, pid);
+        const struct log_about about = job_about(job, MESSAGE_JOB_TAKEN_UP, REASON_NONE);
+
+        supervisor_log_about(&about, LOG_INFO, "took over job %llu (runner process %d)",
+                             (unsigned long long)job->record.number, pid);
         jobs_add_running(jobs, job);
         if (job_adopt(job, group, pid, pidfd) < 0)
                 supervisor_log(LOG_ERR, "cannot watch job %llu: it will not be seen to end",
@@ -162,6 +168,18 @@ static bool adopt_by_process(struct jobs *jobs, struct job *job)
         return true;
 }
 
+static void log_resumed(const struct job *job)
+{
+        const struct log_about about = job_about(job, MESSAGE_JOB_TAKEN_UP, REASON_NONE);
+
+        supervisor_log_about(&about, LOG_INFO, "job %llu was interrupted: it goes on with the %llu of its "
+                             "%llu tasks that have no result",
+                             (unsigned long long)job->record.number,
+                             (unsigned long long)(job->record.n_tasks - job->record.n_done -
+                                                  job->record.n_failed),
+                             (unsigned long long)job->record.n_tasks);
+}
+
 /* Nothing of it runs: it is complete, or what is missing is run again in its turn. */
 static void run_again(struct jobs *jobs, struct job *job)
 {
@@ -185,6 +203,8 @@ static void run_again(struct jobs *jobs, struct job *job)
         results_unmap(&results);
         job_refresh(job);
         job->record.state = JOB_QUEUED;
+        if (job->resumed)
+                log_resumed(job);
         jobs_enqueue(jobs, job);
 }
 
