@@ -42,6 +42,7 @@ struct fetcher {
         struct fetch_queue queue;       /* not yet libcurl's */
         struct fetch_queue held;        /* for want of a place among those that resolve names */
         struct origins origins;
+        bool has_proxy;                 /* then a name's address is not where its requests go */
         unsigned n_resolving;
         bool arm_later;                 /* the last turn left the ring alone */
         struct transfer *in_flight;
@@ -63,6 +64,7 @@ int fetcher_new(struct loop *loop, struct fetcher **ret)
         fetch_queue_init(&fetcher->queue);
         fetch_queue_init(&fetcher->held);
         origins_init(&fetcher->origins);
+        fetcher->has_proxy = fetch_has_proxy();
         *ret = fetcher;
         return 0;
 }
@@ -166,12 +168,26 @@ static int on_close_socket(void *userdata, curl_socket_t fd)
         return 0;
 }
 
+/* Of an http: origin, as long as it is its own connection and not that of a redirect. */
+static void learn_address(struct transfer *transfer, const char *remote, int port)
+{
+        struct origin *origin = transfer->origin;
+        long n_redirects = 0;
+
+        if (!origin || origin->secure || transfer->fetcher->has_proxy)
+                return;
+        sym_curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_COUNT, &n_redirects);
+        if (n_redirects == 0)
+                origin_set_address(origin, remote, port);
+}
+
 /* The connection stands, handshake and all; what follows is the request. */
 static int on_connected(void *userdata, char *remote, char *local, int remote_port, int local_port)
 {
         struct transfer *transfer = userdata;
         struct origin *origin = transfer->origin;
 
+        learn_address(transfer, remote, remote_port);
         if (!transfer->scouting)
                 return CURL_PREREQFUNC_OK;
         if (origin->multiplexes && transfer->opened)
@@ -363,8 +379,8 @@ static void transfer_done(struct fetcher *fetcher, struct transfer *transfer, CU
  * Where the server multiplexes, requests wait for a connection that is being opened instead of
  * opening more; where it does not, that would open one after the other.
  */
-static void set_connection(struct transfer *transfer, const struct fetch_request *request,
-                           const struct origin *origin)
+static void set_options(struct transfer *transfer, const struct fetch_request *request,
+                        const struct origin *origin)
 {
         bool wait = origin && origin->multiplexes, fresh = request->n_refused > 0;
 
@@ -372,6 +388,10 @@ static void set_connection(struct transfer *transfer, const struct fetch_request
                 sym_curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, (long)wait);
         if (transfer->fresh != fresh)
                 sym_curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, (long)fresh);
+        if (transfer->redirects_max != request->redirects_max)
+                sym_curl_easy_setopt(transfer->easy, CURLOPT_MAXREDIRS,
+                                     (long)request->redirects_max);
+        transfer->redirects_max = request->redirects_max;
         transfer->pipewait = wait;
         transfer->fresh = fresh;
 }
@@ -384,7 +404,7 @@ static int hand_over(struct fetcher *fetcher, struct transfer *transfer,
         r = transfer_begin(transfer, request->task, request->url, request->sink, request->userdata);
         if (r < 0)
                 return r;
-        set_connection(transfer, request, origin);
+        set_options(transfer, request, origin);
         if (sym_curl_multi_add_handle(fetcher->multi, transfer->easy) != CURLM_OK)
                 return task_fail(request->task, PPP_REASON_NO_MEMORY, 0);
         transfer->request = request;
@@ -432,12 +452,30 @@ static struct fetch_queue *find_obstacle(struct fetcher *fetcher, struct origin 
         return fetcher->n_resolving < RESOLVING_MAX ? NULL : &fetcher->held;
 }
 
+/* Whether somebody has found out, since the request was made, where it can go without libcurl. */
+static bool can_be_direct(const struct fetch_request *request, struct origin *origin)
+{
+        union http_address address;
+
+        if (!request->may_be_direct || !origin)
+                return false;
+        if (origin_get_address(origin, &address))
+                return true;
+        origin_extend_address(origin);
+        return false;
+}
+
 static void dispatch(struct fetcher *fetcher, struct fetch_request *request)
 {
         struct origin *origin = origins_get(&fetcher->origins, request->url);
-        struct fetch_queue *obstacle = find_obstacle(fetcher, origin);
+        struct fetch_queue *obstacle;
         int r;
 
+        if (can_be_direct(request, origin)) {
+                request_done(fetcher, request, FETCH_DIRECT);
+                return;
+        }
+        obstacle = find_obstacle(fetcher, origin);
         if (obstacle) {
                 fetch_queue_push(obstacle, request);
                 return;
@@ -500,7 +538,7 @@ static void fetcher_turn(struct loop_deferred *deferred)
 }
 
 int fetcher_fetch(struct fetcher *fetcher, struct ppp_task *task, const char *url,
-                  ppp_sink *sink, void *userdata)
+                  unsigned redirects_max, bool may_be_direct, ppp_sink *sink, void *userdata)
 {
         struct fetch_request request = {
                 .fiber = loop_current(fetcher->loop),
@@ -508,6 +546,8 @@ int fetcher_fetch(struct fetcher *fetcher, struct ppp_task *task, const char *ur
                 .url = url,
                 .sink = sink,
                 .userdata = userdata,
+                .redirects_max = redirects_max,
+                .may_be_direct = may_be_direct,
         };
 
         if (fetcher->loop->cancelling)  /* nobody would end it any more */
@@ -516,6 +556,21 @@ int fetcher_fetch(struct fetcher *fetcher, struct ppp_task *task, const char *ur
         loop_defer(fetcher->loop, &fetcher->turn);
         loop_suspend(fetcher->loop);
         return request.result;
+}
+
+bool fetcher_find_address(struct fetcher *fetcher, const char *url, union http_address *ret)
+{
+        struct origin *origin = origins_get(&fetcher->origins, url);
+
+        return origin && origin_get_address(origin, ret);
+}
+
+void fetcher_forget_address(struct fetcher *fetcher, const char *url)
+{
+        struct origin *origin = origins_get(&fetcher->origins, url);
+
+        if (origin)
+                origin_forget_address(origin);
 }
 
 static void cancel_queue(struct fetcher *fetcher, struct fetch_queue *queue)

@@ -6,6 +6,9 @@
 /* Beyond this, origins nobody uses are forgotten; a job may go to a million hosts, once each. */
 #define ORIGINS_KEPT 4096
 
+/* What libcurl keeps a resolved name for. */
+#define ADDRESS_NS (60 * NSEC_PER_SEC)
+
 /* Where a URL has its scheme, and its host and port. */
 struct authority {
         const char *scheme, *host;
@@ -127,4 +130,29 @@ struct origin *origins_get(struct origins *origins, const char *url)
                         return origin;
         origin = origin_new(hash, &at, secure);
         return origin ? origins_add(origins, origin) : NULL;
+}
+
+void origin_set_address(struct origin *origin, const char *ip, int port)
+{
+        origin->has_address = port > 0 && port <= UINT16_MAX &&
+                              http_address_parse(ip, strlen(ip), (uint16_t)port, &origin->address);
+        origin->address_until_ns = now_monotonic() + ADDRESS_NS;
+}
+
+void origin_forget_address(struct origin *origin)
+{
+        origin->has_address = false;
+}
+
+bool origin_get_address(const struct origin *origin, union http_address *ret)
+{
+        if (!origin->has_address || now_monotonic() >= origin->address_until_ns)
+                return false;
+        *ret = origin->address;
+        return true;
+}
+
+void origin_extend_address(struct origin *origin)
+{
+        origin->address_until_ns = now_monotonic() + ADDRESS_NS;
 }

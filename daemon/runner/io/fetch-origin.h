@@ -9,9 +9,12 @@
  * find the name in the cache and the connection open. Where a server multiplexes, one scout goes
  * ahead for every further connection too.
  *
- * An http: origin that is an address has nothing to scout.
+ * An http: origin that is an address has nothing to scout. One that is a name tells by its scout
+ * which address libcurl has reached; for as long as libcurl, too, keeps what it has resolved, others
+ * may go there without it.
  */
 
+#include "daemon/runner/io/http-url.h"
 #include "daemon/runner/task.h"
 
 struct loop_fiber;
@@ -23,7 +26,9 @@ struct fetch_request {
         const char *url;
         ppp_sink *sink;
         void *userdata;
-        int result;
+        unsigned redirects_max;         /* how many more to follow */
+        bool may_be_direct;             /* the fiber can do it by itself if it knows the address */
+        int result;                     /* as of fetcher_fetch() */
         unsigned n_refused;             /* times that a closing server did not take it */
         struct fetch_request *next;
 };
@@ -81,6 +86,9 @@ struct origin {
         bool scouting;                  /* a transfer is on its way to open a connection */
         bool known;                     /* one got through */
         bool multiplexes;               /* over HTTP/2 */
+        bool has_address;
+        union http_address address;     /* that was reached last */
+        uint64_t address_until_ns;      /* then somebody has to look again */
         size_t n_key;
         char key[];                     /* scheme, then host and port, as the URL has them */
 };
@@ -101,3 +109,16 @@ void origins_deinit(struct origins *origins);
  * done without. Valid as long as it has users, or else until the next call.
  */
 struct origin *origins_get(struct origins *origins, const char *url);
+
+/* Notes what was reached by libcurl, in its words. */
+void origin_set_address(struct origin *origin, const char *ip, int port);
+void origin_forget_address(struct origin *origin);
+
+/* Where a connection for this origin goes; false: nobody knows, or has known for too long. */
+bool origin_get_address(const struct origin *origin, union http_address *ret);
+
+/*
+ * For one who is about to look, by libcurl: until he has, others go on with what was known, if
+ * something was.
+ */
+void origin_extend_address(struct origin *origin);

@@ -14,25 +14,11 @@
 #include "daemon/runner/io/transfer.h"
 #include "daemon/runner/runner.h"
 
-#define REDIRECTS_MAX           10L
-#define CONNECT_TIMEOUT_SECONDS 30L
-/*
- * Without --task-timeout a transfer over which nothing came for this long has failed too: a server
- * that vanished without a word would hold the job forever. With one, that alone decides.
- */
-#define STALL_SECONDS           60L
 #define STALL_BYTES_PER_SECOND  1L
 /* Connections a blocking transfer keeps open: its requests may go to several hosts in turn. */
 #define BLOCKING_CONNECTIONS    16L
-/*
- * An error page is read, to keep the connection, up to here; a longer one costs its connection.
- */
-#define DISCARD_MAX             (64 * 1024)
 /* What libcurl buffers on sending; ours are requests without a body, this is its minimum. */
 #define UPLOAD_BUFFER_SIZE      16384L
-
-/* Header lines of one request, with those of its redirects and its trailers. */
-#define HEADERS_MAX             (1024 * 1024)
 
 #define LOCAL_HOSTS             "localhost,127.0.0.0/8,::1"
 
@@ -99,7 +85,7 @@ static int decode(struct transfer *transfer, const char *data, size_t n)
 static size_t discard(struct transfer *transfer, size_t n)
 {
         transfer->n_discarded += n;
-        return transfer->n_discarded > DISCARD_MAX ? CURL_WRITEFUNC_ERROR : n;
+        return transfer->n_discarded > FETCH_DISCARD_MAX ? CURL_WRITEFUNC_ERROR : n;
 }
 
 /* libcurl bounds a response's headers, and takes trailers without end: both are counted here. */
@@ -108,7 +94,7 @@ static size_t on_header(char *data, size_t size, size_t n, void *userdata)
         struct transfer *transfer = userdata;
 
         transfer->n_header += n;
-        return transfer->n_header > HEADERS_MAX ? 0 : n;
+        return transfer->n_header > FETCH_HEADERS_MAX ? 0 : n;
 }
 
 static size_t on_body(char *data, size_t size, size_t n, void *userdata)
@@ -145,6 +131,11 @@ static const char *proxy_from_environment(void)
         return NULL;
 }
 
+bool fetch_has_proxy(void)
+{
+        return proxy_from_environment() != NULL;
+}
+
 /*
  * Whatever proxy the environment names, this machine is reached directly: the demo pages are here.
  * Without one libcurl need not look through the environment for every request.
@@ -154,7 +145,7 @@ static CURLcode set_proxy(CURL *easy)
         const char *no_proxy = getenv("no_proxy");
         _cleanup_free_ char *merged = NULL;
 
-        if (!proxy_from_environment())
+        if (!fetch_has_proxy())
                 return sym_curl_easy_setopt(easy, CURLOPT_PROXY, "");
         if (!no_proxy)
                 no_proxy = getenv("NO_PROXY");
@@ -196,13 +187,13 @@ static CURLcode set_up(struct transfer *transfer, size_t buffer_size)
         } numbers[] = {
                 { CURLOPT_NOSIGNAL, 1 },
                 { CURLOPT_FOLLOWLOCATION, 1 },
-                { CURLOPT_MAXREDIRS, REDIRECTS_MAX },
+                { CURLOPT_MAXREDIRS, FETCH_REDIRECTS_MAX },
                 { CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS },
                 { CURLOPT_BUFFERSIZE, (long)buffer_size },
                 { CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_SIZE },
-                { CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_SECONDS },
+                { CURLOPT_CONNECTTIMEOUT_MS, FETCH_CONNECT_NS / NSEC_PER_MSEC },
                 { CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES_PER_SECOND },
-                { CURLOPT_LOW_SPEED_TIME, STALL_SECONDS },
+                { CURLOPT_LOW_SPEED_TIME, FETCH_STALL_NS / NSEC_PER_SEC },
         };
         const struct {
                 CURLoption option;
@@ -210,7 +201,7 @@ static CURLcode set_up(struct transfer *transfer, size_t buffer_size)
         } strings[] = {
                 { CURLOPT_PROTOCOLS_STR, "http,https" },
                 { CURLOPT_REDIR_PROTOCOLS_STR, "http,https" },
-                { CURLOPT_USERAGENT, "pppctl/" PPPCTL_VERSION },
+                { CURLOPT_USERAGENT, FETCH_USER_AGENT },
         };
         CURLcode code = set_proxy(transfer->easy);
 
@@ -250,6 +241,7 @@ int transfer_new(struct runner *runner, size_t buffer_size, struct transfer **re
         if (!transfer)
                 return -ENOMEM;
         transfer->runner = runner;
+        transfer->redirects_max = FETCH_REDIRECTS_MAX;
         transfer->easy = sym_curl_easy_init();
         transfer->headers = sym_curl_slist_append(NULL, content_coding_accept);
         if (!transfer->easy || !transfer->headers)
@@ -301,7 +293,8 @@ static enum ppp_reason check_scheme(const char *url)
 /* The time the request may take; 0: as long as it moves. */
 static CURLcode set_timeout(struct transfer *transfer, long timeout_ms)
 {
-        long stall = timeout_ms ? 0 : STALL_SECONDS;
+        long stall = timeout_ms ? 0 : (long)(FETCH_STALL_NS / NSEC_PER_SEC);
+        long connect = timeout_ms ? timeout_ms : (long)(FETCH_CONNECT_NS / NSEC_PER_MSEC);
         CURLcode code;
 
         if (transfer->timeout_ms == timeout_ms)
@@ -310,8 +303,7 @@ static CURLcode set_timeout(struct transfer *transfer, long timeout_ms)
         if (code == CURLE_OK && (transfer->timeout_ms == 0 || timeout_ms == 0))
                 code = sym_curl_easy_setopt(transfer->easy, CURLOPT_LOW_SPEED_TIME, stall);
         if (code == CURLE_OK)
-                code = sym_curl_easy_setopt(transfer->easy, CURLOPT_CONNECTTIMEOUT_MS,
-                                            timeout_ms ? timeout_ms : CONNECT_TIMEOUT_SECONDS * 1000);
+                code = sym_curl_easy_setopt(transfer->easy, CURLOPT_CONNECTTIMEOUT_MS, connect);
         if (code == CURLE_OK)
                 transfer->timeout_ms = timeout_ms;
         return code;
@@ -462,7 +454,7 @@ int transfer_end(struct transfer *transfer, CURLcode code)
 {
         if (transfer->sink_result < 0)
                 return transfer->sink_result;
-        if (transfer->n_header > HEADERS_MAX)
+        if (transfer->n_header > FETCH_HEADERS_MAX)
                 return task_fail(transfer->task, PPP_REASON_PROTOCOL, (int32_t)code);
         if (transfer->status == 0)      /* an answer without a body */
                 sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->status);

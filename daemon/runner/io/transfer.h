@@ -21,6 +21,7 @@ struct transfer {
 
         /* What the handle is set to, so that only what changes is set again. */
         long timeout_ms;
+        unsigned redirects_max;
         bool pipewait;
         bool fresh;
 

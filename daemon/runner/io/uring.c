@@ -1,6 +1,6 @@
 /*
  * The loop: scheduler of fibers on one ring, and those calls of the backend that are short. Reading
- * files is uring-file.c, fetching is fetch-multi.c.
+ * files is uring-file.c, fetching is http-fetch.c and fetch-multi.c.
  */
 
 #include "daemon/runner/io/uring.h"
@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "daemon/runner/io/fetch.h"
+#include "daemon/runner/io/http-fetch.h"
 #include "daemon/runner/runner.h"
 
 /*
@@ -87,7 +88,9 @@ void loop_deinit(struct loop *loop)
         }
         ring_deinit(&loop->ring);
         uring_files_free(loop->files);
+        http_free(loop->http);
         loop->fetcher = NULL;
+        loop->http = NULL;
         loop->files = NULL;
 }
 
@@ -335,9 +338,9 @@ static int uring_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, v
 {
         struct loop *loop = task->worker->io_context;
 
-        if (!loop->fetcher && fetcher_new(loop, &loop->fetcher) < 0)
+        if (!loop->http && http_new(loop, &loop->http) < 0)
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        return fetcher_fetch(loop->fetcher, task, url, sink, userdata);
+        return http_fetch(loop->http, task, url, sink, userdata);
 }
 
 const struct io_ops uring_ops = {

@@ -19,6 +19,7 @@
 extern const struct io_ops uring_ops;   /* io_context is struct loop * */
 
 struct fetcher;
+struct http;
 struct uring_files;
 struct loop_fiber;
 
@@ -54,7 +55,8 @@ struct loop_deadline {
 struct loop {
         struct ring ring;
         struct runner *runner;
-        struct fetcher *fetcher;        /* libcurl on this ring; made by the first fetch */
+        struct http *http;              /* HTTP/1.1 on this ring; made by the first fetch */
+        struct fetcher *fetcher;        /* libcurl on this ring; made by what needs it first */
         struct uring_files *files;      /* of uring-file.c; made by the first file */
         unsigned window;                /* fibers at most */
         unsigned n_fibers;              /* alive */

@@ -1,0 +1,55 @@
+#pragma once
+
+/*
+ * The http: URLs that need no library: what the ring fetches by itself. A URL whose meaning takes
+ * knowledge beyond RFC 3986's plain form (a user, an unusual host or port, characters that have to
+ * be encoded, dot segments) is none of ours: libcurl takes it, and says what is wrong with it if
+ * something is. Nothing here allocates but http_url_resolve().
+ */
+
+#include <netinet/in.h>
+
+#include "lib/util.h"
+
+/* Whom to connect to. All bytes beyond the family's own are zero, so that two can be compared. */
+union http_address {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+};
+
+static inline socklen_t http_address_size(const union http_address *address)
+{
+        return address->any.sa_family == AF_INET6 ? sizeof(address->v6) : sizeof(address->v4);
+}
+
+/* Parts of a URL, not NUL-terminated, which live as long as it does. */
+struct http_url {
+        const char *host;               /* with its brackets */
+        size_t n_host;
+        size_t n_authority;             /* from host on: with the port, unless that is 80 */
+        const char *path;               /* with the query, without the fragment; may be empty */
+        size_t n_path;
+        uint16_t port;
+        bool is_address;                /* host is one, */
+        union http_address address;     /* namely this */
+};
+
+/* False: not a URL of the plain form. */
+bool http_url_split(const char *url, struct http_url *ret);
+
+/* @text is an IPv4 or IPv6 address without brackets; false if not. */
+bool http_address_parse(const char *text, size_t n, uint16_t port, union http_address *ret);
+
+/* Whether it is this machine: 127.0.0.0/8 or ::1. */
+bool http_address_is_loopback(const union http_address *address);
+
+/*
+ * What @location, the reference in an answer to @base, refers to: an absolute URL, the caller's.
+ * It need not be of the plain form or of any sense; blanks and bytes that are not ASCII are
+ * percent-encoded, as browsers do. Dot segments are left in. -ENOMEM.
+ */
+int http_url_resolve(const struct http_url *base, const char *location, char **ret);
+
+/* The length of the scheme that @url begins with, 0 if there is none. */
+size_t http_url_scheme(const char *url);
