@@ -314,55 +314,74 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
         return 0;
 }
 
-static void take_back(struct jobs *jobs, uint64_t number)
-{
-        int r = directory_remove(jobs->env.jobs_fd, number);
-
-        if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot remove the directory of job %llu: %s",
-                               (unsigned long long)number, strerror(-r));
-        if (store_delete(jobs->store, number) < 0)
-                supervisor_log(LOG_WARNING, "cannot take job %llu back: %s",
-                               (unsigned long long)number, store_error(jobs->store));
-}
-
 static bool submission_uses_demo(const struct submission *submission)
 {
         return submission->spec.workload == WORKLOAD_WORDS &&
                demo_is_named(submission->inputs, submission->n_inputs);
 }
 
-/* Makes the job's row, directory and object. What fails after the row takes the row back. */
+/* The directory and the object of the job in @record, whose number is given but not yet taken. */
+static int make_files(struct jobs *jobs, struct submission *submission, struct job_record *record,
+                      struct job **ret, struct failure *failure)
+{
+        struct counters counters = { .epoch_ns = submission->submitted_ns };
+        struct directory directory = DIRECTORY_NULL;
+        uint64_t number = record->number;
+        const char *attempted;
+        int r;
+
+        r = directory_make(jobs->env.jobs_fd, number, submission->inputs, submission->n_inputs,
+                           submission->n_tasks, submission->submitted_ns, &directory, &attempted);
+        if (r >= 0) {
+                /* The row says running as it is about to be; the object becomes that when it does. */
+                record->state = JOB_QUEUED;
+                attempted = "admit the job";
+                r = job_new(&jobs->env, record, &submission->spec, &directory, &counters,
+                            submission_uses_demo(submission), ret);
+        }
+        if (r < 0)
+                return failure_set(failure, r, NULL, "%s (job %llu, in the state directory)", attempted,
+                                   (unsigned long long)number);
+        return 0;
+}
+
+static int commit(struct jobs *jobs, struct job *job, struct failure *failure)
+{
+        int r = store_commit(jobs->store);
+
+        if (r < 0) {
+                (void)failure_set_why(failure, r, store_error(jobs->store), NULL,
+                                      "store a new job in the database of jobs");
+                job_free(job);
+        }
+        return r;
+}
+
+/*
+ * The row comes last: a supervisor that is killed before leaves a directory that nobody knows, and whose
+ * number the next job gets; never a job without one.
+ */
 static int make_job(struct jobs *jobs, struct submission *submission, bool starts, struct job **ret,
                     struct failure *failure)
 {
         _cleanup_(job_record_deinit) struct job_record record = {
                 .state = starts ? JOB_RUNNING : JOB_QUEUED,
         };
-        struct counters counters = { .epoch_ns = submission->submitted_ns };
-        struct directory directory = DIRECTORY_NULL;
-        const char *attempted;
-        uint64_t number;
+        uint64_t number = 0;
         int r;
 
         r = insert(jobs, submission, &record, failure);
-        if (r < 0)
-                return r;
         number = record.number;
-        r = directory_make(jobs->env.jobs_fd, record.number, submission->inputs, submission->n_inputs,
-                           submission->n_tasks, submission->submitted_ns, &directory, &attempted);
-        if (r >= 0) {
-                /* The row says running as it is about to be; the object becomes that when it does. */
-                record.state = JOB_QUEUED;
-                attempted = "admit the job";
-                r = job_new(&jobs->env, &record, &submission->spec, &directory, &counters,
-                            submission_uses_demo(submission), ret);
-        }
-        if (r < 0) {
-                (void)failure_set(failure, r, NULL, "%s (job %llu, in the state directory)", attempted,
-                                  (unsigned long long)number);
-                take_back(jobs, number);
-        }
+        if (r >= 0)
+                r = make_files(jobs, submission, &record, ret, failure);
+        if (r >= 0)
+                r = commit(jobs, *ret, failure);
+        if (r >= 0)
+                return 0;
+        store_rollback(jobs->store);
+        if (number > 0 && directory_remove(jobs->env.jobs_fd, number) < 0)
+                supervisor_log(LOG_WARNING, "cannot remove the directory of a job that was not admitted, "
+                               "%llu", (unsigned long long)number);
         return r;
 }
 

@@ -277,7 +277,7 @@ static int json_text(const json_t *json, char **ret)
         return 0;
 }
 
-int store_insert(struct store *store, const struct job_record *record, uint64_t *ret_number)
+static int insert(struct store *store, const struct job_record *record, uint64_t *ret_number)
 {
         sqlite3_stmt *statement = begin(store, INSERT);
         _cleanup_free_ char *spec = NULL, *summary = NULL;
@@ -304,6 +304,28 @@ int store_insert(struct store *store, const struct job_record *record, uint64_t 
                 return r;
         *ret_number = (uint64_t)sqlite3_last_insert_rowid(store->db);
         return 0;
+}
+
+int store_insert(struct store *store, const struct job_record *record, uint64_t *ret_number)
+{
+        int r;
+
+        store->why = NULL;
+        r = exec(store, "BEGIN IMMEDIATE");
+        return r < 0 ? r : insert(store, record, ret_number);
+}
+
+int store_commit(struct store *store)
+{
+        store->why = NULL;
+        return exec(store, "COMMIT");
+}
+
+/* After some errors SQLite has done it itself. */
+void store_rollback(struct store *store)
+{
+        if (!sqlite3_get_autocommit(store->db))
+                (void)exec(store, "ROLLBACK");
 }
 
 static int require_change(struct store *store)

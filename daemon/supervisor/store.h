@@ -23,8 +23,14 @@ DEFINE_CLEANUP(struct store *, store_close)
 /* Why the last call failed: static or valid until the next call. */
 const char *store_error(const struct store *store);
 
-/* Adds a job and gives it its number: larger than all there ever were. record->number is not read. */
+/*
+ * Adds a job and gives it its number: larger than all there ever were. record->number is not read. The row
+ * is there for good when store_commit() has returned 0; until then nothing else may be stored, and it goes
+ * with store_rollback(), which a failure of either asks for too, or with the process.
+ */
 int store_insert(struct store *store, const struct job_record *record, uint64_t *ret_number);
+int store_commit(struct store *store);
+void store_rollback(struct store *store);
 
 /* Writes what changes of a job: all but its owner, submission and spec. -ENOENT: no row. */
 int store_update(struct store *store, const struct job_record *record);

@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import sys
 
+from harness import forbid, varlink
 from harness.case import LEVELS, Case
 from harness.poll import wait_until
 from harness.process import alive, reap_orphans
@@ -47,6 +49,27 @@ class Adoption(Case):
         self.assertEqual([row.state for row in rows], [DONE] * 12)
         for row in rows:
             self.assertGreaterEqual(row.end_ns - row.start_ns, 99_000_000)
+
+    def test_killed_while_it_admits_a_job(self):
+        """Between giving the number and having the job's files: a job that nobody was told of is not there."""
+        daemon = self.fresh("admits")
+        before = daemon.submit("serial", "sum", ["5"])
+        daemon.wait(before)
+        daemon.terminate()
+        daemon.wrap = [sys.executable, forbid.__file__, str(forbid.FALLOCATE), "kill"]
+        daemon.start()
+        with self.assertRaises((OSError, varlink.Closed)):
+            daemon.submit("serial", "sum", ["6"])
+        self.assertEqual(daemon.popen.wait(20), -signal.SIGSYS, "it died as it made the results file")
+        self.assertTrue(os.path.exists(os.path.join(daemon.state, "jobs", str(before + 1), "inputs")))
+        daemon.kill()
+        daemon.wrap = []
+        daemon.start()
+        listed = [json.loads(line)["job"] for line in daemon.pppctl("list", "--json").stdout.splitlines()]
+        self.assertEqual(listed, [before])
+        after = daemon.submit("serial", "sum", ["7"])
+        self.assertEqual(after, before + 1, "a number that nobody was told is given again")
+        self.assertEqual((daemon.wait(after)["tasks_done"], daemon.rows(after)[0].value), (1, 21))
 
     def test_a_job_that_ended_meanwhile(self):
         daemon = self.fresh("meanwhile")

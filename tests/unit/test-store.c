@@ -54,8 +54,43 @@ static uint64_t add(enum job_state state, uid_t owner, uint64_t ended_ns)
         uint64_t number = 0;
 
         test_int(store_insert(store, &record, &number), ==, 0);
+        test_int(store_commit(store), ==, 0);
         job_record_deinit(&record);
         return number;
+}
+
+static bool is_there(uint64_t number)
+{
+        struct job_record record = JOB_RECORD_NULL;
+        int r = store_get(store, number, &record);
+
+        job_record_deinit(&record);
+        test_true(r == 0 || r == -ENOENT);
+        return r == 0;
+}
+
+/* A row that was not committed goes, and its number is the next one's. */
+static void test_not_committed(void)
+{
+        struct job_record record = { .state = JOB_QUEUED, .spec = json_object(), .n_tasks = 1 };
+        uint64_t first, number = 0;
+
+        begin();
+        first = add(JOB_DONE, 1000, 1);
+        test_int(store_insert(store, &record, &number), ==, 0);
+        test_int(number, ==, first + 1);
+        store_rollback(store);
+        test_true(!is_there(number));
+        test_int(store_commit(store), <, 0);
+        store_rollback(store);
+
+        test_int(store_insert(store, &record, &number), ==, 0);
+        test_int(reopen(), ==, 0);
+        test_true(is_there(first) && !is_there(number));
+        test_int(add(JOB_QUEUED, 1000, 0), ==, number);
+        test_true(is_there(number));
+        job_record_deinit(&record);
+        end();
 }
 
 static void test_round_trip(void)
@@ -71,6 +106,7 @@ static void test_round_trip(void)
         record.n_tasks = 100;
         record.cgroup = strdup("/sys/fs/cgroup/x");
         test_int(store_insert(store, &record, &number), ==, 0);
+        test_int(store_commit(store), ==, 0);
         test_int(number, ==, 1);
 
         record.number = number;
@@ -310,6 +346,7 @@ static void test_locked_out(void)
         test_int(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), ==, SQLITE_OK);
         test_int(sqlite3_close(other), ==, SQLITE_OK);
         test_int(store_insert(store, &record, &number), ==, 0);
+        test_int(store_commit(store), ==, 0);
         job_record_deinit(&record);
         end();
 }
@@ -326,7 +363,8 @@ static void test_no_directory(void)
 }
 
 TEST_MAIN("store",
-          { "a job there and back", test_round_trip }, { "what is not there", test_absent },
+          { "a job there and back", test_round_trip },
+                { "not committed", test_not_committed }, { "what is not there", test_absent },
           { "numbers only grow", test_numbers_grow }, { "walks", test_walks },
           { "what is outdated", test_outdated }, { "quoting", test_quoting },
           { "not a database", test_not_a_database }, { "a newer version", test_newer_version },

@@ -137,7 +137,7 @@ class Daemon:
                 if not error.name.endswith(".NoSuchJob"):       # a stream of none
                     raise
                 replies = []
-            for job in (reply["job"] for reply in replies):
+            for job in (reply["job"] for reply in replies if "job" in reply):
                 if job["state"] in ("queued", "running"):
                     client.call(f"{INTERFACE}.Cancel", {"job": job["job"]}, timeout=60.0)
 

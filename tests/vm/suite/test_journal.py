@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 
 from case import Case
 from commands import must, systemctl
@@ -16,12 +17,11 @@ FIELDS = ("PPPCTL_JOB", "PPPCTL_LEVEL", "PPPCTL_WORKLOAD", "PPPCTL_REASON")
 class Journal(Case):
     def setUp(self):
         super().setUp()
-        must("journalctl", "--sync")
-        self.cursor = must("journalctl", "--lines=0", "--show-cursor", "--quiet").out.split()[-1]
+        self.since = f"--since=@{time.time():.6f}"
 
     def journal(self, *args):
         must("journalctl", "--sync")
-        return must("journalctl", "--unit=pppd.service", f"--after-cursor={self.cursor}", "--no-pager", *args).out
+        return must("journalctl", "--unit=pppd.service", self.since, "--no-pager", *args).out
 
     def entry(self, start):
         """The one whose message starts so."""
