@@ -262,6 +262,13 @@ void groups_deinit(struct groups *groups)
         *groups = (struct groups)GROUPS_NULL;
 }
 
+const char *groups_hint_gone(const struct groups *groups)
+{
+        return groups_exist(groups) && access(groups->path, F_OK) < 0
+                ? "the daemon's own cgroup is gone: start the daemon again"
+                : NULL;
+}
+
 const char *groups_kind(const struct groups *groups)
 {
         if (!groups_exist(groups))

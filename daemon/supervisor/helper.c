@@ -111,7 +111,7 @@ static int start(struct helper *helper, struct failure *failure)
         r = make_groups(helper, &leaf_fd);
         if (r < 0) {
                 drop_group(helper);
-                return failure_set(failure, r, NULL, "make the cgroup %s of %s", helper->group,
+                return failure_set(failure, r, groups_hint_gone(helper->groups), "make the cgroup %s of %s", helper->group,
                                    helper->kind->what);
         }
         r = helper->kind->start(helper, leaf_fd >= 0 ? leaf_fd : helper->group_fd, &helper->pid,

@@ -179,13 +179,12 @@ static int acquire_demo(struct job *job, char url[static DEMO_URL_MAX], struct f
         return r;
 }
 
-/* Somebody may have removed what we started with. */
 static const char *hint_for(const struct job *job, int error)
 {
-        const struct groups *groups = job->env->groups;
+        const char *gone = groups_hint_gone(job->env->groups);
 
-        if (groups_exist(groups) && access(groups->path, F_OK) < 0)
-                return "the daemon's own cgroup is gone: start the daemon again";
+        if (gone)
+                return gone;
         if (error == -ENOENT || error == -EACCES)
                 return "see whether it is there and may be executed, or name it with --runner PATH";
         return NULL;

@@ -45,6 +45,21 @@ static int open_directory(int at_fd, const char *path)
         return fd < 0 ? -errno : fd;
 }
 
+/* Whose it is could put other files under our hands. */
+static int check_owner(int fd, const char *path, char **ret_error)
+{
+        struct stat st;
+
+        if ((fd < 0 ? stat(path, &st) : fstat(fd, &st)) < 0)
+                return cannot(ret_error, -errno, "cannot look at the state directory %s: %s", path,
+                              strerror(errno));
+        if (st.st_uid != geteuid())
+                return cannot(ret_error, -EPERM, "cannot use the state directory %s: it belongs to user %u, "
+                              "and the daemon runs as user %u; give it to that user (chown), or give "
+                              "another directory with --state DIR", path, st.st_uid, geteuid());
+        return 0;
+}
+
 static int lock(struct state *state, const char *path, char **ret_error)
 {
         char holder[16] = "";
@@ -122,10 +137,14 @@ int state_init(struct state *state, const char *path, char **ret_error)
         r = make_directories(path);
         if (r >= 0)
                 r = state->fd = open_directory(AT_FDCWD, path);
+        if (r == -EACCES && access(path, F_OK) >= 0 && check_owner(-EBADF, path, ret_error) < 0)
+                return r;
         if (r < 0)
                 return cannot(ret_error, r, "cannot make the state directory %s: %s; give another with "
                               "--state DIR", path, strerror(-r));
-        r = lock(state, path, ret_error);
+        r = check_owner(state->fd, path, ret_error);
+        if (r >= 0)
+                r = lock(state, path, ret_error);
         if (r < 0)
                 return r;
         r = read_instance(state);

@@ -30,7 +30,9 @@ void check_jobs_group(const struct patient *patient, struct finding *finding)
                             : patient->doctor->is_daemon ? "which is the daemon's own"
                                                          : "which may be written to");
         else if (patient->base)
-                finding_set(finding, CHECK_NO, "start the daemon as a systemd service with "
+                finding_set(finding, CHECK_NO, patient->base_fd < 0 && patient->doctor->is_daemon
+                            ? "start the daemon again: somebody has removed its cgroup"
+                            : "start the daemon as a systemd service with "
                             "Delegate=yes, or give it a group it may write to with --cgroup PATH",
                             "cannot make a group below %s: %s", patient->base,
                             strerrordesc_np(-patient->try_error));

@@ -124,6 +124,30 @@ class Unprivileged(Case):
         self.assertRegex(caught.exception.log, "locked/state")
         self.assertRegex(caught.exception.log, "(?i)permission denied")
 
+    def test_a_state_directory_of_somebody_else(self):
+        """Whose it is is told, whether the daemon could write there or not."""
+        for mode in (0o700, 0o777):
+            with self.subTest(mode=oct(mode)):
+                state = self.path(f"roots-{mode}")
+                os.mkdir(state)
+                os.chmod(state, mode)
+                daemon = self.new_daemon(f"other-{mode}", start=False, wrap=NOBODY, state=state,
+                                         socket_path=self.path("home/roots.sock"))
+                with self.assertRaises(StartFailure) as caught:
+                    daemon.start()
+                self.assertEqual(caught.exception.status, 1)
+                self.assertRegex(caught.exception.log, f"{state}: it belongs to user 0.*runs as user 65534.*chown")
+                self.assertEqual(os.listdir(state), [])
+
+    def test_a_configuration_that_may_not_be_read(self):
+        secret = self.write("secret.conf", "[jobs]\n")
+        os.chmod(secret, 0o600)
+        daemon = self.new_daemon("secretive", start=False, wrap=NOBODY, args=("--config", secret),
+                                 state=self.path("home/secretive"), socket_path=self.path("home/secretive.sock"))
+        with self.assertRaises(StartFailure) as caught:
+            daemon.start()
+        self.assertRegex(caught.exception.log, "secret.conf.*Permission denied")
+
     def test_a_socket_that_cannot_be_made(self):
         daemon = self.new_daemon("no-socket", start=False, wrap=NOBODY, socket_path=self.path("denied.sock"),
                                  state=self.path("home/third"))
@@ -145,6 +169,26 @@ class Unprivileged(Case):
             daemon.start()
         self.assertEqual(caught.exception.status, 2)
         self.assertRegex(caught.exception.log, "cannot tell where to listen.*pppd.socket")
+
+
+class NoGroupAnyMore(Case):
+    """Somebody removes the daemon's cgroup while no job runs."""
+
+    with_daemon = False
+
+    def test_it_says_so_and_starts_anew(self):
+        daemon = self.fresh("vanished")
+        if not daemon.group:
+            self.skipTest("no cgroup can be made here")
+        os.rmdir(daemon.group)
+        for args in (("serial", "sum", "5"), ("async", "words", "demo:2016")):
+            with self.subTest(args):
+                self.assert_says(daemon.pppctl("run", *args), 1, "cgroup is gone", "start the daemon again")
+        self.assertRegex(daemon.pppctl("doctor").out, "start the daemon again")
+        self.assertTrue(daemon.running(), daemon.log())
+        daemon.terminate()
+        daemon.start()
+        self.assert_alive(daemon)
 
 
 class Rivals(Case):
