@@ -18,7 +18,7 @@ static int attach(struct pppd *pppd, const char *path)
 
         if (!copy)
                 return -ENOMEM;
-        r = varlink_connect(path, &fd);
+        r = varlink_connect(path, 0, &fd);
         if (r < 0)
                 return r;
         varlink_init_consume(&pppd->varlink, fd);

@@ -119,7 +119,7 @@ int pppd_reconnect(struct pppd *pppd)
                 r = pause_before_try(pppd, watch_fd);
                 if (r)
                         return r;
-                r = varlink_connect(pppd->path, &fd);
+                r = varlink_connect(pppd->path, 0, &fd);
                 if (r >= 0)
                         break;
                 pppd->absence.error = r;

@@ -8,7 +8,8 @@
 
 const struct verb *const verbs[] = {
         &verb_run,     &verb_compare, &verb_list,   &verb_show, &verb_results,
-        &verb_wait,    &verb_cancel,  &verb_pause,  &verb_resume, &verb_doctor, &verb_help, NULL,
+        &verb_wait,    &verb_cancel,  &verb_pause,  &verb_resume, &verb_doctor,
+        &verb_metrics, &verb_help,    NULL,
 };
 
 const struct verb *verb_find(const char *name)

@@ -39,9 +39,9 @@ static int connect_path(int fd, const char *path)
         return r < 0 ? -errno : 0;
 }
 
-int varlink_connect(const char *path, int *ret_fd)
+int varlink_connect(const char *path, int flags, int *ret_fd)
 {
-        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
         int r;
 
         if (fd < 0)

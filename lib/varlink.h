@@ -83,7 +83,8 @@ static inline bool varlink_wants_write(const struct varlink *varlink)
 /*
  * The client's side, blocking: connects, calls, waits for replies. One call at a time.
  *
- * varlink_connect(): paths longer than sockaddr_un takes are fine where /proc is mounted.
+ * varlink_connect(): paths longer than sockaddr_un takes are fine where /proc is mounted. @flags: 0,
+ * or SOCK_NONBLOCK for who has other things to do than to wait (-EAGAIN: nobody accepts there).
  *
  * varlink_call(): sends {"method", "parameters", "more"}; @parameters may be NULL and is stolen in
  * any case. -EBUSY while replies to the call before are still to come; -EPROTO when more of them
@@ -96,7 +97,7 @@ static inline bool varlink_wants_write(const struct varlink *varlink)
  * for what is no reply to that call, or a negative errno. @poll_fd: returns VARLINK_E_AGAIN when
  * this descriptor becomes readable first (a signalfd); -1 for none.
  */
-int varlink_connect(const char *path, int *ret_fd);
+int varlink_connect(const char *path, int flags, int *ret_fd);
 int varlink_call(struct varlink *varlink, const char *method, json_t *parameters /* stolen */,
                  bool more, const int *fds, size_t n_fds);
 int varlink_reply(struct varlink *varlink, int poll_fd, struct varlink_message *ret,

@@ -91,6 +91,9 @@ look_check() {
     looked_check=yes
     headers CUnit/Basic.h libcunit1-dev CUnit-devel
     program python3 python3 python3
+    python=/usr/bin/python3
+    [ -x $python ] || python=python3
+    module prometheus_client python3-prometheus-client python3-prometheus_client
     program openssl openssl openssl
     program nginx "nginx-light libnginx-mod-http-echo" nginx
     # Fedora has no package of this module; the tests that need it are skipped there.
@@ -148,8 +151,6 @@ look_ci() {
 
 look_bench() {
     look_check
-    python=/usr/bin/python3
-    [ -x $python ] || python=python3
     module aiohttp python3-aiohttp python3-aiohttp
     module uvloop python3-uvloop python3-uvloop
     module requests python3-requests python3-requests

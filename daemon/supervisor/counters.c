@@ -1,7 +1,5 @@
 #include "daemon/supervisor/counters.h"
 
-#include <pppctl/results.h>
-
 int counters_read(int results_fd, struct counters *ret)
 {
         struct ppp_results_header header;
@@ -129,4 +127,18 @@ int counters_find_open(int results_fd, uint64_t n_tasks, uint64_t *open, size_t 
                 return r;
         *ret_n = found.n;
         return 0;
+}
+
+/* @userdata: counts by reason. */
+static void add_failure(void *userdata, uint64_t index, const struct ppp_record *record)
+{
+        uint64_t *counts = userdata;
+
+        if (record->state == PPP_STATE_FAILED)
+                ++counts[record->reason < _PPP_REASON_N ? record->reason : PPP_REASON_NONE];
+}
+
+int counters_add_failures(int results_fd, uint64_t n_tasks, uint64_t counts[static _PPP_REASON_N])
+{
+        return for_each_record(results_fd, n_tasks, add_failure, counts);
 }

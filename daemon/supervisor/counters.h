@@ -5,6 +5,8 @@
  * mapping: a runner that cuts its file short must not take the supervisor down with a SIGBUS.
  */
 
+#include <pppctl/results.h>
+
 #include "lib/util.h"
 
 struct counters {
@@ -22,6 +24,9 @@ int counters_recount(int results_fd, uint64_t n_tasks, struct counters *counters
 
 /* Failed tasks whose worker was killed, and how many of those for want of memory. */
 int counters_find_killed(int results_fd, uint64_t n_tasks, uint64_t *ret_killed, uint64_t *ret_oom);
+
+/* Adds the failed tasks to @counts, by reason (enum ppp_reason; what is none of them counts as 0). */
+int counters_add_failures(int results_fd, uint64_t n_tasks, uint64_t counts[static _PPP_REASON_N]);
 
 /*
  * Tasks that were claimed and have no record: in progress when the runner ended, or next in a worker's

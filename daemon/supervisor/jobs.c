@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "daemon/supervisor/log.h"
+#include "daemon/supervisor/totals.h"
 
 #define SAVE_USEC   UINT64_C(5000000)
 #define PRUNE_USEC  UINT64_C(1000000)
@@ -45,9 +46,15 @@ static void take_out(struct jobs *jobs, struct job *job)
 
 static int save(struct jobs *jobs, struct job *job)
 {
+        struct totals totals;
         int r;
 
-        r = store_update(jobs->store, &job->record);
+        if (job_state_is_live(job->record.state)) {
+                r = store_update(jobs->store, &job->record);
+        } else {
+                totals_collect(&job->record, job->directory.results_fd, &totals);
+                r = store_end(jobs->store, &job->record, totals.list, totals.n);
+        }
         if (r < 0) {
                 const struct log_about about = job_about(job, MESSAGE_STATE, REASON_NONE);
 
@@ -216,6 +223,7 @@ int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
         *jobs = (struct jobs){ .env = *env, .store = store, .config = config, .quota = quota,
                                .changed = changed };
         jobs->env.ended = on_job_ended;
+        jobs->since_ns = now_realtime();
         list_init(&jobs->queue);
         list_init(&jobs->running);
         list_init(&jobs->unsaved);

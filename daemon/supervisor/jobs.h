@@ -23,6 +23,7 @@ struct jobs {
         bool draining;                  /* nothing is started any more */
         bool prunes_soon;
 
+        uint64_t since_ns;              /* CLOCK_REALTIME */
         sd_event_source *start_source, *save_source, *prune_source;
         void (*changed)(struct jobs *jobs);     /* more or fewer run, or the last one has ended */
 };

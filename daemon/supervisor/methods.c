@@ -47,6 +47,7 @@ static const struct {
         { INTERFACE_JOBS ".Pause", method_pause },
         { INTERFACE_JOBS ".Resume", method_resume },
         { INTERFACE_JOBS ".Doctor", method_doctor },
+        { INTERFACE_JOBS ".Metrics", method_metrics },
 };
 
 void methods_refuse(struct peer *peer, const char *field, const char *why, const char *hint)

@@ -48,6 +48,16 @@ const char *job_reason_name(enum job_reason reason)
         return reason_names[reason];
 }
 
+const char *job_reason_of(const struct job_record *record)
+{
+        size_t n = record->reason ? strcspn(record->reason, ":") : 0;
+
+        for (unsigned i = REASON_NONE + 1; i < _REASON_N && n > 0; ++i)
+                if (strlen(reason_names[i]) == n && strncmp(record->reason, reason_names[i], n) == 0)
+                        return reason_names[i];
+        return NULL;
+}
+
 void job_record_deinit(struct job_record *record)
 {
         free(record->reason);

@@ -5,6 +5,7 @@
 
 #include "daemon/supervisor/identity.h"
 #include "daemon/supervisor/log.h"
+#include "daemon/supervisor/totals.h"
 #include "lib/inputs.h"
 #include "lib/results.h"
 
@@ -13,6 +14,7 @@ static void give_up(struct jobs *jobs, struct job_record *record, const char *wh
 {
         const struct log_about about = { .message = MESSAGE_JOB_FAILED, .job = record->number,
                                          .reason = job_reason_name(REASON_RUNNER_FAILED) };
+        struct totals totals;
 
         supervisor_log_about(&about, LOG_ERR, "cannot take up job %llu: %s",
                              (unsigned long long)record->number, why);
@@ -21,7 +23,8 @@ static void give_up(struct jobs *jobs, struct job_record *record, const char *wh
                 record->reason = NULL;
         record->state = JOB_FAILED;
         record->ended_ns = now_realtime();
-        if (store_update(jobs->store, record) < 0)
+        totals_collect(record, -EBADF, &totals);
+        if (store_end(jobs->store, record, totals.list, totals.n) < 0)
                 supervisor_log(LOG_ERR, "cannot store job %llu: %s", (unsigned long long)record->number,
                                store_error(jobs->store));
 }

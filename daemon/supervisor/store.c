@@ -4,7 +4,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 
-#define STORE_VERSION 2
+#define STORE_VERSION 3
 
 /* Each takes the database from the version of its index to the next. */
 static const char *const migrations[STORE_VERSION] = {
@@ -28,6 +28,17 @@ static const char *const migrations[STORE_VERSION] = {
 
         "ALTER TABLE jobs ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;"
         "PRAGMA user_version = 2;",
+
+        "CREATE TABLE totals ("
+        "  metric TEXT NOT NULL,"
+        "  level TEXT NOT NULL,"
+        "  workload TEXT NOT NULL,"
+        "  outcome TEXT NOT NULL,"
+        "  reason TEXT NOT NULL,"
+        "  bucket TEXT NOT NULL,"
+        "  value NUMERIC NOT NULL,"
+        "  PRIMARY KEY (metric, level, workload, outcome, reason, bucket)) WITHOUT ROWID;"
+        "PRAGMA user_version = 3;",
 };
 
 #define COLUMNS                                                                                    \
@@ -36,7 +47,7 @@ static const char *const migrations[STORE_VERSION] = {
 
 enum statement {
         INSERT, UPDATE, DELETE, GET, GET_BEFORE, GET_BEFORE_OF, GET_LIVE, OVER_KEEP, OVER_AGE,
-        _STATEMENT_N,
+        ADD_TOTAL, GET_TOTALS, _STATEMENT_N,
 };
 
 static const char *const statements[_STATEMENT_N] = {
@@ -56,6 +67,10 @@ static const char *const statements[_STATEMENT_N] = {
                       "ORDER BY number DESC LIMIT 1 OFFSET ?1",
         [OVER_AGE] = "SELECT number FROM jobs WHERE state NOT IN ('queued', 'running') "
                      "AND ended_ns<?1 ORDER BY ended_ns LIMIT 1",
+        [ADD_TOTAL] = "INSERT INTO totals VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT DO UPDATE "
+                      "SET value = value + excluded.value",
+        [GET_TOTALS] = "SELECT metric, level, workload, outcome, reason, bucket, value FROM totals "
+                       "WHERE metric=?1 ORDER BY level, workload, outcome, reason, bucket",
 };
 
 struct store {
@@ -358,6 +373,76 @@ int store_update(struct store *store, const struct job_record *record)
         return r < 0 ? r : require_change(store);
 }
 
+static const char *column_text(sqlite3_stmt *statement, int i)
+{
+        return (const char *)sqlite3_column_text(statement, i);
+}
+
+static int add_total(struct store *store, const struct total *total)
+{
+        sqlite3_stmt *statement = begin(store, ADD_TOTAL);
+        int r;
+
+        bind_text(statement, 1, total->metric);
+        bind_text(statement, 2, total->level);
+        bind_text(statement, 3, total->workload);
+        bind_text(statement, 4, total->outcome ?: "");
+        bind_text(statement, 5, total->reason ?: "");
+        bind_text(statement, 6, total->bucket ?: "");
+        r = sqlite3_bind_double(statement, 7, total->value);
+        assert(r == SQLITE_OK);
+        return finish(statement, sqlite3_step(statement));
+}
+
+static int end_in_transaction(struct store *store, const struct job_record *record,
+                              const struct total *totals, size_t n_totals)
+{
+        int r = store_update(store, record);
+
+        for (size_t i = 0; i < n_totals && r >= 0; ++i)
+                r = add_total(store, &totals[i]);
+        return r < 0 ? r : exec(store, "COMMIT");
+}
+
+int store_end(struct store *store, const struct job_record *record, const struct total *totals,
+              size_t n_totals)
+{
+        int r;
+
+        store->why = NULL;
+        r = exec(store, "BEGIN IMMEDIATE");
+        if (r < 0)
+                return r;
+        r = end_in_transaction(store, record, totals, n_totals);
+        if (r >= 0)
+                return r;
+        /* It would not be the last call's error any more after the rollback. */
+        if (!store->why)
+                store->why = sqlite3_errstr(sqlite3_extended_errcode(store->db));
+        (void)exec(store, "ROLLBACK");
+        return r;
+}
+
+int store_read_totals(struct store *store, const char *metric,
+                      void (*each)(void *userdata, const struct total *total), void *userdata)
+{
+        sqlite3_stmt *statement = begin(store, GET_TOTALS);
+        int r;
+
+        bind_text(statement, 1, metric);
+        while ((r = sqlite3_step(statement)) == SQLITE_ROW)
+                each(userdata, &(struct total){
+                        .metric = column_text(statement, 0),
+                        .level = column_text(statement, 1),
+                        .workload = column_text(statement, 2),
+                        .outcome = column_text(statement, 3),
+                        .reason = column_text(statement, 4),
+                        .bucket = column_text(statement, 5),
+                        .value = sqlite3_column_double(statement, 6),
+                });
+        return finish(statement, r);
+}
+
 int store_delete(struct store *store, uint64_t number)
 {
         sqlite3_stmt *statement = begin(store, DELETE);
@@ -366,11 +451,6 @@ int store_delete(struct store *store, uint64_t number)
         bind_int(statement, 1, number);
         r = finish(statement, sqlite3_step(statement));
         return r < 0 ? r : require_change(store);
-}
-
-static const char *column_text(sqlite3_stmt *statement, int i)
-{
-        return (const char *)sqlite3_column_text(statement, i);
 }
 
 static int column_dup(sqlite3_stmt *statement, int i, char **ret)

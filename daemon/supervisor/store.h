@@ -36,6 +36,25 @@ void store_rollback(struct store *store);
 int store_update(struct store *store, const struct job_record *record);
 int store_delete(struct store *store, uint64_t number);
 
+/*
+ * Sums over all jobs that ever ended, which stay when the jobs are forgotten; see totals.h. What does
+ * not apply to a metric is NULL. Text is borrowed.
+ */
+struct total {
+        const char *metric, *level, *workload;
+        const char *outcome, *reason;
+        const char *bucket;             /* of a histogram */
+        double value;
+};
+
+/* Writes a job that has ended, and adds what it adds to the totals: both, or neither. */
+int store_end(struct store *store, const struct job_record *record, const struct total *totals,
+              size_t n_totals);
+
+/* Calls @each for every total of @metric, those of a level and workload together. */
+int store_read_totals(struct store *store, const char *metric,
+                      void (*each)(void *userdata, const struct total *total), void *userdata);
+
 /* -ENOENT when there is no such job. *@ret is the caller's to deinit. */
 int store_get(struct store *store, uint64_t number, struct job_record *ret);
 

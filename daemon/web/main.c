@@ -1,6 +1,6 @@
 /*
- * pppd-web: the demo pages over HTTP on the loopback address. The listening socket is handed over
- * by the LISTEN_FDS protocol, or opened for --port. SIGTERM and SIGINT end it.
+ * pppd-web: over HTTP on the loopback address, the demo pages, or the metrics of a pppd. The listening
+ * socket is handed over by the LISTEN_FDS protocol, or opened for --port. SIGTERM and SIGINT end it.
  */
 
 #include <getopt.h>
@@ -20,13 +20,16 @@ struct arguments {
         bool has_port;
         uint16_t port;
         uint64_t delay_ns;
+        const char *socket;
 };
 
 static const char usage[] =
-        "Usage: pppd-web --port N [--delay DURATION]\n"
+        "Usage: pppd-web [--port N] [--socket PATH | --delay DURATION]\n"
         "\n"
-        "Serves the demo pages (/2016, /2017, /2018, /2019) over HTTP on 127.0.0.1.\n"
+        "Serves over HTTP on 127.0.0.1: with --socket the metrics of that pppd (/metrics), else\n"
+        "the demo pages (/2016, /2017, /2018, /2019).\n"
         "\n"
+        "  --socket PATH     serve the metrics of the pppd that listens there\n"
         "  --port N          listen on port N and print the URL; 0: any free port.\n"
         "                    Without it, a listening socket must be handed over (LISTEN_FDS).\n"
         "  --delay DURATION  time between a request for a page and its answer (200ms)\n"
@@ -66,6 +69,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
         static const struct option options[] = {
                 { "port", required_argument, NULL, 'p' },
                 { "delay", required_argument, NULL, 'd' },
+                { "socket", required_argument, NULL, 's' },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, 'v' },
                 { NULL, 0, NULL, 0 },
@@ -79,6 +83,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
                         break;
                 case 'd':
                         r = parse_delay(optarg, ret);
+                        break;
+                case 's':
+                        ret->socket = optarg;
                         break;
                 case 'h':
                         fputs(usage, stdout);
@@ -174,7 +181,7 @@ static int add_signals(sd_event *event)
         return sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
 }
 
-static int serve(int listen_fd, uint64_t delay_ns)
+static int serve(int listen_fd, const struct arguments *arguments)
 {
         _cleanup_(pages_freep) struct pages *pages = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
@@ -182,11 +189,12 @@ static int serve(int listen_fd, uint64_t delay_ns)
         struct server_options options = {
                 .listen_fd = listen_fd,
                 .n_connections = raise_limits(),
-                .delay_ns = delay_ns,
+                .delay_ns = arguments->delay_ns,
+                .socket = arguments->socket,
         };
         int r;
 
-        r = pages_new(&pages);
+        r = arguments->socket ? 0 : pages_new(&pages);
         if (r < 0)
                 return r;
         r = sd_event_default(&event);
@@ -213,8 +221,9 @@ int main(int argc, char **argv)
         r = arguments.has_port ? open_port(arguments.port, &fd) : open_inherited(&fd);
         if (r < 0)
                 return r == -ENOENT ? EXIT_USAGE : EXIT_FAILURE;
-        r = serve(fd, arguments.delay_ns);
+        r = serve(fd, &arguments);
         if (r < 0)
-                fprintf(stderr, "pppd-web: cannot serve the demo pages: %s\n", strerror(-r));
+                fprintf(stderr, "pppd-web: cannot serve the %s: %s\n",
+                        arguments.socket ? "metrics" : "demo pages", strerror(-r));
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -3,6 +3,8 @@
 #include <microhttpd.h>
 #include <sys/epoll.h>
 
+#include "daemon/web/scrape.h"
+
 #define IDLE_SECONDS      120U          /* a connection without a request is closed after that */
 #define CONNECTION_MEMORY (16U * 1024)  /* for the headers of a request and of its answer */
 
@@ -21,6 +23,8 @@ struct server {
         struct MHD_Daemon *daemon;
         const struct pages *pages;
         struct MHD_Response *responses[N_PAGES];
+        struct scrape *scrape;          /* NULL: demo pages */
+        struct MHD_Response *index;     /* of what scrape serves */
         struct MHD_Response *not_found;
         struct MHD_Response *not_allowed;
 
@@ -93,9 +97,9 @@ static int on_again(sd_event_source *source, void *userdata)
         return server_turn(userdata);
 }
 
-static enum MHD_Result postpone(struct server *server, struct request *request)
+static enum MHD_Result postpone(struct server *server, struct request *request, uint64_t due_ns)
 {
-        request->due_ns = now_monotonic() + server->delay_ns;
+        request->due_ns = due_ns;
         request->next = NULL;
         *server->tail = request;
         server->tail = &request->next;
@@ -112,9 +116,72 @@ static enum MHD_Result answer(struct server *server, struct request *request, co
                 return MHD_queue_response(request->connection, MHD_HTTP_NOT_FOUND,
                                           server->not_found);
         if (page != &server->pages->pages[0] && server->delay_ns > 0 && !request->postponed)
-                return postpone(server, request);
+                return postpone(server, request, now_monotonic() + server->delay_ns);
         return MHD_queue_response(request->connection, MHD_HTTP_OK,
                                   server->responses[page - server->pages->pages]);
+}
+
+static const char openmetrics[] = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+static const char plain[] = "text/plain; charset=utf-8";
+static const char html[] = "text/html; charset=utf-8";
+
+static int response_new(const char *text, size_t n, const char *type, enum MHD_ResponseMemoryMode mode,
+                        struct MHD_Response **ret)
+{
+        struct MHD_Response *response;
+
+        response = MHD_create_response_from_buffer(n, (void *)text, mode);
+        if (!response)
+                return -ENOMEM;
+        *ret = response;
+        if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) != MHD_YES)
+                return -ENOMEM;
+        return 0;
+}
+
+static void response_free(struct MHD_Response *response)
+{
+        if (response)
+                MHD_destroy_response(response);
+}
+DEFINE_CLEANUP(struct MHD_Response *, response_free)
+
+/* Once pppd has answered, or failed to. */
+static enum MHD_Result answer_metrics(struct server *server, struct request *request)
+{
+        _cleanup_(response_freep) struct MHD_Response *response = NULL;
+        const char *text, *why;
+        int r;
+
+        if (!request->postponed) {
+                scrape_ask(server->scrape);
+                return postpone(server, request, UINT64_MAX);
+        }
+        text = scrape_text(server->scrape, &why);
+        r = response_new(text ?: why, strlen(text ?: why), text ? openmetrics : plain,
+                         MHD_RESPMEM_MUST_COPY, &response);
+        if (r < 0)
+                return MHD_NO;
+        return MHD_queue_response(request->connection,
+                                  text ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, response);
+}
+
+static int on_scraped(void *userdata)
+{
+        struct server *server = userdata;
+
+        for (struct request *request = server->first; request; request = request->next)
+                request->due_ns = 0;
+        return server_turn(server);
+}
+
+static enum MHD_Result answer_scrape(struct server *server, struct request *request, const char *url)
+{
+        if (streq(url, "/metrics"))
+                return answer_metrics(server, request);
+        if (streq(url, "/"))
+                return MHD_queue_response(request->connection, MHD_HTTP_OK, server->index);
+        return MHD_queue_response(request->connection, MHD_HTTP_NOT_FOUND, server->not_found);
 }
 
 /* An answer at this point also closes the connection: what else is sent on it is not read. */
@@ -148,6 +215,8 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
                 *n_body = 0;
                 return MHD_YES;
         }
+        if (((struct server *)userdata)->scrape)
+                return answer_scrape(userdata, *context, url);
         return answer(userdata, *context, url);
 }
 
@@ -158,36 +227,34 @@ static void on_completed(void *userdata, struct MHD_Connection *connection, void
         *context = NULL;
 }
 
-static int response_new(const char *text, size_t n, const char *type, struct MHD_Response **ret)
+static int response_of(const char *text, const char *type, struct MHD_Response **ret)
 {
-        struct MHD_Response *response;
-
-        response = MHD_create_response_from_buffer(n, (void *)text, MHD_RESPMEM_PERSISTENT);
-        if (!response)
-                return -ENOMEM;
-        *ret = response;
-        if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) != MHD_YES)
-                return -ENOMEM;
-        return 0;
+        return response_new(text, strlen(text), type, MHD_RESPMEM_PERSISTENT, ret);
 }
 
 static int make_responses(struct server *server)
 {
+        static const char index[] =
+                "<!DOCTYPE html>\n"
+                "<html lang=\"en\"><meta charset=\"utf-8\"><title>pppd</title>\n"
+                "<h1>pppd</h1>\n"
+                "<p>This is pppd-web " PPPCTL_VERSION ", which tells how pppd is doing.\n"
+                "<ul><li><a href=\"/metrics\">/metrics</a>: numbers about the daemon and all jobs\n"
+                "it ever ran, as OpenMetrics text, for Prometheus and its like</ul>\n"
+                "<p>Jobs are seen and run with <code>pppctl</code>.\n";
         static const char not_found[] = "There is no such page here; / lists those there are.\n";
         static const char not_allowed[] = "Pages can only be got: use GET or HEAD.\n";
-        static const char html[] = "text/html; charset=utf-8";
-        static const char plain[] = "text/plain; charset=utf-8";
         int r = 0;
 
-        for (size_t i = 0; i < N_PAGES && r == 0; ++i)
+        for (size_t i = 0; i < N_PAGES && server->pages && r == 0; ++i)
                 r = response_new(server->pages->pages[i].html, server->pages->pages[i].n_html, html,
-                                 &server->responses[i]);
-        if (r < 0)
-                return r;
-        r = response_new(not_found, strlen(not_found), plain, &server->not_found);
-        if (r < 0)
-                return r;
-        r = response_new(not_allowed, strlen(not_allowed), plain, &server->not_allowed);
+                                 MHD_RESPMEM_PERSISTENT, &server->responses[i]);
+        if (r == 0)
+                r = response_of(index, html, &server->index);
+        if (r == 0)
+                r = response_of(not_found, plain, &server->not_found);
+        if (r == 0)
+                r = response_of(not_allowed, plain, &server->not_allowed);
         if (r < 0)
                 return r;
         if (MHD_add_response_header(server->not_allowed, MHD_HTTP_HEADER_ALLOW, "GET, HEAD") !=
@@ -251,6 +318,11 @@ int server_new(sd_event *event, const struct pages *pages, const struct server_o
         r = make_responses(server);
         if (r < 0)
                 return r;
+        if (options->socket) {
+                r = scrape_new(event, options->socket, on_scraped, server, &server->scrape);
+                if (r < 0)
+                        return r;
+        }
         r = start_daemon(server, options);
         if (r < 0)
                 return r;
@@ -259,12 +331,6 @@ int server_new(sd_event *event, const struct pages *pages, const struct server_o
                 return r;
         *ret = steal_ptr(server);
         return 0;
-}
-
-static void response_free(struct MHD_Response *response)
-{
-        if (response)
-                MHD_destroy_response(response);
 }
 
 struct server *server_free(struct server *server)
@@ -281,6 +347,8 @@ struct server *server_free(struct server *server)
         }
         for (size_t i = 0; i < N_PAGES; ++i)
                 response_free(server->responses[i]);
+        scrape_free(server->scrape);
+        response_free(server->index);
         response_free(server->not_found);
         response_free(server->not_allowed);
         free(server);

@@ -46,7 +46,7 @@ _pppctl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
         local verb n words=
         local levels="serial threads processes async" workloads="words sum sum-array sleep"
-        local verbs="run compare list show results wait cancel pause resume doctor help"
+        local verbs="run compare list show results wait cancel pause resume doctor metrics help"
 
         if [[ $cur == "=" ]]; then
                 cur=

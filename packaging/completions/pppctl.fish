@@ -1,6 +1,6 @@
 # fish completion for pppctl(1)
 
-set -l verbs run compare list show results wait cancel pause resume doctor help
+set -l verbs run compare list show results wait cancel pause resume doctor metrics help
 set -l levels serial threads processes async
 set -l workloads words sum sum-array sleep
 

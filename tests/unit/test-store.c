@@ -295,7 +295,7 @@ static void test_older_version(void)
 
         begin();
         add(JOB_QUEUED, 0, 0);
-        sql("ALTER TABLE jobs DROP COLUMN paused; PRAGMA user_version = 1");
+        sql("DROP TABLE totals; ALTER TABLE jobs DROP COLUMN paused; PRAGMA user_version = 1");
         test_int(reopen(), ==, 0);
         test_int(store_get(store, 1, &record), ==, 0);
         test_true(!record.paused);
@@ -362,6 +362,84 @@ static void test_no_directory(void)
         end();
 }
 
+static double sums[3];          /* of the level a: done, failed; of b */
+
+static void add_up(void *userdata, const struct total *total)
+{
+        test_str(total->metric, "jobs");
+        test_str(total->workload, "sum");
+        test_str(total->bucket, "");
+        if (streq(total->level, "b"))
+                sums[2] += total->value;
+        else
+                sums[streq(total->outcome, "failed")] += total->value;
+}
+
+static void read_sums(void)
+{
+        memset(sums, 0, sizeof(sums));
+        test_int(store_read_totals(store, "jobs", add_up, NULL), ==, 0);
+}
+
+static void test_totals(void)
+{
+        const struct total totals[] = {
+                { "jobs", "a", "sum", "done", "none", NULL, 1 },
+                { "jobs", "a", "sum", "failed", "none", NULL, 0.5 },
+                { "jobs", "b", "sum", NULL, NULL, NULL, 3 },
+                { "other", "a", "sum", NULL, NULL, NULL, 7 },
+        };
+        struct job_record record = { .number = 0, .state = JOB_DONE }, stored = JOB_RECORD_NULL;
+
+        begin();
+        read_sums();
+        test_true(sums[0] == 0 && sums[1] == 0 && sums[2] == 0);
+        record.number = add(JOB_RUNNING, 1, 0);
+        test_int(store_end(store, &record, totals, ARRAY_SIZE(totals)), ==, 0);
+        test_int(store_end(store, &record, totals, 1), ==, 0);
+        read_sums();
+        test_true(sums[0] == 2 && sums[1] == 0.5 && sums[2] == 3);
+
+        /* Both or neither: there is no such job. */
+        record.number = 12345;
+        test_int(store_end(store, &record, totals, ARRAY_SIZE(totals)), ==, -ENOENT);
+        test_str(store_error(store), "there is no such job");
+        test_int(reopen(), ==, 0);
+        read_sums();
+        test_true(sums[0] == 2 && sums[1] == 0.5 && sums[2] == 3);
+
+        /* The jobs are forgotten, the totals are not. */
+        test_int(store_get(store, 1, &stored), ==, 0);
+        test_int(stored.state, ==, JOB_DONE);
+        job_record_deinit(&stored);
+        test_int(store_delete(store, 1), ==, 0);
+        read_sums();
+        test_true(sums[0] == 2);
+        end();
+}
+
+/* A transaction that fails in its middle leaves no trace, and the next one works. */
+static void test_totals_fail(void)
+{
+        const struct total totals[] = {
+                { "jobs", "a", "sum", "done", "none", NULL, 1 },
+                { NULL, "a", "sum", NULL, NULL, NULL, 1 },
+        };
+        struct job_record record = { .state = JOB_DONE }, stored = JOB_RECORD_NULL;
+
+        begin();
+        record.number = add(JOB_RUNNING, 1, 0);
+        test_int(store_end(store, &record, totals, 2), <, 0);
+        test_contains(store_error(store), "constraint");
+        test_int(store_get(store, record.number, &stored), ==, 0);
+        test_int(stored.state, ==, JOB_RUNNING);
+        job_record_deinit(&stored);
+        test_int(store_end(store, &record, totals, 1), ==, 0);
+        read_sums();
+        test_true(sums[0] == 1);
+        end();
+}
+
 TEST_MAIN("store",
           { "a job there and back", test_round_trip },
                 { "not committed", test_not_committed }, { "what is not there", test_absent },
@@ -370,4 +448,6 @@ TEST_MAIN("store",
           { "not a database", test_not_a_database }, { "a newer version", test_newer_version },
           { "an older version", test_older_version },
           { "damaged rows", test_damaged_rows }, { "locked by another", test_locked_out },
-          { "no directory", test_no_directory })
+          { "no directory", test_no_directory },
+          { "totals", test_totals },
+          { "totals that cannot be written", test_totals_fail })

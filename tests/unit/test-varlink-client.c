@@ -240,7 +240,7 @@ static void expect_connected(const char *path, int listener)
 {
         _cleanup_close_ int fd = -EBADF, accepted = -EBADF;
 
-        test_int(varlink_connect(path, &fd), ==, 0);
+        test_int(varlink_connect(path, 0, &fd), ==, 0);
         test_int(fcntl(fd, F_GETFD) & FD_CLOEXEC, ==, FD_CLOEXEC);
         accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         test_int(accepted, >=, 0);
@@ -264,14 +264,14 @@ static void test_connect(void)
         strcat(path, "/s");
         expect_connected(path, listener);
         strcat(path, "-not");
-        test_int(varlink_connect(path, &fd), ==, -ENOENT);
+        test_int(varlink_connect(path, 0, &fd), ==, -ENOENT);
 
         snprintf(path, sizeof(path), "%s/s", directory);
         listener = close_fd(listener);
-        test_int(varlink_connect(path, &fd), ==, -ECONNREFUSED);
+        test_int(varlink_connect(path, 0, &fd), ==, -ECONNREFUSED);
         test_int(unlinkat(dir_fd, "s", 0), ==, 0);
-        test_int(varlink_connect(path, &fd), ==, -ENOENT);
-        test_int(varlink_connect("", &fd), ==, -EINVAL);
+        test_int(varlink_connect(path, 0, &fd), ==, -ENOENT);
+        test_int(varlink_connect("", 0, &fd), ==, -EINVAL);
         test_int(fd, ==, -EBADF);
         test_int(rmdir(directory), ==, 0);
 }

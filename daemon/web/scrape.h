@@ -1,0 +1,27 @@
+#pragma once
+
+/*
+ * Gets pppd's metrics over its Varlink socket, without keeping the loop waiting. Whoever asks while a
+ * call is under way shares its answer.
+ */
+
+#include <systemd/sd-event.h>
+
+#include "lib/util.h"
+
+struct scrape;
+
+/*
+ * @answered is called from the loop, once for each call, when there is an answer or none will come;
+ * what it returns is as for any handler of an event source. @socket is borrowed.
+ */
+int scrape_new(sd_event *event, const char *socket, int (*answered)(void *userdata), void *userdata,
+               struct scrape **ret);
+struct scrape *scrape_free(struct scrape *scrape);
+DEFINE_CLEANUP(struct scrape *, scrape_free)
+
+/* Calls @answered later, also when asking fails. */
+void scrape_ask(struct scrape *scrape);
+
+/* The last answer, valid until the next one comes. NULL: there is none, and *@ret_why says why. */
+const char *scrape_text(const struct scrape *scrape, const char **ret_why);
