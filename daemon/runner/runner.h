@@ -58,7 +58,8 @@ void worker_init(struct worker *worker, struct runner *runner, uint16_t id,
 
 /*
  * worker_claim() - take the next chunk of indexes into worker->next..end.
- * Guided: large chunks first, single tasks at the end, so that no worker ends long after the others.
+ * A chunk is what will be done in a fraction of a millisecond, and never more than a fraction of what
+ * is left for each worker, so that no worker ends long after the others.
  * Returns false when nothing is left or the job is cancelled.
  */
 bool worker_claim(struct worker *worker);

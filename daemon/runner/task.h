@@ -42,8 +42,8 @@ struct worker {
         const char *cursor;             /* where input `next` starts, NULL: look it up */
         uint64_t current;               /* task in progress and its start, for who finds the worker */
         uint64_t started_ns;            /* dead; TASK_NONE and CLOCK_MONOTONIC */
-        uint64_t claimed_ns;            /* when the last chunk was claimed, 0 before, */
-        uint32_t chunk;                 /* and how large one is to be */
+        uint64_t chunk;                 /* how many that were, */
+        uint64_t claimed_ns;            /* and when; 0 before the first */
 
         /* Progress not yet added to the results header. */
         uint32_t n_done, n_failed, n_retried;

@@ -7,9 +7,8 @@
 #include "daemon/runner/gil.h"
 #include "daemon/runner/runner.h"
 
-#define CHUNK_MIN      64
-#define CHUNK_MAX      8192             /* 256 KiB of records */
-#define CHUNK_NS       NSEC_PER_MSEC
+#define CHUNK_MAX      1024             /* 32 KiB of records */
+#define CHUNK_NS       (100 * NSEC_PER_USEC)
 #define FLUSH_NS       (10 * NSEC_PER_MSEC)
 #define BACKOFF_NS     (100 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (10 * NSEC_PER_SEC)
@@ -24,34 +23,33 @@ void worker_init(struct worker *worker, struct runner *runner, uint16_t id,
                 .io_context = io_context,
                 .id = id,
                 .current = TASK_NONE,
-                .chunk = CHUNK_MIN,
+                .chunk = 1,
         };
 }
 
 /*
- * Where tasks are that short that a chunk is done in no time, the next is larger: workers whose chunks lie
- * far apart do not wait for one another when the kernel makes the pages of the records. Long tasks stay in
- * small chunks, so that none of them is stuck behind another while a worker is free.
+ * As many as will take CHUNK_NS, going by the last chunk. So a task that waits or computes is claimed when
+ * it can start, and not stuck behind others while a worker is free; and tasks that do nothing come by the
+ * thousand, so that workers neither fight for the counter nor write to the same pages.
  */
-static void adapt_chunk(struct worker *worker)
+static uint64_t adapt_chunk(struct worker *worker)
 {
-        uint64_t now = now_monotonic(), took = now - worker->claimed_ns;
+        uint64_t now = now_monotonic(), took = MAX(now - worker->claimed_ns, UINT64_C(1));
+        uint64_t fitting = worker->chunk * CHUNK_NS / took;
 
-        if (took < CHUNK_NS / 2)
-                worker->chunk = MIN(worker->chunk * 2, (uint32_t)CHUNK_MAX);
-        else if (took > CHUNK_NS)
-                worker->chunk = MAX(worker->chunk / 2, (uint32_t)CHUNK_MIN);
         worker->claimed_ns = now;
+        return MIN(MAX(fitting, UINT64_C(1)), MIN(2 * worker->chunk, UINT64_C(1) * CHUNK_MAX));
 }
 
-/* At most a fraction of what is left for each worker, so that chunks shrink to one task at the end. */
-static uint64_t chunk_size(const struct worker *worker, uint64_t next)
+/* At most a fraction of what is left for each worker, so that no worker ends long after the others. */
+static uint64_t chunk_size(struct worker *worker, uint64_t next)
 {
         const struct runner *runner = worker->runner;
         uint64_t left = runner->results.n_tasks - next;
 
-        return MIN(MAX(left / (4 * (uint64_t)runner->spec.workers), UINT64_C(1)),
-                   (uint64_t)worker->chunk);
+        worker->chunk = MIN(MAX(left / (4 * (uint64_t)runner->spec.workers), UINT64_C(1)),
+                            adapt_chunk(worker));
+        return worker->chunk;
 }
 
 bool worker_claim(struct worker *worker)
@@ -65,7 +63,6 @@ bool worker_claim(struct worker *worker)
         next = __atomic_load_n(counter, __ATOMIC_RELAXED);
         if (next >= n || runner_cancelled(runner))
                 return false;
-        adapt_chunk(worker);
         size = chunk_size(worker, next);
         next = __atomic_fetch_add(counter, size, __ATOMIC_RELAXED);
         if (next >= n)

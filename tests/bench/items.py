@@ -47,6 +47,7 @@ def median_of(samples, label, name):
 
 
 def limit(text, value, at_most=None, at_least=None):
+    """What is to be reached; without a limit, what to compare that with."""
     return text, value, at_most, at_least
 
 
@@ -214,6 +215,8 @@ class Bench:
             targets=[lambda s: limit("serial / C, wall", ratio(s, "pppd serial", "C, 1 thread (limit)"), at_most=1.03),
                      lambda s: limit("threads / serial, wall", against(s, "pppd threads (2)"), at_most=0.55),
                      lambda s: limit("processes / serial, wall", against(s, "pppd processes (2)"), at_most=0.55),
+                     lambda s: limit("C, 2 threads / 1 thread, wall: what this machine allows",
+                                     ratio(s, "C, 2 threads (limit)", "C, 1 thread (limit)")),
                      lambda s: limit("threads --gil / serial, wall", against(s, "pppd threads (2) --gil"), at_least=0.95)])
 
     def nothing(self):

@@ -54,6 +54,8 @@ def aligned(rows):
 
 def target_line(target):
     text, value, at_most, at_least = target
+    if at_most is None and at_least is None:
+        return f"{text}: {number(value, 4)}"
     wanted = f"at most {number(at_most)}" if at_most is not None else f"at least {number(at_least)}"
     return f"{text}: {number(value, 4)}, {wanted}: {verdict(target)}"
 
@@ -62,6 +64,8 @@ def verdict(target):
     _, value, at_most, at_least = target
     if value is None:
         return "not measured"
+    if at_most is None and at_least is None:
+        return "no target"
     met = value <= at_most if at_most is not None else value >= at_least
     return "met" if met else "MISSED"
 

@@ -76,18 +76,18 @@ static void test_claim_each_once(void)
 
 static void test_chunks_shrink(void)
 {
+        enum { N = 4000 };
         struct worker worker;
         struct runner runner;
-        uint64_t last = 400;
 
-        runner_setup(&runner, 400, WORKLOAD_SLEEP, "0");
+        runner_setup(&runner, N, WORKLOAD_SLEEP, "0");
         worker_init(&worker, &runner, 0, NULL, NULL);
         while (worker_claim(&worker)) {
-                test_int(worker.end - worker.next, <=, last);
-                last = worker.end - worker.next;
+                uint64_t part = (N - worker.next) / (4 * runner.spec.workers);
+
+                test_int(worker.end - worker.next, <=, MAX(part, UINT64_C(1)));
                 worker.next = worker.end;
         }
-        test_int(last, ==, 1);
         runner_teardown(&runner);
 }
 
@@ -111,8 +111,8 @@ static uint64_t largest_chunk(uint64_t n, uint64_t chunk_ns)
 
 static void test_chunks_grow_with_short_tasks(void)
 {
-        test_int(largest_chunk(100000, 0), >, 1000);
-        test_int(largest_chunk(100000, NSEC_PER_SEC), ==, 64);
+        test_int(largest_chunk(100000, 0), >=, 512);
+        test_int(largest_chunk(1000, NSEC_PER_MSEC), ==, 1);
 }
 
 static void run_all(struct runner *runner)
