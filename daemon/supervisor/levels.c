@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <stdio.h>
+
+#include "lib/doctor/doctor.h"
 
 #define DISABLED "/proc/sys/kernel/io_uring_disabled"
 #define GROUP    "/proc/sys/kernel/io_uring_group"
@@ -35,9 +38,27 @@ static bool is_member(long group)
 }
 
 /*
- * Since Linux 6.6. What a seccomp filter forbids is not probed for here, since such a filter may kill
- * who tries; the runner tells of that.
+ * What a seccomp filter forbids shows only when it is tried, and by who may be killed for it: a child. A
+ * filter that lets it pass does so for ever; what fails may also be for want of memory.
  */
+static bool uring_works(const char **ret_why, const char **ret_hint)
+{
+        static char why[256], hint[256];
+        static bool worked;
+        _cleanup_free_ char *detail = NULL;
+        const char *remedy;
+
+        worked = worked || doctor_try_uring(&detail, &remedy);
+        if (worked)
+                return true;
+        snprintf(why, sizeof(why), "io_uring cannot be used here: %s", detail ?: strerror(ENOMEM));
+        snprintf(hint, sizeof(hint), "%s; or use another level, the others work without it", remedy);
+        *ret_why = why;
+        *ret_hint = hint;
+        return false;
+}
+
+/* The switch is there since Linux 6.6, and can be turned at any time. */
 static bool uring_is_available(const char **ret_why, const char **ret_hint)
 {
         long disabled = read_number(DISABLED);
@@ -54,7 +75,7 @@ static bool uring_is_available(const char **ret_why, const char **ret_hint)
                             "kernel.io_uring_disabled=0, or use another level";
                 return false;
         }
-        return true;
+        return uring_works(ret_why, ret_hint);
 }
 
 bool level_is_available(enum level level, const char **ret_why, const char **ret_hint)

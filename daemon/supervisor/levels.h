@@ -1,8 +1,8 @@
 #pragma once
 
-/* Whether this machine lets a level run, as far as that can be told without trying. */
+/* Whether this machine lets a level run. */
 
 #include "lib/spec.h"
 
-/* False: static texts of why not and what to do. */
+/* False: texts of why not and what to do, valid until the next call. */
 bool level_is_available(enum level level, const char **ret_why, const char **ret_hint);

@@ -126,6 +126,20 @@ void check_uring(const struct patient *patient, struct finding *finding)
                 finding_set(finding, CHECK_NO, remedy_for(r), "%s", strerrordesc_np(-r));
 }
 
+bool doctor_try_uring(char **ret_why, const char **ret_remedy)
+{
+        struct finding finding = { CHECK_NO, NULL, NULL };
+
+        check_uring(NULL, &finding);
+        if (finding.status == CHECK_YES) {
+                free(finding.detail);
+                return true;
+        }
+        *ret_why = finding.detail;
+        *ret_remedy = finding.remedy;
+        return false;
+}
+
 void check_uring_setup(const struct patient *patient, struct finding *finding)
 {
         struct uring uring;
