@@ -360,6 +360,8 @@ static int print_job(struct output *output, json_t *job)
 
         output_line(output, "job %" PRIu64 ": %s%s%s%s", job_number(job), job_text(job, "state"),
                     *reason ? " (" : "", reason, *reason ? ")" : "");
+        if (*job_text(job, "condition"))
+                print_row(output, "waits", job_note(job));
         print_row(output, "submitted", times_local(job_text(job, "submitted_at"), submitted));
         print_owner(output, job);
         print_spec(output, json_object_get(job, "spec"), summary);

@@ -58,7 +58,19 @@ const char *job_reason(json_t *job)
 
 const char *job_note(json_t *job)
 {
-        return streq(job_text(job, "state"), "paused") ? "paused" : NULL;
+        static const char *const conditions[][2] = {
+                { "no-node", "no node serves this workload" },
+                { "engine-unreachable", "Redis does not answer" },
+                { "engine-full", "Redis is at its memory limit" },
+        };
+        const char *condition = job_text(job, "condition");
+
+        if (streq(job_text(job, "state"), "paused"))
+                return "paused";
+        for (size_t i = 0; i < ARRAY_SIZE(conditions); ++i)
+                if (streq(condition, conditions[i][0]))
+                        return conditions[i][1];
+        return *condition ? condition : NULL;
 }
 
 bool summary_number(json_t *summary, const char *path, double *ret)

@@ -16,6 +16,7 @@ int counters_read(int results_fd, struct counters *ret)
                 .n_done = header.n_done,
                 .n_failed = header.n_failed,
                 .n_retried = header.n_retried,
+                .condition = header.condition,
                 .epoch_ns = header.epoch_ns,
                 .runner_start_ns = header.runner_start_ns,
                 .runner_end_ns = header.runner_end_ns,

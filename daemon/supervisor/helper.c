@@ -202,9 +202,6 @@ static int kill_rest(struct helper *helper, bool *ret_populated)
                 return 0;
         r = cgroup_events_open(helper->group_fd, &helper->events_fd);
         if (r >= 0)
-                r = sd_event_add_io(helper->event, &helper->clear_source, helper->events_fd, EPOLLPRI,
-                                    on_group_event, helper);
-        if (r >= 0)
                 r = cgroup_kill(helper->group_fd);
         return r < 0 ? r : cgroup_events_read(helper->events_fd, ret_populated, NULL);
 }
@@ -218,6 +215,9 @@ static void begin_clearing(struct helper *helper)
         helper->state = HELPER_CLEARING;
         disarm(helper);
         r = kill_rest(helper, &populated);
+        if (r >= 0 && populated)
+                r = sd_event_add_io(helper->event, &helper->clear_source, helper->events_fd, EPOLLPRI,
+                                    on_group_event, helper);
         if (r < 0)
                 supervisor_log(LOG_WARNING, "cannot clear the cgroup %s of %s: %s", helper->group,
                                helper->kind->what, strerror(-r));
@@ -279,6 +279,7 @@ void helper_stop(struct helper *helper)
                 /* It waits to be tried again. */
                 helper->n_deaths = 0;
                 restart(helper);
+                return;
         }
         if (helper->state != HELPER_RUNS)
                 return;

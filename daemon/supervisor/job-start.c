@@ -32,13 +32,22 @@ static int make_spec(const struct job *job, const char *demo_url, int *ret_fd)
 {
         _cleanup_free_ char *text = NULL;
         json_t *json;
+        int r;
 
         json = json_pack("{s:o, s:s*}", "spec", spec_to_json(&job->spec), "demo_url", demo_url);
-        if (!json)
-                return -ENOMEM;
-        text = json_dumps(json, JSON_COMPACT);
+        if (json && job->spec.level == LEVEL_MACHINES &&
+            json_object_set_new(json, "machines",
+                                engine_describe(job->env->engine, job->holds_engine, NULL)) < 0) {
+                json_decref(json);
+                json = NULL;
+        }
+        text = json ? json_dumps(json, JSON_COMPACT) : NULL;
         json_decref(json);
-        return text ? memfd_sealed("pppd-spec", text, strlen(text), ret_fd) : -ENOMEM;
+        if (!text)
+                return -ENOMEM;
+        r = memfd_sealed("pppd-spec", text, strlen(text), ret_fd);
+        explicit_bzero(text, strlen(text));
+        return r;
 }
 
 /* All descriptors but the group's. */
@@ -179,6 +188,17 @@ static int acquire_demo(struct job *job, char url[static DEMO_URL_MAX], struct f
         return r;
 }
 
+static int acquire_engine(struct job *job, struct failure *failure)
+{
+        int r;
+
+        if (job->spec.level != LEVEL_MACHINES)
+                return 0;
+        r = engine_acquire(job->env->engine, failure);
+        job->holds_engine = r > 0;
+        return r;
+}
+
 static const char *hint_for(const struct job *job, int error)
 {
         const char *gone = groups_hint_gone(job->env->groups);
@@ -197,9 +217,13 @@ int job_start(struct job *job, struct failure *failure)
         int r;
 
         assert(job->pid == 0 && !job_group_exists(&job->group));
-        r = acquire_demo(job, url, failure);
-        if (r < 0)
+        r = acquire_engine(job, failure);
+        if (r >= 0)
+                r = acquire_demo(job, url, failure);
+        if (r < 0) {
+                job_end_run(job);
                 return r;
+        }
         r = start_runner(job, job->uses_demo ? url : NULL, &attempted, failure);
         if (r < 0) {
                 job_remove_group(job);
@@ -241,6 +265,23 @@ static void reacquire_demo(struct job *job)
         failure_deinit(&failure);
 }
 
+/* As the demo server: the runner knows where its Redis is. */
+static void reacquire_engine(struct job *job)
+{
+        struct failure failure = FAILURE_NULL;
+        int r;
+
+        if (job->spec.level != LEVEL_MACHINES)
+                return;
+        r = engine_acquire_again(job->env->engine, &failure);
+        job->holds_engine = r > 0;
+        if (r < 0)
+                supervisor_log(LOG_WARNING, "job %llu goes on without its private Redis: cannot %s: %s",
+                               (unsigned long long)job->record.number,
+                               failure_text(failure.attempted), failure_text(failure.why));
+        failure_deinit(&failure);
+}
+
 static void restore_limits(struct job *job)
 {
         const struct log_about about = job_about(job, MESSAGE_LIMITS_LOST, REASON_NONE);
@@ -272,6 +313,7 @@ int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
         job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         restore_limits(job);
         reacquire_demo(job);
+        reacquire_engine(job);
         r = job_watch(job);
         /* What a dead runner left in its group is of no use to anybody. */
         if (r >= 0 && job->runner_gone && job_arm_kill(job) < 0)

@@ -75,6 +75,9 @@ void job_end_run(struct job *job)
         if (job->holds_demo)
                 demo_server_release(job->env->demo);
         job->holds_demo = false;
+        if (job->holds_engine)
+                engine_release(job->env->engine);
+        job->holds_engine = false;
         job->pid = 0;
         job->killed = false;
         job->n_suspect = 0;
@@ -125,6 +128,7 @@ void job_refresh(struct job *job)
         if (r < 0)
                 return; /* The end of the job tells of it. */
         /* The file is the runner's to write: no more than there is may be true. */
+        job->record.condition = job->record.state == JOB_RUNNING ? job->counters.condition : 0;
         job->record.n_done = MIN(job->counters.n_done, job->record.n_tasks);
         job->record.n_failed = MIN(job->counters.n_failed,
                                    job->record.n_tasks - job->record.n_done);
@@ -166,12 +170,14 @@ static struct progress progress_of(const struct job *job)
 {
         const struct job_record *record = &job->record;
 
-        return (struct progress){ record->n_done + record->n_failed, record->state, record->paused };
+        return (struct progress){ record->n_done + record->n_failed, record->state, record->paused,
+                                  record->condition };
 }
 
 static bool progress_equal(const struct progress *a, const struct progress *b)
 {
-        return a->n_tasks == b->n_tasks && a->state == b->state && a->paused == b->paused;
+        return a->n_tasks == b->n_tasks && a->state == b->state && a->paused == b->paused &&
+               a->condition == b->condition;
 }
 
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata)

@@ -19,6 +19,7 @@
 #include "daemon/supervisor/accounting.h"
 #include "daemon/supervisor/demo.h"
 #include "daemon/supervisor/directory.h"
+#include "daemon/supervisor/engine.h"
 #include "daemon/supervisor/failure.h"
 #include "daemon/supervisor/list.h"
 #include "daemon/supervisor/log.h"
@@ -30,6 +31,7 @@ struct progress {
         uint64_t n_tasks;               /* that have a record */
         enum job_state state;
         bool paused;
+        uint32_t condition;             /* enum ppp_condition */
 };
 
 /* What all jobs share. Owned by the manager. */
@@ -37,6 +39,7 @@ struct job_env {
         sd_event *event;
         struct groups *groups;
         struct demo_server *demo;
+        struct engine *engine;
         const struct host *host;
         const char *state;              /* the state directory */
         int jobs_fd;                    /* <state>/jobs */
@@ -76,6 +79,7 @@ struct job {
         bool is_queued;                 /* @link is in the queue */
         bool uses_demo;
         bool holds_demo;
+        bool holds_engine;              /* the private Redis and its nodes */
         bool resumed;                   /* was interrupted before */
 
         struct job_group group;

@@ -78,12 +78,10 @@ static bool uring_is_available(const char **ret_why, const char **ret_hint)
         return uring_works(ret_why, ret_hint);
 }
 
-bool level_is_available(enum level level, const char **ret_why, const char **ret_hint)
+bool level_is_available(enum level level, const struct engine *engine, const char **ret_why,
+                        const char **ret_hint)
 {
-        if (level == LEVEL_MACHINES) {
-                *ret_why = "this pppd has not joined a Redis";
-                *ret_hint = "use another level";
-                return false;
-        }
+        if (level == LEVEL_MACHINES)
+                return engine_is_available(engine, ret_why, ret_hint);
         return level != LEVEL_ASYNC || uring_is_available(ret_why, ret_hint);
 }

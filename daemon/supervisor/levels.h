@@ -2,7 +2,8 @@
 
 /* Whether this machine lets a level run. */
 
-#include "lib/spec.h"
+#include "daemon/supervisor/engine.h"
 
 /* False: texts of why not and what to do, valid until the next call. */
-bool level_is_available(enum level level, const char **ret_why, const char **ret_hint);
+bool level_is_available(enum level level, const struct engine *engine, const char **ret_why,
+                        const char **ret_hint);

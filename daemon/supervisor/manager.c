@@ -113,22 +113,39 @@ static void finish_drain(struct manager *manager)
                 supervisor_log(LOG_ERR, "cannot leave the event loop: %s", strerror(-r));
 }
 
+static void look_whether_drained(struct manager *manager)
+{
+        if (manager->draining && manager->jobs.n_running == 0 && engine_is_drained(&manager->engine))
+                finish_drain(manager);
+}
+
 static void on_jobs_changed(struct jobs *jobs)
 {
         struct manager *manager = container_of(jobs, struct manager, jobs);
 
         service_set_status(&manager->service, jobs->n_running, jobs->n_queued);
-        if (manager->draining && jobs->n_running == 0)
-                finish_drain(manager);
+        look_whether_drained(manager);
+}
+
+static void on_node_stopped(struct engine *engine)
+{
+        look_whether_drained(container_of(engine, struct manager, engine));
+}
+
+static void kill_all(struct manager *manager)
+{
+        jobs_kill_all(&manager->jobs);
+        engine_kill(&manager->engine);
 }
 
 static int on_drain_too_long(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct manager *manager = userdata;
 
-        supervisor_log(LOG_WARNING, "killing %u jobs that did not end in time; they go on with the next "
-                       "start", manager->jobs.n_running);
-        jobs_kill_all(&manager->jobs);
+        if (manager->jobs.n_running > 0)
+                supervisor_log(LOG_WARNING, "killing %u jobs that did not end in time; they go on with "
+                               "the next start", manager->jobs.n_running);
+        kill_all(manager);
         return 0;
 }
 
@@ -139,7 +156,7 @@ static void on_stop(struct service *service)
         int r;
 
         if (manager->draining) {
-                jobs_kill_all(&manager->jobs);
+                kill_all(manager);
                 return;
         }
         manager->draining = true;
@@ -147,9 +164,10 @@ static void on_stop(struct service *service)
         listener_deinit(&manager->listener);
         r = sd_event_add_time_relative(manager->event, &manager->drain_source, CLOCK_MONOTONIC,
                                        DRAIN_USEC, 1000, on_drain_too_long, manager);
+        engine_drain(&manager->engine);
         jobs_drain(&manager->jobs);
         if (r < 0)
-                jobs_kill_all(&manager->jobs);
+                kill_all(manager);
 }
 
 /* SIGHUP. A file that is wrong changes nothing. */
@@ -170,8 +188,10 @@ static void on_reload(struct service *service)
                 manager->config = config;
                 bound_peers(manager);
                 supervisor_log(LOG_INFO, "the configuration was read anew");
-                if (!manager->draining)
+                if (!manager->draining) {
+                        engine_apply(&manager->engine);
                         jobs_kick(&manager->jobs);
+                }
         }
         service_set_ready(service);
 }
@@ -251,12 +271,29 @@ static bool is_in_base(void *userdata, uint64_t number)
         return jobs_find_running(&manager->jobs, number) != NULL;
 }
 
+static int init_engine(struct manager *manager)
+{
+        const struct engine_env env = {
+                .event = manager->event,
+                .groups = &manager->groups,
+                .demo = &manager->demo,
+                .host = &manager->host,
+                .state = manager->options->state,
+                .runner = manager->options->runner,
+                .environment = manager->environment,
+                .config = &manager->config.machines,
+        };
+
+        return engine_init(&manager->engine, &env, on_node_stopped);
+}
+
 static int init_jobs(struct manager *manager)
 {
         struct job_env env = {
                 .event = manager->event,
                 .groups = &manager->groups,
                 .demo = &manager->demo,
+                .engine = &manager->engine,
                 .host = &manager->host,
                 .state = manager->options->state,
                 .jobs_fd = manager->state.jobs_fd,
@@ -272,6 +309,8 @@ static int init_jobs(struct manager *manager)
                 return supervisor_log_oom();
         r = demo_server_init(&manager->demo, manager->event, &manager->groups, manager->options->web,
                              manager->state.fd);
+        if (r >= 0)
+                r = init_engine(manager);
         if (r >= 0)
                 r = jobs_init(&manager->jobs, &env, manager->store, &manager->config, &manager->quota,
                               on_jobs_changed);
@@ -298,6 +337,7 @@ int manager_init(struct manager *manager, sd_event *event, const struct options 
                 .state = STATE_NULL,
                 .groups = GROUPS_NULL,
                 .demo = DEMO_SERVER_NULL,
+                .engine = ENGINE_NULL,
                 .listener = LISTENER_NULL,
                 .peer_owner = { event, &manager->jobs, methods_dispatch, methods_stream, on_peer_gone },
         };
@@ -337,6 +377,7 @@ void manager_deinit(struct manager *manager)
                 peer_free(peer);
         }
         service_deinit(&manager->service);
+        engine_deinit(&manager->engine);
         demo_server_deinit(&manager->demo);
         groups_deinit(&manager->groups);
         free(manager->environment);

@@ -5,13 +5,15 @@
  *
  *     manager
  *       state, config, store     what is kept
- *       groups, demo, jobs       what runs
+ *       groups, demo, engine,    what runs
+ *       jobs
  *       listener, peers          who asks
  *       service                  signals, systemd's notify and watchdog
  */
 
 #include "daemon/supervisor/config.h"
 #include "daemon/supervisor/demo.h"
+#include "daemon/supervisor/engine.h"
 #include "daemon/supervisor/groups.h"
 #include "daemon/supervisor/jobs.h"
 #include "daemon/supervisor/listener.h"
@@ -32,6 +34,7 @@ struct manager {
         struct host host;
         char **environment;             /* of children */
         struct demo_server demo;
+        struct engine engine;
         struct jobs jobs;
         struct listener listener;
         struct peer_owner peer_owner;

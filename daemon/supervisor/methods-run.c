@@ -256,7 +256,7 @@ static bool check_level(struct peer *peer, const struct spec *spec)
 {
         const char *why, *hint;
 
-        if (level_is_available(spec->level, &why, &hint))
+        if (level_is_available(spec->level, peer->owner->jobs->env.engine, &why, &hint))
                 return true;
         peer_error(peer, INTERFACE_JOBS ".LevelUnavailable",
                    json_pack("{s:s, s:s, s:s}", "level", level_name(spec->level), "why", why, "hint",

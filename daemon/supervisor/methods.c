@@ -48,6 +48,7 @@ static const struct {
         { INTERFACE_JOBS ".Resume", method_resume },
         { INTERFACE_JOBS ".Doctor", method_doctor },
         { INTERFACE_JOBS ".Metrics", method_metrics },
+        { INTERFACE_JOBS ".Nodes", method_nodes },
 };
 
 void methods_refuse(struct peer *peer, const char *field, const char *why, const char *hint)

@@ -20,6 +20,7 @@ typedef void method_run(struct peer *peer, json_t *parameters, struct varlink_me
 method_run method_run_job;              /* methods-run.c */
 method_run method_doctor;               /* methods-doctor.c */
 method_run method_metrics;              /* methods-metrics.c */
+method_run method_nodes;                /* methods-nodes.c */
 method_run method_wait, method_list, method_show, method_results, method_cancel, method_pause,
         method_resume;
 

@@ -22,6 +22,7 @@ int peer_new_consume(struct peer_owner *owner, int fd, uid_t uid, struct peer **
         list_init(&peer->link);
         list_init(&peer->ties);
         list_init(&peer->call.waiter.link);
+        list_init(&peer->call.nodes.link);
         varlink_init_consume(&peer->varlink, fd);
         r = sd_event_add_io(owner->event, &peer->io, fd, EPOLLIN, on_io, peer);
         if (r >= 0)
@@ -51,6 +52,7 @@ void peer_free(struct peer *peer)
         if (!peer)
                 return;
         list_remove(&peer->call.waiter.link);
+        list_remove(&peer->call.nodes.link);
         json_decref(peer->call.held);
         sd_event_source_disable_unref(peer->io);
         sd_event_source_disable_unref(peer->turn);
@@ -169,9 +171,11 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 static void end_call(struct peer *peer)
 {
         list_remove(&peer->call.waiter.link);
+        list_remove(&peer->call.nodes.link);
         json_decref(peer->call.held);
         peer->call = (struct call){ .kind = CALL_NONE };
         list_init(&peer->call.waiter.link);
+        list_init(&peer->call.nodes.link);
 }
 
 static void send_consume(struct peer *peer, json_t *message, const int *fds, size_t n_fds)

@@ -32,12 +32,14 @@ enum call_kind {
         CALL_OPEN,              /* being looked at */
         CALL_WAIT,              /* for a job */
         CALL_LIST,              /* a stream of jobs */
+        CALL_NODES,             /* for the answer to a question to the Redis */
 };
 
 struct call {
         enum call_kind kind;
         bool more, oneway;
         struct waiter waiter;   /* CALL_WAIT */
+        struct nodes_waiter nodes;      /* CALL_NODES */
         uint64_t cursor, left;  /* CALL_LIST: the number before which to go on, how many at most */
         json_t *held;           /* CALL_LIST: the next reply, held until it is known whether it is the last */
 };

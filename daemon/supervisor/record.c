@@ -1,5 +1,6 @@
 #include "daemon/supervisor/record.h"
 
+#include <pppctl/results.h>
 #include <stdio.h>
 
 static const char *const state_names[_JOB_STATE_N] = {
@@ -24,6 +25,19 @@ const char *job_state_name(enum job_state state)
 {
         assert(state < _JOB_STATE_N);
         return state_names[state];
+}
+
+/* NULL where all is well, or what a newer runner wrote is not known. */
+static const char *condition_name(const struct job_record *record)
+{
+        static const char *const names[_PPP_CONDITION_N] = {
+                [PPP_CONDITION_NO_NODE] = "no-node",
+                [PPP_CONDITION_ENGINE_UNREACHABLE] = "engine-unreachable",
+                [PPP_CONDITION_ENGINE_FULL] = "engine-full",
+        };
+
+        return record->state == JOB_RUNNING && record->condition < _PPP_CONDITION_N
+                       ? names[record->condition] : NULL;
 }
 
 const char *job_record_state_name(const struct job_record *record)
@@ -86,10 +100,11 @@ json_t *job_record_to_json(const struct job_record *record)
         json_t *json;
 
         format_time(record->submitted_ns, submitted_at);
-        json = json_pack("{s:I, s:s, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
+        json = json_pack("{s:I, s:s, s:s*, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
                          "job", (json_int_t)record->number,
                          "state", job_record_state_name(record),
                          "reason", record->reason,
+                         "condition", condition_name(record),
                          "owner_uid", (json_int_t)record->owner,
                          "submitted_at", submitted_at,
                          "spec", record->spec,
