@@ -125,6 +125,7 @@ void pppd_close(struct pppd *pppd)
 {
         varlink_deinit(&pppd->varlink);
         json_decref(pppd->call.parameters);
+        json_decref(pppd->refusal);
         free(pppd->path);
         *pppd = (struct pppd)PPPD_NULL;
 }
@@ -162,6 +163,8 @@ int pppd_call(struct pppd *pppd, const char *attempted, const char *method, json
 {
         pppd->attempted = attempted;
         pppd->refused = false;
+        json_decref(pppd->refusal);
+        pppd->refusal = NULL;
         if (!parameters)
                 return cli_no_memory();
         json_decref(pppd->call.parameters);
@@ -183,6 +186,16 @@ static int lose(const struct pppd *pppd, const char *why)
 static bool says_goodbye(const struct pppd *pppd, const char *error)
 {
         return may_call_again(pppd) && streq(error, INTERFACE ".Interrupted");
+}
+
+static bool tolerate(struct pppd *pppd, const char *error, json_t *parameters)
+{
+        const char *dot = strrchr(error, '.');
+
+        if (!pppd->tolerated || !dot || !streq(dot + 1, pppd->tolerated))
+                return false;
+        pppd->refusal = json_incref(parameters);
+        return true;
 }
 
 static int receive(struct pppd *pppd, struct pppd_reply *ret)
@@ -213,7 +226,9 @@ static int receive(struct pppd *pppd, struct pppd_reply *ret)
                 r = LOST;
         } else {
                 pppd->refused = true;
-                r = say_varlink_error(pppd->attempted, pppd->job, error, reply.parameters);
+                r = tolerate(pppd, error, reply.parameters)
+                            ? CLI_FAILED
+                            : say_varlink_error(pppd->attempted, pppd->job, error, reply.parameters);
         }
         pppd_reply_deinit(&reply);
         return r;

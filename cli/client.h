@@ -14,6 +14,8 @@ struct pppd {
         const char *attempted;  /* "start the job": what the call is for; static text */
         uint64_t job;           /* that it is about, 0: none; for messages */
         bool refused;           /* the last call was answered with an error, nothing worse */
+        const char *tolerated;  /* an error ("QueueFull") that is not said but kept as @refusal; NULL: none */
+        json_t *refusal;        /* owned: its parameters; NULL: the last call was not answered with it */
         int signal_fd;          /* borrowed: ends pppd_receive() when readable; -EBADF: none */
 
         /*

@@ -12,8 +12,10 @@
 
 void comparison_deinit(struct comparison *comparison)
 {
-        for (size_t i = 0; i < comparison->n; ++i)
+        for (size_t i = 0; i < comparison->n; ++i) {
                 json_decref(comparison->contenders[i].runs);
+                free(comparison->contenders[i].left_out);
+        }
         *comparison = (struct comparison){ .n = 0 };
 }
 
@@ -243,10 +245,9 @@ static void choose_memory(struct report *report)
 }
 
 /* Breaks at spaces, so that a terminal does not break words; later lines begin below the text. */
-static void print_note(struct output *output, size_t number, const char *text, size_t room)
+static void print_note(struct output *output, const char *label, const char *text, size_t room)
 {
-        char label[24];
-        size_t indent = (size_t)snprintf(label, sizeof(label), "[%zu] ", number);
+        size_t indent = strlen(label);
 
         while (strlen(text) > room - indent) {
                 size_t n = room - indent;
@@ -257,9 +258,27 @@ static void print_note(struct output *output, size_t number, const char *text, s
                         break;
                 output_line(output, "%*s%.*s", (int)indent, label, (int)n, text);
                 text += n + 1;
-                label[0] = 0;
+                label = "";
         }
         output_line(output, "%*s%s", (int)indent, label, text);
+}
+
+static void print_notes(const struct report *report, size_t room, struct output *output)
+{
+        const struct comparison *comparison = report->comparison;
+        char label[48];
+
+        for (size_t i = 0; i < report->notes.n; ++i) {
+                snprintf(label, sizeof(label), "[%zu] ", i + 1);
+                print_note(output, label, report->notes.texts[i], room);
+        }
+        for (size_t i = 0; i < comparison->n; ++i) {
+                if (!comparison->contenders[i].left_out)
+                        continue;
+                snprintf(label, sizeof(label), "%s is left out: ",
+                         level_name(comparison->contenders[i].level));
+                print_note(output, label, comparison->contenders[i].left_out, room);
+        }
 }
 
 static int print_report(struct report *report, bool color, struct output *output)
@@ -271,8 +290,7 @@ static int print_report(struct report *report, bool color, struct output *output
         if (r)
                 return r;
         output_line(output, "%s", text);
-        for (size_t i = 0; i < report->notes.n; ++i)
-                print_note(output, i + 1, report->notes.texts[i], MAX(room, (size_t)40));
+        print_notes(report, MAX(room, (size_t)60), output);
         return 0;
 }
 
@@ -303,8 +321,8 @@ static int set_number(json_t *json, const char *key, double v)
 static json_t *contender_json(const struct comparison *comparison, size_t i)
 {
         const struct contender *contender = &comparison->contenders[i];
-        json_t *json = json_pack("{s:s, s:O}", "level", level_name(contender->level), "runs",
-                                 contender->runs);
+        json_t *json = json_pack("{s:s, s:s*, s:O}", "level", level_name(contender->level), "left_out",
+                                 contender->left_out, "runs", contender->runs);
         double median, spread, speed_up;
 
         if (json &&

@@ -42,11 +42,11 @@ static int add_level(struct comparison *comparison, enum level level)
         return 0;
 }
 
+/* Not every pppd has a Redis, and a level that nobody asked for is no error then. */
 static int add_all_levels(struct comparison *comparison)
 {
         int r = 0;
 
-        /* machines must be asked for by name: not every pppd has nodes. */
         for (unsigned i = 0; r == 0 && i < LEVEL_MACHINES; ++i)
                 r = add_level(comparison, (enum level)i);
         return r;
@@ -89,7 +89,7 @@ static int spec_of(const struct compare *compare, enum level level, struct spec 
 
         if (r)
                 return r;
-        if (level == LEVEL_SERIAL)
+        if (level == LEVEL_SERIAL || level == LEVEL_MACHINES)
                 ret->workers = 0;
         if (level != LEVEL_THREADS)
                 leave_threads(ret);
@@ -180,6 +180,26 @@ static int take_outcome(struct compare *compare, struct contender *contender, un
         return keep_summary(contender, job);
 }
 
+static int leave_out(struct contender *contender, const char *why, const char *hint)
+{
+        if (asprintf(&contender->left_out, "%s; %s", why, hint) < 0) {
+                contender->left_out = NULL;
+                return cli_no_memory();
+        }
+        return 0;
+}
+
+/* This level cannot run here; the others may. Unless the user is told of it in the report, it was said. */
+static int take_refusal(struct compare *compare, struct contender *contender)
+{
+        json_t *refusal = compare->pppd.refusal;
+
+        if (refusal)
+                return leave_out(contender, job_text(refusal, "why"), job_text(refusal, "hint"));
+        compare->wrong = true;
+        return 0;
+}
+
 static int run_job(struct compare *compare, struct contender *contender, unsigned round,
                    const struct spec *spec)
 {
@@ -196,13 +216,13 @@ static int run_job(struct compare *compare, struct contender *contender, unsigne
                 .quiet = args_has(compare->args, OPTION_QUIET),
         };
         uint64_t job;
-        int r = launch_submit(&launch, spec, &job);
+        int r;
 
-        if (r == CLI_FAILED && compare->pppd.refused) {
-                /* This level cannot run here, which was said; the others may. */
-                compare->wrong = true;
-                return 0;
-        }
+        compare->pppd.tolerated = contender->optional ? "LevelUnavailable" : NULL;
+        r = launch_submit(&launch, spec, &job);
+        compare->pppd.tolerated = NULL;
+        if (r == CLI_FAILED && compare->pppd.refused)
+                return take_refusal(compare, contender);
         if (r)
                 return r;
         if (round == 0 && !args_has(compare->args, OPTION_JSON))
@@ -226,6 +246,12 @@ static int run_all(struct compare *compare)
                         /* It could not run in the first round: once is enough to say so. */
                         if (round > 0 && json_array_size(contender->runs) == 0)
                                 continue;
+                        if (contender->optional && compare->args->ca_file) {
+                                r = leave_out(contender, "the nodes do not have the file of --ca-file",
+                                              "add that authority to the system's on each, and leave "
+                                              "the option out");
+                                break;
+                        }
                         r = spec_of(compare, contender->level, &spec);
                         if (r == 0)
                                 r = run_job(compare, contender, round, &spec);
@@ -318,11 +344,12 @@ const struct verb verb_compare = {
         .name = "compare",
         .synopsis = "[WORKLOAD] [INPUT...]",
         .what = "run the same at each level, show what each cost",
-        .text = "Runs the same inputs at each local level, one after the other, checks that\n"
-                "all levels agree in every value, and shows in one table what each took. With\n"
-                "more than 20 inputs, results are counted instead of printed. Options of one\n"
-                "level (--gil, --threaded, --loops, --worker-memory-max and its like) mean that\n"
-                "level; --workers means all but serial. Limits are of each job.",
+        .text = "Runs the same inputs at each level, one after the other, checks that all levels\n"
+                "agree in every value, and shows in one table what each took. machines is left\n"
+                "out where there is no Redis, unless --levels names it. With more than 20 inputs,\n"
+                "results are counted instead of printed. Options of one level (--gil, --threaded,\n"
+                "--loops, --worker-memory-max and its like) mean that level; --workers means all\n"
+                "but serial and machines. Limits are of each job.",
         .examples = "  pppctl compare\n"
                     "  pppctl compare sum --levels serial,threads,processes --runs 5\n"
                     "  pppctl compare words --from urls.txt --json | jq '.levels[].speed_up_ratio'",

@@ -11,6 +11,8 @@
 struct contender {
         enum level level;
         json_t *runs;                   /* array of summaries; owned */
+        bool optional;                  /* nobody named it: it is left out where it can't run */
+        char *left_out;                 /* why, and what to do; owned; NULL: it is not */
 };
 
 struct comparison {

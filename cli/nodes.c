@@ -117,7 +117,10 @@ static int run(const struct args *args)
         if (!json_is_array(nodes))
                 return pppd_bad_reply(&pppd, "it has no array \"nodes\"");
         output_init(&output, args_has(args, OPTION_JSON));
-        r = output.json ? print_json(reply.parameters, &output) : print_table(args, nodes, &output);
+        if (output.json)
+                r = print_json(reply.parameters, &output);
+        else if (json_array_size(nodes) > 0)
+                r = print_table(args, nodes, &output);
         if (r == 0)
                 r = output_finish(&output);
         if (r == 0 && !output.json && json_array_size(nodes) == 0)

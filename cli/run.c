@@ -132,6 +132,8 @@ const struct verb verb_run = {
                 "  threads    in threads of one process\n"
                 "  processes  in worker processes, each in a cgroup of its own\n"
                 "  async      in flight together on an io_uring completion loop\n"
+                "  machines   on every machine that has joined the daemon's Redis (pppctl nodes);\n"
+                "             where none is configured, on two nodes of a private one\n"
                 "\n"
                 "workloads:\n"
                 "  words      count the words of a URL (http, https), a file, or a page that\n"

@@ -11,10 +11,10 @@
 
 struct counters {
         uint64_t n_done, n_failed, n_retried;
-        uint32_t condition;             /* enum ppp_condition */
         uint64_t epoch_ns;              /* CLOCK_MONOTONIC of submission */
         uint64_t runner_start_ns;       /* CLOCK_MONOTONIC, 0: it never ran */
         uint64_t runner_end_ns;         /* 0: it did not come to its end */
+        uint32_t condition;             /* enum ppp_condition */
 };
 
 /* -EBADMSG when the file is no results file any more. */

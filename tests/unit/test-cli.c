@@ -788,7 +788,8 @@ static void comparison_fill(struct comparison *comparison)
 
         *comparison = (struct comparison){ .n = 2, .workload = WORKLOAD_SUM };
         for (size_t i = 0; i < 2; ++i) {
-                comparison->contenders[i] = (struct contender){ levels[i], json_array() };
+                comparison->contenders[i] = (struct contender){ .level = levels[i],
+                                                                .runs = json_array() };
                 for (size_t k = 0; k < 3; ++k)
                         json_array_append_new(comparison->contenders[i].runs, run_of(walls[i][k]));
         }

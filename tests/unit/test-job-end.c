@@ -202,7 +202,8 @@ static json_t *summarize(int measures_fd, const struct rusage *usage)
         struct job_record record = { .number = 12, .state = JOB_DONE, .n_tasks = 4, .n_done = 3,
                                      .n_failed = 1 };
         struct spec spec = { .level = LEVEL_PROCESSES, .workload = WORKLOAD_SUM, .workers = 2 };
-        struct counters counters = { 3, 1, 5, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC };
+        struct counters counters = { 3, 1, 5, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC,
+                                     PPP_CONDITION_NONE };
         struct accounting accounting = {
                 .host = &host, .groups = &groups, .record = &record, .spec = &spec,
                 .counters = &counters, .ended_ns = 5 * NSEC_PER_SEC, .usage = usage,
@@ -316,7 +317,8 @@ static json_t *summarize_group(int fd)
         struct job_record record = { .number = 12, .state = JOB_DONE, .n_tasks = 1, .n_done = 1 };
         struct spec spec = { .level = LEVEL_PROCESSES, .workload = WORKLOAD_SUM, .workers = 2,
                              .timeout_ns = NSEC_PER_SEC };
-        struct counters counters = { 1, 0, 0, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC };
+        struct counters counters = { 1, 0, 0, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC,
+                                     PPP_CONDITION_NONE };
         struct accounting accounting = {
                 .host = &host, .groups = &groups, .record = &record, .spec = &spec,
                 .counters = &counters, .ended_ns = 5 * NSEC_PER_SEC, .group = &group,
