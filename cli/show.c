@@ -106,6 +106,13 @@ static const struct row {
         { NULL, "ring.overflows", "overflows", KIND_COUNT },
         { NULL, "ring.stall_max_seconds", "longest stall", KIND_SECONDS },
 
+        { "coordinator", "coordinator.cpu_user_seconds", "CPU, user", KIND_SECONDS },
+        { NULL, "coordinator.cpu_system_seconds", "CPU, system", KIND_SECONDS },
+        { NULL, "coordinator.memory_peak_bytes", "peak memory", KIND_BYTES },
+        { NULL, "coordinator.rss_peak_bytes", "peak resident sets", KIND_BYTES },
+        { NULL, "coordinator.context_switches_voluntary", "switches, voluntary", KIND_COUNT },
+        { NULL, "coordinator.context_switches_involuntary", "switches, involuntary", KIND_COUNT },
+
         { "host", "host.kernel", "kernel", KIND_TEXT },
         { NULL, "host.cpus", "CPUs", KIND_COUNT },
         { NULL, "host.cgroup", "cgroup", KIND_TEXT },

@@ -74,7 +74,9 @@ static void put_identity(struct summary *summary, const struct accounting *a)
                 summary_put(summary, "resumed", json_true());
         summary_put(summary, "level", json_string(level_name(a->spec->level)));
         summary_put(summary, "workload", json_string(workload_name(a->spec->workload)));
-        summary_put_integer(summary, "workers", a->spec->workers);
+        /* Those of machines are the nodes', of which the runner knows. */
+        if (a->spec->level != LEVEL_MACHINES)
+                summary_put_integer(summary, "workers", a->spec->workers);
         if (a->spec->level == LEVEL_ASYNC)
                 summary_put_integer(summary, "loops", a->spec->loops);
         if (a->spec->level == LEVEL_THREADS)
@@ -234,6 +236,47 @@ static void put_measures(struct summary *summary, const struct accounting *a)
                         summary_miss(summary, metrics[i].key, why);
 }
 
+static void set_apart_cpu(struct summary *summary, const struct accounting *a, const json_t *own,
+                          const char *key, uint64_t nodes_usec)
+{
+        const json_t *value = json_object_get(own, key);
+
+        if (value && a->has_nodes_usage)
+                summary_put(summary, key, json_real(json_number_value(value) + (double)nodes_usec / 1e6));
+        else if (value)
+                summary_miss(summary, key, a->nodes_usage_reason);
+}
+
+/*
+ * At the level machines the job's cgroup holds its coordinator alone: what that used is told as such, and
+ * not as what the job took.
+ */
+static void set_apart_coordinator(struct summary *summary, const struct accounting *a)
+{
+        static const char *const keys[] = {
+                "cpu_user_seconds", "cpu_system_seconds", "memory_peak_bytes", "rss_peak_bytes",
+                "context_switches_voluntary", "context_switches_involuntary", "page_faults_minor",
+                "page_faults_major", "syscalls",
+        };
+        json_t *own = json_object();
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); ++i) {
+                json_t *value = json_object_get(summary->json, keys[i]);
+
+                if (!value)
+                        continue;
+                if (json_object_set(own, keys[i], value) < 0)
+                        summary->failed = true;
+                (void)json_object_del(summary->json, keys[i]);
+                if (i >= 2)
+                        summary_miss(summary, keys[i], "nodes do the work, and what they use is theirs to "
+                                     "count; \"coordinator\" has the job's own share");
+        }
+        set_apart_cpu(summary, a, own, keys[0], a->nodes_user_usec);
+        set_apart_cpu(summary, a, own, keys[1], a->nodes_system_usec);
+        summary_put(summary, "coordinator", own);
+}
+
 /* Our own reading is part of the cost of measuring. */
 static void add_measuring(struct summary *summary, uint64_t nanoseconds)
 {
@@ -260,6 +303,8 @@ json_t *accounting_summarize(const struct accounting *accounting)
         put_limits(&summary, accounting);
         put_usage(&summary, accounting);
         put_measures(&summary, accounting);
+        if (accounting->spec->level == LEVEL_MACHINES)
+                set_apart_coordinator(&summary, accounting);
         add_measuring(&summary, now_monotonic() - began);
         summary_put(&summary, "unavailable", json_incref(summary.unavailable));
         json_decref(summary.unavailable);

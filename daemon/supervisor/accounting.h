@@ -40,6 +40,9 @@ struct accounting {
         bool has_nice;                  /* the runner was found to have it */
         int nice;
         bool counters_lost;             /* the group's controllers were gone for a while */
+        bool has_nodes_usage;           /* machines: CPU time of the nodes and the Redis for this job alone */
+        uint64_t nodes_user_usec, nodes_system_usec;
+        const char *nodes_usage_reason; /* why it is unknown, static */
         bool resumed;                   /* the job was interrupted: counters are of its last part */
 };
 

@@ -66,6 +66,8 @@ static int acquire_private(struct engine *engine, struct failure *failure)
                         helper_release(&engine->local[--i].helper);
                 return r;
         }
+        ++engine->n_private;
+        ++engine->n_acquired;
         return 1;
 }
 
@@ -87,8 +89,55 @@ int engine_acquire_again(struct engine *engine, struct failure *failure)
 
 void engine_release(struct engine *engine)
 {
+        assert(engine->n_private > 0);
+        --engine->n_private;
         for (size_t i = 0; i < ENGINE_LOCAL_NODES; ++i)
                 helper_release(&engine->local[i].helper);
+}
+
+static const struct helper *private_helper(const struct engine *engine, size_t i)
+{
+        return i == 0 ? &engine->redis.helper : &engine->local[i - 1].helper;
+}
+
+static bool read_usage(const struct engine *engine, struct engine_usage *usage)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(usage->started_ns); ++i) {
+                const struct helper *helper = private_helper(engine, i);
+                uint64_t user, system;
+
+                if (helper->group_fd < 0 ||
+                    cgroup_read_keyed(helper->group_fd, "cpu.stat", "user_usec", &user) < 0 ||
+                    cgroup_read_keyed(helper->group_fd, "cpu.stat", "system_usec", &system) < 0)
+                        return false;
+                usage->user_usec += user;
+                usage->system_usec += system;
+                usage->started_ns[i] = helper->started_ns;
+        }
+        return true;
+}
+
+void engine_usage_begin(const struct engine *engine, struct engine_usage *ret)
+{
+        *ret = (struct engine_usage){ .alone = engine->n_private == 1, .n_acquired = engine->n_acquired };
+        ret->known = read_usage(engine, ret);
+}
+
+bool engine_usage_end(const struct engine *engine, const struct engine_usage *began,
+                      uint64_t *ret_user_usec, uint64_t *ret_system_usec, const char **ret_why)
+{
+        struct engine_usage now = { 0 };
+
+        if (!began->alone || engine->n_acquired != began->n_acquired)
+                *ret_why = "other jobs used the nodes at the same time";
+        else if (!began->known || !read_usage(engine, &now) ||
+                 memcmp(now.started_ns, began->started_ns, sizeof(now.started_ns)) != 0)
+                *ret_why = "a node or the private Redis was started anew, or has no cgroup to count in";
+        else
+                *ret_why = NULL;
+        *ret_user_usec = now.user_usec - began->user_usec;
+        *ret_system_usec = now.system_usec - began->system_usec;
+        return !*ret_why;
 }
 
 /* What the node that serves is started with; it holds the password. */

@@ -29,11 +29,22 @@ struct engine_env {
         const struct machines_config *config;   /* may change; then engine_apply() */
 };
 
+/* What the private Redis and its nodes had used when a job began. */
+struct engine_usage {
+        uint64_t user_usec, system_usec;
+        uint64_t started_ns[1 + ENGINE_LOCAL_NODES];    /* one that is started anew counts anew */
+        uint64_t n_acquired;
+        bool alone;                     /* no other job used them */
+        bool known;
+};
+
 struct engine {
         struct engine_env env;
         struct redis_server redis;
         struct node served;
         struct node local[ENGINE_LOCAL_NODES];
+        unsigned n_private;             /* jobs that use the private Redis */
+        uint64_t n_acquired;            /* that ever did */
         bool serves;                    /* @served has a user: us */
         char *applied;                  /* what it was started with, to see what changes; NULL: unknown */
         struct nodes_query query;
@@ -68,6 +79,14 @@ int engine_acquire(struct engine *engine, struct failure *failure);
 /* For a job that a former supervisor started. */
 int engine_acquire_again(struct engine *engine, struct failure *failure);
 void engine_release(struct engine *engine);
+
+/*
+ * CPU time of the private Redis and its nodes: when a job has just acquired them, and what it was for that
+ * job when it ends. False: it can't be told from that of others; *ret_why is static.
+ */
+void engine_usage_begin(const struct engine *engine, struct engine_usage *ret);
+bool engine_usage_end(const struct engine *engine, const struct engine_usage *began,
+                      uint64_t *ret_user_usec, uint64_t *ret_system_usec, const char **ret_why);
 
 /*
  * The object "machines" of a runner's or node's spec; @name: of the node, NULL: as configured. Holds the

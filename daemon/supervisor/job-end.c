@@ -139,6 +139,17 @@ static const char *why_no_usage(const struct job *job)
                             : "the job was never started";
 }
 
+/* Of nodes elsewhere nothing is known. */
+static void read_nodes_usage(const struct job *job, struct accounting *accounting)
+{
+        accounting->nodes_usage_reason = "nodes do the work, and what they use is theirs to count";
+        if (job->holds_engine)
+                accounting->has_nodes_usage =
+                        engine_usage_end(job->env->engine, &job->engine_usage,
+                                         &accounting->nodes_user_usec, &accounting->nodes_system_usec,
+                                         &accounting->nodes_usage_reason);
+}
+
 static void summarize(struct job *job, enum job_reason reason, const char *detail, uint64_t ended_ns)
 {
         struct accounting accounting = {
@@ -160,6 +171,7 @@ static void summarize(struct job *job, enum job_reason reason, const char *detai
                 .nice = job->nice,
         };
 
+        read_nodes_usage(job, &accounting);
         json_decref(job->record.summary);
         job->record.summary = accounting_summarize(&accounting);
         if (!job->record.summary)

@@ -196,6 +196,8 @@ static int acquire_engine(struct job *job, struct failure *failure)
                 return 0;
         r = engine_acquire(job->env->engine, failure);
         job->holds_engine = r > 0;
+        if (r > 0)
+                engine_usage_begin(job->env->engine, &job->engine_usage);
         return r;
 }
 
@@ -275,6 +277,7 @@ static void reacquire_engine(struct job *job)
                 return;
         r = engine_acquire_again(job->env->engine, &failure);
         job->holds_engine = r > 0;
+        job->engine_usage = (struct engine_usage){ .alone = false };
         if (r < 0)
                 supervisor_log(LOG_WARNING, "job %llu goes on without its private Redis: cannot %s: %s",
                                (unsigned long long)job->record.number,

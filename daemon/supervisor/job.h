@@ -80,6 +80,7 @@ struct job {
         bool uses_demo;
         bool holds_demo;
         bool holds_engine;              /* the private Redis and its nodes */
+        struct engine_usage engine_usage;       /* theirs when the job began; not known of one adopted */
         bool resumed;                   /* was interrupted before */
 
         struct job_group group;

@@ -36,6 +36,8 @@ const struct metric metrics[] = {
         { "workers_refused", METRIC_INTEGER, 1U << LEVEL_THREADS | 1U << LEVEL_PROCESSES, true, false },
         { "thread_cpu_seconds", METRIC_REALS, 1U << LEVEL_THREADS, true, true },
         { "ring", METRIC_RING, ASYNC, true, false },
+        { "workers", METRIC_INTEGER, 1U << LEVEL_MACHINES, true, false },
+        { "coordinator", METRIC_NUMBERS, 1U << LEVEL_MACHINES, false, false },
         { "measuring_seconds", METRIC_REAL, ALL, true, false },
 };
 const size_t n_metrics = ARRAY_SIZE(metrics);
