@@ -34,10 +34,11 @@ static const char *member(json_t *check, const char *name)
 
 static json_t *socket_check(const char *status, const char *remedy, const char *detail)
 {
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[s, s, s, s]}", "group", "daemon", "name",
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[s, s, s, s, s]}", "group", "daemon", "name",
                          "socket", "status", status, "detail", detail, "remedy", remedy, "levels",
                          level_name(LEVEL_SERIAL), level_name(LEVEL_THREADS),
-                         level_name(LEVEL_PROCESSES), level_name(LEVEL_ASYNC));
+                         level_name(LEVEL_PROCESSES), level_name(LEVEL_ASYNC),
+                         level_name(LEVEL_MACHINES));
 }
 
 static json_t *answered(const struct pppd *pppd)

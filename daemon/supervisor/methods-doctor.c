@@ -1,19 +1,52 @@
+#include "daemon/supervisor/engine.h"
+#include "daemon/supervisor/interface.h"
 #include "daemon/supervisor/methods.h"
 #include "lib/doctor/doctor.h"
 
 /* Takes a few milliseconds: what has to be tried is tried in short-lived children. */
-void method_doctor(struct peer *peer, json_t *parameters, struct varlink_message *message)
+static void answer(struct peer *peer, const char *redis, json_t *nodes, const char *redis_why)
 {
-        static const char *const names[] = { NULL };
         const struct job_env *env = &peer->owner->jobs->env;
         const struct doctor doctor = {
                 .base = env->groups->path,
                 .why_none = groups_exist(env->groups) ? NULL : env->groups->why,
                 .is_daemon = true,
                 .state = env->state,
+                .redis = redis,
+                .redis_why = redis_why,
+                .n_nodes = (unsigned)json_array_size(nodes),
         };
+
+        peer_reply(peer, json_pack("{s:o}", "checks", doctor_look(&doctor)), false, NULL, 0);
+}
+
+static void on_nodes(struct nodes_waiter *waiter, json_t *nodes, const char *why)
+{
+        struct peer *peer = container_of(waiter, struct peer, call.nodes);
+        _cleanup_free_ char *redis = engine_address(peer->owner->jobs->env.engine);
+
+        answer(peer, redis, nodes, nodes ? NULL : why);
+}
+
+/* A Redis that is configured is asked for its nodes: that tells whether it can be used. */
+void method_doctor(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        static const char *const names[] = { NULL };
+        struct engine *engine = peer->owner->jobs->env.engine;
+        _cleanup_free_ char *redis = NULL;
+        int r;
 
         if (!methods_check_names(peer, parameters, names))
                 return;
-        peer_reply(peer, json_pack("{s:o}", "checks", doctor_look(&doctor)), false, NULL, 0);
+        if (!machines_has_redis(engine->env.config)) {
+                answer(peer, NULL, NULL, NULL);
+                return;
+        }
+        peer->call.kind = CALL_NODES;
+        peer->call.nodes.answer = on_nodes;
+        r = nodes_query_ask(&engine->query, &peer->call.nodes);
+        if (r >= 0)
+                return;
+        redis = engine_address(engine);
+        answer(peer, redis, NULL, strerrordesc_np(-r));
 }

@@ -1,12 +1,12 @@
 #include "daemon/supervisor/redis-server.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include "daemon/supervisor/spawn.h"
+#include "lib/redis-program.h"
 
 /* It is stopped when the last node has left, and these wait before they do. */
 #define IDLE_USEC UINT64_C(1000000)
@@ -27,43 +27,6 @@ static const char config_format[] =
         "daemonize no\n"
         "logfile \"%s/log\"\n";
 
-static bool is_executable(const char *path)
-{
-        struct stat st;
-
-        return stat(path, &st) >= 0 && S_ISREG(st.st_mode) && access(path, X_OK) >= 0;
-}
-
-static int find_in(const char *directory, size_t n, char **ret)
-{
-        static const char *const names[] = { "redis-server", "valkey-server" };
-
-        for (size_t i = 0; n > 0 && i < ARRAY_SIZE(names); ++i) {
-                char *path;
-
-                if (asprintf(&path, "%.*s/%s", (int)n, directory, names[i]) < 0)
-                        return -ENOMEM;
-                if (is_executable(path)) {
-                        *ret = path;
-                        return 0;
-                }
-                free(path);
-        }
-        return -ENOENT;
-}
-
-int redis_server_find_program(char **ret)
-{
-        const char *path = getenv("PATH") ?: "/usr/local/bin:/usr/bin:/bin";
-        int r = -ENOENT;
-
-        for (size_t n; r == -ENOENT && *path; path += n + (path[n] == ':')) {
-                n = strcspn(path, ":");
-                r = find_in(path, n, ret);
-        }
-        return r;
-}
-
 static bool fits_a_socket(const struct redis_server *server)
 {
         return strlen(server->socket) < sizeof(((struct sockaddr_un *)NULL)->sun_path) &&
@@ -82,9 +45,9 @@ bool redis_server_is_available(const struct redis_server *server, const char **r
                             "another --state DIR";
                 return false;
         }
-        if (redis_server_find_program(&program) >= 0)
+        if (redis_program_find(&program) >= 0)
                 return true;
-        *ret_why = "no Redis is configured, and there is no " REDIS_SERVER_NAMES " to start a private one";
+        *ret_why = "no Redis is configured, and there is no " REDIS_PROGRAM_NAMES " to start a private one";
         *ret_hint = "install one (Debian: redis-server, Fedora: valkey), or name a Redis in pppctl.conf "
                     "([machines] redis = …)";
         return false;
@@ -137,7 +100,7 @@ static int start(struct helper *helper, int group_fd, pid_t *ret_pid, int *ret_p
         };
         int r;
 
-        r = environment ? redis_server_find_program(&program) : -ENOMEM;
+        r = environment ? redis_program_find(&program) : -ENOMEM;
         if (r >= 0) {
                 attempted = "make the directory of";
                 r = make_directory(server);
@@ -153,7 +116,7 @@ static int start(struct helper *helper, int group_fd, pid_t *ret_pid, int *ret_p
                 r = spawn_child(&spawn, ret_pid, ret_pidfd, &attempted);
         }
         return r >= 0 ? 0 : failure_set(failure, r, NULL, "%s the private Redis (%s)", attempted,
-                                        program ?: REDIS_SERVER_NAMES);
+                                        program ?: REDIS_PROGRAM_NAMES);
 }
 
 static const struct helper_kind kind = {

@@ -8,8 +8,6 @@
 
 #include "daemon/supervisor/helper.h"
 
-#define REDIS_SERVER_NAMES "redis-server or valkey-server"
-
 struct redis_server {
         struct helper helper;
         char *directory;                /* <state>/redis, absolute */
@@ -29,6 +27,3 @@ void redis_server_deinit(struct redis_server *server);
  */
 bool redis_server_is_available(const struct redis_server *server, const char **ret_why,
                                const char **ret_hint);
-
-/* The program's path, found in $PATH; owned by the caller. -ENOENT: there is none. */
-int redis_server_find_program(char **ret);

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#define ASYNC LEVEL_BIT(LEVEL_ASYNC)
+#define ASYNC    LEVEL_BIT(LEVEL_ASYNC)
+#define MACHINES LEVEL_BIT(LEVEL_MACHINES)
 
 static const struct check {
         const char *group, *name;
@@ -36,6 +37,9 @@ static const struct check {
         { "io_uring", "set-up", 0, check_uring_setup },
         { "io_uring", "MSG_RING", 0, check_uring_msg },
         { "io_uring", "WAITID", 0, check_uring_waitid },
+        { "machines", "Redis client", MACHINES, check_redis_client },
+        { "machines", "redis-server", 0, check_redis_program },
+        { "machines", "Redis", MACHINES, check_redis },
         { "process", "libcurl", 0, check_curl },
         { "process", "open files", 0, check_descriptors },
         { "process", "state directory", 0, check_state },

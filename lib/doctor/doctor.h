@@ -26,6 +26,9 @@ struct doctor {
         const char *why_none;   /* why there is none; NULL: there is one, or it is looked for */
         bool is_daemon;         /* the base is for jobs alone */
         const char *state;      /* the daemon's state directory; NULL: not known */
+        const char *redis;      /* where the configured one is; NULL: none is */
+        const char *redis_why;  /* why it can't be used; NULL: it answered */
+        unsigned n_nodes;       /* that it knows */
 };
 
 /* A new array of objects like the interface's type Check; NULL when out of memory. */
