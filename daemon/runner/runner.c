@@ -9,6 +9,7 @@
 
 #include "daemon/runner/main.h"
 #include "daemon/runner/measure.h"
+#include "lib/machines.h"
 #include "lib/runner-abi.h"
 
 static level_run *const levels[_LEVEL_N] = {
@@ -16,9 +17,10 @@ static level_run *const levels[_LEVEL_N] = {
         [LEVEL_THREADS] = level_threads_run,
         [LEVEL_PROCESSES] = level_processes_run,
         [LEVEL_ASYNC] = level_async_run,
+        [LEVEL_MACHINES] = level_machines_run,
 };
 
-static const struct ppp_workload *const workloads[_WORKLOAD_N] = {
+const struct ppp_workload *const builtin_workloads[_WORKLOAD_N] = {
         [WORKLOAD_WORDS] = &workload_words,
         [WORKLOAD_SUM] = &workload_sum,
         [WORKLOAD_SUM_ARRAY] = &workload_sum_array,
@@ -54,8 +56,12 @@ static int install_cancel(struct runner *runner)
         return 0;
 }
 
-/* As many descriptors as we may have: a task in flight can need one, a worker two. */
-static void raise_descriptor_limit(void)
+level_run *level_run_of(enum level level)
+{
+        return levels[level];
+}
+
+void raise_descriptor_limit(void)
 {
         struct rlimit limit;
 
@@ -63,6 +69,21 @@ static void raise_descriptor_limit(void)
                 return;
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int read_machines(struct runner *runner, json_t *json)
+{
+        const char *why = "it is missing";
+        int r;
+
+        runner->machines = calloc(1, sizeof(*runner->machines));
+        if (!runner->machines)
+                return -ENOMEM;
+        r = json ? machines_from_json(json, runner->machines, &why) : -EBADMSG;
+        if (r < 0)
+                log_error("cannot take the job's \"machines\": %s",
+                          r == -EBADMSG ? why : strerrordesc_np(-r));
+        return r;
 }
 
 static int read_spec(struct runner *runner)
@@ -86,9 +107,11 @@ static int read_spec(struct runner *runner)
                           spec ? error.why : "it is missing");
         if (r >= 0 && url && !(runner->demo_url = strdup(json_string_value(url))))
                 r = -ENOMEM;
+        if (r >= 0 && runner->spec.level == LEVEL_MACHINES)
+                r = read_machines(runner, json_object_get(json, "machines"));
         json_decref(json);
         if (r >= 0)
-                runner->workload = workloads[runner->spec.workload];
+                runner->workload = builtin_workloads[runner->spec.workload];
         return r;
 }
 
@@ -164,10 +187,13 @@ static void runner_deinit(struct runner *runner)
         results_unmap(&runner->results);
         inputs_unmap(&runner->inputs);
         free(runner->demo_url);
+        if (runner->machines)
+                machines_deinit(runner->machines);
+        free(runner->machines);
         spec_deinit(&runner->spec);
 }
 
-int runner_main(uint64_t start_ns)
+int runner_main(uint64_t start_ns, const char *job)
 {
         struct runner *runner;
         int r;
@@ -178,6 +204,7 @@ int runner_main(uint64_t start_ns)
                 log_error("cannot start: %m");
                 return EXIT_FAILURE;
         }
+        runner->job = job;
         r = runner_init(runner, start_ns);
         if (r >= 0)
                 r = runner_execute(runner);

@@ -21,12 +21,17 @@
 #include "lib/results.h"
 #include "lib/spec.h"
 
+struct feed;
+
 /* Lives in memory that worker processes share, so that they see `cancelled`. */
 struct runner {
         struct spec spec;               /* filled: no member at "default" */
         const struct ppp_workload *workload;
         struct inputs inputs;
         struct results results;
+        struct feed *feed;              /* in a node, where tasks come from: node/feed.h; else NULL */
+        struct machines *machines;      /* at the level machines, where Redis is; else NULL */
+        const char *job;                /* its number, as text */
         char *demo_url;                 /* what "demo:" inputs are fetched from; NULL: no such input */
         int cgroup_fd;                  /* directory of the job's cgroup, -EBADF where there is none */
         int cancel_fd;                  /* eventfd, readable once cancelled; for poll and rings */
@@ -49,9 +54,16 @@ level_run level_serial_run;
 level_run level_threads_run;
 level_run level_processes_run;
 level_run level_async_run;
+level_run level_machines_run;
+
+level_run *level_run_of(enum level level);
+
+/* As many descriptors as we may have: a task in flight can need one, a worker two. */
+void raise_descriptor_limit(void);
 
 /* The built-in workloads, by enum workload_id. */
 extern const struct ppp_workload workload_words, workload_sum, workload_sum_array, workload_sleep;
+extern const struct ppp_workload *const builtin_workloads[_WORKLOAD_N];
 
 void worker_init(struct worker *worker, struct runner *runner, uint16_t id,
                  const struct io_ops *io, void *io_context);
@@ -77,6 +89,8 @@ struct taken {
         uint64_t index;
         const char *input;              /* not NUL-terminated */
         size_t n_input;
+        struct feed_chunk *fed;         /* NULL but in a node: what index is of, */
+        bool waited;                    /* and whether the worker had to wait for it */
 };
 
 /* False when the chunk is used up and no other can be claimed. Skips tasks that have records. */

@@ -14,6 +14,14 @@
 struct runner;
 struct worker;
 struct gil;
+struct feed_chunk;
+
+/* What is done to an input, and how often. */
+struct task_terms {
+        const struct ppp_workload *workload;
+        uint64_t timeout_ns;            /* of each try, 0: none */
+        uint32_t retries;
+};
 
 /*
  * What waiting means at a level: the blocking backend blocks the thread, the ring backend suspends
@@ -23,6 +31,9 @@ struct io_ops {
         int (*fetch)(struct ppp_task *task, const char *url, ppp_sink *sink, void *userdata);
         int (*read_file)(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
         int (*sleep)(struct ppp_task *task, uint64_t nanoseconds);
+
+        /* Of a node (node/feed.h): until there may be a chunk to claim, or the feed is closed. */
+        void (*wait_for_chunk)(struct worker *worker);
 };
 
 /*
@@ -44,6 +55,8 @@ struct worker {
         uint64_t started_ns;            /* dead; TASK_NONE and CLOCK_MONOTONIC */
         uint64_t chunk;                 /* how many that were, */
         uint64_t claimed_ns;            /* and when; 0 before the first */
+        struct feed_chunk *fed;         /* in a node: the chunk that [next, end) is of */
+        uint32_t idle;                  /* in a node: odd while it waits for a chunk */
 
         /* Progress not yet added to the results header. */
         uint32_t n_done, n_failed, n_retried;
@@ -55,6 +68,7 @@ struct ppp_task {
         uint64_t index;
         uint64_t start_ns;              /* CLOCK_MONOTONIC */
         uint64_t deadline_ns;           /* CLOCK_MONOTONIC, 0: none */
+        const struct feed_chunk *fed;   /* NULL but in a node */
         enum ppp_reason reason;         /* of the last failure */
         int32_t detail;
         bool unlocked;                  /* between ppp_unlock() and ppp_relock() */

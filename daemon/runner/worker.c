@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "daemon/runner/gil.h"
-#include "daemon/runner/runner.h"
+#include "daemon/runner/node/feed.h"
 
 #define CHUNK_MAX      1024             /* 32 KiB of records */
 #define CHUNK_NS       (100 * NSEC_PER_USEC)
@@ -77,6 +77,9 @@ bool worker_take(struct worker *worker, struct taken *ret)
 {
         struct runner *runner = worker->runner;
 
+        if (_unlikely_(runner->feed != NULL))
+                return feed_take(worker, ret);
+        ret->fed = NULL;
         for (;;) {
                 if (worker->next == worker->end && !worker_claim(worker))
                         break;
@@ -119,21 +122,31 @@ static bool reason_is_passing(enum ppp_reason reason, int32_t detail)
         }
 }
 
+/* In a node each chunk brings its own. */
+static struct task_terms terms_of(const struct ppp_task *task)
+{
+        const struct runner *runner = task->worker->runner;
+
+        if (_unlikely_(task->fed != NULL))
+                return task->fed->terms;
+        return (struct task_terms){ runner->workload, runner->spec.task_timeout_ns,
+                                    runner->spec.retries };
+}
+
 static int run_tries(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
 {
-        struct worker *worker = task->worker;
-        const struct spec *spec = &worker->runner->spec;
+        const struct task_terms terms = terms_of(task);
         uint64_t begin = task->start_ns;
         int r;
 
         for (uint32_t try = 0;; ++try) {
                 task->reason = PPP_REASON_NONE;
-                task->deadline_ns = spec->task_timeout_ns ? begin + spec->task_timeout_ns : 0;
-                r = worker->runner->workload->run(task, input, n_input, ret_value);
-                if (r >= 0 || try >= spec->retries || !reason_is_passing(task->reason, task->detail))
+                task->deadline_ns = terms.timeout_ns ? begin + terms.timeout_ns : 0;
+                r = terms.workload->run(task, input, n_input, ret_value);
+                if (r >= 0 || try >= terms.retries || !reason_is_passing(task->reason, task->detail))
                         return r;
 
-                ++worker->n_retried;
+                ++task->worker->n_retried;
                 task->deadline_ns = 0;
                 r = ppp_sleep(task, MIN(BACKOFF_NS << MIN(try, 20U), BACKOFF_MAX_NS));
                 if (r < 0)
@@ -158,20 +171,28 @@ static int run_input(struct ppp_task *task, const struct taken *taken, uint64_t 
         return run_tries(task, input, taken->n_input, ret_value);
 }
 
+static struct ppp_record *record_of(struct worker *worker, const struct taken *taken)
+{
+        return _unlikely_(taken->fed != NULL) ? &taken->fed->records[taken->index] :
+                                                &worker->runner->results.records[taken->index];
+}
+
 int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t slot, uint64_t *clock)
 {
-        struct results *results = &worker->runner->results;
-        uint64_t epoch = results->header->epoch_ns;
-        struct ppp_task task = { .worker = worker, .index = taken->index, .start_ns = *clock };
+        uint64_t epoch = worker->runner->results.header->epoch_ns;
+        struct ppp_task task = { .worker = worker, .index = taken->index, .fed = taken->fed };
         struct ppp_record record = { .worker = slot };
         int r;
 
+        if (_unlikely_(taken->fed != NULL))
+                feed_task_begins(taken, clock);
+        task.start_ns = *clock;
         worker->started_ns = task.start_ns;
         r = run_input(&task, taken, &record.value);
         *clock = now_monotonic();
         if (r < 0 && task.reason == PPP_REASON_CANCELLED) {
                 worker->current = TASK_NONE;
-                return -ECANCELED;
+                return taken->fed ? feed_task_cancelled(worker, taken) : -ECANCELED;
         }
 
         record.start_ns = task.start_ns - epoch;
@@ -185,11 +206,13 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
                 record.value = 0;
         }
         /* The counters never run ahead of the records, whenever the worker dies. */
-        record_publish(&results->records[taken->index], &record);
+        record_publish(record_of(worker, taken), &record);
         if (r < 0)
                 ++worker->n_failed;
         else
                 ++worker->n_done;
+        if (_unlikely_(taken->fed != NULL))
+                feed_task_ended(worker->runner->feed, taken->fed);
         worker->current = TASK_NONE;
 
         if (_unlikely_(*clock - worker->flushed_ns >= FLUSH_NS)) {

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "daemon/runner/io/fetch.h"
-#include "daemon/runner/runner.h"
+#include "daemon/runner/node/feed.h"
 
 #define READ_SIZE      (128 * 1024)     /* stays in the second level of the cache */
 #define TRANSFER_SIZE  (128 * 1024)
@@ -163,8 +163,14 @@ static int blocking_read_file(struct ppp_task *task, const char *path, ppp_sink 
         return read_to_end(task, fd, io->buffer, sink, userdata);
 }
 
+static void blocking_wait_for_chunk(struct worker *worker)
+{
+        feed_wait(worker->runner->feed);
+}
+
 const struct io_ops blocking_ops = {
         .fetch = blocking_fetch,
         .read_file = blocking_read_file,
         .sleep = blocking_sleep,
+        .wait_for_chunk = blocking_wait_for_chunk,
 };

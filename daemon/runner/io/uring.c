@@ -10,7 +10,7 @@
 
 #include "daemon/runner/io/fetch.h"
 #include "daemon/runner/io/http-fetch.h"
-#include "daemon/runner/runner.h"
+#include "daemon/runner/node/feed.h"
 
 /*
  * A workload may use PPP_STACK_SIZE; below it come our own frames and those of a signal handler,
@@ -36,7 +36,7 @@ static void cancel_complete(struct ring_op *op, int res, uint32_t flags)
 
         if (!runner_cancelled(loop->runner))
                 return;
-        loop->cancelling = true;
+        loop->cancelling = loop->hungry = true;
         if (loop->fetcher)
                 fetcher_cancel_all(loop->fetcher);
 }
@@ -49,6 +49,29 @@ static void poll_cancel(struct loop *loop)
         ring_arm(&loop->ring, sqe, &loop->cancel_poll);
 }
 
+static void read_feed(struct loop *loop)
+{
+        struct io_uring_sqe *sqe = ring_sqe(&loop->ring);
+
+        io_uring_prep_read(sqe, loop->feed_fd, &loop->feed_value, sizeof(loop->feed_value), 0);
+        ring_arm(&loop->ring, sqe, &loop->feed_read);
+}
+
+static void feed_complete(struct ring_op *op, int res, uint32_t flags)
+{
+        struct loop *loop = container_of(op, struct loop, feed_read);
+
+        loop->hungry = true;
+        if (res >= 0 || res == -EINTR || res == -EAGAIN)
+                read_feed(loop);
+}
+
+void loop_feed(struct loop *loop, int fd)
+{
+        loop->feed_fd = fd;
+        read_feed(loop);
+}
+
 int loop_init(struct loop *loop, struct runner *runner, unsigned window, const char **ret_advice)
 {
         int r;
@@ -59,6 +82,8 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
                 .window = window,
                 .cancel_poll.complete = cancel_complete,
                 .timer.complete = loop_timer_complete,
+                .feed_read.complete = feed_complete,
+                .feed_fd = -EBADF,
         };
         loop->ready_tail = &loop->ready;
         r = ring_init(&loop->ring, MIN(MAX(2 * window, ENTRIES_MIN), ENTRIES_MAX), ret_advice);
@@ -167,6 +192,27 @@ void loop_yield(struct loop *loop)
         fiber_suspend();
 }
 
+void loop_park(struct loop *loop)
+{
+        struct loop_fiber *fiber = loop_current(loop);
+
+        fiber->next = loop->parked;
+        loop->parked = fiber;
+        loop->hungry = true;
+        loop_suspend(loop);
+}
+
+bool loop_unpark(struct loop *loop)
+{
+        struct loop_fiber *fiber = loop->parked;
+
+        if (!fiber)
+                return false;
+        loop->parked = fiber->next;
+        loop_wake(loop, fiber);
+        return true;
+}
+
 static bool time_to_turn(const struct loop *loop)
 {
         return now_monotonic() - loop->turned_ns >= LOOP_TURN_NS;
@@ -193,16 +239,21 @@ static void run_ready(struct loop *loop)
         }
 }
 
+static bool has_room(const struct loop *loop)
+{
+        return loop->n_spawned < loop->window || loop->parked;
+}
+
 /* Returns whether there may be more to start. */
 static bool start_fibers(struct loop *loop, loop_more *more, void *userdata)
 {
-        while (!loop->ready && loop->n_spawned < loop->window) {
+        while (!loop->ready && has_room(loop)) {
                 if (!more(loop, userdata))
                         return false;
                 if (time_to_turn(loop))
                         break;
         }
-        return loop->n_spawned < loop->window;
+        return has_room(loop);
 }
 
 static void run_deferred(struct loop *loop)
@@ -243,20 +294,25 @@ static int turn(struct loop *loop, bool wait)
         return r;
 }
 
+static bool is_fed(const struct loop *loop)
+{
+        return loop->feed_fd >= 0 && !feed_closed(loop->runner->feed);
+}
+
 int loop_run(struct loop *loop, loop_more *more, void *userdata)
 {
-        bool hungry = true;
         int r;
 
+        loop->hungry = true;
         loop->turned_ns = now_monotonic();
         for (;;) {
                 run_ready(loop);
-                if (hungry)
-                        hungry = start_fibers(loop, more, userdata);
-                if (loop->n_fibers == 0 && !hungry)
+                if (loop->hungry)
+                        loop->hungry = start_fibers(loop, more, userdata);
+                if (loop->n_fibers == 0 && !loop->hungry && !is_fed(loop))
                         return 0;
                 run_deferred(loop);
-                r = turn(loop, !loop->ready && !loop->deferred && !hungry);
+                r = turn(loop, !loop->ready && !loop->deferred && !loop->hungry);
                 if (r < 0)
                         return r;
         }
@@ -343,8 +399,14 @@ static int uring_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, v
         return http_fetch(loop->http, task, url, sink, userdata);
 }
 
+static void uring_wait_for_chunk(struct worker *worker)
+{
+        loop_park(worker->io_context);
+}
+
 const struct io_ops uring_ops = {
         .fetch = uring_fetch,
         .read_file = uring_read_file,
         .sleep = uring_sleep,
+        .wait_for_chunk = uring_wait_for_chunk,
 };

@@ -75,6 +75,11 @@ struct loop {
         struct ring_op cancel_poll;     /* on the runner's cancel_fd */
         bool cancelling;
         bool cancel_again;              /* completions have come since all were asked to end */
+        bool hungry;                    /* there may be something to start a fiber for */
+        struct loop_fiber *parked;      /* of a node: fibers without a task, the last parked first */
+        struct ring_op feed_read;       /* of the eventfd that tells of chunks */
+        int feed_fd;
+        uint64_t feed_value;
 };
 
 /*
@@ -83,13 +88,19 @@ struct loop {
  */
 int loop_init(struct loop *loop, struct runner *runner, unsigned window, const char **ret_advice);
 
+/*
+ * Makes it the loop of a node: it does not end when there is nothing to start a fiber for, but waits until
+ * the eventfd @fd is written, and asks again; and fibers without a task wait in loop_park().
+ */
+void loop_feed(struct loop *loop, int fd);
+
 /* Takes a loop that was run to its end, one that was never run, or one whose ring broke. */
 void loop_deinit(struct loop *loop);
 
 /*
  * Runs until all fibers have returned. @more is called on the loop's stack when no fiber is ready
  * and the window is not full: it starts one with loop_spawn() and returns true, or returns false
- * and is not called again. A fiber should go on until there is nothing left to do: in the window
+ * and is not called again (but see loop_feed()). A fiber should go on until there is nothing left to do: in the window
  * its place is not taken by another. Returns 0 (also when cancelled), or a negative errno when the
  * ring broke; then fibers may be left suspended in mid-task.
  */
@@ -98,6 +109,12 @@ int loop_run(struct loop *loop, loop_more *more, void *userdata);
 
 /* Starts a fiber and runs it until it first waits; from a loop_more. -ENOMEM and the like. */
 int loop_spawn(struct loop *loop, fiber_fn *fn, void *userdata);
+
+/* From a fiber: waits until loop_unpark(), which a loop_more may call instead of loop_spawn(). */
+void loop_park(struct loop *loop);
+
+/* Wakes one that waits so; false when none does. */
+bool loop_unpark(struct loop *loop);
 
 /* The running fiber's number within its loop, 0 .. window - 1. */
 unsigned loop_slot(const struct loop *loop);

@@ -14,6 +14,7 @@
 
 #include "daemon/runner/io/uring.h"
 #include "daemon/runner/measure.h"
+#include "daemon/runner/node/feed.h"
 
 struct async_loop {
         struct loop loop;
@@ -22,6 +23,7 @@ struct async_loop {
         bool started;
         unsigned first_slot;            /* of this loop's part of the window, for the records */
         unsigned window;
+        unsigned number;                /* among the loops */
         uint64_t asked_ns;              /* when the fiber that starts next was asked for */
         struct histogram births;
         int result;
@@ -58,14 +60,27 @@ static void spawn_failed(struct async_loop *async, int error)
                           async->loop.n_spawned + 1, async->window, strerrordesc_np(-error));
 }
 
+/* Of a node: what is parked has to hear of the end too. */
+static bool claim(struct async_loop *async)
+{
+        struct runner *runner = async->worker.runner;
+
+        if (!runner->feed)
+                return worker_claim(&async->worker);
+        return feed_claim_or_ask(&async->worker, async->number) ||
+               ((feed_closed(runner->feed) || runner_cancelled(runner)) && async->loop.parked);
+}
+
 static bool more_fibers(struct loop *loop, void *userdata)
 {
         struct async_loop *async = userdata;
         struct worker *worker = &async->worker;
         int r;
 
-        if (worker->next == worker->end && !worker_claim(worker))
+        if (worker->next == worker->end && !claim(async))
                 return false;
+        if (loop_unpark(loop))
+                return true;
         async->asked_ns = now_monotonic();
         r = loop_spawn(loop, place_run, async);
         if (r < 0)
@@ -87,6 +102,8 @@ static int async_init(struct async_loop *async, struct runner *runner)
         }
         worker_init(&async->worker, runner, 0, &uring_ops, &async->loop);
         async->setup = async->loop.ring.setup;
+        if (runner->feed)
+                loop_feed(&async->loop, runner->feed->loop_fds[async->number]);
         return 0;
 }
 
@@ -148,6 +165,7 @@ static void divide_window(struct async_loop *loops, unsigned n, struct runner *r
         for (unsigned i = 0; i < n; ++i) {
                 loops[i].window = window / n + (i < window % n);
                 loops[i].first_slot = first;
+                loops[i].number = i;
                 loops[i].worker.runner = runner;
                 first += loops[i].window;
         }

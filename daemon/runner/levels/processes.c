@@ -17,9 +17,11 @@
 #include "daemon/runner/io/blocking.h"
 #include "daemon/runner/levels/worker-group.h"
 #include "daemon/runner/measure.h"
+#include "daemon/runner/node/feed.h"
 #include "lib/cgroup.h"
 
 #define FRUITLESS_MAX 10
+#define LOST_LOOK_MS  200
 
 /* A row of the table: the part a worker process writes, and that its parent reads when it is dead. */
 struct shared {
@@ -113,11 +115,19 @@ static int reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
         return 0;
 }
 
+static struct ppp_record *record_of_current(struct pool *pool, const struct worker *worker)
+{
+        if (pool->runner->feed)
+                return &worker->fed->records[worker->current];
+        return &pool->runner->results.records[worker->current];
+}
+
 /* The record of the task a dead worker was at. */
 static void record_death(struct pool *pool, const struct process *process, const siginfo_t *info)
 {
         struct results *results = &pool->runner->results;
         struct worker *worker = &process->shared->worker;
+        struct ppp_record *at = record_of_current(pool, worker);
         uint64_t now = now_monotonic() - results->header->epoch_ns;
         struct ppp_record record = {
                 .start_ns = now,
@@ -132,11 +142,13 @@ static void record_death(struct pool *pool, const struct process *process, const
             worker_group_oom_killed(&process->group))
                 record.reason = PPP_REASON_OOM_KILLED;
         /* It may have died between its record and its note of having written it. */
-        if (record_state(&results->records[worker->current]) == PPP_STATE_NONE) {
+        if (record_state(at) == PPP_STATE_NONE) {
                 if (worker->started_ns > results->header->epoch_ns)
                         record.start_ns = worker->started_ns - results->header->epoch_ns;
-                record_publish(&results->records[worker->current], &record);
+                record_publish(at, &record);
                 ++worker->n_failed;
+                if (pool->runner->feed)
+                        feed_task_ended(pool->runner->feed, worker->fed);
         }
         worker->current = TASK_NONE;
 }
@@ -180,7 +192,7 @@ static bool tasks_lost(struct pool *pool)
         struct results *results = &pool->runner->results;
         bool lost = false;
 
-        if (pool->n_deaths == 0 || runner_cancelled(pool->runner))
+        if (pool->n_deaths == 0 || runner_cancelled(pool->runner) || pool->runner->feed)
                 return false;
         pool->n_deaths = 0;
         for (uint64_t i = 0; i < results->n_tasks && !lost; ++i)
@@ -194,10 +206,51 @@ static bool tasks_lost(struct pool *pool)
         return true;
 }
 
+/* The number of times that workers have begun or ended to wait for a chunk; 0: some does not wait now. */
+static uint64_t all_idle(const struct pool *pool)
+{
+        uint64_t sum = 0;
+
+        for (unsigned i = 0; i < pool->n; ++i) {
+                uint32_t idle = __atomic_load_n(&pool->processes[i].shared->worker.idle,
+                                                __ATOMIC_SEQ_CST);
+
+                if (pool->processes[i].pidfd < 0)
+                        continue;
+                if (idle % 2 == 0)
+                        return 0;
+                sum += idle;
+        }
+        return sum;
+}
+
+/* The same as tasks_lost() for a node: what is lost goes back, without records. */
+static void give_back_lost(struct pool *pool)
+{
+        struct feed *feed = pool->runner->feed;
+        uint64_t before = all_idle(pool);
+        uint32_t *numbers;
+        unsigned n;
+
+        if (before == 0)
+                return;
+        numbers = malloc(FEED_CHUNKS * sizeof(*numbers));
+        if (!numbers)
+                return;
+        n = feed_find_lost(feed, numbers);
+        if (all_idle(pool) == before) {
+                feed_end_lost(feed, numbers, n);
+                pool->n_deaths = 0;
+        }
+        free(numbers);
+}
+
 static bool has_work(const struct pool *pool, const struct process *process)
 {
         const struct worker *worker = &process->shared->worker;
 
+        if (pool->runner->feed)
+                return !runner_cancelled(pool->runner) && !feed_closed(pool->runner->feed);
         return !runner_cancelled(pool->runner) &&
                (worker->next < worker->end ||
                 __atomic_load_n(&pool->runner->results.header->next, __ATOMIC_RELAXED) <
@@ -222,6 +275,7 @@ static int process_ended(struct pool *pool, struct process *process)
         worker_group_remove(&process->group, pool->runner);
 
         process->shared->worker.cursor = NULL;
+        worker_repair(&process->shared->worker);
         process->ended = !has_work(pool, process);
         if (!process->ended)
                 ++pool->n_replaced;
@@ -262,16 +316,20 @@ static int pool_fill(struct pool *pool)
 
 static int pool_wait(struct pool *pool)
 {
+        bool look = pool->runner->feed && pool->n_deaths > 0;
+
         for (unsigned i = 0; i < pool->n; ++i)
                 pool->polls[i] = (struct pollfd){ pool->processes[i].pidfd, POLLIN, 0 };
 
         /* Workers see a cancellation themselves: `cancelled` and cancel_fd are theirs too. */
-        if (poll(pool->polls, pool->n, -1) < 0) {
+        if (poll(pool->polls, pool->n, look ? LOST_LOOK_MS : -1) < 0) {
                 if (errno == EINTR)
                         return 0;
                 log_error("cannot wait for the workers: %m");
                 return -errno;
         }
+        if (look)
+                give_back_lost(pool);
         for (unsigned i = 0; i < pool->n; ++i) {
                 int r;
 

@@ -1,0 +1,205 @@
+/*
+ * machines: workers are nodes, pppds on other machines that share a Redis with this one. Chunks of inputs
+ * go out on a stream, records come back on another. What runs them there is a level like those here
+ * (node/node.h); this is the coordinator (machines/coordinator.h).
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "daemon/runner/machines/coordinator.h"
+
+#define LEAVE_NS (1 * NSEC_PER_SEC)     /* to tidy up in Redis, at the end */
+
+void coordinator_condition(struct coordinator *c, enum ppp_condition condition)
+{
+        __atomic_store_n(&c->runner->results.header->condition, (uint32_t)condition, __ATOMIC_RELAXED);
+}
+
+void coordinator_close(struct coordinator *c, struct outstanding *chunk)
+{
+        uint64_t first = chunk->first, end = first + chunk->n;
+
+        coordinator_fly(c, first, chunk->n, false);
+        outstanding_remove(&c->sent, chunk);
+        while (first < end) {
+                uint64_t n = 0;
+
+                while (first < end && record_state(&c->runner->results.records[first]) != PPP_STATE_NONE)
+                        ++first;
+                while (first + n < end &&
+                       record_state(&c->runner->results.records[first + n]) == PPP_STATE_NONE)
+                        ++n;
+                /* Without memory to note it, begin again from the first. */
+                if (n > 0 && coordinator_send_again(c, first, n) < 0)
+                        c->cursor = MIN(c->cursor, first);
+                first += n;
+        }
+}
+
+static void on_up(struct engine *engine)
+{
+        struct coordinator *c = container_of(engine, struct coordinator, engine);
+
+        coordinator_condition(c, PPP_CONDITION_NONE);
+        coordinator_sync(c);
+}
+
+static void on_down(struct engine *engine)
+{
+        struct coordinator *c = container_of(engine, struct coordinator, engine);
+
+        c->sync = SYNC_DOWN;
+        c->reading = c->nodes_asked = c->scanning = c->settling = false;
+        coordinator_condition(c, PPP_CONDITION_ENGINE_UNREACHABLE);
+}
+
+static const struct engine_ops coordinator_ops = { on_up, on_down };
+
+/* The same after a resume, and of no other job: the file's time of creation is in it. */
+static char *make_id(const struct runner *runner)
+{
+        char *id;
+
+        return asprintf(&id, "%s-%s-%" PRIx64, runner->machines->name, runner->job,
+                        runner->results.header->created_realtime_ns) < 0 ? NULL : id;
+}
+
+static int coordinator_init(struct coordinator *c, struct runner *runner)
+{
+        const struct machines *machines = runner->machines;
+        const struct ppp_results_header *header = runner->results.header;
+
+        *c = (struct coordinator){ .runner = runner };
+        engine_init(&c->engine, machines, &coordinator_ops);
+        c->n_recorded = header->n_done + header->n_failed;
+        c->id = make_id(runner);
+        if (!c->id)
+                return -ENOMEM;
+        c->key_chunks = key_chunks(machines, runner->spec.workload);
+        c->key_job = key_job(machines, c->id);
+        c->key_results = key_results(machines, c->id);
+        c->key_nodes = key_nodes(machines);
+        c->in_flight = calloc(runner->results.n_tasks / 8 + 1, 1);
+        if (!c->key_chunks || !c->key_job || !c->key_results || !c->key_nodes || !c->in_flight)
+                return -ENOMEM;
+        return 0;
+}
+
+static void coordinator_deinit(struct coordinator *c)
+{
+        engine_deinit(&c->engine);
+        outstanding_deinit(&c->sent);
+        for (size_t i = 0; i < c->n_nodes; ++i) {
+                free(c->nodes[i]->name);
+                free(c->nodes[i]);
+        }
+        free(c->nodes);
+        free(c->again);
+        free(c->in_flight);
+        free(c->id);
+        free(c->key_chunks);
+        free(c->key_job);
+        free(c->key_results);
+        free(c->key_nodes);
+}
+
+static bool is_over(const struct coordinator *c)
+{
+        return c->n_recorded >= c->runner->results.n_tasks || runner_cancelled(c->runner);
+}
+
+static int turn(struct coordinator *c, uint64_t until)
+{
+        struct pollfd cancel = { c->runner->cancel_fd, POLLIN, 0 };
+        int r = engine_turn(&c->engine, &cancel, runner_cancelled(c->runner) ? 0 : 1, until);
+
+        if (r < 0)
+                log_error("%s", c->engine.failed ? c->engine.why : strerrordesc_np(-r));
+        return r;
+}
+
+static int work(struct coordinator *c)
+{
+        while (!is_over(c)) {
+                uint64_t now = now_monotonic(), until;
+                int r;
+
+                if (now >= c->beat_ns)
+                        coordinator_beat(c);
+                if (now >= c->nodes_ns)
+                        coordinator_ask_nodes(c);
+                coordinator_read(c);
+                coordinator_send(c);
+                until = MIN(c->beat_ns, c->nodes_ns);
+                if (c->full_until_ns > now)
+                        until = MIN(until, c->full_until_ns);
+                r = turn(c, until);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static void on_gone(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct coordinator *c = userdata;
+
+        c->gone = true;
+}
+
+/* Nodes drop the chunks of a job that is not there. Nobody waits for a Redis that does not answer. */
+static void tidy_up(struct coordinator *c)
+{
+        struct redis *redis = &c->engine.commands;
+        uint64_t end = now_monotonic() + LEAVE_NS;
+
+        if (!c->engine.is_up)
+                return;
+        for (const struct outstanding *chunk = c->sent.first; chunk; chunk = chunk->next) {
+                char id[ENTRY_ID_SIZE];
+
+                entry_id_format(chunk->id, id);
+                if (!chunk->asked)
+                        redis_send(redis, NULL, NULL, "XDEL %s %s", c->key_chunks, id);
+        }
+        if (redis_send(redis, on_gone, c, "DEL %s %s", c->key_job, c->key_results) < 0)
+                return;
+        while (!c->gone && now_monotonic() < end && c->engine.is_up)
+                if (turn(c, end) < 0)
+                        return;
+}
+
+static void measure(const struct coordinator *c)
+{
+        uint64_t n_seen = 0;
+
+        for (size_t i = 0; i < c->n_nodes; ++i)
+                n_seen += c->nodes[i]->seen;
+        measure_object(c->runner, "machines",
+                       json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", (json_int_t)n_seen,
+                                 "chunks_sent", (json_int_t)c->n_sent,
+                                 "chunks_resent", (json_int_t)c->n_resent,
+                                 "results_duplicate", (json_int_t)c->n_duplicate,
+                                 "results_foreign", (json_int_t)c->n_foreign,
+                                 "sent_bytes", (json_int_t)c->n_bytes));
+        /* For the balance between them. */
+        c->runner->spec.workers = (uint32_t)n_seen;
+}
+
+int level_machines_run(struct runner *runner)
+{
+        struct coordinator c;
+        int r = coordinator_init(&c, runner);
+
+        if (r < 0)
+                log_error("cannot coordinate the job: %s", strerrordesc_np(-r));
+        if (r >= 0)
+                r = work(&c);
+        if (r >= 0)
+                tidy_up(&c);
+        coordinator_condition(&c, PPP_CONDITION_NONE);
+        measure(&c);
+        coordinator_deinit(&c);
+        return r;
+}

@@ -1,0 +1,159 @@
+/* Which nodes there are, and how much they take at once. */
+
+#include "daemon/runner/machines/coordinator.h"
+
+#define ASK_NONE_NS (100 * NSEC_PER_MSEC)       /* while there is none */
+
+struct coordinator_node *coordinator_node_get(struct coordinator *c, const char *name, size_t n)
+{
+        struct coordinator_node *node, **bigger;
+
+        for (size_t i = 0; i < c->n_nodes; ++i)
+                if (strlen(c->nodes[i]->name) == n && memcmp(c->nodes[i]->name, name, n) == 0)
+                        return c->nodes[i];
+        bigger = realloc(c->nodes, (c->n_nodes + 1) * sizeof(struct coordinator_node *));
+        if (!bigger)
+                return NULL;
+        c->nodes = bigger;
+        node = calloc(1, sizeof(*node));
+        if (!node)
+                return NULL;
+        node->name = strndup(name, n);
+        if (!node->name) {
+                free(node);
+                return NULL;
+        }
+        node->slots = 1;
+        node->number = (uint16_t)MIN(c->n_nodes, (size_t)UINT16_MAX);
+        c->nodes[c->n_nodes++] = node;
+        return node;
+}
+
+static void count(struct coordinator *c)
+{
+        c->capacity = c->slots = 0;
+        for (size_t i = 0; i < c->n_nodes; ++i) {
+                if (!c->nodes[i]->alive)
+                        continue;
+                c->capacity += c->nodes[i]->workers;
+                c->slots += c->nodes[i]->slots;
+        }
+        if (c->slots == 0 && c->sent.n == 0)
+                coordinator_condition(c, PPP_CONDITION_NO_NODE);
+        else if (c->slots > 0 && c->runner->results.header->condition == PPP_CONDITION_NO_NODE)
+                coordinator_condition(c, PPP_CONDITION_NONE);
+}
+
+static bool names(const redisReply *list, const char *word)
+{
+        size_t n = strlen(word);
+
+        for (const char *at = list->str; at; at = strchr(at, ' ')) {
+                at += *at == ' ';
+                if (strncmp(at, word, n) == 0 && (at[n] == ' ' || !at[n]))
+                        return true;
+        }
+        return false;
+}
+
+static uint32_t number_of(const redisReply *reply, uint32_t max)
+{
+        uint64_t n;
+
+        return redis_is_string(reply) && parse_u64(reply->str, reply->len, max, &n) >= 0 && n > 0 ?
+               (uint32_t)n : 1;
+}
+
+struct asked {
+        struct coordinator *c;
+        struct coordinator_node *node;
+        bool last;
+};
+
+/* HMGET level workers loops workloads; of a node that has said nothing for long there are none. */
+static void on_node(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct asked asked = *(struct asked *)userdata;
+        struct coordinator_node *node = asked.node;
+
+        free(userdata);
+        if (!reply)
+                return;
+        node->alive = redis_is_array(reply, 4) && redis_is_string(reply->element[0]) &&
+                      redis_is_string(reply->element[3]) &&
+                      names(reply->element[3], workload_name(asked.c->runner->spec.workload));
+        if (node->alive) {
+                node->is_async = streq(reply->element[0]->str, level_name(LEVEL_ASYNC));
+                node->workers = number_of(reply->element[1], SPEC_WORKERS_MAX);
+                node->slots = node->is_async ? number_of(reply->element[2], SPEC_LOOPS_MAX) :
+                                               node->workers;
+        }
+        if (asked.last)
+                count(asked.c);
+}
+
+static void ask_node(struct coordinator *c, struct coordinator_node *node, bool last)
+{
+        _cleanup_free_ char *key = key_node(c->runner->machines, node->name);
+        struct asked *asked = malloc(sizeof(*asked));
+
+        if (!asked)
+                return;
+        *asked = (struct asked){ c, node, last };
+        if (!key || redis_send(&c->engine.commands, on_node, asked,
+                               "HMGET %s level workers loops workloads", key) < 0)
+                free(asked);
+}
+
+static void on_nodes(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct coordinator *c = userdata;
+        uint64_t limit = c->runner->machines->heartbeat_ns * 3 / 2 / NSEC_PER_MSEC;
+        struct coordinator_node *last = NULL;
+
+        c->nodes_asked = false;
+        if (!reply)
+                return;
+        if (redis_is_error(reply)) {
+                if (redis_trouble_is_final(redis_trouble_of(reply)))
+                        engine_fail(&c->engine, redis, reply, "look for nodes");
+                return;
+        }
+        for (size_t i = 0; i < c->n_nodes; ++i)
+                c->nodes[i]->alive = false;
+        for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
+                const redisReply *name = reply->element[i], *score = reply->element[i + 1];
+
+                if (!redis_is_string(name) || !redis_is_string(score) || name->len == 0 ||
+                    name->len > MACHINES_NAME_MAX || atof(score->str) + (double)limit < (double)c->redis_ms)
+                        continue;
+                if (last)
+                        ask_node(c, last, false);
+                last = coordinator_node_get(c, name->str, name->len);
+        }
+        if (last)
+                ask_node(c, last, true);
+        else
+                count(c);
+        c->nodes_ns = now_monotonic() + (last ? c->runner->machines->heartbeat_ns / 4 : ASK_NONE_NS);
+}
+
+static void on_time(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct coordinator *c = userdata;
+        uint64_t seconds;
+
+        if (reply && redis_is_array(reply, 2) && redis_is_string(reply->element[0]) &&
+            parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) >= 0)
+                c->redis_ms = seconds * 1000;
+}
+
+void coordinator_ask_nodes(struct coordinator *c)
+{
+        if (c->nodes_asked || !c->engine.is_up)
+                return;
+        redis_send(&c->engine.commands, on_time, c, "TIME");
+        c->nodes_asked = redis_send(&c->engine.commands, on_nodes, c, "ZRANGE %s 0 -1 WITHSCORES",
+                                    c->key_nodes) >= 0;
+        c->nodes_ns = now_monotonic() + ASK_NONE_NS;
+}

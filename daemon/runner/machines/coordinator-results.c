@@ -1,0 +1,190 @@
+/* Results: read, checked, recorded, taken off. */
+
+#include <stdio.h>
+
+#include "daemon/runner/machines/coordinator.h"
+
+#define READ_BYTES (1024 * 1024)        /* about, of one reply */
+#define READ_MAX   1024
+
+/* Workers' time that a chunk took: the sum of its tasks', or at async the time it kept the loop's CPU. */
+static uint64_t worker_time(struct coordinator_node *node, const struct result_entry *entry,
+                            uint64_t base, uint64_t received)
+{
+        uint64_t sum = 0, since = MAX(node->last_ns, base);
+        struct ppp_record record;
+
+        node->last_ns = received;
+        if (node->is_async)
+                return received > since ? (received - since) * node->slots : 1;
+        for (uint32_t i = 0; i < entry->n; ++i)
+                if (result_record(entry, i, &record))
+                        sum += record.end_ns - record.start_ns;
+        return sum;
+}
+
+static uint64_t longest(const struct result_entry *entry)
+{
+        struct ppp_record record;
+        uint64_t ns = 0;
+
+        for (uint32_t i = 0; i < entry->n; ++i)
+                if (result_record(entry, i, &record))
+                        ns = MAX(ns, record.end_ns);
+        return ns;
+}
+
+/* Returns how many of its tasks had been run. */
+static uint32_t record_all(struct coordinator *c, const struct result_entry *entry,
+                           const struct coordinator_node *node, uint64_t base, uint64_t received)
+{
+        struct results *results = &c->runner->results;
+        uint64_t epoch = results->header->epoch_ns;
+        uint32_t n_run = 0, n_done = 0, n_failed = 0;
+
+        for (uint32_t i = 0; i < entry->n; ++i) {
+                struct ppp_record *to = &results->records[entry->first + i], record;
+
+                if (!result_record(entry, i, &record) || record.state == PPP_STATE_NONE)
+                        continue;
+                ++n_run;
+                if (record_state(to) != PPP_STATE_NONE) {
+                        ++c->n_duplicate;
+                        continue;
+                }
+                record.start_ns = MIN(base + record.start_ns, received) - epoch;
+                record.end_ns = MIN(base + record.end_ns, received) - epoch;
+                record.worker = node->number;
+                n_done += record.state == PPP_STATE_DONE;
+                n_failed += record.state == PPP_STATE_FAILED;
+                record_publish(to, &record);
+        }
+        c->n_recorded += n_done + n_failed;
+        __atomic_fetch_add(&results->header->n_done, n_done, __ATOMIC_RELEASE);
+        __atomic_fetch_add(&results->header->n_failed, n_failed, __ATOMIC_RELEASE);
+        return n_run;
+}
+
+static void foreign(struct coordinator *c, const char *why)
+{
+        ++c->n_foreign;
+        if (!c->foreign_said)
+                log_error("an entry of the stream %s is not pppd's: %s; it is ignored, and others like "
+                          "it without a word", c->key_results, why);
+        c->foreign_said = true;
+}
+
+static void take_result(struct coordinator *c, const struct result_entry *entry)
+{
+        struct outstanding *chunk = outstanding_find(&c->sent, entry->first, entry->n);
+        uint64_t received = now_monotonic(), epoch = c->runner->results.header->epoch_ns, base;
+        int64_t offset = (int64_t)received - (int64_t)now_realtime();
+        struct coordinator_node *node;
+        uint32_t n_run;
+
+        node = coordinator_node_get(c, entry->node.data, entry->node.size);
+        if (!node)
+                return;         /* out of memory: it is sent again */
+        node->seen = true;
+        base = chunk_base(entry->taken_ns, offset, longest(entry), chunk && chunk->sent_ns ?
+                          chunk->sent_ns : epoch, received);
+        n_run = record_all(c, entry, node, base, received);
+        if (n_run == entry->n)
+                sizing_note(&c->sizing, n_run, worker_time(node, entry, base, received));
+        if (chunk)
+                coordinator_close(c, chunk);
+        if (n_run > 0)
+                coordinator_condition(c, PPP_CONDITION_NONE);
+}
+
+static void take_entry(struct coordinator *c, const redisReply *reply)
+{
+        struct result_entry entry;
+        struct entry_id id;
+        const char *why;
+
+        if (result_entry_parse(reply, &entry, &id, &why) < 0)
+                foreign(c, why);
+        else if (entry.first + entry.n > c->runner->results.n_tasks)
+                foreign(c, "it is of tasks that the job does not have");
+        else
+                take_result(c, &entry);
+        if (id.milliseconds || id.sequence)
+                c->last_result = id;
+}
+
+/* What is in the results file need not be in Redis. */
+static void remove_entries(struct coordinator *c, const redisReply *entries)
+{
+        const char *argv[2 + READ_MAX] = { "XDEL", c->key_results };
+        size_t sizes[2 + READ_MAX] = { 4, strlen(c->key_results) };
+        int n = 2;
+
+        for (size_t i = 0; i < MIN(entries->elements, (size_t)READ_MAX); ++i) {
+                const redisReply *entry = entries->element[i];
+
+                if (!redis_is_array(entry, 1) || !redis_is_string(entry->element[0]))
+                        continue;
+                argv[n] = entry->element[0]->str;
+                sizes[n++] = entry->element[0]->len;
+        }
+        if (n > 2)
+                redis_send_argv(&c->engine.commands, NULL, NULL, n, argv, sizes);
+}
+
+static size_t take_stream(struct coordinator *c, const redisReply *reply)
+{
+        const redisReply *entries;
+
+        if (!redis_is_array(reply, 1) || !redis_is_array(reply->element[0], 2) ||
+            !redis_is_array(reply->element[0]->element[1], 0))
+                return 0;
+        entries = reply->element[0]->element[1];
+        for (size_t i = 0; i < entries->elements; ++i)
+                take_entry(c, entries->element[i]);
+        remove_entries(c, entries);
+        return entries->elements;
+}
+
+static void on_read(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct coordinator *c = userdata;
+
+        c->reading = false;
+        if (!reply)
+                return;
+        if (redis_is_error(reply)) {
+                if (redis_trouble_is_final(redis_trouble_of(reply)) ||
+                    redis_trouble_of(reply) == REDIS_TROUBLE_OTHER) {
+                        engine_fail(&c->engine, redis, reply, "read results");
+                } else {
+                        redis_note(redis, reply, "read results");
+                        engine_reset(&c->engine, redis->why);
+                }
+                return;
+        }
+        c->read_all = take_stream(c, reply) == 0;
+        if (c->read_all)
+                coordinator_settle(c);
+}
+
+/* While others wait for an empty stream to settle, it is not waited for. */
+void coordinator_read(struct coordinator *c)
+{
+        char id[ENTRY_ID_SIZE];
+        uint64_t size = sizing_next(&c->sizing, UINT64_MAX, 1) * sizeof(struct ppp_record) + 256;
+        unsigned count = (unsigned)MIN(MAX(READ_BYTES / size, UINT64_C(4)), (uint64_t)READ_MAX);
+        int r;
+
+        if (c->reading || c->sync == SYNC_DOWN || c->sync == SYNC_JOB)
+                return;
+        entry_id_format(c->last_result, id);
+        if (c->settling)
+                r = redis_send(&c->engine.reader, on_read, c, "XREAD COUNT %u STREAMS %s %s", count,
+                               c->key_results, id);
+        else
+                r = redis_send(&c->engine.reader, on_read, c,
+                               "XREAD COUNT %u BLOCK %d STREAMS %s %s", count, ENGINE_BLOCK_MS,
+                               c->key_results, id);
+        c->reading = r >= 0;
+}

@@ -1,0 +1,199 @@
+/* What is to be sent, how much of it, and how that is taken. */
+
+#include "daemon/runner/machines/coordinator.h"
+
+int coordinator_send_again(struct coordinator *c, uint64_t first, uint64_t n)
+{
+        if (c->n_again == c->again_size) {
+                size_t size = MAX(2 * c->again_size, (size_t)64);
+                struct range *bigger = realloc(c->again, size * sizeof(*bigger));
+
+                if (!bigger)
+                        return -ENOMEM;
+                c->again = bigger;
+                c->again_size = size;
+        }
+        c->again[c->n_again++] = (struct range){ first, n };
+        return 0;
+}
+
+void coordinator_fly(struct coordinator *c, uint64_t first, uint32_t n, bool flies)
+{
+        for (uint64_t i = first; i < first + n; ++i) {
+                uint8_t bit = (uint8_t)(1U << (i % 8));
+
+                c->in_flight[i / 8] = flies ? c->in_flight[i / 8] | bit :
+                                              c->in_flight[i / 8] & (uint8_t)~bit;
+        }
+}
+
+static bool wants_sending(const struct coordinator *c, uint64_t i)
+{
+        return !coordinator_flies(c, i) &&
+               record_state(&c->runner->results.records[i]) == PPP_STATE_NONE;
+}
+
+/* The next tasks in a row that are to be sent, at most @max. False when there are none. */
+static bool next_range(struct coordinator *c, uint32_t max, struct range *ret)
+{
+        uint64_t end, *from, n = 0;
+
+        for (;;) {
+                struct range *again = c->n_again > 0 ? &c->again[c->n_again - 1] : NULL;
+
+                from = again ? &again->first : &c->cursor;
+                end = again ? again->first + again->n : c->runner->results.n_tasks;
+                while (*from < end && !wants_sending(c, *from)) {
+                        ++*from;
+                        if (again)
+                                --again->n;
+                }
+                if (*from < end)
+                        break;
+                if (!again)
+                        return false;
+                --c->n_again;
+        }
+        while (n < max && *from + n < end && wants_sending(c, *from + n))
+                ++n;
+        *ret = (struct range){ *from, n };
+        return true;
+}
+
+/* The inputs of these tasks, which lie one after the other in the list; fewer when that is too much. */
+static const char *text_of(const struct coordinator *c, struct range *range, size_t *ret_size)
+{
+        const struct inputs *inputs = &c->runner->inputs;
+        size_t n_first, n_last;
+        const char *first = inputs_get(inputs, range->first, &n_first), *last;
+
+        for (;;) {
+                last = inputs_get(inputs, range->first + range->n - 1, &n_last);
+                *ret_size = (size_t)(last - first) + n_last + 1;
+                if (*ret_size <= CHUNK_BYTES_MAX || range->n == 1)
+                        return first;
+                range->n /= 2;
+        }
+}
+
+static void on_full(struct coordinator *c, struct redis *redis, const redisReply *reply)
+{
+        redis_note(redis, reply, "send a chunk");
+        if (!c->full)
+                log_error("%s; waiting until it takes more", redis->why);
+        c->full = true;
+        coordinator_condition(c, PPP_CONDITION_ENGINE_FULL);
+        c->full_wait_ns = MIN(MAX(2 * c->full_wait_ns, ENGINE_RETRY_MIN_NS), ENGINE_RETRY_MAX_NS);
+        c->full_until_ns = now_monotonic() + c->full_wait_ns;
+}
+
+static void taken(struct coordinator *c)
+{
+        c->full_until_ns = c->full_wait_ns = 0;
+        if (!c->full)
+                return;
+        c->full = false;
+        log_error("Redis takes chunks again");
+        coordinator_condition(c, PPP_CONDITION_NONE);
+}
+
+struct sending {
+        struct coordinator *c;
+        struct outstanding *chunk;
+};
+
+static void on_sent(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct sending sending = *(struct sending *)userdata;
+        struct coordinator *c = sending.c;
+        struct outstanding *chunk = sending.chunk;
+
+        free(userdata);
+        chunk->asked = false;
+        if (chunk->closed) {
+                free(chunk);
+                return;
+        }
+        /* Whether it was sent is not known: the scan will tell. */
+        if (!reply)
+                return;
+        if (redis_is_string(reply) && entry_id_parse(reply->str, reply->len, &chunk->id) >= 0) {
+                taken(c);
+                return;
+        }
+        if (redis_is_error(reply)) {
+                enum redis_trouble trouble = redis_trouble_of(reply);
+
+                if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY ||
+                    trouble == REDIS_TROUBLE_LOADING)
+                        on_full(c, redis, reply);
+                else
+                        engine_fail(&c->engine, redis, reply, "send a chunk");
+        } else {
+                engine_reset(&c->engine, "Redis answers what it was not asked");
+        }
+        --c->n_sent;
+        coordinator_close(c, chunk);
+}
+
+static int send_chunk(struct coordinator *c, struct range range)
+{
+        size_t size;
+        const char *text = text_of(c, &range, &size);
+        struct sending *sending = malloc(sizeof(*sending));
+        struct outstanding *chunk;
+        int r;
+
+        if (!sending)
+                return -ENOMEM;
+        chunk = outstanding_add(&c->sent, range.first, (uint32_t)range.n, (uint32_t)size);
+        if (!chunk) {
+                free(sending);
+                return -ENOMEM;
+        }
+        *sending = (struct sending){ c, chunk };
+        r = redis_send(&c->engine.commands, on_sent, sending,
+                       "XADD %s * job %s first %llu n %u inputs %b", c->key_chunks, c->id,
+                       (unsigned long long)range.first, (unsigned)range.n, text, size);
+        if (r < 0) {
+                free(sending);
+                outstanding_remove(&c->sent, chunk);
+                return r;
+        }
+        chunk->asked = true;
+        chunk->sent_ns = now_monotonic();
+        coordinator_fly(c, range.first, (uint32_t)range.n, true);
+        ++c->n_sent;
+        c->n_bytes += size;
+        return 0;
+}
+
+static uint64_t left_to_send(const struct coordinator *c)
+{
+        uint64_t n = c->runner->results.n_tasks - c->n_recorded;
+
+        return n > c->sent.n_tasks ? n - c->sent.n_tasks : 0;
+}
+
+void coordinator_send(struct coordinator *c)
+{
+        uint64_t now = now_monotonic();
+        struct range range;
+
+        if (c->sync != SYNC_DONE || c->slots == 0 || now < c->full_until_ns)
+                return;
+        for (;;) {
+                uint32_t size = sizing_next(&c->sizing, left_to_send(c), c->slots);
+
+                /* What is run, and as much ahead as keeps everybody busy meanwhile. */
+                if (c->sent.n_tasks >= c->capacity + 2 * c->slots * size ||
+                    c->sent.n_bytes >= COORDINATOR_BYTES_MAX || !next_range(c, size, &range))
+                        break;
+                if (send_chunk(c, range) < 0)
+                        break;
+                /* One at first, so that a Redis that is full is not asked a thousand times. */
+                if (c->full)
+                        break;
+        }
+        c->runner->results.header->next = c->cursor;
+}

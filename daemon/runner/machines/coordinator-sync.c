@@ -1,0 +1,229 @@
+/* Finding out what Redis has of the job: at the beginning, after a loss, and when a chunk stays out. */
+
+#include <stdio.h>
+
+#include "daemon/runner/machines/coordinator.h"
+
+#define SCAN_COUNT  "64"
+#define SCAN_AGE_NS (10 * NSEC_PER_SEC)         /* at least, of a chunk that is looked for */
+
+static void on_made(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct coordinator *c = userdata;
+        enum redis_trouble trouble;
+
+        if (!reply || !redis_is_error(reply))
+                return;
+        trouble = redis_trouble_of(reply);
+        if (redis_trouble_is_final(trouble)) {
+                engine_fail(&c->engine, redis, reply, "make the job's keys");
+        } else if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY) {
+                coordinator_condition(c, PPP_CONDITION_ENGINE_FULL);
+                redis_note(redis, reply, "make the job's keys");
+                engine_reset(&c->engine, redis->why);
+        }
+        /* BUSYGROUP: the stream is there already. */
+}
+
+static char *terms_text(const struct spec *spec)
+{
+        json_t *json = json_object();
+        char *text;
+
+        if (spec->task_timeout_ns)
+                json_object_set_new(json, "task_timeout_ns",
+                                    json_integer((json_int_t)spec->task_timeout_ns));
+        if (spec->retries)
+                json_object_set_new(json, "retries", json_integer(spec->retries));
+        text = json_dumps(json, JSON_COMPACT);
+        json_decref(json);
+        return text;
+}
+
+/* The stream exists from now on: nodes add to it only if it does, so that nothing is left of a job. */
+static void make_keys(struct coordinator *c)
+{
+        const struct spec *spec = &c->runner->spec;
+        _cleanup_free_ char *terms = terms_text(spec);
+        struct redis *redis = &c->engine.commands;
+
+        if (!terms)
+                return;
+        redis_send(redis, on_made, c, "XGROUP CREATE %s coordinator 0 MKSTREAM", c->key_results);
+        redis_send(redis, on_made, c, "HSET %s v 1 workload %s spec %s coordinator %s state running",
+                   c->key_job, workload_name(spec->workload), terms, c->runner->machines->name);
+        redis_send(redis, on_made, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_job);
+        redis_send(redis, on_made, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_results);
+}
+
+static void scan_from(struct coordinator *c, const char *from);
+
+static void say_lost(struct coordinator *c)
+{
+        log_error("Redis has lost what it had of this job (it was started anew without its data, or "
+                  "emptied); what has no result is sent again");
+}
+
+static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct coordinator *c = userdata;
+
+        if (!reply || c->sync != SYNC_JOB)
+                return;
+        if (reply->type != REDIS_REPLY_INTEGER) {
+                if (redis_is_error(reply) && redis_trouble_is_final(redis_trouble_of(reply)))
+                        engine_fail(&c->engine, redis, reply, "look for the job");
+                else
+                        engine_reset(&c->engine, "Redis answers what it was not asked");
+                return;
+        }
+        if (reply->integer == 0) {
+                if (c->created)
+                        say_lost(c);
+                c->last_result = (struct entry_id){ 0 };
+                make_keys(c);
+        }
+        /* Where there is nothing, there is nothing to look for. */
+        if (reply->integer == 0 && !c->created && c->sent.n == 0) {
+                c->created = true;
+                c->sync = SYNC_DONE;
+                return;
+        }
+        c->created = true;
+        c->sync = SYNC_SCAN;
+        coordinator_scan(c);
+}
+
+void coordinator_sync(struct coordinator *c)
+{
+        c->sync = SYNC_JOB;
+        c->scanning = c->settling = c->nodes_asked = c->reading = false;
+        if (redis_send(&c->engine.commands, on_exists, c, "EXISTS %s", c->key_job) < 0)
+                engine_reset(&c->engine, "out of memory");
+        coordinator_ask_nodes(c);
+}
+
+/* The scan */
+
+/* A chunk of ours that is on the stream: one we know, or one that an earlier life of ours has sent. */
+static void found(struct coordinator *c, const struct chunk_entry *entry)
+{
+        struct outstanding *chunk;
+
+        if (entry->first + entry->n > c->runner->results.n_tasks)
+                return;
+        chunk = outstanding_find(&c->sent, entry->first, entry->n);
+        if (!chunk) {
+                chunk = outstanding_add(&c->sent, entry->first, entry->n,
+                                        (uint32_t)entry->inputs.size);
+                if (!chunk)
+                        return;
+                coordinator_fly(c, entry->first, entry->n, true);
+        }
+        chunk->id = entry->id;
+        chunk->seen = c->scan;
+}
+
+static void on_scan(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct coordinator *c = userdata;
+        struct entry_id id = { 0 };
+        char from[ENTRY_ID_SIZE + 1] = "(";
+
+        if (!reply || !c->scanning)
+                return;
+        if (redis_is_error(reply)) {
+                if (redis_trouble_is_final(redis_trouble_of(reply)))
+                        engine_fail(&c->engine, redis, reply, "look for chunks");
+                else
+                        engine_reset(&c->engine, reply->str);
+                return;
+        }
+        for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; ++i) {
+                struct chunk_entry entry;
+                const char *why;
+
+                if (chunk_entry_parse(reply->element[i], &entry, &id, &why) >= 0 &&
+                    strlen(c->id) == entry.job.size &&
+                    memcmp(c->id, entry.job.data, entry.job.size) == 0)
+                        found(c, &entry);
+        }
+        if (reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
+            (id.milliseconds || id.sequence)) {
+                entry_id_format(id, from + 1);
+                scan_from(c, from);
+                return;
+        }
+        c->scanning = false;
+        c->settling = true;
+        c->sync = SYNC_DONE;
+}
+
+static void scan_from(struct coordinator *c, const char *from)
+{
+        if (redis_send(&c->engine.commands, on_scan, c, "XRANGE %s %s + COUNT " SCAN_COUNT,
+                       c->key_chunks, from) < 0)
+                engine_reset(&c->engine, "out of memory");
+}
+
+void coordinator_scan(struct coordinator *c)
+{
+        ++c->scan;
+        c->scan_begin_ns = now_monotonic();
+        c->scanning = true;
+        c->settling = false;
+        c->scan_after_ns = c->scan_begin_ns +
+                           MAX(2 * c->runner->machines->heartbeat_ns, SCAN_AGE_NS);
+        scan_from(c, "-");
+}
+
+/*
+ * A chunk leaves the stream in the same transaction that its result comes in by. So what was not on the
+ * stream, and has no result now that all were read that came before, is nowhere.
+ */
+void coordinator_settle(struct coordinator *c)
+{
+        struct outstanding *chunk, *next;
+
+        if (!c->settling)
+                return;
+        c->settling = false;
+        for (chunk = c->sent.first; chunk; chunk = next) {
+                next = chunk->next;
+                if (chunk->seen == c->scan || chunk->sent_ns >= c->scan_begin_ns || chunk->asked)
+                        continue;
+                ++c->n_resent;
+                coordinator_close(c, chunk);
+        }
+}
+
+/* The heartbeat */
+
+static void on_refreshed(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct coordinator *c = userdata;
+
+        if (!reply || reply->type != REDIS_REPLY_INTEGER || reply->integer != 0 ||
+            c->sync != SYNC_DONE || c->scanning)
+                return;
+        say_lost(c);
+        c->last_result = (struct entry_id){ 0 };
+        make_keys(c);
+        coordinator_scan(c);
+}
+
+void coordinator_beat(struct coordinator *c)
+{
+        uint64_t now = now_monotonic();
+        struct redis *redis = &c->engine.commands;
+
+        c->beat_ns = now + c->runner->machines->heartbeat_ns / 4;
+        if (c->sync != SYNC_DONE)
+                return;
+        redis_send(redis, on_refreshed, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_job);
+        redis_send(redis, NULL, NULL, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_results);
+        redis_send(redis, NULL, NULL, "EXPIRE %s " MACHINES_KEY_SECONDS, c->key_chunks);
+        if (c->sent.first && !c->scanning && !c->settling && now >= c->scan_after_ns &&
+            now - c->sent.first->sent_ns >= MAX(2 * c->runner->machines->heartbeat_ns, SCAN_AGE_NS))
+                coordinator_scan(c);
+}

@@ -1,0 +1,57 @@
+#pragma once
+
+/*
+ * What coordinator and node share: two connections to Redis, one for commands and one that may block
+ * for reading; they come and go together. A lost one is made again, with backoff, for ever, and that is
+ * said once on each change. Trouble that does not pass (a wrong password) is the end.
+ */
+
+#include <poll.h>
+
+#include "lib/redis.h"
+
+#define ENGINE_BLOCK_MS   1000          /* what the reading connection blocks at most */
+#define ENGINE_POLLS_MAX  4             /* descriptors of the owner's own */
+
+/* Nothing that is sent again and again is sent faster than that, nor slower. */
+#define ENGINE_RETRY_MIN_NS (50 * NSEC_PER_MSEC)
+#define ENGINE_RETRY_MAX_NS (2 * NSEC_PER_SEC)
+
+struct engine;
+
+struct engine_ops {
+        /* Both connections are ready; what was asked on earlier ones was answered with NULL. */
+        void (*up)(struct engine *engine);
+        /* They are gone; for the reason in engine->trouble and engine->why. */
+        void (*down)(struct engine *engine);
+};
+
+struct engine {
+        const struct machines *machines;
+        const struct engine_ops *ops;
+        struct redis commands, reader;
+        bool is_up, was_up, said;
+        uint64_t retry_ns;              /* when to connect again */
+        uint64_t backoff_ns;
+        bool failed;                    /* for good */
+        enum redis_trouble trouble;
+        char why[512];
+};
+
+void engine_init(struct engine *engine, const struct machines *machines,
+                 const struct engine_ops *ops);
+void engine_deinit(struct engine *engine);
+
+/*
+ * Waits until something comes, one of @polls (n at most ENGINE_POLLS_MAX; their revents are set) is
+ * ready, or @until_ns (CLOCK_MONOTONIC); handles what Redis said. Returns 0, or a negative errno after
+ * trouble that does not pass (engine->why, said by the caller) or when polling fails.
+ */
+int engine_turn(struct engine *engine, struct pollfd *polls, size_t n, uint64_t until_ns);
+
+/* A reply that tells of trouble which no waiting will end: engine_turn() returns then. */
+void engine_fail(struct engine *engine, struct redis *redis, const redisReply *reply,
+                 const char *attempted);
+
+/* Breaks the connections, to begin anew: a reply made no sense. */
+void engine_reset(struct engine *engine, const char *why);

@@ -1,0 +1,37 @@
+/* The names of keys in Redis. All begin with the configured prefix. */
+
+#include <stdio.h>
+
+#include "daemon/runner/machines/keys.h"
+
+static char *key(const struct machines *machines, const char *kind, const char *name)
+{
+        char *text;
+
+        return asprintf(&text, "%s%s%s", machines->prefix, kind, name) < 0 ? NULL : text;
+}
+
+char *key_chunks(const struct machines *machines, enum workload_id workload)
+{
+        return key(machines, "chunks:", workload_name(workload));
+}
+
+char *key_job(const struct machines *machines, const char *job)
+{
+        return key(machines, "job:", job);
+}
+
+char *key_results(const struct machines *machines, const char *job)
+{
+        return key(machines, "results:", job);
+}
+
+char *key_nodes(const struct machines *machines)
+{
+        return key(machines, "nodes", "");
+}
+
+char *key_node(const struct machines *machines, const char *name)
+{
+        return key(machines, "node:", name);
+}

@@ -1,0 +1,25 @@
+#include "daemon/runner/machines/sizing.h"
+
+#include "daemon/runner/machines/codec.h"
+
+#define GROWTH 4
+
+void sizing_note(struct sizing *sizing, uint32_t n, uint64_t worker_ns)
+{
+        double task_ns = MAX((double)worker_ns / n, 1.0);
+
+        sizing->task_ns = sizing->task_ns > 0 ? (3 * sizing->task_ns + task_ns) / 4 : task_ns;
+        sizing->largest = MAX(sizing->largest, n);
+}
+
+uint32_t sizing_next(const struct sizing *sizing, uint64_t left, uint64_t workers)
+{
+        uint64_t size = 1;
+
+        if (sizing->task_ns > 0)
+                size = (uint64_t)MIN((double)SIZING_CHUNK_NS / sizing->task_ns,
+                                     (double)CHUNK_TASKS_MAX);
+        size = MIN(size, (uint64_t)sizing->largest * GROWTH);
+        size = MIN(size, left / (2 * MAX(workers, UINT64_C(1))));
+        return (uint32_t)MAX(size, UINT64_C(1));
+}

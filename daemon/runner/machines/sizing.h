@@ -1,0 +1,23 @@
+#pragma once
+
+/*
+ * How many tasks a chunk should have. About 100 ms of a worker's work, so that what a chunk costs by itself
+ * (some 50 us) does not matter and a node that dies takes little along; never much more than chunks whose
+ * end was seen, since tasks differ; and towards the end a part of what is left for each worker, down to a
+ * single task.
+ */
+
+#include "lib/util.h"
+
+#define SIZING_CHUNK_NS (100 * NSEC_PER_MSEC)
+
+struct sizing {
+        double task_ns;         /* of one worker's time, smoothed; 0: nothing is known yet */
+        uint32_t largest;       /* chunk whose end was seen */
+};
+
+/* A chunk of @n tasks ended, which took @worker_ns of workers' time all in all. */
+void sizing_note(struct sizing *sizing, uint32_t n, uint64_t worker_ns);
+
+/* The next chunk's size: @left tasks to be sent, @workers who share them. At least 1. */
+uint32_t sizing_next(const struct sizing *sizing, uint64_t left, uint64_t workers);

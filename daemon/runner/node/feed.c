@@ -1,0 +1,457 @@
+#include "daemon/runner/node/feed.h"
+
+#include <linux/futex.h>
+#include <limits.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#define ARENA_SIZE  (UINT64_C(1) << 30)         /* reserved, not used: see push's bound */
+#define LARGE       (64 * 1024)                 /* memory given back to the kernel at once */
+#define PAGE        4096
+#define PIECE_MAX   64
+
+static void notify(int fd)
+{
+        static const uint64_t one = 1;
+
+        /* Fails only when the counter is full: then it is readable already. */
+        if (write(fd, &one, sizeof(one)) < 0)
+                assert(errno == EAGAIN);
+}
+
+static void fence(void)
+{
+        __atomic_signal_fence(__ATOMIC_RELEASE);
+}
+
+static void futex_wait(uint32_t *word, uint32_t seen)
+{
+        /* Not private: workers may be processes. Whatever it returns, the caller looks again. */
+        (void)syscall(SYS_futex, word, FUTEX_WAIT, seen, NULL, NULL, 0);
+}
+
+static void futex_wake(uint32_t *word, uint32_t n)
+{
+        (void)syscall(SYS_futex, word, FUTEX_WAKE, (int)MIN(n, (uint32_t)INT_MAX), NULL, NULL, 0);
+}
+
+static int make_eventfds(struct feed *feed)
+{
+        feed->engine_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (feed->engine_fd < 0)
+                return -errno;
+        for (unsigned i = 0; i < feed->n_loops; ++i) {
+                feed->loop_fds[i] = eventfd(0, EFD_CLOEXEC);
+                if (feed->loop_fds[i] < 0)
+                        return -errno;
+        }
+        return 0;
+}
+
+int feed_new(unsigned n_loops, struct feed **ret)
+{
+        struct feed *feed;
+        int r;
+
+        assert(n_loops <= FEED_LOOPS);
+        feed = mmap(NULL, sizeof(*feed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (feed == MAP_FAILED)
+                return -errno;
+        feed->arena_size = ARENA_SIZE;
+        feed->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (feed->arena == MAP_FAILED) {
+                r = -errno;
+                munmap(feed, sizeof(*feed));
+                return r;
+        }
+        feed->n_loops = n_loops;
+        feed->done = FEED_NONE;
+        for (unsigned i = 0; i < FEED_LOOPS; ++i)
+                feed->loop_fds[i] = -EBADF;
+        feed->engine_fd = -EBADF;
+        feed->n_free = FEED_CHUNKS;
+        for (uint32_t i = 0; i < FEED_CHUNKS; ++i)
+                feed->free_chunks[i] = FEED_CHUNKS - 1 - i;
+        r = make_eventfds(feed);
+        if (r < 0) {
+                feed_free(feed);
+                return r;
+        }
+        *ret = feed;
+        return 0;
+}
+
+void feed_free(struct feed *feed)
+{
+        if (!feed)
+                return;
+        for (unsigned i = 0; i < feed->n_loops; ++i)
+                close_fd(feed->loop_fds[i]);
+        close_fd(feed->engine_fd);
+        munmap(feed->arena, feed->arena_size);
+        munmap(feed, sizeof(*feed));
+}
+
+/* Memory: powers of two, each size with its own free list. */
+
+static void *memory_get(struct feed *feed, size_t size, unsigned *ret_class)
+{
+        unsigned class = 0;
+        void *p;
+
+        while ((UINT64_C(1) << (FEED_CLASS_MIN + class)) < size)
+                ++class;
+        if (class >= FEED_CLASSES)
+                return NULL;
+        *ret_class = class;
+        p = feed->free_memory[class];
+        if (p) {
+                feed->free_memory[class] = *(void **)p;
+                return p;
+        }
+        size = UINT64_C(1) << (FEED_CLASS_MIN + class);
+        if (feed->arena_size - feed->arena_used < size + PAGE)
+                return NULL;
+        /* Whole pages where it is more than one, so that they can be given back. */
+        if (size >= PAGE)
+                feed->arena_used = (feed->arena_used + PAGE - 1) & ~(size_t)(PAGE - 1);
+        p = feed->arena + feed->arena_used;
+        feed->arena_used += size;
+        return p;
+}
+
+static void memory_put(struct feed *feed, void *p, unsigned class)
+{
+        size_t size = UINT64_C(1) << (FEED_CLASS_MIN + class);
+
+        if (size >= LARGE)
+                (void)madvise((char *)p + PAGE, size - PAGE, MADV_REMOVE);
+        *(void **)p = feed->free_memory[class];
+        feed->free_memory[class] = p;
+}
+
+/* The engine side */
+
+static void lay_out(struct feed_chunk *chunk, char *memory, const char *text, size_t size, uint32_t n)
+{
+        size_t records = n * sizeof(struct ppp_record);
+        uint32_t *offsets = (uint32_t *)(memory + records);
+        char *copy = memory + records + (n + 1) * sizeof(*offsets);
+        const char *at = copy;
+
+        memset(memory, 0, records);
+        memcpy(copy, text, size);
+        for (uint32_t i = 0; i < n; ++i) {
+                const char *end = memchr(at, '\n', (size_t)(copy + size - at));
+
+                assert(end);
+                offsets[i] = (uint32_t)(at - copy);
+                at = end + 1;
+        }
+        assert(at == copy + size);
+        offsets[n] = (uint32_t)size;
+        chunk->records = (struct ppp_record *)memory;
+        chunk->offsets = offsets;
+        chunk->text = copy;
+}
+
+static void wake_workers(struct feed *feed, uint32_t n)
+{
+        for (unsigned i = 0; i < feed->n_loops; ++i)
+                if (__atomic_load_n(&feed->loop_waits[i], __ATOMIC_SEQ_CST) &&
+                    __atomic_exchange_n(&feed->loop_waits[i], 0, __ATOMIC_SEQ_CST))
+                        notify(feed->loop_fds[i]);
+        __atomic_fetch_add(&feed->wake, 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&feed->n_waiting, __ATOMIC_SEQ_CST) > 0)
+                futex_wake(&feed->wake, n);
+}
+
+int feed_push(struct feed *feed, const char *text, size_t size, uint32_t n,
+              const struct task_terms *terms)
+{
+        size_t bytes = n * sizeof(struct ppp_record) + (n + 1) * sizeof(uint32_t) + size;
+        struct feed_chunk *chunk;
+        uint64_t generation;
+        uint32_t number;
+        char *memory;
+
+        if (feed->n_free == 0)
+                return -ENOBUFS;
+        number = feed->free_chunks[feed->n_free - 1];
+        chunk = &feed->chunks[number];
+        memory = memory_get(feed, bytes, &chunk->class);
+        if (!memory)
+                return -ENOBUFS;
+        --feed->n_free;
+        generation = (chunk->claim >> 32) + 1;
+        lay_out(chunk, memory, text, size, n);
+        chunk->n = n;
+        chunk->n_left = n;
+        chunk->dropped = chunk->lost = 0;
+        chunk->terms = *terms;
+        chunk->taken_ns = now_monotonic();
+        chunk->in_use = 1;
+        __atomic_store_n(&chunk->claim, generation << 32, __ATOMIC_RELEASE);
+
+        /* At most FEED_CHUNKS chunks are in use, but one that was withdrawn may still be in the queue. */
+        while (feed->tail - __atomic_load_n(&feed->head, __ATOMIC_ACQUIRE) == FEED_CHUNKS) {
+                uint64_t head = __atomic_load_n(&feed->head, __ATOMIC_ACQUIRE);
+
+                __atomic_compare_exchange_n(&feed->head, &head, head + 1, false, __ATOMIC_SEQ_CST,
+                                            __ATOMIC_RELAXED);
+        }
+        __atomic_store_n(&feed->queue[feed->tail % FEED_CHUNKS],
+                         (generation & UINT32_MAX) << 32 | number, __ATOMIC_RELEASE);
+        __atomic_store_n(&feed->tail, feed->tail + 1, __ATOMIC_SEQ_CST);
+        wake_workers(feed, n);
+        return (int)number;
+}
+
+uint32_t feed_next_done(struct feed *feed)
+{
+        uint32_t number = __atomic_load_n(&feed->done, __ATOMIC_ACQUIRE);
+
+        /* Only we take, so what is below the top stays there. */
+        while (number != FEED_NONE &&
+               !__atomic_compare_exchange_n(&feed->done, &number, feed->chunks[number].done_next, false,
+                                            __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE))
+                ;
+        return number;
+}
+
+void feed_release(struct feed *feed, uint32_t number)
+{
+        struct feed_chunk *chunk = &feed->chunks[number];
+
+        assert(chunk->in_use);
+        chunk->in_use = 0;
+        memory_put(feed, chunk->records, chunk->class);
+        feed->free_chunks[feed->n_free++] = number;
+}
+
+/* Claims all the rest. Returns how much that is. */
+static uint32_t claim_rest(struct feed_chunk *chunk)
+{
+        uint64_t claim = __atomic_load_n(&chunk->claim, __ATOMIC_ACQUIRE);
+        uint32_t next;
+
+        do {
+                next = (uint32_t)claim;
+                if (next >= chunk->n)
+                        return 0;
+        } while (!__atomic_compare_exchange_n(&chunk->claim, &claim, (claim & ~UINT64_C(0xffffffff)) |
+                                              chunk->n, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+        return chunk->n - next;
+}
+
+bool feed_withdraw(struct feed *feed, uint32_t number)
+{
+        struct feed_chunk *chunk = &feed->chunks[number];
+        uint32_t n = claim_rest(chunk);
+
+        return n > 0 && __atomic_sub_fetch(&chunk->n_left, n, __ATOMIC_ACQ_REL) == 0;
+}
+
+bool feed_drop(struct feed *feed, uint32_t number)
+{
+        __atomic_store_n(&feed->chunks[number].dropped, 1, __ATOMIC_RELEASE);
+        return feed_withdraw(feed, number);
+}
+
+void feed_close(struct feed *feed)
+{
+        __atomic_store_n(&feed->closed, 1, __ATOMIC_SEQ_CST);
+        wake_workers(feed, UINT32_MAX);
+}
+
+bool feed_may_sleep(struct feed *feed)
+{
+        __atomic_store_n(&feed->engine_sleeps, 1, __ATOMIC_SEQ_CST);
+        return __atomic_load_n(&feed->done, __ATOMIC_SEQ_CST) == FEED_NONE;
+}
+
+void feed_awake(struct feed *feed)
+{
+        uint64_t n;
+
+        __atomic_store_n(&feed->engine_sleeps, 0, __ATOMIC_RELAXED);
+        if (read(feed->engine_fd, &n, sizeof(n)) < 0)
+                assert(errno == EAGAIN || errno == EINTR);
+}
+
+void feed_restart(struct feed *feed)
+{
+        memset(feed->loop_waits, 0, sizeof(feed->loop_waits));
+        feed->n_waiting = 0;
+        feed->closed = 0;
+        __atomic_store_n(&feed->head, feed->tail, __ATOMIC_SEQ_CST);
+}
+
+/* The workers' side */
+
+void feed_give_up(struct feed *feed, struct feed_chunk *chunk, uint32_t n)
+{
+        uint32_t number = (uint32_t)(chunk - feed->chunks);
+
+        if (n == 0 || __atomic_sub_fetch(&chunk->n_left, n, __ATOMIC_ACQ_REL) > 0)
+                return;
+        chunk->done_next = __atomic_load_n(&feed->done, __ATOMIC_RELAXED);
+        while (!__atomic_compare_exchange_n(&feed->done, &chunk->done_next, number, false,
+                                            __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+                ;
+        if (__atomic_load_n(&feed->engine_sleeps, __ATOMIC_SEQ_CST) &&
+            __atomic_exchange_n(&feed->engine_sleeps, 0, __ATOMIC_SEQ_CST))
+                notify(feed->engine_fd);
+}
+
+void feed_task_ended(struct feed *feed, struct feed_chunk *chunk)
+{
+        feed_give_up(feed, chunk, 1);
+}
+
+/* A part of what is left for each worker, so that a chunk does not wait for one of them alone. */
+static uint32_t piece_size(const struct runner *runner, uint32_t left)
+{
+        return MIN(MAX(left / (2 * runner->spec.workers), 1U), (uint32_t)PIECE_MAX);
+}
+
+bool feed_claim(struct worker *worker)
+{
+        struct feed *feed = worker->runner->feed;
+        uint64_t head = __atomic_load_n(&feed->head, __ATOMIC_SEQ_CST), entry, claim;
+        struct feed_chunk *chunk;
+        uint32_t next, size;
+
+        assert(worker->next == worker->end);
+        while (head != __atomic_load_n(&feed->tail, __ATOMIC_SEQ_CST)) {
+                entry = __atomic_load_n(&feed->queue[head % FEED_CHUNKS], __ATOMIC_ACQUIRE);
+                chunk = &feed->chunks[(uint32_t)entry % FEED_CHUNKS];
+                claim = __atomic_load_n(&chunk->claim, __ATOMIC_ACQUIRE);
+                next = (uint32_t)claim;
+                if (claim >> 32 != entry >> 32 || next >= chunk->n) {
+                        if (__atomic_compare_exchange_n(&feed->head, &head, head + 1, false,
+                                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+                                ++head;
+                        continue;
+                }
+                size = piece_size(worker->runner, chunk->n - next);
+                if (!__atomic_compare_exchange_n(&chunk->claim, &claim, claim + size, false,
+                                                 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+                        head = __atomic_load_n(&feed->head, __ATOMIC_SEQ_CST);
+                        continue;
+                }
+                /* Past the end while it is neither the old piece nor the new one: worker_repair(). */
+                worker->next = UINT64_MAX;
+                fence();
+                worker->fed = chunk;
+                worker->end = next + size;
+                fence();
+                worker->next = next;
+                return true;
+        }
+        return false;
+}
+
+bool feed_claim_or_ask(struct worker *worker, unsigned number)
+{
+        struct feed *feed = worker->runner->feed;
+
+        if (feed_claim(worker))
+                return true;
+        __atomic_store_n(&feed->loop_waits[number], 1, __ATOMIC_SEQ_CST);
+        return feed_claim(worker);
+}
+
+void feed_wait(struct feed *feed)
+{
+        uint32_t seen = __atomic_load_n(&feed->wake, __ATOMIC_SEQ_CST);
+
+        __atomic_fetch_add(&feed->n_waiting, 1, __ATOMIC_SEQ_CST);
+        if (feed_empty(feed) && !feed_closed(feed))
+                futex_wait(&feed->wake, seen);
+        __atomic_fetch_sub(&feed->n_waiting, 1, __ATOMIC_SEQ_CST);
+}
+
+/* What was claimed and has not begun, when the node leaves. */
+static void give_back(struct worker *worker, struct feed *feed)
+{
+        uint32_t n = (uint32_t)(worker->end - worker->next);
+
+        worker->next = worker->end;
+        if (n > 0)
+                feed_give_up(feed, worker->fed, n);
+}
+
+bool feed_take(struct worker *worker, struct taken *ret)
+{
+        struct feed *feed = worker->runner->feed;
+        struct feed_chunk *chunk;
+
+        ret->waited = false;
+        while (worker->next == worker->end) {
+                if (feed_closed(feed) || runner_cancelled(worker->runner))
+                        return false;
+                if (feed_claim(worker))
+                        break;
+                worker_flush(worker);
+                __atomic_store_n(&worker->idle, worker->idle + 1, __ATOMIC_SEQ_CST);
+                worker->io->wait_for_chunk(worker);
+                __atomic_store_n(&worker->idle, worker->idle + 1, __ATOMIC_SEQ_CST);
+                ret->waited = true;
+        }
+        if (_unlikely_(feed_closed(feed))) {
+                give_back(worker, feed);
+                return false;
+        }
+        chunk = worker->fed;
+        ret->index = worker->next;
+        ret->fed = chunk;
+        ret->input = chunk->text + chunk->offsets[ret->index];
+        ret->n_input = chunk->offsets[ret->index + 1] - chunk->offsets[ret->index] - 1;
+        /* In this order: who finds us dead in between learns which task that was. */
+        worker->current = ret->index;
+        fence();
+        worker->next = ret->index + 1;
+        return true;
+}
+
+void feed_task_begins(const struct taken *taken, uint64_t *clock)
+{
+        if (taken->waited)
+                *clock = now_monotonic();
+        taken->fed->records[taken->index].start_ns = *clock;
+}
+
+int feed_task_cancelled(struct worker *worker, const struct taken *taken)
+{
+        if (runner_cancelled(worker->runner))
+                return -ECANCELED;
+        feed_give_up(worker->runner->feed, taken->fed, 1);
+        return 0;
+}
+
+unsigned feed_find_lost(const struct feed *feed, uint32_t *ret_numbers)
+{
+        unsigned n = 0;
+
+        for (uint32_t i = 0; i < FEED_CHUNKS; ++i) {
+                const struct feed_chunk *chunk = &feed->chunks[i];
+
+                if (__atomic_load_n(&chunk->in_use, __ATOMIC_ACQUIRE) &&
+                    __atomic_load_n(&chunk->n_left, __ATOMIC_ACQUIRE) > 0 &&
+                    feed_unclaimed(feed, i) == 0)
+                        ret_numbers[n++] = i;
+        }
+        return n;
+}
+
+void feed_end_lost(struct feed *feed, const uint32_t *numbers, unsigned n)
+{
+        for (unsigned i = 0; i < n; ++i) {
+                struct feed_chunk *chunk = &feed->chunks[numbers[i]];
+
+                feed_give_up(feed, chunk, __atomic_load_n(&chunk->n_left, __ATOMIC_ACQUIRE));
+        }
+}

@@ -1,0 +1,163 @@
+#pragma once
+
+/*
+ * What a node's two processes share: the one that talks to Redis (engine side) puts chunks in, and the
+ * level's workers in the other take tasks out and leave records. To a worker, a node is a job whose
+ * inputs keep coming: worker_take() waits for more instead of ending.
+ *
+ * All of it lies in one shared mapping that both processes, and the level's worker processes, have at the
+ * same address. A chunk is claimed piece by piece, by compare-and-swap on (generation, next), so that a
+ * late claim of a chunk that was replaced in its place fails. Who records the last task of a chunk puts
+ * it on the stack of those that are done, and wakes the engine side if that sleeps.
+ *
+ * Memory of chunks is the engine side's to give out (powers of two from a reserved range); what is large
+ * goes back to the kernel when a chunk ends.
+ */
+
+#include "daemon/runner/runner.h"
+
+#define FEED_CHUNKS     4096            /* in hand at most; a power of two */
+#define FEED_LOOPS      SPEC_LOOPS_MAX
+#define FEED_CLASSES    24
+#define FEED_CLASS_MIN  9               /* the smallest piece of memory is 512 bytes */
+#define FEED_NONE       UINT32_MAX
+
+struct feed_chunk {
+        uint64_t claim;                 /* generation << 32 | the next task nobody has claimed */
+        uint32_t n;
+        uint32_t n_left;                /* without record, and not given up */
+        uint32_t done_next;             /* on the stack */
+        uint32_t dropped;               /* its job is gone: nobody wants its records */
+        uint32_t lost;                  /* its last tasks are in nobody's hands */
+        uint32_t in_use;
+        const uint32_t *offsets;        /* n + 1: where each input starts, and past the end */
+        const char *text;
+        struct ppp_record *records;     /* times absolute; start_ns is set when a task begins */
+        struct task_terms terms;        /* workload and so on, of its job */
+        uint64_t taken_ns;
+        unsigned class;                 /* of its memory */
+} __attribute__((aligned(128)));
+
+struct feed {
+        /* Chunks to claim from, first in first out: generation << 32 | number. */
+        uint64_t head __attribute__((aligned(128)));
+        uint64_t tail __attribute__((aligned(128)));
+        uint64_t queue[FEED_CHUNKS];
+        uint32_t wake;                  /* futex of workers that wait for a chunk */
+        uint32_t n_waiting;
+        uint32_t closed;                /* nothing more comes */
+        uint32_t loop_waits[FEED_LOOPS];        /* loops that want to be woken by their eventfd */
+        int loop_fds[FEED_LOOPS];
+        unsigned n_loops;
+
+        uint32_t done __attribute__((aligned(128)));    /* stack of chunks that ended; FEED_NONE */
+        uint32_t engine_sleeps;
+        int engine_fd;                  /* eventfd */
+        struct feed_chunk chunks[FEED_CHUNKS];
+
+        /* The engine side's own. */
+        uint32_t free_chunks[FEED_CHUNKS];
+        unsigned n_free;
+        char *arena;
+        size_t arena_size, arena_used;
+        void *free_memory[FEED_CLASSES];
+        struct ppp_results_header header;       /* counters of all tasks ever, for worker_flush() */
+};
+
+/* Maps it; before any process is forked that is to have it. Loops get @n_loops eventfds. */
+int feed_new(unsigned n_loops, struct feed **ret);
+void feed_free(struct feed *feed);
+
+/* The engine side. */
+
+/*
+ * Puts in a chunk of @n inputs, lines in @text (checked, @size bytes, copied). Returns its number, or
+ * -ENOBUFS when there is no room for it now.
+ */
+int feed_push(struct feed *feed, const char *text, size_t size, uint32_t n,
+              const struct task_terms *terms);
+
+/* The next chunk that ended, or FEED_NONE. Its records are valid until feed_release(). */
+uint32_t feed_next_done(struct feed *feed);
+void feed_release(struct feed *feed, uint32_t number);
+
+/*
+ * Takes back what no worker has claimed of a chunk; those tasks stay without record. Returns whether the
+ * chunk has ended by that; else it will be among those that are done.
+ */
+bool feed_withdraw(struct feed *feed, uint32_t number);
+
+/* Says that nobody wants the records of a chunk any more, and withdraws it. Returns as that does. */
+bool feed_drop(struct feed *feed, uint32_t number);
+
+/* Workers end when they have nothing in hand. */
+void feed_close(struct feed *feed);
+
+/* Before the engine side sleeps: true if it may, for whoever ends a chunk will write to engine_fd. */
+bool feed_may_sleep(struct feed *feed);
+void feed_awake(struct feed *feed);
+
+/* After the level's process has died: undoes what it left half done. Chunks in hand stay as they are. */
+void feed_restart(struct feed *feed);
+
+static inline uint32_t feed_unclaimed(const struct feed *feed, uint32_t number)
+{
+        const struct feed_chunk *chunk = &feed->chunks[number];
+
+        return chunk->n - MIN((uint32_t)__atomic_load_n(&chunk->claim, __ATOMIC_RELAXED), chunk->n);
+}
+
+/* The workers' side. */
+
+/* Claims a piece into worker->chunk, next..end. False when there is none now. */
+bool feed_claim(struct worker *worker);
+
+/* The same for loop @number of the async level; when there is none, its eventfd is written once there is. */
+bool feed_claim_or_ask(struct worker *worker, unsigned number);
+
+/* Takes a task, waiting for one by worker->io->wait_for_chunk. False when the feed is closed. */
+bool feed_take(struct worker *worker, struct taken *ret);
+
+/* Blocks the thread until there may be something to claim. */
+void feed_wait(struct feed *feed);
+
+/*
+ * What worker_run_taken() does more in a node: notes that the task has begun, so that it is known should the
+ * whole level die; and tells, of a task that was cancelled, whether the worker goes on (0) because only the
+ * task's job is gone, or ends (-ECANCELED).
+ */
+void feed_task_begins(const struct taken *taken, uint64_t *clock);
+int feed_task_cancelled(struct worker *worker, const struct taken *taken);
+
+/* One task of the chunk has its record (or, if dropped, will not get one). */
+void feed_task_ended(struct feed *feed, struct feed_chunk *chunk);
+
+/* Gives up @n tasks of the chunk, which stay without record. */
+void feed_give_up(struct feed *feed, struct feed_chunk *chunk, uint32_t n);
+
+/*
+ * Of a level whose workers can die one by one: if none of them has a task, what still counts as claimed
+ * went down with one, between its claim and its note of it. The first finds such chunks, at most
+ * FEED_CHUNKS; the second ends them as they are, and may be called only if no worker has claimed any since
+ * before the first.
+ */
+unsigned feed_find_lost(const struct feed *feed, uint32_t *ret_numbers);
+void feed_end_lost(struct feed *feed, const uint32_t *numbers, unsigned n);
+
+/* In the stead of a worker that has died, before it goes on with what that had claimed. */
+static inline void worker_repair(struct worker *worker)
+{
+        if (worker->next > worker->end)
+                worker->next = worker->end;
+        worker->idle = 0;
+}
+
+static inline bool feed_closed(const struct feed *feed)
+{
+        return __atomic_load_n(&feed->closed, __ATOMIC_ACQUIRE);
+}
+static inline bool feed_empty(const struct feed *feed)
+{
+        return __atomic_load_n(&feed->head, __ATOMIC_SEQ_CST) ==
+               __atomic_load_n(&feed->tail, __ATOMIC_SEQ_CST);
+}

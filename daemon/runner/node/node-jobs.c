@@ -1,0 +1,137 @@
+/* The jobs whose chunks are in hand: each is asked for once, and then whether it is still there. */
+
+#include <stdio.h>
+
+#include "daemon/runner/node/node.h"
+
+struct node_job *job_get(struct node *node, enum workload_id workload, const char *name, size_t n)
+{
+        struct node_job *job;
+
+        for (job = node->jobs; job; job = job->next)
+                if (job->workload == workload && strlen(job->name) == n &&
+                    memcmp(job->name, name, n) == 0) {
+                        ++job->n_held;
+                        return job;
+                }
+        job = calloc(1, sizeof(*job));
+        if (!job)
+                return NULL;
+        job->name = strndup(name, n);
+        if (!job->name) {
+                free(job);
+                return NULL;
+        }
+        job->node = node;
+        job->workload = workload;
+        job->n_held = 1;
+        job->next = node->jobs;
+        node->jobs = job;
+        return job;
+}
+
+void job_unref(struct node_job *job)
+{
+        struct node_job **p = &job->node->jobs;
+
+        assert(job->n_held > 0);
+        if (--job->n_held > 0)
+                return;
+        while (*p != job)
+                p = &(*p)->next;
+        *p = job->next;
+        free(job->name);
+        free(job);
+}
+
+/* {"task_timeout_ns": …, "retries": …}, both or none of them. */
+static int read_terms(const char *text, size_t size, struct task_terms *terms)
+{
+        json_int_t timeout = 0, retries = 0;
+        json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+        int r = -EBADMSG;
+
+        if (json && json_unpack_ex(json, NULL, JSON_STRICT, "{s?I, s?I}", "task_timeout_ns", &timeout,
+                                   "retries", &retries) >= 0 &&
+            timeout >= 0 && retries >= 0 && retries <= SPEC_RETRIES_MAX) {
+                terms->timeout_ns = (uint64_t)timeout;
+                terms->retries = (uint32_t)retries;
+                r = 0;
+        }
+        json_decref(json);
+        return r;
+}
+
+static bool is(const redisReply *reply, const char *text)
+{
+        return redis_is_string(reply) && reply->len == strlen(text) &&
+               memcmp(reply->str, text, reply->len) == 0;
+}
+
+/* The reply to HMGET v workload spec. */
+static int read_job(struct node_job *job, const redisReply *reply)
+{
+        if (!redis_is_array(reply, 3) || !is(reply->element[0], "1") ||
+            !is(reply->element[1], workload_name(job->workload)) ||
+            !redis_is_string(reply->element[2]) ||
+            read_terms(reply->element[2]->str, reply->element[2]->len, &job->terms) < 0)
+                return -EBADMSG;
+        job->terms.workload = builtin_workloads[job->workload];
+        return 0;
+}
+
+static void on_job(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct node_job *job = userdata;
+        struct node *node = job->node;
+
+        job->asked = false;
+        if (reply && redis_is_error(reply)) {
+                if (redis_trouble_is_final(redis_trouble_of(reply)))
+                        engine_fail(&node->engine, redis, reply, "read of a job");
+        } else if (reply) {
+                if (read_job(job, reply) < 0) {
+                        if (redis_is_array(reply, 3) && redis_is_string(reply->element[0]))
+                                log_error("cannot take chunks of the job %s: it is not described as "
+                                          "this version knows it", job->name);
+                        chunks_drop_job(node, job);
+                } else {
+                        job->known = true;
+                }
+        }
+        job_unref(job);
+}
+
+void job_ask(struct node_job *job)
+{
+        struct node *node = job->node;
+        _cleanup_free_ char *key = key_job(&node->machines, job->name);
+
+        if (job->asked || job->known || job->gone || !node->engine.is_up || !key)
+                return;
+        if (redis_send(&node->engine.commands, on_job, job, "HMGET %s v workload spec", key) < 0)
+                return;
+        job->asked = true;
+        ++job->n_held;
+}
+
+static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct node_job *job = userdata;
+
+        if (reply && reply->type == REDIS_REPLY_INTEGER && reply->integer == 0)
+                chunks_drop_job(job->node, job);
+        job_unref(job);
+}
+
+void jobs_check(struct node *node)
+{
+        for (struct node_job *job = node->jobs; job; job = job->next) {
+                _cleanup_free_ char *key = key_job(&node->machines, job->name);
+
+                if (!job->known || job->gone || !key)
+                        continue;
+                if (redis_send(&node->engine.commands, on_exists, job, "EXISTS %s", key) >= 0)
+                        ++job->n_held;
+        }
+}

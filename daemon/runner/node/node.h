@@ -1,0 +1,128 @@
+#pragma once
+
+/*
+ * A node: takes chunks of other machines' jobs from Redis and runs them here (docs/machines.md). Theory of
+ * operation:
+ *
+ * Two processes. This one has one thread and talks to Redis: it reads chunks as far as there is room, puts
+ * them into the feed (feed.h), and sends back the records of those that ended. The other, forked from it
+ * before anything else, is a runner like that of any job: it runs a level whose workers take from the feed.
+ * A workload that crashes a whole level kills that process only: what was in progress gets a record that
+ * says so, the rest of the chunks in hand goes back, and the level is started anew.
+ *
+ * A chunk in hand is a struct held: read, then (its job known and room in the feed) fed, then finished,
+ * then sent; it is let go when Redis has confirmed that the result is in and the chunk is off the stream,
+ * which are one transaction. Until then it is ours, and each heartbeat says so.
+ */
+
+#include "daemon/runner/machines/codec.h"
+#include "daemon/runner/machines/engine.h"
+#include "daemon/runner/machines/keys.h"
+#include "daemon/runner/node/feed.h"
+
+#define NODE_LEAD_NS      (20 * NSEC_PER_MSEC)  /* what is read ahead */
+#define NODE_CHUNKS_MAX   1024                  /* read at once */
+#define NODE_BYTES_MAX    (64 * 1024 * 1024)    /* of inputs and records in hand */
+
+struct node;
+
+/* A job some of whose chunks are in hand. */
+struct node_job {
+        struct node_job *next;
+        char *name;
+        enum workload_id workload;
+        struct task_terms terms;
+        bool asked, known, gone;
+        unsigned n_held;
+        struct node *node;
+};
+
+enum held_state {
+        HELD_READ,              /* waits for its job's terms, or for room */
+        HELD_FED,
+        HELD_FINISHED,          /* to be sent */
+        HELD_SENT,              /* Redis has not confirmed it yet */
+};
+
+struct held {
+        struct held *previous, *next;
+        enum held_state state;
+        struct entry_id id;
+        struct node_job *job;
+        uint64_t first;
+        uint32_t n;
+        char *text;             /* until it is fed; owned */
+        size_t size;
+        uint32_t number;        /* in the feed, FEED_NONE: not (yet) */
+        uint64_t taken_real_ns;
+        uint64_t taken_ns;
+        uint64_t ended_ns;      /* when all its tasks were seen ended though nobody told; else 0 */
+        bool lost;              /* we were silent for so long that it may be somebody else's */
+};
+
+struct node {
+        struct runner *runner;          /* shared with the level's process */
+        struct feed *feed;
+        struct machines machines;
+        struct engine engine;
+        unsigned workloads;             /* bits: those it is willing to run */
+        int stop_fd;                    /* eventfd, written by SIGTERM */
+
+        pid_t level_pid;
+        int level_pidfd;
+        uint64_t level_ended;           /* tasks when it was started */
+        unsigned n_fruitless;
+
+        struct held *held_first, *held_last;
+        struct held *by_number[FEED_CHUNKS];
+        unsigned n_held;
+        size_t held_bytes;
+        struct node_job *jobs;
+
+        bool reading;                   /* a read is under way */
+        unsigned burst;                 /* chunks the next read asks for at most */
+        uint64_t beat_ns;               /* when the next heartbeat is due */
+        uint64_t beaten_ns;             /* when Redis last confirmed one; 0: never */
+        int64_t clock_ms;               /* Redis' clock - CLOCK_MONOTONIC */
+        bool clock_known;
+        uint64_t retry_ns;              /* results were refused: when to send again; 0: they were not */
+        uint64_t retry_after_ns;
+        bool full_said, foreign_said, twin_said;
+        uint64_t n_foreign;
+        char instance[33];              /* tells us from another of the same name */
+
+        double chunks_per_second;       /* that ended, of late */
+        uint64_t rate_ns, rate_n;
+
+        bool stopping, cancelled;
+        uint64_t stop_ns;               /* when what runs is cancelled */
+};
+
+/* The object in RUNNER_FD_SPEC; errors have been said. */
+int runner_read_json(json_t **ret);
+
+/* node-chunks.c: the way of a chunk. */
+void chunks_read(struct node *node);            /* asks for more if there is room */
+void chunks_take_entries(struct node *node, enum workload_id workload, const redisReply *entries,
+                         bool claimed);
+void chunks_feed(struct node *node);            /* what waits and may go */
+void chunks_collect(struct node *node);         /* what ended */
+void chunks_find_silent(struct node *node);     /* what ended, and nobody told */
+void chunks_send(struct node *node);            /* what is finished */
+void chunks_unsend(struct node *node);          /* after a lost connection */
+void chunks_drop_job(struct node *node, struct node_job *job);
+void chunks_give_back(struct node *node);       /* what has not begun, when leaving */
+void chunks_end_all(struct node *node, const struct ppp_record *death);
+bool chunks_have_room(struct node *node, unsigned *ret);
+void chunks_free(struct node *node);
+
+/* node-jobs.c: what the chunks in hand belong to. */
+struct node_job *job_get(struct node *node, enum workload_id workload, const char *name, size_t n);
+void job_ask(struct node_job *job);
+void job_unref(struct node_job *job);
+void jobs_check(struct node *node);             /* whether they are still there */
+
+/* node-beat.c */
+void beat(struct node *node);
+void beat_say_goodbye(struct node *node);
+void groups_make(struct node *node);

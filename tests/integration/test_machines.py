@@ -1,0 +1,231 @@
+"""The machines level at its engine: coordinator, nodes and a real Redis, without the supervisor."""
+
+import json
+import os
+import signal
+import time
+import unittest
+
+from harness import machines
+from harness.case import Case
+from harness.machines import Job, Node, Redis
+from harness.poll import wait_until
+from harness.results import DONE, FAILED, reasons
+
+NO_NODE, UNREACHABLE, FULL = 1, 2, 3
+
+
+@unittest.skipUnless(machines.SERVER, "redis-server is not installed")
+class Machines(Case):
+    with_daemon = False
+    save = False
+    options = ()
+
+    def setUp(self):
+        self.directory = os.path.join(self.temp, self._testMethodName)
+        self.redis = Redis(os.path.join(self.directory, "redis"), *self.options, save=self.save)
+        self.addCleanup(self.redis.stop)
+        self.jobs = 0
+
+    def node(self, name="n1", **options):
+        node = Node(self.directory, self.redis.url, name, **options)
+        self.addCleanup(node.end)
+        return node
+
+    def serving(self, *names):
+        wait_until(lambda: set(names) <= set(self.redis.run("ZRANGE", "pppctl:nodes", 0, -1).split()),
+                   f"{names} to serve")
+
+    def job(self, inputs, workload="sleep", **options):
+        self.jobs += 1
+        job = Job(self.directory, self.jobs, inputs)
+        job.start(self.redis.url, workload, **options)
+        self.addCleanup(job.coordinator.end)
+        return job
+
+    def ends(self, job, seconds=60):
+        status = job.finish(seconds)
+        self.assertEqual(status, 0, job.coordinator.text())
+        return job.rows()
+
+    def assert_each_once(self, job, rows, n):
+        self.assertEqual(sum(row is None for row in rows), 0)
+        header = job.header()
+        self.assertEqual((header["done"], header["failed"], header["condition"]), (n, 0, 0))
+        self.assertEqual([row.value for row in rows], [i * (i - 1) // 2 for i in range(n)])
+
+    def keys(self):
+        return sorted(self.redis.run("KEYS", "*").split())
+
+
+class Levels(Machines):
+    def test_each_task_once_at_every_level(self):
+        for level in ("threads", "processes", "async"):
+            with self.subTest(level):
+                nodes = [self.node(f"{level}-{i}", level=level) for i in range(2)]
+                job = self.job(range(20000), "sum")
+                rows = self.ends(job)
+                self.assert_each_once(job, rows, 20000)
+                self.assertEqual({row.worker for row in rows}, {0, 1})
+                self.assertEqual(job.measures["machines"]["nodes"], 2)
+                self.assertEqual(job.measures["machines"]["results_duplicate"], 0)
+                self.assertEqual([(node.stop(), node.text()) for node in nodes], [(0, "")] * 2)
+
+    def test_nothing_is_left_in_redis(self):
+        self.node().name
+        self.ends(self.job(range(100), "sum"))
+        keys = self.keys()
+        self.assertFalse([key for key in keys if ":job:" in key or ":results:" in key], keys)
+        for key in keys:
+            self.assertGreater(int(self.redis.run("TTL", key)), 0, f"{key} does not expire")
+        self.assertEqual(self.redis.run("XLEN", "pppctl:chunks:sum"), "0")
+        self.assertEqual(self.redis.run("XPENDING", "pppctl:chunks:sum", "nodes").split()[0], "0")
+
+    def test_times_are_of_the_job(self):
+        self.node(workers=4)
+        job = self.job(["0.1"] * 8)
+        rows = self.ends(job)
+        took = time.monotonic_ns() - job.began
+        for row in rows:
+            self.assertLess(0, row.start_ns)
+            self.assertLessEqual(100_000_000, row.end_ns - row.start_ns)
+            self.assertLess(row.end_ns, took)
+
+    def test_failures_come_back(self):
+        self.node()
+        rows = self.ends(self.job(["1", "x", "-3", "5"], "sum"))
+        self.assertEqual([(row.state, row.reason) for row in rows],
+                         [(DONE, 0), (FAILED, reasons()["NOT_A_NUMBER"]), (FAILED, reasons()["NEGATIVE"]), (DONE, 0)])
+
+    def test_timeout_and_retries_travel(self):
+        self.node(level="async", workers=16)
+        rows = self.ends(self.job(["30"] * 3, spec={"task_timeout_seconds": 0.1, "retries": 1}))
+        for row in rows:
+            self.assertEqual((row.state, row.reason), (FAILED, reasons()["TIMEOUT"]))
+            self.assertGreater(row.end_ns - row.start_ns, 200_000_000)
+
+    def test_long_inputs(self):
+        self.node(level="async")
+        rows = self.ends(self.job(["/" + "x" * 60000 + str(i) for i in range(100)], "words"))
+        self.assertEqual({row.reason for row in rows}, {reasons()["OPEN"]})
+
+    def test_two_jobs_share_the_nodes(self):
+        self.node("n1")
+        self.node("n2", level="async")
+        jobs = [self.job(range(3000), "sum") for _ in range(3)]
+        for job in jobs:
+            self.assert_each_once(job, self.ends(job), 3000)
+
+    def test_a_node_runs_only_what_it_is_willing_to(self):
+        self.node("n1", workloads=["sleep"])
+        self.serving("n1")
+        job = self.job(range(10), "sum")
+        wait_until(lambda: job.header()["condition"] == NO_NODE, "the condition")
+        self.node("n2", workloads=["sum"])
+        self.assert_each_once(job, self.ends(job), 10)
+
+    def test_a_few_long_tasks_are_shared(self):
+        """Four tasks of a second, two nodes of two workers: all at the same time."""
+        self.node("n1")
+        self.node("n2")
+        self.serving("n1", "n2")
+        rows = self.ends(self.job(["1"] * 4))
+        self.assertLess(max(row.end_ns for row in rows), 1_900_000_000)
+
+    def test_nodes_are_listed(self):
+        self.node("n1", workloads=["sleep", "sum"])
+        self.serving("n1")
+        self.ends(self.job(["0"] * 10))
+        fd = machines.memfd("spec", json.dumps({"machines": machines.machines(self.redis.url, "host")}).encode())
+        def listed():
+            path = os.path.join(self.directory, f"list-{time.monotonic_ns()}")
+            child = machines.Child([machines.RUNNER, "--nodes"], {3: fd}, path)
+            self.assertEqual(child.wait(), 0, child.text())
+            return json.loads(child.text())["nodes"]
+        wait_until(lambda: listed()[0]["done"] == 10, "the heartbeat that tells of ten tasks")
+        [node] = listed()
+        self.assertEqual((node["name"], node["level"], node["workers"], node["workloads"], node["load"],
+                          node["failed"]), ("n1", "threads", 2, ["sum", "sleep"], 0, 0))
+        self.assertLess(node["last_seen_seconds"], 2)
+        self.redis.stop()
+        path = os.path.join(self.directory, "list")
+        child = machines.Child([machines.RUNNER, "--nodes"], {3: fd}, path)
+        self.assertEqual(child.wait(), 1)
+        self.assertIn("cannot reach Redis at unix:", child.text())
+        os.close(fd)
+
+
+class Ends(Machines):
+    def test_cancel(self):
+        self.node()
+        job = self.job(["60"] * 50)
+        wait_until(lambda: self.redis.run("XINFO", "CONSUMERS", "pppctl:chunks:sleep", "nodes").count("n1"), "a start")
+        self.assertEqual(job.coordinator.stop(), 3)
+        self.assertFalse([key for key in self.keys() if ":job:" in key or ":results:" in key])
+        # The node lets go what it has begun too, and is free for others.
+        rows = self.ends(self.job(["0"] * 3))
+        self.assertEqual(len(rows), 3)
+
+    def test_a_node_that_leaves_gives_back_what_it_has_not_begun(self):
+        """One worker, ten tasks of 0.3 s: the node ends the one it is at, the other does the rest at once."""
+        first = self.node("n1", workers=1, heartbeat=30)
+        self.serving("n1")
+        job = self.job(["0.3"] * 10, heartbeat=30)
+        wait_until(lambda: job.header()["done"] >= 1, "the first record")
+        self.node("n2", workers=5, heartbeat=30)
+        self.serving("n2")
+        self.assertEqual(first.stop(), 0, first.text())
+        began = time.monotonic()
+        rows = self.ends(job)
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertEqual({row.worker for row in rows}, {0, 1})
+        self.assertEqual(job.measures["machines"]["results_duplicate"], 0)
+
+    def test_a_level_that_crashes_is_the_failure_of_what_was_in_progress(self):
+        node = self.node("n1", workers=2)
+        self.serving("n1")
+        job = self.job(["2", "2"] + ["0.01"] * 20)
+        wait_until(lambda: node.children() and job.header()["done"] == 0 and
+                   self.redis.run("XINFO", "GROUPS", "pppctl:chunks:sleep").count("n1") == 0 and
+                   asleep(node.children()[0]) >= 2, "two workers asleep")
+        os.kill(node.children()[0], signal.SIGSEGV)
+        rows = self.ends(job)
+        failed = [row for row in rows if row.state == FAILED]
+        self.assertEqual({(row.reason, row.detail) for row in failed}, {(reasons()["SIGNAL"], signal.SIGSEGV)})
+        self.assertLessEqual(len(failed), 2)
+        self.assertIn("ended by signal 11", node.text())
+
+    def test_a_worker_process_that_dies_is_the_failure_of_its_task(self):
+        node = self.node("n1", level="processes", workers=2)
+        self.serving("n1")
+        job = self.job(["1", "1"] + ["0.01"] * 20)
+        def workers():
+            [level] = node.children()
+            with open(f"/proc/{level}/task/{level}/children") as file:
+                return [int(pid) for pid in file.read().split()]
+        wait_until(lambda: len(workers()) == 2 and all(asleep(pid) for pid in workers()), "two workers asleep")
+        os.kill(workers()[0], signal.SIGKILL)
+        rows = self.ends(job)
+        failed = [row for row in rows if row.state == FAILED]
+        self.assertEqual([(row.reason, row.detail) for row in failed], [(reasons()["SIGNAL"], signal.SIGKILL)])
+
+    def test_what_cannot_work(self):
+        for options, says in (({"level": "serial", "workers": 0}, "threads, processes and async"),
+                              ({"workloads": ["cook"]}, "workloads"),
+                              ({"redis": "ftp://x"}, "no address of a Redis")):
+            with self.subTest(options):
+                redis = options.pop("redis", self.redis.url)
+                node = Node(self.directory, redis, "bad", **options)
+                self.addCleanup(node.end)
+                self.assertEqual(node.wait(), 1)
+                self.assertIn(says, node.text())
+                os.unlink(node.output)
+
+
+def asleep(pid):
+    """How many threads of the process are in poll(2)."""
+    n = 0
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{tid}/wchan") as file:
+            n += "poll" in file.read()
+    return n
