@@ -1,5 +1,6 @@
 """systemctl --user start pppd: jobs run as their user, in the cgroup that the user's systemd was given."""
 
+import json
 import os
 import pwd
 
@@ -70,6 +71,30 @@ class User(Case):
             self.assertLessEqual({"memory", "pids"}, set(file.read().split()))
         summary = self.own.wait(job)["summary"]
         self.assertGreater(summary["memory_peak_bytes"], 100_000)
+
+    def test_limits(self):
+        """In force, and again after the supervisor was killed; met, they are the reason."""
+        limits = {"memory_max_bytes": 64 << 20, "pids_max": 20}
+        job = self.own.submit("processes", "sleep", ["0.5"] * 40, workers=2, limits=limits)
+        before, pid = self.own.recorded(job, 2), self.own.pid
+        for again in (False, True):
+            with self.subTest(again=again):
+                self.assertEqual((self.read(job, "memory.max"), self.read(job, "pids.max")), (str(64 << 20), "20"))
+            if not again:
+                kill(pid)
+                self.own.await_new_pid(pid)
+        rows = self.own.rows(self.own.wait(job)["job"])
+        self.assertEqual([rows[i] for i, row in enumerate(before) if row], [row for row in before if row])
+        self.assertNotIn(None, rows)
+
+        result = self.own.pppctl("run", "processes", "sum-array", "1000", "130000000", "--memory-max", "64M", "--json")
+        self.assertEqual(result.status, 1, result)
+        reasons = {row["input"]: row.get("reason") for row in map(json.loads, result.out.splitlines()) if "input" in row}
+        self.assertEqual(reasons, {"1000": None, "130000000": "oom-killed"}, result)
+
+    def read(self, job, file):
+        with open(os.path.join(self.own.job_group(job), file)) as opened:
+            return opened.read().strip()
 
     def test_supervisor_killed(self):
         job = self.own.submit("async", "sleep", ["0.5"] * 30, workers=2)
