@@ -117,10 +117,13 @@ static void test_longest(void)
         test_int(n, ==, 1);
 }
 
+#define LINE_SIZE 64
+
 /* A number, or a longer one: lines of one to some twenty bytes. */
-static int line_of(char *ret, int i, int width)
+static int line_of(char ret[static LINE_SIZE], int i, int width)
 {
-        return i % 7 == 0 ? sprintf(ret, "%0*d\n", width, i * i) : sprintf(ret, "%d\n", i % 1000);
+        return i % 7 == 0 ? snprintf(ret, LINE_SIZE, "%0*d\n", width, i * i)
+                          : snprintf(ret, LINE_SIZE, "%d\n", i % 1000);
 }
 
 static void find_all(int width)
@@ -129,7 +132,7 @@ static void find_all(int width)
         _cleanup_close_ int fd = memfd_create("inputs", MFD_CLOEXEC);
         struct inputs inputs = INPUTS_NULL;
         struct input_error error;
-        char expected[64];
+        char expected[LINE_SIZE];
         const char *at;
 
         for (int i = 0; i < N; ++i) {
