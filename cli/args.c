@@ -95,10 +95,13 @@ static int set_duration(const char *name, const char *value, uint64_t *ret)
         uint64_t v;
         int r = parse_duration(value, &v);
 
+        if (r == -ERANGE)
+                return cli_fail(CLI_USAGE, "--%s: %s is out of range; give at most a year, 365d",
+                                name, value);
         if (r < 0 || v == 0)
                 return cli_fail(CLI_USAGE,
                                 "--%s: \"%s\" is not a time%s; give seconds, or a number "
-                                "with ms, s, min or h, as in 500ms",
+                                "with ns, us, ms, s, min, h or d, as in 500ms",
                                 name, value, r < 0 ? "" : " above zero");
         *ret = v;
         return 0;

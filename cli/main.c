@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "cli/output.h"
 #include "cli/say.h"
 #include "cli/verbs.h"
 
@@ -24,7 +25,8 @@ static int flush_help(void)
                 return CLI_OK;
         if (errno == EPIPE)
                 return CLI_PIPE;
-        return cli_fail(CLI_FAILED, "cannot write to standard output: %s", strerrordesc_np(errno));
+        return cli_fail(CLI_FAILED, "cannot write to standard output: %s; %s",
+                        strerrordesc_np(errno), output_hint(-errno));
 }
 
 int main(int argc, char **argv)

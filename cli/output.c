@@ -258,12 +258,27 @@ bool output_flush(struct output *output)
         return output->error == 0;
 }
 
+const char *output_hint(int error)
+{
+        switch (error) {
+        case -ENOSPC:
+        case -EDQUOT:
+        case -EFBIG:
+                return "free some space, or send it elsewhere";
+        case -EBADF:
+                return "it is closed, or not open for writing: send it somewhere, to /dev/null if "
+                       "nobody wants it";
+        default:
+                return "send it elsewhere";
+        }
+}
+
 int output_finish(struct output *output)
 {
         if (output_flush(output))
                 return 0;
         if (output->error == -EPIPE)
                 return CLI_PIPE;
-        return cli_fail(CLI_FAILED, "cannot write to standard output: %s; free some space, or send "
-                        "it elsewhere", strerrordesc_np(-output->error));
+        return cli_fail(CLI_FAILED, "cannot write to standard output: %s; %s",
+                        strerrordesc_np(-output->error), output_hint(output->error));
 }

@@ -37,5 +37,8 @@ void output_line(struct output *output, const char *format, ...) _printf_(2, 3);
 /* Shows what was printed so far. Returns false once standard output cannot be written any more. */
 bool output_flush(struct output *output);
 
+/* What to do about an error of writing to standard output. */
+const char *output_hint(int error);
+
 /* The last flush. Returns 0 or an exit status: CLI_PIPE, quietly, when the reader has left. */
 int output_finish(struct output *output);

@@ -119,7 +119,7 @@ static inline uint64_t now_realtime(void)
  */
 int parse_u64(const char *s, size_t n, uint64_t max, uint64_t *ret);
 
-/* "1.5s", "200ms", "2min", "1h", "0.25" (seconds). Returns 0, -EINVAL or -ERANGE. */
+/* "0.25" (seconds), "200ms"; units are ns, us, ms, s, min, h and d. Returns 0, -EINVAL or -ERANGE. */
 int parse_duration(const char *s, uint64_t *ret_ns);
 
 /* "64M", "4096": bytes; K, M, G and T are powers of 1024. At most INT64_MAX. -EINVAL or -ERANGE. */

@@ -239,6 +239,8 @@ class FullDisk(Case):
     def setUp(self):
         self.mount = self.path("small")
         os.makedirs(self.mount, exist_ok=True)
+        if not shutil.which("mount"):
+            self.skipTest("cannot mount a tmpfs: mount is not installed")
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "pppctl-test", self.mount], capture_output=True)
         if done.returncode != 0:
             self.skipTest(f"cannot mount a tmpfs: {done.stderr.decode().strip()}")

@@ -141,6 +141,10 @@ static void test_wrong_options(void)
         refuse_option(A("--worker"), A("1"), "did you mean --workers?");
         refuse_option(A("--workers"), NULL, "needs a value");
         refuse_option(A("--workers"), A("x"), "\"x\" is not a whole number; give 1 to 65535");
+        refuse_option(A("--timeout"), A("99999999999"), "99999999999 is out of range");
+        refuse_option(A("--task-timeout"), A("1000000d"), "out of range");
+        refuse_option(A("--time-max"), A("5 min"), "is not a time; give");
+        refuse_option(A("--time-max"), A("0ms"), "not a time above zero");
         refuse_option(A("--workers"), A("0"), "out of range");
         refuse_option(A("--workers"), A("65536"), "out of range");
         refuse_option(A("--workers"), A("99999999999999999999999"), "out of range");
