@@ -25,7 +25,7 @@ class Package(Case):
                     directories.clear()
                     continue
                 found += [os.path.join(directory, name) for name in [*names, *directories]
-                          if "pppctl" in name or name.startswith("pppd.s")]
+                          if "pppctl" in name or name.startswith(("pppd.s", "pppd-web."))]
         return [path for path in found if "pppctl-tests" not in path]
 
     def test_upgrade_with_a_job(self):
