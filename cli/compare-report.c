@@ -244,25 +244,6 @@ static void choose_memory(struct report *report)
         }
 }
 
-/* Breaks at spaces, so that a terminal does not break words; later lines begin below the text. */
-static void print_note(struct output *output, const char *label, const char *text, size_t room)
-{
-        size_t indent = strlen(label);
-
-        while (strlen(text) > room - indent) {
-                size_t n = room - indent;
-
-                while (n > 0 && text[n] != ' ')
-                        --n;
-                if (n == 0)
-                        break;
-                output_line(output, "%*s%.*s", (int)indent, label, (int)n, text);
-                text += n + 1;
-                label = "";
-        }
-        output_line(output, "%*s%s", (int)indent, label, text);
-}
-
 static void print_notes(const struct report *report, size_t room, struct output *output)
 {
         const struct comparison *comparison = report->comparison;
@@ -270,14 +251,15 @@ static void print_notes(const struct report *report, size_t room, struct output 
 
         for (size_t i = 0; i < report->notes.n; ++i) {
                 snprintf(label, sizeof(label), "[%zu] ", i + 1);
-                print_note(output, label, report->notes.texts[i], room);
+                output_wrapped(output, label, strlen(label), report->notes.texts[i], room);
         }
         for (size_t i = 0; i < comparison->n; ++i) {
                 if (!comparison->contenders[i].left_out)
                         continue;
                 snprintf(label, sizeof(label), "%s is left out: ",
                          level_name(comparison->contenders[i].level));
-                print_note(output, label, comparison->contenders[i].left_out, room);
+                output_wrapped(output, label, strlen(label),
+                               comparison->contenders[i].left_out, room);
         }
 }
 

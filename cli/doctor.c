@@ -2,6 +2,7 @@
 
 #include "lib/doctor/doctor.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -9,6 +10,7 @@
 #include "cli/client.h"
 #include "cli/output.h"
 #include "cli/say.h"
+#include "cli/table.h"
 #include "cli/verbs.h"
 
 #define SCHEMA "io.pppctl.doctor"
@@ -41,16 +43,27 @@ static json_t *socket_check(const char *status, const char *remedy, const char *
                          level_name(LEVEL_MACHINES));
 }
 
+static const char *name_of(uid_t uid, char text[static 64])
+{
+        const struct passwd *user = getpwuid(uid);
+
+        if (user)
+                snprintf(text, 64, "%s", user->pw_name);
+        else
+                snprintf(text, 64, "the user %u", uid);
+        return text;
+}
+
 static json_t *answered(const struct pppd *pppd)
 {
         struct ucred peer = { 0 };
         socklen_t n = sizeof(peer);
-        char text[512];
+        char text[512], daemon[64], own[64];
 
         if (getsockopt(pppd->varlink.fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
                 return socket_check("yes", "", pppd->path);
-        snprintf(text, sizeof(text), "%s, the daemon's user is %u, you are %u", pppd->path, peer.uid,
-                 getuid());
+        snprintf(text, sizeof(text), "%s, where the daemon is %s and you are %s", pppd->path,
+                 name_of(peer.uid, daemon), name_of(getuid(), own));
         return socket_check("yes", "", text);
 }
 
@@ -117,12 +130,17 @@ static void judge(struct diagnosis *diagnosis)
                         diagnosis->works &= ~levels_of(check);
 }
 
-static void print_check(struct output *output, json_t *check)
+static int print_check(struct output *output, json_t *check, size_t room)
 {
-        output_line(output, "  %-20s %-7s %s", member(check, "name"), member(check, "status"),
-                    member(check, "detail"));
+        _cleanup_free_ char *label = NULL, *remedy = NULL;
+
+        if (asprintf(&label, "  %-20s %-7s ", member(check, "name"), member(check, "status")) < 0 ||
+            asprintf(&remedy, "-> %s", member(check, "remedy")) < 0)
+                return cli_no_memory();
+        output_wrapped(output, label, strlen(label), member(check, "detail"), room);
         if (*member(check, "remedy"))
-                output_line(output, "  %-20s %-7s -> %s", "", "", member(check, "remedy"));
+                output_wrapped(output, "", strlen(label), remedy, room);
+        return 0;
 }
 
 static void print_levels(struct output *output, const struct diagnosis *diagnosis)
@@ -133,8 +151,10 @@ static void print_levels(struct output *output, const struct diagnosis *diagnosi
                             diagnosis->works >> i & 1 ? "yes" : "no");
 }
 
-static void print(struct output *output, const struct diagnosis *diagnosis)
+static int print(struct output *output, const struct diagnosis *diagnosis)
 {
+        size_t room = table_room();
+        int r = 0;
         const char *group = "";
         json_t *check;
         size_t i;
@@ -148,9 +168,12 @@ static void print(struct output *output, const struct diagnosis *diagnosis)
                 if (!streq(group, member(check, "group")))
                         output_line(output, "\n%s", member(check, "group"));
                 group = member(check, "group");
-                print_check(output, check);
+                r = print_check(output, check, room);
+                if (r)
+                        return r;
         }
         print_levels(output, diagnosis);
+        return 0;
 }
 
 static int print_json(struct output *output, const struct diagnosis *diagnosis)
@@ -192,7 +215,7 @@ static int run(const struct args *args)
         if (output.json)
                 r = print_json(&output, &diagnosis);
         else
-                print(&output, &diagnosis);
+                r = print(&output, &diagnosis);
         if (r == 0)
                 r = output_finish(&output);
         return r ? r : diagnosis.works == (1U << _LEVEL_N) - 1 ? CLI_OK : CLI_FAILED;
@@ -201,7 +224,7 @@ static int run(const struct args *args)
 const struct verb verb_doctor = {
         .name = "doctor",
         .synopsis = "",
-        .what = "show what pppd finds on this machine, and how to get what is missing",
+        .what = "show what this machine lacks, and how to get it",
         .text = "Looks for each kernel feature, controller, limit and permission that pppd uses:\n"
                 "whether it is there, why it is not, and after an arrow how to get it. The daemon\n"
                 "looks, since what it finds counts for jobs; where none answers, pppctl does. The\n"

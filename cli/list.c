@@ -67,8 +67,8 @@ static void add_job(struct table *table, json_t *job)
         table_add(table, "%" PRIu64, job_count(job, "tasks_done"));
         table_add(table, "%" PRIu64, job_count(job, "tasks_failed"));
         table_add(table, "%s", wall);
-        /* Without the seconds, so that it fits 80 columns; show has them. */
-        table_add(table, "%.16s", times_local(job_text(job, "submitted_at"), submitted));
+        /* Brief, so that it fits 80 columns; show has all of it. */
+        table_add(table, "%s", times_brief(job_text(job, "submitted_at"), time(NULL), submitted));
 }
 
 static int take_job(struct listing *listing, json_t *job)

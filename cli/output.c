@@ -37,6 +37,7 @@ void output_init(struct output *output, bool json)
 void output_take_workload(struct output *output, enum workload_id workload)
 {
         output->unit = workload_unit(workload);
+        output->nanoseconds = workload == WORKLOAD_SLEEP;
         output->prefix = workload == WORKLOAD_WORDS ? "demo:" : NULL;
 }
 
@@ -94,11 +95,28 @@ static void put_input(const struct output *output, FILE *file, const char *input
         put(file, ": ", 2);
 }
 
+/* As exact as it was: 0.25, 3. */
+static void put_seconds(FILE *file, uint64_t ns)
+{
+        uint64_t fraction = ns % NSEC_PER_SEC;
+        int digits = 9;
+
+        for (; digits > 0 && fraction % 10 == 0; --digits)
+                fraction /= 10;
+        put_u64(file, ns / NSEC_PER_SEC);
+        if (digits > 0)
+                fprintf(file, ".%0*" PRIu64, digits, fraction);
+        put_text(file, " s");
+}
+
 static void put_value(const struct output *output, const char *input, size_t n,
                       const struct ppp_record *record)
 {
         put_input(output, stdout, input, n);
-        put_u64(stdout, record->value);
+        if (output->nanoseconds)
+                put_seconds(stdout, record->value);
+        else
+                put_u64(stdout, record->value);
         if (output->unit) {
                 putc_unlocked(' ', stdout);
                 put_text(stdout, output->unit);
@@ -246,6 +264,23 @@ void output_line(struct output *output, const char *format, ...)
         va_end(ap);
         putc_unlocked('\n', stdout);
         note_error(output);
+}
+
+void output_wrapped(struct output *output, const char *label, size_t indent, const char *text,
+                    size_t room)
+{
+        while (room > indent && strlen(text) > room - indent) {
+                size_t n = room - indent;
+
+                while (n > 0 && text[n] != ' ')
+                        --n;
+                if (n == 0)
+                        break;
+                output_line(output, "%-*s%.*s", (int)indent, label, (int)n, text);
+                text += n + 1;
+                label = "";
+        }
+        output_line(output, "%-*s%s", (int)indent, label, text);
 }
 
 bool output_flush(struct output *output)

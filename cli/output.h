@@ -15,6 +15,7 @@ struct output {
         bool interleaved;       /* standard error is the same file: keep lines in order */
         bool failures_are_data; /* failures go to standard output too (results --failed) */
         const char *unit;       /* after each value, NULL: none */
+        bool nanoseconds;       /* that is what values are in: they are shown in seconds */
         const char *prefix;     /* taken off inputs that begin with it ("demo:"), NULL: none */
         int error;              /* negative errno of the first write that failed */
 };
@@ -33,6 +34,13 @@ void output_result(struct output *output, const char *input, size_t n_input,
 /* Raw text, a whole line or more. */
 void output_text(struct output *output, const char *text);
 void output_line(struct output *output, const char *format, ...) _printf_(2, 3);
+
+/*
+ * @label, padded to @indent columns, and @text, broken at spaces so that a terminal of @room columns
+ * does not break words; its further lines begin below the first. SIZE_MAX: nothing is broken.
+ */
+void output_wrapped(struct output *output, const char *label, size_t indent, const char *text,
+                    size_t room);
 
 /* Shows what was printed so far. Returns false once standard output cannot be written any more. */
 bool output_flush(struct output *output);

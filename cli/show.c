@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/say.h"
 #include "cli/summary.h"
+#include "cli/table.h"
 #include "cli/times.h"
 #include "cli/units.h"
 #include "cli/verbs.h"
@@ -49,13 +50,13 @@ static const struct row {
         { NULL, "rss_peak_bytes", "peak resident sets", KIND_BYTES },
         { NULL, "io.read_bytes", "read from disks", KIND_BYTES },
         { NULL, "io.write_bytes", "written to disks", KIND_BYTES },
-        { NULL, "pids_peak", "peak of processes, threads", KIND_COUNT },
+        { NULL, "pids_peak", "most processes, threads", KIND_COUNT },
         { NULL, "context_switches_voluntary", "switches, voluntary", KIND_COUNT },
         { NULL, "context_switches_involuntary", "switches, involuntary", KIND_COUNT },
         { NULL, "page_faults_minor", "page faults, minor", KIND_COUNT },
         { NULL, "page_faults_major", "page faults, major", KIND_COUNT },
         { NULL, "syscalls", "system calls", KIND_COUNT },
-        { NULL, "imbalance_ratio", "busiest worker by mean", KIND_RATIO },
+        { NULL, "imbalance_ratio", "busiest worker to mean", KIND_RATIO },
         { NULL, "workers_replaced", "workers replaced", KIND_COUNT },
         { NULL, "workers_refused", "workers refused", KIND_COUNT },
         { NULL, "thread_cpu_seconds", "CPU by thread, seconds", KIND_JSON },
@@ -120,7 +121,6 @@ static const struct row {
 };
 
 #define LABEL_WIDTH "28"
-#define LABEL_SIZE  48
 
 static void print_row(struct output *output, const char *label, const char *value)
 {
@@ -200,44 +200,97 @@ static bool format_value(json_t *summary, const struct row *row, char *text, siz
         return true;
 }
 
-static bool is_same_object(const char *a, const char *b)
-{
-        size_t n = strcspn(a, ".");
-
-        return a[n] && strncmp(a, b, n + 1) == 0;
-}
-
-/* An object that is absent is said to be so once, by its own name. */
-static bool format_absent(json_t *summary, size_t i, char *label, char *text, size_t size)
-{
-        const char *path = rows[i].path, *why = summary_why_absent(summary, path);
-
-        if (!why || (i > 0 && is_same_object(path, rows[i - 1].path)))
-                return false;
-        if (strchr(path, '.'))
-                snprintf(label, LABEL_SIZE, "%.*s", (int)strcspn(path, "."), path);
-        snprintf(text, size, "-  %s", why);
-        return true;
-}
-
-/* What the level does not have is left out; what could not be read is "-" and the reason. */
+/* What the level does not have is left out. */
 static void print_summary(struct output *output, json_t *summary)
 {
         const char *section = NULL;
 
         for (size_t i = 0; i < ARRAY_SIZE(rows); ++i) {
-                char label[LABEL_SIZE], text[512];
+                char text[512];
 
                 section = rows[i].section ?: section;
-                snprintf(label, sizeof(label), "%s", rows[i].label);
-                if (!format_value(summary, &rows[i], text, sizeof(text)) &&
-                    !format_absent(summary, i, label, text, sizeof(text)))
+                if (!format_value(summary, &rows[i], text, sizeof(text)))
                         continue;
                 if (section)
                         output_line(output, "\n%s", section);
                 section = NULL;
-                print_row(output, label, text);
+                print_row(output, rows[i].label, text);
         }
+}
+
+/* The metrics that are objects, as people call them. */
+static const char *label_of(const char *key)
+{
+        static const char *const objects[][2] = {
+                { "io", "traffic of disks" },
+                { "memory_stat", "memory by kind" },
+                { "memory_events", "hits of memory limits" },
+                { "cpu_throttling", "throttling by cpu.max" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(objects); ++i)
+                if (streq(objects[i][0], key))
+                        return objects[i][1];
+        for (size_t i = 0; i < ARRAY_SIZE(rows); ++i)
+                if (streq(rows[i].path, key))
+                        return rows[i].label;
+        return key;
+}
+
+static const char *missing_member(json_t *missing, size_t i, const char *name)
+{
+        return json_string_value(json_object_get(json_array_get(missing, i), name)) ?: "";
+}
+
+static bool was_told(json_t *missing, size_t n, const char *why)
+{
+        for (size_t i = 0; i < n; ++i)
+                if (streq(missing_member(missing, i, "reason"), why))
+                        return true;
+        return false;
+}
+
+/* "peak memory; memory by kind": all that is missing for the reason of the one at @at. */
+static char *list_missing(json_t *missing, size_t at)
+{
+        const char *why = missing_member(missing, at, "reason");
+        char *text = NULL;
+        size_t n;
+        FILE *file = open_memstream(&text, &n);
+
+        if (!file)
+                return NULL;
+        for (size_t i = at; i < json_array_size(missing); ++i)
+                if (streq(missing_member(missing, i, "reason"), why))
+                        fprintf(file, "%s%s", i > at ? "; " : "",
+                                label_of(missing_member(missing, i, "metric")));
+        if (fclose(file) == 0)
+                return text;
+        free(text);
+        return NULL;
+}
+
+/* What could not be had, each reason once. */
+static int print_missing(struct output *output, json_t *summary)
+{
+        json_t *missing = json_object_get(summary, "unavailable");
+        size_t room = table_room();
+
+        if (json_array_size(missing) > 0)
+                output_text(output, "\nnot measured\n");
+        for (size_t i = 0; i < json_array_size(missing); ++i) {
+                const char *why = missing_member(missing, i, "reason");
+                _cleanup_free_ char *what = NULL;
+
+                if (was_told(missing, i, why))
+                        continue;
+                what = list_missing(missing, i);
+                if (!what)
+                        return cli_no_memory();
+                output_wrapped(output, "  ", 2, what, room);
+                output_wrapped(output, "    ", 4, why, room);
+        }
+        return 0;
 }
 
 static bool is_known(const char *key)
@@ -364,6 +417,7 @@ static int print_job(struct output *output, json_t *job)
         json_t *summary = job_summary(job);
         const char *reason = job_reason(job);
         char submitted[TIMES_SIZE];
+        int r;
 
         output_line(output, "job %" PRIu64 ": %s%s%s%s", job_number(job), job_text(job, "state"),
                     *reason ? " (" : "", reason, *reason ? ")" : "");
@@ -377,7 +431,8 @@ static int print_job(struct output *output, json_t *job)
                 return 0;
         }
         print_summary(output, summary);
-        return print_others(output, summary);
+        r = print_others(output, summary);
+        return r ? r : print_missing(output, summary);
 }
 
 static int print_json(struct output *output, json_t *job)
@@ -418,8 +473,8 @@ const struct verb verb_show = {
         .name = "show",
         .synopsis = "JOB",
         .what = "show a job: its state, what it cost",
-        .text = "Shows the job's options and its summary. A \"-\" is a number that could not be\n"
-                "had, and why. With --json: the job as pppd tells it, in base units.",
+        .text = "Shows the job's options and its summary, and at the end what could not be\n"
+                "measured, and why. With --json: the job as pppd tells it, in base units.",
         .examples = "  pppctl show 12\n"
                     "  pppctl show 12 --json | jq .summary.service_seconds.p99",
         .options = OPTION_BIT(OPTION_JSON),

@@ -259,6 +259,11 @@ static void test_times(void)
         test_str(times_local("2025-11-22T23:13:05.123Z", text), "2025-11-23 01:13:05");
         test_str(times_local("yesterday", text), "yesterday");
         test_str(times_local("", text), "");
+        /* 2025-11-23 01:30:00 at UTC+2 */
+        test_str(times_brief("2025-11-22T23:13:05Z", 1763854200, text), "01:13:05");
+        test_str(times_brief("2025-11-22T21:13:05Z", 1763854200, text), "11-22 23:13");
+        test_str(times_brief("2024-11-23T12:13:05Z", 1763854200, text), "2024-11-23");
+        test_str(times_brief("yesterday", 1763854200, text), "yesterday");
         unsetenv("TZ");
         tzset();
 }
@@ -372,6 +377,32 @@ static void test_json_strings(void)
                 test_str(json_string_value(json_object_get(json, "input")), cases[i].expected);
                 json_decref(json);
         }
+}
+
+static void test_wrapped(void)
+{
+        struct output output = OUTPUT_NULL;
+
+        capture_begin(&out, stdout);
+        output_wrapped(&output, "ab ", 4, "one two three", 11);
+        output_wrapped(&output, "cd", 4, "one two", 11);
+        output_wrapped(&output, "ef", 4, "unbreakable", 11);
+        output_wrapped(&output, "gh", 4, "one unbreakable two", 11);
+        output_wrapped(&output, "", 4, "one two", 3);
+        output_wrapped(&output, "ij", 4, "one two three", SIZE_MAX);
+        test_str(capture_end(&out), "ab  one two\n    three\n"
+                                    "cd  one two\n"
+                                    "ef  unbreakable\n"
+                                    "gh  one\n    unbreakable two\n"
+                                    "    one two\n"
+                                    "ij  one two three\n");
+}
+
+static void test_hints(void)
+{
+        test_contains(output_hint(-ENOSPC), "free some space");
+        test_contains(output_hint(-EBADF), "closed");
+        test_true(!strstr(output_hint(-EIO), "space"));
 }
 
 static void test_write_errors(void)
@@ -915,6 +946,8 @@ TEST_MAIN("cli",
           { "failures", test_failed_results },
           { "JSON result lines", test_json_results },
           { "JSON strings", test_json_strings },
+          { "lines that are broken at spaces", test_wrapped },
+          { "what to do about standard output", test_hints },
           { "standard output that cannot be written", test_write_errors },
           { "relative paths", test_relative_paths },
           { "inputs from arguments", test_source_operands },
