@@ -150,7 +150,7 @@ ONLY    ?=
 
 .PHONY: demo check check-unit check-integration bench deps
 demo:
-	@CC='$(CC)' packaging/install-deps.sh build
+	@CC='$(CC)' packaging/install-deps.sh build demo
 	+@$(submake) all notify-run
 	@tests/demo.sh $(BUILD)
 check:

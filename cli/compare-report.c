@@ -89,42 +89,54 @@ bool comparison_speed_up(const struct comparison *comparison, size_t i, double *
 
 #define NOTES_MAX 64
 
-/* Footnotes: the same text is said once. */
+/* Footnotes: the same text is said once, for all the columns it is about. */
 struct notes {
-        char *texts[NOTES_MAX];
+        struct note {
+                char *titles, *text;
+        } notes[NOTES_MAX];
         size_t n;
 };
 
 static void notes_deinit(struct notes *notes)
 {
-        for (size_t i = 0; i < notes->n; ++i)
-                free(notes->texts[i]);
+        for (size_t i = 0; i < notes->n; ++i) {
+                free(notes->notes[i].titles);
+                free(notes->notes[i].text);
+        }
         notes->n = 0;
 }
 
-/* The note's number from 1; 0 where it cannot be kept (out of memory, or too many). */
-static size_t _printf_(2, 3) notes_add(struct notes *notes, const char *format, ...)
+/* "PEAK MEM, CTX SW VOL" */
+static void add_title(struct note *note, const char *title)
 {
-        va_list ap;
-        char *text;
-        int r;
+        char *titles;
 
-        va_start(ap, format);
-        r = vasprintf(&text, format, ap);
-        va_end(ap);
-        if (r < 0)
-                return 0;
+        if (strstr(note->titles, title) || asprintf(&titles, "%s, %s", note->titles, title) < 0)
+                return;
+        free(note->titles);
+        note->titles = titles;
+}
+
+/* The note's number from 1; 0 where it cannot be kept (out of memory, or too many). */
+static size_t notes_add(struct notes *notes, const char *title, const char *text)
+{
+        struct note note;
+
         for (size_t i = 0; i < notes->n; ++i) {
-                if (streq(notes->texts[i], text)) {
-                        free(text);
+                if (streq(notes->notes[i].text, text)) {
+                        add_title(&notes->notes[i], title);
                         return i + 1;
                 }
         }
-        if (notes->n == NOTES_MAX) {
-                free(text);
+        if (notes->n == NOTES_MAX)
+                return 0;
+        note = (struct note){ strdup(title), strdup(text) };
+        if (!note.titles || !note.text) {
+                free(note.titles);
+                free(note.text);
                 return 0;
         }
-        notes->texts[notes->n++] = text;
+        notes->notes[notes->n++] = note;
         return notes->n;
 }
 
@@ -156,7 +168,7 @@ static void add_missing(struct report *report, const struct contender *contender
                         const struct metric *metric)
 {
         const char *why = summary_why_absent(json_array_get(contender->runs, 0), metric->path);
-        size_t note = notes_add(&report->notes, "%s: %s", metric->title,
+        size_t note = notes_add(&report->notes, metric->title,
                                 why ?: "the summary does not have it and does not say why");
 
         table_add(&report->table, "-[%zu]", note);
@@ -223,6 +235,16 @@ static void add_columns(struct report *report)
                 table_add_column(&report->table, metrics[k].title, false);
 }
 
+static void note_resident(struct report *report, const char *why)
+{
+        _cleanup_free_ char *text = NULL;
+
+        if (asprintf(&text, "sum of peak resident sets, not the cgroup's peak: %s", why) < 0)
+                text = NULL;
+        else
+                notes_add(&report->notes, "PEAK MEM", text);
+}
+
 /* One definition for all levels: where one lacks the cgroup's peak, all show resident sets. */
 static void choose_memory(struct report *report)
 {
@@ -238,8 +260,7 @@ static void choose_memory(struct report *report)
                     contender_median(contender, "memory_peak_bytes", &v))
                         continue;
                 report->resident = true;
-                notes_add(&report->notes, "PEAK MEM: sum of peak resident sets, not the cgroup's "
-                          "peak: %s", why ?: "the summary does not say why");
+                note_resident(report, why ?: "the summary does not say why");
                 return;
         }
 }
@@ -250,8 +271,13 @@ static void print_notes(const struct report *report, size_t room, struct output 
         char label[48];
 
         for (size_t i = 0; i < report->notes.n; ++i) {
+                const struct note *note = &report->notes.notes[i];
+                _cleanup_free_ char *text = NULL;
+
                 snprintf(label, sizeof(label), "[%zu] ", i + 1);
-                output_wrapped(output, label, strlen(label), report->notes.texts[i], room);
+                if (asprintf(&text, "%s: %s", note->titles, note->text) < 0)
+                        text = NULL;
+                output_wrapped(output, label, strlen(label), text ?: note->text, room);
         }
         for (size_t i = 0; i < comparison->n; ++i) {
                 if (!comparison->contenders[i].left_out)

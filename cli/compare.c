@@ -47,8 +47,10 @@ static int add_all_levels(struct comparison *comparison)
 {
         int r = 0;
 
-        for (unsigned i = 0; r == 0 && i < LEVEL_MACHINES; ++i)
+        for (unsigned i = 0; r == 0 && i < _LEVEL_N; ++i)
                 r = add_level(comparison, (enum level)i);
+        if (r == 0)
+                comparison->contenders[LEVEL_MACHINES].optional = true;
         return r;
 }
 

@@ -66,6 +66,7 @@ struct watch {
         const struct launch *launch;
         struct follow follow;
         uint64_t job, start_ns;
+        char *condition;                /* that was noted last; owned, NULL: none */
 };
 
 /* The reader of our output has left, or the disk is full: there is nobody to work for here. */
@@ -151,7 +152,20 @@ static int map_results(struct watch *watch)
                                    launch->ordered, launch->show);
 }
 
-static void show_progress(const struct watch *watch, json_t *job)
+/* A bar shows it too, where there is one. */
+static void note_condition(struct watch *watch, json_t *job)
+{
+        const char *condition = job_text(job, "condition");
+
+        if (streq(condition, watch->condition ?: ""))
+                return;
+        free(watch->condition);
+        watch->condition = strdup(condition);
+        if (*condition && !watch->launch->quiet)
+                cli_note("job %" PRIu64 " waits: %s", watch->job, job_note(job));
+}
+
+static void show_progress(struct watch *watch, json_t *job)
 {
         char label[48];
         struct progress_state state = {
@@ -163,6 +177,7 @@ static void show_progress(const struct watch *watch, json_t *job)
                 .elapsed_ns = now_monotonic() - watch->start_ns,
         };
 
+        note_condition(watch, job);
         snprintf(label, sizeof(label), "job %" PRIu64, watch->job);
         progress_draw(&state);
 }
@@ -205,7 +220,7 @@ static int wait_for_end(struct watch *watch, json_t **ret_end)
 
 int launch_follow(const struct launch *launch, uint64_t job, struct outcome *ret)
 {
-        struct watch watch = { launch, FOLLOW_NULL, job, now_monotonic() };
+        struct watch watch = { launch, FOLLOW_NULL, job, now_monotonic(), NULL };
         json_t *end = NULL;
         int r;
 
@@ -223,5 +238,6 @@ int launch_follow(const struct launch *launch, uint64_t job, struct outcome *ret
         }
         json_decref(end);
         follow_deinit(&watch.follow);
+        free(watch.condition);
         return r;
 }

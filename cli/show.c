@@ -107,6 +107,13 @@ static const struct row {
         { NULL, "ring.overflows", "overflows", KIND_COUNT },
         { NULL, "ring.stall_max_seconds", "longest stall", KIND_SECONDS },
 
+        { "machines", "machines.nodes", "nodes", KIND_COUNT },
+        { NULL, "machines.chunks_sent", "chunks sent", KIND_COUNT },
+        { NULL, "machines.chunks_resent", "of those, again", KIND_COUNT },
+        { NULL, "machines.sent_bytes", "inputs sent", KIND_BYTES },
+        { NULL, "machines.results_duplicate", "results that came twice", KIND_COUNT },
+        { NULL, "machines.results_foreign", "entries not understood", KIND_COUNT },
+
         { "coordinator", "coordinator.cpu_user_seconds", "CPU, user", KIND_SECONDS },
         { NULL, "coordinator.cpu_system_seconds", "CPU, system", KIND_SECONDS },
         { NULL, "coordinator.memory_peak_bytes", "peak memory", KIND_BYTES },

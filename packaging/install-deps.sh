@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs the packages that building (build), testing (check), making and checking the .deb (deb) and
-# the .rpm (rpm), the virtual machines (vm), the whole of .ci/run (ci) and benchmarking (bench) need and
-# that are not there; does nothing when all are.
+# Installs the packages that building (build), the demo (demo), testing (check), making and checking
+# the .deb (deb) and the .rpm (rpm), the virtual machines (vm), the whole of .ci/run (ci) and
+# benchmarking (bench) need and that are not there; does nothing when all are.
 #
-#   packaging/install-deps.sh [--check] [build|check|deb|rpm|vm|ci|bench]...
+#   packaging/install-deps.sh [--check] [build|demo|check|deb|rpm|vm|ci|bench]...
 #
 # --check only says what is missing (exit status 1). What is there is found out by looking for
 # headers and programs, not by asking the package manager, so other distributions are fine too.
@@ -86,9 +86,17 @@ look_build() {
     esac
 }
 
+# The level machines starts a Redis of its own, where there is one to start.
+look_demo() {
+    [ -z "${looked_demo:-}" ] || return 0
+    looked_demo=yes
+    command -v valkey-server >/dev/null 2>&1 || program redis-server redis-server valkey
+}
+
 look_check() {
     [ -z "${looked_check:-}" ] || return 0
     looked_check=yes
+    look_demo
     headers CUnit/Basic.h libcunit1-dev CUnit-devel
     program python3 python3 python3
     python=/usr/bin/python3
@@ -162,7 +170,7 @@ look_bench() {
 # Everything below runs as root.
 
 # A package with a service must not start it here: on Debian the local administrator's policy-rc.d
-# forbids that; nginx is only wanted as a program.
+# forbids that; nginx and redis-server are only wanted as programs.
 install_debian() {
     export DEBIAN_FRONTEND=noninteractive
     policy=/usr/sbin/policy-rc.d
@@ -172,11 +180,15 @@ install_debian() {
         trap 'exit 130' INT TERM
     fi
     had_nginx=$(command -v nginx)
+    had_redis=$(command -v redis-server)
     apt-get -q update ||
         echo "install-deps: the package lists could not be fetched; trying with those there are" >&2
     apt-get -q -y --no-install-recommends install "$@" || return 1
     if [ -z "$had_nginx" ] && [ -d /run/systemd/system ] && command -v nginx >/dev/null 2>&1; then
         systemctl --quiet disable nginx.service
+    fi
+    if [ -z "$had_redis" ] && [ -d /run/systemd/system ] && command -v redis-server >/dev/null 2>&1; then
+        systemctl --quiet disable redis-server.service
     fi
 }
 
@@ -216,10 +228,10 @@ fi
 [ $# -gt 0 ] || set -- build check
 for group; do
     case $group in
-    build | check | deb | rpm | vm | ci | bench) "look_$group" ;;
+    build | demo | check | deb | rpm | vm | ci | bench) "look_$group" ;;
     *)
-        give_up "there is no group of packages \"$group\"; there are build, check, deb, rpm, vm, ci and
-bench"
+        give_up "there is no group of packages \"$group\"; there are build, demo, check, deb, rpm, vm,
+ci and bench"
         ;;
     esac
 done

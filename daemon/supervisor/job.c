@@ -174,6 +174,19 @@ static struct progress progress_of(const struct job *job)
                                   record->condition };
 }
 
+/* One that passes by itself in a moment, such as while a private Redis starts, is not worth a word. */
+static void settle_condition(struct job *job, struct progress *progress)
+{
+        uint64_t now = now_monotonic();
+
+        if (progress->condition != job->condition) {
+                job->condition = progress->condition;
+                job->condition_since_ns = now;
+        }
+        if (now - job->condition_since_ns < NSEC_PER_SEC)
+                progress->condition = job->told.condition;
+}
+
 static bool progress_equal(const struct progress *a, const struct progress *b)
 {
         return a->n_tasks == b->n_tasks && a->state == b->state && a->paused == b->paused &&
@@ -187,6 +200,7 @@ static int on_progress(sd_event_source *source, uint64_t usec, void *userdata)
 
         job_refresh(job);
         progress = progress_of(job);
+        settle_condition(job, &progress);
         /* Others look at the counters too (Show): what counts is what the waiters were told. */
         if (!progress_equal(&progress, &job->told)) {
                 job->told = progress;

@@ -102,6 +102,8 @@ struct job {
         bool has_nice;                  /* what the runner was found to have */
         int nice;
         struct progress told;           /* as the waiters were last told of it */
+        uint32_t condition;             /* as last seen, */
+        uint64_t condition_since_ns;    /* and since when it is that */
         unsigned n_suspect;             /* self-checks in a row that found it over but not ended */
 
         sd_event_source *group_source, *runner_source;

@@ -37,6 +37,7 @@ const struct metric metrics[] = {
         { "thread_cpu_seconds", METRIC_REALS, 1U << LEVEL_THREADS, true, true },
         { "ring", METRIC_RING, ASYNC, true, false },
         { "workers", METRIC_INTEGER, 1U << LEVEL_MACHINES, true, false },
+        { "machines", METRIC_NUMBERS, 1U << LEVEL_MACHINES, true, false },
         { "coordinator", METRIC_NUMBERS, 1U << LEVEL_MACHINES, false, false },
         { "measuring_seconds", METRIC_REAL, ALL, true, false },
 };

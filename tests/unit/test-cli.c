@@ -865,7 +865,8 @@ static void test_comparison_table(void)
         test_contains(out.text, "SPREAD");
         test_contains(out.text, "0.25x");
         test_contains(out.text, "[1] PEAK MEM");
-        test_contains(out.text, "CPU USER: the summary does not have it and does not say why");
+        test_contains(out.text, "CPU USER, CPU SYS, PEAK MEM, CTX SW VOL, CTX SW INVOL, P50, P99: the summary "
+                      "does not have it and does not say why");
         comparison_deinit(&comparison);
 }
 

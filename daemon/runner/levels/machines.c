@@ -172,10 +172,13 @@ static void tidy_up(struct coordinator *c)
 
 static void measure(const struct coordinator *c)
 {
-        uint64_t n_seen = 0;
+        uint64_t n_seen = 0, n_workers = 0;
 
-        for (size_t i = 0; i < c->n_nodes; ++i)
+        for (size_t i = 0; i < c->n_nodes; ++i) {
                 n_seen += c->nodes[i]->seen;
+                n_workers += c->nodes[i]->seen ? c->nodes[i]->workers : 0;
+        }
+        measure_integer(c->runner, "workers", n_workers);
         measure_object(c->runner, "machines",
                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", (json_int_t)n_seen,
                                  "chunks_sent", (json_int_t)c->n_sent,

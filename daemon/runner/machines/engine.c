@@ -14,6 +14,7 @@ void engine_init(struct engine *engine, const struct machines *machines,
                 .commands = REDIS_NULL,
                 .reader = REDIS_NULL,
                 .backoff_ns = ENGINE_RETRY_MIN_NS,
+                .begun_ns = now_monotonic(),
         };
 }
 
@@ -38,9 +39,15 @@ void engine_fail(struct engine *engine, struct redis *redis, const redisReply *r
         engine->failed = true;
 }
 
+/* One that is being started beside us is not worth a word. */
+static bool may_be_starting(const struct engine *engine)
+{
+        return !engine->was_up && now_monotonic() - engine->begun_ns < NSEC_PER_SEC;
+}
+
 static void say_lost(struct engine *engine)
 {
-        if (engine->said)
+        if (engine->said || may_be_starting(engine))
                 return;
         engine->said = true;
         log_error("%s; trying again until it works", engine->why);

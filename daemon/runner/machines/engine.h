@@ -31,6 +31,7 @@ struct engine {
         const struct engine_ops *ops;
         struct redis commands, reader;
         bool is_up, was_up, said;
+        uint64_t begun_ns;
         uint64_t retry_ns;              /* when to connect again */
         uint64_t backoff_ns;
         bool failed;                    /* for good */
