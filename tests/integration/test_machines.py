@@ -222,6 +222,260 @@ class Ends(Machines):
                 os.unlink(node.output)
 
 
+class Losses(Machines):
+    """What breaks in mid-job: every task has its record once, and how long it takes is bounded."""
+
+    def test_a_killed_node_costs_its_heartbeat(self):
+        nodes = [self.node(f"n{i}", workers=2) for i in range(3)]
+        self.serving("n0", "n1", "n2")
+        job = self.job(["0.05"] * 200)
+        wait_until(lambda: job.header()["done"] > 10, "a start")
+        nodes[0].kill()
+        nodes[1].kill()
+        began = time.monotonic()
+        rows = self.ends(job)
+        self.assertLess(time.monotonic() - began, 200 * 0.05 / 2 + 1 + 0.25 + 2)
+        self.assertEqual({row.state for row in rows}, {DONE})
+        self.assertEqual(job.header()["done"], 200)
+
+    def test_a_node_that_was_cut_off_comes_back_with_stale_results(self):
+        first = self.node("n1", workers=2)
+        self.serving("n1")
+        job = self.job(["0.5"] * 8)
+        wait_until(lambda: first.children() and asleep(first.children()[0]) >= 2, "two tasks in progress")
+        # Frozen as a whole, it neither works nor beats; thawed, it ends its tasks and sends their results.
+        pids = [first.pid, *first.children()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        self.node("n2", workers=2)
+        wait_until(lambda: job.header()["done"] >= 6, "the others to be done", 30)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        rows = self.ends(job)
+        self.assertEqual({row.state for row in rows}, {DONE})
+        self.assertEqual((job.header()["done"], job.header()["failed"]), (8, 0))
+
+    def test_stale_results_are_counted_and_dropped(self):
+        """The same, with work left when the stale ones come: they are seen, and change nothing."""
+        first = self.node("n1", workers=1)
+        self.serving("n1")
+        job = self.job(["0.4"] * 12)
+        wait_until(lambda: first.children() and asleep(first.children()[0]) >= 1, "a task in progress")
+        pids = [first.pid, *first.children()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        self.node("n2", workers=1)
+        wait_until(lambda: job.rows()[0], "the first task to be done by the other", 30)
+        before = job.rows()[0]
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        rows = self.ends(job)
+        self.assertEqual(rows[0], before)
+        self.assertEqual(job.header()["done"], 12)
+        self.assertGreaterEqual(job.measures["machines"]["results_duplicate"], 1)
+
+    def test_the_coordinator_is_killed_and_taken_up_again(self):
+        self.node("n1", level="async", workers=32)
+        self.node("n2", workers=2)
+        self.serving("n1", "n2")
+        job = self.job(range(60000), "sum")
+        for done in (2000, 20000):
+            wait_until(lambda: job.header()["done"] >= done, f"{done} records")
+            job.coordinator.kill()
+            job.coordinator.wait()
+            job.start(self.redis.url, "sum")
+        self.assert_each_once(job, self.ends(job), 60000)
+
+    def test_chunks_of_an_earlier_life_are_not_sent_again(self):
+        job = self.job(["0"] * 40)
+        wait_until(lambda: job.header()["condition"] == NO_NODE, "the condition")
+        node = self.node("n1", workers=2)
+        self.serving("n1")
+        self.ends(job)
+        node.stop()
+        # Long tasks: sent, taken, not ended.
+        node = self.node("n2", workers=2)
+        self.serving("n2")
+        job = self.job(["1"] * 6)
+        wait_until(lambda: node.children() and asleep(node.children()[0]) >= 2, "two tasks in progress")
+        job.coordinator.kill()
+        job.coordinator.wait()
+        job.start(self.redis.url)
+        rows = self.ends(job)
+        self.assertEqual(job.header()["done"], 6)
+        self.assertEqual(job.measures["machines"]["results_duplicate"], 0)
+        self.assertLess(max(row.end_ns for row in rows), 4_500_000_000)
+
+    def test_redis_is_started_again_without_its_data(self):
+        nodes = [self.node(f"n{i}", workers=2) for i in range(2)]
+        self.serving("n0", "n1")
+        job = self.job(["0.05"] * 100)
+        wait_until(lambda: job.header()["done"] >= 10, "a start")
+        self.redis.kill()
+        wait_until(lambda: job.header()["condition"] == UNREACHABLE, "the condition")
+        self.redis.start()
+        rows = self.ends(job)
+        self.assertEqual({row.state for row in rows}, {DONE})
+        self.assertEqual(job.header()["done"], 100)
+        said = job.coordinator.text()
+        self.assertIn("cannot reach Redis", said)
+        self.assertIn("is there again", said)
+        self.assertIn("has lost what it had of this job", said)
+        self.assertEqual(said.count("cannot reach Redis"), 1, said)
+        for node in nodes:
+            self.assertEqual(node.text().count("is there again"), 1, node.text())
+
+    def test_redis_is_emptied(self):
+        self.node()
+        self.serving("n1")
+        job = self.job(["0.05"] * 100)
+        wait_until(lambda: job.header()["done"] >= 10, "a start")
+        self.redis.run("FLUSHALL")
+        self.ends(job)
+        self.assertIn("has lost what it had of this job", job.coordinator.text())
+
+    def test_a_chunk_that_vanishes_is_sent_again(self):
+        """Somebody deletes an entry; nobody can tell but the coordinator, who misses it."""
+        job = self.job(["0"] * 8, heartbeat=0.2)
+        wait_until(lambda: job.header()["condition"] == NO_NODE, "the condition")
+        self.node("n1", workers=1, heartbeat=0.2)
+        self.ends(job)
+        job = self.job(["1.5"] * 2 + ["0"] * 6, heartbeat=0.2)
+        wait_until(lambda: int(self.redis.run("XLEN", "pppctl:chunks:sleep") or 0) >= 2, "chunks")
+        entries = self.redis.run("XRANGE", "pppctl:chunks:sleep", "-", "+")
+        last = [line for line in entries.splitlines() if "-" in line and line.replace("-", "").isdigit()][-1]
+        self.redis.run("XDEL", "pppctl:chunks:sleep", last)
+        self.ends(job)
+        self.assertEqual(job.header()["done"], 8)
+
+    def test_foreign_entries(self):
+        node = self.node()
+        self.serving("n1")
+        self.redis.run("XADD", "pppctl:chunks:sleep", "*", "hello", "world")
+        self.redis.run("XADD", "pppctl:chunks:sleep", "*", "job", "x", "first", "0", "n", "2", "inputs", "a")
+        self.redis.run("XADD", "pppctl:chunks:sleep", "*", "job", "nobody", "first", "0", "n", "1", "inputs", "1\n")
+        job = self.job(["0.1"] * 20)
+        results = wait_until(lambda: [key for key in self.keys() if ":results:" in key], "the job's stream")[0]
+        self.redis.run("XADD", results, "*", "hello", "world")
+        self.redis.run("XADD", results, "*", "chunk", "1-1", "first", "0", "n", "1", "node", "evil", "taken", "1",
+                       "records", "x")
+        self.redis.run("XADD", results, "*", "chunk", "1-1", "first", "19", "n", "2", "node", "evil", "taken", "1",
+                       "records", "x" * 64)
+        rows = self.ends(job)
+        self.assertEqual({row.state for row in rows}, {DONE})
+        self.assertGreaterEqual(job.measures["machines"]["results_foreign"], 2)
+        self.assertEqual(job.coordinator.text().count("is not pppd's"), 1, job.coordinator.text())
+        self.assertEqual(node.text().count("is not pppd's"), 1, node.text())
+        wait_until(lambda: self.redis.run("XLEN", "pppctl:chunks:sleep") == "0", "the foreign to be removed")
+
+    def test_redis_that_is_not_there_yet(self):
+        self.redis.kill()
+        node = self.node()
+        job = self.job(["0"] * 10)
+        wait_until(lambda: job.header()["condition"] == UNREACHABLE, "the condition")
+        self.assertEqual(job.coordinator.poll(), None)
+        self.redis.start()
+        self.ends(job)
+        self.assertEqual(node.text().count("cannot reach Redis"), 1)
+        self.redis.kill()
+        self.assertEqual(node.stop(), 0)
+        job = self.job(["0"] * 10)
+        wait_until(lambda: job.header()["condition"] == UNREACHABLE, "the condition")
+        self.assertEqual(job.coordinator.stop(), 3)
+
+
+class Kept(Machines):
+    save = True
+
+    def test_redis_is_started_again_with_its_data(self):
+        self.node("n0", workers=2)
+        self.serving("n0")
+        job = self.job(["0.05"] * 60)
+        wait_until(lambda: job.header()["done"] >= 10, "a start")
+        self.redis.restart()
+        rows = self.ends(job)
+        self.assertEqual({row.state for row in rows}, {DONE})
+        self.assertNotIn("has lost", job.coordinator.text())
+        self.assertEqual(job.header()["done"], 60)
+
+
+class Full(Machines):
+    options = ("--maxmemory", "12mb", "--maxmemory-policy", "noeviction")
+
+    def test_redis_at_its_memory_limit(self):
+        node = self.node()
+        self.serving("n1")
+        self.redis.run("CONFIG", "SET", "maxmemory", "1mb")
+        job = self.job(["0"] * 1000)
+        wait_until(lambda: job.header()["condition"] == FULL, "the condition")
+        self.assertEqual(job.coordinator.poll(), None)
+        self.redis.run("CONFIG", "SET", "maxmemory", "64mb")
+        self.ends(job)
+        self.assertIn("maxmemory", job.coordinator.text())
+        self.assertEqual(job.header()["condition"], 0)
+
+    def test_the_limit_is_reached_in_mid_job(self):
+        node = self.node()
+        self.serving("n1")
+        job = self.job(["0.02"] * 200)
+        wait_until(lambda: job.header()["done"] >= 10, "a start")
+        self.redis.run("CONFIG", "SET", "maxmemory", "1mb")
+        wait_until(lambda: job.header()["condition"] == FULL, "the condition")
+        self.redis.run("CONFIG", "SET", "maxmemory", "64mb")
+        rows = self.ends(job)
+        self.assertEqual({row.state for row in rows}, {DONE})
+        self.assertEqual(job.header()["done"], 200)
+
+    def test_a_job_larger_than_redis(self):
+        """16 MB of inputs through a Redis of 12: backpressure and room-making, not an error."""
+        self.node("n1", level="async")
+        self.node("n2", level="threads")
+        self.serving("n1", "n2")
+        rows = self.ends(self.job([f"/{i}-" + "x" * 16000 for i in range(1000)], "words"))
+        self.assertEqual({row.reason for row in rows}, {reasons()["OPEN"]})
+
+
+class Doors(Machines):
+    """Who may not in is told why, at once."""
+
+    def refused(self, says, url=None, **options):
+        url = url or self.redis.url
+        job = Job(self.directory, 99, ["0"])
+        job.start(url, **options)
+        self.addCleanup(job.coordinator.end)
+        self.assertEqual(job.finish(), 1)
+        self.assertIn(says, job.coordinator.text())
+        self.assertEqual(len(job.coordinator.text().splitlines()), 1, job.coordinator.text())
+        os.unlink(job.coordinator.output)
+        node = Node(self.directory, url, "bad", **options)
+        self.addCleanup(node.end)
+        self.assertEqual(node.wait(), 1, node.text())
+        self.assertIn(says, node.text())
+        os.unlink(node.output)
+
+    def test_passwords(self):
+        self.redis.run("CONFIG", "SET", "requirepass", "secret")
+        self.refused("password-file")
+        self.refused("password-file", password="wrong")
+        self.refused("password-file", username="nobody", password="secret")
+        node = self.node("n1", password="secret")
+        job = self.job(["0"] * 5, password="secret")
+        self.ends(job)
+
+    def test_the_rights_that_the_docs_name_are_enough(self):
+        with open(os.path.join(machines.settings.source, "docs/machines.md")) as file:
+            line = next(line for line in file if line.startswith("ACL SETUSER pppd "))
+        self.assertEqual(self.redis.run(*line.split()[0:]), "OK")
+        self.redis.run("ACL", "SETUSER", "default", "off")
+        password = next(word for word in line.split() if word.startswith(">"))[1:]
+        node = self.node("n1", username="pppd", password=password)
+        job = self.job(["0"] * 500, username="pppd", password=password)
+        self.ends(job)
+        self.assertEqual((node.stop(), node.text()), (0, ""))
+        # Other keys are not ours.
+        self.refused("docs/machines.md", username="pppd", password=password, prefix="other:")
+
+
 def asleep(pid):
     """How many threads of the process are in poll(2)."""
     n = 0

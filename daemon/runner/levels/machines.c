@@ -41,6 +41,7 @@ static void on_up(struct engine *engine)
 {
         struct coordinator *c = container_of(engine, struct coordinator, engine);
 
+        c->reading = false;
         coordinator_condition(c, PPP_CONDITION_NONE);
         coordinator_sync(c);
 }
@@ -129,6 +130,8 @@ static int work(struct coordinator *c)
                         coordinator_beat(c);
                 if (now >= c->nodes_ns)
                         coordinator_ask_nodes(c);
+                if (c->sync_again && now >= c->full_until_ns && c->engine.is_up)
+                        coordinator_sync(c);
                 coordinator_read(c);
                 coordinator_send(c);
                 until = MIN(c->beat_ns, c->nodes_ns);

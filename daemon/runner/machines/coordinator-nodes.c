@@ -38,6 +38,8 @@ static void count(struct coordinator *c)
                 c->capacity += c->nodes[i]->workers;
                 c->slots += c->nodes[i]->slots;
         }
+        if (c->full)
+                return;
         if (c->slots == 0 && c->sent.n == 0)
                 coordinator_condition(c, PPP_CONDITION_NO_NODE);
         else if (c->slots > 0 && c->runner->results.header->condition == PPP_CONDITION_NO_NODE)

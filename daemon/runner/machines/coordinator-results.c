@@ -93,7 +93,7 @@ static void take_result(struct coordinator *c, const struct result_entry *entry)
                 sizing_note(&c->sizing, n_run, worker_time(node, entry, base, received));
         if (chunk)
                 coordinator_close(c, chunk);
-        if (n_run > 0)
+        if (n_run > 0 && !c->full)
                 coordinator_condition(c, PPP_CONDITION_NONE);
 }
 

@@ -76,9 +76,10 @@ static const char *text_of(const struct coordinator *c, struct range *range, siz
         }
 }
 
-static void on_full(struct coordinator *c, struct redis *redis, const redisReply *reply)
+void coordinator_full(struct coordinator *c, struct redis *redis, const redisReply *reply,
+                      const char *attempted)
 {
-        redis_note(redis, reply, "send a chunk");
+        redis_note(redis, reply, attempted);
         if (!c->full)
                 log_error("%s; waiting until it takes more", redis->why);
         c->full = true;
@@ -87,13 +88,13 @@ static void on_full(struct coordinator *c, struct redis *redis, const redisReply
         c->full_until_ns = now_monotonic() + c->full_wait_ns;
 }
 
-static void taken(struct coordinator *c)
+void coordinator_not_full(struct coordinator *c)
 {
         c->full_until_ns = c->full_wait_ns = 0;
         if (!c->full)
                 return;
         c->full = false;
-        log_error("Redis takes chunks again");
+        log_error("Redis takes more again");
         coordinator_condition(c, PPP_CONDITION_NONE);
 }
 
@@ -118,7 +119,7 @@ static void on_sent(struct redis *redis, redisReply *reply, void *userdata)
         if (!reply)
                 return;
         if (redis_is_string(reply) && entry_id_parse(reply->str, reply->len, &chunk->id) >= 0) {
-                taken(c);
+                coordinator_not_full(c);
                 return;
         }
         if (redis_is_error(reply)) {
@@ -126,7 +127,7 @@ static void on_sent(struct redis *redis, redisReply *reply, void *userdata)
 
                 if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY ||
                     trouble == REDIS_TROUBLE_LOADING)
-                        on_full(c, redis, reply);
+                        coordinator_full(c, redis, reply, "send a chunk");
                 else
                         engine_fail(&c->engine, redis, reply, "send a chunk");
         } else {

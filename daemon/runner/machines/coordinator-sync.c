@@ -4,8 +4,7 @@
 
 #include "daemon/runner/machines/coordinator.h"
 
-#define SCAN_COUNT  "64"
-#define SCAN_AGE_NS (10 * NSEC_PER_SEC)         /* at least, of a chunk that is looked for */
+#define SCAN_COUNT "64"
 
 static void on_made(struct redis *redis, redisReply *reply, void *userdata)
 {
@@ -18,9 +17,9 @@ static void on_made(struct redis *redis, redisReply *reply, void *userdata)
         if (redis_trouble_is_final(trouble)) {
                 engine_fail(&c->engine, redis, reply, "make the job's keys");
         } else if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY) {
-                coordinator_condition(c, PPP_CONDITION_ENGINE_FULL);
-                redis_note(redis, reply, "make the job's keys");
-                engine_reset(&c->engine, redis->why);
+                coordinator_full(c, redis, reply, "make the job's keys");
+                c->sync = SYNC_JOB;
+                c->sync_again = true;
         }
         /* BUSYGROUP: the stream is there already. */
 }
@@ -68,7 +67,7 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct coordinator *c = userdata;
 
-        if (!reply || c->sync != SYNC_JOB)
+        if (!reply || c->sync != SYNC_JOB || c->sync_again)
                 return;
         if (reply->type != REDIS_REPLY_INTEGER) {
                 if (redis_is_error(reply) && redis_trouble_is_final(redis_trouble_of(reply)))
@@ -78,7 +77,7 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
                 return;
         }
         if (reply->integer == 0) {
-                if (c->created)
+                if (c->created && !c->full)
                         say_lost(c);
                 c->last_result = (struct entry_id){ 0 };
                 make_keys(c);
@@ -97,7 +96,7 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
 void coordinator_sync(struct coordinator *c)
 {
         c->sync = SYNC_JOB;
-        c->scanning = c->settling = c->nodes_asked = c->reading = false;
+        c->scanning = c->settling = c->nodes_asked = c->sync_again = false;
         if (redis_send(&c->engine.commands, on_exists, c, "EXISTS %s", c->key_job) < 0)
                 engine_reset(&c->engine, "out of memory");
         coordinator_ask_nodes(c);
@@ -166,14 +165,19 @@ static void scan_from(struct coordinator *c, const char *from)
                 engine_reset(&c->engine, "out of memory");
 }
 
+/* How long a chunk is out before it is looked for: until then a node that fell silent has lost it. */
+static uint64_t scan_age(const struct coordinator *c)
+{
+        return 2 * c->runner->machines->heartbeat_ns;
+}
+
 void coordinator_scan(struct coordinator *c)
 {
         ++c->scan;
         c->scan_begin_ns = now_monotonic();
         c->scanning = true;
         c->settling = false;
-        c->scan_after_ns = c->scan_begin_ns +
-                           MAX(2 * c->runner->machines->heartbeat_ns, SCAN_AGE_NS);
+        c->scan_after_ns = c->scan_begin_ns + scan_age(c);
         scan_from(c, "-");
 }
 
@@ -199,13 +203,30 @@ void coordinator_settle(struct coordinator *c)
 
 /* The heartbeat */
 
+/* Whether Redis takes anything: the nodes may be those that cannot send. */
+static void on_probed(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct coordinator *c = userdata;
+
+        if (!reply)
+                return;
+        if (redis_trouble_of(reply) == REDIS_TROUBLE_FULL ||
+            redis_trouble_of(reply) == REDIS_TROUBLE_READONLY)
+                coordinator_full(c, redis, reply, "refresh the job's keys");
+        else
+                coordinator_not_full(c);
+}
+
 static void on_refreshed(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct coordinator *c = userdata;
 
-        if (!reply || reply->type != REDIS_REPLY_INTEGER || reply->integer != 0 ||
-            c->sync != SYNC_DONE || c->scanning)
+        if (!reply || reply->type != REDIS_REPLY_INTEGER || c->sync != SYNC_DONE || c->scanning)
                 return;
+        if (reply->integer != 0) {
+                redis_send(redis, on_probed, c, "HSET %s state running", c->key_job);
+                return;
+        }
         say_lost(c);
         c->last_result = (struct entry_id){ 0 };
         make_keys(c);
@@ -224,6 +245,6 @@ void coordinator_beat(struct coordinator *c)
         redis_send(redis, NULL, NULL, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_results);
         redis_send(redis, NULL, NULL, "EXPIRE %s " MACHINES_KEY_SECONDS, c->key_chunks);
         if (c->sent.first && !c->scanning && !c->settling && now >= c->scan_after_ns &&
-            now - c->sent.first->sent_ns >= MAX(2 * c->runner->machines->heartbeat_ns, SCAN_AGE_NS))
+            now - c->sent.first->sent_ns >= scan_age(c))
                 coordinator_scan(c);
 }

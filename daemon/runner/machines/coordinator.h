@@ -79,6 +79,7 @@ struct coordinator {
 
         uint64_t full_until_ns, full_wait_ns;
         bool full, foreign_said;
+        bool sync_again;                /* when full_until_ns has come */
         bool gone;                      /* the job's keys are removed */
 
         uint64_t n_sent, n_resent, n_bytes, n_duplicate, n_foreign;
@@ -97,6 +98,9 @@ void coordinator_close(struct coordinator *c, struct outstanding *chunk);
 
 /* coordinator-send.c */
 void coordinator_send(struct coordinator *c);
+void coordinator_full(struct coordinator *c, struct redis *redis, const redisReply *reply,
+                      const char *attempted);           /* Redis takes nothing: wait, and say so */
+void coordinator_not_full(struct coordinator *c);
 int coordinator_send_again(struct coordinator *c, uint64_t first, uint64_t n);
 void coordinator_fly(struct coordinator *c, uint64_t first, uint32_t n, bool flies);
 

@@ -175,8 +175,10 @@ static void on_claimed(struct redis *redis, redisReply *reply, void *userdata)
         free(claim);
 }
 
+/* Who has no room leaves them to others, but not for ever: all may be busy. */
 static void claim_silent(struct node *node, enum workload_id workload, const char *key, unsigned room)
 {
+        uint64_t idle_ms = node->machines.heartbeat_ns / NSEC_PER_MSEC * (room > 0 ? 1 : 2);
         struct claim *claim = malloc(sizeof(*claim));
 
         if (!claim)
@@ -184,8 +186,7 @@ static void claim_silent(struct node *node, enum workload_id workload, const cha
         *claim = (struct claim){ node, workload };
         if (redis_send(&node->engine.commands, on_claimed, claim,
                        "XAUTOCLAIM %s " MACHINES_GROUP " %s %llu 0-0 COUNT %u", key,
-                       node->machines.name,
-                       (unsigned long long)(node->machines.heartbeat_ns / NSEC_PER_MSEC), room) < 0)
+                       node->machines.name, (unsigned long long)idle_ms, MAX(room, 1U)) < 0)
                 free(claim);
 }
 
@@ -201,7 +202,6 @@ static void find_out_lost(struct node *node)
 void beat(struct node *node)
 {
         unsigned room = 0;
-        bool more;
 
         node->beat_ns = now_monotonic() + node->machines.heartbeat_ns / 4;
         if (!node->engine.is_up)
@@ -213,7 +213,8 @@ void beat(struct node *node)
         chunks_find_silent(node);
         tell_of_us(node);
         jobs_check(node);
-        more = chunks_have_room(node, &room);
+        if (!chunks_have_room(node, &room))
+                room = 0;
         for (unsigned i = 0; i < _WORKLOAD_N; ++i) {
                 _cleanup_free_ char *key = NULL;
 
@@ -223,8 +224,7 @@ void beat(struct node *node)
                 if (!key)
                         continue;
                 claim_ours(node, (enum workload_id)i, key);
-                if (more)
-                        claim_silent(node, (enum workload_id)i, key, MAX(room, 1U));
+                claim_silent(node, (enum workload_id)i, key, room);
                 redis_send(&node->engine.commands, NULL, NULL, "EXPIRE %s " MACHINES_KEY_SECONDS, key);
         }
 }

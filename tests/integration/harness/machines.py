@@ -129,7 +129,7 @@ def machines(url, name, heartbeat=1.0, **more):
 
 class Node(Child):
     def __init__(self, directory, url, name, level="threads", workers=2, loops=0, heartbeat=1.0, demo_url=None,
-                 workloads=("words", "sum", "sum-array", "sleep"), prefix=None, **more):
+                 workloads=("words", "sum", "sum-array", "sleep"), under=(), **more):
         spec = {"node": {"machines": machines(url, name, heartbeat, **more), "workloads": list(workloads),
                          "level": level, "workers": workers, "loops": loops}}
         if demo_url:
@@ -137,7 +137,7 @@ class Node(Child):
         self.name = name
         fd = memfd("spec", json.dumps(spec).encode())
         null = os.open("/dev/null", os.O_RDWR)
-        super().__init__([*(prefix or []), RUNNER, "--node"], {3: fd, 4: null, 7: null},
+        super().__init__([*under, RUNNER, "--node"], {3: fd, 4: null, 7: null},
                          os.path.join(directory, f"node-{name}"))
         os.close(fd)
         os.close(null)
