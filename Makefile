@@ -255,6 +255,8 @@ help:
 	'make check-aarch64      the aarch64 context switch under qemu' \
 	'make fuzz               FUZZ_SECONDS=60 for each fuzz target' \
 	'make bench              side by side with what else one would use' \
-	'make install            PREFIX=/usr/local DESTDIR=' \
+	'make deb, make rpm      packages, in build/deb and build/rpm' \
+	'make check-vm           packages in virtual machines (also check-deb, check-rpm, check-hardening)' \
+	'make install            PREFIX=/usr/local DESTDIR=; install-units adds those of systemd' \
 	'make deps               install what building and testing needs' \
 	'SANITIZE=address,undefined | thread, CC=clang, OPTIMIZE=-O0, V=1 go with each'

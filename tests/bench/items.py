@@ -262,7 +262,7 @@ class Bench:
             "submit", "one task submitted and its answer printed, one process a call", "call",
             {"pppctl run serial sum 1": lambda: self.many(pppctl),
              "pppctl show 1 (no job is made)": lambda: self.many(show),
-             "/bin/true": lambda: self.many(["/bin/true"]),
+             "/bin/true (limit)": lambda: self.many(["/bin/true"]),
              "redis-cli ping": self.redis,
              "busctl call": self.busctl},
             scale=1e3, scale_name="ms", per="wall", reference="pppctl run serial sum 1",

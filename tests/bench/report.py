@@ -16,6 +16,41 @@ def markdown(item, samples, skipped):
     return "\n".join(lines) + "\n"
 
 
+HEAD_SHORT = ["work", "of each", "pppd", "the best other", "times more", "the least there is"]
+INCOMPARABLE = ("does not count", "no job is made")
+
+
+def row_in_short(item, samples):
+    """One line of what the item shows: the best of ours, of what one would use otherwise, and of bare C."""
+    def best(belongs):
+        costs = {label: cost(samples, label, item.per) for label in samples
+                 if belongs(label) and not any(mark in label for mark in INCOMPARABLE)}
+        return min(((value, label) for label, value in costs.items() if value is not None), default=(None, ""))
+    ours = best(is_ours)
+    other = best(lambda label: not is_ours(label) and not is_limit(label))
+    bare = best(is_limit)
+    unit = {"cpu": "CPU", "wall": "wall"}[item.per] + f" {item.scale_name}/{item.unit}"
+    return [item.title, unit, told(item, *ours), told(item, *other),
+            number(other[0] / ours[0]) if ours[0] and other[0] else "-", told(item, *bare)]
+
+
+def is_ours(label):
+    return label.startswith(("pppd ", "pppctl "))
+
+
+def is_limit(label):
+    return "(limit)" in label or label.startswith("C ")
+
+
+def told(item, value, label):
+    label = label.removeprefix("pppd ").replace(" (limit)", "")
+    return "-" if value is None else f"{number(scaled(value, 1, item.scale))}, {label}"
+
+
+def in_short(rows):
+    return "\n".join(["## In short", ""] + aligned([HEAD_SHORT] + rows)) + "\n"
+
+
 def noise(samples):
     worst = max((s.others for runs in samples.values() for s in runs), default=0)
     if worst <= 0.1:
@@ -46,6 +81,7 @@ def relative(item, samples, label):
 
 
 def aligned(rows):
+    rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")

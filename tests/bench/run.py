@@ -66,7 +66,7 @@ def chosen(items, only):
 
 
 def run_item(make, name, args):
-    """Returns (Markdown, JSON object) of one item; None when it cannot be run here."""
+    """Returns (Markdown, JSON object, row of the table in short) of one item; None when it cannot be run here."""
     from measure import Skip
     import report
     try:
@@ -77,7 +77,7 @@ def run_item(make, name, args):
     samples, skipped = collect(item, args)
     text = report.markdown(item, samples, skipped)
     print("\n" + text, flush=True)
-    return text, report.as_json(item, samples, skipped)
+    return text, report.as_json(item, samples, skipped), report.row_in_short(item, samples)
 
 
 def collect(item, args):
@@ -148,13 +148,14 @@ def distribution():
 
 
 def write(directory, results):
+    from report import in_short
     about = machine()
     with open(os.path.join(directory, "bench.md"), "w") as file:
         file.write(f"# Benchmark\n\n{about['cpus']} x {about['cpu']}, Linux {about['kernel']}, {about['system']}. "
                    "Medians [least..most]; contenders took turns.\n\n")
-        file.write("\n".join(text for text, _ in results))
+        file.write("\n".join([in_short([row for _, _, row in results])] + [text for text, _, _ in results]))
     with open(os.path.join(directory, "bench.json"), "w") as file:
-        json.dump({"machine": about, "items": [data for _, data in results]}, file, indent=2)
+        json.dump({"machine": about, "items": [data for _, data, _ in results]}, file, indent=2)
     print(f"\nwritten: {directory}/bench.md, {directory}/bench.json")
 
 
