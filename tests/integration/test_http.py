@@ -492,7 +492,7 @@ class BothWays(Case):
                         request += connection.recv(65536)
                     seen.append(request)
                     connection.sendall(head(Content_Length=1, Connection="close") + b"x")
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         for level in self.LEVELS:
             self.run_job(level, "words", [f"http://127.0.0.1:{port}/a/b?c=d&e=%20#f"])
@@ -500,6 +500,31 @@ class BothWays(Case):
         lines = [sorted(request.split(b"\r\n")) for request in seen]
         self.assertEqual(lines[0], lines[1])
         self.assertIn(b"GET /a/b?c=d&e=%20 HTTP/1.1", lines[1])
+
+    def test_a_request_larger_than_the_socket_takes(self):
+        """65,000 bytes to a server that reads little at a time: what is not sent at once is sent later."""
+        listener = socket.socket()
+        self.addCleanup(listener.close)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)         # small pieces make a small buffer of the sender
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        path, seen = "/" + "0123456789" * 6500, []
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    request += connection.recv(500)
+                seen.append(request.split()[1].decode())
+                connection.sendall(head(Content_Length=3) + b"a b")
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        outcome = self.run_job("async", "words", [f"http://127.0.0.1:{listener.getsockname()[1]}{path}"])
+        thread.join()
+        self.assertEqual(seen, [path])
+        self.assertEqual(outcome.rows[0]["value"], 2)
 
     def test_names(self):
         """The first request resolves the name, the others find where it led; connections are few."""

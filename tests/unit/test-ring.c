@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "daemon/runner/io/ring.h"
@@ -316,6 +317,42 @@ static void test_multishot(void)
 }
 
 /* Many more completions than the queue has places, none taken before all have been posted. */
+/* A success is not heard of; a failure is, and so is a send that fits only in part. */
+static void test_silent(void)
+{
+        static char data[1 << 20];
+        struct noted good = NOTED, bad = NOTED, part = NOTED, last = NOTED;
+        struct noted *noted[] = { &good, &bad, &part };
+        const int flags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
+        int fds[2], size = 4096;
+        struct ring ring;
+
+        test_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
+        test_int(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), ==, 0);
+        ring_setup(&ring, 8);
+        for (size_t i = 0; i < ARRAY_SIZE(noted); ++i) {
+                struct io_uring_sqe *sqe = ring_sqe(&ring);
+                size_t n = noted[i] == &part ? sizeof(data) : 1;
+
+                io_uring_prep_send(sqe, noted[i] == &bad ? -1 : fds[0], data, n, flags);
+                ring_arm_silent(&ring, sqe, &noted[i]->op);
+        }
+        test_int(ring.n_in_flight, ==, 0);
+        nop(&ring, &last.op);
+        test_int(ring_turn(&ring, true), ==, 3);
+        test_int(last.n_complete, ==, 1);
+        test_int(good.n_complete, ==, 0);
+        test_int(bad.n_complete, ==, 1);
+        test_int(bad.res, ==, -EBADF);
+        test_int(part.n_complete, ==, 1);
+        test_int(part.res, <, sizeof(data));
+        test_true(part.res > 0 || part.res == -EAGAIN);
+        test_int(ring.n_in_flight, ==, 0);
+        ring_deinit(&ring);
+        close(fds[0]);
+        close(fds[1]);
+}
+
 static void test_overflow(void)
 {
         enum { N = 1000 };              /* the queue has 4 * 8 */
@@ -545,6 +582,7 @@ static const struct test_case cases[] = {
         { "cancel one", test_cancel_one },
         { "cancel all within 100 ms", test_cancel_all },
         { "multishot until its terminal completion", test_multishot },
+        { "silent unless it fails", test_silent },
         { "overflow loses nothing", test_overflow },
         { "an op is freed in its completion", test_free_in_completion },
         { "entries refused for now", test_refused_for_now },

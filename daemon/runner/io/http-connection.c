@@ -62,6 +62,7 @@ int http_pool_new(struct loop *loop, struct http_pool **ret)
 static void connection_free(struct http_connection *connection)
 {
         close_fd(connection->fd);
+        free(connection->request);
         free(connection);
 }
 
@@ -124,14 +125,25 @@ static void close_now(struct http_connection *connection)
         connection_free(connection);
 }
 
+/*
+ * What was queued for it, a request above all, must be gone before the descriptor is: entries are
+ * issued in order, so with the completion of one that was queued later it is.
+ */
 void http_connection_close(struct http_connection *connection)
 {
+        struct ring *ring = &connection->pool->loop->ring;
+        struct io_uring_sqe *sqe;
+
         --connection->pool->n;
         connection->closing = true;
-        if (connection->polled)
-                ring_cancel(&connection->pool->loop->ring, &connection->poll);
-        else
-                close_now(connection);
+        if (connection->polled) {
+                ring_cancel(ring, &connection->poll);
+                return;
+        }
+        sqe = ring_sqe(ring);
+        io_uring_prep_nop(sqe);
+        ring_arm(ring, sqe, &connection->poll);
+        connection->polled = true;
 }
 
 static void close_idle(struct http_connection *connection)
@@ -223,6 +235,15 @@ static void make_room(struct http_pool *pool)
                 close_idle(oldest);
 }
 
+static void send_complete(struct ring_op *op, int res, uint32_t flags)
+{
+        struct http_connection *connection = container_of(op, struct http_connection, send);
+
+        connection->unsent = true;
+        connection->n_sent = res;
+        wake_waiter(connection->pool->loop, connection);
+}
+
 int http_connection_open(struct http_pool *pool, const union http_address *address,
                          struct http_limit *limit, struct http_connection **ret)
 {
@@ -245,6 +266,7 @@ int http_connection_open(struct http_pool *pool, const union http_address *addre
                 .fd = steal_fd(&fd),
                 .address = *address,
                 .poll.complete = poll_complete,
+                .send.complete = send_complete,
         };
         TAILQ_INSERT_HEAD(&pool->busy, connection, link);
         ++pool->n;
@@ -252,31 +274,74 @@ int http_connection_open(struct http_pool *pool, const union http_address *addre
         return 0;
 }
 
-ssize_t http_connection_send(struct http_connection *connection, const void *data, size_t n)
+char *http_connection_request(struct http_connection *connection, size_t n)
 {
-        ssize_t l = send(connection->fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        char *bigger;
 
-        if (l < 0)
-                return errno == EAGAIN ? 0 : -errno;
-        return l;
+        if (n <= connection->request_size)
+                return connection->request;
+        bigger = realloc(connection->request, n);
+        if (!bigger)
+                return NULL;
+        connection->request = bigger;
+        connection->request_size = n;
+        return bigger;
 }
 
-int http_connection_await_room(struct http_connection *connection, struct http_limit *limit)
+/* To be followed by a wait: what was queued must not be freed, nor the descriptor closed. */
+static void queue_send(struct http_connection *connection, const char *data, size_t n)
+{
+        struct ring *ring = &connection->pool->loop->ring;
+        struct io_uring_sqe *sqe = ring_sqe(ring);
+
+        connection->unsent = false;
+        io_uring_prep_send(sqe, connection->fd, data, n, MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL);
+        ring_arm_silent(ring, sqe, &connection->send);
+}
+
+static int suspend(struct http_connection *connection, struct http_limit *limit)
+{
+        arm_poll(connection);
+        limit->connection = connection;
+        connection->waiter = loop_current(limit->loop);
+        loop_suspend(limit->loop);
+        limit->connection = NULL;
+        return limit_check(limit);
+}
+
+/* Until the socket's buffer has room again. */
+static int await_room(struct http_connection *connection, struct http_limit *limit)
 {
         struct ring *ring = &limit->loop->ring;
-        struct loop_wait wait;
         struct io_uring_sqe *sqe;
+        struct loop_wait wait;
         int r;
 
-        r = limit_check(limit);
-        if (r < 0)
-                return r;
         loop_wait_init(&wait, limit->loop);
         sqe = ring_sqe(ring);
         io_uring_prep_poll_add(sqe, connection->fd, POLLOUT);
         ring_arm(ring, sqe, &wait.op);
         r = await(&wait, limit);
-        return MIN(r, 0);
+        return r < 0 ? r : limit_check(limit);
+}
+
+int http_connection_ask(struct http_connection *connection, size_t n, struct http_limit *limit)
+{
+        size_t n_sent = 0;
+        int r;
+
+        r = limit_check(limit);
+        while (r == 0) {
+                queue_send(connection, connection->request + n_sent, n - n_sent);
+                r = suspend(connection, limit);
+                if (r < 0 || !connection->unsent)
+                        return r;
+                if (connection->n_sent < 0 && connection->n_sent != -EAGAIN)
+                        return connection->n_sent;
+                n_sent += (size_t)MAX(connection->n_sent, 0);
+                r = await_room(connection, limit);
+        }
+        return r;
 }
 
 ssize_t http_connection_recv(struct http_connection *connection, void *data, size_t n)
@@ -306,12 +371,7 @@ int http_connection_await_data(struct http_connection *connection, struct http_l
                 return connection->error;
         if (connection->readable)
                 return 0;
-        arm_poll(connection);
-        limit->connection = connection;
-        connection->waiter = loop_current(limit->loop);
-        loop_suspend(limit->loop);
-        limit->connection = NULL;
-        return limit_check(limit);
+        return suspend(connection, limit);
 }
 
 void http_connection_keep(struct http_connection *connection)

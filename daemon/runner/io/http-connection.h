@@ -7,14 +7,18 @@
  * the fiber that waits, and tells when a server closes a connection that nobody uses. What has come
  * is read by the fiber itself when it runs, with recv(2) into the one buffer all fibers of the loop
  * share. So the buffer stays in the cache, those who wait hold none, and what came between the wake
- * and the read (a body behind its head) is read in one go. Sending is send(2) for the same reason:
- * the server starts on a request while we are busy with the next.
+ * and the read (a body behind its head) is read in one go. A multishot receive into provided buffers
+ * saves that call, and costs as much again for its cold buffers and for running out of them.
+ *
+ * Requests go out with the next turn of the loop, all that there are by one system call, and without
+ * a completion each: a request that fits into the socket's buffer, as nearly all do, is sent when
+ * it is submitted.
  *
  * A poll of many shots tells of changes: `readable` remembers that there may be something to read
  * until a read has found less than it had room for.
  *
- * A connection in use belongs to one fiber. Closing one whose poll is in flight cancels that first
- * and closes the descriptor on the poll's completion.
+ * A connection in use belongs to one fiber. Closing one cancels its poll, and closes the descriptor
+ * on the poll's completion.
  */
 
 #include <sys/queue.h>
@@ -35,7 +39,12 @@ struct http_connection {
         bool idle;
         bool closing;                   /* goes when poll has completed */
         int error;                      /* of poll; negative errno */
+        struct ring_op send;            /* armed silently */
+        bool unsent;                    /* it did not send all, but this: */
+        int n_sent;                     /* bytes, or a negative errno */
         struct loop_fiber *waiter;
+        char *request;
+        size_t request_size;
         TAILQ_ENTRY(http_connection) link;              /* of idle or busy */
         LIST_ENTRY(http_connection) bucket_link;        /* idle ones */
 };
@@ -85,10 +94,10 @@ struct http_connection *http_pool_take(struct http_pool *pool, const union http_
 int http_connection_open(struct http_pool *pool, const union http_address *address,
                          struct http_limit *limit, struct http_connection **ret);
 
-/* Sends without waiting; how much the kernel took, maybe nothing. */
-ssize_t http_connection_send(struct http_connection *connection, const void *data, size_t n);
-/* Until it takes more. */
-int http_connection_await_room(struct http_connection *connection, struct http_limit *limit);
+/* Where the request is to be written, @n bytes of it. NULL: no memory. */
+char *http_connection_request(struct http_connection *connection, size_t n);
+/* Sends the @n bytes of the request, and waits until there may be something to read. */
+int http_connection_ask(struct http_connection *connection, size_t n, struct http_limit *limit);
 
 /* Reads what is there into @data, without waiting: -EAGAIN if that is nothing. 0: the end. */
 ssize_t http_connection_recv(struct http_connection *connection, void *data, size_t n);

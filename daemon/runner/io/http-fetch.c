@@ -207,37 +207,18 @@ static size_t write_request(const struct exchange *x, char *to)
         return (size_t)(to - begin);
 }
 
-static int await_room(struct exchange *x)
+static int send_request(struct exchange *x)
 {
+        char *request = http_connection_request(x->connection, request_size(x));
         struct http_limit limit;
         int r;
 
+        if (!request)
+                return -ENOMEM;
         limit_begin(x, &limit, FETCH_STALL_NS);
-        r = http_connection_await_room(x->connection, &limit);
+        r = http_connection_ask(x->connection, write_request(x, request), &limit);
         http_limit_end(&limit);
         return r;
-}
-
-/* It is made anew after a wait: others have used the buffer. Hardly ever is there one. */
-static int send_request(struct exchange *x)
-{
-        char *buffer = x->http->pool->buffer;
-        size_t n_sent = 0;
-
-        for (;;) {
-                size_t n = write_request(x, buffer);
-                ssize_t l = http_connection_send(x->connection, buffer + n_sent, n - n_sent);
-                int r;
-
-                if (l < 0)
-                        return (int)l;
-                n_sent += (size_t)l;
-                if (n_sent == n)
-                        return 0;
-                r = await_room(x);
-                if (r < 0)
-                        return r;
-        }
 }
 
 static int await_data(struct exchange *x)
@@ -740,7 +721,7 @@ static int fetch_one(struct exchange *x, const char *url, unsigned redirects_max
 {
         bool has_proxy = x->http->has_proxy;
 
-        if (!http_url_split(url, &x->url) || request_size(x) > HTTP_BUFFER_SIZE)
+        if (!http_url_split(url, &x->url))
                 return fetch_by_curl(x, url, redirects_max, false);
         if (!x->url.is_address)
                 return has_proxy ? fetch_by_curl(x, url, redirects_max, false) :

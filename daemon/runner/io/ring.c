@@ -5,6 +5,9 @@
 
 #include "daemon/runner/io/ring.h"
 
+/* In user_data, where an op's address has a 0: armed silently. */
+#define SILENT UINT64_C(1)
+
 static unsigned ring_flags(const struct ring *ring)
 {
         return IO_URING_READ_ONCE(*ring->uring.sq.kflags);
@@ -20,7 +23,8 @@ static struct ring_completion completion_take(struct ring *ring)
         struct io_uring_cq *cq = &ring->uring.cq;
         const struct io_uring_cqe *cqe = &cq->cqes[*cq->khead & cq->ring_mask];
         struct ring_completion completion = {
-                .op = (struct ring_op *)(uintptr_t)cqe->user_data,
+                .op = (struct ring_op *)(uintptr_t)(cqe->user_data & ~SILENT),
+                .silent = cqe->user_data & SILENT,
                 .res = cqe->res,
                 .flags = cqe->flags,
         };
@@ -119,6 +123,12 @@ void ring_arm(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op)
                 op_link(ring, op);
 }
 
+void ring_arm_silent(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op)
+{
+        sqe->user_data = (uint64_t)(uintptr_t)op | SILENT;
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
 /* Enters the kernel if there is a reason to: once, or not at all. */
 static int ring_enter(struct ring *ring, bool wait)
 {
@@ -148,7 +158,7 @@ static bool completion_run(struct ring *ring, const struct ring_completion *comp
 
         if (!op)
                 return false;
-        if (!(completion->flags & IORING_CQE_F_MORE))
+        if (!completion->silent && !(completion->flags & IORING_CQE_F_MORE))
                 op_unlink(ring, op);
         op->complete(op, completion->res, completion->flags);
         return true;

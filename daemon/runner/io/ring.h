@@ -37,6 +37,7 @@ struct ring_counters {
 /* A completion taken from the queue and not yet handed to its op. */
 struct ring_completion {
         struct ring_op *op;             /* NULL: nobody waits for it */
+        bool silent;                    /* armed by ring_arm_silent() */
         int res;
         uint32_t flags;
 };
@@ -80,6 +81,14 @@ void ring_reserve(struct ring *ring, unsigned n);
  * of its completion (use CQE_SKIP_SUCCESS too).
  */
 void ring_arm(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op);
+
+/*
+ * Ties the prepared entry to @op, which hears of it only if it fails, or does less than was asked
+ * and says so (a short send with MSG_WAITALL). For what ends while it is submitted, and never waits
+ * (MSG_DONTWAIT): it is not counted as in flight, and @op has to live until the next ring_turn() has
+ * returned. A success costs no completion and wakes nobody.
+ */
+void ring_arm_silent(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op);
 
 /*
  * One turn: submits what is queued, waits for at least one completion if @wait, and runs the
