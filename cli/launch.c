@@ -157,7 +157,9 @@ static void note_condition(struct watch *watch, json_t *job)
 {
         const char *condition = job_text(job, "condition");
 
-        if (streq(condition, watch->condition ?: ""))
+        /* pppd tells again of one that lasts. */
+        if (streq(condition, watch->condition ?: "") ||
+            now_monotonic() - watch->start_ns < NSEC_PER_SEC)
                 return;
         free(watch->condition);
         watch->condition = strdup(condition);

@@ -38,6 +38,7 @@ static const struct check {
         { "io_uring", "MSG_RING", 0, check_uring_msg },
         { "io_uring", "WAITID", 0, check_uring_waitid },
         { "machines", "Redis client", MACHINES, check_redis_client },
+        { "machines", "TLS to Redis", 0, check_redis_tls },
         { "machines", "redis-server", 0, check_redis_program },
         { "machines", "Redis", MACHINES, check_redis },
         { "process", "libcurl", 0, check_curl },

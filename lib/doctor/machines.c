@@ -3,11 +3,20 @@
 #include <hiredis/hiredis.h>
 
 #include "lib/redis-program.h"
+#include "lib/redis-tls.h"
 
 void check_redis_client(const struct patient *patient, struct finding *finding)
 {
         finding_set(finding, CHECK_YES, NULL, "hiredis %d.%d.%d", HIREDIS_MAJOR, HIREDIS_MINOR,
                     HIREDIS_PATCH);
+}
+
+void check_redis_tls(const struct patient *patient, struct finding *finding)
+{
+        finding_set(finding, redis_tls_is_built() ? CHECK_YES : CHECK_PARTLY,
+                    "build with hiredis 1.0 or newer (Debian 13, Fedora), or take a tunnel",
+                    redis_tls_is_built() ? "rediss:// addresses" : "this hiredis has no TLS: rediss:// "
+                                           "addresses are refused");
 }
 
 void check_redis_program(const struct patient *patient, struct finding *finding)

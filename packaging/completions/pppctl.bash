@@ -14,7 +14,7 @@ _pppctl_options() {
         run) echo "$job $limits $worker --detach --summary --no-summary $common" ;;
         compare) echo "$job $limits $worker --levels --runs $common" ;;
         list) echo "--limit --json $common" ;;
-        show | doctor) echo "--json $common" ;;
+        show | nodes | doctor) echo "--json $common" ;;
         results) echo "--ordered --failed --json $common" ;;
         wait | cancel | pause | resume) echo "--quiet $common" ;;
         *) echo "$common" ;;
@@ -45,8 +45,8 @@ _pppctl_operands() {
 _pppctl() {
         local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
         local verb n words=
-        local levels="serial threads processes async" workloads="words sum sum-array sleep"
-        local verbs="run compare list show results wait cancel pause resume doctor metrics help"
+        local levels="serial threads processes async machines" workloads="words sum sum-array sleep"
+        local verbs="run compare list show results wait cancel pause resume nodes doctor metrics help"
 
         if [[ $cur == "=" ]]; then
                 cur=

@@ -1,7 +1,7 @@
 # fish completion for pppctl(1)
 
-set -l verbs run compare list show results wait cancel pause resume doctor metrics help
-set -l levels serial threads processes async
+set -l verbs run compare list show results wait cancel pause resume nodes doctor metrics help
+set -l levels serial threads processes async machines
 set -l workloads words sum sum-array sleep
 
 function __pppctl_jobs
@@ -55,7 +55,7 @@ complete -c pppctl -n $job -l retries -x -d 'try again what failed for a passing
 complete -c pppctl -n $job -l ca-file -r -F -d 'trust these authorities'
 complete -c pppctl -n "__fish_seen_subcommand_from run compare wait cancel pause resume" -s q -l quiet -d 'no progress bar, no summary'
 complete -c pppctl -n "__fish_seen_subcommand_from run compare results" -l ordered -d 'in the order of the inputs'
-complete -c pppctl -n "__fish_seen_subcommand_from run compare list show results doctor" -l json -d 'print JSON'
+complete -c pppctl -n "__fish_seen_subcommand_from run compare list show results nodes doctor" -l json -d 'print JSON'
 complete -c pppctl -n "__fish_seen_subcommand_from run" -l detach -d 'print the number of the job and leave'
 complete -c pppctl -n "__fish_seen_subcommand_from run" -l summary -d 'print the summary'
 complete -c pppctl -n "__fish_seen_subcommand_from run" -l no-summary -d 'print no summary'

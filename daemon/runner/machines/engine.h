@@ -14,7 +14,7 @@
 #define ENGINE_POLLS_MAX  4             /* descriptors of the owner's own */
 
 /* Nothing that is sent again and again is sent faster than that, nor slower. */
-#define ENGINE_RETRY_MIN_NS (50 * NSEC_PER_MSEC)
+#define ENGINE_RETRY_MIN_NS (10 * NSEC_PER_MSEC)
 #define ENGINE_RETRY_MAX_NS (2 * NSEC_PER_SEC)
 
 struct engine;
