@@ -51,16 +51,16 @@ int machines_from_json(json_t *json, struct machines *ret, const char **ret_why)
 {
         const char *url, *username = NULL, *password = NULL, *ca_file = NULL, *name;
         const char *prefix = MACHINES_PREFIX;
-        json_int_t heartbeat = (json_int_t)MACHINES_HEARTBEAT_NS;
+        json_int_t heartbeat = (json_int_t)MACHINES_HEARTBEAT_NS, chunk_tasks_max = 0;
         struct machines machines = MACHINES_NULL;
         int r;
 
-        if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s?s, s?s, s?s, s?s, s?I, s:s}",
+        if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s?s, s?s, s?s, s?s, s?I, s:s, s?I}",
                            "redis", &url, "username", &username, "password", &password,
                            "ca_file", &ca_file, "prefix", &prefix, "heartbeat_ns", &heartbeat,
-                           "name", &name) < 0)
+                           "name", &name, "chunk_tasks_max", &chunk_tasks_max) < 0)
                 return refuse(ret_why, "\"machines\" is not an object of redis, username, password, "
-                                       "ca_file, prefix, heartbeat_ns and name");
+                                       "ca_file, prefix, heartbeat_ns, name and chunk_tasks_max");
         if (!machines_name_is_valid(name))
                 return refuse(ret_why, "the node's name is empty, longer than 128 bytes, or has "
                                        "characters other than letters, digits and most signs");
@@ -71,7 +71,11 @@ int machines_from_json(json_t *json, struct machines *ret, const char **ret_why)
             heartbeat > (json_int_t)MACHINES_HEARTBEAT_MAX)
                 return refuse(ret_why, "the heartbeat is not between 100 ms and an hour");
 
+        if (chunk_tasks_max < 0 || chunk_tasks_max > UINT32_MAX)
+                return refuse(ret_why, "chunk_tasks_max is no number of tasks");
+
         machines.heartbeat_ns = (uint64_t)heartbeat;
+        machines.chunk_tasks_max = (uint32_t)chunk_tasks_max;
         r = read_url(&machines, url, username, password, ret_why);
         if (r >= 0)
                 r = copy(&machines.ca_file, ca_file);

@@ -5,7 +5,7 @@
  * configuration that the supervisor hands to pppd-runner (lib/runner-abi.h), as JSON:
  *
  *   {"redis": URL, "username"?, "password"?, "ca_file"?, "prefix": "pppctl:",
- *    "heartbeat_ns": 5000000000, "name": NODE}
+ *    "heartbeat_ns": 5000000000, "name": NODE, "chunk_tasks_max": 16384}
  */
 
 #include <jansson.h>
@@ -23,6 +23,7 @@ struct machines {
         char *ca_file;          /* NULL: the system's authorities; of a rediss: URL */
         char *prefix;           /* of every key */
         char *name;             /* of this node, or of the host a job is coordinated on */
+        uint32_t chunk_tasks_max;       /* of one chunk; 0: as many as there may be */
         uint64_t heartbeat_ns;  /* a node that was silent for that long has lost its chunks */
 };
 
@@ -30,7 +31,8 @@ struct machines {
 
 /*
  * Strict, as spec_from_json(): -EBADMSG with *ret_why, a sentence of static text that names the member,
- * or -ENOMEM. prefix and heartbeat_ns may be absent.
+ * or -ENOMEM. prefix, heartbeat_ns and chunk_tasks_max may be
+ * absent.
  */
 int machines_from_json(json_t *json, struct machines *ret, const char **ret_why);
 void machines_deinit(struct machines *machines);

@@ -73,7 +73,8 @@ static int coordinator_init(struct coordinator *c, struct runner *runner)
 
         *c = (struct coordinator){ .runner = runner };
         engine_init(&c->engine, machines, &coordinator_ops);
-        c->n_recorded = header->n_done + header->n_failed;
+        c->n_recorded = c->rate_n = header->n_done + header->n_failed;
+        c->rate_ns = now_monotonic();
         c->id = make_id(runner);
         if (!c->id)
                 return -ENOMEM;

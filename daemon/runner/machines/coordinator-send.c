@@ -176,18 +176,40 @@ static uint64_t left_to_send(const struct coordinator *c)
         return n > c->sent.n_tasks ? n - c->sent.n_tasks : 0;
 }
 
+static void measure_rate(struct coordinator *c, uint64_t now)
+{
+        uint64_t took = now - c->rate_ns;
+
+        if (took < COORDINATOR_LEAD_NS)
+                return;
+        c->tasks_per_second += ((double)(c->n_recorded - c->rate_n) * 1e9 / (double)took -
+                                c->tasks_per_second) / 2;
+        c->rate_ns = now;
+        c->rate_n = c->n_recorded;
+}
+
+/* What is run, what keeps everybody busy meanwhile, and what will be run while chunks travel. */
+static uint64_t tasks_out_max(const struct coordinator *c, uint32_t size)
+{
+        return c->capacity + 2 * c->slots * size +
+               (uint64_t)(c->tasks_per_second * (double)COORDINATOR_LEAD_NS / 1e9);
+}
+
 void coordinator_send(struct coordinator *c)
 {
         uint64_t now = now_monotonic();
+        uint32_t max = c->runner->machines->chunk_tasks_max;
         struct range range;
 
+        measure_rate(c, now);
         if (c->sync != SYNC_DONE || c->slots == 0 || now < c->full_until_ns)
                 return;
         for (;;) {
                 uint32_t size = sizing_next(&c->sizing, left_to_send(c), c->slots);
 
-                /* What is run, and as much ahead as keeps everybody busy meanwhile. */
-                if (c->sent.n_tasks >= c->capacity + 2 * c->slots * size ||
+                if (max)
+                        size = MIN(size, max);
+                if (c->sent.n_tasks >= tasks_out_max(c, size) ||
                     c->sent.n_bytes >= COORDINATOR_BYTES_MAX || !next_range(c, size, &range))
                         break;
                 if (send_chunk(c, range) < 0)

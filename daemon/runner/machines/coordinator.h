@@ -19,6 +19,7 @@
 #include "daemon/runner/runner.h"
 
 #define COORDINATOR_BYTES_MAX (16 * 1024 * 1024)        /* of inputs in Redis */
+#define COORDINATOR_LEAD_NS   (20 * NSEC_PER_MSEC)      /* of work on the way */
 
 struct coordinator_node {
         char *name;
@@ -76,6 +77,9 @@ struct coordinator {
         uint64_t scan_begin_ns;
         bool scanning, settling;        /* settling: results that came before its end are being read */
         uint64_t scan_after_ns;         /* no other before */
+
+        double tasks_per_second;        /* that were recorded of late */
+        uint64_t rate_ns, rate_n;
 
         uint64_t full_until_ns, full_wait_ns;
         bool full, foreign_said;
