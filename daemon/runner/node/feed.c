@@ -419,7 +419,7 @@ bool feed_take(struct worker *worker, struct taken *ret)
 
 void feed_task_begins(const struct taken *taken, uint64_t *clock)
 {
-        if (taken->waited)
+        if (taken->waited || *clock < taken->fed->taken_ns)
                 *clock = now_monotonic();
         taken->fed->records[taken->index].start_ns = *clock;
 }
