@@ -1,5 +1,6 @@
 """pppctl doctor: here, where everything is, everything works."""
 
+import json
 import os
 
 from case import Case, needs
@@ -14,6 +15,13 @@ class Doctor(Case):
         result = self.assert_ok(self.pppd.pppctl("doctor"))
         for word in ("cgroup", "io_uring", "memory", "pids", "cpuset", "clone3", "pidfd"):
             self.assertIn(word, result.out)
+
+    def test_how_processes_get_into_their_group(self):
+        """The filter of the hardened unit forbids clone3: they move."""
+        result = self.assert_ok(self.pppd.pppctl("doctor", "--json"))
+        check = next(check for check in json.loads(result.out)["checks"] if check["name"] == "clone3 into a group")
+        self.assertEqual(check["status"], "partly", check)
+        self.assertRegex(check["detail"], "RestrictNamespaces.*move into their group")
 
     def test_a_stranger_is_told_what_is_missing(self):
         result = run("pppctl", "doctor", user="stranger")

@@ -92,6 +92,12 @@ class User(Case):
         reasons = {row["input"]: row.get("reason") for row in map(json.loads, result.out.splitlines()) if "input" in row}
         self.assertEqual(reasons, {"1000": None, "130000000": "oom-killed"}, result)
 
+    def test_processes_are_born_in_their_group(self):
+        """No filter here forbids clone3."""
+        checks = json.loads(self.own.pppctl("doctor", "--json").out)["checks"]
+        check = next(check for check in checks if check["name"] == "clone3 into a group")
+        self.assertEqual((check["status"], check["detail"]), ("yes", "processes are born in their group"))
+
     def read(self, job, file):
         with open(os.path.join(self.own.job_group(job), file)) as opened:
             return opened.read().strip()
