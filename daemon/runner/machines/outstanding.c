@@ -81,5 +81,5 @@ void outstanding_deinit(struct outstanding_table *table)
         while (table->first)
                 outstanding_remove(table, table->first);
         free(table->buckets);
-        *table = (struct outstanding_table){};
+        *table = (struct outstanding_table){ 0 };
 }
