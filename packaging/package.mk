@@ -89,18 +89,26 @@ check-deb: deb
 # What Fedora's macros say, for where rpm comes without them; packages are not known to rpm there.
 RPM_DEFINES = $(if $(filter %/systemd,$(shell rpm -E %_unitdir)),,--nodeps --load packaging/rpm/macros.debian)
 
+# $(1): directory, $(2): more options
+build_rpm = env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES rpmbuild $(RPM_DEFINES) \
+	--define "_topdir $$PWD/$(1)" --define "_sourcedir $$PWD/build/rpm/SOURCES" \
+	--define 'source_date_epoch_from_changelog 1' --define 'use_source_date_epoch_as_buildtime 1' \
+	--define '_buildhost localhost' --define 'clamp_mtime_to_source_date_epoch 1' --nocheck \
+	$(2) packaging/rpm/pppctl.spec
+
 rpm:
 	@CC='$(CC)' packaging/install-deps.sh build rpm
 	@rm -rf build/rpm && mkdir -p build/rpm/SOURCES && \
 		$(call copy_source,build/rpm/pppctl-$(VERSION)) && \
 		tar -C build/rpm --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cJf \
 			build/rpm/SOURCES/pppctl-$(VERSION).tar.xz pppctl-$(VERSION)
-	@env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES rpmbuild $(RPM_DEFINES) \
-		--define "_topdir $$PWD/build/rpm" --define 'source_date_epoch_from_changelog 1' \
-		--define 'use_source_date_epoch_as_buildtime 1' --define '_buildhost localhost' \
-		--define 'clamp_mtime_to_source_date_epoch 1' --nocheck \
-		-ba packaging/rpm/pppctl.spec
+	@$(call build_rpm,build/rpm,-ba)
 	@cp build/rpm/RPMS/*/*.rpm build/rpm/SRPMS/*.rpm build/rpm/ && ls build/rpm/*.rpm
+
+# The same of a higher release, to see it upgraded.
+.PHONY: rpm-next
+rpm-next: rpm
+	@$(call build_rpm,build/rpm/next,-bb --define 'dist .next')
 
 check-rpm: rpm
 	@rpmlint --strict --config packaging/rpm/rpmlint.toml packaging/rpm/pppctl.spec build/rpm/*.rpm

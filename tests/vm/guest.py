@@ -122,6 +122,8 @@ def run_tests(line, pattern):
 
 def main():
     line = Line()
+    with open("/proc/uptime") as file:
+        line.send("note", text=f"up after {file.read().split()[0]} s")
     with open(os.path.join(HERE, "arguments")) as file:
         arguments = json.load(file)
     os.environ["PPPCTL_TEST_MANY"] = str(arguments["many"])

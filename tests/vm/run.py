@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Tests of the installed package under a real systemd: boots Debian in QEMU and runs tests/vm/suite there.
 
-python3 tests/vm/run.py --suite bookworm|trixie... --deb FILE [--rpm FILE] [--only PATTERN] [--keep]
+python3 tests/vm/run.py --suite bookworm|trixie... --deb FILE [--rpm FILE --next-rpm FILE] [--only PATTERN] [--keep]
 
 Each suite gets a machine with the .deb in it; the first one also one with the .rpm, where there is one.
 PATTERN is a part of a test's name (FILE.CLASS.TEST). The base root of each suite is made once, needs the
@@ -12,6 +12,7 @@ The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,7 @@ def parse_args():
                         help="which Debian; may be given more than once")
     parser.add_argument("--deb", required=True, help="the package to test")
     parser.add_argument("--rpm", help="another package to test, with what the first depends on in Debian")
+    parser.add_argument("--next-rpm", help="that one of a higher version")
     parser.add_argument("--kind", choices=("deb", "rpm"), help="only the machines with that kind of package")
     parser.add_argument("--only", default="", help="run the tests whose name has this part")
     parser.add_argument("--keep", action="store_true", help="leave the machine's disk, and say how to boot it")
@@ -52,9 +54,11 @@ def check(args):
                  + " ".join(package for _, package in missing))
     if os.geteuid() != 0:
         sys.exit("run.py: making a root file system takes root; run it with sudo")
-    for option, path in (("deb", args.deb), ("rpm", args.rpm)):
+    if args.rpm and not args.next_rpm:
+        sys.exit("run.py: --rpm goes with --next-rpm, to see it upgraded")
+    for option, path in (("deb", args.deb), ("rpm", args.rpm), ("rpm-next", args.next_rpm)):
         if path is not None and not os.path.isfile(path):
-            sys.exit(f"run.py: there is no package {path}; run `make {option}` first, or name another with --{option}")
+            sys.exit(f"run.py: there is no package {path}; run `make {option}` first, or name another")
 
 
 def depends(deb):
@@ -64,6 +68,19 @@ def depends(deb):
     return ", ".join(line.split(":", 1)[1].strip() for line in done.stdout.splitlines() if ":" in line)
 
 
+def make_next_deb(deb, directory):
+    """The same package of a higher version, to upgrade to."""
+    tree = os.path.join(directory, "tree")
+    control = os.path.join(tree, "DEBIAN", "control")
+    machine.run(["dpkg-deb", "--raw-extract", deb, tree])
+    with open(control) as file:
+        text = file.read()
+    with open(control, "w") as file:
+        file.write(re.sub(r"(?m)^Version: .*$", r"\g<0>+next", text))
+    machine.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, os.path.join(directory, "next.deb")])
+    shutil.rmtree(tree)
+
+
 def make_payload(args, kind, directory):
     """What the guest finds as /payload: its side of the tests, and the package."""
     os.mkdir(directory, 0o755)
@@ -71,6 +88,11 @@ def make_payload(args, kind, directory):
     shutil.copytree(os.path.join(HERE, "suite"), os.path.join(directory, "suite"),
                     ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(getattr(args, kind), os.path.join(directory, f"package.{kind}"))
+    if kind == "rpm":
+        shutil.copy(args.next_rpm, os.path.join(directory, "next.rpm"))
+    else:
+        make_next_deb(args.deb, directory)
+    shutil.copytree(os.path.join(HERE, "..", "..", "packaging", "debian", "tests"), os.path.join(directory, "autopkgtest"))
     os.mkdir(os.path.join(directory, "harness"))
     for name in SHARED:
         shutil.copy(os.path.join(HERE, "..", "integration", "harness", name), os.path.join(directory, "harness"))

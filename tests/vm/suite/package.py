@@ -6,6 +6,7 @@ import unittest
 from commands import must, run
 
 DEB, RPM = "/payload/package.deb", "/payload/package.rpm"
+NEXT_DEB, NEXT_RPM = "/payload/next.deb", "/payload/next.rpm"       # the same, of a higher version
 IS_DEB = os.path.exists(DEB)
 MEMBER_OF = "pppctl"
 
@@ -17,8 +18,13 @@ def name():
         must("rpm", "--query", "--package", "--queryformat=%{NAME}", RPM).out
 
 
-def _apt(*args):
-    return must("apt-get", "-q", "-y", "-oDpkg::Use-Pty=0", *args, timeout=180.0)
+def _deb(path):
+    """As a person does, who takes more time for it than dpkg alone."""
+    return must("apt-get", "-q", "-y", "-oDpkg::Use-Pty=0", "install", "--no-install-recommends", path, timeout=180.0)
+
+
+def _dpkg(*args):
+    return must("dpkg", *args, timeout=180.0)
 
 
 def _rpm(*args):
@@ -28,22 +34,33 @@ def _rpm(*args):
     return result
 
 
-def install(again=False):
+def install():
     """Also the user `member` gets the group that the package made."""
-    if IS_DEB:
-        result = _apt("install", "--no-install-recommends", *(["--reinstall"] if again else []), DEB)
-    else:
-        result = _rpm("--upgrade", *(["--force"] if again else []), RPM)
+    result = _deb(DEB) if IS_DEB else _rpm("--upgrade", RPM)
     must("usermod", "--append", "--groups", MEMBER_OF, "member")
     return result
 
 
+def install_again():
+    """After it was removed."""
+    return _dpkg("--install", DEB) if IS_DEB else _rpm("--upgrade", RPM)
+
+
+def upgrade():
+    return _deb(NEXT_DEB) if IS_DEB else _rpm("--upgrade", NEXT_RPM)
+
+
+def version():
+    return must("dpkg-query", "--show", "--showformat=${Version}", name()).out if IS_DEB else \
+        must("rpm", "--query", "--queryformat=%{VERSION}-%{RELEASE}", name()).out
+
+
 def remove():
-    return _apt("remove", name()) if IS_DEB else _rpm("--erase", name())
+    return _dpkg("--remove", name()) if IS_DEB else _rpm("--erase", name())
 
 
 def purge():
-    return _apt("purge", name())
+    return _dpkg("--purge", name())
 
 
 def is_installed():

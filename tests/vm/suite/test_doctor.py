@@ -11,10 +11,17 @@ SWITCH = "/proc/sys/kernel/io_uring_disabled"
 
 @needs("doctor", verb="")
 class Doctor(Case):
-    def test_all_is_well(self):
-        result = self.assert_ok(self.pppd.pppctl("doctor"))
+    def check_all_is_well(self, user):
+        """The daemon tells what it finds for its jobs, so it is the same for all who may ask."""
+        result = self.assert_ok(self.pppd.pppctl("doctor", user=user))
         for word in ("cgroup", "io_uring", "memory", "pids", "cpuset", "clone3", "pidfd"):
             self.assertIn(word, result.out)
+
+    def test_root(self):
+        self.check_all_is_well("root")
+
+    def test_a_member(self):
+        self.check_all_is_well("member")
 
     def test_how_processes_get_into_their_group(self):
         """The filter of the hardened unit forbids clone3: they move."""

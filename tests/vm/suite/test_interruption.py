@@ -40,7 +40,7 @@ class Interruption(Case):
         self.assert_complete(job)
 
     def check_kill(self, level, times):
-        job, before = self.begin(level)
+        job, before = self.begin(level, times * MANY)
         runner = self.pppd.runner(job)
         for _ in range(times):
             self.assertTrue(self.kill_supervisor(), "the next one is in its leaf")

@@ -5,7 +5,7 @@ import os
 import shutil
 
 from case import LEVELS, Case
-from commands import must
+from commands import must, run
 from daemon import group_of
 
 
@@ -33,9 +33,11 @@ class Levels(Case):
 
 class Service(Case):
     def test_start(self):
+        """As the README says it."""
         self.pppd.stop()
-        self.pppd.start()
+        must("systemctl", "start", "pppd")
         self.assertTrue(self.pppd.is_active(), self.pppd.status())
+        self.assert_counts(run("pppctl", "run", "async"))
         self.assertEqual(self.pppd.get("Type")[:6], "notify")
         self.assertRegex(self.pppd.get("StatusText"), r"\d+ jobs? running, \d+ queued")
 

@@ -4,7 +4,7 @@ import json
 import os
 import pwd
 
-from case import Case
+from test_limits import TABLE, Limits
 from commands import must, run
 from daemon import Daemon, group_of, kill
 from harness.poll import wait_until
@@ -12,7 +12,11 @@ from harness.poll import wait_until
 USER = "stranger"       # who may not use the system's
 
 
-class User(Case):
+class User(Limits):
+    @property
+    def instance(self):
+        return self.own
+
     @classmethod
     def setUpClass(cls):
         must("loginctl", "enable-linger", USER)
@@ -62,6 +66,33 @@ class User(Case):
         runner = self.own.runner(job)
         self.assertEqual(os.stat(f"/proc/{runner}").st_uid, entry.pw_uid)
         self.assertIn(f"/user@{entry.pw_uid}.service/", group_of(runner))
+
+    def test_limits(self):
+        """Those whose controllers systemd delegates to users are in force; of the others it is said why they can't be."""
+        with open(os.path.join(self.own.group, "cgroup.controllers")) as file:
+            controllers = set(file.read().split())
+        self.assertLessEqual({"memory", "pids"}, controllers)
+        for option, value, name, text in TABLE:
+            controller = name.split(".")[0]
+            with self.subTest(option):
+                if controller in controllers:
+                    job = self.begin("async", f"--{option}", value)
+                    self.assertEqual(self.read(job, name), text)
+                    self.cancel(job)
+                else:
+                    self.assert_says(self.own.pppctl("run", "async", "sleep", "0", f"--{option}", value), 1,
+                                     f"--{option}", controller, "delegate")
+
+    def test_out_of_memory_is_that_tasks_result(self):
+        self.check_oom_of_a_task("--memory-max", "64M", "--workers", "2")
+
+    def test_more_workers_than_pids(self):
+        _, summary, result = self.run_json("processes", "sleep", *["0.2"] * 6, "--workers", "6", "--pids-max", "4")
+        self.assertEqual((result.status, summary["tasks_done"], summary["reason"]), (0, 6, "pids-max"), result)
+
+    def test_the_doctor(self):
+        """Tells whether all levels work: they do."""
+        self.assert_ok(self.own.pppctl("doctor"))
 
     def test_its_cgroup_has_controllers(self):
         """What Debian's systemd gives users: memory and pids at least."""
