@@ -29,6 +29,17 @@ struct coordinator_node *coordinator_node_get(struct coordinator *c, const char 
         return node;
 }
 
+/* That none is there yet is not worth a line: it may be about to start. */
+static void no_node(struct coordinator *c)
+{
+        bool was_one = c->n_nodes > 0;
+
+        if (was_one && c->runner->results.header->condition != PPP_CONDITION_NO_NODE)
+                log_error("no node that takes %s is left; waiting for one",
+                          workload_name(c->runner->spec.workload));
+        coordinator_condition(c, PPP_CONDITION_NO_NODE);
+}
+
 static void count(struct coordinator *c)
 {
         c->capacity = c->slots = 0;
@@ -40,9 +51,9 @@ static void count(struct coordinator *c)
         }
         if (c->full)
                 return;
-        if (c->slots == 0 && c->sent.n == 0)
-                coordinator_condition(c, PPP_CONDITION_NO_NODE);
-        else if (c->slots > 0 && c->runner->results.header->condition == PPP_CONDITION_NO_NODE)
+        if (c->slots == 0)
+                no_node(c);
+        else if (c->runner->results.header->condition == PPP_CONDITION_NO_NODE)
                 coordinator_condition(c, PPP_CONDITION_NONE);
 }
 

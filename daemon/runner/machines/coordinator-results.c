@@ -176,7 +176,7 @@ void coordinator_read(struct coordinator *c)
         unsigned count = (unsigned)MIN(MAX(READ_BYTES / size, UINT64_C(4)), (uint64_t)READ_MAX);
         int r;
 
-        if (c->reading || c->sync == SYNC_DOWN || c->sync == SYNC_JOB)
+        if (c->reading || (c->sync != SYNC_DONE && c->sync != SYNC_SETTLE))
                 return;
         entry_id_format(c->last_result, id);
         if (c->settling)

@@ -155,7 +155,9 @@ static void on_scan(struct redis *redis, redisReply *reply, void *userdata)
         }
         c->scanning = false;
         c->settling = true;
-        c->sync = SYNC_DONE;
+        /* Nothing is sent before what nodes did in the meantime is known. */
+        if (c->sync == SYNC_SCAN)
+                c->sync = SYNC_SETTLE;
 }
 
 static void scan_from(struct coordinator *c, const char *from)
@@ -192,6 +194,8 @@ void coordinator_settle(struct coordinator *c)
         if (!c->settling)
                 return;
         c->settling = false;
+        if (c->sync == SYNC_SETTLE)
+                c->sync = SYNC_DONE;
         for (chunk = c->sent.first; chunk; chunk = next) {
                 next = chunk->next;
                 if (chunk->seen == c->scan || chunk->sent_ns >= c->scan_begin_ns || chunk->asked)

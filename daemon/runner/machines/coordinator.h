@@ -42,6 +42,7 @@ enum sync {
         SYNC_DOWN,                      /* no connection */
         SYNC_JOB,                       /* is the job known there? */
         SYNC_SCAN,                      /* which chunks are there? */
+        SYNC_SETTLE,                    /* which results are? */
         SYNC_DONE,
 };
 

@@ -35,3 +35,8 @@ char *key_node(const struct machines *machines, const char *name)
 {
         return key(machines, "node:", name);
 }
+
+char *key_look(const struct machines *machines, enum workload_id workload)
+{
+        return key(machines, "look:", workload_name(workload));
+}

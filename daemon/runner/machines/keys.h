@@ -14,3 +14,4 @@ char *key_job(const struct machines *machines, const char *job);
 char *key_results(const struct machines *machines, const char *job);
 char *key_nodes(const struct machines *machines);
 char *key_node(const struct machines *machines, const char *name);
+char *key_look(const struct machines *machines, enum workload_id workload);

@@ -1,7 +1,4 @@
-/*
- * The heartbeat: says that we are there and what we hold, looks whether jobs in hand are still wanted, and
- * takes over what nodes that fell silent have held.
- */
+/* The heartbeat: says that we are there and what we hold, and looks whether jobs in hand are still wanted. */
 
 #include <stdio.h>
 
@@ -158,42 +155,10 @@ static void claim_ours(struct node *node, enum workload_id workload, const char 
         }
 }
 
-struct claim {
-        struct node *node;
-        enum workload_id workload;
-};
-
-static void on_claimed(struct redis *redis, redisReply *reply, void *userdata)
-{
-        struct claim *claim = userdata;
-        struct node *node = claim->node;
-
-        if (reply && redis_is_array(reply, 2))
-                chunks_take_entries(node, claim->workload, reply->element[1], true);
-        else if (reply && redis_is_error(reply) && redis_trouble_is_final(redis_trouble_of(reply)))
-                engine_fail(&node->engine, redis, reply, "take over chunks of silent nodes");
-        free(claim);
-}
-
-/* Who has no room leaves them to others, but not for ever: all may be busy. */
-static void claim_silent(struct node *node, enum workload_id workload, const char *key, unsigned room)
-{
-        uint64_t idle_ms = node->machines.heartbeat_ns / NSEC_PER_MSEC * (room > 0 ? 1 : 2);
-        struct claim *claim = malloc(sizeof(*claim));
-
-        if (!claim)
-                return;
-        *claim = (struct claim){ node, workload };
-        if (redis_send(&node->engine.commands, on_claimed, claim,
-                       "XAUTOCLAIM %s " MACHINES_GROUP " %s %llu 0-0 COUNT %u", key,
-                       node->machines.name, (unsigned long long)idle_ms, MAX(room, 1U)) < 0)
-                free(claim);
-}
-
 /* What we held while nobody heard us is another's by now: we end it, and claim it no more. */
 static void find_out_lost(struct node *node)
 {
-        if (!node->beaten_ns || now_monotonic() - node->beaten_ns <= node->machines.heartbeat_ns)
+        if (!node->beaten_ns || now_monotonic() - node->beaten_ns <= node_silence_ms(node) * NSEC_PER_MSEC)
                 return;
         for (struct held *held = node->held_first; held; held = held->next)
                 held->lost = true;
@@ -201,8 +166,6 @@ static void find_out_lost(struct node *node)
 
 void beat(struct node *node)
 {
-        unsigned room = 0;
-
         node->beat_ns = now_monotonic() + node->machines.heartbeat_ns / 4;
         if (!node->engine.is_up)
                 return;
@@ -213,8 +176,7 @@ void beat(struct node *node)
         chunks_find_silent(node);
         tell_of_us(node);
         jobs_check(node);
-        if (!chunks_have_room(node, &room))
-                room = 0;
+        node->look_due = true;
         for (unsigned i = 0; i < _WORKLOAD_N; ++i) {
                 _cleanup_free_ char *key = NULL;
 
@@ -224,7 +186,6 @@ void beat(struct node *node)
                 if (!key)
                         continue;
                 claim_ours(node, (enum workload_id)i, key);
-                claim_silent(node, (enum workload_id)i, key, room);
                 redis_send(&node->engine.commands, NULL, NULL, "EXPIRE %s " MACHINES_KEY_SECONDS, key);
         }
 }

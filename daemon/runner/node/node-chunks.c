@@ -248,7 +248,7 @@ void chunks_read(struct node *node)
         unsigned room, n = 0, argc = 8;
         bool ok = true;
 
-        if (node->reading || !node->engine.is_up || !chunks_have_room(node, &room))
+        if (look_first(node) || node->reading || !node->engine.is_up || !chunks_have_room(node, &room))
                 return;
         block = block_text(node);
         snprintf(count, sizeof(count), "%u", room);

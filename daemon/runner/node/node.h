@@ -80,6 +80,8 @@ struct node {
         struct node_job *jobs;
 
         bool reading;                   /* a read is under way */
+        bool look_due;                  /* for chunks of silent nodes */
+        unsigned n_looks;               /* that are under way */
         unsigned burst;                 /* chunks the next read asks for at most */
         uint64_t beat_ns;               /* when the next heartbeat is due */
         uint64_t beaten_ns;             /* when Redis last confirmed one; 0: never */
@@ -121,6 +123,20 @@ struct node_job *job_get(struct node *node, enum workload_id workload, const cha
 void job_ask(struct node_job *job);
 void job_unref(struct node_job *job);
 void jobs_check(struct node *node);             /* whether they are still there */
+
+/* node-look.c */
+
+/* Looks for chunks of silent nodes when it is time and there is room. True: what it finds comes first. */
+bool look_first(struct node *node);
+
+/*
+ * A chunk that nobody spoke for during that time is taken over. Its holder speaks every quarter of the
+ * heartbeat, and somebody looks every three eighths of it at least: so a death is noticed in a heartbeat.
+ */
+static inline uint64_t node_silence_ms(const struct node *node)
+{
+        return node->machines.heartbeat_ns * 5 / 8 / NSEC_PER_MSEC;
+}
 
 /* node-beat.c */
 void beat(struct node *node);
