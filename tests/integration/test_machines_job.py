@@ -1,0 +1,72 @@
+"""The coordinator of a job at the machines level: killed and taken up again, cancelled, beside others."""
+
+import signal
+
+from harness import results
+from harness.fleet import FleetCase, naps
+from harness.poll import wait_until
+
+
+class Coordinator(FleetCase):
+    def test_killed_and_taken_up_again(self):
+        """What nodes did meanwhile counts, and nothing is run twice."""
+        nodes = [self.node(f"node-{i}") for i in range(3)]
+        redis = self.connect()
+        inputs, expected = naps(600, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(100)
+        job.kill()
+        before = job.rows()
+        # The nodes go on with what they have; its results wait in the stream.
+        wait_until(lambda: not any(self.held(redis, node.name) for node in nodes), "the nodes to have ended all")
+        waiting = redis("XLEN", self.key(f"results:{self.job_id(redis)}"))
+        self.assertGreater(waiting, 0)
+        results.start_over(job.results)
+        job.start()
+        self.assert_all_done(job, expected)
+        after = job.rows()
+        self.assertEqual([(i, row) for i, row in enumerate(before) if row and after[i] != row], [], "written once")
+        done = self.done_by(redis, nodes, len(inputs))
+        self.assertEqual(sum(done.values()), len(inputs), f"no task was run twice: {done} {job.measured()}")
+
+    def test_killed_again_and_again(self):
+        """Every 60 tasks; each time while chunks and results are on their way."""
+        nodes = [self.node(f"node-{i}", level=level) for i, level in enumerate(("threads", "processes", "async"))]
+        inputs, expected = naps(600, 0.02)
+        job = self.job("sleep", inputs)
+        kills = 0
+        while job.header().n_done < 480:
+            job.await_done(job.header().n_done + 60)
+            job.kill()
+            kills += 1
+            results.start_over(job.results)
+            job.start()
+        self.assert_all_done(job, expected)
+        self.assertGreater(kills, 3)
+        self.assertTrue(all(node.running() for node in nodes))
+
+    def test_cancelled(self):
+        """Its keys and chunks are gone at once, and nodes drop what they hold of it, even what runs."""
+        nodes = [self.node(level, level=level) for level in ("threads", "processes", "async")]
+        redis = self.connect()
+        job = self.job("sleep", ["60s"] * 100)
+        wait_until(lambda: all(self.held(redis, node.name) for node in nodes), "all nodes to be at work")
+        job.signal(signal.SIGTERM)
+        self.assertEqual(job.wait(10), 3, job.output())
+        self.assertEqual(redis("KEYS", self.key("job:*")), [])
+        wait_until(lambda: redis("XLEN", self.key("chunks:sleep")) == 0, "its chunks gone", 5)
+        # They are free for another job.
+        inputs, expected = naps(60, 0.01)
+        self.assert_all_done(self.job("sleep", inputs, number=2), expected)
+        wait_until(lambda: redis("KEYS", self.key("results:*")) == [], lambda: str(redis("KEYS", "*")))
+
+    def test_jobs_beside_each_other(self):
+        """Two jobs of one workload, and one of another, from hosts of different names with the same numbers."""
+        for i in range(2):
+            self.node(f"node-{i}")
+        naps_of = [naps(200, seconds) for seconds in (0.005, 0.006)]
+        jobs = [self.job("sleep", inputs, number=7 + i) for i, (inputs, _) in enumerate(naps_of)]
+        sums = self.job("sum", range(1, 301), number=9, machines=self.machines(name="elsewhere"))
+        for job, (_, expected) in zip(jobs, naps_of):
+            self.assert_all_done(job, expected)
+        self.assert_all_done(sums, [n * (n - 1) // 2 for n in range(1, 301)])

@@ -1,0 +1,190 @@
+"""The machines level when nodes die, leave, or are cut off: no result lost, none doubled, and no long wait."""
+
+import signal
+import time
+
+from harness.fleet import HEARTBEAT, FleetCase, naps
+from harness.poll import wait_until
+from harness.process import alive
+
+CHUNK = 0.25            # seconds: a chunk is about 100 ms of a worker's work, and may wait for another
+SLACK = 1.0             # of a machine that does other things, too
+
+
+class Nodes(FleetCase):
+    def test_the_work_is_shared(self):
+        """Three nodes, one of each level; each of them did some of it."""
+        nodes = [self.node(level, level=level) for level in ("threads", "processes", "async")]
+        inputs, expected = naps(400, 0.01)
+        job = self.job("sleep", inputs)
+        self.assert_all_done(job, expected)
+        redis = self.connect()
+        done = self.done_by(redis, nodes, len(inputs))
+        self.assertEqual(sum(done.values()), len(inputs), "each task was run once")
+        self.assertTrue(all(done.values()), done)
+        self.assertEqual(len({row.worker for row in job.rows()}), 3, "records tell the node")
+
+    def killed(self, levels, n=600):
+        """All nodes but the last die in mid-job, one after the other."""
+        nodes = [self.node(f"{level}-{i}", level=level) for i, level in enumerate(levels)]
+        redis = self.connect()
+        inputs, expected = naps(n, 0.02)
+        job = self.job("sleep", inputs)
+        deaths = []
+        for i, node in enumerate(nodes[:-1]):
+            job.await_done((i + 1) * n // 6)
+            wait_until(lambda: self.held(redis, node.name), f"chunks of {node.name}")
+            at = node.kill()
+            held = {i for tasks in self.held(redis, node.name).values() for i in tasks}
+            self.assertTrue(held, "it died with work in hand")
+            deaths.append((at, held))
+        self.assert_all_done(job, expected)
+        rows, epoch = job.rows(), job.header().epoch_ns
+        for i in range(n):
+            # What the second had taken over from the first died twice.
+            died = max((at for at, held in deaths if i in held), default=epoch + rows[i].end_ns)
+            self.assertLess((epoch + rows[i].end_ns - died) / 1e9, HEARTBEAT + CHUNK + SLACK, f"task {i}")
+        self.assertEqual(redis("XLEN", self.key("chunks:sleep")), 0)
+        return job
+
+    def test_killed_threads(self):
+        self.killed(["threads"] * 3)
+
+    def test_killed_processes(self):
+        self.killed(["processes"] * 3)
+
+    def test_killed_async(self):
+        self.killed(["async"] * 3)
+
+    def test_the_wait_after_a_death_is_the_heartbeat(self):
+        """Nothing else to do: what the dead node held begins again one heartbeat after its death."""
+        heartbeat, nap = 2.0, 0.5
+        first = self.node("first", heartbeat=heartbeat)
+        inputs, expected = naps(2, nap)
+        job = self.job("sleep", inputs, heartbeat=heartbeat)
+        redis = self.connect()
+        wait_until(lambda: sum(map(len, self.held(redis, "first").values())) == 2, "both tasks in its hands")
+        self.node("second", heartbeat=heartbeat, workers=2)
+        at = first.kill()
+        self.assert_all_done(job, expected)
+        rows, epoch = job.rows(), job.header().epoch_ns
+        again = [row for row in rows if epoch + row.end_ns > at]
+        self.assertTrue(again, "it died in the middle")
+        late = max(epoch + row.end_ns - at for row in again) / 1e9
+        self.assertLess(late, heartbeat + nap + 0.3)
+        self.assertGreater(late, heartbeat / 2, "a live node would have kept it")
+
+    def test_a_death_behind_many_long_tasks(self):
+        """What live nodes hold for long stands before it in the list; it is found all the same."""
+        self.node("busy", level="async", workers=40)
+        redis = self.connect()
+        long = self.job("sleep", ["60s"] * 40)
+        wait_until(lambda: sum(map(len, self.held(redis, "busy").values())) == 40, "40 tasks in hand")
+        first = self.node("first", workers=1)
+        job = self.job("sleep", ["500ms"], number=2)
+        wait_until(lambda: self.held(redis, "first"), "the task in hand")
+        at = first.kill()
+        self.node("heir", workers=1)
+        self.assert_all_done(job, [500_000_000])
+        self.assertLess((job.header().epoch_ns + job.rows()[0].end_ns - at) / 1e9, HEARTBEAT + 0.5 + SLACK)
+        long.signal(signal.SIGTERM)
+        self.assertEqual(long.wait(10), 3, long.output())
+
+    def test_the_engine_side_alone_is_killed(self):
+        """Only the process that talks to Redis: the node's other processes do not live on."""
+        first, second = self.node("first", level="processes"), self.node("second")
+        inputs, expected = naps(300, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(60)
+        pids = first.processes()
+        first.signal(signal.SIGKILL)
+        first.wait()
+        self.assert_all_done(job, expected)
+        wait_until(lambda: not any(map(alive, pids)), "its processes to end")
+        self.assertTrue(second.running())
+
+    def test_no_node_is_left(self):
+        """The job waits, says so, and goes on with a node that comes later."""
+        from harness.results import conditions
+        first = self.node("first")
+        inputs, expected = naps(200, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(40)
+        first.kill()
+        wait_until(lambda: job.header().condition == conditions()["NO_NODE"], lambda: str(job.header()))
+        self.assert_says_job(job, "node")
+        self.node("second")
+        self.assert_all_done(job, expected)
+
+    def cut_off(self, until, nap):
+        """A node loses the network with work in hand, which others do; it is back when until(node) is true."""
+        if not self.network:
+            self.skipTest(self.no_network)
+        nodes = [self.node("first"), self.node("second")]
+        redis = self.connect()
+        inputs, expected = naps(24, 0.4)
+        inputs[0], expected[0] = f"{nap}s", nap * 10 ** 9       # the job is still there when the node is back
+        job = self.job("sleep", inputs)
+        job.await_done(4)
+        # The long task is the other node's, so that the cut does not begin it again.
+        lost = next(node for node in nodes if not any(0 in tasks for tasks in self.held(redis, node.name).values()))
+        held = wait_until(lambda: self.held(redis, lost.name), "work in hand")
+        self.network.cut(lost.port)
+        tasks = sorted(i for tasks in held.values() for i in tasks)
+        wait_until(lambda: all(job.rows()[i] for i in tasks), lambda: f"tasks {tasks} elsewhere\n{job.output()}", 15)
+        before = job.rows()
+        wait_until(lambda: until(lost), lost.output)
+        self.network.mend(lost.port)
+        self.assert_all_done(job, expected)
+        after = job.rows()
+        self.assertEqual([after[i] for i in tasks], [before[i] for i in tasks], "a record is written once")
+        self.assertGreater(job.measured()["machines"]["results_duplicate"], 0, job.output())
+        self.assertTrue(all(node.running() for node in nodes))
+        return lost
+
+    def test_cut_off_for_a_moment(self):
+        """The connection lives through it: only what the node held is somebody else's."""
+        lost = self.cut_off(lambda _: True, nap=6)
+        self.assertEqual(lost.output(), "")
+
+    def test_cut_off_for_long(self):
+        """The node gives its connections up, says so, and brings its stale results on new ones."""
+        lost = self.cut_off(lambda node: "cannot reach Redis" in node.output(), nap=10)
+        self.assertRegex(lost.output(), "there again")
+        self.assertEqual(len(lost.output().splitlines()), 2, "said once on each change")
+
+    def test_a_long_task_stays_where_it_is(self):
+        """Three times the heartbeat: nobody takes it from a node that lives."""
+        nodes = [self.node("first"), self.node("second")]
+        job = self.job("sleep", ["3s", "3000000001ns"])
+        self.assert_all_done(job, [3 * 10 ** 9, 3 * 10 ** 9 + 1])
+        redis = self.connect()
+        self.assertEqual(sum(self.done_by(redis, nodes, 2).values()), 2)
+
+    def test_stopped_in_order_gives_back(self):
+        """SIGTERM: others go on at once, long before the heartbeat's time is over."""
+        heartbeat = 30.0
+        nodes = [self.node(f"node-{i}", heartbeat=heartbeat) for i in range(3)]
+        inputs, expected = naps(600, 0.02)
+        job = self.job("sleep", inputs, heartbeat=heartbeat)
+        began = time.monotonic()
+        for i, node in enumerate(nodes[:2]):
+            job.await_done(100 * (i + 1))
+            node.signal(signal.SIGTERM)
+            self.assertEqual(node.wait(10), 0, node.output())
+            self.assertFalse(self.is_listed(node.name), "it is gone from the list")
+        self.assert_all_done(job, expected)
+        self.assertLess(time.monotonic() - began, heartbeat - 5)
+
+    def test_stopped_with_a_long_task(self):
+        """It does not wait for its end; another node begins it again."""
+        first = self.node("first", workers=1)
+        redis = self.connect()
+        job = self.job("sleep", ["4s"])
+        wait_until(lambda: self.held(redis, "first"), "the task in hand")
+        self.node("second")
+        first.signal(signal.SIGTERM)
+        began = time.monotonic()
+        self.assertEqual(first.wait(10), 0, first.output())
+        self.assertLess(time.monotonic() - began, HEARTBEAT + SLACK)
+        self.assert_all_done(job, [4 * 10 ** 9])

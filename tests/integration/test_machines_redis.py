@@ -1,0 +1,253 @@
+"""The machines level when Redis goes, comes back, is full, refuses, or holds what somebody else put there."""
+
+import json
+import os
+import signal
+import struct
+import time
+
+from harness import redis as redis_module
+from harness.fleet import FleetCase, naps
+from harness.poll import wait_until
+from harness.results import DONE, RECORD, conditions
+
+
+class Engine(FleetCase):
+    def three(self):
+        return [self.node(level, level=level) for level in ("threads", "processes", "async")]
+
+    def test_restarted_with_its_data(self):
+        self.redis.stop()
+        keep = ("--appendonly", "yes", "--appendfsync", "always")
+        self.redis.start(*keep)
+        nodes = self.three()
+        inputs, expected = naps(600, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(100)
+        self.redis.stop(signal.SIGKILL)
+        wait_until(lambda: job.header().condition == conditions()["ENGINE_UNREACHABLE"], lambda: str(job.header()))
+        self.redis.start(*keep)
+        self.assert_all_done(job, expected)
+        self.assert_says_job(job, "Redis.*(trying again|cannot reach)", "there again")
+        self.assertNotRegex(job.output(), "without its data")
+        for node in nodes:
+            self.assertTrue(node.running(), node.output())
+            self.assertRegex(node.output(), "there again")
+
+    def test_restarted_without_its_data(self):
+        nodes = self.three()
+        inputs, expected = naps(600, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(100)
+        before = job.rows()
+        self.redis.stop(signal.SIGKILL)
+        self.redis.start()
+        self.assert_all_done(job, expected)
+        self.assert_says_job(job, "there again", "without its data|lost.*data")
+        after = job.rows()
+        self.assertEqual([(i, row) for i, row in enumerate(before) if row and after[i] != row], [], "written once")
+        self.assertTrue(all(node.running() for node in nodes))
+
+    def test_flushed_in_mid_job(self):
+        """The connections stay, only the data is gone: streams, groups, the job itself, and the list of nodes."""
+        self.three()
+        inputs, expected = naps(600, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(100)
+        self.connect()("FLUSHALL")
+        self.assert_all_done(job, expected)
+        self.assert_says_job(job, "without its data|lost.*data")
+
+    def test_the_group_is_destroyed(self):
+        self.three()
+        inputs, expected = naps(600, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(100)
+        self.connect()("XGROUP", "DESTROY", self.key("chunks:sleep"), "nodes")
+        self.assert_all_done(job, expected)
+
+    def test_chunks_are_deleted_by_somebody(self):
+        """Chunks nobody has taken yet vanish: the job notices and sends them again."""
+        self.node("only", workers=1)
+        inputs, expected = naps(300, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(60)
+        self.connect()("XTRIM", self.key("chunks:sleep"), "MAXLEN", "0")
+        self.assert_all_done(job, expected)
+
+    def test_at_its_memory_limit(self):
+        """Neither chunks nor results are taken for a while; the job says so, and all goes on after it."""
+        self.three()
+        inputs, expected = naps(600, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(100)
+        redis = self.connect()
+        redis("CONFIG", "SET", "maxmemory", "1")
+        wait_until(lambda: job.header().condition == conditions()["ENGINE_FULL"],
+                   lambda: f"{job.header()}\n{job.output()}")
+        wait_until(lambda: "maxmemory" in job.output(), job.output)
+        done = job.header().n_done
+        self.assertLess(done, 600)
+        redis("CONFIG", "SET", "maxmemory", "0")
+        self.assert_all_done(job, expected)
+
+    def test_full_from_the_beginning(self):
+        """A job that is started then waits, too."""
+        self.three()
+        redis = self.connect()
+        redis("CONFIG", "SET", "maxmemory", "1")
+        inputs, expected = naps(50, 0.01)
+        job = self.job("sleep", inputs)
+        wait_until(lambda: job.header().condition == conditions()["ENGINE_FULL"],
+                   lambda: f"{job.header()}\n{job.output()}")
+        redis("CONFIG", "SET", "maxmemory", "0")
+        self.assert_all_done(job, expected)
+
+    def test_a_million_inputs_do_not_sit_in_redis(self):
+        """Backpressure: with nodes that are slow there is never more than a little in it."""
+        self.node("slow", workers=1)
+        inputs, expected = naps(200_000, 1)
+        job = self.job("sleep", inputs)
+        job.await_done(2)
+        redis = self.connect()
+        self.assertLess(redis("XLEN", self.key("chunks:sleep")), 100)
+        self.assertLess(int(redis.info("memory")["used_memory"]), 8 << 20)
+        job.signal(signal.SIGTERM)
+        self.assertEqual(job.wait(), 3, job.output())
+
+    def test_all_keys_expire(self):
+        """Whoever vanishes leaves nothing for ever; and each key has the prefix."""
+        self.three()
+        inputs, expected = naps(200, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(50)
+        redis = self.connect()
+        keys = redis("KEYS", "*")
+        self.assertTrue(keys)
+        for key in keys:
+            self.assertTrue(key.startswith(self.key("").encode()), key)
+            self.assertNotEqual(redis("TTL", key), -1, f"{key} never expires")
+        self.assert_all_done(job, expected)
+        wait_until(lambda: not redis("KEYS", self.key("job:*")) and not redis("KEYS", self.key("results:*")),
+                   lambda: f"the job's keys gone: {redis('KEYS', '*')}")
+
+    # What somebody else put there
+
+    FOREIGN_CHUNKS = (
+        {"hello": "world"},
+        {"job": "nobody", "first": "0", "n": "1", "inputs": "0\n"},
+        {"job": "nobody", "first": "0", "n": "2", "inputs": "0\n"},
+        {"job": "nobody", "first": "-1", "n": "1", "inputs": "0\n"},
+        {"job": "nobody", "first": "99999999999999999999", "n": "1", "inputs": "0\n"},
+        {"job": "nobody", "first": "0", "n": "0", "inputs": ""},
+        {"job": "nobody", "first": "0", "n": "1", "inputs": "0"},
+        {"job": "nobody", "first": "0", "n": "1", "inputs": "\0\n"},
+        {"job": "x" * 100_000, "first": "0", "n": "1", "inputs": "0\n"},
+    )
+
+    def test_foreign_entries_among_the_chunks(self):
+        nodes = self.three()
+        inputs, expected = naps(400, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(50)
+        redis = self.connect()
+        name = self.job_id(redis)
+        stream = self.key("chunks:sleep")
+        # Of a job that is there, but none of its own chunks.
+        ours = [{"job": name, "first": "400", "n": "1", "inputs": "0\n"},
+                {"job": name, "first": "0", "n": "16385", "inputs": "0\n" * 16385},
+                {"job": name, "first": "0", "n": "1", "inputs": "0\n", "more": ""}]
+        for entry in (*self.FOREIGN_CHUNKS, *ours):
+            redis("XADD", stream, "*", *[word for pair in entry.items() for word in pair])
+        self.assert_all_done(job, expected)
+        wait_until(lambda: redis("XLEN", stream) == 0,
+                   lambda: f"nobody's chunks are dropped: {redis('XRANGE', stream, '-', '+', 'COUNT', 3)}")
+        self.assertTrue(any("foreign" in node.output() or "entry" in node.output() for node in nodes),
+                        [node.output() for node in nodes])
+        self.assertTrue(all(node.running() for node in nodes))
+
+    def test_foreign_entries_among_the_results(self):
+        self.three()
+        inputs, expected = naps(400, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(50)
+        redis = self.connect()
+        stream = self.key(f"results:{self.job_id(redis)}")
+        record = RECORD.pack(1, 0, 1, 0, 0, 0, DONE)
+        fields = {"chunk": "1-1", "first": "0", "n": "1", "node": "evil", "taken": "1", "records": record}
+        entries = [{"hello": "world"}, {**fields, "records": record[:-1]}, {**fields, "first": "399", "n": "2"},
+                   {**fields, "first": str(2 ** 64 - 1)}, {**fields, "n": "4294967297"}, {**fields, "chunk": "x"},
+                   {**fields, "taken": "-5"}, {**fields, "node": ""}, {**fields, "first": "1000000"},
+                   {**fields, "records": RECORD.pack(1, 5, 1, 0, 0, 0, DONE)},          # ends before it starts
+                   {**fields, "records": RECORD.pack(1, 0, 1, 0, 0, 0, 77)}]            # no such state
+        for entry in entries:
+            redis("XADD", stream, "*", *[word for pair in entry.items() for word in pair])
+        self.assert_all_done(job, expected)
+        self.assertGreaterEqual(job.measured()["machines"]["results_foreign"], 8, job.output())
+        named = [line for line in job.output().splitlines() if "foreign" in line or "entry" in line]
+        self.assertEqual(len(named), 1, f"it is named once: {job.output()}")
+
+    def test_keys_of_another_type(self):
+        """Somebody uses our names for something else: said, and no crash."""
+        redis = self.connect()
+        redis("SET", self.key("chunks:sleep"), "hello")
+        inputs, _ = naps(10, 0.01)
+        node = self.new_node("node").start()
+        job = self.job("sleep", inputs)
+        wait_until(lambda: "WRONGTYPE" in job.output(), job.output)
+        job.signal(signal.SIGTERM)
+        self.assertIn(job.wait(), (1, 3), job.output())
+        self.assertGreaterEqual(node.popen.poll() or 0, 0, f"it did not crash: {node.output()}")
+
+
+class Password(FleetCase):
+    password = "right horse"
+
+    def test_with_the_right_one(self):
+        self.node("node")
+        inputs, expected = naps(50, 0.01)
+        job = self.job("sleep", inputs)
+        self.assert_all_done(job, expected)
+        self.assertNotIn(self.password, job.output())
+
+    def test_wrong_or_none(self):
+        """Neither job nor node can work; both say why and what to do, in one line, and end."""
+        for password in ("wrong", None):
+            machines = self.machines()
+            machines.pop("password")
+            if password:
+                machines["password"] = password
+            with self.subTest(password=password):
+                runners = [self.job("sleep", ["0"], number=1 if password else 2, machines=machines),
+                           self.new_node(f"node-{password}", machines=machines).start()]
+                for runner in runners:
+                    self.assertEqual(runner.wait(10), 1, runner.output())
+                    self.assertEqual(len(runner.output().splitlines()), 1, runner.output())
+                    self.assertRegex(runner.output(), "password")
+                    self.assertNotIn("wrong horse", runner.output())
+
+    def test_it_changes_in_mid_job(self):
+        """Connections that were made before go on; who comes back has to know the new one."""
+        self.node("node")
+        inputs, _ = naps(400, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(20)
+        redis = self.connect()
+        redis("CONFIG", "SET", "requirepass", "new")
+        redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        self.assertEqual(job.wait(20), 1, job.output())
+        self.assertRegex(job.output(), "password")
+
+    def test_a_user_who_may_not(self):
+        """ACL: a right that is missing is named."""
+        self.node("node")
+        redis = self.connect()
+        redis("ACL", "SETUSER", "half", "on", ">secret", "~pppctl-test:*", "+@all", "-xadd")
+        machines = self.machines(username="half", password="secret")
+        job = self.job("sleep", ["0"], machines=machines)
+        self.assertEqual(job.wait(10), 1, job.output())
+        self.assertRegex(job.output(), "(?i)ACL|permission|NOPERM")
+        redis("ACL", "SETUSER", "elsewhere", "on", ">secret", "~other:*", "+@all")
+        job = self.job("sleep", ["0"], number=2, machines=self.machines(username="elsewhere", password="secret"))
+        self.assertEqual(job.wait(10), 1, job.output())
+        self.assertRegex(job.output(), "(?i)ACL|permission|NOPERM")
