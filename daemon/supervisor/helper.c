@@ -111,8 +111,8 @@ static int start(struct helper *helper, struct failure *failure)
         r = make_groups(helper, &leaf_fd);
         if (r < 0) {
                 drop_group(helper);
-                return failure_set(failure, r, groups_hint_gone(helper->groups), "make the cgroup %s of %s", helper->group,
-                                   helper->kind->what);
+                return failure_set(failure, r, groups_hint_gone(helper->groups),
+                                   "make the cgroup %s of %s", helper->group, helper->kind->what);
         }
         r = helper->kind->start(helper, leaf_fd >= 0 ? leaf_fd : helper->group_fd, &helper->pid,
                                 &helper->pidfd, failure);
@@ -384,6 +384,9 @@ int helper_acquire(struct helper *helper, struct failure *failure)
         if (helper->state == HELPER_DOWN) {
                 helper->n_deaths = 0;
                 r = start(helper, failure);
+                /* It may have taken things for itself before it failed. */
+                if (r < 0 && helper->n_users == 0 && helper->kind->down)
+                        helper->kind->down(helper);
                 if (r < 0)
                         return r;
         }

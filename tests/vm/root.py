@@ -17,10 +17,10 @@ import subprocess
 import tempfile
 
 IMAGE_SIZE = "3G"
-# What the suite itself needs; ppp is there to see that the two get along, rpm to install what it made.
-# Not the smaller kernel for clouds: it comes without ppp_async.
+# What the suite itself needs; ppp is there to see that the two get along, rpm to install what it made,
+# redis-server for the level machines. Not the smaller kernel for clouds: it comes without ppp_async.
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "udev", "kmod", "passwd",
-            "linux-image-amd64", "initramfs-tools", "python3", "procps", "ppp", "rpm")
+            "linux-image-amd64", "initramfs-tools", "python3", "procps", "ppp", "rpm", "redis-server")
 # What the initial file system has to bring: the disk, and what is on it. The rest comes from there.
 INITIAL_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 # Starts tests/vm/guest.py from the second disk, and switches off whatever happens.
@@ -195,7 +195,8 @@ def _files():
 
 # Timers would start in the middle of a test.
 _MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
-           "dpkg-db-backup.timer", "systemd-tmpfiles-clean.timer", "systemd-pstore.service")
+           "dpkg-db-backup.timer", "systemd-tmpfiles-clean.timer", "systemd-pstore.service",
+           "redis-server.service")
 
 
 # Each daemon-reload runs them all, and emulation makes that seconds. The first reads systemd.mask= of the command line.
