@@ -185,9 +185,14 @@ int feed_push(struct feed *feed, const char *text, size_t size, uint32_t n,
         if (!memory)
                 return -ENOBUFS;
         --feed->n_free;
-        generation = (chunk->claim >> 32) + 1;
+        generation = (__atomic_load_n(&chunk->claim, __ATOMIC_RELAXED) >> 32) + 1;
+        /*
+         * First of all nothing can be claimed of it: somebody may still look at the chunk that was here
+         * before. Who reads the new n has seen that, or else its compare-and-swap does.
+         */
+        __atomic_store_n(&chunk->claim, generation << 32 | UINT32_MAX, __ATOMIC_SEQ_CST);
         lay_out(chunk, memory, text, size, n);
-        chunk->n = n;
+        __atomic_store_n(&chunk->n, n, __ATOMIC_RELEASE);
         chunk->n_left = n;
         chunk->dropped = chunk->lost = 0;
         chunk->terms = *terms;
@@ -322,7 +327,7 @@ bool feed_claim(struct worker *worker)
         struct feed *feed = worker->runner->feed;
         uint64_t head = __atomic_load_n(&feed->head, __ATOMIC_SEQ_CST), entry, claim;
         struct feed_chunk *chunk;
-        uint32_t next, size;
+        uint32_t next, size, n;
 
         assert(worker->next == worker->end);
         while (head != __atomic_load_n(&feed->tail, __ATOMIC_SEQ_CST)) {
@@ -330,13 +335,14 @@ bool feed_claim(struct worker *worker)
                 chunk = &feed->chunks[(uint32_t)entry % FEED_CHUNKS];
                 claim = __atomic_load_n(&chunk->claim, __ATOMIC_ACQUIRE);
                 next = (uint32_t)claim;
-                if (claim >> 32 != entry >> 32 || next >= chunk->n) {
+                n = __atomic_load_n(&chunk->n, __ATOMIC_ACQUIRE);
+                if (claim >> 32 != entry >> 32 || next >= n) {
                         if (__atomic_compare_exchange_n(&feed->head, &head, head + 1, false,
                                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
                                 ++head;
                         continue;
                 }
-                size = piece_size(worker->runner, chunk->n - next);
+                size = piece_size(worker->runner, n - next);
                 if (!__atomic_compare_exchange_n(&chunk->claim, &claim, claim + size, false,
                                                  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
                         head = __atomic_load_n(&feed->head, __ATOMIC_SEQ_CST);
@@ -421,7 +427,7 @@ void feed_task_begins(const struct taken *taken, uint64_t *clock)
 {
         if (taken->waited || *clock < taken->fed->taken_ns)
                 *clock = now_monotonic();
-        taken->fed->records[taken->index].start_ns = *clock;
+        __atomic_store_n(&taken->fed->records[taken->index].start_ns, *clock, __ATOMIC_RELAXED);
 }
 
 int feed_task_cancelled(struct worker *worker, const struct taken *taken)

@@ -191,14 +191,19 @@ static int level_died(struct node *node)
         if (node->stopping)
                 return 0;
         node->n_fruitless = tasks_ended(node) == node->level_ended ? node->n_fruitless + 1 : 0;
-        /* One that says itself why it cannot run has said it. */
-        if (node->n_fruitless >= FRUITLESS_MAX || info.si_code == CLD_EXITED) {
+        /* One that left before it did anything has said itself why it cannot run. */
+        if (node->n_fruitless >= (info.si_code == CLD_EXITED ? 1 : FRUITLESS_MAX)) {
                 log_error("cannot serve as a node: the level %s does not run here",
                           level_name(node->runner->spec.level));
                 return -ECHILD;
         }
-        log_error("the level's process was ended by signal %d (%s); what was in progress has failed, and "
-                  "it is started again", info.si_status, sigdescr_np(info.si_status) ?: "unknown");
+        if (info.si_code == CLD_EXITED)
+                log_error("the level's process left with status %d; what was in progress has failed, and "
+                          "it is started again", info.si_status);
+        else
+                log_error("the level's process was ended by signal %d (%s); what was in progress has "
+                          "failed, and it is started again", info.si_status,
+                          sigdescr_np(info.si_status) ?: "unknown");
         return level_start(node);
 }
 
