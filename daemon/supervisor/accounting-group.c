@@ -223,9 +223,10 @@ void summary_put_group(struct summary *summary, const struct accounting *a)
 
                 if (!a->group || is_lost(a, metric)) {
                         summary_miss(summary, metric->key,
-                                     a->group ? "the daemon died while the job ran, and systemd before 254 "
-                                                "can start another only after its cgroup's controllers, "
-                                                "with all they had counted, are gone"
+                                     a->group ? "the daemon died while the job ran, and without "
+                                                "DelegateSubgroup= (systemd 254) another can be started "
+                                                "only after its cgroup's controllers, with all they had "
+                                                "counted, are gone"
                                               : why ?: "the job's cgroup is gone");
                         continue;
                 }

@@ -25,7 +25,7 @@ class Doctor(Case):
 
     def test_how_processes_get_into_their_group(self):
         """The filter of the hardened unit forbids clone3: they move."""
-        result = self.assert_ok(self.pppd.pppctl("doctor", "--json"))
+        result = self.pppd.pppctl("doctor", "--json")
         check = next(check for check in json.loads(result.out)["checks"] if check["name"] == "clone3 into a group")
         self.assertEqual(check["status"], "partly", check)
         self.assertRegex(check["detail"], "RestrictNamespaces.*move into their group")
