@@ -49,6 +49,14 @@ class Machines(Case):
         with open(os.path.join(self.pppd.group, path)) as file:
             return file.read().strip()
 
+    def first(self, job):
+        """The rows, once one is there; else what there is to be known of why not."""
+        try:
+            return self.pppd.recorded(job, 1)
+        except Exception as error:
+            with open(f"/var/lib/pppctl/jobs/{job}/output") as file:
+                raise AssertionError(f"{error}: {self.pppd.show(job)}, {self.pppd.call('Nodes')}, {file.read()}")
+
     def test_the_demo(self):
         for _ in range(2):
             self.assert_counts(self.pppd.pppctl("run", "machines"))
@@ -71,7 +79,7 @@ class Machines(Case):
 
     def test_a_supervisor_that_is_killed(self):
         job = self.pppd.submit("machines", "sleep", ["0.5"] * 240)
-        before = self.pppd.recorded(job, 1)
+        before = self.first(job)
         pids, old = [self.pid(group) for group in HELPERS], self.pppd.pid
         kill(old)
         self.pppd.await_new_pid(old)
@@ -85,7 +93,7 @@ class Machines(Case):
         limits = {"node/memory.max": str(200 << 20), "node/pids.max": "50", "node/cpu.max": "150000 100000",
                   "node/worker-0/memory.max": str(64 << 20)}
         job = self.pppd.submit("machines", "sleep", ["0.5"] * 40)
-        self.pppd.recorded(job, 1)
+        self.first(job)
         self.assertEqual({path: self.read(path) for path in limits}, limits)
         pid, old = self.pid("node/runner"), self.pppd.pid
         kill(old)
