@@ -2,6 +2,8 @@
 
 #include "daemon/runner/machines/coordinator.h"
 
+#define BATCH_CHUNKS 64
+
 int coordinator_send_again(struct coordinator *c, uint64_t first, uint64_t n)
 {
         if (c->n_again == c->again_size) {
@@ -98,69 +100,118 @@ void coordinator_not_full(struct coordinator *c)
         coordinator_condition(c, PPP_CONDITION_NONE);
 }
 
-struct sending {
+/*
+ * Chunks go out in transactions. After each command Redis looks through all nodes that wait for a chunk, at
+ * 0.1 us each: with a thousand of them that is several times what the chunk itself costs. A transaction is
+ * one command.
+ */
+struct batch {
         struct coordinator *c;
-        struct outstanding *chunk;
+        struct outstanding *chunks[BATCH_CHUNKS];
+        unsigned n;
+        bool refused;                   /* and that was told */
 };
 
-static void on_sent(struct redis *redis, redisReply *reply, void *userdata)
+static void refuse(struct coordinator *c, struct redis *redis, const redisReply *reply)
 {
-        struct sending sending = *(struct sending *)userdata;
-        struct coordinator *c = sending.c;
-        struct outstanding *chunk = sending.chunk;
+        enum redis_trouble trouble = redis_trouble_of(reply);
 
-        free(userdata);
+        if (!redis_is_error(reply))
+                engine_reset(&c->engine, "Redis answers what it was not asked");
+        else if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY ||
+                 trouble == REDIS_TROUBLE_LOADING)
+                coordinator_full(c, redis, reply, "send a chunk");
+        else
+                engine_fail(&c->engine, redis, reply, "send a chunk");
+}
+
+static void on_queued(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct batch *batch = userdata;
+
+        if (!reply || !redis_is_error(reply) || batch->refused)
+                return;
+        batch->refused = true;
+        refuse(batch->c, redis, reply);
+}
+
+/* @reply: its place among those of the transaction; NULL: not known, the scan will tell. */
+static void sent(struct batch *batch, struct outstanding *chunk, struct redis *redis, bool is_known,
+                 const redisReply *reply)
+{
+        struct coordinator *c = batch->c;
+
         chunk->asked = false;
         if (chunk->closed) {
                 free(chunk);
                 return;
         }
-        /* Whether it was sent is not known: the scan will tell. */
-        if (!reply)
+        if (!is_known)
                 return;
-        if (redis_is_string(reply) && entry_id_parse(reply->str, reply->len, &chunk->id) >= 0) {
+        if (reply && redis_is_string(reply) &&
+            entry_id_parse(reply->str, reply->len, &chunk->id) >= 0) {
                 coordinator_not_full(c);
                 return;
         }
-        if (redis_is_error(reply)) {
-                enum redis_trouble trouble = redis_trouble_of(reply);
-
-                if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY ||
-                    trouble == REDIS_TROUBLE_LOADING)
-                        coordinator_full(c, redis, reply, "send a chunk");
-                else
-                        engine_fail(&c->engine, redis, reply, "send a chunk");
-        } else {
-                engine_reset(&c->engine, "Redis answers what it was not asked");
+        if (reply && !batch->refused) {
+                batch->refused = true;
+                refuse(c, redis, reply);
         }
         --c->n_sent;
         coordinator_close(c, chunk);
 }
 
-static int send_chunk(struct coordinator *c, struct range range)
+static void on_exec(struct redis *redis, redisReply *reply, void *userdata)
 {
+        struct batch *batch = userdata;
+        bool is_done = reply && redis_is_array(reply, batch->n);
+
+        for (unsigned i = 0; i < batch->n; ++i)
+                sent(batch, batch->chunks[i], redis, reply, is_done ? reply->element[i] : reply);
+        free(batch);
+}
+
+static struct batch *batch_begin(struct coordinator *c)
+{
+        struct batch *batch = calloc(1, sizeof(*batch));
+
+        if (!batch)
+                return NULL;
+        batch->c = c;
+        if (redis_send(&c->engine.commands, on_queued, batch, "MULTI") >= 0)
+                return batch;
+        free(batch);
+        return NULL;
+}
+
+/* Half a transaction in the pipe is ended by a new connection only. */
+static void batch_end(struct batch *batch)
+{
+        struct coordinator *c = batch->c;
+
+        if (redis_send(&c->engine.commands, on_exec, batch, "EXEC") < 0)
+                engine_reset(&c->engine, "cannot send chunks: out of memory");
+}
+
+static int send_chunk(struct batch *batch, struct range range)
+{
+        struct coordinator *c = batch->c;
         size_t size;
         const char *text = text_of(c, &range, &size);
-        struct sending *sending = malloc(sizeof(*sending));
-        struct outstanding *chunk;
+        struct outstanding *chunk = outstanding_add(&c->sent, range.first, (uint32_t)range.n,
+                                                    (uint32_t)size);
         int r;
 
-        if (!sending)
+        if (!chunk)
                 return -ENOMEM;
-        chunk = outstanding_add(&c->sent, range.first, (uint32_t)range.n, (uint32_t)size);
-        if (!chunk) {
-                free(sending);
-                return -ENOMEM;
-        }
-        *sending = (struct sending){ c, chunk };
-        r = redis_send(&c->engine.commands, on_sent, sending,
+        r = redis_send(&c->engine.commands, on_queued, batch,
                        "XADD %s * job %s first %llu n %u inputs %b", c->key_chunks, c->id,
                        (unsigned long long)range.first, (unsigned)range.n, text, size);
         if (r < 0) {
-                free(sending);
                 outstanding_remove(&c->sent, chunk);
                 return r;
         }
+        batch->chunks[batch->n++] = chunk;
         chunk->asked = true;
         chunk->sent_ns = now_monotonic();
         coordinator_fly(c, range.first, (uint32_t)range.n, true);
@@ -199,6 +250,7 @@ void coordinator_send(struct coordinator *c)
 {
         uint64_t now = now_monotonic();
         uint32_t max = c->runner->machines->chunk_tasks_max;
+        struct batch *batch = NULL;
         struct range range;
 
         measure_rate(c, now);
@@ -212,11 +264,19 @@ void coordinator_send(struct coordinator *c)
                 if (c->sent.n_tasks >= tasks_out_max(c, size) ||
                     c->sent.n_bytes >= COORDINATOR_BYTES_MAX || !next_range(c, size, &range))
                         break;
-                if (send_chunk(c, range) < 0)
+                if (!batch && !(batch = batch_begin(c)))
                         break;
+                if (send_chunk(batch, range) < 0)
+                        break;
+                if (batch->n == BATCH_CHUNKS) {
+                        batch_end(batch);
+                        batch = NULL;
+                }
                 /* One at first, so that a Redis that is full is not asked a thousand times. */
                 if (c->full)
                         break;
         }
+        if (batch)
+                batch_end(batch);
         c->runner->results.header->next = c->cursor;
 }
