@@ -116,7 +116,7 @@ endif
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-include packaging/package.mk tests/vm/vm.mk
+include packaging/package.mk tests/vm/vm.mk tests/scale/scale.mk
 
 # Unit tests: tests/unit/test-NAME.c makes one program each, linked with what ships.
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test-*.c)))
@@ -255,6 +255,7 @@ help:
 	'make check-aarch64      the aarch64 context switch under qemu' \
 	'make fuzz               FUZZ_SECONDS=60 for each fuzz target' \
 	'make bench              side by side with what else one would use' \
+	'make scale              the level machines with a thousand simulated nodes (docs/scale.md)' \
 	'make deb, make rpm      packages, in build/deb and build/rpm' \
 	'make check-vm           packages in virtual machines (also check-deb, check-rpm, check-hardening)' \
 	'make install            PREFIX=/usr/local DESTDIR=; install-units adds those of systemd' \

@@ -31,8 +31,7 @@ struct machines {
 
 /*
  * Strict, as spec_from_json(): -EBADMSG with *ret_why, a sentence of static text that names the member,
- * or -ENOMEM. prefix, heartbeat_ns and chunk_tasks_max may be
- * absent.
+ * or -ENOMEM. prefix, heartbeat_ns and chunk_tasks_max may be absent.
  */
 int machines_from_json(json_t *json, struct machines *ret, const char **ret_why);
 void machines_deinit(struct machines *machines);

@@ -9,7 +9,9 @@
 
 #include "lib/util.h"
 
+#ifndef SIZING_CHUNK_NS         /* the simulation tries others (tests/scale/) */
 #define SIZING_CHUNK_NS (100 * NSEC_PER_MSEC)
+#endif
 
 struct sizing {
         double task_ns;         /* of one worker's time, smoothed; 0: nothing is known yet */

@@ -31,6 +31,7 @@ class Runner:
         self.directory, self.spec, self.group = directory, spec, group
         self.log_path = os.path.join(directory, "output")
         self.arguments, self.wrap = arguments, list(wrap)
+        self.program = process.program("pppd-runner")
         self.inputs = self.results = self.measures = os.devnull
         self.popen = None
 
@@ -43,7 +44,7 @@ class Runner:
                        self.group or os.devnull]
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(
-                ["sh", "-c", LAUNCH, "sh", leaf, *descriptors, *self.wrap, process.program("pppd-runner"), *self.arguments],
+                ["sh", "-c", LAUNCH, "sh", leaf, *descriptors, *self.wrap, self.program, *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=process.clean_environment())
         process.adopt_popen(self.popen)
         # The shell has opened it when the runner's name shows.
@@ -52,7 +53,7 @@ class Runner:
         return self
 
     def _began(self):
-        return process.command_line(self.pid).startswith(process.program("pppd-runner"))
+        return process.command_line(self.pid).startswith(self.program)
 
     @property
     def pid(self):
