@@ -162,6 +162,8 @@ look_bench() {
     module aiohttp python3-aiohttp python3-aiohttp
     module uvloop python3-uvloop python3-uvloop
     module requests python3-requests python3-requests
+    module rq python3-rq python3-rq
+    module celery python3-celery python3-celery
     program curl curl curl
     program wrk wrk wrk
     program xargs findutils findutils

@@ -7,6 +7,7 @@ import time
 import fixtures
 from contenders import python, shell, tool
 from harness import nginx
+from machines import Machines
 from measure import Sample, Skip, median
 
 SUMS = ("201600000", "201700000", "201800000", "201900000")
@@ -57,6 +58,7 @@ class Bench:
     def __init__(self, directory, pppd, limits):
         self.directory, self.pppd, self.limits = directory, pppd, limits
         self.nginx = None
+        self.machines = Machines(directory)
 
     def path(self, name):
         return os.path.join(self.directory, name)
@@ -65,7 +67,8 @@ class Bench:
         """{name: function that makes the Item}; nothing is made for an item that is not run."""
         return {"pages": self.pages, "latency": self.latency, "file-ascii": lambda: self.big("ascii"),
                 "file-mixed": lambda: self.big("mixed"), "files": self.files, "sum": self.sum,
-                "nothing": self.nothing, "submit": self.submit}
+                "nothing": self.nothing, "submit": self.submit,
+                "machines": self.machines_nothing, "machines-pages": self.machines_pages}
 
     # Pages
 
@@ -242,6 +245,39 @@ class Bench:
                      lambda s: limit("async: wall a task, ns", wall(s, "pppd async"), at_most=150)],
             notes=["Python: 100,000 tasks. pppd's figure has a record and two time stamps a task in it."])
 
+    # Machines
+
+    def machines_nothing(self):
+        job, peer = self.machines.job, self.machines.peer
+        per_second = lambda s, label: _divide(1, cost(s, label, "wall"))
+        ours, single = "pppd, 2 nodes of 1 thread", "pppd, 2 nodes, chunks of one task"
+        many, some = ["0"] * 1_000_000, ["0"] * 50_000
+        return Item(
+            "machines", "tasks that do nothing, through Redis on a Unix socket", "task",
+            {ours: lambda: job("sleep", many),
+             single: lambda: job("sleep", some, chunk=1),
+             "python RQ, 2 SimpleWorkers": lambda: peer(2000, "noop-rq", "rq"),
+             "python Celery, prefork 2": lambda: peer(4000, "noop-celery", "celery")},
+            per="wall", reference=ours,
+            targets=[lambda s: limit("tasks/s", per_second(s, ours), at_least=100_000),
+                     lambda s: limit("tasks/s in chunks of one", per_second(s, single), at_least=10_000)],
+            notes=["pppd: 1,000,000 tasks with their records (50,000 in chunks of one); CPU is that of coordinator, "
+                   "nodes and Redis. RQ: 2,000, Celery: 4,000; Redis is in no figure of theirs."])
+
+    def machines_pages(self):
+        n, urls = 1000, self.page_urls()
+        inputs = [urls[i % 4] for i in range(n)]
+        listing = fixtures.list_file(self.path("machines.list"), inputs)
+        return Item(
+            "machines-pages", "words of 1,000 pages over HTTP, 4 pages of 35 kB", "page",
+            {"pppd machines, 2 nodes at async": lambda: self.machines.job("words", inputs, "async", 64),
+             "pppd machines, 2 nodes of 6 threads": lambda: self.machines.job("words", inputs, "threads", 6),
+             "pppd async": lambda: self.pppd.job("async", "words", listing, n, "--workers", 64)},
+            answer=self.words_of(n), per="wall", reference="pppd async", server_cpu=self.server().cpu_seconds,
+            targets=[lambda s: limit("rate at machines / at async",
+                                     ratio(s, "pppd async", "pppd machines, 2 nodes at async"), at_least=0.8)],
+            notes=["machines: from the coordinator's start to its end; async: the job's wall time"])
+
     # Submitting
 
     def many(self, args, n=100):
@@ -305,6 +341,7 @@ class Bench:
             bus.stdout.close()
 
     def stop(self):
+        self.machines.stop()
         if self.nginx:
             self.nginx.stop()
 

@@ -155,14 +155,74 @@ def noop_asyncio(n):
     return asyncio.run(main())
 
 
+# Tasks that do nothing, through Redis: workers are warm when the clock starts
+
+def rq_worker(path):
+    import redis
+    import rq
+    connection = redis.Redis(unix_socket_path=path)
+    rq.SimpleWorker([rq.Queue(connection=connection)], connection=connection).work(logging_level="ERROR")
+
+
+def noop_rq(path, n):
+    import redis
+    import rq
+    connection = redis.Redis(unix_socket_path=path)
+    queue_ = rq.Queue(connection=connection)
+    workers = [multiprocessing.get_context("fork").Process(target=rq_worker, args=[path]) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    while rq.Worker.count(connection=connection) < 2:
+        time.sleep(0.01)
+    began = time.monotonic()
+    for i in range(int(n)):
+        queue_.enqueue("peers.nothing", i)
+    while queue_.finished_job_registry.count < int(n):
+        time.sleep(0.005)
+    took = time.monotonic() - began
+    for worker in workers:
+        worker.terminate()
+        worker.join()
+    return int(n), took
+
+
+def celery_app(path):
+    import celery
+    app = celery.Celery("peers", broker=f"redis+socket://{path}", backend=f"redis+socket://{path}")
+    app.conf.update(worker_prefetch_multiplier=64, task_acks_late=True)
+    return app, app.task(name="peers.nothing")(nothing)
+
+
+def celery_worker(path):
+    app, _ = celery_app(path)
+    app.worker_main(["worker", "-P", "prefork", "-c", "2", "-l", "ERROR", "--without-gossip", "--without-mingle",
+                     "--without-heartbeat"])
+
+
+def noop_celery(path, n):
+    import celery
+    import subprocess
+    worker = subprocess.Popen([sys.executable, __file__, "celery-worker", path], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, start_new_session=True)
+    app, task = celery_app(path)
+    task.delay(0).get(timeout=60)
+    began = time.monotonic()
+    celery.group(task.s(i) for i in range(int(n))).apply_async().get(timeout=300)
+    took = time.monotonic() - began
+    worker.terminate()
+    worker.wait()
+    return int(n), took
+
+
 def main():
     function = globals()[sys.argv[1].replace("-", "_")]
     for module in {"words_aiohttp": ["aiohttp"], "words_uvloop": ["aiohttp", "uvloop"], "words_uvloop_2": ["aiohttp", "uvloop"],
-                   "words_threads": ["requests"], "words_processes": ["requests"]}.get(function.__name__, []):
+                   "words_threads": ["requests"], "words_processes": ["requests"], "noop_rq": ["rq"], "noop_celery": ["celery"]}.get(function.__name__, []):
         __import__(module)
     began = time.monotonic()
     result = function(*sys.argv[2:])
-    print(result, f"{time.monotonic() - began:.6f}")
+    result, took = result if isinstance(result, tuple) else (result, time.monotonic() - began)
+    print(result, f"{took:.6f}")
 
 
 if __name__ == "__main__":

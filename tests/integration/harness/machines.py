@@ -11,7 +11,7 @@ import time
 
 from . import settings
 from .poll import wait_until
-from .results import HEADER_SIZE, MAGIC, RECORD, Row
+from .results import DONE, HEADER_SIZE, MAGIC, RECORD, Row  # noqa: F401
 
 RUNNER = os.path.join(settings.build, "pppd-runner")
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
