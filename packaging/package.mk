@@ -63,12 +63,19 @@ build_deb = $(call copy_source,$(1)/$(DEB_SOURCE)) && \
 		dpkg-buildpackage -us -uc -b $(jobs)
 
 .PHONY: deb check-deb rpm check-rpm check-hardening
-deb check-deb rpm check-rpm: SHELL := /bin/bash
-deb check-deb rpm check-rpm: .SHELLFLAGS := -o pipefail -c
+deb deb-since-254 check-deb rpm check-rpm: SHELL := /bin/bash
+deb deb-since-254 check-deb rpm check-rpm: .SHELLFLAGS := -o pipefail -c
 deb:
 	@CC='$(CC)' packaging/install-deps.sh build deb
 	@rm -rf build/deb && $(call build_deb,build/deb/first)
 	@cp build/deb/first/*.deb build/deb/ && ls build/deb/*.deb
+
+# What a build with a newer systemd would have: units for that one.
+.PHONY: deb-since-254
+deb-since-254: deb
+	@rm -rf build/deb/since-254 && export SYSTEMD_VERSION=254 && \
+		{ $(call build_deb,build/deb/since-254); } >build/deb/since-254.log 2>&1 || \
+		{ tail -n 30 build/deb/since-254.log; exit 1; }
 
 # The second build has another path, umask, time zone and language. lintian sees the source package too.
 # Its infos stay unsaid: that there is no init script, and that pppd.service(8) is no program's page.

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Tests of the installed package under a real systemd: boots Debian in QEMU and runs tests/vm/suite there.
 
-python3 tests/vm/run.py --suite bookworm|trixie... --deb FILE [--rpm FILE --next-rpm FILE] [--only PATTERN] [--keep]
+python3 tests/vm/run.py --suite bookworm|trixie... --deb [SUITE=]FILE... [--rpm FILE --next-rpm FILE] [--only PATTERN] [--keep]
 
 Each suite gets a machine with the .deb in it; the first one also one with the .rpm, where there is one.
 PATTERN is a part of a test's name (FILE.CLASS.TEST). The base root of each suite is made once, needs the
@@ -28,11 +28,23 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SHARED = ("__init__.py", "poll.py", "results.py", "settings.py", "varlink.py")
 
 
+def name_deb(text):
+    """(suite, path); the suite is None for all of them."""
+    suite, equals, path = text.rpartition("=")
+    return (suite if equals else None), path
+
+
+def deb_of(args, suite):
+    debs = dict(args.deb)
+    return debs.get(suite, debs.get(None))
+
+
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite", required=True, action="append", choices=("bookworm", "trixie"),
                         help="which Debian; may be given more than once")
-    parser.add_argument("--deb", required=True, help="the package to test")
+    parser.add_argument("--deb", required=True, action="append", metavar="[SUITE=]FILE", type=name_deb,
+                        help="the package to test, of that suite or of all that have none of their own")
     parser.add_argument("--rpm", help="another package to test, with what the first depends on in Debian")
     parser.add_argument("--next-rpm", help="that one of a higher version")
     parser.add_argument("--kind", choices=("deb", "rpm"), help="only the machines with that kind of package")
@@ -56,7 +68,10 @@ def check(args):
         sys.exit("run.py: making a root file system takes root; run it with sudo")
     if args.rpm and not args.next_rpm:
         sys.exit("run.py: --rpm goes with --next-rpm, to see it upgraded")
-    for option, path in (("deb", args.deb), ("rpm", args.rpm), ("rpm-next", args.next_rpm)):
+    debs = [("deb", deb_of(args, suite)) for suite in args.suite]
+    if ("deb", None) in debs:
+        sys.exit("run.py: give a --deb for each suite, or one without a suite for all of them")
+    for option, path in (*debs, ("rpm", args.rpm), ("rpm-next", args.next_rpm)):
         if path is not None and not os.path.isfile(path):
             sys.exit(f"run.py: there is no package {path}; run `make {option}` first, or name another")
 
@@ -81,17 +96,18 @@ def make_next_deb(deb, directory):
     shutil.rmtree(tree)
 
 
-def make_payload(args, kind, directory):
+def make_payload(args, suite, kind, directory):
     """What the guest finds as /payload: its side of the tests, and the package."""
     os.mkdir(directory, 0o755)
     shutil.copy(os.path.join(HERE, "guest.py"), directory)
     shutil.copytree(os.path.join(HERE, "suite"), os.path.join(directory, "suite"),
                     ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(getattr(args, kind), os.path.join(directory, f"package.{kind}"))
     if kind == "rpm":
+        shutil.copy(args.rpm, os.path.join(directory, "package.rpm"))
         shutil.copy(args.next_rpm, os.path.join(directory, "next.rpm"))
     else:
-        make_next_deb(args.deb, directory)
+        shutil.copy(deb_of(args, suite), os.path.join(directory, "package.deb"))
+        make_next_deb(deb_of(args, suite), directory)
     shutil.copytree(os.path.join(HERE, "..", "..", "packaging", "debian", "tests"), os.path.join(directory, "autopkgtest"))
     os.mkdir(os.path.join(directory, "harness"))
     for name in SHARED:
@@ -154,10 +170,10 @@ class Report:
 
 def run_machine(args, suite, kind, directory):
     """Boots one and returns its Report."""
-    base = root.get(args.cache, suite, depends(args.deb), args.mirror)
+    base = root.get(args.cache, suite, depends(deb_of(args, suite)), args.mirror)
     vm = machine.Machine(base, directory, args.accel)
     payload = os.path.join(directory, "payload")
-    make_payload(args, kind, payload)
+    make_payload(args, suite, kind, payload)
     vm.set_up(payload)
     report, began = Report(args.verbose), time.monotonic()
     for message in vm.run(args.seconds):
