@@ -316,12 +316,42 @@ class BothWays(Case):
         return {row["input"]: tuple(row.get(key) for key in ("state", "value", "reason", "detail")) for row in rows}
 
     def outcomes(self, urls):
-        """By level: {url: (state, value, reason, detail)}. libcurl gets a job for each, so that a connection
-        that one answer closes is not in the way of the next: it does not always get over that."""
-        found = {"serial": {}, "async": self.rows("async", urls)}
-        for url in urls:
-            found["serial"].update(self.rows("serial", [url]))
-        return found
+        """By level: {url: (state, value, reason, detail)}."""
+        return {level: self.rows(level, urls) for level in self.LEVELS}
+
+    def test_a_head_that_is_cut_is_no_answer(self):
+        """Closed in order after each of its bytes: not an empty page, but a broken connection."""
+        answer = head(Content_Type="text/plain", Content_Length=3)
+        urls = [self.raw(f"/cut-{n}", answer[:n]) for n in range(1, len(answer))]
+        urls += [self.raw("/cut-continue", head("100 Continue")),
+                 self.raw("/cut-after-continue", head("100 Continue") + answer[:30])]
+        for level, found in self.outcomes(urls).items():
+            for url in urls:
+                with self.subTest(level=level, url=url):
+                    self.assertEqual(found[url][:3], ("failed", None, "transfer"))
+
+    def test_kept_connections_that_are_lost_in_a_row(self):
+        """Each is closed, or broken, when its second request comes: that one goes out again, every time."""
+        def once(how):
+            def handler(connection, count):
+                body(b"two words")(connection, count)
+                if connection.recv(65536):
+                    how(connection)
+                return False
+            return handler
+
+        def reset(connection):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+        for name, how in (("closed", lambda _: None), ("reset", reset)):
+            urls = [self.server.on(f"/{name}-{i}", once(how)) for i in range(40)]
+            urls += [self.server.on(f"/to-{name}-{i}", redirect(f"/{name}-{i}")) for i in range(40)]
+            for level in self.LEVELS:
+                result = self.daemon.pppctl("run", level, "words", *urls, "--json", "--workers", 1)
+                rows, _ = parse_json_lines(result.out)
+                with self.subTest(name=name, level=level):
+                    self.assertEqual([row for row in rows if row.get("value") != 2], [])
+                    self.assertEqual(len(rows), len(urls))
 
     def assert_same(self, urls):
         found = self.outcomes(urls)

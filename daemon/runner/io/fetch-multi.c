@@ -348,6 +348,8 @@ static struct fetch_request *take_back(struct fetcher *fetcher, struct transfer 
  */
 static bool is_refused(struct transfer *transfer, CURLcode code)
 {
+        if (transfer_is_stale(transfer, code))
+                return transfer->request->n_refused < REFUSED_MAX;
         switch (code) {
         case CURLE_SEND_ERROR:
         case CURLE_RECV_ERROR:
@@ -386,14 +388,12 @@ static void set_options(struct transfer *transfer, const struct fetch_request *r
 
         if (transfer->pipewait != wait)
                 sym_curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, (long)wait);
-        if (transfer->fresh != fresh)
-                sym_curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, (long)fresh);
+        transfer_set_fresh(transfer, fresh);
         if (transfer->redirects_max != request->redirects_max)
                 sym_curl_easy_setopt(transfer->easy, CURLOPT_MAXREDIRS,
                                      (long)request->redirects_max);
         transfer->redirects_max = request->redirects_max;
         transfer->pipewait = wait;
-        transfer->fresh = fresh;
 }
 
 static int hand_over(struct fetcher *fetcher, struct transfer *transfer,

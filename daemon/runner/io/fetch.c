@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "daemon/runner/io/content-type.h"
 #include "daemon/runner/io/transfer.h"
@@ -88,11 +89,21 @@ static size_t discard(struct transfer *transfer, size_t n)
         return transfer->n_discarded > FETCH_DISCARD_MAX ? CURL_WRITEFUNC_ERROR : n;
 }
 
+/* An answer's head, be it of a redirect or a 1xx, begins with a status line and ends with an empty one. */
+static void note_line(struct transfer *transfer, const char *line, size_t n)
+{
+        if (n > 5 && memcmp(line, "HTTP/", 5) == 0)
+                transfer->head_ended = false;
+        else if (n > 0 && (line[0] == '\r' || line[0] == '\n'))
+                transfer->head_ended = true;
+}
+
 /* libcurl bounds a response's headers, and takes trailers without end: both are counted here. */
 static size_t on_header(char *data, size_t size, size_t n, void *userdata)
 {
         struct transfer *transfer = userdata;
 
+        note_line(transfer, data, n);
         transfer->n_header += n;
         return transfer->n_header > FETCH_HEADERS_MAX ? 0 : n;
 }
@@ -114,6 +125,19 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
                                 transfer->sink(transfer->userdata, &chunk) :
                                 decode(transfer, data, n);
         return transfer->sink_result < 0 ? CURL_WRITEFUNC_ERROR : n;
+}
+
+/* As libcurl would do it itself, but it does not tell why it could not. */
+static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose,
+                                    struct curl_sockaddr *address)
+{
+        struct transfer *transfer = userdata;
+        int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+
+        if (fd >= 0)
+                return fd;
+        transfer->socket_errno = errno;
+        return CURL_SOCKET_BAD;
 }
 
 static const char *proxy_from_environment(void)
@@ -226,6 +250,11 @@ static CURLcode set_up(struct transfer *transfer, size_t buffer_size)
                 code = sym_curl_easy_setopt(transfer->easy, CURLOPT_HEADERFUNCTION, on_header);
         if (code == CURLE_OK)
                 code = sym_curl_easy_setopt(transfer->easy, CURLOPT_HEADERDATA, transfer);
+        if (code == CURLE_OK)
+                code = sym_curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETFUNCTION,
+                                            on_open_socket);
+        if (code == CURLE_OK)
+                code = sym_curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETDATA, transfer);
         if (code == CURLE_OK)
                 code = sym_curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer);
         return code;
@@ -348,6 +377,7 @@ int transfer_begin(struct transfer *transfer, struct ppp_task *task, const char 
         transfer->status = 0;
         transfer->n_discarded = 0;
         transfer->n_header = 0;
+        transfer->head_ended = false;
         transfer->charset = NULL;
         (void)content_coding_begin(&transfer->coding, NULL);    /* until its header says otherwise */
         return 0;
@@ -450,6 +480,12 @@ static int fail(struct transfer *transfer, CURLcode code)
         }
 }
 
+/* libcurl takes a connection that is closed in the middle of a head for the end of an empty answer. */
+static bool is_whole(const struct transfer *transfer)
+{
+        return transfer->head_ended && transfer->status >= 200;
+}
+
 int transfer_end(struct transfer *transfer, CURLcode code)
 {
         if (transfer->sink_result < 0)
@@ -460,6 +496,8 @@ int transfer_end(struct transfer *transfer, CURLcode code)
                 sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->status);
         if (transfer->status >= 400)
                 return task_fail(transfer->task, PPP_REASON_HTTP_STATUS, (int32_t)transfer->status);
+        if (code == CURLE_OK && !is_whole(transfer))
+                code = CURLE_PARTIAL_FILE;
         if (code == CURLE_OK && !content_coding_is_whole(&transfer->coding))
                 return task_fail(transfer->task, PPP_REASON_ENCODING, CURLE_BAD_CONTENT_ENCODING);
         return code == CURLE_OK ? 0 : fail(transfer, code);
@@ -471,6 +509,31 @@ bool transfer_unanswered(struct transfer *transfer)
 
         sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
         return status == 0;
+}
+
+/*
+ * libcurl sends such a request again by itself, but counts these times over all of a handle's
+ * requests, and fails every sixth or seventh (7.88). A redirect, which may have come before, is no
+ * answer; each request that opened no connection went over a kept one.
+ */
+bool transfer_is_stale(struct transfer *transfer, CURLcode code)
+{
+        long n_connects = 0, n_redirects = 0, status = 0;
+
+        if (code != CURLE_SEND_ERROR && code != CURLE_RECV_ERROR)
+                return false;
+        sym_curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &n_connects);
+        sym_curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_COUNT, &n_redirects);
+        sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+        return n_connects <= n_redirects &&
+               (status == 0 || (n_redirects > 0 && status >= 300 && status < 400));
+}
+
+void transfer_set_fresh(struct transfer *transfer, bool fresh)
+{
+        if (transfer->fresh != fresh)
+                sym_curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, (long)fresh);
+        transfer->fresh = fresh;
 }
 
 int transfer_abandon(struct transfer *transfer)
@@ -514,14 +577,15 @@ static int drive(struct transfer *transfer, CURLcode *ret_code)
         return code == CURLM_OUT_OF_MEMORY ? -ENOMEM : -EIO;
 }
 
-int transfer_perform(struct transfer *transfer, struct ppp_task *task, const char *url,
-                     ppp_sink *sink, void *userdata)
+#define STALE 1
+
+/* 0, STALE, or a negative errno after task_fail(). */
+static int perform_once(struct transfer *transfer, struct ppp_task *task, const char *url,
+                        ppp_sink *sink, void *userdata)
 {
         CURLcode code = CURLE_OK;
         int r;
 
-        if (make_multi(transfer) < 0)
-                return task_fail(task, PPP_REASON_NO_MEMORY, 0);
         r = transfer_begin(transfer, task, url, sink, userdata);
         if (r < 0)
                 return r;
@@ -529,11 +593,27 @@ int transfer_perform(struct transfer *transfer, struct ppp_task *task, const cha
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
         r = drive(transfer, &code);
         if (r == 0)
-                r = transfer_end(transfer, code);
+                r = transfer_is_stale(transfer, code) ? STALE : transfer_end(transfer, code);
         else if (r == -ECANCELED)
                 r = transfer_abandon(transfer);
         else
                 r = task_fail(task, r == -ENOMEM ? PPP_REASON_NO_MEMORY : PPP_REASON_IO, -r);
         sym_curl_multi_remove_handle(transfer->multi, transfer->easy);
         return r;
+}
+
+int transfer_perform(struct transfer *transfer, struct ppp_task *task, const char *url,
+                     ppp_sink *sink, void *userdata)
+{
+        int r;
+
+        if (make_multi(transfer) < 0)
+                return task_fail(task, PPP_REASON_NO_MEMORY, 0);
+        r = perform_once(transfer, task, url, sink, userdata);
+        if (r != STALE)
+                return r;
+        transfer_set_fresh(transfer, true);
+        r = perform_once(transfer, task, url, sink, userdata);
+        transfer_set_fresh(transfer, false);
+        return r == STALE ? task_fail(task, PPP_REASON_TRANSFER, CURLE_RECV_ERROR) : r;
 }

@@ -33,6 +33,7 @@ struct transfer {
         int socket_errno;               /* why no socket could be opened */
         long status;                    /* 0 before the body begins */
         size_t n_header;                /* bytes of header lines */
+        bool head_ended;                /* the empty line has come, of the last answer's head */
         size_t n_discarded;             /* of the body of an error answer */
         struct content_coding coding;   /* of this body, and what undoes it */
         const char *charset;            /* declared for this body: NULL or charset_text */
@@ -63,6 +64,15 @@ int transfer_end(struct transfer *transfer, CURLcode code);
 
 /* Whether nothing of an answer has come. */
 bool transfer_unanswered(struct transfer *transfer);
+
+/*
+ * Whether a connection that was kept turned out to be lost as the request went out: nothing of an
+ * answer has come, and a new connection (CURLOPT_FRESH_CONNECT) may do better.
+ */
+bool transfer_is_stale(struct transfer *transfer, CURLcode code);
+
+/* Whether the next request may go over a kept connection. */
+void transfer_set_fresh(struct transfer *transfer, bool fresh);
 
 /* The result of a request that was taken from libcurl before its end. */
 int transfer_abandon(struct transfer *transfer);
