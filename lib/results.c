@@ -250,6 +250,15 @@ static char *detail_text(enum ppp_reason reason, int32_t detail)
         return r < 0 ? NULL : text;
 }
 
+/* It is not always the other side. */
+static const char *reason_format(enum ppp_reason reason, int32_t detail)
+{
+        if (reason == PPP_REASON_CONNECT && (detail == EMFILE || detail == ENFILE))
+                return "cannot connect: %s; ask for fewer at a time with --workers, or raise the "
+                       "limit of open files";
+        return reasons[reason].text;
+}
+
 char *reason_describe(enum ppp_reason reason, int32_t detail)
 {
         _cleanup_free_ char *what = NULL;
@@ -262,7 +271,7 @@ char *reason_describe(enum ppp_reason reason, int32_t detail)
         what = detail_text(reason, detail);
         if (!what)
                 return NULL;
-        format = reasons[reason].text;
+        format = reason_format(reason, detail);
         at = strstr(format, "%s");
         if (!at)
                 return strdup(format);

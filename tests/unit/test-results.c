@@ -137,6 +137,11 @@ static void test_reasons(void)
                 test_contains(text, "No such file");
         }
         {
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_CONNECT, EMFILE);
+
+                test_contains(text, "--workers");
+        }
+        {
                 _cleanup_free_ char *text = reason_describe(PPP_REASON_IO, 123456);
 
                 test_contains(text, "no name");
