@@ -126,6 +126,12 @@ class Workers(Case):
         self.assertFalse([name for name in names if "jobs.db" in name or ".sock" in name], names)
         self.assertLess(len(names), 24, names)
 
+    def test_more_workers_than_descriptors(self):
+        """Those that can be had do the work; nothing else comes of it."""
+        daemon = self.fresh("descriptors", wrap=["prlimit", "--nofile=40:40"])
+        shown = daemon.wait(daemon.submit("processes", "sleep", ["0.01"] * 200, workers=100))
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 200), shown)
+
 
 def _asleep(pid):
     try:

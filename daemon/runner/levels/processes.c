@@ -317,12 +317,16 @@ static int pool_fill(struct pool *pool)
 static int pool_wait(struct pool *pool)
 {
         bool look = pool->runner->feed && pool->n_deaths > 0;
+        const struct pollfd *next = pool->polls;
+        nfds_t n = 0;
 
+        /* Only those that run: poll(2) takes no more entries than there may be descriptors. */
         for (unsigned i = 0; i < pool->n; ++i)
-                pool->polls[i] = (struct pollfd){ pool->processes[i].pidfd, POLLIN, 0 };
+                if (pool->processes[i].pidfd >= 0)
+                        pool->polls[n++] = (struct pollfd){ pool->processes[i].pidfd, POLLIN, 0 };
 
         /* Workers see a cancellation themselves: `cancelled` and cancel_fd are theirs too. */
-        if (poll(pool->polls, pool->n, look ? LOST_LOOK_MS : -1) < 0) {
+        if (poll(pool->polls, n, look ? LOST_LOOK_MS : -1) < 0) {
                 if (errno == EINTR)
                         return 0;
                 log_error("cannot wait for the workers: %m");
@@ -333,7 +337,7 @@ static int pool_wait(struct pool *pool)
         for (unsigned i = 0; i < pool->n; ++i) {
                 int r;
 
-                if (!pool->polls[i].revents || pool->processes[i].pidfd < 0)
+                if (pool->processes[i].pidfd < 0 || !next++->revents)
                         continue;
                 r = process_ended(pool, &pool->processes[i]);
                 if (r < 0)
