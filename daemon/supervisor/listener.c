@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -157,6 +158,19 @@ static int open_directory_of(const char *path, int *ret_fd)
         return 0;
 }
 
+/*
+ * A child of a daemon that was killed, before its execve(), has that one's socket open still: what
+ * counts is whether the process that began to listen is there. 0 is one of another PID namespace.
+ */
+static bool is_left_over(int fd)
+{
+        struct ucred credentials;
+        socklen_t size = sizeof(credentials);
+
+        return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) >= 0 &&
+               credentials.pid > 0 && kill(credentials.pid, 0) < 0 && errno == ESRCH;
+}
+
 /* Whether somebody listens there. */
 static bool is_live(const struct sockaddr_un *address)
 {
@@ -164,8 +178,9 @@ static bool is_live(const struct sockaddr_un *address)
 
         if (fd < 0)
                 return true;
-        return connect(fd, (const struct sockaddr *)address, sizeof(*address)) >= 0 ||
-               errno != ECONNREFUSED;
+        if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) >= 0)
+                return !is_left_over(fd);
+        return errno != ECONNREFUSED;
 }
 
 /* Binds; a socket file that nobody listens on is replaced. */

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
@@ -60,32 +59,47 @@ static int check_owner(int fd, const char *path, char **ret_error)
         return 0;
 }
 
+/* Who has what we may not: 0 if nobody can tell. */
+static pid_t find_holder(int lock_fd)
+{
+        struct flock holder = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+        if (fcntl(lock_fd, F_GETLK, &holder) < 0 || holder.l_type == F_UNLCK)
+                return 0;
+        return MAX(holder.l_pid, 0);
+}
+
+static int locked(const struct state *state, const char *path, char **ret_error)
+{
+        char process[32] = "";
+        pid_t pid = find_holder(state->lock_fd);
+
+        if (pid > 0)
+                snprintf(process, sizeof(process), ", process %d", pid);
+        return cannot(ret_error, -EWOULDBLOCK, "cannot use the state directory %s: another "
+                      "pppd-supervisor has it%s; stop that one, or give another directory with "
+                      "--state DIR", path, process);
+}
+
+/*
+ * A lock of the process (fcntl), not of the open file (flock): that one would outlive a supervisor that
+ * is killed, in a child of its that has not come to its execve() yet.
+ */
 static int lock(struct state *state, const char *path, char **ret_error)
 {
-        char holder[16] = "";
-        ssize_t n;
+        const struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
         state->lock_fd = openat(state->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (state->lock_fd < 0)
                 return cannot(ret_error, -errno, "cannot make %s/lock: %s; give the daemon the right to "
                               "write there, or another directory with --state DIR", path,
                               strerror(errno));
-        if (flock(state->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-                int error = errno;
-
-                n = pread(state->lock_fd, holder, sizeof(holder) - 1, 0);
-                holder[n > 0 ? strspn(holder, "0123456789") : 0] = 0;
-                return cannot(ret_error, -error, "cannot use the state directory %s: %s%s%s; stop that "
-                              "one, or give another directory with --state DIR", path,
-                              error == EWOULDBLOCK ? "another pppd-supervisor has it, process "
-                                                   : strerror(error),
-                              error == EWOULDBLOCK && *holder ? holder : "",
-                              error == EWOULDBLOCK && !*holder ? "unknown" : "");
-        }
-        /* Who holds it is a courtesy of the message above: a full disk must not keep us from starting. */
-        if (ftruncate(state->lock_fd, 0) >= 0)
-                (void)dprintf(state->lock_fd, "%d\n", getpid());
-        return 0;
+        if (fcntl(state->lock_fd, F_SETLK, &whole) >= 0)
+                return 0;
+        if (errno == EAGAIN || errno == EACCES)
+                return locked(state, path, ret_error);
+        return cannot(ret_error, -errno, "cannot lock %s/lock: %s; give another directory with --state "
+                      "DIR", path, strerror(errno));
 }
 
 static bool is_instance(const char *text)

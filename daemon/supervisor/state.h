@@ -3,7 +3,7 @@
 /*
  * The state directory: made if it is not there, and locked, so that two supervisors never share one.
  *
- *     lock        held while a supervisor runs; holds its process ID
+ *     lock        locked (fcntl) while a supervisor runs
  *     instance    8 hex digits that name this state, for cgroups of our own making
  *     jobs.db     the database of jobs
  *     jobs/       their directories
