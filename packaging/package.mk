@@ -63,35 +63,33 @@ build_deb = $(call copy_source,$(1)/$(DEB_SOURCE)) && \
 		dpkg-buildpackage -us -uc -b $(jobs)
 
 .PHONY: deb check-deb rpm check-rpm check-hardening
-deb deb-since-254 check-deb rpm check-rpm: SHELL := /bin/bash
-deb deb-since-254 check-deb rpm check-rpm: .SHELLFLAGS := -o pipefail -c
+deb deb-source check-deb rpm check-rpm: SHELL := /bin/bash
+deb deb-source check-deb rpm check-rpm: .SHELLFLAGS := -o pipefail -c
 deb:
 	@CC='$(CC)' packaging/install-deps.sh build deb
 	@rm -rf build/deb && $(call build_deb,build/deb/first)
 	@cp build/deb/first/*.deb build/deb/ && ls build/deb/*.deb
 
-# What a build with a newer systemd would have: units for that one.
-.PHONY: deb-since-254
-deb-since-254: deb
-	@rm -rf build/deb/since-254 && export SYSTEMD_VERSION=254 && \
-		{ $(call build_deb,build/deb/since-254); } >build/deb/since-254.log 2>&1 || \
-		{ tail -n 30 build/deb/since-254.log; exit 1; }
+# What dpkg-buildpackage builds from, elsewhere too.
+DEB_TREE := build/deb-source/$(DEB_SOURCE)
+.PHONY: deb-source
+deb-source:
+	@rm -rf $(dir $(DEB_TREE)) && $(call copy_source,$(DEB_TREE)) && cp -R packaging/debian $(DEB_TREE)/debian
 
 # The second build has another path, umask, time zone and language. lintian sees the source package too.
 # Its infos stay unsaid: that there is no init script, and that pppd.service(8) is no program's page.
-check-deb: deb
-	@rm -rf build/deb/second-build build/deb/source && umask 0002 && export TZ=Pacific/Chatham && \
+check-deb: deb deb-source
+	@rm -rf build/deb/second-build && umask 0002 && export TZ=Pacific/Chatham && \
 		LC_ALL=C.UTF-8 && export LC_ALL && \
 		{ $(call build_deb,build/deb/second-build); } >build/deb/second.log 2>&1 || \
 		{ tail -n 30 build/deb/second.log; exit 1; }
+	@ls build/deb/first/pppctl-dbgsym_*.deb >/dev/null
 	@cd build/deb && for deb in first/*.deb; do \
 		cmp $$deb second-build/$$(basename $$deb) || exit 1; done && \
 		sha256sum first/*.deb && echo "check-deb: two builds, the same bytes"
-	@$(call copy_source,build/deb/source/$(DEB_SOURCE)) && cd build/deb/source && \
-		cp -R $(DEB_SOURCE)/packaging/debian $(DEB_SOURCE)/debian && \
-		dpkg-source -b $(DEB_SOURCE) >/dev/null && \
+	@cd $(dir $(DEB_TREE)) && dpkg-source -b $(DEB_SOURCE) >/dev/null && \
 		lintian --pedantic --fail-on=error,warning,pedantic --allow-root \
-			../first/*.changes ./*.dsc && echo "check-deb: lintian has nothing to say"
+			../deb/first/*.changes ./*.dsc && echo "check-deb: lintian has nothing to say"
 
 # What Fedora's macros say, for where rpm comes without them; packages are not known to rpm there.
 RPM_DEFINES = $(if $(filter %/systemd,$(shell rpm -E %_unitdir)),,--nodeps --load packaging/rpm/macros.debian)

@@ -1,8 +1,9 @@
-"""Base roots: a bootable Debian with all that the package depends on, but not the package itself.
+"""Base roots: a bootable Debian with all that the package depends on, but not the package itself; and
+build roots, in which the package is built.
 
-One is made by mmdebstrap from the apt sources of this machine, put into an ext4 image without mounting
-anything (mke2fs -d), and kept with its kernel under a name that tells suite and package list, so that
-the next run needs no network.
+They are made by mmdebstrap from the apt sources of this machine. A base root is put into an ext4 image
+without mounting anything (mke2fs -d), with its kernel beside it; a build root stays a tree. Both are kept
+under a name that tells suite and package list, so that the next run needs no network.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ PACKAGES = ("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-syst
             "linux-image-amd64", "initramfs-tools", "python3", "procps", "ppp", "rpm", "redis-server")
 # What the initial file system has to bring: the disk, and what is on it. The rest comes from there.
 INITIAL_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
+BUILD_PACKAGES = ("build-essential", "fakeroot")
 # Starts tests/vm/guest.py from the second disk, and switches off whatever happens.
 UNIT = """\
 [Unit]
@@ -42,6 +44,9 @@ TimeoutStartSec=infinity
 """
 
 
+NETWORK = "see to the network and to the apt sources of this machine, or name a mirror with --mirror"
+
+
 class RootError(Exception):
     """A base root can't be had; the text says why and what to do."""
 
@@ -59,13 +64,48 @@ class Root:
 def get(cache, suite, depends, mirror=None, say=print):
     """The base root of `suite` with `depends` (a Depends: line) installed; made if it isn't in `cache`."""
     root = Root(os.path.join(cache, f"{suite}-{_key(suite, depends)}"))
-    os.makedirs(cache, exist_ok=True)
-    with _locked(os.path.join(cache, f"{suite}.lock")):
+    with _locked(cache, suite):
         if not os.path.isdir(root.directory):
             say(f"making the base root of {suite} in {root.directory}")
-            _make(root, cache, suite, depends, mirror)
-            _forget_others(root, cache, suite)
+            _make(root.directory, cache, suite, lambda temp: _fill(temp, suite, depends, mirror))
     return root
+
+
+def build(cache, suite, source, directory, mirror=None, say=print):
+    """The Debian package of the tree `source`, built in a root of that suite; its path, in `directory`."""
+    depends = _build_depends(os.path.join(source, "debian", "control"))
+    path = os.path.join(cache, f"build-{suite}-{_key(suite, depends)}")
+    with _locked(cache, f"build-{suite}"):
+        if not os.path.isdir(path):
+            say(f"making the build root of {suite} in {path}")
+            _make(path, cache, f"build-{suite}", lambda temp: _run(
+                _mmdebstrap(suite, BUILD_PACKAGES, depends, os.path.join(temp, "tree"), mirror),
+                f"make a build root of Debian {suite}", NETWORK))
+        return _build_in(os.path.join(path, "tree"), suite, source, directory)
+
+
+def _build_depends(control):
+    """As a Depends: line. Without profiles, and so also for tests: apt's `satisfy` does not take them."""
+    with open(control) as file:
+        text = "".join(line for line in file if not line.startswith("#"))
+    field = re.search(r"(?m)^Build-Depends:((?:.*\n)(?:[ \t].*\n)*)", text)[1]
+    return " ".join(re.sub(r"<[^>]*>", "", field).split())
+
+
+def _build_in(tree, suite, source, directory):
+    work = os.path.join(tree, "build")
+    if os.path.exists(work):
+        shutil.rmtree(work)
+    shutil.copytree(source, os.path.join(work, "source"), symlinks=True)
+    # Its paths, its tools, and nothing of who runs this.
+    _run(["env", "--ignore-environment", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root",
+          "DEB_BUILD_OPTIONS=nocheck", "chroot", tree, "sh", "-c",
+          f"cd /build/source && dpkg-buildpackage -us -uc -b -j{os.cpu_count()}"],
+         f"build the package in a root of Debian {suite}", "see below")
+    built = [path for path in glob.glob(os.path.join(work, "*.deb")) if "-dbgsym_" not in path]
+    path = shutil.copy(built[0], os.path.join(directory, f"{suite}-" + os.path.basename(built[0])))
+    shutil.rmtree(work)
+    return path
 
 
 def _key(suite, depends):
@@ -75,36 +115,45 @@ def _key(suite, depends):
 
 
 @contextlib.contextmanager
-def _locked(path):
+def _locked(cache, name):
     """Two runs at once make one root."""
-    with open(path, "w") as file:
+    os.makedirs(cache, exist_ok=True)
+    with open(os.path.join(cache, f"{name}.lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _forget_others(root, cache, suite):
-    """Roots of this suite with another package list: nobody will ask for them again."""
-    for path in glob.glob(os.path.join(cache, f"{suite}-" + "[0-9a-f]" * 16)):
-        if path != root.directory:
-            shutil.rmtree(path)
+def _forget_others(path, cache, name):
+    """Roots of this name with another package list: nobody will ask for them again."""
+    for other in glob.glob(os.path.join(cache, f"{name}-" + "[0-9a-f]" * 16)):
+        if other != path:
+            _remove_tree(other)
 
 
-def _make(root, cache, suite, depends, mirror):
-    temp = tempfile.mkdtemp(prefix=f"{suite}.", dir=cache)
+def _make(path, cache, name, fill):
+    """The directory `path`, once `fill` has filled it; all of it, or none."""
+    temp = tempfile.mkdtemp(prefix=f"{name}.", dir=cache)
     try:
-        tree = os.path.join(temp, "tree")
-        _run(_mmdebstrap(suite, depends, tree, mirror), f"make a root of Debian {suite}",
-             "see to the network and to the apt sources of this machine, or name a mirror with --mirror")
-        _configure(tree)
-        for name, pattern in (("vmlinuz", "vmlinuz-*"), ("initrd.img", "initrd.img-*")):
-            shutil.copy(glob.glob(os.path.join(tree, "boot", pattern))[0], os.path.join(temp, name))
-        _run(["mke2fs", "-q", "-t", "ext4", "-d", tree, os.path.join(temp, "disk.img"), IMAGE_SIZE],
-             "put the root into an image", "see to the space on the disk")
-        _remove_tree(tree)
-        os.rename(temp, root.directory)
+        fill(temp)
+        os.rename(temp, path)
     except BaseException:
         _remove_tree(temp)
         raise
+    _forget_others(path, cache, name)
+
+
+def _fill(temp, suite, depends, mirror):
+    tree = os.path.join(temp, "tree")
+    initial = ('mkdir -p "$1/etc/initramfs-tools/conf.d" && echo MODULES=list >"$1/etc/initramfs-tools/conf.d/list" && '
+               f'printf "%s\\n" {" ".join(INITIAL_MODULES)} >"$1/etc/initramfs-tools/modules"')
+    _run(_mmdebstrap(suite, PACKAGES, depends, tree, mirror, f"--essential-hook={initial}"),
+         f"make a root of Debian {suite}", NETWORK)
+    _configure(tree)
+    for name, pattern in (("vmlinuz", "vmlinuz-*"), ("initrd.img", "initrd.img-*")):
+        shutil.copy(glob.glob(os.path.join(tree, "boot", pattern))[0], os.path.join(temp, name))
+    _run(["mke2fs", "-q", "-t", "ext4", "-d", tree, os.path.join(temp, "disk.img"), IMAGE_SIZE],
+         "put the root into an image", "see to the space on the disk")
+    _remove_tree(tree)
 
 
 def _remove_tree(path):
@@ -125,15 +174,12 @@ def _run(command, attempted, remedy):
                         f"It said:\n{output}")
 
 
-def _mmdebstrap(suite, depends, tree, mirror):
+def _mmdebstrap(suite, packages, depends, tree, mirror, *options):
     mirror = mirror or _own_mirror()
     # apt's `satisfy` reads a Depends: line as it is, alternatives and versions included.
     satisfy = ('APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -q -y --no-install-recommends '
                f'-oDPkg::Chroot-Directory="$1" satisfy {shlex.quote(depends)}')
-    initial = ('mkdir -p "$1/etc/initramfs-tools/conf.d" && echo MODULES=list >"$1/etc/initramfs-tools/conf.d/list" && '
-               f'printf "%s\\n" {" ".join(INITIAL_MODULES)} >"$1/etc/initramfs-tools/modules"')
-    return ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--include=" + ",".join(PACKAGES),
-            f"--essential-hook={initial}",
+    return ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--include=" + ",".join(packages), *options,
             *(f"--aptopt={line}" for line in _own_apt_options()),
             *([f"--customize-hook={satisfy}"] if depends else []),
             suite, tree, *([mirror] if mirror else [])]

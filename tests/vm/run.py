@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Tests of the installed package under a real systemd: boots Debian in QEMU and runs tests/vm/suite there.
 
-python3 tests/vm/run.py --suite bookworm|trixie... --deb [SUITE=]FILE... [--rpm FILE --next-rpm FILE] [--only PATTERN] [--keep]
+python3 tests/vm/run.py --suite bookworm|trixie... [--deb [SUITE=]FILE]... [--source DIR]
+        [--rpm SUITE=FILE --next-rpm FILE] [--only PATTERN] [--keep]
 
-Each suite gets a machine with the .deb in it; the first one also one with the .rpm, where there is one.
+Each suite gets a machine with the .deb in it; one of them also one with the .rpm.
 PATTERN is a part of a test's name (FILE.CLASS.TEST). The base root of each suite is made once, needs the
 network and root, and is kept in --cache. When a test fails, the guest's journal of that time is printed.
 The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
@@ -28,7 +29,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SHARED = ("__init__.py", "poll.py", "results.py", "settings.py", "varlink.py")
 
 
-def name_deb(text):
+def of_suite(text):
     """(suite, path); the suite is None for all of them."""
     suite, equals, path = text.rpartition("=")
     return (suite if equals else None), path
@@ -43,9 +44,12 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite", required=True, action="append", choices=("bookworm", "trixie"),
                         help="which Debian; may be given more than once")
-    parser.add_argument("--deb", required=True, action="append", metavar="[SUITE=]FILE", type=name_deb,
+    parser.add_argument("--deb", default=[], action="append", metavar="[SUITE=]FILE", type=of_suite,
                         help="the package to test, of that suite or of all that have none of their own")
-    parser.add_argument("--rpm", help="another package to test, with what the first depends on in Debian")
+    parser.add_argument("--source", help="where the package comes from, with its debian/: it is built for suites that "
+                        "have no --deb")
+    parser.add_argument("--rpm", metavar="SUITE=FILE", type=of_suite, default=(None, None),
+                        help="another package to test there, with what the first depends on in Debian")
     parser.add_argument("--next-rpm", help="that one of a higher version")
     parser.add_argument("--kind", choices=("deb", "rpm"), help="only the machines with that kind of package")
     parser.add_argument("--only", default="", help="run the tests whose name has this part")
@@ -66,12 +70,12 @@ def check(args):
                  + " ".join(package for _, package in missing))
     if os.geteuid() != 0:
         sys.exit("run.py: making a root file system takes root; run it with sudo")
-    if args.rpm and not args.next_rpm:
+    if args.rpm[1] and not args.next_rpm:
         sys.exit("run.py: --rpm goes with --next-rpm, to see it upgraded")
     debs = [("deb", deb_of(args, suite)) for suite in args.suite]
-    if ("deb", None) in debs:
-        sys.exit("run.py: give a --deb for each suite, or one without a suite for all of them")
-    for option, path in (*debs, ("rpm", args.rpm), ("rpm-next", args.next_rpm)):
+    if ("deb", None) in debs and not args.source:
+        sys.exit("run.py: give a --deb for each suite, one without a suite for all of them, or the --source")
+    for option, path in (*debs, ("rpm", args.rpm[1]), ("rpm-next", args.next_rpm)):
         if path is not None and not os.path.isfile(path):
             sys.exit(f"run.py: there is no package {path}; run `make {option}` first, or name another")
 
@@ -96,6 +100,16 @@ def make_next_deb(deb, directory):
     shutil.rmtree(tree)
 
 
+def build_debs(args):
+    """For each suite that was given none: what is built on one does not run on all."""
+    for suite in args.suite:
+        if not deb_of(args, suite):
+            began = time.monotonic()
+            path = root.build(args.cache, suite, args.source, os.path.abspath(args.cache), args.mirror)
+            print(f"--- {os.path.basename(path)} built in {time.monotonic() - began:.0f} s", flush=True)
+            args.deb.append((suite, path))
+
+
 def make_payload(args, suite, kind, directory):
     """What the guest finds as /payload: its side of the tests, and the package."""
     os.mkdir(directory, 0o755)
@@ -103,7 +117,7 @@ def make_payload(args, suite, kind, directory):
     shutil.copytree(os.path.join(HERE, "suite"), os.path.join(directory, "suite"),
                     ignore=shutil.ignore_patterns("__pycache__"))
     if kind == "rpm":
-        shutil.copy(args.rpm, os.path.join(directory, "package.rpm"))
+        shutil.copy(args.rpm[1], os.path.join(directory, "package.rpm"))
         shutil.copy(args.next_rpm, os.path.join(directory, "next.rpm"))
     else:
         shutil.copy(deb_of(args, suite), os.path.join(directory, "package.deb"))
@@ -191,8 +205,6 @@ def run_in_directory(args, suite, kind):
     directory = tempfile.mkdtemp(prefix=f"run-{suite}-{kind}.", dir=os.path.abspath(args.cache))
     try:
         return run_machine(args, suite, kind, directory)
-    except (machine.MachineError, root.RootError) as error:
-        sys.exit(f"run.py: {error}")
     finally:
         if not args.keep:
             shutil.rmtree(directory)
@@ -204,7 +216,8 @@ def main():
     # Leaves as after an exception: without its QEMU, and without its disks.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.makedirs(args.cache, exist_ok=True)
-    machines = [(suite, "deb") for suite in args.suite] + ([(args.suite[0], "rpm")] if args.rpm else [])
+    build_debs(args)
+    machines = [(suite, "deb") for suite in args.suite] + [(suite, "rpm") for suite in args.suite if suite == args.rpm[0]]
     total = Report(False)
     for suite, kind in machines:
         if args.kind in (None, kind):
@@ -216,4 +229,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (machine.MachineError, root.RootError) as error:
+        sys.exit(f"run.py: {error}")
