@@ -46,6 +46,7 @@ enum redis_trouble redis_trouble_of(const redisReply *reply)
         } words[] = {
                 { "LOADING", REDIS_TROUBLE_LOADING },
                 { "MASTERDOWN", REDIS_TROUBLE_LOADING },
+                { "CLUSTERDOWN", REDIS_TROUBLE_LOADING },
                 { "READONLY", REDIS_TROUBLE_READONLY },
                 { "MISCONF", REDIS_TROUBLE_READONLY },
                 { "NOREPLICAS", REDIS_TROUBLE_READONLY },
@@ -60,6 +61,8 @@ enum redis_trouble redis_trouble_of(const redisReply *reply)
                 { "ERR Client sent AUTH", REDIS_TROUBLE_PASSWORD },
                 { "NOPERM", REDIS_TROUBLE_PERMISSION },
                 { "ERR unknown command", REDIS_TROUBLE_UNUSABLE },
+                { "CROSSSLOT", REDIS_TROUBLE_CLUSTER },
+                { "MOVED", REDIS_TROUBLE_CLUSTER },
         };
 
         if (!redis_is_error(reply))
@@ -83,6 +86,9 @@ static const char *remedy(enum redis_trouble trouble)
                 return "; point it to the primary, and see whether that can save";
         case REDIS_TROUBLE_UNUSABLE:
                 return "; Redis 6.2 or newer is needed";
+        case REDIS_TROUBLE_CLUSTER:
+                return "; in a cluster, put all keys into one slot (prefix = {pppctl}:) and name the "
+                       "server that has it";
         case REDIS_TROUBLE_NONE:
         case REDIS_TROUBLE_UNREACHABLE:
         case REDIS_TROUBLE_LOADING:

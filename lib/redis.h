@@ -22,6 +22,7 @@ enum redis_trouble {
         REDIS_TROUBLE_NOGROUP,          /* the stream or its group is not there (any more) */
         REDIS_TROUBLE_PASSWORD,         /* wrong or none */
         REDIS_TROUBLE_PERMISSION,       /* the user may not do that */
+        REDIS_TROUBLE_CLUSTER,          /* one of a cluster, and keys in slots that it has not */
         REDIS_TROUBLE_UNUSABLE,         /* TLS that cannot be had, a server too old, … */
         REDIS_TROUBLE_OTHER,            /* a reply that was not expected */
 };
@@ -121,7 +122,7 @@ static inline bool redis_is_array(const redisReply *reply, size_t at_least)
 static inline bool redis_trouble_is_final(enum redis_trouble trouble)
 {
         return trouble == REDIS_TROUBLE_PASSWORD || trouble == REDIS_TROUBLE_PERMISSION ||
-               trouble == REDIS_TROUBLE_UNUSABLE;
+               trouble == REDIS_TROUBLE_CLUSTER || trouble == REDIS_TROUBLE_UNUSABLE;
 }
 
 /*

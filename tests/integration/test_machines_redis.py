@@ -12,6 +12,12 @@ from harness.poll import wait_until
 from harness.results import DONE, RECORD, conditions
 
 
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Engine(FleetCase):
     def three(self):
         return [self.node(level, level=level) for level in ("threads", "processes", "async")]
@@ -33,6 +39,21 @@ class Engine(FleetCase):
         for node in nodes:
             self.assertTrue(node.running(), node.output())
             self.assertRegex(node.output(), "there again")
+
+    def test_waiting_costs_nothing(self):
+        """While Redis is away, neither the job nor the nodes turn in circles."""
+        node = self.node("node")
+        inputs, _ = naps(10, 60)
+        job = self.job("sleep", inputs)
+        redis = self.connect()
+        wait_until(lambda: self.held(redis, "node"), "tasks in hand")
+        self.redis.stop(signal.SIGKILL)
+        wait_until(lambda: job.header().condition == conditions()["ENGINE_UNREACHABLE"], lambda: str(job.header()))
+        before = [cpu_seconds(runner.pid) for runner in (job, node)]
+        time.sleep(2)                   # no event to wait for: this is about what does not happen
+        after = [cpu_seconds(runner.pid) for runner in (job, node)]
+        for was, now in zip(before, after):
+            self.assertLess(now - was, 0.2)
 
     def test_restarted_without_its_data(self):
         nodes = self.three()
@@ -251,3 +272,31 @@ class Password(FleetCase):
         job = self.job("sleep", ["0"], number=2, machines=self.machines(username="elsewhere", password="secret"))
         self.assertEqual(job.wait(10), 1, job.output())
         self.assertRegex(job.output(), "(?i)ACL|permission|NOPERM")
+
+
+class Cluster(FleetCase):
+    """A server of a Redis Cluster: all that a job needs has to be in one slot (docs/scale.md)."""
+
+    redis_options = ("--cluster-enabled", "yes")
+
+    def setUp(self):
+        super().setUp()
+        if not self.network:
+            self.skipTest(self.no_network)          # a cluster needs a port, and that one of its own
+        redis = self.connect()
+        redis("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: b"cluster_state:ok" in redis("CLUSTER", "INFO"), "the cluster")
+
+    def test_with_a_hash_tag(self):
+        machines = self.machines(prefix="pppctl{7}:")
+        node = self.new_node("node", machines=machines).start()
+        inputs, expected = naps(200, 0.01)
+        self.assert_all_done(self.job("sleep", inputs, machines=machines), expected)
+        self.assertEqual(node.output(), "")
+
+    def test_without(self):
+        """A node that serves two workloads reads of two slots: it ends and says what to do."""
+        node = self.new_node("node").start()
+        self.assertEqual(node.wait(10), 1, node.output())
+        self.assertEqual(len(node.output().splitlines()), 1, node.output())
+        self.assertRegex(node.output(), "CROSSSLOT.*prefix = {pppctl}:")

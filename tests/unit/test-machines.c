@@ -228,6 +228,10 @@ static void test_sizes(void)
         /* Towards the end a share of what is left for each. */
         test_int(sizing_next(&sizing, 8000, 4), ==, 1000);
         test_int(sizing_next(&sizing, 7, 4), ==, 1);
+        /* For thousands of workers, larger again: Redis sees 8,000 chunks a second and no more. */
+        test_int(sizing_next(&sizing, UINT64_MAX, 800), ==, 10000);
+        size = sizing_next(&sizing, UINT64_MAX, 1000);
+        test_int(size, ==, 12500);
         /* Tasks become slow: so do chunks become small. */
         for (unsigned i = 0; i < 20; ++i)
                 sizing_note(&sizing, 10, 10 * NSEC_PER_SEC);
@@ -287,6 +291,9 @@ static void test_troubles(void)
                 { "MISCONF Redis is configured to save RDB snapshots", REDIS_TROUBLE_READONLY },
                 { "NOGROUP No such key 'x'", REDIS_TROUBLE_NOGROUP },
                 { "ERR unknown command 'XAUTOCLAIM'", REDIS_TROUBLE_UNUSABLE },
+                { "CROSSSLOT Keys in request don't hash to the same slot", REDIS_TROUBLE_CLUSTER },
+                { "MOVED 3999 127.0.0.1:6381", REDIS_TROUBLE_CLUSTER },
+                { "CLUSTERDOWN The cluster is down", REDIS_TROUBLE_LOADING },
                 { "WRONGTYPE Operation against a key", REDIS_TROUBLE_OTHER },
         };
 

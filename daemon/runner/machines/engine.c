@@ -67,11 +67,15 @@ static void say_found(struct engine *engine)
 static void go_down(struct engine *engine)
 {
         bool was_up = engine->is_up;
+        uint64_t now = now_monotonic();
 
-        engine->is_up = false;
+        engine->is_up = engine->is_reset = false;
         redis_close(&engine->commands);
         redis_close(&engine->reader);
-        engine->retry_ns = now_monotonic() + engine->backoff_ns;
+        /* One that is lost as soon as it is made is made less and less often. */
+        if (was_up && now - engine->up_ns >= ENGINE_RETRY_MAX_NS)
+                engine->backoff_ns = ENGINE_RETRY_MIN_NS;
+        engine->retry_ns = now + engine->backoff_ns;
         engine->backoff_ns = MIN(2 * engine->backoff_ns, ENGINE_RETRY_MAX_NS);
         if (!engine->failed)
                 say_lost(engine);
@@ -85,8 +89,8 @@ void engine_reset(struct engine *engine, const char *why)
                 return;
         engine->trouble = REDIS_TROUBLE_OTHER;
         snprintf(engine->why, sizeof(engine->why), "%s", why);
+        engine->is_reset = true;
         /* Not at once: we are within a reply. */
-        engine->retry_ns = 0;
         shutdown(redis_fd(&engine->commands), SHUT_RDWR);
 }
 
@@ -95,14 +99,16 @@ static void go_up(struct engine *engine)
         engine->is_up = true;
         say_found(engine);
         engine->was_up = true;
-        engine->backoff_ns = ENGINE_RETRY_MIN_NS;
+        engine->up_ns = now_monotonic();
         engine->trouble = REDIS_TROUBLE_NONE;
         engine->ops->up(engine);
 }
 
 static void lost(struct engine *engine, const struct redis *redis)
 {
-        take_over(engine, redis);
+        /* Where we broke it ourselves, why is known. */
+        if (!engine->is_reset)
+                take_over(engine, redis);
         go_down(engine);
 }
 

@@ -31,6 +31,8 @@ struct engine {
         const struct engine_ops *ops;
         struct redis commands, reader;
         bool is_up, was_up, said;
+        bool is_reset;                  /* by us: why is said already */
+        uint64_t up_ns;                 /* since when */
         uint64_t begun_ns;
         uint64_t retry_ns;              /* when to connect again */
         uint64_t backoff_ns;
