@@ -92,11 +92,7 @@ static void coordinator_deinit(struct coordinator *c)
 {
         engine_deinit(&c->engine);
         outstanding_deinit(&c->sent);
-        for (size_t i = 0; i < c->n_nodes; ++i) {
-                free(c->nodes[i]->name);
-                free(c->nodes[i]);
-        }
-        free(c->nodes);
+        coordinator_nodes_free(c);
         free(c->again);
         free(c->in_flight);
         free(c->id);

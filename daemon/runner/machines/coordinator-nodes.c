@@ -1,32 +1,72 @@
 /* Which nodes there are, and how much they take at once. */
 
+#include <search.h>
+
 #include "daemon/runner/machines/coordinator.h"
 
 #define ASK_NONE_NS (100 * NSEC_PER_MSEC)       /* while there is none */
 
-struct coordinator_node *coordinator_node_get(struct coordinator *c, const char *name, size_t n)
+static int by_name(const void *a, const void *b)
 {
-        struct coordinator_node *node, **bigger;
+        const struct coordinator_node *x = a, *y = b;
+        int r = memcmp(x->name, y->name, MIN(x->n_name, y->n_name));
 
-        for (size_t i = 0; i < c->n_nodes; ++i)
-                if (strlen(c->nodes[i]->name) == n && memcmp(c->nodes[i]->name, name, n) == 0)
-                        return c->nodes[i];
+        return r ?: (x->n_name > y->n_name) - (x->n_name < y->n_name);
+}
+
+static struct coordinator_node *node_new(struct coordinator *c, const char *name, size_t n)
+{
+        struct coordinator_node *node = calloc(1, sizeof(*node)), **bigger;
+
         bigger = realloc(c->nodes, (c->n_nodes + 1) * sizeof(struct coordinator_node *));
-        if (!bigger)
-                return NULL;
-        c->nodes = bigger;
-        node = calloc(1, sizeof(*node));
-        if (!node)
-                return NULL;
-        node->name = strndup(name, n);
-        if (!node->name) {
+        if (bigger)
+                c->nodes = bigger;
+        if (node)
+                node->name = strndup(name, n);
+        if (!node || !bigger || !node->name) {
+                if (node)
+                        free(node->name);
                 free(node);
                 return NULL;
         }
+        node->n_name = n;
         node->slots = 1;
         node->number = (uint16_t)MIN(c->n_nodes, (size_t)UINT16_MAX);
+        return node;
+}
+
+struct coordinator_node *coordinator_node_get(struct coordinator *c, const char *name, size_t n)
+{
+        struct coordinator_node key = { .name = (char *)name, .n_name = n }, **found, *node;
+
+        /* A tree: there may be thousands, and each result and each look at the list asks for one. */
+        found = tfind(&key, &c->nodes_by_name, by_name);
+        if (found)
+                return *found;
+        node = node_new(c, name, n);
+        if (!node)
+                return NULL;
+        if (!tsearch(node, &c->nodes_by_name, by_name)) {
+                free(node->name);
+                free(node);
+                return NULL;
+        }
         c->nodes[c->n_nodes++] = node;
         return node;
+}
+
+static void free_node(void *p)
+{
+        struct coordinator_node *node = p;
+
+        free(node->name);
+        free(node);
+}
+
+void coordinator_nodes_free(struct coordinator *c)
+{
+        tdestroy(c->nodes_by_name, free_node);
+        free(c->nodes);
 }
 
 /* That none is there yet is not worth a line: it may be about to start. */
@@ -163,10 +203,11 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
 
 void coordinator_ask_nodes(struct coordinator *c)
 {
+        /* In any case: who is late in answering is not asked more often. */
+        c->nodes_ns = now_monotonic() + ASK_NONE_NS;
         if (c->nodes_asked || !c->engine.is_up)
                 return;
         redis_send(&c->engine.commands, on_time, c, "TIME");
         c->nodes_asked = redis_send(&c->engine.commands, on_nodes, c, "ZRANGE %s 0 -1 WITHSCORES",
                                     c->key_nodes) >= 0;
-        c->nodes_ns = now_monotonic() + ASK_NONE_NS;
 }

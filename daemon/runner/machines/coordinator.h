@@ -23,6 +23,7 @@
 
 struct coordinator_node {
         char *name;
+        size_t n_name;
         uint16_t number;                /* what its records are stamped with */
         bool is_async;
         bool alive;                     /* of late, and takes the job's workload */
@@ -62,6 +63,7 @@ struct coordinator {
 
         struct coordinator_node **nodes;
         size_t n_nodes;
+        void *nodes_by_name;            /* of tsearch(3) */
         uint64_t capacity;              /* tasks that the live nodes run at once, */
         uint64_t slots;                 /* on so many CPUs */
         uint64_t nodes_ns;              /* when to ask for them again */
@@ -114,6 +116,7 @@ void coordinator_read(struct coordinator *c);
 
 /* coordinator-nodes.c */
 void coordinator_ask_nodes(struct coordinator *c);
+void coordinator_nodes_free(struct coordinator *c);
 struct coordinator_node *coordinator_node_get(struct coordinator *c, const char *name, size_t n);
 
 /* coordinator-sync.c */

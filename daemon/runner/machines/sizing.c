@@ -14,11 +14,11 @@ void sizing_note(struct sizing *sizing, uint32_t n, uint64_t worker_ns)
 
 uint32_t sizing_next(const struct sizing *sizing, uint64_t left, uint64_t workers)
 {
-        uint64_t size = 1;
+        uint64_t size = 1, chunk_ns = MAX(SIZING_CHUNK_NS,
+                                          workers * NSEC_PER_SEC / SIZING_CHUNKS_PER_SECOND);
 
         if (sizing->task_ns > 0)
-                size = (uint64_t)MIN((double)SIZING_CHUNK_NS / sizing->task_ns,
-                                     (double)CHUNK_TASKS_MAX);
+                size = (uint64_t)MIN((double)chunk_ns / sizing->task_ns, (double)CHUNK_TASKS_MAX);
         size = MIN(size, (uint64_t)sizing->largest * GROWTH);
         size = MIN(size, left / (2 * MAX(workers, UINT64_C(1))));
         return (uint32_t)MAX(size, UINT64_C(1));

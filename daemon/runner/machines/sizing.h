@@ -3,7 +3,8 @@
 /*
  * How many tasks a chunk should have. About 100 ms of a worker's work, so that what a chunk costs by itself
  * (some 50 us) does not matter and a node that dies takes little along; never much more than chunks whose
- * end was seen, since tasks differ; and towards the end a part of what is left for each worker, down to a
+ * end was seen, since tasks differ; more only for so many workers that Redis, which is one thread, would be
+ * what they wait for; and towards the end a part of what is left for each worker, down to a
  * single task.
  */
 
@@ -12,6 +13,7 @@
 #ifndef SIZING_CHUNK_NS         /* the simulation tries others (tests/scale/) */
 #define SIZING_CHUNK_NS (100 * NSEC_PER_MSEC)
 #endif
+#define SIZING_CHUNKS_PER_SECOND 8000   /* all in all: a third of what one Redis can (docs/scale.md) */
 
 struct sizing {
         double task_ns;         /* of one worker's time, smoothed; 0: nothing is known yet */
