@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A thousand nodes on one machine: where the level machines bends.
 
-python3 tests/scale/run.py --build DIR [--nodes 10,100,1000] [--tasks 1ms,10ms,100ms] [--chunks 1,100ms,1s]
+python3 tests/scale/run.py --build DIR [--nodes 10,100,1000] [--tasks 1ms,10ms,100ms] [--chunks 1,auto,1s]
 
 A real redis-server on a Unix socket, the real coordinator, and simulated nodes (nodes.c) that speak as real
 ones do while their tasks wait on timers, so that what computes is Redis and the coordinator alone. A line
@@ -26,8 +26,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 WORKERS = 2                     # of each node
 NODES_A_PROCESS = 5000
 HEARTBEAT = 5.0
-RUN_SECONDS = 5.0               # at the rate that the nodes could do, or that this one can:
+RUN_SECONDS = 10.0              # at the rate that the nodes could do, or that Redis can:
 CHUNKS_A_SECOND = 12_000
+TASKS_MAX = 20_000_000
+AUTO_SECONDS = 0.1              # SIZING_CHUNK_NS
 PREFIX = "scale:"
 HEADINGS = ("nodes", "task", "chunk", "tasks/s", "of offer", "chunks/s", "tasks/chunk", "Redis us/chunk", "Redis CPU",
             "idle CPU", "coord us/chunk", "coord us/task", "coord CPU", "bytes/task", "beyond work p50",
@@ -39,12 +41,16 @@ def duration(text):
     return float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
 
 
+def chunk_seconds(chunk):
+    return AUTO_SECONDS if chunk == "auto" else duration(chunk)
+
+
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build")
     parser.add_argument("--nodes", default="10,100,1000")
     parser.add_argument("--tasks", default="1ms,10ms,100ms", help="how long a task takes")
-    parser.add_argument("--chunks", default="1,100ms,1s", help="tasks of a chunk at most, or a worker's time")
+    parser.add_argument("--chunks", default="1,auto,1s", help="tasks of a chunk at most; as it is; or a worker's time")
     parser.add_argument("--json", action="store_true", help="all figures, an object a line")
     return parser.parse_args()
 
@@ -103,25 +109,17 @@ class Nodes:
 
 
 class Watch(threading.Thread):
-    """Redis' memory and the job's progress while it runs."""
+    """Redis' memory while the job runs."""
 
-    def __init__(self, redis, job):
+    def __init__(self, redis):
         super().__init__(daemon=True)
-        self.redis, self.job = redis, job
+        self.redis = redis
         self.memory_before = int(redis.info("memory")["used_memory"])
-        self.memory, self.progress, self.stopped = self.memory_before, [], threading.Event()
+        self.memory, self.stopped = self.memory_before, threading.Event()
 
     def run(self):
         while not self.stopped.wait(0.05):
             self.memory = max(self.memory, int(self.redis.info("memory")["used_memory"]))
-            self.progress.append((time.monotonic(), self.job.header().n_done))
-
-    def rate(self, n):
-        """Tasks a second between a fifth and nine tenths of all: neither its beginning nor its end."""
-        inside = [(t, done) for t, done in self.progress if 0.2 * n <= done <= 0.9 * n]
-        if len(inside) < 2 or inside[-1][1] == inside[0][1]:
-            return None
-        return (inside[-1][1] - inside[0][1]) / (inside[-1][0] - inside[0][0])
 
 
 def start_job(args, directory, url, task, chunk, n):
@@ -148,8 +146,9 @@ def reap(job, process):
 
 def tasks_of_run(n_nodes, task, chunk):
     offered = n_nodes * WORKERS / duration(task)
-    size = int(chunk) if chunk.isdecimal() else max(duration(chunk) / duration(task), 1)
-    return int(max(min(offered, CHUNKS_A_SECOND * size) * RUN_SECONDS, 50)), offered
+    size = int(chunk) if chunk.isdecimal() else max(chunk_seconds(chunk) / duration(task), 1)
+    n = min(offered * RUN_SECONDS, CHUNKS_A_SECOND * size * RUN_SECONDS, TASKS_MAX)
+    return int(max(n, 50)), offered
 
 
 def measure(args, n_nodes, task, chunk):
@@ -174,7 +173,7 @@ def run_one(args, directory, url, redis, watched, nodes, n_nodes, task, chunk):
     idle = (redis_cpu(redis) - before) / (time.monotonic() - began)
     cpu, cpu_nodes, transferred = redis_cpu(redis), nodes.cpu_seconds(), redis_bytes(redis)
     job, began, process = start_job(args, directory, url, task, chunk, n)
-    watch = Watch(watched, job)
+    watch = Watch(watched)
     watch.start()
     cpu_job = reap(job, process)
     wall = time.monotonic() - began
@@ -186,10 +185,9 @@ def run_one(args, directory, url, redis, watched, nodes, n_nodes, task, chunk):
     report = nodes.stop()
     if job.header().n_done != n:
         sys.exit(f"run.py: {job.header()} of {n} tasks")
-    rate = watch.rate(n) or n / wall
     return {
         "nodes": n_nodes, "task": task, "chunk": chunk, "tasks": n, "offered_tasks_per_second": offered,
-        "wall_seconds": wall, "tasks_per_second": rate, "chunks": chunks, "tasks_per_chunk": n / chunks,
+        "wall_seconds": wall, "tasks_per_second": n / wall, "chunks": chunks, "tasks_per_chunk": n / chunks,
         "redis_seconds": cpu, "redis_idle_share": idle, "redis_us_per_chunk": (cpu - idle * wall) / chunks * 1e6,
         "coordinator_seconds": cpu_job, "coordinator_us_per_chunk": cpu_job / chunks * 1e6,
         "simulation_seconds": cpu_nodes, "bytes_per_task": transferred / n, "bytes_per_chunk": transferred / chunks,
@@ -221,11 +219,13 @@ def main():
     if not redis.available():
         sys.exit("run.py: redis-server is not there; packaging/install-deps.sh check installs it")
     process.raise_descriptor_limit()
+    # Nothing is left running however it ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     print("| " + " | ".join(HEADINGS) + " |\n" + "|---" * len(HEADINGS) + "|", flush=True)
     for task in args.tasks.split(","):
         for chunk in args.chunks.split(","):
-            # A second of tasks that take longer, or a tenth of one, is one task as well.
-            if not chunk.isdecimal() and duration(chunk) <= duration(task):
+            # Where a task is a chunk's time already, that is chunks of one task.
+            if not chunk.isdecimal() and chunk_seconds(chunk) <= duration(task):
                 continue
             for n_nodes in args.nodes.split(","):
                 measured = measure(args, int(n_nodes), task, chunk)
