@@ -281,6 +281,8 @@ void helper_stop(struct helper *helper)
                 restart(helper);
                 return;
         }
+        if (helper->state == HELPER_CLEARING)
+                helper->n_deaths = 0;   /* asked for anew, it need not wait when its group is clear */
         if (helper->state != HELPER_RUNS)
                 return;
         helper->state = HELPER_STOPPING;
