@@ -11,6 +11,7 @@ The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -53,6 +54,7 @@ def parse_args():
     parser.add_argument("--next-rpm", help="that one of a higher version")
     parser.add_argument("--kind", choices=("deb", "rpm"), help="only the machines with that kind of package")
     parser.add_argument("--only", default="", help="run the tests whose name has this part")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="machines at a time (default: 1)")
     parser.add_argument("--keep", action="store_true", help="leave the machine's disk, and say how to boot it")
     parser.add_argument("--many", type=int, default=200, metavar="N", help="jobs in the test of many (default: 200)")
     parser.add_argument("--cache", default="build/vm", help="where base roots are (default: build/vm)")
@@ -100,17 +102,15 @@ def make_next_deb(deb, directory):
     shutil.rmtree(tree)
 
 
-def build_debs(args):
-    """For each suite that was given none: what is built on one does not run on all."""
-    for suite in args.suite:
-        if not deb_of(args, suite):
-            began = time.monotonic()
-            path = root.build(args.cache, suite, args.source, os.path.abspath(args.cache), args.mirror)
-            print(f"--- {os.path.basename(path)} built in {time.monotonic() - began:.0f} s", flush=True)
-            args.deb.append((suite, path))
+def build_deb(args, suite, directory):
+    """What is built on one suite does not run on all."""
+    began = time.monotonic()
+    path = root.build(args.cache, suite, args.source, directory, args.mirror, say)
+    say(f"--- {os.path.basename(path)} built in {time.monotonic() - began:.0f} s")
+    return path
 
 
-def make_payload(args, suite, kind, directory):
+def make_payload(args, kind, deb, directory):
     """What the guest finds as /payload: its side of the tests, and the package."""
     os.mkdir(directory, 0o755)
     shutil.copy(os.path.join(HERE, "guest.py"), directory)
@@ -120,8 +120,8 @@ def make_payload(args, suite, kind, directory):
         shutil.copy(args.rpm[1], os.path.join(directory, "package.rpm"))
         shutil.copy(args.next_rpm, os.path.join(directory, "next.rpm"))
     else:
-        shutil.copy(deb_of(args, suite), os.path.join(directory, "package.deb"))
-        make_next_deb(deb_of(args, suite), directory)
+        shutil.copy(deb, os.path.join(directory, "package.deb"))
+        make_next_deb(deb, directory)
     shutil.copytree(os.path.join(HERE, "..", "..", "packaging", "debian", "tests"), os.path.join(directory, "autopkgtest"))
     os.mkdir(os.path.join(directory, "harness"))
     for name in SHARED:
@@ -130,11 +130,17 @@ def make_payload(args, suite, kind, directory):
         json.dump({"only": args.only, "many": args.many}, file)
 
 
-class Report:
-    """Counts what the guest tells, and prints it."""
+def say(text):
+    """One write, since several machines talk."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
-    def __init__(self, verbose):
-        self.verbose = verbose
+
+class Report:
+    """Counts what one guest tells, and prints it."""
+
+    def __init__(self, name, verbose):
+        self.name, self.verbose = name, verbose
         self.passed = self.failed = self.skipped = 0
         self.ended = False
         self.current = None             # the test that was begun last, until it ends
@@ -143,33 +149,28 @@ class Report:
         kind = message.pop("kind")
         getattr(self, f"take_{kind}")(**message)
 
-    def add(self, other):
-        self.passed += other.passed
-        self.failed += other.failed
-        self.skipped += other.skipped
-
     def totals(self):
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+        return totals(self.passed, self.failed, self.skipped)
 
     def take_begin(self, test):
         self.current = test
 
     def take_note(self, text):
         """A figure worth keeping, from a test."""
-        print(f"     {text}", flush=True)
+        say(f"     {self.name}: {text}")
 
     def take_result(self, test, outcome, seconds, text, journal):
         self.current = None
         if outcome == "passed":
             self.passed += 1
             if self.verbose:
-                print(f"ok   {test} {seconds:.1f} s", flush=True)
+                say(f"ok   {self.name}: {test} {seconds:.1f} s")
         elif outcome == "skipped":
             self.skipped += 1
-            print(f"skip {test}: {text}", flush=True)
+            say(f"skip {self.name}: {test}: {text}")
         else:
             self.failed += 1
-            print(f"\n=== FAILED {test} after {seconds:.1f} s\n{text}\n--- journal of the guest\n{journal}", flush=True)
+            say(f"\n=== FAILED {self.name}: {test} after {seconds:.1f} s\n{text}\n--- journal of the guest\n{journal}")
 
     def take_end(self):
         self.ended = True
@@ -178,26 +179,32 @@ class Report:
         """The guest went away, or was too slow."""
         self.failed += 1
         where = f"in {self.current}" if self.current else "between tests"
-        print(f"\n=== FAILED the guest did not get to its end within {seconds:.0f} s; it was {where}. Its console:\n"
-              f"{vm.console_text()[-6000:]}", flush=True)
+        say(f"\n=== FAILED {self.name}: the guest did not get to its end within {seconds:.0f} s; it was {where}. "
+            f"Its console:\n{vm.console_text()[-6000:]}")
+
+
+def totals(passed, failed, skipped):
+    return f"{passed} passed, {failed} failed, {skipped} skipped"
 
 
 def run_machine(args, suite, kind, directory):
     """Boots one and returns its Report."""
-    base = root.get(args.cache, suite, depends(deb_of(args, suite)), args.mirror)
+    deb = deb_of(args, suite) or build_deb(args, suite, directory)
+    base = root.get(args.cache, suite, depends(deb), args.mirror, say)
     vm = machine.Machine(base, directory, args.accel)
     payload = os.path.join(directory, "payload")
-    make_payload(args, suite, kind, payload)
+    make_payload(args, kind, deb, payload)
     vm.set_up(payload)
-    report, began = Report(args.verbose), time.monotonic()
+    report, began = Report(f"{suite}, {kind}", args.verbose), time.monotonic()
+    running.append(vm)
     for message in vm.run(args.seconds):
         report.take(message)
     seconds = time.monotonic() - began
     if not report.ended:
         report.tell_unended(vm, seconds)
     if args.keep:
-        print(f"kept: {directory}; to boot it: {vm.by_hand()}")
-    print(f"--- {suite}, {kind}: {report.totals()}, {seconds:.0f} s", flush=True)
+        say(f"kept: {directory}; to boot it: {vm.by_hand()}")
+    say(f"--- {report.name}: {report.totals()}, {seconds:.0f} s")
     return report
 
 
@@ -210,22 +217,30 @@ def run_in_directory(args, suite, kind):
             shutil.rmtree(directory)
 
 
+running = []
+
+
+def terminate(*_):
+    """Leaves as after an exception: without its QEMUs, and without their disks."""
+    for vm in running:
+        vm.kill()
+    sys.exit(143)
+
+
 def main():
     args = parse_args()
     check(args)
-    # Leaves as after an exception: without its QEMU, and without its disks.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, terminate)
     os.makedirs(args.cache, exist_ok=True)
-    build_debs(args)
     machines = [(suite, "deb") for suite in args.suite] + [(suite, "rpm") for suite in args.suite if suite == args.rpm[0]]
-    total = Report(False)
-    for suite, kind in machines:
-        if args.kind in (None, kind):
-            total.add(run_in_directory(args, suite, kind))
-    if not total.passed + total.failed + total.skipped:
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        futures = [pool.submit(run_in_directory, args, *one) for one in machines if args.kind in (None, one[1])]
+        reports = [future.result() for future in futures]
+    counts = [sum(getattr(report, name) for report in reports) for name in ("passed", "failed", "skipped")]
+    if not any(counts):
         sys.exit(f"run.py: no test's name has {args.only!r}")
-    print(total.totals())
-    sys.exit(1 if total.failed else 0)
+    say(totals(*counts))
+    sys.exit(1 if counts[1] else 0)
 
 
 if __name__ == "__main__":

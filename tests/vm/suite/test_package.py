@@ -8,6 +8,7 @@ from case import Case
 from commands import must, run
 from daemon import UNITS, processes, waits_for_reply
 from harness.poll import wait_until
+from test_web import get
 
 
 class Package(Case):
@@ -34,6 +35,7 @@ class Package(Case):
         waiting = self.pppd.pppctl_start("wait", job)
         self.addCleanup(waiting.kill)
         wait_until(lambda: waits_for_reply(waiting.pid), "pppctl wait", 20.0)
+        web = self.begin_web()
         before, pid, version = self.pppd.recorded(job, 2), self.pppd.pid, package.version()
         package.upgrade()
         self.assertNotEqual(package.version(), version)
@@ -42,6 +44,17 @@ class Package(Case):
         self.assert_complete(job, before)
         self.assert_ok(waiting.wait(60))
         self.assertEqual(package.verify(), "")
+        self.assertEqual(get("/metrics")[0], 200, "what was on is on")
+        self.assertNotEqual(self.pid_of_web(), web, "the new program runs")
+
+    def begin_web(self):
+        """Off by default; its process id once somebody has turned it on, and it was talked to."""
+        must("systemctl", "start", "pppd-web.socket")
+        self.assertEqual(get("/metrics")[0], 200)
+        return self.pid_of_web()
+
+    def pid_of_web(self):
+        return self.pppd.get("MainPID", "pppd-web.service")
 
     def test_2_remove_and_install_again(self):
         """In the middle of a job: nothing of it goes on, and what was is remembered."""
@@ -49,7 +62,10 @@ class Package(Case):
         summary = self.pppd.wait(ended)["summary"]
         job = self.pppd.submit("processes", "sleep", ["0.5"] * 20, workers=2)
         before = self.pppd.recorded(job, 1)
+        self.begin_web()
         package.remove()
+        with self.assertRaises(ConnectionRefusedError):
+            get("/")
         self.assert_nothing_runs()
         self.assertEqual(self.units_known(), [])
         self.assertFalse(os.path.exists(self.pppd.socket))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 
 from case import LEVELS, Case
 from commands import must, run
@@ -93,8 +92,8 @@ class Configuration(Case):
 
     def setUp(self):
         super().setUp()
-        os.mkdir(os.path.dirname(self.path))
-        self.addCleanup(shutil.rmtree, os.path.dirname(self.path))
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        self.addCleanup(lambda: os.path.exists(self.path) and os.unlink(self.path))
 
     def write(self, text):
         with open(self.path, "w") as file:

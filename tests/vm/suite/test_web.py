@@ -6,7 +6,6 @@ import pwd
 import re
 import socket
 
-import package
 from case import Case
 from commands import must, run
 from harness.poll import wait_until
@@ -105,21 +104,6 @@ class Web(Case):
         status, _, text = get("/metrics")
         self.assertEqual(status, 200, text)
         self.assertEqual(int(re.search(pattern, text)[1]), before)
-
-    @package.deb_only
-    def test_a_reinstall_and_a_removal(self):
-        """What runs runs on with the new program, and is stopped before the program goes."""
-        self.begin()
-        get("/")
-        pid = self.main_pid()
-        package.install(again=True)
-        self.assertEqual(run("systemctl", "is-active", "pppd-web.socket").out.strip(), "active")
-        self.assertEqual(get("/metrics")[0], 200)
-        self.assertNotEqual(self.main_pid(), pid)
-        package.remove()
-        with self.assertRaises(ConnectionRefusedError):
-            get("/")
-        self.assertNotIn("pppd-web", must("systemctl", "list-units", "--all", "--plain", "--no-legend").out)
 
     def main_pid(self):
         return must("systemctl", "show", "--property=MainPID", "--value", "pppd-web.service").out.strip()
