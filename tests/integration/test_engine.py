@@ -169,7 +169,8 @@ class Private(Engine):
         self.run_job("machines", "sum", ["5"], daemon=daemon)
         pids = self.pids(daemon, *HELPERS)
         wait_until(lambda: not any(alive(pid) for pid in pids), "the end of idle helpers", seconds=60)
-        self.assertEqual([name for name in os.listdir(daemon.group) if name.startswith(("node", "redis"))], [])
+        wait_until(lambda: not any(name.startswith(("node", "redis")) for name in os.listdir(daemon.group)),
+                   "the end of their groups")
         self.assertNotIn("ended", daemon.log(), "in order")
         self.run_job("machines", "sum", ["5"], daemon=daemon)
 
