@@ -195,10 +195,11 @@ static int acquire_engine(struct job *job, struct failure *failure)
         if (job->spec.level != LEVEL_MACHINES)
                 return 0;
         r = engine_acquire(job->env->engine, failure);
-        job->holds_engine = r > 0;
-        if (r > 0)
-                engine_usage_begin(job->env->engine, &job->engine_usage);
-        return r;
+        if (r <= 0)
+                return r;
+        job->holds_engine = true;
+        engine_usage_begin(job->env->engine, &job->engine_usage);
+        return 0;
 }
 
 static const char *hint_for(const struct job *job, int error)
