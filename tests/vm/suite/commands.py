@@ -7,6 +7,8 @@ import signal
 import subprocess
 import tempfile
 
+from harness.poll import wait_until
+
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
                "TERM": "dumb", "DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_PAGER": "", "NO_COLOR": "1"}
 
@@ -102,3 +104,18 @@ def pppctl(*args, **options):
 
 def systemctl(*args, **options):
     return must("systemctl", *args, **options)
+
+
+def linger(user):
+    """Starts the user's own systemd; returns its runtime directory."""
+    runtime = f"/run/user/{pwd.getpwnam(user).pw_uid}"
+    must("loginctl", "enable-linger", user)
+    wait_until(lambda: os.path.exists(f"{runtime}/bus"), f"the systemd of {user}", 60.0, step=0.1)
+    return runtime
+
+
+def linger_no_more(user):
+    """When this returns it has left: who asks for it again meets the new one."""
+    runtime = f"/run/user/{pwd.getpwnam(user).pw_uid}"
+    must("loginctl", "disable-linger", user)
+    wait_until(lambda: not os.path.exists(runtime), f"the end of the systemd of {user}", 60.0, step=0.1)

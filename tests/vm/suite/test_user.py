@@ -5,9 +5,8 @@ import os
 import pwd
 
 from test_limits import TABLE, Limits
-from commands import must, run
+from commands import linger, linger_no_more, must, run
 from daemon import Daemon, group_of, kill
-from harness.poll import wait_until
 
 USER = "stranger"       # who may not use the system's
 
@@ -19,14 +18,12 @@ class User(Limits):
 
     @classmethod
     def setUpClass(cls):
-        must("loginctl", "enable-linger", USER)
-        bus = f"/run/user/{pwd.getpwnam(USER).pw_uid}/bus"
-        wait_until(lambda: os.path.exists(bus), bus, 60.0, step=0.1)
+        linger(USER)
         cls.own = Daemon(USER)
 
     @classmethod
     def tearDownClass(cls):
-        must("loginctl", "disable-linger", USER)
+        linger_no_more(USER)
 
     def setUp(self):
         super().setUp()

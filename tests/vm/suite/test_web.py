@@ -2,13 +2,11 @@
 
 import http.client
 import os
-import pwd
 import re
 import socket
 
 from case import Case
-from commands import must, run
-from harness.poll import wait_until
+from commands import linger, linger_no_more, must, run
 
 PORT = 9777
 UNITS = ("pppd-web.socket", "pppd-web.service")
@@ -109,10 +107,8 @@ class Web(Case):
         return must("systemctl", "show", "--property=MainPID", "--value", "pppd-web.service").out.strip()
 
     def test_a_users_own(self):
-        must("loginctl", "enable-linger", USER)
-        self.addCleanup(must, "loginctl", "disable-linger", USER)
-        runtime = f"/run/user/{pwd.getpwnam(USER).pw_uid}"
-        wait_until(lambda: os.path.exists(f"{runtime}/bus"), "the user's systemd", 60.0, step=0.1)
+        self.addCleanup(linger_no_more, USER)
+        runtime = linger(USER)
         must("systemctl", "--user", "start", "pppd-web.socket", user=USER, login=True)
         status, _, text = get("/metrics", UnixConnection(f"{runtime}/pppctl/web"))
         self.assertEqual(status, 200, text)
