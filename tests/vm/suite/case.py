@@ -1,6 +1,5 @@
 """The test case all files share."""
 
-import functools
 import os
 import re
 import signal
@@ -9,7 +8,6 @@ import unittest
 
 import daemon
 import package
-from commands import pppctl
 from harness.poll import wait_until
 
 LEVELS = ("serial", "threads", "processes", "async")
@@ -34,27 +32,6 @@ def _alarm(*_):
     raise Late(f"the test did not end within {TEST_SECONDS} s")
 
 
-@functools.lru_cache
-def _help(verb):
-    return pppctl("help", *verb.split()).out
-
-
-def needs(feature, verb="run"):
-    """Skips a test or class of what this pppctl does not know yet, by its own help."""
-    def decorate(item):
-        item.needs = [*getattr(item, "needs", []), (feature, verb)]
-        return item
-    return decorate
-
-
-def missing(item):
-    """Why a test can't be run here, or None."""
-    for feature, verb in getattr(item, "needs", []):
-        if not re.search(rf"(^|[\s,\[]){re.escape(feature)}($|[\s,=\]])", _help(verb), re.MULTILINE):
-            return f"pppctl {verb} knows no {feature} yet".replace("  ", " ")
-    return None
-
-
 class Case(unittest.TestCase):
     """Each test finds the package installed and the service running, and leaves no job behind."""
 
@@ -71,9 +48,6 @@ class Case(unittest.TestCase):
             signal.alarm(0)
 
     def setUp(self):
-        why = missing(type(self)) or missing(getattr(self, self._testMethodName))
-        if why:
-            self.skipTest(why)
         self.pppd = daemon.Daemon()
         if not package.is_installed():
             package.install()

@@ -98,10 +98,6 @@ def must(*args, **options):
     return result
 
 
-def pppctl(*args, **options):
-    return run("pppctl", *args, **options)
-
-
 def systemctl(*args, **options):
     return must("systemctl", *args, **options)
 

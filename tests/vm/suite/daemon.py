@@ -4,7 +4,7 @@ import os
 import pwd
 import signal
 
-from commands import Process, environment, must, run
+from commands import Process, must, run
 from harness import results, varlink
 from harness.poll import wait_until
 

@@ -3,13 +3,12 @@
 import json
 import os
 
-from case import Case, needs
+from case import Case
 from commands import run
 
 SWITCH = "/proc/sys/kernel/io_uring_disabled"
 
 
-@needs("doctor", verb="")
 class Doctor(Case):
     def check_all_is_well(self, user):
         """The daemon tells what it finds for its jobs, so it is the same for all who may ask."""
