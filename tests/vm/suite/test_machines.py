@@ -54,8 +54,10 @@ class Machines(Case):
         try:
             return self.pppd.recorded(job, 1)
         except Exception as error:
-            with open(f"/var/lib/pppctl/jobs/{job}/output") as file:
-                raise AssertionError(f"{error}: {self.pppd.show(job)}, {self.pppd.call('Nodes')}, {file.read()}")
+            seen = run("sh", "-c", f"ps -eo pid,stat,wchan:20,args | grep -v kworker; ls -l /var/lib/pppctl/jobs/{job};"
+                       f" cat /var/lib/pppctl/jobs/{job}/output; find {self.pppd.group} -type d;"
+                       f" cat /var/lib/pppctl/redis/log")
+            raise AssertionError(f"{error}: {self.pppd.show(job)}\n{seen}")
 
     def test_the_demo(self):
         for _ in range(2):
