@@ -139,10 +139,10 @@ void pppd_reply_deinit(struct pppd_reply *reply)
 static int say_broken(const struct pppd *pppd, const char *why)
 {
         if (pppd->job)
-                return cli_fail(CLI_FAILED, "lost pppd at %s while trying to %s: %s; job %" PRIu64
+                return cli_fail(CLI_NO_DAEMON, "lost pppd at %s while trying to %s: %s; job %" PRIu64
                                 " goes on if its runner does: see pppctl show %" PRIu64, pppd->path,
                                 pppd->attempted, why, pppd->job, pppd->job);
-        return cli_fail(CLI_FAILED, "lost pppd at %s while trying to %s: %s; see its log "
+        return cli_fail(CLI_NO_DAEMON, "lost pppd at %s while trying to %s: %s; see its log "
                         "(journalctl -u pppd)", pppd->path, pppd->attempted, why);
 }
 

@@ -13,7 +13,7 @@ enum cli_status {
         CLI_OK = 0,
         CLI_FAILED = 1,         /* a task failed, the job did, or something else */
         CLI_USAGE = 2,
-        CLI_NO_DAEMON = 3,
+        CLI_NO_DAEMON = 3,      /* or it was lost */
         CLI_NO_SUCH_JOB = 4,
         CLI_NOT_ALLOWED = 5,
         CLI_QUEUE_FULL = 75,    /* EX_TEMPFAIL of sysexits.h */

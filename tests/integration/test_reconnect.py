@@ -35,12 +35,9 @@ class Reconnect(Case):
     def wait_for_a_record(self, daemon, job):
         wait_until(lambda: any(daemon.rows(job)), "a first record")
 
-    def await_connection(self, daemon, process):
-        """Until pppctl is connected it would be refused, instead of losing a connection."""
-        def connected():
-            with open("/proc/net/unix") as file:
-                return sum(line.rstrip().endswith(" " + daemon.socket) for line in file) > 1
-        wait_until(connected, "pppctl to connect")
+    def await_connection(self, process):
+        """Until pppctl is connected it would be refused, instead of losing a connection. Its signalfd comes after."""
+        wait_until(lambda: "anon_inode:[signalfd]" in process.descriptors(), "pppctl to connect")
 
     def test_run(self):
         """Every line once, also of the tasks that ended while the daemon was away."""
@@ -104,7 +101,7 @@ class Reconnect(Case):
         process = daemon.pppctl_start("wait", job, "-q")
         self.addCleanup(process.end)
         runner = daemon.runner(job)
-        self.await_connection(daemon, process)
+        self.await_connection(process)
         daemon.kill()
         wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
         daemon.start()
@@ -157,7 +154,7 @@ class Reconnect(Case):
         job = daemon.submit("async", "sleep", ["60"])
         process = daemon.pppctl_start("wait", job)
         self.addCleanup(process.end)
-        self.await_connection(daemon, process)
+        self.await_connection(process)
         daemon.kill()
         wait_until(lambda: AWAY.encode() in process.errors_so_far(), "pppctl to notice")
         process.signal(signal.SIGTERM)
