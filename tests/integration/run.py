@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Integration tests: the real daemon, pppctl and real servers.
 
-python3 tests/integration/run.py --build DIR [--only PATTERN] [--levels LIST] [--jobs N] [-v]
+python3 tests/integration/run.py --build DIR [--only PATTERN] [--levels LIST] [--jobs N] [--again] [-v]
 
 Test files run in processes of their own, --jobs at a time. PATTERN is a part of a test's name
 (FILE.CLASS.TEST). The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
@@ -29,6 +29,8 @@ def parse_args():
     parser.add_argument("--only", default="", help="run the tests whose name has this part")
     parser.add_argument("--levels", help="where a test goes through the levels: only these, by a comma")
     parser.add_argument("--jobs", type=int, default=2, help="test files at a time (default: 2)")
+    parser.add_argument("--again", action="store_true",
+                        help="run a file whose tests failed once more, alone; its second run counts, and that is said")
     parser.add_argument("-v", "--verbose", action="store_true", help="name each test and its time")
     parser.add_argument("--file", help=argparse.SUPPRESS)
     parser.add_argument("--report", help=argparse.SUPPRESS)
@@ -132,6 +134,11 @@ def start_file(args, name):
     return name, time.monotonic() - began, output, counts
 
 
+def say(name, seconds, output, counts):
+    if any(counts):
+        print(f"{output}{name}: {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped, {seconds:.1f} s", flush=True)
+
+
 def file_names():
     names = sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "test_*.py")))
     return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
@@ -146,14 +153,20 @@ def main():
     for program in ("pppd-supervisor", "pppd-runner", "pppctl"):
         if not os.access(os.path.join(args.build, program), os.X_OK):
             sys.exit(f"run.py: {os.path.join(args.build, program)} is not there; run `make` first, or name its --build")
-    totals = [0, 0, 0]
+    totals, again = [0, 0, 0], []
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for future in concurrent.futures.as_completed([pool.submit(start_file, args, n) for n in file_names()]):
-            name, seconds, output, counts = future.result()
-            totals = [a + b for a, b in zip(totals, counts)]
-            if any(counts):
-                print(f"{output}{name}: {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped, {seconds:.1f} s",
-                      flush=True)
+            name, _, _, counts = future.result()
+            say(*future.result())
+            if args.again and counts[1]:
+                again.append(name)
+            else:
+                totals = [a + b for a, b in zip(totals, counts)]
+    for name in again:
+        print(f"run again, alone, for its first run failed: {name}", flush=True)
+        result = start_file(args, name)
+        say(*result)
+        totals = [a + b for a, b in zip(totals, result[3])]
     if not any(totals):
         sys.exit(f"run.py: no test's name has {args.only!r}")
     print(f"{totals[0]} passed, {totals[1]} failed, {totals[2]} skipped")
