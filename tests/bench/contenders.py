@@ -18,11 +18,14 @@ ENV = process.clean_environment()
 
 
 class Pppd:
-    """A daemon for the whole run."""
+    """A daemon for the whole run; @config is the text of its configuration."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, name="bench", config=""):
         self.directory = directory
-        self.daemon = Daemon(directory, "bench").start()
+        path = os.path.join(directory, f"{name}.conf")
+        with open(path, "w") as file:
+            file.write(config)
+        self.daemon = Daemon(directory, name, args=["--config", path]).start()
 
     def job(self, level, workload, inputs, units, *options, ok=(0,)):
         """`pppctl run` with its inputs from a file; the numbers are from the job's summary."""
