@@ -37,6 +37,15 @@ int machines_from_json(json_t *json, struct machines *ret, const char **ret_why)
 void machines_deinit(struct machines *machines);
 
 /*
+ * What a node that leaves has for what runs there: until others would take it for dead, and not so long
+ * that a daemon that stops would have to kill it.
+ */
+static inline uint64_t machines_leave_ns(uint64_t heartbeat_ns)
+{
+        return MIN(heartbeat_ns, 7 * NSEC_PER_SEC);
+}
+
+/*
  * A name of a node, or a prefix: 1 to MACHINES_NAME_MAX bytes, printable ASCII without space and without
  * what a pattern of an ACL means: * ? [ ] \ and quotes.
  */

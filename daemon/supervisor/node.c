@@ -9,6 +9,7 @@
 #include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/spawn.h"
+#include "lib/machines.h"
 #include "lib/runner-abi.h"
 
 #define IDLE_USEC UINT64_C(30000000)
@@ -176,7 +177,8 @@ static int start(struct helper *helper, int group_fd, pid_t *ret_pid, int *ret_p
                 return r;
         acquire_demo(node, url);
         /* It gives back what it can't end within that time, and must be let. */
-        helper->grace_usec = node->engine->env.config->heartbeat_ns / NSEC_PER_USEC + UINT64_C(2000000);
+        helper->grace_usec = (machines_leave_ns(node->engine->env.config->heartbeat_ns) + 2 * NSEC_PER_SEC) /
+                             NSEC_PER_USEC;
         r = make_spec(node, *url ? url : NULL, &spec_fd);
         if (r >= 0)
                 r = spawn_node(node, group_fd, spec_fd, ret_pid, ret_pidfd, &attempted);

@@ -188,3 +188,16 @@ class Nodes(FleetCase):
         self.assertEqual(first.wait(10), 0, first.output())
         self.assertLess(time.monotonic() - began, HEARTBEAT + SLACK)
         self.assert_all_done(job, [4 * 10 ** 9])
+
+    def test_stopped_with_a_long_heartbeat(self):
+        """No longer than the supervisor waits when it stops; the task comes back all the same."""
+        first = self.node("first", workers=1, heartbeat=60.0)
+        redis = self.connect()
+        job = self.job("sleep", ["9s"], heartbeat=60.0)
+        wait_until(lambda: self.held(redis, "first"), "the task in hand")
+        self.node("second", heartbeat=60.0)
+        first.signal(signal.SIGTERM)
+        began = time.monotonic()
+        self.assertEqual(first.wait(20), 0, first.output())
+        self.assertLess(time.monotonic() - began, 7 + SLACK)
+        self.assert_all_done(job, [9 * 10 ** 9])

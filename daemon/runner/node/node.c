@@ -237,7 +237,7 @@ static void stop(struct node *node)
         if (read(node->stop_fd, &n, sizeof(n)) < 0 || node->stopping)
                 return;
         node->stopping = true;
-        node->stop_ns = now_monotonic() + node->machines.heartbeat_ns;
+        node->stop_ns = now_monotonic() + machines_leave_ns(node->machines.heartbeat_ns);
         chunks_give_back(node);
         feed_close(node->feed);
         beat_say_goodbye(node);
