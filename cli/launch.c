@@ -50,10 +50,13 @@ int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t
                      launch->source->fd, &reply);
         if (r == CLI_INTERRUPTED)
                 r = receive_after_signal(launch->pppd, &reply);
-        if (r == CLI_FAILED && !launch->pppd->refused)
+        if ((r == CLI_FAILED || r == CLI_NO_DAEMON) && !launch->pppd->refused)
                 cli_note("the job may have been started; pppctl list shows it then");
         if (r)
                 return r;
+        if (spec->level == LEVEL_MACHINES && spec->limits.given && !launch->quiet)
+                cli_note("the limits bound this job's coordinator; what nodes may use is in their "
+                         "own pppctl.conf, section [node]");
         job = json_object_get(reply.parameters, "job");
         if (!json_is_integer(job))
                 return pppd_bad_reply(launch->pppd, "it has no integer \"job\"");

@@ -119,7 +119,7 @@ static void test_not_again(void)
                                    with_fd ? null : -EBADF), ==, 0);
                 peer = close_fd(peer);
                 capture_begin(&err, stderr);
-                test_int(pppd_receive(&pppd, &reply), ==, CLI_FAILED);
+                test_int(pppd_receive(&pppd, &reply), ==, CLI_NO_DAEMON);
                 test_contains(capture_end(&err), "lost pppd at ");
                 test_int(next_connection(listener), <, 0);
                 pppd_close(&pppd);

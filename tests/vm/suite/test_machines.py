@@ -104,6 +104,16 @@ class Machines(Case):
         self.assertEqual({path: self.read(path) for path in limits}, limits)
         self.assert_complete(job)
 
+    def test_limits_of_a_job(self):
+        """They are the coordinator's, and that is said: it is not where the work is done."""
+        result = self.pppd.pppctl("run", "machines", "sleep", "0", "--memory-max", "64M")
+        self.assertEqual(result.status, 0, result)
+        self.assertIn("the limits bound this job's coordinator", result.err)
+        job = self.pppd.submit("machines", "sleep", ["5"], limits={"memory_max_bytes": 64 << 20})
+        wait_until(lambda: os.path.exists(os.path.join(self.pppd.group, f"job-{job}")), "its cgroup", 20.0)
+        self.assertEqual(self.read(f"job-{job}/memory.max"), str(64 << 20))
+        self.pppd.call("Cancel", {"job": job})
+
     def test_a_paused_job(self):
         job = self.pppd.submit("processes", "sleep", ["0.2"] * 40, workers=2)
         self.pppd.recorded(job, 1)
