@@ -35,7 +35,7 @@ enum ppp_reason {
         PPP_REASON_CERTIFICATE = 9,     /* does not verify; detail: X509 verify result, 0 unknown */
         PPP_REASON_HTTP_STATUS = 10,    /* detail: the status */
         PPP_REASON_REDIRECTS = 11,      /* more than 10 */
-        PPP_REASON_TIMEOUT = 12,        /* --task-timeout */
+        PPP_REASON_TIMEOUT = 12,        /* --task-timeout, or 60 s without a byte */
         PPP_REASON_TRANSFER = 13,       /* the connection broke; detail: CURLcode */
         PPP_REASON_ENCODING = 14,       /* content or transfer encoding; detail: CURLcode */
         PPP_REASON_CHARSET = 15,        /* declared charset is unknown to iconv */

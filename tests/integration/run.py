@@ -20,7 +20,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # The longest first, so that none of them is begun last.
-FIRST = ("test_http", "test_levels", "test_inputs", "test_restart")
+FIRST = ("test_engine", "test_patience", "test_machines_nodes", "test_machines", "test_machines_redis")
 
 
 def parse_args():
