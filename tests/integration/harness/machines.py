@@ -9,7 +9,8 @@ import struct
 import subprocess
 import time
 
-from . import settings
+from . import process, settings
+from .daemon import descendants
 from .poll import wait_until
 from .results import DONE, HEADER_SIZE, MAGIC, RECORD, Row  # noqa: F401
 
@@ -46,6 +47,7 @@ class Child:
         self.output = output
         self.pid = spawn(argv, fds, output)
         self.status = None
+        process.adopt_popen(self)
 
     def text(self):
         with open(self.output) as file:
@@ -56,6 +58,7 @@ class Child:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
+                process.forget_popen(self)
         return self.status
 
     def wait(self, seconds=60):
@@ -145,6 +148,12 @@ class Node(Child):
     def children(self):
         with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
             return [int(pid) for pid in file.read().split()]
+
+    def end(self):
+        """With those it has started: they die when it is dead."""
+        pids = set(descendants(self.pid)) if self.poll() is None else set()
+        super().end()
+        wait_until(lambda: process.reap_orphans() or not pids & set(process.children()), f"the end of {pids}")
 
 
 HEADER = struct.Struct("<8sIIIIQ16sQQQQ")
