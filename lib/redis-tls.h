@@ -1,14 +1,36 @@
 #pragma once
 
 /*
- * TLS on a connection that is made, where hiredis has it (1.0 and newer): its library for that, and so
- * OpenSSL, is opened at run time by the first that needs it.
+ * TLS between the buffers of a connection and its socket, by OpenSSL, TLS 1.2 or newer. What answers has
+ * to have a certificate that names the host of the URL (its address, where that is one), signed by an
+ * authority of the ca-file or, without one, of the system. Nothing of ours is proven to it: that is what
+ * the password is for.
+ *
+ * hiredis' own TLS (1.0 and newer) is not used: it checks no name, and tells little of what failed.
+ *
+ * None of these blocks. handshake, read and write return a negative errno when the connection is lost or
+ * cannot be had; redis_tls_describe() then sets trouble and why.
  */
 
 #include "lib/redis.h"
 
-/* Whether rediss: can be had in this build. */
-bool redis_tls_is_built(void);
+/* For a socket that is connected. 0, or a negative errno with redis->trouble and redis->why set. */
+int redis_tls_open(struct redis *redis);
+void redis_tls_close(struct redis *redis);
 
-/* Begins the handshake. 0, or a negative errno with redis->trouble and redis->why set. */
-int redis_tls_start(struct redis *redis);
+/* 1: made; 0: call again after redis_tls_events(). */
+int redis_tls_handshake(struct redis *redis);
+
+/* All that is there, into the reader: nothing stays behind that poll(2) would not tell of. */
+int redis_tls_read(struct redis *redis);
+
+/* What is queued, as far as the socket takes it. */
+int redis_tls_write(struct redis *redis);
+
+/* What the handshake or read wait for and, while something is to be sent, write. */
+short redis_tls_events(const struct redis *redis);
+
+/* Whether it is for read that poll(2) has returned. */
+bool redis_tls_may_read(const struct redis *redis, short revents);
+
+void redis_tls_describe(struct redis *redis);

@@ -185,6 +185,7 @@ int redis_send_argv(struct redis *redis, redis_reply_fn *fn, void *userdata, int
 
 static void context_free(struct redis *redis)
 {
+        redis_tls_close(redis);
         if (redis->context)
                 redisFree(redis->context);
         redis->context = NULL;
@@ -207,6 +208,7 @@ void redis_forget(struct redis *redis)
         if (redis->context)
                 (void)close(redis->context->fd);
         redis->context = NULL;
+        redis->tls = NULL;
         redis->state = REDIS_CLOSED;
         redis->n_pending = 0;
 }
@@ -224,12 +226,28 @@ static int lose(struct redis *redis, int error)
         return error;
 }
 
-static int lose_by_context(struct redis *redis)
+static void describe_plain(struct redis *redis)
 {
         const redisContext *context = redis->context;
+        const char *why = context->err == REDIS_ERR_EOF ? "it closed the connection" : context->errstr;
+        char asking[256];
 
-        describe_unreachable(redis, context->err == REDIS_ERR_EOF ?
-                                    "it closed the connection" : context->errstr);
+        /* All that a port for TLS does with what is none. */
+        if (redis->state == REDIS_GREETING && !redis->machines->url.path) {
+                snprintf(asking, sizeof(asking), "%s, and said nothing before; if that is a port for TLS, "
+                         "name it as rediss://", why);
+                why = asking;
+        }
+        describe_unreachable(redis, why);
+}
+
+/* Where the connection itself knows why. */
+static int lose_broken(struct redis *redis)
+{
+        if (redis->tls)
+                redis_tls_describe(redis);
+        else
+                describe_plain(redis);
         return lose(redis, -ECONNRESET);
 }
 
@@ -255,8 +273,6 @@ int redis_open(struct redis *redis, const struct machines *machines, uint64_t si
         redis->machines = machines;
         redis->silence_ns = silence_ns;
         redis->trouble = REDIS_TROUBLE_NONE;
-        if (url->tls && !redis_tls_is_built())
-                return redis_tls_start(redis);
         redis->context = url->path ? redisConnectUnixNonBlock(url->path) :
                                      redisConnectNonBlock(url->host, url->port);
         if (!redis->context) {
@@ -309,9 +325,20 @@ static int greet(struct redis *redis)
         return r < 0 ? r : redis_send(redis, greeted, begin, "PING");
 }
 
+/* What is queued before Redis has shown who it is stays queued. */
+static int secure(struct redis *redis)
+{
+        int r = redis_tls_handshake(redis);
+
+        if (r < 0)
+                return lose_broken(redis);
+        r = r > 0 ? greet(redis) : 0;
+        return r < 0 ? lose(redis, r) : 0;
+}
+
 static int connected(struct redis *redis)
 {
-        int error = 0, r = 0;
+        int error = 0, r;
         socklen_t n = sizeof(error);
 
         if (getsockopt(redis->context->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
@@ -320,11 +347,15 @@ static int connected(struct redis *redis)
                 describe_unreachable(redis, strerrordesc_np(error));
                 return lose(redis, -error);
         }
-        if (redis->machines->url.tls)
-                r = redis_tls_start(redis);
-        if (r >= 0)
+        if (!redis->machines->url.tls) {
                 r = greet(redis);
-        return r < 0 ? lose(redis, r) : 0;
+                return r < 0 ? lose(redis, r) : 0;
+        }
+        r = redis_tls_open(redis);
+        if (r < 0)
+                return lose(redis, r);
+        redis->state = REDIS_SECURING;
+        return secure(redis);
 }
 
 /* At work */
@@ -338,22 +369,33 @@ short redis_events(const struct redis *redis)
 {
         if (redis->state == REDIS_CONNECTING)
                 return POLLOUT;
+        if (redis->tls)
+                return redis_tls_events(redis);
         return redis_unsent(redis) > 0 ? POLLIN | POLLOUT : POLLIN;
 }
 
 uint64_t redis_deadline(const struct redis *redis)
 {
-        bool waits = redis->context && (redis->n_pending > 0 || redis->state == REDIS_CONNECTING);
+        bool waits = redis->context && (redis->n_pending > 0 || redis->state < REDIS_GREETING);
 
         return waits ? redis->heard_ns + redis->silence_ns : UINT64_MAX;
 }
 
+static int send_queued(struct redis *redis)
+{
+        int done;
+
+        if (redis->state < REDIS_GREETING || redis_unsent(redis) == 0)
+                return 0;
+        if (redis->tls)
+                return redis_tls_write(redis);
+        return redisBufferWrite(redis->context, &done) == REDIS_OK ? 0 : -ECONNRESET;
+}
+
 void redis_flush(struct redis *redis)
 {
-        int done = 0;
-
-        if (redis->context && redis->state != REDIS_CONNECTING && !redis->context->err)
-                (void)redisBufferWrite(redis->context, &done);
+        if (redis->context && !redis->context->err)
+                (void)send_queued(redis);
 }
 
 static int hand_out(struct redis *redis)
@@ -385,43 +427,61 @@ static int hand_out(struct redis *redis)
         }
 }
 
+static int read_some(struct redis *redis)
+{
+        if (redis->tls)
+                return redis_tls_read(redis);
+        return redisBufferRead(redis->context) == REDIS_OK ? 0 : -ECONNRESET;
+}
+
 static int receive(struct redis *redis)
 {
-        if (redisBufferRead(redis->context) != REDIS_OK) {
+        if (read_some(redis) < 0) {
                 /* What came with the end counts, if it says why. */
                 if (hand_out(redis) < 0)
                         return -ECONNRESET;
                 return redis->trouble != REDIS_TROUBLE_NONE && redis->state == REDIS_GREETING ?
-                       lose(redis, -EPROTO) : lose_by_context(redis);
+                       lose(redis, -EPROTO) : lose_broken(redis);
         }
         redis->heard_ns = now_monotonic();
         return hand_out(redis);
 }
 
+static bool may_read(const struct redis *redis, short revents)
+{
+        return redis->tls ? redis_tls_may_read(redis, revents) :
+                            revents & (POLLIN | POLLHUP | POLLERR);
+}
+
+/* What comes before both sides talk. */
+static int turn_early(struct redis *redis, short revents)
+{
+        if (!revents)
+                return 0;
+        return redis->state == REDIS_CONNECTING ? connected(redis) : secure(redis);
+}
+
 int redis_turn(struct redis *redis, short revents)
 {
-        int done = 0, r;
+        int r = 0;
 
         if (!redis->context)
                 return -ENOTCONN;
-        if (redis->state == REDIS_CONNECTING && revents) {
-                r = connected(redis);
-                if (r < 0)
-                        return r;
-                revents = 0;
-        }
-        if (revents & (POLLIN | POLLHUP | POLLERR)) {
+        if (redis->state < REDIS_GREETING)
+                r = turn_early(redis, revents);
+        else if (may_read(redis, revents))
                 r = receive(redis);
-                if (r < 0)
-                        return r;
-        }
+        if (r < 0)
+                return r;
         if (redis->state == REDIS_GREETING && redis->n_greetings == 0)
                 return lose(redis, -EPROTO);            /* greeted() has said why */
-        if (redis->state != REDIS_CONNECTING && redis_unsent(redis) > 0 &&
-            redisBufferWrite(redis->context, &done) != REDIS_OK)
-                return lose_by_context(redis);
+        if (send_queued(redis) < 0)
+                return lose_broken(redis);
         if (now_monotonic() >= redis_deadline(redis)) {
-                describe_unreachable(redis, "it does not answer");
+                describe_unreachable(redis, redis->state == REDIS_SECURING ?
+                                            "it does not answer in the TLS handshake; is that its "
+                                            "port for TLS?" :
+                                            "it does not answer");
                 return lose(redis, -ETIMEDOUT);
         }
         return 0;

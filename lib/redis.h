@@ -2,8 +2,13 @@
 
 /*
  * One connection to a Redis (or Valkey), on hiredis (0.14 or newer): commands are queued and go out
- * together, replies come back to who asked, in order. It never blocks, but for resolving a host's name.
- * Its owner polls redis_fd() for redis_events() and calls redis_turn().
+ * together, replies come back to who asked, in order. Its owner polls redis_fd() for redis_events() and
+ * calls redis_turn().
+ *
+ * It never blocks, but for redis_open() of a host's name: until the resolver answers, or gives up, which
+ * is for resolv.conf(5) to say (ten seconds, mostly). That is good enough for those who call it, processes
+ * with nothing to do for as long as they have no Redis but to end: the coordinator of a job, a node and
+ * pppd-runner --nodes. The supervisor, which has, connects to none and ends those that are late.
  *
  * What goes wrong is one of few kinds (enum redis_trouble), told apart here and nowhere else, with a
  * sentence that says what was attempted, why it failed and what to do.
@@ -23,7 +28,7 @@ enum redis_trouble {
         REDIS_TROUBLE_PASSWORD,         /* wrong or none */
         REDIS_TROUBLE_PERMISSION,       /* the user may not do that */
         REDIS_TROUBLE_CLUSTER,          /* one of a cluster, and keys in slots that it has not */
-        REDIS_TROUBLE_UNUSABLE,         /* TLS that cannot be had, a server too old, … */
+        REDIS_TROUBLE_UNUSABLE,         /* TLS that cannot be had or trusted, a server too old, … */
         REDIS_TROUBLE_OTHER,            /* a reply that was not expected */
 };
 
@@ -35,7 +40,15 @@ struct redis;
  */
 typedef void redis_reply_fn(struct redis *redis, redisReply *reply, void *userdata);
 
-enum redis_state { REDIS_CLOSED, REDIS_CONNECTING, REDIS_GREETING, REDIS_READY };
+enum redis_state {
+        REDIS_CLOSED,
+        REDIS_CONNECTING,
+        REDIS_SECURING,                 /* the TLS handshake */
+        REDIS_GREETING,
+        REDIS_READY,
+};
+
+struct redis_tls;
 
 struct redis_pending {
         redis_reply_fn *fn;             /* NULL: nobody minds */
@@ -45,6 +58,7 @@ struct redis_pending {
 struct redis {
         const struct machines *machines;
         redisContext *context;
+        struct redis_tls *tls;          /* NULL: none, or not yet */
         enum redis_state state;
         struct redis_pending *pending;  /* a ring, oldest first; a power of two */
         size_t n_pending, first_pending, pending_size;
@@ -76,7 +90,7 @@ static inline int redis_fd(const struct redis *redis)
         return redis->context ? redis->context->fd : -EBADF;
 }
 
-/* POLLIN and, while something is to be sent, POLLOUT. */
+/* POLLIN and, while something is to be sent, POLLOUT; with TLS, what that waits for. */
 short redis_events(const struct redis *redis);
 
 /* When redis_turn() should be called at the latest, though nothing came; UINT64_MAX: never. */

@@ -75,6 +75,7 @@ look_build() {
         curl/curl.h "libcurl4-openssl-dev ca-certificates" "libcurl-devel ca-certificates" \
         jansson.h libjansson-dev jansson-devel \
         hiredis/hiredis.h libhiredis-dev hiredis-devel \
+        openssl/ssl.h libssl-dev openssl-devel \
         sqlite3.h libsqlite3-dev sqlite-devel \
         zlib.h zlib1g-dev zlib-devel \
         microhttpd.h libmicrohttpd-dev libmicrohttpd-devel \

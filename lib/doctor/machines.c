@@ -1,9 +1,10 @@
 #include "lib/doctor/check.h"
 
 #include <hiredis/hiredis.h>
+#include <stdio.h>
 
+#include "lib/openssl-load.h"
 #include "lib/redis-program.h"
-#include "lib/redis-tls.h"
 
 void check_redis_client(const struct patient *patient, struct finding *finding)
 {
@@ -11,12 +12,31 @@ void check_redis_client(const struct patient *patient, struct finding *finding)
                     HIREDIS_PATCH);
 }
 
+/* The first byte tells whether the rest is a version or a complaint. */
+static void load_openssl(int fd)
+{
+        const char *why;
+
+        if (openssl_load(&why) < 0)
+                (void)dprintf(fd, "-%s", why);
+        else
+                (void)dprintf(fd, "+%s", sym_OpenSSL_version(OPENSSL_VERSION));
+}
+
+/* Not in this process: it would keep it. */
 void check_redis_tls(const struct patient *patient, struct finding *finding)
 {
-        finding_set(finding, redis_tls_is_built() ? CHECK_YES : CHECK_PARTLY,
-                    "build with hiredis 1.0 or newer (Debian 13, Fedora), or take a tunnel",
-                    redis_tls_is_built() ? "rediss:// addresses" : "this hiredis has no TLS: rediss:// "
-                                           "addresses are refused");
+        char text[512];
+        int signal;
+        ssize_t n;
+
+        n = check_in_child(load_openssl, text, sizeof(text) - 1, &signal);
+        text[MAX(n, (ssize_t)0)] = 0;
+        if (n > 1 && text[0] == '+')
+                finding_set(finding, CHECK_YES, NULL, "%s", text + 1);
+        else
+                finding_set(finding, CHECK_PARTLY, OPENSSL_REMEDY, "rediss:// addresses cannot be used: %s",
+                            n > 1 ? text + 1 : OPENSSL_LIBRARY " cannot be loaded");
 }
 
 void check_redis_program(const struct patient *patient, struct finding *finding)

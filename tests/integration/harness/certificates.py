@@ -28,7 +28,7 @@ def _openssl(*args):
 
 
 class Certificates:
-    """ca, and pairs of (certificate, key): valid, wrong_host, expired, self_signed."""
+    """ca, and pairs of (certificate, key): valid, name_only, wrong_host, expired, self_signed."""
 
     def __init__(self, directory):
         self.directory = os.path.join(directory, "ca")
@@ -39,6 +39,7 @@ class Certificates:
         self._write("ca.cnf", CONFIG.format(directory=self.directory))
         self._self_signed("ca", "/CN=pppctl test CA", "basicConstraints=critical,CA:TRUE")
         self.valid = self._issue("valid", "DNS:localhost,IP:127.0.0.1", ["-days", "2"])
+        self.name_only = self._issue("name-only", "DNS:localhost", ["-days", "2"])
         self.wrong_host = self._issue("wrong-host", "DNS:elsewhere.example", ["-days", "2"])
         self.expired = self._issue("expired", "DNS:localhost,IP:127.0.0.1",
                                    ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"])
