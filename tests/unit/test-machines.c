@@ -227,7 +227,8 @@ static void test_sizes(void)
         test_int(size, ==, 10000);
         /* Towards the end a share of what is left for each. */
         test_int(sizing_next(&sizing, 8000, 4), ==, 1000);
-        test_int(sizing_next(&sizing, 7, 4), ==, 1);
+        /* 200 us at least. */
+        test_int(sizing_next(&sizing, 7, 4), ==, 20);
         /* For thousands of workers, larger again: Redis sees 8,000 chunks a second and no more. */
         test_int(sizing_next(&sizing, UINT64_MAX, 800), ==, 10000);
         size = sizing_next(&sizing, UINT64_MAX, 1000);
@@ -236,6 +237,12 @@ static void test_sizes(void)
         for (unsigned i = 0; i < 20; ++i)
                 sizing_note(&sizing, 10, 10 * NSEC_PER_SEC);
         test_int(sizing_next(&sizing, 1000000, 4), ==, 1);
+        /* Of 19 ms: down to a single one at the end. */
+        for (unsigned i = 0; i < 40; ++i)
+                sizing_note(&sizing, 5, 95 * NSEC_PER_MSEC);
+        test_int(sizing_next(&sizing, 1000000, 4), ==, 5);
+        test_int(sizing_next(&sizing, 20, 4), ==, 2);
+        test_int(sizing_next(&sizing, 7, 4), ==, 1);
         /* And those that take no time are bounded. */
         for (unsigned i = 0; i < 100; ++i)
                 sizing_note(&sizing, CHUNK_TASKS_MAX, 0);

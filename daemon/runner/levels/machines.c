@@ -134,6 +134,8 @@ static int work(struct coordinator *c)
                 until = MIN(c->beat_ns, c->nodes_ns);
                 if (c->full_until_ns > now)
                         until = MIN(until, c->full_until_ns);
+                if (c->probe_until_ns > now)
+                        until = MIN(until, c->probe_until_ns);
                 r = turn(c, until);
                 if (r < 0)
                         return r;

@@ -3,6 +3,8 @@
 #include "daemon/runner/machines/coordinator.h"
 
 #define BATCH_CHUNKS 64
+#define PROBE_NS     (2 * NSEC_PER_MSEC)
+#define PROBE_TASKS  8                  /* for each CPU */
 
 int coordinator_send_again(struct coordinator *c, uint64_t first, uint64_t n)
 {
@@ -239,9 +241,21 @@ static void measure_rate(struct coordinator *c, uint64_t now)
         c->rate_n = c->n_recorded;
 }
 
-/* What is run, what keeps everybody busy meanwhile, and what will be run while chunks travel. */
-static uint64_t tasks_out_max(const struct coordinator *c, uint32_t size)
+static bool probes(const struct coordinator *c, uint64_t now)
 {
+        return !sizing_knows(&c->sizing) && now < c->probe_until_ns;
+}
+
+/*
+ * What is run, what keeps everybody busy meanwhile, and what will be run while chunks travel. At first
+ * each chunk is of one task, for nobody knows how long they take, and a window of thousands would get as
+ * many chunks: where tasks are short, a few of them tell that soon, and where they are long, a moment
+ * is lost.
+ */
+static uint64_t tasks_out_max(const struct coordinator *c, uint32_t size, uint64_t now)
+{
+        if (probes(c, now))
+                return PROBE_TASKS * c->slots;
         return c->capacity + 2 * c->slots * size +
                (uint64_t)(c->tasks_per_second * (double)COORDINATOR_LEAD_NS / 1e9);
 }
@@ -256,12 +270,14 @@ void coordinator_send(struct coordinator *c)
         measure_rate(c, now);
         if (c->sync != SYNC_DONE || c->slots == 0 || now < c->full_until_ns)
                 return;
+        if (!c->probe_until_ns)
+                c->probe_until_ns = now + PROBE_NS;
         for (;;) {
                 uint32_t size = sizing_next(&c->sizing, left_to_send(c), c->slots);
 
                 if (max)
                         size = MIN(size, max);
-                if (c->sent.n_tasks >= tasks_out_max(c, size) ||
+                if (c->sent.n_tasks >= tasks_out_max(c, size, now) ||
                     c->sent.n_bytes >= COORDINATOR_BYTES_MAX || !next_range(c, size, &range))
                         break;
                 if (!batch && !(batch = batch_begin(c)))

@@ -60,6 +60,7 @@ struct coordinator {
         size_t n_again, again_size;
         uint64_t n_recorded;
         struct sizing sizing;
+        uint64_t probe_until_ns;        /* until then a few tasks may tell how long they take; 0: not begun */
 
         struct coordinator_node **nodes;
         size_t n_nodes;

@@ -4,8 +4,8 @@
  * How many tasks a chunk should have. About 100 ms of a worker's work, so that what a chunk costs by itself
  * (some 50 us) does not matter and a node that dies takes little along; never much more than chunks whose
  * end was seen, since tasks differ; more only for so many workers that Redis, which is one thread, would be
- * what they wait for; and towards the end a part of what is left for each worker, down to a
- * single task.
+ * what they wait for; and towards the end a part of what is left for each worker, down to a single
+ * task, if that takes longer than a chunk costs.
  */
 
 #include "lib/util.h"
@@ -13,12 +13,18 @@
 #ifndef SIZING_CHUNK_NS         /* the simulation tries others (tests/scale/) */
 #define SIZING_CHUNK_NS (100 * NSEC_PER_MSEC)
 #endif
+#define SIZING_LEAST_NS          (200 * NSEC_PER_USEC)  /* less is not worth a chunk */
 #define SIZING_CHUNKS_PER_SECOND 8000   /* all in all: a third of what one Redis can (docs/scale.md) */
 
 struct sizing {
         double task_ns;         /* of one worker's time, smoothed; 0: nothing is known yet */
         uint32_t largest;       /* chunk whose end was seen */
 };
+
+static inline bool sizing_knows(const struct sizing *sizing)
+{
+        return sizing->task_ns > 0;
+}
 
 /* A chunk of @n tasks ended, which took @worker_ns of workers' time all in all. */
 void sizing_note(struct sizing *sizing, uint32_t n, uint64_t worker_ns);
