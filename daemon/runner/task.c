@@ -45,19 +45,14 @@ _public_ int ppp_fail(struct ppp_task *task, enum ppp_reason reason, int32_t det
         return task_fail(task, reason, detail);
 }
 
-/* How soon a task that sleeps in a node learns that its job is gone. */
-#define NODE_SLEEP_NS (250 * NSEC_PER_MSEC)
-
-static bool job_is_gone(const struct ppp_task *task)
+bool task_cancelled(const struct ppp_task *task)
 {
-        return task->fed && __atomic_load_n(&task->fed->dropped, __ATOMIC_RELAXED);
+        return runner_cancelled(task->worker->runner) || (task->fed && feed_is_dropped(task->fed));
 }
 
 static int task_check(struct ppp_task *task)
 {
-        if (_unlikely_(job_is_gone(task)))
-                return task_fail(task, PPP_REASON_CANCELLED, 0);
-        if (_unlikely_(runner_cancelled(task->worker->runner)))
+        if (_unlikely_(task_cancelled(task)))
                 return task_fail(task, PPP_REASON_CANCELLED, 0);
         if (_unlikely_(task->deadline_ns != 0) && now_monotonic() >= task->deadline_ns)
                 return task_fail(task, PPP_REASON_TIMEOUT, 0);
@@ -148,24 +143,6 @@ _public_ int ppp_read_file(struct ppp_task *task, const char *path, ppp_sink *si
         return stream(task, task->worker->io->read_file, path, sink, userdata);
 }
 
-/* In a node in pieces, to look whether anybody still wants it. */
-static int sleep_some(struct ppp_task *task, uint64_t nanoseconds)
-{
-        uint64_t until, now;
-        int r = 0;
-
-        if (!task->fed || nanoseconds <= NODE_SLEEP_NS)
-                return task->worker->io->sleep(task, nanoseconds);
-        if (__builtin_add_overflow(now_monotonic(), nanoseconds, &until))
-                until = UINT64_MAX;
-        while (r >= 0 && (now = now_monotonic()) < until) {
-                r = task->worker->io->sleep(task, MIN(until - now, NODE_SLEEP_NS));
-                if (r >= 0)
-                        r = task_check(task);
-        }
-        return r;
-}
-
 _public_ int ppp_sleep(struct ppp_task *task, uint64_t nanoseconds)
 {
         int r = task_check(task);
@@ -174,7 +151,7 @@ _public_ int ppp_sleep(struct ppp_task *task, uint64_t nanoseconds)
                 return r;
         tell_progress(task->worker);
         ppp_unlock(task);
-        r = sleep_some(task, nanoseconds);
+        r = task->worker->io->sleep(task, nanoseconds);
         ppp_relock(task);
         return r;
 }

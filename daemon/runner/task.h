@@ -68,13 +68,19 @@ struct ppp_task {
         uint64_t index;
         uint64_t start_ns;              /* CLOCK_MONOTONIC */
         uint64_t deadline_ns;           /* CLOCK_MONOTONIC, 0: none */
-        const struct feed_chunk *fed;   /* NULL but in a node */
+        const struct feed_chunk *fed;   /* NULL but in a node: what it is of */
         enum ppp_reason reason;         /* of the last failure */
         int32_t detail;
         bool unlocked;                  /* between ppp_unlock() and ppp_relock() */
 };
 
 #define TASK_NONE UINT64_MAX
+
+/*
+ * Whether nobody wants what the task is about to find out: its runner is to end, or it is a node's and its
+ * job is gone. It ends as PPP_REASON_CANCELLED then, without a record.
+ */
+bool task_cancelled(const struct ppp_task *task);
 
 /* Same as ppp_fail(): notes the failure, returns a negative errno that fits it (never 0). */
 int task_fail(struct ppp_task *task, enum ppp_reason reason, int32_t detail);

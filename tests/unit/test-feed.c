@@ -190,6 +190,7 @@ static void test_drop(void)
         while (__atomic_load_n(&runner.feed->chunks[at].records[0].start_ns, __ATOMIC_RELAXED) == 0)
                 sched_yield();
         test_true(!feed_drop(runner.feed, (uint32_t)at));
+        feed_tell_dropped(runner.feed);
         next = push(runner.feed, 0, 3, &sums);
         /* The last that ended comes first. */
         test_int(next_done(runner.feed) + next_done(runner.feed), ==, (uint32_t)at + (uint32_t)next);

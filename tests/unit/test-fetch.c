@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "daemon/runner/io/fetch.h"
+#include "daemon/runner/io/interrupt.h"
 #include "daemon/runner/io/uring.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/http-server.h"
@@ -124,7 +125,13 @@ static void fetch_next(struct batch *batch, int (*fetch)(void *io, struct ppp_ta
 static int fetch_blocking(void *io, struct ppp_task *task, const char *url,
                           struct sink_state *state)
 {
-        return transfer_perform(io, task, url, take, state);
+        struct interrupt interrupt;
+        int r;
+
+        test_int(interrupt_init(&interrupt, &runner), ==, 0);
+        r = transfer_perform(io, task, &interrupt, url, take, state);
+        interrupt_deinit(&interrupt);
+        return r;
 }
 
 static void run_blocking(struct batch *batch)

@@ -86,7 +86,7 @@ static int run_alarm(struct ppp_task *task, const char *input, size_t n, uint64_
         uint64_t at = now_monotonic() + strtoull(input, NULL, 10) * NSEC_PER_MSEC;
         struct alarm alarm = { { .passed = alarm_passed }, loop, loop_current(loop), 0 };
 
-        loop_deadline_add(loop, &alarm.deadline, at);
+        loop_deadline_add(loop, &alarm.deadline, task, at);
         loop_suspend(loop);
         loop_deadline_remove(loop, &alarm.deadline);
         if (now_monotonic() < at || alarm.n_passed < 3)

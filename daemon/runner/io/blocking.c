@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "daemon/runner/io/fetch.h"
+#include "daemon/runner/io/interrupt.h"
 #include "daemon/runner/node/feed.h"
 
 #define READ_SIZE      (128 * 1024)     /* stays in the second level of the cache */
@@ -12,6 +13,7 @@
 
 struct blocking_io {
         struct runner *runner;
+        struct interrupt interrupt;
         struct transfer *transfer;      /* made by the first fetch */
         char *buffer;                   /* READ_SIZE, made by the first file */
 };
@@ -19,9 +21,15 @@ struct blocking_io {
 int blocking_io_new(struct runner *runner, struct blocking_io **ret)
 {
         struct blocking_io *io = calloc(1, sizeof(*io));
+        int r;
 
         if (!io)
                 return -ENOMEM;
+        r = interrupt_init(&io->interrupt, runner);
+        if (r < 0) {
+                free(io);
+                return r;
+        }
         io->runner = runner;
         *ret = io;
         return 0;
@@ -30,6 +38,7 @@ int blocking_io_new(struct runner *runner, struct blocking_io **ret)
 struct blocking_io *blocking_io_free(struct blocking_io *io)
 {
         if (io) {
+                interrupt_deinit(&io->interrupt);
                 transfer_free(io->transfer);
                 free(io->buffer);
                 free(io);
@@ -47,31 +56,33 @@ static int blocking_fetch(struct ppp_task *task, const char *url, ppp_sink *sink
                 return r;
         if (!io->transfer && transfer_new(io->runner, TRANSFER_SIZE, &io->transfer) < 0)
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        return transfer_perform(io->transfer, task, url, sink, userdata);
+        return transfer_perform(io->transfer, task, &io->interrupt, url, sink, userdata);
 }
 
 /*
  * Waits for @fd to be readable (-1: just waits), the time to come (CLOCK_MONOTONIC, 0: never), or
- * the job to be cancelled. Polling cancel_fd leaves no gap in which a signal could be missed.
+ * the task to be cancelled. Polling for that leaves no gap in which it could be missed.
  * Returns 1 if @fd is readable, 0 if the time has come, or a negative errno after task_fail().
  */
 static int wait_until(struct ppp_task *task, int fd, uint64_t until_ns)
 {
-        struct runner *runner = task->worker->runner;
-        struct pollfd polls[2] = { { runner->cancel_fd, POLLIN, 0 }, { fd, POLLIN, 0 } };
+        const struct blocking_io *io = task->worker->io_context;
+        struct pollfd polls[2] = { { io->interrupt.fd, POLLIN, 0 }, { fd, POLLIN, 0 } };
 
         for (;;) {
                 uint64_t now = now_monotonic(), left = until_ns > now ? until_ns - now : 0;
                 struct timespec ts = { (time_t)(left / NSEC_PER_SEC), (long)(left % NSEC_PER_SEC) };
                 int r;
 
-                if (runner_cancelled(runner))
+                if (task_cancelled(task))
                         return task_fail(task, PPP_REASON_CANCELLED, 0);
                 if (until_ns && left == 0)
                         return 0;
                 r = ppoll(polls, 2, until_ns ? &ts : NULL, NULL);
                 if (r < 0 && errno != EINTR)
                         return task_fail(task, PPP_REASON_IO, errno);
+                if (r > 0 && polls[0].revents)
+                        interrupt_hear(&io->interrupt);
                 if (r > 0 && polls[1].revents)
                         return 1;
         }
@@ -79,10 +90,14 @@ static int wait_until(struct ppp_task *task, int fd, uint64_t until_ns)
 
 static int blocking_sleep(struct ppp_task *task, uint64_t nanoseconds)
 {
-        uint64_t until = now_monotonic() + nanoseconds;
-        bool cut = task->deadline_ns && task->deadline_ns < until;
-        int r = wait_until(task, -1, cut ? task->deadline_ns : until);
+        uint64_t until;
+        bool cut;
+        int r;
 
+        if (__builtin_add_overflow(now_monotonic(), nanoseconds, &until))
+                until = UINT64_MAX;
+        cut = task->deadline_ns && task->deadline_ns < until;
+        r = wait_until(task, -1, cut ? task->deadline_ns : until);
         if (r < 0)
                 return r;
         return cut ? task_fail(task, PPP_REASON_TIMEOUT, 0) : 0;
@@ -142,7 +157,7 @@ static int read_to_end(struct ppp_task *task, int fd, char *buffer, ppp_sink *si
                 r = sink(userdata, &chunk);
                 if (r < 0)
                         return r;
-                if (runner_cancelled(task->worker->runner))
+                if (task_cancelled(task))
                         return task_fail(task, PPP_REASON_CANCELLED, 0);
                 if (task->deadline_ns && now_monotonic() >= task->deadline_ns)
                         return task_fail(task, PPP_REASON_TIMEOUT, 0);

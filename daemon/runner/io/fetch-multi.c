@@ -75,7 +75,8 @@ struct fetcher *fetcher_free(struct fetcher *fetcher)
 
         if (!fetcher)
                 return NULL;
-        assert(!fetcher->queue.first && !fetcher->held.first && !fetcher->in_flight);
+        assert(fetch_queue_is_empty(&fetcher->queue) && fetch_queue_is_empty(&fetcher->held) &&
+               !fetcher->in_flight);
         loop_undefer(fetcher->loop, &fetcher->turn);
         for (struct transfer *t = fetcher->idle; t; t = next) {
                 next = t->next;
@@ -123,14 +124,14 @@ static void resolved(struct transfer *transfer)
                 return;
         transfer->resolving = false;
         --fetcher->n_resolving;
-        if (fetcher->held.first)
+        if (!fetch_queue_is_empty(&fetcher->held))
                 loop_defer(fetcher->loop, &fetcher->turn);
 }
 
 /* All who wait may try again. */
 static void let_in(struct fetcher *fetcher, struct origin *origin)
 {
-        if (!origin->waiting.first)
+        if (fetch_queue_is_empty(&origin->waiting))
                 return;
         fetch_queue_move(&fetcher->queue, &origin->waiting);
         loop_defer(fetcher->loop, &fetcher->turn);
@@ -253,6 +254,7 @@ static void unlink_in_flight(struct fetcher *fetcher, struct transfer *transfer)
 static void request_done(struct fetcher *fetcher, struct fetch_request *request, int result)
 {
         request->result = result;
+        request->done = true;
         loop_wake(fetcher->loop, request->fiber);
 }
 
@@ -335,6 +337,7 @@ static void leave_origin(struct transfer *transfer)
 /* Takes a transfer back from libcurl, which is through with it or has to give it up. */
 static struct fetch_request *take_back(struct fetcher *fetcher, struct transfer *transfer)
 {
+        transfer->request->transfer = NULL;
         leave_origin(transfer);
         sym_curl_multi_remove_handle(fetcher->multi, transfer->easy);
         unlink_in_flight(fetcher, transfer);
@@ -408,6 +411,7 @@ static int hand_over(struct fetcher *fetcher, struct transfer *transfer,
         if (sym_curl_multi_add_handle(fetcher->multi, transfer->easy) != CURLM_OK)
                 return task_fail(request->task, PPP_REASON_NO_MEMORY, 0);
         transfer->request = request;
+        request->transfer = transfer;
         link_in_flight(fetcher, transfer);
         enter_origin(transfer, origin);
         return 0;
@@ -537,10 +541,51 @@ static void fetcher_turn(struct loop_deferred *deferred)
                 loop_defer(fetcher->loop, &fetcher->turn);
 }
 
+static void give_up(struct fetcher *fetcher, struct transfer *transfer)
+{
+        int result = transfer_abandon(transfer);
+
+        request_done(fetcher, take_back(fetcher, transfer), result);
+}
+
+/*
+ * A connection over HTTP/2 stays open for others, and libcurl (7.88) tells the server that a request is
+ * taken back only when it next has to do with the connection. So one that nobody else uses is closed.
+ */
+static void give_up_for_good(struct fetcher *fetcher, struct transfer *transfer)
+{
+        sym_curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
+        give_up(fetcher, transfer);
+        sym_curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 0L);
+        /* What libcurl has to say to the ring now, it says in a turn. */
+        loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+/*
+ * The job is gone. Those of others go on that wait for what this one has begun for all: the next of them
+ * scouts.
+ */
+static void request_dropped(struct loop_deadline *deadline)
+{
+        struct fetch_request *request = container_of(deadline, struct fetch_request, deadline);
+        struct fetcher *fetcher = request->fetcher;
+
+        if (request->done)
+                return;
+        if (request->transfer) {
+                give_up_for_good(fetcher, request->transfer);
+                return;
+        }
+        fetch_queue_remove(request);
+        request_done(fetcher, request, task_fail(request->task, PPP_REASON_CANCELLED, 0));
+}
+
 int fetcher_fetch(struct fetcher *fetcher, struct ppp_task *task, const char *url,
                   unsigned redirects_max, bool may_be_direct, ppp_sink *sink, void *userdata)
 {
         struct fetch_request request = {
+                .deadline.passed = request_dropped,
+                .fetcher = fetcher,
                 .fiber = loop_current(fetcher->loop),
                 .task = task,
                 .url = url,
@@ -550,11 +595,14 @@ int fetcher_fetch(struct fetcher *fetcher, struct ppp_task *task, const char *ur
                 .may_be_direct = may_be_direct,
         };
 
-        if (fetcher->loop->cancelling)  /* nobody would end it any more */
+        if (task_cancelled(task))       /* nobody would end it any more */
                 return task_fail(task, PPP_REASON_CANCELLED, 0);
         fetch_queue_push(&fetcher->queue, &request);
         loop_defer(fetcher->loop, &fetcher->turn);
+        /* libcurl sees to the task's own time. */
+        loop_deadline_add(fetcher->loop, &request.deadline, task, 0);
         loop_suspend(fetcher->loop);
+        loop_deadline_remove(fetcher->loop, &request.deadline);
         return request.result;
 }
 
@@ -586,11 +634,8 @@ static void cancel_queue(struct fetcher *fetcher, struct fetch_queue *queue)
 /* Those who wait for a scout are back in the queue when it is taken back. */
 void fetcher_cancel_all(struct fetcher *fetcher)
 {
-        while (fetcher->in_flight) {
-                int result = transfer_abandon(fetcher->in_flight);
-
-                request_done(fetcher, take_back(fetcher, fetcher->in_flight), result);
-        }
+        while (fetcher->in_flight)
+                give_up(fetcher, fetcher->in_flight);
         cancel_queue(fetcher, &fetcher->queue);
         cancel_queue(fetcher, &fetcher->held);
 }

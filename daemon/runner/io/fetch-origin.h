@@ -15,12 +15,19 @@
  */
 
 #include "daemon/runner/io/http-url.h"
-#include "daemon/runner/task.h"
+#include "daemon/runner/io/uring.h"
 
-struct loop_fiber;
+struct transfer;
+
+/* A ring of links: one may leave without knowing the queue that it is in. */
+struct fetch_link {
+        struct fetch_link *previous, *next;
+};
 
 /* A fetch that a fiber waits for; stands on its stack. */
 struct fetch_request {
+        struct loop_deadline deadline;
+        struct fetcher *fetcher;
         struct loop_fiber *fiber;
         struct ppp_task *task;
         const char *url;
@@ -28,48 +35,64 @@ struct fetch_request {
         void *userdata;
         unsigned redirects_max;         /* how many more to follow */
         bool may_be_direct;             /* the fiber can do it by itself if it knows the address */
-        int result;                     /* as of fetcher_fetch() */
+        int result;                     /* as of fetcher_fetch(), once it is done */
+        bool done;
         unsigned n_refused;             /* times that a closing server did not take it */
-        struct fetch_request *next;
+        struct transfer *transfer;      /* that is in flight for it; NULL: it is in a queue */
+        struct fetch_link link;
 };
 
+/* First in first out; stays where it is. */
 struct fetch_queue {
-        struct fetch_request *first;
-        struct fetch_request **tail;
+        struct fetch_link ends;         /* next: the first; previous: the last */
 };
 
 static inline void fetch_queue_init(struct fetch_queue *queue)
 {
-        queue->first = NULL;
-        queue->tail = &queue->first;
+        queue->ends.next = queue->ends.previous = &queue->ends;
+}
+
+static inline bool fetch_queue_is_empty(const struct fetch_queue *queue)
+{
+        return queue->ends.next == &queue->ends;
 }
 
 static inline void fetch_queue_push(struct fetch_queue *queue, struct fetch_request *request)
 {
-        request->next = NULL;
-        *queue->tail = request;
-        queue->tail = &request->next;
+        struct fetch_link *last = queue->ends.previous;
+
+        request->link = (struct fetch_link){ last, &queue->ends };
+        last->next = queue->ends.previous = &request->link;
+}
+
+/* Takes it out of the queue it is in. */
+static inline void fetch_queue_remove(struct fetch_request *request)
+{
+        request->link.previous->next = request->link.next;
+        request->link.next->previous = request->link.previous;
 }
 
 static inline struct fetch_request *fetch_queue_pop(struct fetch_queue *queue)
 {
-        struct fetch_request *request = queue->first;
+        struct fetch_request *request = container_of(queue->ends.next, struct fetch_request, link);
 
-        if (!request)
+        if (fetch_queue_is_empty(queue))
                 return NULL;
-        queue->first = request->next;
-        if (!queue->first)
-                queue->tail = &queue->first;
+        fetch_queue_remove(request);
         return request;
 }
 
 /* Appends all of @from, which is empty then. */
 static inline void fetch_queue_move(struct fetch_queue *queue, struct fetch_queue *from)
 {
-        if (!from->first)
+        struct fetch_link *first = from->ends.next, *last = from->ends.previous;
+
+        if (fetch_queue_is_empty(from))
                 return;
-        *queue->tail = from->first;
-        queue->tail = from->tail;
+        first->previous = queue->ends.previous;
+        first->previous->next = first;
+        last->next = &queue->ends;
+        queue->ends.previous = last;
         fetch_queue_init(from);
 }
 

@@ -3,7 +3,7 @@
  * beyond libcurl itself is setting its URL and, with --task-timeout, the time left.
  *
  * A blocking transfer has a multi handle of its own, not curl_easy_perform(): that one waits up to
- * a second at a time and looks at nothing else, while curl_multi_poll() watches the job's cancel_fd
+ * a second at a time and looks at nothing else, while curl_multi_poll() watches a descriptor of ours
  * too, so a cancelled fetch ends at once. Both reuse connections alike and cost the same.
  */
 
@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "daemon/runner/io/content-type.h"
+#include "daemon/runner/io/interrupt.h"
 #include "daemon/runner/io/transfer.h"
 #include "daemon/runner/runner.h"
 
@@ -554,17 +555,16 @@ static int make_multi(struct transfer *transfer)
         return 0;
 }
 
-/* Until libcurl is through (0 and its code), the job is cancelled, or libcurl itself fails. */
-static int drive(struct transfer *transfer, CURLcode *ret_code)
+/* Until libcurl is through (0 and its code), the task is cancelled, or libcurl itself fails. */
+static int drive(struct transfer *transfer, const struct interrupt *interrupt, CURLcode *ret_code)
 {
-        struct runner *runner = transfer->runner;
-        struct curl_waitfd cancel = { .fd = runner->cancel_fd, .events = CURL_WAIT_POLLIN };
-        unsigned n_waitfds = runner->cancel_fd >= 0;
+        struct curl_waitfd cancel = { .fd = interrupt->fd, .events = CURL_WAIT_POLLIN };
+        unsigned n_waitfds = interrupt->fd >= 0;
         CURLMcode code = CURLM_OK;
         int running = 1, left;
 
         while (code == CURLM_OK) {
-                if (runner_cancelled(runner))
+                if (task_cancelled(transfer->task))
                         return -ECANCELED;
                 code = sym_curl_multi_perform(transfer->multi, &running);
                 if (code == CURLM_OK && running == 0) {
@@ -573,6 +573,8 @@ static int drive(struct transfer *transfer, CURLcode *ret_code)
                 }
                 if (code == CURLM_OK)
                         code = sym_curl_multi_poll(transfer->multi, &cancel, n_waitfds, 1000, NULL);
+                if (cancel.revents)
+                        interrupt_hear(interrupt);
         }
         return code == CURLM_OUT_OF_MEMORY ? -ENOMEM : -EIO;
 }
@@ -580,8 +582,8 @@ static int drive(struct transfer *transfer, CURLcode *ret_code)
 #define STALE 1
 
 /* 0, STALE, or a negative errno after task_fail(). */
-static int perform_once(struct transfer *transfer, struct ppp_task *task, const char *url,
-                        ppp_sink *sink, void *userdata)
+static int perform_once(struct transfer *transfer, struct ppp_task *task,
+                        const struct interrupt *interrupt, const char *url, ppp_sink *sink, void *userdata)
 {
         CURLcode code = CURLE_OK;
         int r;
@@ -591,7 +593,7 @@ static int perform_once(struct transfer *transfer, struct ppp_task *task, const 
                 return r;
         if (sym_curl_multi_add_handle(transfer->multi, transfer->easy) != CURLM_OK)
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        r = drive(transfer, &code);
+        r = drive(transfer, interrupt, &code);
         if (r == 0)
                 r = transfer_is_stale(transfer, code) ? STALE : transfer_end(transfer, code);
         else if (r == -ECANCELED)
@@ -602,18 +604,18 @@ static int perform_once(struct transfer *transfer, struct ppp_task *task, const 
         return r;
 }
 
-int transfer_perform(struct transfer *transfer, struct ppp_task *task, const char *url,
-                     ppp_sink *sink, void *userdata)
+int transfer_perform(struct transfer *transfer, struct ppp_task *task, const struct interrupt *interrupt,
+                     const char *url, ppp_sink *sink, void *userdata)
 {
         int r;
 
         if (make_multi(transfer) < 0)
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        r = perform_once(transfer, task, url, sink, userdata);
+        r = perform_once(transfer, task, interrupt, url, sink, userdata);
         if (r != STALE)
                 return r;
         transfer_set_fresh(transfer, true);
-        r = perform_once(transfer, task, url, sink, userdata);
+        r = perform_once(transfer, task, interrupt, url, sink, userdata);
         transfer_set_fresh(transfer, false);
         return r == STALE ? task_fail(task, PPP_REASON_TRANSFER, CURLE_RECV_ERROR) : r;
 }

@@ -35,6 +35,7 @@
 
 struct transfer;                        /* one easy handle and its state, reusable */
 struct fetcher;                         /* a multi handle on a ring */
+struct interrupt;
 struct loop;
 
 /*
@@ -50,9 +51,9 @@ bool fetch_has_proxy(void);
 int transfer_new(struct runner *runner, size_t buffer_size, struct transfer **ret);
 struct transfer *transfer_free(struct transfer *transfer);
 
-/* Blocking: performs the transfer on this thread. Cancellation by SIGTERM ends it within 100 ms. */
-int transfer_perform(struct transfer *transfer, struct ppp_task *task, const char *url,
-                     ppp_sink *sink, void *userdata);
+/* Blocking: performs the transfer on this thread. What cancels the task, of which @interrupt tells, ends it. */
+int transfer_perform(struct transfer *transfer, struct ppp_task *task, const struct interrupt *interrupt,
+                     const char *url, ppp_sink *sink, void *userdata);
 
 /* Cheap: libcurl is loaded and set up with the first fetch. */
 int fetcher_new(struct loop *loop, struct fetcher **ret);

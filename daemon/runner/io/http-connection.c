@@ -22,10 +22,13 @@ static void limit_passed(struct loop_deadline *deadline)
                 ring_cancel(&limit->loop->ring, &limit->wait->op);
 }
 
-void http_limit_begin(struct http_limit *limit, struct loop *loop, uint64_t at_ns)
+void http_limit_begin(struct http_limit *limit, struct loop *loop, const struct ppp_task *task,
+                      uint64_t at_ns)
 {
-        *limit = (struct http_limit){ .loop = loop, .deadline.passed = limit_passed };
-        loop_deadline_add(loop, &limit->deadline, at_ns);
+        *limit = (struct http_limit){
+                .loop = loop, .task = task, .deadline.passed = limit_passed,
+        };
+        loop_deadline_add(loop, &limit->deadline, task, at_ns);
 }
 
 void http_limit_end(struct http_limit *limit)
@@ -36,7 +39,7 @@ void http_limit_end(struct http_limit *limit)
 /* Whether a wait may begin, or how it has ended. */
 static int limit_check(const struct http_limit *limit)
 {
-        if (limit->loop->cancelling)
+        if (task_cancelled(limit->task))
                 return -ECANCELED;
         return limit->passed ? -ETIME : 0;
 }
@@ -206,7 +209,7 @@ static int await(struct loop_wait *wait, struct http_limit *limit)
         limit->wait = wait;
         r = loop_await(wait);
         limit->wait = NULL;
-        return r == -ECANCELED && limit->passed ? -ETIME : r;
+        return r == -ECANCELED && limit->passed ? limit_check(limit) : r;
 }
 
 static int connect_socket(int fd, const union http_address *address, struct http_limit *limit)

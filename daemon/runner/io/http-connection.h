@@ -66,17 +66,19 @@ struct http_pool {
 
 /*
  * Bounds what a fiber waits for while it is in use. One at a time for a fiber; when it has passed,
- * each wait ends with -ETIME.
+ * each wait ends: with -ECANCELED if the task is cancelled, else with -ETIME.
  */
 struct http_limit {
         struct loop *loop;
+        const struct ppp_task *task;
         struct loop_deadline deadline;
         bool passed;
         struct http_connection *connection;     /* what is waited for now: this */
         struct loop_wait *wait;                 /* or this */
 };
 
-void http_limit_begin(struct http_limit *limit, struct loop *loop, uint64_t at_ns);
+void http_limit_begin(struct http_limit *limit, struct loop *loop, const struct ppp_task *task,
+                      uint64_t at_ns);
 void http_limit_end(struct http_limit *limit);
 
 int http_pool_new(struct loop *loop, struct http_pool **ret);
@@ -89,7 +91,7 @@ struct http_connection *http_pool_take(struct http_pool *pool, const union http_
 
 /*
  * The following are for fibers. They return a negative errno: of the system call, -ETIME when
- * @limit has passed, -ECANCELED when the loop is being cancelled.
+ * @limit has passed, -ECANCELED when the task is cancelled.
  */
 int http_connection_open(struct http_pool *pool, const union http_address *address,
                          struct http_limit *limit, struct http_connection **ret);

@@ -151,7 +151,7 @@ static void limit_begin(struct exchange *x, struct http_limit *limit, uint64_t o
         struct loop *loop = x->http->loop;
         uint64_t at_ns = x->task->deadline_ns ?: loop->turned_ns + otherwise_ns;
 
-        http_limit_begin(limit, loop, at_ns);
+        http_limit_begin(limit, loop, x->task, at_ns);
 }
 
 static void drop_connection(struct exchange *x)
@@ -238,7 +238,7 @@ static int breathe(struct exchange *x)
         struct loop *loop = x->http->loop;
         uint64_t now = loop_breathe(loop, now_monotonic());
 
-        if (loop->cancelling)
+        if (task_cancelled(x->task))
                 return -ECANCELED;
         return task_time_left(x->task, now) == 0 ? -ETIME : 0;
 }

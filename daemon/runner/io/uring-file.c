@@ -185,7 +185,7 @@ static int file_may_go_on(struct file *file)
 {
         struct ppp_task *task = file->task;
 
-        if (runner_cancelled(task->worker->runner) ||
+        if (task_cancelled(task) ||
             (task->deadline_ns && task_time_left(task, now_monotonic()) == 0))
                 return loop_task_fail(task, PPP_REASON_READ, -ECANCELED);
         return 0;
@@ -263,14 +263,11 @@ static int file_read_plain(struct file *file, const char *path)
 /* Within the task's deadline, if it has one. */
 static int file_read(struct file *file, const char *path)
 {
-        bool bounded = file->task->deadline_ns != 0;
         int r;
 
-        if (bounded)
-                loop_deadline_add(file->loop, &file->deadline, file->task->deadline_ns);
+        loop_deadline_add(file->loop, &file->deadline, file->task, file->task->deadline_ns);
         r = file->direct ? file_read_direct(file, path) : file_read_plain(file, path);
-        if (bounded)
-                loop_deadline_remove(file->loop, &file->deadline);
+        loop_deadline_remove(file->loop, &file->deadline);
         return r;
 }
 

@@ -61,7 +61,12 @@ static void feed_complete(struct ring_op *op, int res, uint32_t flags)
 {
         struct loop *loop = container_of(op, struct loop, feed_read);
 
+        uint32_t n_drops = feed_n_drops(loop->runner->feed);
+
         loop->hungry = true;
+        if (n_drops != loop->n_drops)
+                loop_end_dropped(loop);
+        loop->n_drops = n_drops;
         if (res >= 0 || res == -EINTR || res == -EAGAIN)
                 read_feed(loop);
 }
@@ -69,6 +74,7 @@ static void feed_complete(struct ring_op *op, int res, uint32_t flags)
 void loop_feed(struct loop *loop, int fd)
 {
         loop->feed_fd = fd;
+        loop->n_drops = feed_n_drops(loop->runner->feed);
         read_feed(loop);
 }
 
@@ -86,6 +92,9 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
                 .feed_fd = -EBADF,
         };
         loop->ready_tail = &loop->ready;
+        TAILQ_INIT(&loop->by_time);
+        TAILQ_INIT(&loop->overdue);
+        TAILQ_INIT(&loop->of_node);
         r = ring_init(&loop->ring, MIN(MAX(2 * window, ENTRIES_MIN), ENTRIES_MAX), ret_advice);
         if (r < 0)
                 return r;
@@ -350,7 +359,7 @@ int loop_task_fail(struct ppp_task *task, enum ppp_reason reason, int res)
 {
         bool interrupted = res == -ECANCELED || res == -EINTR;
 
-        if (interrupted && runner_cancelled(task->worker->runner))
+        if (interrupted && task_cancelled(task))
                 return task_fail(task, PPP_REASON_CANCELLED, 0);
         if (interrupted && task_time_left(task, now_monotonic()) == 0)
                 return task_fail(task, PPP_REASON_TIMEOUT, 0);
@@ -365,12 +374,25 @@ struct __kernel_timespec loop_timespec(uint64_t ns)
         };
 }
 
+struct sleeper {
+        struct loop_deadline deadline;  /* without a time: the timeout it waits for is that */
+        struct loop_wait wait;
+};
+
+static void sleeper_dropped(struct loop_deadline *deadline)
+{
+        struct sleeper *sleeper = container_of(deadline, struct sleeper, deadline);
+
+        if (!sleeper->wait.done)
+                ring_cancel(&sleeper->wait.loop->ring, &sleeper->wait.op);
+}
+
 static int uring_sleep(struct ppp_task *task, uint64_t nanoseconds)
 {
         struct loop *loop = task->worker->io_context;
+        struct sleeper sleeper = { .deadline.passed = sleeper_dropped };
         struct __kernel_timespec at;
         struct io_uring_sqe *sqe;
-        struct loop_wait wait;
         uint64_t until;
         bool cut;
         int r;
@@ -380,11 +402,13 @@ static int uring_sleep(struct ppp_task *task, uint64_t nanoseconds)
         cut = task->deadline_ns && task->deadline_ns < until;
         at = loop_timespec(cut ? task->deadline_ns : until);
 
-        loop_wait_init(&wait, loop);
+        loop_wait_init(&sleeper.wait, loop);
         sqe = ring_sqe(&loop->ring);
         io_uring_prep_timeout(sqe, &at, 0, IORING_TIMEOUT_ABS);
-        ring_arm(&loop->ring, sqe, &wait.op);
-        r = loop_await(&wait);
+        ring_arm(&loop->ring, sqe, &sleeper.wait.op);
+        loop_deadline_add(loop, &sleeper.deadline, task, 0);
+        r = loop_await(&sleeper.wait);
+        loop_deadline_remove(loop, &sleeper.deadline);
         if (r != -ETIME)
                 return loop_task_fail(task, PPP_REASON_IO, r);
         return cut ? task_fail(task, PPP_REASON_TIMEOUT, 0) : 0;

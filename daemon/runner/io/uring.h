@@ -10,7 +10,11 @@
  *
  * Cancellation (the runner's cancel_fd, polled in the ring) ends everything in flight; whoever
  * waited returns -ECANCELED after task_fail(PPP_REASON_CANCELLED), and the loop ends when all have.
+ * In a node, where jobs come and go, a job that is gone ends what is in flight for its tasks (struct
+ * loop_deadline), and their fibers go on with others.
  */
+
+#include <sys/queue.h>
 
 #include "daemon/runner/io/fiber.h"
 #include "daemon/runner/io/ring.h"
@@ -38,9 +42,11 @@ struct loop_deferred {
 };
 
 /*
- * A bound on what a fiber waits for in the ring; stands on its stack. When the time has come,
- * passed() is called on the loop's stack, to cancel what is in flight, and again every few
- * milliseconds until the deadline is removed: what is linked to another entry may start only then.
+ * A bound on what a fiber waits for in the ring; stands on its stack. When the time has come, or the
+ * task's node has dropped its job, passed() is called on the loop's stack, to cancel what is in flight,
+ * and again every few milliseconds until the deadline is removed: what is linked to another entry may
+ * start only then. It may find that the wait has ended and its fiber has only not run yet; it does not
+ * add or remove deadlines.
  *
  * One timeout in the ring serves all of a loop. Linked timeouts (IORING_OP_LINK_TIMEOUT) would need
  * one for each entry, which nearly doubles what reading a small file costs; and without
@@ -48,9 +54,14 @@ struct loop_deferred {
  */
 struct loop_deadline {
         void (*passed)(struct loop_deadline *deadline);
-        uint64_t at_ns;
-        struct loop_deadline *previous, *next;
+        uint64_t at_ns;                 /* CLOCK_MONOTONIC; 0: no time */
+        bool overdue;                   /* passed() has been called, or is about to be */
+        const struct feed_chunk *fed;   /* the task's */
+        TAILQ_ENTRY(loop_deadline) by_time;             /* or of those overdue */
+        TAILQ_ENTRY(loop_deadline) of_node;             /* where fed is set */
 };
+
+TAILQ_HEAD(loop_deadlines, loop_deadline);
 
 struct loop {
         struct ring ring;
@@ -66,8 +77,10 @@ struct loop {
         struct loop_fiber **ready_tail;
         unsigned n_ready;
         struct loop_deferred *deferred;
-        struct loop_deadline *first_deadline, *last_deadline;   /* by time */
-        struct ring_op timer;           /* for the first of them, */
+        struct loop_deadlines by_time, overdue;
+        struct loop_deadlines of_node;  /* by age */
+        uint64_t again_ns;              /* when those that are overdue are called again */
+        struct ring_op timer;           /* for the next of them, */
         uint64_t timer_ns;              /* when it fires, 0: not in flight */
         struct __kernel_timespec timer_at;
         uint64_t stall_max_ns;          /* longest time from the end of a turn to the next */
@@ -77,9 +90,10 @@ struct loop {
         bool cancel_again;              /* completions have come since all were asked to end */
         bool hungry;                    /* there may be something to start a fiber for */
         struct loop_fiber *parked;      /* of a node: fibers without a task, the last parked first */
-        struct ring_op feed_read;       /* of the eventfd that tells of chunks */
+        struct ring_op feed_read;       /* of the eventfd that tells of chunks, and of jobs dropped */
         int feed_fd;
         uint64_t feed_value;
+        uint32_t n_drops;               /* of the feed, that were seen */
 };
 
 /*
@@ -177,15 +191,17 @@ void loop_wait_init(struct loop_wait *wait, struct loop *loop);
 
 /*
  * Fails the task for an operation that ended with the negative @res: -ECANCELED and -EINTR are told
- * apart by who wanted it, the job or the task's deadline; all else is @reason with the errno.
+ * apart by who wanted it, who cancelled the job or the task's deadline; all else is @reason with the errno.
  */
 int loop_task_fail(struct ppp_task *task, enum ppp_reason reason, int res);
 
 /* A time of CLOCK_MONOTONIC for the ring. */
 struct __kernel_timespec loop_timespec(uint64_t ns);
 
-/* uring-deadline.c */
-void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, uint64_t at_ns);
+/* uring-deadline.c; with @at_ns 0 and not in a node there is nothing that could pass, which costs nothing. */
+void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, const struct ppp_task *task,
+                       uint64_t at_ns);
+void loop_end_dropped(struct loop *loop);
 void loop_deadline_remove(struct loop *loop, struct loop_deadline *deadline);
 void loop_timer_complete(struct ring_op *op, int res, uint32_t flags);
 

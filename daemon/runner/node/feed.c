@@ -39,7 +39,8 @@ static void futex_wake(uint32_t *word, uint32_t n)
 static int make_eventfds(struct feed *feed)
 {
         feed->engine_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (feed->engine_fd < 0)
+        feed->drop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (feed->engine_fd < 0 || feed->drop_fd < 0)
                 return -errno;
         for (unsigned i = 0; i < feed->n_loops; ++i) {
                 feed->loop_fds[i] = eventfd(0, EFD_CLOEXEC);
@@ -70,7 +71,7 @@ int feed_new(unsigned n_loops, struct feed **ret)
         feed->done = FEED_NONE;
         for (unsigned i = 0; i < FEED_LOOPS; ++i)
                 feed->loop_fds[i] = -EBADF;
-        feed->engine_fd = -EBADF;
+        feed->engine_fd = feed->drop_fd = -EBADF;
         feed->n_free = FEED_CHUNKS;
         for (uint32_t i = 0; i < FEED_CHUNKS; ++i)
                 feed->free_chunks[i] = FEED_CHUNKS - 1 - i;
@@ -90,6 +91,7 @@ void feed_free(struct feed *feed)
         for (unsigned i = 0; i < feed->n_loops; ++i)
                 close_fd(feed->loop_fds[i]);
         close_fd(feed->engine_fd);
+        close_fd(feed->drop_fd);
         munmap(feed->arena, feed->arena_size);
         munmap(feed, sizeof(*feed));
 }
@@ -263,6 +265,14 @@ bool feed_drop(struct feed *feed, uint32_t number)
 {
         __atomic_store_n(&feed->chunks[number].dropped, 1, __ATOMIC_RELEASE);
         return feed_withdraw(feed, number);
+}
+
+void feed_tell_dropped(struct feed *feed)
+{
+        __atomic_fetch_add(&feed->n_drops, 1, __ATOMIC_SEQ_CST);
+        for (unsigned i = 0; i < feed->n_loops; ++i)
+                notify(feed->loop_fds[i]);
+        notify(feed->drop_fd);
 }
 
 void feed_close(struct feed *feed)

@@ -49,6 +49,8 @@ struct feed {
         uint32_t loop_waits[FEED_LOOPS];        /* loops that want to be woken by their eventfd */
         int loop_fds[FEED_LOOPS];
         unsigned n_loops;
+        uint32_t n_drops;               /* how often jobs were dropped: loops look again when it changed */
+        int drop_fd;                    /* eventfd, written each time and never read: io/interrupt.h */
 
         uint32_t done __attribute__((aligned(128)));    /* stack of chunks that ended; FEED_NONE */
         uint32_t engine_sleeps;
@@ -87,8 +89,13 @@ void feed_release(struct feed *feed, uint32_t number);
  */
 bool feed_withdraw(struct feed *feed, uint32_t number);
 
-/* Says that nobody wants the records of a chunk any more, and withdraws it. Returns as that does. */
+/*
+ * Says that nobody wants the records of a chunk any more, and withdraws it. Returns as that does. Workers
+ * that compute see it at their next checkpoint; those that wait hear of it by feed_tell_dropped(), which
+ * is for all chunks of a job at once.
+ */
 bool feed_drop(struct feed *feed, uint32_t number);
+void feed_tell_dropped(struct feed *feed);
 
 /* Workers end when they have nothing in hand. */
 void feed_close(struct feed *feed);
@@ -150,6 +157,16 @@ static inline void worker_repair(struct worker *worker)
         if (worker->next > worker->end)
                 worker->next = worker->end;
         worker->idle = 0;
+}
+
+static inline bool feed_is_dropped(const struct feed_chunk *chunk)
+{
+        return __atomic_load_n(&chunk->dropped, __ATOMIC_ACQUIRE);
+}
+
+static inline uint32_t feed_n_drops(const struct feed *feed)
+{
+        return __atomic_load_n(&feed->n_drops, __ATOMIC_SEQ_CST);
 }
 
 static inline bool feed_closed(const struct feed *feed)

@@ -545,6 +545,7 @@ void chunks_drop_job(struct node *node, struct node_job *job)
         for (struct held *held = node->held_first; held; held = held->next)
                 if (held->job == job)
                         withdraw(node, held, true);
+        feed_tell_dropped(node->feed);
 }
 
 void chunks_give_back(struct node *node)

@@ -58,8 +58,11 @@ TLS = """
         ssl_certificate {certificate};
         ssl_certificate_key {key};
         root {root};
+        {behind}
     }}
 """
+
+BEHIND = "location /behind/ {{ proxy_pass {url}/; proxy_read_timeout 1h; proxy_http_version 1.1; }}"
 
 
 def free_ports(n):
@@ -83,9 +86,10 @@ def echo_available():
 
 
 class Nginx:
-    """Serves the files of directory/root. `tls` is {name: (certificate, key)}; each gets a port."""
+    """Serves the files of directory/root. `tls` is {name: (certificate, key)}; each gets a port, and hands on what
+    is below /behind/ to the server `behind`."""
 
-    def __init__(self, directory, tls=None, h2=(), workers=1, log=True):
+    def __init__(self, directory, tls=None, h2=(), workers=1, log=True, behind=None):
         self.directory = directory
         self.root = os.path.join(directory, "root")
         os.makedirs(self.root, exist_ok=True)
@@ -93,7 +97,8 @@ class Nginx:
         self.port, self.tls_ports = ports[0], dict(zip(tls or {}, ports[1:]))
         self.url = f"http://127.0.0.1:{self.port}"
         blocks = [TLS.format(port=self.tls_ports[name], h2=" http2" if name in h2 else "",
-                             certificate=pair[0], key=pair[1], root=self.root)
+                             certificate=pair[0], key=pair[1], root=self.root,
+                             behind=BEHIND.format(url=behind) if behind else "")
                   for name, pair in (tls or {}).items()]
         self._write_config(workers, log, "".join(blocks))
 

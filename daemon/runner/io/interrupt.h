@@ -1,0 +1,26 @@
+#pragma once
+
+/*
+ * What ends a wait of a worker that blocks (thread or process): its runner is to end or, in a node, the
+ * job of its task is gone. It is a descriptor to be polled beside what is waited for; when it is readable,
+ * interrupt_hear() and then ask task_cancelled() whether that was for this task.
+ *
+ * Of a runner it is the runner's cancel_fd, which stays readable. In a node one eventfd tells all workers
+ * that jobs were dropped, and nobody could say when the last has heard of it and it may be read. So each
+ * worker has an epoll of its own, edge-triggered: every write makes every one of them readable once, also
+ * when it comes between two waits.
+ */
+
+#include "daemon/runner/runner.h"
+
+struct interrupt {
+        int fd;                         /* to be polled for POLLIN */
+        bool owned;                     /* it is an epoll of ours */
+};
+
+/* In the process that will wait. Returns 0 or a negative errno. */
+int interrupt_init(struct interrupt *interrupt, const struct runner *runner);
+void interrupt_deinit(struct interrupt *interrupt);
+
+/* Takes what was said; to be done before it is looked at, so that what is said in between is not missed. */
+void interrupt_hear(const struct interrupt *interrupt);

@@ -1,0 +1,319 @@
+/*
+ * A job is gone while its tasks wait, in a node, for whatever there is to wait for: they end at once and
+ * leave no record, their workers go on with others, and others' tasks go on as if nothing had happened.
+ */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+#include "daemon/runner/io/ring.h"
+#include "daemon/runner/node/feed.h"
+#include "tests/unit/http-server.h"
+#include "tests/unit/test.h"
+
+#define N_WORKERS       8U              /* at the level threads; or tasks at a time */
+#define OTHERS_NS       (700 * NSEC_PER_MSEC)
+
+/* Far less than any of these waits would take, and than OTHERS_NS. */
+#define SOON_NS         (500 * NSEC_PER_MSEC)
+
+struct node {
+        struct runner runner;
+        pthread_t level;
+        int result;
+};
+
+static struct http_server server;
+static char directory[] = "/tmp/test-drop.XXXXXX";
+static char fifo[sizeof(directory) + 8];
+
+static void *run_level(void *userdata)
+{
+        struct node *node = userdata;
+
+        node->result = level_run_of(node->runner.spec.level)(&node->runner);
+        return NULL;
+}
+
+static void node_start(struct node *node, enum level level)
+{
+        struct runner *runner = &node->runner;
+
+        *node = (struct node){ .runner.cgroup_fd = -EBADF };
+        runner->spec = (struct spec){ .level = level, .workers = N_WORKERS, .loops = 2 };
+        runner->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        test_int(runner->cancel_fd, >=, 0);
+        test_int(feed_new(level == LEVEL_ASYNC ? runner->spec.loops : 0, &runner->feed), ==, 0);
+        runner->results.header = &runner->feed->header;
+        runner->measures = json_object();
+        runner->unavailable = json_array();
+        test_int(pthread_create(&node->level, NULL, run_level, node), ==, 0);
+}
+
+static void node_stop(struct node *node)
+{
+        feed_close(node->runner.feed);
+        pthread_join(node->level, NULL);
+        test_int(node->result, ==, 0);
+        json_decref(node->runner.measures);
+        json_decref(node->runner.unavailable);
+        feed_free(node->runner.feed);
+        close(node->runner.cancel_fd);
+}
+
+/* The same input @n times. */
+static uint32_t push(struct node *node, const struct ppp_workload *workload, const char *input,
+                     unsigned n, uint64_t timeout_ns)
+{
+        struct task_terms terms = { .workload = workload, .timeout_ns = timeout_ns };
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
+        FILE *stream = open_memstream(&text, &size);
+        int number;
+
+        test_true(stream);
+        for (unsigned i = 0; i < n; ++i)
+                fprintf(stream, "%s\n", input);
+        fclose(stream);
+        number = feed_push(node->runner.feed, text, size, n, &terms);
+        test_int(number, >=, 0);
+        return (uint32_t)number;
+}
+
+static const struct feed_chunk *chunk_of(const struct node *node, uint32_t number)
+{
+        return &node->runner.feed->chunks[number];
+}
+
+/* There are workers for all. */
+static void await_begun(const struct node *node, uint32_t number)
+{
+        while (feed_unclaimed(node->runner.feed, number) > 0)
+                sched_yield();
+}
+
+/* Of nobody's interest any more. */
+static void drop(struct node *node, uint32_t number)
+{
+        struct feed *feed = node->runner.feed;
+
+        if (feed_drop(feed, number))
+                feed_release(feed, number);
+        feed_tell_dropped(feed);
+}
+
+/* The chunk that ends next, waiting for it as the node's process does. */
+static uint32_t next_done(struct node *node)
+{
+        struct feed *feed = node->runner.feed;
+        uint32_t number;
+
+        while ((number = feed_next_done(feed)) == FEED_NONE) {
+                if (feed_may_sleep(feed)) {
+                        struct pollfd poll_fd = { feed->engine_fd, POLLIN, 0 };
+
+                        test_int(poll(&poll_fd, 1, 20000), ==, 1);
+                }
+                feed_awake(feed);
+        }
+        return number;
+}
+
+static void await_open(unsigned n)
+{
+        uint64_t end = now_monotonic() + 10 * NSEC_PER_SEC;
+
+        while (http_counter(&server.n_open) != n && now_monotonic() < end)
+                usleep(1000);
+        test_int(http_counter(&server.n_open), ==, n);
+}
+
+struct wait {
+        const struct ppp_workload *workload;
+        char input[128];
+        bool connects;
+};
+
+static void check_none(const struct feed_chunk *chunk)
+{
+        for (uint32_t i = 0; i < chunk->n; ++i)
+                test_int(record_state(&chunk->records[i]), ==, PPP_STATE_NONE);
+}
+
+static void check_timed_out(const struct feed_chunk *chunk)
+{
+        for (uint32_t i = 0; i < chunk->n; ++i) {
+                const struct ppp_record *record = &chunk->records[i];
+
+                test_int(record_state(record), ==, PPP_STATE_FAILED);
+                test_str(reason_name(record->reason), reason_name(PPP_REASON_TIMEOUT));
+                test_int(record->end_ns - record->start_ns, >=, OTHERS_NS);
+        }
+}
+
+static void check_wait(enum level level, const struct wait *wait)
+{
+        enum { GONE = 4, OTHERS = 3 };
+        uint32_t gone, others, next;
+        uint64_t dropped_ns, took_ns;
+        struct node node;
+
+        await_open(0);
+        node_start(&node, level);
+        gone = push(&node, wait->workload, wait->input, GONE, 0);
+        others = push(&node, wait->workload, wait->input, OTHERS, OTHERS_NS);
+        await_begun(&node, gone);
+        await_begun(&node, others);
+        if (wait->connects)
+                await_open(GONE + OTHERS);
+
+        dropped_ns = now_monotonic();
+        drop(&node, gone);
+        test_int(next_done(&node), ==, gone);
+        took_ns = now_monotonic() - dropped_ns;
+        check_none(chunk_of(&node, gone));
+        if (wait->connects)
+                await_open(OTHERS);
+        feed_release(node.runner.feed, gone);
+        test_int(took_ns, <, SOON_NS);
+
+        next = push(&node, &workload_sum, "3", GONE, 0);
+        test_int(next_done(&node), ==, next);
+        feed_release(node.runner.feed, next);
+        test_int(next_done(&node), ==, others);
+        check_timed_out(chunk_of(&node, others));
+        node_stop(&node);
+}
+
+static const enum level levels[] = { LEVEL_THREADS, LEVEL_ASYNC };
+
+static void check_fetch(const char *host, const char *path)
+{
+        struct wait wait = { .workload = &workload_words, .connects = true };
+
+        snprintf(wait.input, sizeof(wait.input), "http://%s:%u%s", host, server.port, path);
+        for (size_t i = 0; i < ARRAY_SIZE(levels); ++i)
+                check_wait(levels[i], &wait);
+}
+
+static void test_sleep(void)
+{
+        static const struct wait wait = { .workload = &workload_sleep, .input = "3600" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(levels); ++i)
+                check_wait(levels[i], &wait);
+}
+
+static void test_fifo(void)
+{
+        struct wait wait = { .workload = &workload_words };
+        _cleanup_close_ int fd = -EBADF;
+
+        /* First it waits for somebody who writes, then for what he writes. */
+        snprintf(wait.input, sizeof(wait.input), "%s", fifo);
+        for (size_t i = 0; i < ARRAY_SIZE(levels); ++i)
+                check_wait(levels[i], &wait);
+        fd = open(wait.input, O_RDWR | O_CLOEXEC);
+        test_int(fd, >=, 0);
+        for (size_t i = 0; i < ARRAY_SIZE(levels); ++i)
+                check_wait(levels[i], &wait);
+}
+
+static void test_fetch(void)
+{
+        check_fetch("127.0.0.1", "/hang");
+        check_fetch("127.0.0.1", "/stall");
+}
+
+/* By name libcurl does it at async too. */
+static void test_fetch_by_name(void)
+{
+        check_fetch("localhost", "/hang");
+        check_fetch("localhost", "/stall");
+}
+
+/* At whatever moment: a task that is about to wait does not miss it. */
+static void check_any_moment(enum level level, const char *input, const struct ppp_workload *workload)
+{
+        struct node node;
+
+        node_start(&node, level);
+        for (unsigned i = 0; i < 200; ++i) {
+                uint32_t gone = push(&node, workload, input, N_WORKERS, 0), next;
+                struct feed *feed = node.runner.feed;
+
+                usleep(i % 8 * 100);
+                if (!feed_drop(feed, gone)) {
+                        feed_tell_dropped(feed);
+                        test_int(next_done(&node), ==, gone);
+                }
+                check_none(chunk_of(&node, gone));
+                feed_release(feed, gone);
+                next = push(&node, &workload_sum, "3", 1, 0);
+                test_int(next_done(&node), ==, next);
+                feed_release(feed, next);
+        }
+        node_stop(&node);
+}
+
+static void test_any_moment(void)
+{
+        char address[64], name[64];
+
+        snprintf(address, sizeof(address), "http://127.0.0.1:%u/hang", server.port);
+        snprintf(name, sizeof(name), "http://localhost:%u/hang", server.port);
+        for (size_t i = 0; i < ARRAY_SIZE(levels); ++i) {
+                check_any_moment(levels[i], "3600", &workload_sleep);
+                check_any_moment(levels[i], fifo, &workload_words);
+                check_any_moment(levels[i], address, &workload_words);
+                check_any_moment(levels[i], name, &workload_words);
+        }
+}
+
+static int set_up(void)
+{
+        if (!mkdtemp(directory))
+                return -errno;
+        snprintf(fifo, sizeof(fifo), "%s/fifo", directory);
+        if (mkfifo(fifo, 0600) < 0)
+                return -errno;
+        return http_server_start(&server);
+}
+
+static void clean_up(void)
+{
+        (void)unlink(fifo);
+        (void)rmdir(directory);
+}
+
+int main(void)
+{
+        static const struct test_case cases[] = {
+                { "sleeping", test_sleep },
+                { "reading a FIFO", test_fifo },
+                { "fetching from an address", test_fetch },
+                { "fetching by name", test_fetch_by_name },
+                { "at any moment", test_any_moment },
+        };
+        const char *advice = NULL;
+        struct ring ring;
+        int r;
+
+        r = ring_init(&ring, 8, &advice);
+        if (r < 0) {
+                printf("skipped: %s: %s\n", strerrordesc_np(-r), advice ? advice : "");
+                return TEST_SKIP;
+        }
+        ring_deinit(&ring);
+        r = set_up();
+        if (r < 0) {
+                fprintf(stderr, "cannot set up the test: %s\n", strerrordesc_np(-r));
+                return EXIT_FAILURE;
+        }
+        r = test_main("drop", cases, ARRAY_SIZE(cases));
+        clean_up();
+        return r;
+}
