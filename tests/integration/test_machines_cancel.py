@@ -21,9 +21,9 @@ from test_machines import Machines
 
 LEVELS = ("threads", "processes", "async")
 HEARTBEAT = 1.0
-# A node looks after its jobs each quarter of the heartbeat; the rest is what the machine does beside. Nothing
-# here would end by itself within a minute.
-SOON = HEARTBEAT / 4 + 4
+# A node looks after its jobs every half second; the rest is what the machine does beside. Nothing here would
+# end by itself within a minute.
+SOON = 0.5 + 4
 GONE, OTHERS = 5, 3     # tasks of the two jobs; a node has a worker for each
 
 
@@ -60,10 +60,10 @@ class Base(Machines):
         self.server = SlowServer().start()
         self.addCleanup(self.server.stop)
 
-    def busy_node(self, level, name=None, **options):
+    def busy_node(self, level, name=None, heartbeat=HEARTBEAT, **options):
         """One that all tasks of the two jobs fill."""
         name = name or f"{level}-{self.jobs}"
-        node = self.node(name, level=level, workers=GONE + OTHERS, heartbeat=HEARTBEAT, **options)
+        node = self.node(name, level=level, workers=GONE + OTHERS, heartbeat=heartbeat, **options)
         self.serving(name)
         return node
 
@@ -127,6 +127,16 @@ class Waits(Base):
     def test_fetches_by_name(self):
         """At async these are libcurl's until an address is known, and the first goes ahead of the others."""
         self.check_fetches("async", f"http://localhost:{self.server.port}")
+
+    def test_a_long_heartbeat(self):
+        """It is not what one has to wait for."""
+        node = self.busy_node("async", heartbeat=60)
+        gone, other = self.two_jobs(self.server.url)
+        began = self.cancel(gone)
+        self.await_closed()
+        self.assert_freed(node, began)
+        self.assert_other_ends(other)
+        self.end_node(node)
 
     def test_sleeps(self):
         for level in LEVELS:

@@ -1,4 +1,4 @@
-/* The heartbeat: says that we are there and what we hold, and looks whether jobs in hand are still wanted. */
+/* The heartbeat: says that we are there and what we hold. */
 
 #include <stdio.h>
 
@@ -175,7 +175,6 @@ void beat(struct node *node)
         find_out_lost(node);
         chunks_find_silent(node);
         tell_of_us(node);
-        jobs_check(node);
         node->look_due = true;
         for (unsigned i = 0; i < _WORKLOAD_N; ++i) {
                 _cleanup_free_ char *key = NULL;

@@ -124,8 +124,14 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
         job_unref(job);
 }
 
+/* More often than a long heartbeat: somebody may wait for what a cancelled job keeps busy. */
 void jobs_check(struct node *node)
 {
+        uint64_t now = now_monotonic();
+
+        if (!node->jobs || now < node->look_ns || !node->engine.is_up)
+                return;
+        node->look_ns = now + MIN(node->machines.heartbeat_ns / 4, NODE_LOOK_NS);
         for (struct node_job *job = node->jobs; job; job = job->next) {
                 _cleanup_free_ char *key = key_job(&node->machines, job->name);
 

@@ -280,12 +280,15 @@ static int turn(struct node *node)
 
         if (now_monotonic() >= node->beat_ns && !node->stopping)
                 beat(node);
+        jobs_check(node);
         chunks_collect(node);
         chunks_feed(node);
         chunks_send(node);
         chunks_read(node);
 
         until = node->stopping ? node->stop_ns : node->beat_ns;
+        if (node->jobs && node->engine.is_up)
+                until = MIN(until, node->look_ns);
         if (node->stopping && node->level_pidfd < 0)
                 until = now_monotonic() + ENGINE_RETRY_MIN_NS;
         if (node->retry_ns)

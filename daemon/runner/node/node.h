@@ -21,6 +21,7 @@
 #include "daemon/runner/node/feed.h"
 
 #define NODE_LEAD_NS      (20 * NSEC_PER_MSEC)  /* what is read ahead */
+#define NODE_LOOK_NS      (500 * NSEC_PER_MSEC) /* that a job is gone is noticed in this time */
 #define NODE_CHUNKS_MAX   1024                  /* read at once */
 #define NODE_BYTES_MAX    (64 * 1024 * 1024)    /* of inputs and records in hand */
 
@@ -83,7 +84,8 @@ struct node {
         bool look_due;                  /* for chunks of silent nodes */
         unsigned n_looks;               /* that are under way */
         unsigned burst;                 /* chunks the next read asks for at most */
-        uint64_t beat_ns;               /* when the next heartbeat is due */
+        uint64_t beat_ns;               /* when the next heartbeat is due, */
+        uint64_t look_ns;               /* and the next look whether jobs in hand are still there */
         uint64_t beaten_ns;             /* when Redis last confirmed one; 0: never */
         int64_t clock_ms;               /* Redis' clock - CLOCK_MONOTONIC */
         bool clock_known;
@@ -122,7 +124,7 @@ void chunks_free(struct node *node);
 struct node_job *job_get(struct node *node, enum workload_id workload, const char *name, size_t n);
 void job_ask(struct node_job *job);
 void job_unref(struct node_job *job);
-void jobs_check(struct node *node);             /* whether they are still there */
+void jobs_check(struct node *node);             /* whether they are still there, if it is time */
 
 /* node-look.c */
 
