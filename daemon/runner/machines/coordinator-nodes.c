@@ -4,7 +4,9 @@
 
 #include "daemon/runner/machines/coordinator.h"
 
-#define ASK_NONE_NS (100 * NSEC_PER_MSEC)       /* while there is none */
+/* While there is none, as when all were started for this job. */
+#define ASK_MIN_NS (5 * NSEC_PER_MSEC)
+#define ASK_MAX_NS (100 * NSEC_PER_MSEC)
 
 static int by_name(const void *a, const void *b)
 {
@@ -188,7 +190,8 @@ static void on_nodes(struct redis *redis, redisReply *reply, void *userdata)
                 ask_node(c, last, true);
         else
                 count(c);
-        c->nodes_ns = now_monotonic() + (last ? c->runner->machines->heartbeat_ns / 4 : ASK_NONE_NS);
+        c->ask_wait_ns = last ? 0 : MIN(MAX(2 * c->ask_wait_ns, ASK_MIN_NS), ASK_MAX_NS);
+        c->nodes_ns = now_monotonic() + (last ? c->runner->machines->heartbeat_ns / 4 : c->ask_wait_ns);
 }
 
 static void on_time(struct redis *redis, redisReply *reply, void *userdata)
@@ -204,7 +207,7 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
 void coordinator_ask_nodes(struct coordinator *c)
 {
         /* In any case: who is late in answering is not asked more often. */
-        c->nodes_ns = now_monotonic() + ASK_NONE_NS;
+        c->nodes_ns = now_monotonic() + ASK_MAX_NS;
         if (c->nodes_asked || !c->engine.is_up)
                 return;
         redis_send(&c->engine.commands, on_time, c, "TIME");

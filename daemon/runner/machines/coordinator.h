@@ -68,6 +68,7 @@ struct coordinator {
         uint64_t capacity;              /* tasks that the live nodes run at once, */
         uint64_t slots;                 /* on so many CPUs */
         uint64_t nodes_ns;              /* when to ask for them again */
+        uint64_t ask_wait_ns;           /* and then after that long, if there is none */
         bool nodes_asked;
         uint64_t redis_ms;              /* Redis' clock when it was asked */
 
