@@ -84,7 +84,7 @@ static void leave_threads(struct spec *spec)
         spec->n_thread_weights = 0;
 }
 
-/* Options that only one level has mean that level. */
+/* Options that not all levels have mean those that do. */
 static int spec_of(const struct compare *compare, enum level level, struct spec *ret)
 {
         int r = choose_spec(compare->args, level, compare->comparison.workload, ret);
@@ -99,6 +99,8 @@ static int spec_of(const struct compare *compare, enum level level, struct spec 
                 limits_deinit(&ret->worker_limits);
         if (level != LEVEL_ASYNC)
                 ret->loops = 0;
+        if (level == LEVEL_MACHINES)
+                ret->cpu_time_max_ns = 0;
         return 0;
 }
 

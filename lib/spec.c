@@ -106,6 +106,10 @@ static int check_machines(struct reader *reader, const struct spec *spec)
         if (spec->ca_file)
                 return reader_refuse(reader, "ca_file", "add the authority to the system's on each node",
                                      "a file of this machine is not on the nodes");
+        if (spec->cpu_time_max_ns > 0)
+                return reader_refuse(reader, "cpu_time_max_seconds", "limit its time instead, or that of each "
+                                     "task", "at the level machines the CPU time is that of the nodes, "
+                                     "which count it for all jobs together");
         return 0;
 }
 

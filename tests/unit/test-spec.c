@@ -80,6 +80,8 @@ static void test_refused(void)
                   "nodes' own configuration says" },
                 { "{\"level\":\"machines\",\"workload\":\"sum\",\"ca_file\":\"/ca\"}",
                   "spec.ca_file", "not on the nodes" },
+                { "{\"level\":\"machines\",\"workload\":\"sum\",\"cpu_time_max_seconds\":2}",
+                  "spec.cpu_time_max_seconds", "that of the nodes" },
                 { "{\"level\":\"machines\",\"workload\":\"sum\","
                   "\"worker_limits\":{\"pids_max\":5}}",
                   "spec.worker_limits.pids_max", "nodes' own configuration says" },
