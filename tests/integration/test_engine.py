@@ -388,6 +388,19 @@ class Configured(Engine):
         self.assertRegex(daemon.log(), "does not serve others: .*memory")
         self.assert_alive(daemon)
 
+    def test_the_configuration_of_the_readme(self):
+        """As it stands there, but for the secret's path."""
+        secret = os.path.join(self.home, "secret")
+        with open(secret, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write("s\n")
+        with open(os.path.join(settings.source, "README.md")) as file:
+            text = re.search(r"```\n(# /etc/pppctl/pppctl.conf.d/machines.conf.*?)```", file.read(), re.DOTALL)[1]
+        path = os.path.join(self.home, "readme.conf")
+        with open(path, "w") as file:
+            file.write(text.replace("/etc/pppctl/redis-password", secret))
+        daemon = self.fresh(f"{self._testMethodName}/d", args=["--config", path])
+        self.assertRegex(daemon.pppctl("doctor").out, r"Redis .*rediss://redis\.example")
+
     def test_bad_configurations(self):
         for lines, says in ((["serve = maybe"], r"pppctl\.conf:4: serve takes"),
                             (["[node]", "worker-memory-max = 64M"], "worker-memory-max"),
