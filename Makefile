@@ -125,7 +125,7 @@ unit-tests: $(UNIT_TESTS)
 	@:
 $(BUILD)/tests/test-%: $(BUILD)/obj/tests/unit/test-%.c.o $(PARTS:%=$(BUILD)/%.a)
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ -lcunit $(ALL_LIBS)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ -lcunit -lssl -lcrypto $(ALL_LIBS)
 .SECONDARY: $(UNIT_TESTS:$(BUILD)/tests/%=$(BUILD)/obj/tests/unit/%.c.o)
 
 # Runs a daemon for demo.sh and tells when it is ready.

@@ -85,7 +85,9 @@ static bool expect(SSL *ssl, const char *host)
 {
         X509_VERIFY_PARAM *param = sym_SSL_get0_param(ssl);
 
-        sym_X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+        /* The subject's common name counts for nothing, nor do wildcards within a label (RFC 9525). */
+        sym_X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
+                                                   X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         /* Takes an address and nothing else. A server is not told by which address it was called. */
         if (sym_X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1)
                 return true;

@@ -314,10 +314,15 @@ class Tls(Case):
         return node, job
 
     def test_a_port_without_tls(self):
-        """Redis takes a ClientHello for the beginning of a line, and waits for its end."""
+        """Redis takes a ClientHello for a line that is no command, or for the beginning of one and waits for the rest."""
         plain = free_ports(1)[0]
         self.redis(plain=plain)
-        self.assert_waited_for(self.trusting(plain), "does not answer in the TLS handshake; is that its port for TLS")
+        where = self.trusting(plain)
+        for runner in (self.job(["1"], **where).coordinator, self.node("node", **where), self.listing(**where)):
+            wait_until(runner.text, "a word", 2 * SILENCE)
+            self.assertIn(where["url"], runner.text())
+            self.assertRegex(runner.text(), "does not speak TLS .* name its TLS port|does not answer in the TLS handshake; is "
+                             "that its port for TLS")
 
     def test_without_tls_to_a_port_for_tls(self):
         self.assert_waited_for(self.trusting(self.redis().port, scheme="redis"), "if that is a port for TLS.*rediss://")
