@@ -193,6 +193,59 @@ static int leave_out(struct contender *contender, const char *why, const char *h
         return 0;
 }
 
+static bool serves(json_t *node, const char *workload)
+{
+        json_t *name;
+        size_t i;
+
+        json_array_foreach(json_object_get(node, "workloads"), i, name)
+                if (json_is_string(name) && streq(json_string_value(name), workload))
+                        return true;
+        return false;
+}
+
+static bool is_served(json_t *nodes, const char *workload)
+{
+        json_t *node;
+        size_t i;
+
+        json_array_foreach(nodes, i, node)
+                if (serves(node, workload))
+                        return true;
+        return false;
+}
+
+/*
+ * A job at the level machines waits for a node, and for a Redis that does not answer. Who did not ask for
+ * that level would not know why nothing comes. A private Redis is there when it is needed.
+ */
+static int leave_out_unserved(struct compare *compare, struct contender *contender)
+{
+        const char *workload = workload_name(compare->comparison.workload);
+        _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
+        _cleanup_free_ char *why = NULL;
+        const char *redis;
+        int r;
+
+        compare->pppd.tolerated = "Failed";
+        r = pppd_ask(&compare->pppd, "list the nodes", "Nodes", json_object(), -EBADF, &reply);
+        compare->pppd.tolerated = NULL;
+        if (r == CLI_FAILED && compare->pppd.refusal)
+                return leave_out(contender, job_text(compare->pppd.refusal, "why"),
+                                 "name it with --levels to wait for that");
+        if (r)
+                return r;
+        redis = job_text(reply.parameters, "redis");
+        if (!*redis || is_served(json_object_get(reply.parameters, "nodes"), workload))
+                return 0;
+        if (asprintf(&why, "no node at %s takes %s", redis, workload) < 0) {
+                why = NULL;
+                return cli_no_memory();
+        }
+        return leave_out(contender, why, "make a machine one (serve = yes in section [machines] of "
+                         "pppctl.conf), or name the level with --levels to wait for one");
+}
+
 /* This level cannot run here; the others may. Unless the user is told of it in the report, it was said. */
 static int take_refusal(struct compare *compare, struct contender *contender)
 {
@@ -257,7 +310,9 @@ static int run_all(struct compare *compare)
                                 break;
                         }
                         r = spec_of(compare, contender->level, &spec);
-                        if (r == 0)
+                        if (r == 0 && contender->optional && round == 0)
+                                r = leave_out_unserved(compare, contender);
+                        if (r == 0 && !contender->left_out)
                                 r = run_job(compare, contender, round, &spec);
                         if (r)
                                 return r;

@@ -56,13 +56,16 @@ static json_t *read_answer(int fd)
         return n < 0 ? NULL : json_loadb(text, (size_t)n, 0, NULL);
 }
 
-/* The first line of what it said. */
+/* The first line of what it said, without its name. */
 static void read_why(const struct nodes_query *query, char why[static WHY_MAX])
 {
+        static const char name[] = "pppd-runner: ";
         ssize_t n = pread(query->err_fd, why, WHY_MAX - 1, 0);
 
         why[MAX(n, (ssize_t)0)] = 0;
         why[strcspn(why, "\n")] = 0;
+        if (strncmp(why, name, strlen(name)) == 0)
+                memmove(why, why + strlen(name), strlen(why) - strlen(name) + 1);
         if (query->too_late)
                 snprintf(why, WHY_MAX, "the Redis has not answered within five seconds");
         else if (!*why)

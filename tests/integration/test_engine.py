@@ -401,6 +401,22 @@ class Configured(Engine):
         daemon = self.fresh(f"{self._testMethodName}/d", args=["--config", path])
         self.assertRegex(daemon.pppctl("doctor").out, r"Redis .*rediss://redis\.example")
 
+    def test_compare_does_not_wait_for_nodes(self):
+        """It was not asked for that level; a job that was would wait."""
+        daemon = self.begin()
+        result = daemon.pppctl("compare", "sum", "1000")
+        self.assertEqual(result.status, 0, result)
+        self.assertRegex(result.out, f"machines is left out: no node at {self.redis.url} takes sum; make")
+        self.configure("serve = yes", "workloads = sleep", "name = here")
+        self.reload(daemon)
+        self.nodes(daemon, "here")
+        self.assertRegex(daemon.pppctl("compare", "sum", "1000").out, "machines is left out: no node")
+        self.assertNotIn("left out", daemon.pppctl("compare", "sleep", "0").out)
+        self.redis.stop()
+        result = daemon.pppctl("compare", "sleep", "0")
+        self.assertRegex(result.out, "machines is left out: cannot reach Redis")
+        self.assertEqual((result.status, result.err), (0, ""), result)
+
     def test_bad_configurations(self):
         for lines, says in ((["serve = maybe"], r"pppctl\.conf:4: serve takes"),
                             (["[node]", "worker-memory-max = 64M"], "worker-memory-max"),
