@@ -28,7 +28,7 @@ def parse_args():
     parser.add_argument("--build", default="build", help="where the programs are (default: build)")
     parser.add_argument("--only", default="", help="run the tests whose name has this part")
     parser.add_argument("--levels", help="where a test goes through the levels: only these, by a comma")
-    parser.add_argument("--jobs", type=int, default=2, help="test files at a time (default: 2)")
+    parser.add_argument("--jobs", type=int, default=3, help="test files at a time (default: 3; mostly they wait)")
     parser.add_argument("--again", action="store_true",
                         help="run a file whose tests failed once more, alone; its second run counts, and that is said")
     parser.add_argument("-v", "--verbose", action="store_true", help="name each test and its time")
