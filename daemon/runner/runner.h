@@ -58,7 +58,7 @@ level_run level_machines_run;
 
 level_run *level_run_of(enum level level);
 
-/* As many descriptors as we may have: a task in flight can need one, a worker two. */
+/* As many descriptors as we may have: a task in flight can need one, a worker three. */
 void raise_descriptor_limit(void);
 
 /* The built-in workloads, by enum workload_id. */
