@@ -1,15 +1,18 @@
 #include "lib/machines.h"
 
-bool machines_name_is_valid(const char *name)
+bool machines_text_is_valid(const char *text, size_t n, size_t max)
 {
-        size_t n = strlen(name);
-
-        if (n == 0 || n > MACHINES_NAME_MAX)
+        if (n == 0 || n > max)
                 return false;
-        for (const char *p = name; *p; ++p)
-                if (*p <= ' ' || *p > '~' || strchr("*?[]\\\"'", *p))
+        for (size_t i = 0; i < n; ++i)
+                if (text[i] <= ' ' || text[i] > '~' || strchr("*?[]\\\"'", text[i]))
                         return false;
         return true;
+}
+
+bool machines_name_is_valid(const char *name)
+{
+        return machines_text_is_valid(name, strlen(name), MACHINES_NAME_MAX);
 }
 
 static int refuse(const char **ret_why, const char *why)

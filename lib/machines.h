@@ -50,3 +50,6 @@ static inline uint64_t machines_leave_ns(uint64_t heartbeat_ns)
  * what a pattern of an ACL means: * ? [ ] \ and quotes.
  */
 bool machines_name_is_valid(const char *name);
+
+/* The same characters, in @n bytes, of which there may be @max. */
+bool machines_text_is_valid(const char *text, size_t n, size_t max);

@@ -101,8 +101,8 @@ int chunk_entry_parse(const redisReply *reply, struct chunk_entry *ret, struct e
         r = read_entry(reply, ret_id, names, pieces, ARRAY_SIZE(names), ret_why);
         if (r < 0)
                 return r;
-        if (pieces[0].size == 0 || pieces[0].size > ENTRY_JOB_MAX)
-                return refuse(ret_why, "its job has no name, or one that is too long");
+        if (!machines_text_is_valid(pieces[0].data, pieces[0].size, ENTRY_JOB_MAX))
+                return refuse(ret_why, "its job has no name, or one that no job has");
         r = read_range(pieces[1], pieces[2], &entry.first, &entry.n, ret_why);
         if (r >= 0)
                 r = check_inputs(pieces[3], entry.n, ret_why);
@@ -132,10 +132,10 @@ int result_entry_parse(const redisReply *reply, struct result_entry *ret, struct
         r = read_range(pieces[1], pieces[2], &entry.first, &entry.n, ret_why);
         if (r < 0)
                 return r;
-        if (pieces[3].size == 0 || pieces[3].size > MACHINES_NAME_MAX)
-                return refuse(ret_why, "its node has no name, or one that is too long");
-        /* Half of what 64 bits hold: sums of two do not overflow. */
-        if (parse_u64(pieces[4].data, pieces[4].size, INT64_MAX, &entry.taken_ns) < 0)
+        if (!machines_text_is_valid(pieces[3].data, pieces[3].size, MACHINES_NAME_MAX))
+                return refuse(ret_why, "its node has no name, or one that no node has");
+        /* Half of what a signed number holds: sums of two do not overflow. */
+        if (parse_u64(pieces[4].data, pieces[4].size, INT64_MAX / 2, &entry.taken_ns) < 0)
                 return refuse(ret_why, "its taken is no time");
         if (pieces[5].size != entry.n * sizeof(struct ppp_record))
                 return refuse(ret_why, "it has not as many records as it says");
