@@ -81,7 +81,10 @@ static void measure_imbalance(struct runner *runner, const struct scan *scan)
                 total += scan->busy_ns[i];
                 busiest = MAX(busiest, scan->busy_ns[i]);
         }
-        if (total > 0)
+        if (total > 0 && runner->spec.workers == 0)
+                measure_unavailable(runner, "imbalance_ratio", "the job was interrupted, and nodes that took "
+                                    "part before are not known");
+        else if (total > 0)
                 measure_real(runner, "imbalance_ratio",
                              (double)busiest * runner->spec.workers / (double)total);
         else

@@ -28,6 +28,9 @@ class Coordinator(FleetCase):
         self.assertEqual([(i, row) for i, row in enumerate(before) if row and after[i] != row], [], "written once")
         done = self.done_by(redis, nodes, len(inputs))
         self.assertEqual(sum(done.values()), len(inputs), f"no task was run twice: {done} {job.measured()}")
+        # Which of the nodes of before is which of those of now, nobody knows.
+        self.assertNotIn("imbalance_ratio", job.measured())
+        self.assertIn("imbalance_ratio", [entry["metric"] for entry in job.measured()["unavailable"]])
 
     def test_killed_again_and_again(self):
         """Every 60 tasks; each time while chunks and results are on their way."""
@@ -59,6 +62,17 @@ class Coordinator(FleetCase):
         inputs, expected = naps(60, 0.01)
         self.assert_all_done(self.job("sleep", inputs, number=2), expected)
         wait_until(lambda: redis("KEYS", self.key("results:*")) == [], lambda: str(redis("KEYS", "*")))
+
+    def test_cancelled_with_a_dead_node(self):
+        """What that had in hand is off its list, which nobody else may ever look through."""
+        node = self.node("node")
+        redis = self.connect()
+        job = self.job("sleep", ["60s"] * 10)
+        wait_until(lambda: self.held(redis, "node"), "tasks in hand")
+        node.kill()
+        job.signal(signal.SIGTERM)
+        self.assertEqual(job.wait(10), 3, job.output())
+        self.assertEqual(redis("XPENDING", self.key("chunks:sleep"), "nodes")[0], 0)
 
     def test_jobs_beside_each_other(self):
         """Two jobs of one workload, and one of another, from hosts of different names with the same numbers."""

@@ -161,9 +161,12 @@ static void tidy_up(struct coordinator *c)
         for (const struct outstanding *chunk = c->sent.first; chunk; chunk = chunk->next) {
                 char id[ENTRY_ID_SIZE];
 
+                if (chunk->asked)
+                        continue;
                 entry_id_format(chunk->id, id);
-                if (!chunk->asked)
-                        redis_send(redis, NULL, NULL, "XDEL %s %s", c->key_chunks, id);
+                /* Off the list of a node that is dead, too: Redis 6.2 would keep it there for ever. */
+                redis_send(redis, NULL, NULL, "XACK %s " MACHINES_GROUP " %s", c->key_chunks, id);
+                redis_send(redis, NULL, NULL, "XDEL %s %s", c->key_chunks, id);
         }
         if (redis_send(redis, on_gone, c, "DEL %s %s", c->key_job, c->key_results) < 0)
                 return;
@@ -188,8 +191,8 @@ static void measure(const struct coordinator *c)
                                  "results_duplicate", (json_int_t)c->n_duplicate,
                                  "results_foreign", (json_int_t)c->n_foreign,
                                  "sent_bytes", (json_int_t)c->n_bytes));
-        /* For the balance between them. */
-        c->runner->spec.workers = (uint32_t)n_seen;
+        /* For the balance between them. Records of an earlier life have other numbers for the same nodes. */
+        c->runner->spec.workers = c->runner->resuming ? 0 : (uint32_t)n_seen;
 }
 
 int level_machines_run(struct runner *runner)

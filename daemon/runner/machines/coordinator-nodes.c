@@ -134,6 +134,8 @@ static void on_node(struct redis *redis, redisReply *reply, void *userdata)
         free(userdata);
         if (!reply)
                 return;
+        if (redis_trouble_is_final(redis_trouble_of(reply)))
+                engine_fail(&asked.c->engine, redis, reply, "ask what a node takes");
         node->alive = redis_is_array(reply, 4) && redis_is_string(reply->element[0]) &&
                       redis_is_string(reply->element[3]) &&
                       names(reply->element[3], workload_name(asked.c->runner->spec.workload));
@@ -179,8 +181,9 @@ static void on_nodes(struct redis *redis, redisReply *reply, void *userdata)
         for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
                 const redisReply *name = reply->element[i], *score = reply->element[i + 1];
 
-                if (!redis_is_string(name) || !redis_is_string(score) || name->len == 0 ||
-                    name->len > MACHINES_NAME_MAX || atof(score->str) + (double)limit < (double)c->redis_ms)
+                if (!redis_is_string(name) || !redis_is_string(score) ||
+                    !machines_text_is_valid(name->str, name->len, MACHINES_NAME_MAX) ||
+                    atof(score->str) + (double)limit < (double)c->redis_ms)
                         continue;
                 if (last)
                         ask_node(c, last, false);
@@ -199,6 +202,7 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
         struct coordinator *c = userdata;
         uint64_t seconds;
 
+        engine_on_kept(redis, reply, &c->engine);
         if (reply && redis_is_array(reply, 2) && redis_is_string(reply->element[0]) &&
             parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) >= 0)
                 c->redis_ms = seconds * 1000;

@@ -129,7 +129,7 @@ static void remove_entries(struct coordinator *c, const redisReply *entries)
                 sizes[n++] = entry->element[0]->len;
         }
         if (n > 2)
-                redis_send_argv(&c->engine.commands, NULL, NULL, n, argv, sizes);
+                redis_send_argv(&c->engine.commands, engine_on_kept, &c->engine, n, argv, sizes);
 }
 
 static size_t take_stream(struct coordinator *c, const redisReply *reply)
@@ -163,8 +163,8 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
                 }
                 return;
         }
-        c->read_all = take_stream(c, reply) == 0;
-        if (c->read_all)
+        /* A read that was sent before the scan's end says nothing about what came in until then. */
+        if (take_stream(c, reply) == 0 && c->settling && c->read_scan == c->scan)
                 coordinator_settle(c);
 }
 
@@ -179,6 +179,7 @@ void coordinator_read(struct coordinator *c)
         if (c->reading || (c->sync != SYNC_DONE && c->sync != SYNC_SETTLE))
                 return;
         entry_id_format(c->last_result, id);
+        c->read_scan = c->settling ? c->scan : 0;
         if (c->settling)
                 r = redis_send(&c->engine.reader, on_read, c, "XREAD COUNT %u STREAMS %s %s", count,
                                c->key_results, id);

@@ -5,6 +5,7 @@
 #include "daemon/runner/machines/coordinator.h"
 
 #define SCAN_COUNT "64"
+#define N_KEYS     2            /* of the job alone: itself and its results */
 
 static void on_made(struct redis *redis, redisReply *reply, void *userdata)
 {
@@ -59,8 +60,8 @@ static void scan_from(struct coordinator *c, const char *from);
 
 static void say_lost(struct coordinator *c)
 {
-        log_error("Redis has lost what it had of this job (it was started anew without its data, or "
-                  "emptied); what has no result is sent again");
+        log_error("Redis has lost what it had of this job (it was started anew without its data, "
+                  "emptied, or told to evict); what has no result is sent again");
 }
 
 static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
@@ -76,10 +77,9 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
                         engine_reset(&c->engine, "Redis answers what it was not asked");
                 return;
         }
-        if (reply->integer == 0) {
+        if (reply->integer < N_KEYS) {
                 if (c->created && !c->full)
                         say_lost(c);
-                c->last_result = (struct entry_id){ 0 };
                 make_keys(c);
         }
         /* Where there is nothing, there is nothing to look for. */
@@ -97,7 +97,9 @@ void coordinator_sync(struct coordinator *c)
 {
         c->sync = SYNC_JOB;
         c->scanning = c->settling = c->nodes_asked = c->sync_again = false;
-        if (redis_send(&c->engine.commands, on_exists, c, "EXISTS %s", c->key_job) < 0)
+        /* What was read was taken off. And this Redis may be another by now, whose clock is behind. */
+        c->last_result = (struct entry_id){ 0 };
+        if (redis_send(&c->engine.commands, on_exists, c, "EXISTS %s %s", c->key_job, c->key_results) < 0)
                 engine_reset(&c->engine, "out of memory");
         coordinator_ask_nodes(c);
 }
@@ -221,20 +223,37 @@ static void on_probed(struct redis *redis, redisReply *reply, void *userdata)
                 coordinator_not_full(c);
 }
 
-static void on_refreshed(struct redis *redis, redisReply *reply, void *userdata)
+static void keys_lost(struct coordinator *c)
 {
-        struct coordinator *c = userdata;
-
-        if (!reply || reply->type != REDIS_REPLY_INTEGER || c->sync != SYNC_DONE || c->scanning)
+        if (c->sync != SYNC_DONE || c->scanning)
                 return;
-        if (reply->integer != 0) {
-                redis_send(redis, on_probed, c, "HSET %s state running", c->key_job);
-                return;
-        }
         say_lost(c);
         c->last_result = (struct entry_id){ 0 };
         make_keys(c);
         coordinator_scan(c);
+}
+
+static bool is_gone(const redisReply *reply)
+{
+        return reply && reply->type == REDIS_REPLY_INTEGER && reply->integer == 0;
+}
+
+static void on_refreshed(struct redis *redis, redisReply *reply, void *userdata)
+{
+        struct coordinator *c = userdata;
+
+        engine_on_kept(redis, reply, &c->engine);
+        if (is_gone(reply))
+                keys_lost(c);
+        else if (reply && c->sync == SYNC_DONE && !c->scanning)
+                redis_send(redis, on_probed, c, "HSET %s state running", c->key_job);
+}
+
+/* Without them nodes would run chunks again and again, and leave what came of it nowhere. */
+static void on_results_refreshed(struct redis *redis, redisReply *reply, void *userdata)
+{
+        if (is_gone(reply))
+                keys_lost(userdata);
 }
 
 void coordinator_beat(struct coordinator *c)
@@ -246,8 +265,8 @@ void coordinator_beat(struct coordinator *c)
         if (c->sync != SYNC_DONE)
                 return;
         redis_send(redis, on_refreshed, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_job);
-        redis_send(redis, NULL, NULL, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_results);
-        redis_send(redis, NULL, NULL, "EXPIRE %s " MACHINES_KEY_SECONDS, c->key_chunks);
+        redis_send(redis, on_results_refreshed, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_results);
+        redis_send(redis, engine_on_kept, &c->engine, "EXPIRE %s " MACHINES_KEY_SECONDS, c->key_chunks);
         if (c->sent.first && !c->scanning && !c->settling && now >= c->scan_after_ns &&
             now - c->sent.first->sent_ns >= scan_age(c))
                 coordinator_scan(c);

@@ -75,7 +75,7 @@ struct coordinator {
         enum sync sync;
         bool created;                   /* the job was known to this Redis */
         bool reading;
-        bool read_all;                  /* the last read found nothing more */
+        uint64_t read_scan;             /* the scan that is settled by the read under way; 0: none */
         struct entry_id last_result;
         uint64_t beat_ns;
         uint64_t scan;                  /* number of the last scan */

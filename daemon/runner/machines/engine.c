@@ -39,6 +39,12 @@ void engine_fail(struct engine *engine, struct redis *redis, const redisReply *r
         engine->failed = true;
 }
 
+void engine_on_kept(struct redis *redis, redisReply *reply, void *userdata)
+{
+        if (reply && redis_trouble_is_final(redis_trouble_of(reply)))
+                engine_fail(userdata, redis, reply, "keep what is in Redis up to date");
+}
+
 /* One that is being started beside us is not worth a word. */
 static bool may_be_starting(const struct engine *engine)
 {

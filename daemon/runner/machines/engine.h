@@ -56,5 +56,11 @@ int engine_turn(struct engine *engine, struct pollfd *polls, size_t n, uint64_t 
 void engine_fail(struct engine *engine, struct redis *redis, const redisReply *reply,
                  const char *attempted);
 
+/*
+ * For redis_send(), with the engine as userdata: of a command whose reply says nothing but whether it may be
+ * sent at all. A right that is missing is engine_fail()'s.
+ */
+void engine_on_kept(struct redis *redis, redisReply *reply, void *engine);
+
 /* Breaks the connections, to begin anew: a reply made no sense. */
 void engine_reset(struct engine *engine, const char *why);

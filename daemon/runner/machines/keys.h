@@ -7,6 +7,7 @@
 
 #define MACHINES_GROUP       "nodes"            /* the consumer group of each stream of chunks */
 #define MACHINES_KEY_SECONDS "86400"            /* after which keys that nobody refreshes are gone, */
+#define MACHINES_KEY_MS      INT64_C(86400000)  /* the same */
 #define MACHINES_JOB_SECONDS "3600"             /* and those of a job */
 
 char *key_chunks(const struct machines *machines, enum workload_id workload);
