@@ -189,6 +189,28 @@ class Nodes(FleetCase):
         self.assertLess(time.monotonic() - began, HEARTBEAT + SLACK)
         self.assert_all_done(job, [4 * 10 ** 9])
 
+    def test_stopped_with_a_task_that_ends_in_time(self):
+        """Nobody takes it from a node that is leaving and still at it."""
+        heartbeat, nap = 3.0, 2.7
+        first = self.node("first", workers=1, heartbeat=heartbeat)
+        redis = self.connect()
+        job = self.job("sleep", [f"{nap}s"], heartbeat=heartbeat)
+        wait_until(lambda: self.held(redis, "first"), "the task in hand")
+        second = self.node("second", heartbeat=heartbeat)
+        first.signal(signal.SIGTERM)
+        while first.running():
+            self.assertFalse(self.held(redis, second.name), "it is the first's")
+            time.sleep(0.05)
+        self.assert_all_done(job, [int(nap * 1e9)])
+
+    def test_names_that_are_not_seen_again(self):
+        """Nodes whose names change with each start do not fill the list."""
+        redis = self.connect()
+        redis("ZADD", self.key("nodes"), time.time_ns() // 10 ** 6 - 25 * 3600 * 1000, "long-gone",
+              time.time_ns() // 10 ** 6 - 3600 * 1000, "away")
+        self.node("node")
+        self.assertEqual(redis("ZRANGE", self.key("nodes"), 0, -1), [b"away", b"node"])
+
     def test_stopped_with_a_long_heartbeat(self):
         """No longer than the supervisor waits when it stops; the task comes back all the same."""
         first = self.node("first", workers=1, heartbeat=60.0)

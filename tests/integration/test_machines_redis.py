@@ -7,7 +7,9 @@ import struct
 import time
 
 from harness import redis as redis_module
-from harness.fleet import FleetCase, naps
+from harness import settings
+from harness.daemon import descendants
+from harness.fleet import HEARTBEAT, FleetCase, naps
 from harness.poll import wait_until
 from harness.results import DONE, RECORD, conditions
 
@@ -96,6 +98,34 @@ class Engine(FleetCase):
         self.connect()("XTRIM", self.key("chunks:sleep"), "MAXLEN", "0")
         self.assert_all_done(job, expected)
 
+    def test_results_are_evicted(self):
+        """The stream of results alone vanishes: nodes would find nowhere to put what they do, for ever."""
+        self.node("only")
+        inputs, expected = naps(200, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(30)
+        redis = self.connect()
+        redis("DEL", self.key("results:" + self.job_id(redis)))
+        self.assert_all_done(job, expected)
+        self.assert_says_job(job, "lost what it had")
+
+    def test_emptied_while_a_task_cannot_end(self):
+        """The job comes back before its old chunk is let go: the node takes the new one all the same."""
+        node = self.node("only", workers=3)
+        inputs, expected = naps(2, 2)
+        job = self.job("sleep", inputs)
+        redis = self.connect()
+        wait_until(lambda: sum(map(len, self.held(redis, "only").values())) == 2, "both tasks in hand")
+        [level] = descendants(node.pid)
+        os.kill(level, signal.SIGSTOP)
+        redis("FLUSHALL")
+        # With room for one more, it holds that until the level runs again.
+        wait_until(lambda: redis("EXISTS", self.key("chunks:sleep")) and self.held(redis, "only"), "it to be taken again")
+        time.sleep(HEARTBEAT / 2)       # what should not happen is that it is thrown away
+        self.assertTrue(self.held(redis, "only"))
+        os.kill(level, signal.SIGCONT)
+        self.assert_all_done(job, expected)
+
     def test_at_its_memory_limit(self):
         """Neither chunks nor results are taken for a while; the job says so, and all goes on after it."""
         self.three()
@@ -121,6 +151,38 @@ class Engine(FleetCase):
         job = self.job("sleep", inputs)
         wait_until(lambda: job.header().condition == conditions()["ENGINE_FULL"],
                    lambda: f"{job.header()}\n{job.output()}")
+        redis("CONFIG", "SET", "maxmemory", "0")
+        self.assert_all_done(job, expected)
+
+    def test_full_before_there_is_anything(self):
+        """A node that cannot make its stream waits, and says why."""
+        redis = self.connect()
+        redis("CONFIG", "SET", "maxmemory", "1")
+        node = self.new_node("node").start()
+        wait_until(lambda: "maxmemory" in node.output(), node.output)
+        time.sleep(1)                   # no event to wait for: this is about what does not happen
+        reads = redis.info("commandstats").get("cmdstat_xreadgroup", "calls=0,").split(",")[0]
+        self.assertLess(int(reads.removeprefix("calls=")), 20)
+        self.assertEqual(len(node.output().splitlines()), 1, node.output())
+        redis("CONFIG", "SET", "maxmemory", "0")
+        inputs, expected = naps(20, 0.01)
+        self.assert_all_done(self.job("sleep", inputs), expected)
+
+    def test_full_and_then_silent(self):
+        """A node whose results were refused does not turn in circles until it hears whether they are now."""
+        node = self.node("node")
+        inputs, expected = naps(30, 0.1)
+        job = self.job("sleep", inputs)
+        job.await_done(4)
+        redis = self.connect()
+        redis("CONFIG", "SET", "maxmemory", "1")
+        wait_until(lambda: "maxmemory" in node.output(), node.output)
+        os.kill(self.redis.popen.pid, signal.SIGSTOP)
+        time.sleep(1)                   # until the next try is under way
+        before = cpu_seconds(node.pid)
+        time.sleep(1)
+        self.assertLess(cpu_seconds(node.pid) - before, 0.2)
+        os.kill(self.redis.popen.pid, signal.SIGCONT)
         redis("CONFIG", "SET", "maxmemory", "0")
         self.assert_all_done(job, expected)
 
@@ -164,6 +226,8 @@ class Engine(FleetCase):
         {"job": "nobody", "first": "0", "n": "1", "inputs": "0"},
         {"job": "nobody", "first": "0", "n": "1", "inputs": "\0\n"},
         {"job": "x" * 100_000, "first": "0", "n": "1", "inputs": "0\n"},
+        {"job": "no\nbody", "first": "0", "n": "1", "inputs": "0\n"},
+        {"job": "odd", "first": "0", "n": "1", "inputs": "0\n"},
     )
 
     def test_foreign_entries_among_the_chunks(self):
@@ -174,6 +238,7 @@ class Engine(FleetCase):
         redis = self.connect()
         name = self.job_id(redis)
         stream = self.key("chunks:sleep")
+        redis("SET", self.key("job:odd"), "hello")
         # Of a job that is there, but none of its own chunks.
         ours = [{"job": name, "first": "400", "n": "1", "inputs": "0\n"},
                 {"job": name, "first": "0", "n": "16385", "inputs": "0\n" * 16385},
@@ -199,12 +264,15 @@ class Engine(FleetCase):
         entries = [{"hello": "world"}, {**fields, "records": record[:-1]}, {**fields, "first": "399", "n": "2"},
                    {**fields, "first": str(2 ** 64 - 1)}, {**fields, "n": "4294967297"}, {**fields, "chunk": "x"},
                    {**fields, "taken": "-5"}, {**fields, "node": ""}, {**fields, "first": "1000000"},
+                   {**fields, "node": "\0" + "x" * 100}, {**fields, "node": "\0" + "x" * 101},
                    {**fields, "records": RECORD.pack(1, 5, 1, 0, 0, 0, DONE)},          # ends before it starts
                    {**fields, "records": RECORD.pack(1, 0, 1, 0, 0, 0, 77)}]            # no such state
         for entry in entries:
             redis("XADD", stream, "*", *[word for pair in entry.items() for word in pair])
+        for i in range(3):
+            redis("ZADD", self.key("nodes"), 2 ** 50, b"\0" + b"x" * (100 + i))
         self.assert_all_done(job, expected)
-        self.assertGreaterEqual(job.measured()["machines"]["results_foreign"], 8, job.output())
+        self.assertGreaterEqual(job.measured()["machines"]["results_foreign"], len(entries), job.output())
         named = [line for line in job.output().splitlines() if "foreign" in line or "entry" in line]
         self.assertEqual(len(named), 1, f"it is named once: {job.output()}")
 
@@ -272,6 +340,48 @@ class Password(FleetCase):
         job = self.job("sleep", ["0"], number=2, machines=self.machines(username="elsewhere", password="secret"))
         self.assertEqual(job.wait(10), 1, job.output())
         self.assertRegex(job.output(), "(?i)ACL|permission|NOPERM")
+
+
+class Rights(FleetCase):
+    """docs/machines.md lists them: each is needed, and one that is missing ends who needs it, with its name."""
+
+    OF_NODES = {"time", "multi", "exists", "set", "expire", "pexpire", "hset", "hget", "hmget", "zadd",
+                "zremrangebyscore", "xadd", "xack", "xdel", "xreadgroup", "xclaim", "xpending", "xgroup|create"}
+    OF_JOBS = {"time", "multi", "exists", "expire", "hset", "hmget", "zrange", "xadd", "xdel", "xread", "xgroup|create"}
+
+    def rights(self):
+        with open(os.path.join(settings.source, "docs/machines.md")) as file:
+            [line] = [line for line in file if line.startswith("ACL SETUSER pppd ")]
+        return [word[1:] for word in line.split() if word.startswith("+")]
+
+    def user(self, rights):
+        redis = self.connect()
+        redis("FLUSHALL")
+        redis("ACL", "SETUSER", "user", "reset", "on", ">secret", "~pppctl-test:*", "resetchannels", "-@all",
+              *[f"+{right}" for right in rights])
+        redis.close()
+        return self.machines(username="user", password="secret", heartbeat_ns=500_000_000)
+
+    def assert_ends(self, runner, right):
+        self.assertEqual(runner.wait(10), 1, runner.output())
+        self.assertRegex(runner.output(), f"'{right}' command.*ACL SETUSER")
+
+    def test_one_is_missing(self):
+        rights = self.rights()
+        for i, right in enumerate(sorted(self.OF_NODES | self.OF_JOBS)):
+            with self.subTest(right=right):
+                self.assertIn(right, rights)
+                machines = self.user([other for other in rights if other != right])
+                all_of_them = self.machines(heartbeat_ns=500_000_000)
+                node = self.new_node(f"node-{i}", machines=machines if right in self.OF_NODES else all_of_them).start()
+                if right in self.OF_NODES:
+                    job = self.job("sleep", ["10ms"] * 20 + ["2s"], number=2 * i + 1, machines=all_of_them)
+                    self.assert_ends(node, right)
+                    job.end()
+                    node = self.new_node(f"other-{i}", machines=all_of_them).start()
+                if right in self.OF_JOBS:
+                    self.assert_ends(self.job("sleep", ["10ms"] * 20 + ["2s"], number=2 * i + 2, machines=machines), right)
+                node.end()
 
 
 class Cluster(FleetCase):

@@ -6,13 +6,21 @@
 
 #define CLAIM_IDS 128
 
-/* Redis answers when it is there already. */
+/* Redis answers with an error, too, when it is there already. */
 static void on_group(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct node *node = userdata;
+        enum redis_trouble trouble = reply ? redis_trouble_of(reply) : REDIS_TROUBLE_NONE;
 
-        if (reply && redis_is_error(reply) && redis_trouble_is_final(redis_trouble_of(reply)))
+        if (redis_trouble_is_final(trouble))
                 engine_fail(&node->engine, redis, reply, "make the group of nodes");
+        if (trouble != REDIS_TROUBLE_FULL)
+                return;
+        redis_note(redis, reply, "make the group of nodes");
+        if (!node->full_said)
+                log_error("%s; trying again until it takes it", redis->why);
+        node->full_said = true;
+        node->groups_ns = now_monotonic() + ENGINE_RETRY_MAX_NS;
 }
 
 void groups_make(struct node *node)
@@ -29,7 +37,8 @@ void groups_make(struct node *node)
                  * connection, so that it is there when that reads. */
                 redis_send(&node->engine.reader, on_group, node,
                            "XGROUP CREATE %s " MACHINES_GROUP " 0 MKSTREAM", key);
-                redis_send(&node->engine.reader, NULL, NULL, "EXPIRE %s " MACHINES_KEY_SECONDS, key);
+                redis_send(&node->engine.reader, engine_on_kept, &node->engine,
+                           "EXPIRE %s " MACHINES_KEY_SECONDS, key);
         }
 }
 
@@ -38,6 +47,7 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
         struct node *node = userdata;
         uint64_t seconds, us;
 
+        engine_on_kept(redis, reply, &node->engine);
         if (!reply || !redis_is_array(reply, 2) || !redis_is_string(reply->element[0]) ||
             !redis_is_string(reply->element[1]) ||
             parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) < 0 ||
@@ -48,9 +58,10 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
         if (!node->clock_known)
                 node->beat_ns = 0;
         node->clock_known = true;
+        node->beaten_ns = now_monotonic();
 }
 
-/* Redis has heard us; also the place to find out that another node has our name. */
+/* The place to find out that another node has our name. */
 static void on_instance(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct node *node = userdata;
@@ -62,14 +73,14 @@ static void on_instance(struct redis *redis, redisReply *reply, void *userdata)
                         engine_fail(&node->engine, redis, reply, "tell of this node");
                 return;
         }
-        if (redis_is_string(reply) && node->beaten_ns && !node->twin_said &&
+        if (redis_is_string(reply) && node->told && !node->twin_said &&
             (reply->len != strlen(node->instance) ||
              memcmp(reply->str, node->instance, reply->len) != 0)) {
                 node->twin_said = true;
                 log_error("another node is named \"%s\" too; give each a name of its own (name = in "
                           "pppctl.conf(5), section [machines])", node->machines.name);
         }
-        node->beaten_ns = now_monotonic();
+        node->told = true;
 }
 
 static char *workloads_text(const struct node *node)
@@ -109,24 +120,27 @@ static void tell_of_us(struct node *node)
         const struct ppp_results_header *header = &node->feed->header;
         _cleanup_free_ char *workloads = workloads_text(node), *nodes = key_nodes(&node->machines);
         _cleanup_free_ char *key = key_node(&node->machines, node->machines.name);
+        int64_t now_ms = (int64_t)(now_monotonic() / NSEC_PER_MSEC) + node->clock_ms;
         struct redis *redis = &node->engine.commands;
 
         if (!workloads || !nodes || !key)
                 return;
         redis_send(redis, on_instance, node, "HGET %s instance", key);
-        redis_send(redis, NULL, NULL,
+        redis_send(redis, engine_on_kept, &node->engine,
                    "HSET %s version %s level %s workers %u loops %u workloads %s load %llu done %llu "
                    "failed %llu instance %s", key, PPPCTL_VERSION, level_name(spec->level),
                    spec->workers, MAX(spec->loops, 1U), workloads, (unsigned long long)load(node),
                    (unsigned long long)__atomic_load_n(&header->n_done, __ATOMIC_RELAXED),
                    (unsigned long long)__atomic_load_n(&header->n_failed, __ATOMIC_RELAXED),
                    node->instance);
-        redis_send(redis, NULL, NULL, "PEXPIRE %s %llu", key,
+        redis_send(redis, engine_on_kept, &node->engine, "PEXPIRE %s %llu", key,
                    (unsigned long long)(4 * node->machines.heartbeat_ns / NSEC_PER_MSEC));
-        redis_send(redis, NULL, NULL, "ZADD %s %lld %s", nodes,
-                   (long long)((int64_t)(now_monotonic() / NSEC_PER_MSEC) + node->clock_ms),
+        redis_send(redis, engine_on_kept, &node->engine, "ZADD %s %lld %s", nodes, (long long)now_ms,
                    node->machines.name);
-        redis_send(redis, NULL, NULL, "EXPIRE %s " MACHINES_KEY_SECONDS, nodes);
+        /* Nodes whose names are never seen again. */
+        redis_send(redis, engine_on_kept, &node->engine, "ZREMRANGEBYSCORE %s -inf (%lld", nodes,
+                   (long long)(now_ms - MACHINES_KEY_MS));
+        redis_send(redis, engine_on_kept, &node->engine, "EXPIRE %s " MACHINES_KEY_SECONDS, nodes);
 }
 
 /* XCLAIM to ourselves sets the idle time of what we hold to nothing. */
@@ -146,12 +160,14 @@ static void claim_ours(struct node *node, enum workload_id workload, const char 
                 if (++n < CLAIM_IDS && held->next)
                         continue;
                 argv[5 + n] = "JUSTID";
-                redis_send_argv(&node->engine.commands, NULL, NULL, 5 + n + 1, argv, NULL);
+                redis_send_argv(&node->engine.commands, engine_on_kept, &node->engine, 5 + n + 1, argv,
+                                NULL);
                 n = 0;
         }
         if (n > 0) {
                 argv[5 + n] = "JUSTID";
-                redis_send_argv(&node->engine.commands, NULL, NULL, 5 + n + 1, argv, NULL);
+                redis_send_argv(&node->engine.commands, engine_on_kept, &node->engine, 5 + n + 1, argv,
+                                NULL);
         }
 }
 
@@ -164,6 +180,23 @@ static void find_out_lost(struct node *node)
                 held->lost = true;
 }
 
+/* What we hold stays ours, also while we are leaving. */
+static void keep_ours(struct node *node)
+{
+        for (unsigned i = 0; i < _WORKLOAD_N; ++i) {
+                _cleanup_free_ char *key = NULL;
+
+                if (!(node->workloads >> i & 1))
+                        continue;
+                key = key_chunks(&node->machines, (enum workload_id)i);
+                if (!key)
+                        continue;
+                claim_ours(node, (enum workload_id)i, key);
+                redis_send(&node->engine.commands, engine_on_kept, &node->engine,
+                           "EXPIRE %s " MACHINES_KEY_SECONDS, key);
+        }
+}
+
 void beat(struct node *node)
 {
         node->beat_ns = now_monotonic() + node->machines.heartbeat_ns / 4;
@@ -174,19 +207,11 @@ void beat(struct node *node)
                 return;
         find_out_lost(node);
         chunks_find_silent(node);
+        keep_ours(node);
+        if (node->stopping)
+                return;
         tell_of_us(node);
         node->look_due = true;
-        for (unsigned i = 0; i < _WORKLOAD_N; ++i) {
-                _cleanup_free_ char *key = NULL;
-
-                if (!(node->workloads >> i & 1))
-                        continue;
-                key = key_chunks(&node->machines, (enum workload_id)i);
-                if (!key)
-                        continue;
-                claim_ours(node, (enum workload_id)i, key);
-                redis_send(&node->engine.commands, NULL, NULL, "EXPIRE %s " MACHINES_KEY_SECONDS, key);
-        }
 }
 
 void beat_say_goodbye(struct node *node)

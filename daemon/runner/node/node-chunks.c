@@ -107,10 +107,7 @@ static void take_entry(struct node *node, enum workload_id workload, const redis
         }
         memcpy(held->text, entry.inputs.data, entry.inputs.size);
         held_link(node, held);
-        if (held->job->gone)
-                held->state = HELD_FINISHED;
-        else
-                job_ask(held->job);
+        job_ask(held->job);
 }
 
 void chunks_take_entries(struct node *node, enum workload_id workload, const redisReply *entries,
@@ -171,6 +168,8 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
         }
         node->burst = 1;
         trouble = redis_trouble_of(reply);
+        if (trouble == REDIS_TROUBLE_NOGROUP && now_monotonic() < node->groups_ns)
+                return;
         if (trouble == REDIS_TROUBLE_NOGROUP)
                 groups_make(node);
         else if (trouble != REDIS_TROUBLE_NONE && redis_trouble_is_final(trouble))
@@ -248,7 +247,8 @@ void chunks_read(struct node *node)
         unsigned room, n = 0, argc = 8;
         bool ok = true;
 
-        if (look_first(node) || node->reading || !node->engine.is_up || !chunks_have_room(node, &room))
+        if (look_first(node) || node->reading || !node->engine.is_up ||
+            now_monotonic() < node->groups_ns || !chunks_have_room(node, &room))
                 return;
         block = block_text(node);
         snprintf(count, sizeof(count), "%u", room);
@@ -489,6 +489,7 @@ void chunks_send(struct node *node)
 
         if (!node->engine.is_up || now_monotonic() < node->retry_ns)
                 return;
+        node->retry_ns = 0;
         for (struct held *held = node->held_first; held; held = held->next) {
                 if (held->state != HELD_FINISHED)
                         continue;

@@ -8,8 +8,9 @@ struct node_job *job_get(struct node *node, enum workload_id workload, const cha
 {
         struct node_job *job;
 
+        /* One that is gone may be back, when Redis had lost it: it is asked for anew. */
         for (job = node->jobs; job; job = job->next)
-                if (job->workload == workload && strlen(job->name) == n &&
+                if (!job->gone && job->workload == workload && strlen(job->name) == n &&
                     memcmp(job->name, name, n) == 0) {
                         ++job->n_held;
                         return job;
@@ -80,24 +81,28 @@ static int read_job(struct node_job *job, const redisReply *reply)
         return 0;
 }
 
+static bool is_absent(const redisReply *reply)
+{
+        return redis_is_array(reply, 3) && reply->element[0]->type == REDIS_REPLY_NIL;
+}
+
 static void on_job(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct node_job *job = userdata;
         struct node *node = job->node;
 
+        enum redis_trouble trouble = reply ? redis_trouble_of(reply) : REDIS_TROUBLE_UNREACHABLE;
+
         job->asked = false;
-        if (reply && redis_is_error(reply)) {
-                if (redis_trouble_is_final(redis_trouble_of(reply)))
-                        engine_fail(&node->engine, redis, reply, "read of a job");
-        } else if (reply) {
-                if (read_job(job, reply) < 0) {
-                        if (redis_is_array(reply, 3) && redis_is_string(reply->element[0]))
-                                log_error("cannot take chunks of the job %s: it is not described as "
-                                          "this version knows it", job->name);
-                        chunks_drop_job(node, job);
-                } else {
-                        job->known = true;
-                }
+        if (redis_trouble_is_final(trouble)) {
+                engine_fail(&node->engine, redis, reply, "read of a job");
+        } else if (trouble == REDIS_TROUBLE_NONE && read_job(job, reply) >= 0) {
+                job->known = true;
+        } else if (trouble == REDIS_TROUBLE_NONE || trouble == REDIS_TROUBLE_OTHER) {
+                if (!is_absent(reply))
+                        log_error("cannot take chunks of the job %s: it is not described as this "
+                                  "version knows it", job->name);
+                chunks_drop_job(node, job);
         }
         job_unref(job);
 }
@@ -119,6 +124,7 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct node_job *job = userdata;
 
+        engine_on_kept(redis, reply, &job->node->engine);
         if (reply && reply->type == REDIS_REPLY_INTEGER && reply->integer == 0)
                 chunks_drop_job(job->node, job);
         job_unref(job);

@@ -278,7 +278,7 @@ static int turn(struct node *node)
         struct pollfd polls[3];
         int r;
 
-        if (now_monotonic() >= node->beat_ns && !node->stopping)
+        if (now_monotonic() >= node->beat_ns)
                 beat(node);
         jobs_check(node);
         chunks_collect(node);
@@ -286,13 +286,15 @@ static int turn(struct node *node)
         chunks_send(node);
         chunks_read(node);
 
-        until = node->stopping ? node->stop_ns : node->beat_ns;
+        until = node->stopping ? MIN(node->stop_ns, node->beat_ns) : node->beat_ns;
         if (node->jobs && node->engine.is_up)
                 until = MIN(until, node->look_ns);
         if (node->stopping && node->level_pidfd < 0)
                 until = now_monotonic() + ENGINE_RETRY_MIN_NS;
         if (node->retry_ns)
                 until = MIN(until, node->retry_ns);
+        if (node->groups_ns > now_monotonic())
+                until = MIN(until, node->groups_ns);
         if (!feed_may_sleep(node->feed))
                 until = 0;
         polls[0] = (struct pollfd){ node->feed->engine_fd, POLLIN, 0 };

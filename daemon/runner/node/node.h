@@ -86,11 +86,13 @@ struct node {
         unsigned burst;                 /* chunks the next read asks for at most */
         uint64_t beat_ns;               /* when the next heartbeat is due, */
         uint64_t look_ns;               /* and the next look whether jobs in hand are still there */
-        uint64_t beaten_ns;             /* when Redis last confirmed one; 0: never */
+        uint64_t beaten_ns;             /* when Redis last answered one; 0: never */
+        bool told;                      /* it knows of us: what stands under our name should be ours */
         int64_t clock_ms;               /* Redis' clock - CLOCK_MONOTONIC */
         bool clock_known;
         uint64_t retry_ns;              /* results were refused: when to send again; 0: they were not */
         uint64_t retry_after_ns;
+        uint64_t groups_ns;             /* the groups were refused; not before that again */
         bool full_said, foreign_said, twin_said;
         uint64_t n_foreign;
         char instance[33];              /* tells us from another of the same name */
