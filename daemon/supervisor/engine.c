@@ -27,6 +27,8 @@ json_t *engine_describe(const struct engine *engine, bool private, const char *n
         (void)json_object_del(json, "username");
         (void)json_object_del(json, "password");
         (void)json_object_del(json, "ca_file");
+        (void)json_object_del(json, "prefix");
+        (void)json_object_del(json, "heartbeat_ns");
         if (asprintf(&url, "unix:%s", engine->redis.socket) < 0)
                 url = NULL;
         if (!url || json_object_set_new(json, "redis", json_string(url)) < 0 ||
@@ -140,26 +142,33 @@ bool engine_usage_end(const struct engine *engine, const struct engine_usage *be
         return !*ret_why;
 }
 
-/* What the node that serves is started with; it holds the password. */
-static char *describe_served(const struct engine *engine)
+/* What a node is started with; @machines: its Redis too, with the password; taken. */
+static char *describe_nodes(const struct engine *engine, json_t *machines)
 {
         const struct machines_config *config = engine->env.config;
         char *text;
         json_t *json;
 
-        json = json_pack("{s:o, s:I, s:o}", "machines", machines_config_to_json(config), "workloads",
+        json = json_pack("{s:o*, s:I, s:o}", "machines", machines, "workloads",
                          (json_int_t)config->workloads, "node", spec_to_json(&config->node));
         text = json ? json_dumps(json, JSON_COMPACT) : NULL;
         json_decref(json);
         return text;
 }
 
-static void forget_applied(struct engine *engine)
+static char *describe_served(const struct engine *engine)
 {
-        if (engine->applied)
-                explicit_bzero(engine->applied, strlen(engine->applied));
-        free(engine->applied);
-        engine->applied = NULL;
+        json_t *machines = machines_config_to_json(engine->env.config);
+
+        return machines ? describe_nodes(engine, machines) : NULL;
+}
+
+static void forget_applied(char **applied)
+{
+        if (*applied)
+                explicit_bzero(*applied, strlen(*applied));
+        free(*applied);
+        *applied = NULL;
 }
 
 /* A limit that can't be had, say, is for the log: jobs of our own run all the same. */
@@ -184,19 +193,32 @@ static void serve_no_more(struct engine *engine)
         helper_stop(&engine->served.helper);
 }
 
+/* Those that run are started anew; those that do not are with the next job. */
+static void apply_to_private(struct engine *engine)
+{
+        char *wanted = describe_nodes(engine, NULL);
+        bool changed = !engine->applied_local || !wanted || !streq(wanted, engine->applied_local);
+
+        forget_applied(&engine->applied_local);
+        engine->applied_local = wanted;
+        for (size_t i = 0; i < ENGINE_LOCAL_NODES && changed; ++i)
+                helper_stop(&engine->local[i].helper);
+}
+
 void engine_apply(struct engine *engine)
 {
         _cleanup_free_ char *wanted = NULL;
         bool changed;
 
+        apply_to_private(engine);
         if (!engine->env.config->serve) {
                 serve_no_more(engine);
-                forget_applied(engine);
+                forget_applied(&engine->applied);
                 return;
         }
         wanted = describe_served(engine);
         changed = !engine->applied || !wanted || !streq(wanted, engine->applied);
-        forget_applied(engine);
+        forget_applied(&engine->applied);
         engine->applied = steal_ptr(wanted);
         if (!engine->serves)
                 serve(engine);
@@ -226,6 +248,7 @@ int engine_init(struct engine *engine, const struct engine_env *env,
         r = init_nodes(engine);
         if (r < 0)
                 return r;
+        engine->applied_local = describe_nodes(engine, NULL);
         if (!env->config->serve) {
                 helper_stop(&engine->served.helper);
                 return 0;
@@ -247,7 +270,8 @@ void engine_deinit(struct engine *engine)
         for (size_t i = 0; i < ENGINE_LOCAL_NODES; ++i)
                 node_deinit(&engine->local[i]);
         redis_server_deinit(&engine->redis);
-        forget_applied(engine);
+        forget_applied(&engine->applied);
+        forget_applied(&engine->applied_local);
         *engine = (struct engine)ENGINE_NULL;
 }
 

@@ -47,6 +47,7 @@ struct engine {
         uint64_t n_acquired;            /* that ever did */
         bool serves;                    /* @served has a user: us */
         char *applied;                  /* what it was started with, to see what changes; NULL: unknown */
+        char *applied_local;            /* the same of the private nodes */
         struct nodes_query query;
         void (*stopped)(struct engine *engine);         /* the node that served is down */
 };
@@ -60,7 +61,7 @@ int engine_init(struct engine *engine, const struct engine_env *env,
                 void (*stopped)(struct engine *engine));
 void engine_deinit(struct engine *engine);
 
-/* The configuration has changed: serves, serves no more, or serves anew. */
+/* The configuration has changed: serves, serves no more, or serves anew; so do private nodes that run. */
 void engine_apply(struct engine *engine);
 
 /* The supervisor stops: the node gives back what it has. */
