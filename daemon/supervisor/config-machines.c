@@ -312,6 +312,9 @@ int machines_config_check(const struct machines_config *machines, char **ret_err
         if (machines->url.password && machines->password)
                 return refuse("the configuration's [machines] has a password both in redis and in "
                               "password-file: take it out of one", ret_error);
+        if (machines->username && !machines->password && !machines->url.password)
+                return refuse("the configuration's [machines] has a username and no password: give "
+                              "password-file = FILE too", ret_error);
         if (machines->url.username && machines->username)
                 return refuse("the configuration's [machines] has a user both in redis and as "
                               "username: take it out of one", ret_error);

@@ -163,6 +163,29 @@ class Private(Engine):
         daemon.call("Resume", {"job": job})
         self.assert_done(daemon, job, 2000)
 
+    def test_a_reload_while_it_is_used(self):
+        """Its nodes are started anew with what is theirs of the configuration; the rest is not about it."""
+        path = os.path.join(self.temp, "reload.conf")
+
+        def configure(*lines):
+            with open(path, "w") as file:
+                file.writelines(f"{line}\n" for line in ("[machines]", *lines))
+        configure("prefix = one:", "heartbeat = 1h", "workers = 2")
+        daemon = self.fresh("reload", args=["--config", path])
+        self.need_groups(daemon)
+        long = daemon.submit("machines", "sleep", ["0.05"] * 100)
+        wait_until(lambda: any(daemon.rows(long)), "a first record")
+        before = self.pids(daemon, *HELPERS)
+        configure("prefix = two:", "workers = 3")
+        daemon.popen.send_signal(signal.SIGHUP)
+        wait_until(lambda: "read anew" in daemon.log(), "the reload")
+        wait_until(lambda: {node["workers"] for node in self.nodes(daemon, "local-1", "local-2")["nodes"]} == {3},
+                   "nodes with three workers")
+        self.run_job("machines", "sum", ["5"], daemon=daemon)
+        self.assert_done(daemon, long, 100)
+        self.assertEqual(self.pids(daemon, "redis"), before[:1], "the Redis is the same")
+        self.assertNotIn("ended:", daemon.log(), "each left in order")
+
     def test_it_leaves_when_nobody_needs_it(self):
         daemon = self.fresh("idle")
         self.need_groups(daemon)
@@ -420,6 +443,7 @@ class Configured(Engine):
     def test_bad_configurations(self):
         for lines, says in ((["serve = maybe"], r"pppctl\.conf:4: serve takes"),
                             (["[node]", "worker-memory-max = 64M"], "worker-memory-max"),
+                            (["username = somebody"], "a username and no password"),
                             (["redis = redis://:secret@h"], "everybody may read")):
             with self.subTest(says=says):
                 path = self.configure(*lines)
