@@ -141,7 +141,8 @@ class Tls(Case):
         """pppd-runner --nodes"""
         text = json.dumps({"machines": machines.machines(url, "host", **({"ca_file": ca_file} if ca_file else {}))})
         fd = machines.memfd("spec", text.encode())
-        child = machines.Child([machines.RUNNER, "--nodes"], {3: fd}, os.path.join(self.directory, f"list-{self.lists}"))
+        path = os.path.join(self.directory, f"list-{self.lists}")
+        child = machines.Child([machines.RUNNER, "--nodes"], {3: fd}, path)
         self.lists += 1
         os.close(fd)
         self.addCleanup(child.end)
@@ -314,15 +315,15 @@ class Tls(Case):
         return node, job
 
     def test_a_port_without_tls(self):
-        """Redis takes a ClientHello for a line that is no command, or for the beginning of one and waits for the rest."""
+        """Redis takes a ClientHello for a line that is no command, or for the beginning of one, and waits."""
         plain = free_ports(1)[0]
         self.redis(plain=plain)
         where = self.trusting(plain)
         for runner in (self.job(["1"], **where).coordinator, self.node("node", **where), self.listing(**where)):
             wait_until(runner.text, "a word", 2 * SILENCE)
             self.assertIn(where["url"], runner.text())
-            self.assertRegex(runner.text(), "does not speak TLS .* name its TLS port|does not answer in the TLS handshake; is "
-                             "that its port for TLS")
+            self.assertRegex(runner.text(), "does not speak TLS .* name its TLS port|"
+                             "does not answer in the TLS handshake; is that its port for TLS")
 
     def test_without_tls_to_a_port_for_tls(self):
         self.assert_waited_for(self.trusting(self.redis().port, scheme="redis"), "if that is a port for TLS.*rediss://")
@@ -377,5 +378,5 @@ class Tls(Case):
         where = self.trusting(6379, host="nobody.invalid")
         job = self.job(["1"], **where)
         wait_until(lambda: "trying again" in job.coordinator.text(), job.coordinator.text, 60)
-        self.assertRegex(job.coordinator.text(), r"rediss://nobody\.invalid:6379/0: (Name or service not known|Temporary "
-                         "failure in name resolution|No address associated with hostname)")
+        self.assertRegex(job.coordinator.text(), r"rediss://nobody\.invalid:6379/0: (Name or service not known|"
+                         "Temporary failure in name resolution|No address associated with hostname)")

@@ -19,9 +19,11 @@ import tempfile
 
 IMAGE_SIZE = "3G"
 # What the suite itself needs; ppp is there to see that the two get along, rpm to install what it made,
-# redis-server for the level machines. Not the smaller kernel for clouds: it comes without ppp_async.
+# redis-server for the level machines, openssl for its certificates. Not the smaller kernel for clouds: it
+# comes without ppp_async.
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "udev", "kmod", "passwd",
-            "linux-image-amd64", "initramfs-tools", "python3", "procps", "ppp", "rpm", "redis-server")
+            "linux-image-amd64", "initramfs-tools", "python3", "procps", "ppp", "rpm", "redis-server",
+            "openssl")
 # What the initial file system has to bring: the disk, and what is on it. The rest comes from there.
 INITIAL_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 BUILD_PACKAGES = ("build-essential", "fakeroot")

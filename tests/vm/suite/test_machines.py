@@ -1,6 +1,7 @@
 """The level machines in the unit's sandbox: the private Redis, and a node with limits that are in force."""
 
 import os
+import shutil
 
 from case import Case
 from commands import must, run, systemctl
@@ -10,6 +11,8 @@ from harness.poll import wait_until
 FRAGMENT = "/etc/pppctl/pppctl.conf.d/90-test.conf"
 SOCKET = "/run/test-redis.sock"
 UNIT = "test-redis.service"
+PORT = "6390"
+TLS = "/etc/pppctl/test-tls"
 HELPERS = ("redis", "node-1/runner", "node-2/runner")
 
 
@@ -34,12 +37,12 @@ class Machines(Case):
         systemctl("reload", "pppd.service")
         wait_until(lambda: not os.path.exists(os.path.join(self.pppd.group, "node")), "the end of the node", 30.0)
 
-    def serve(self, *lines):
+    def serve(self, *lines, url=f"unix:{SOCKET}", options=()):
         """A Redis that anybody here may use, and a node of this daemon on it."""
         must("systemd-run", "--quiet", f"--unit={UNIT}", "/usr/bin/redis-server", "--port", "0", "--unixsocket", SOCKET,
-             "--unixsocketperm", "777", "--save", "")
+             "--unixsocketperm", "777", "--save", "", *options)
         self.addCleanup(systemctl, "stop", UNIT)
-        self.configure(f"[machines]\nredis = unix:{SOCKET}\nname = here\nserve = yes\nheartbeat = 2s\n"
+        self.configure(f"[machines]\nredis = {url}\nname = here\nserve = yes\nheartbeat = 2s\n"
                        + "".join(line + "\n" for line in lines))
         self.addCleanup(self.unconfigure)
         wait_until(lambda: [node["name"] for node in self.pppd.call("Nodes")["nodes"]] == ["here"],
@@ -113,6 +116,31 @@ class Machines(Case):
         wait_until(lambda: os.path.exists(os.path.join(self.pppd.group, f"job-{job}")), "its cgroup", 20.0)
         self.assertEqual(self.read(f"job-{job}/memory.max"), str(64 << 20))
         self.pppd.call("Cancel", {"job": job})
+
+    def certificate(self, names, *by):
+        """Made by openssl(1); (certificate, key)."""
+        pair = [os.path.join(TLS, f"{len(os.listdir(TLS))}.{end}") for end in ("pem", "key")]
+        must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+             "-subj", "/CN=test", "-addext", f"subjectAltName={names}", *by, "-out", pair[0], "-keyout", pair[1])
+        return pair
+
+    def test_over_tls(self):
+        """By name, which the certificate has; then by the address, which it has not."""
+        if not shutil.which("openssl"):
+            self.skipTest("openssl is not installed")
+        os.makedirs(TLS)
+        self.addCleanup(shutil.rmtree, TLS)
+        ca, ca_key = self.certificate("DNS:authority")
+        certificate, key = self.certificate("DNS:localhost", "-CA", ca, "-CAkey", ca_key)
+        self.serve(f"ca-file = {ca}", url=f"rediss://localhost:{PORT}",
+                   options=("--tls-port", PORT, "--tls-cert-file", certificate, "--tls-key-file", key,
+                            "--tls-ca-cert-file", ca, "--tls-auth-clients", "no"))
+        self.assert_complete(self.pppd.submit("machines", "sum", ["1000"] * 5000))
+        self.assertRegex(self.pppd.pppctl("doctor").out, "TLS to Redis +yes +OpenSSL 3")
+        self.configure(f"[machines]\nredis = rediss://127.0.0.1:{PORT}\nca-file = {ca}\n")
+        self.assert_says(self.pppd.pppctl("nodes"), 1, "IP address mismatch", "has to name 127.0.0.1")
+        log = run("journalctl", "-b", "--no-pager", "--grep", "SECCOMP|apparmor=.DENIED|code=dumped", "--case-sensitive=no")
+        self.assertNotRegex(log.out, "pppd-")
 
     def test_a_paused_job(self):
         job = self.pppd.submit("processes", "sleep", ["0.2"] * 40, workers=2)
