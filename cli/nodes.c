@@ -40,6 +40,22 @@ static void add_workloads(struct table *table, json_t *list)
         table_add(table, "%s", text);
 }
 
+/* Of a node that was silent for long, only its name and when it was seen are known. */
+static void add_text(struct table *table, json_t *node, const char *member)
+{
+        const char *text = job_text(node, member);
+
+        table_add(table, "%s", *text ? text : "-");
+}
+
+static void add_count(struct table *table, json_t *node, const char *member)
+{
+        if (json_object_get(node, member))
+                table_add(table, "%" PRIu64, job_count(node, member));
+        else
+                table_add(table, "-");
+}
+
 static void add_node(struct table *table, json_t *node)
 {
         char seen[UNITS_SIZE] = "-";
@@ -47,14 +63,14 @@ static void add_node(struct table *table, json_t *node)
 
         if (summary_number(node, "last_seen_seconds", &seconds))
                 units_seconds(seconds, seen);
-        table_add(table, "%s", job_text(node, "name"));
-        table_add(table, "%s", job_text(node, "version"));
-        table_add(table, "%s", job_text(node, "level"));
-        table_add(table, "%" PRIu64, job_count(node, "workers"));
-        table_add(table, "%" PRIu64, job_count(node, "load"));
+        add_text(table, node, "name");
+        add_text(table, node, "version");
+        add_text(table, node, "level");
+        add_count(table, node, "workers");
+        add_count(table, node, "load");
         table_add(table, "%s ago", seen);
-        table_add(table, "%" PRIu64, job_count(node, "done"));
-        table_add(table, "%" PRIu64, job_count(node, "failed"));
+        add_count(table, node, "done");
+        add_count(table, node, "failed");
         add_workloads(table, json_object_get(node, "workloads"));
 }
 

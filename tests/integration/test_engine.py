@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 import unittest
 
 from harness import machines, settings
@@ -390,6 +391,17 @@ class Configured(Engine):
         self.reload(daemon)
         result = process.wait()
         self.assertEqual((result.status, result.out), (0, "5: 10\n"), result)
+
+    def test_nodes_of_which_little_is_known(self):
+        daemon = self.begin("name = first")
+        now = str(int(time.time() * 1000))
+        self.redis.run("ZADD", "pppctl:nodes", now, "silent")
+        result = daemon.pppctl("nodes")
+        self.assertRegex(result.out, r"(?m)^silent +- +- +- +- +\S+ s ago +- +-")
+        for i in range(20):
+            self.redis.run("ZADD", "pppctl:nodes", *[word for k in range(1000) for word in (now, f"node-{i}-{k}")])
+        self.assert_says(daemon.pppctl("nodes"), 1, "there are 20001, more than one answer can hold")
+        self.assertRegex(daemon.pppctl("doctor").out, "20001 nodes")
 
     def test_an_engine_that_is_away(self):
         daemon = self.begin("serve = yes", "name = n")
