@@ -154,6 +154,19 @@ class Engine(FleetCase):
         redis("CONFIG", "SET", "maxmemory", "0")
         self.assert_all_done(job, expected)
 
+    def test_near_its_memory_limit(self):
+        """It takes some and refuses some, many times a second: said once, and what was refused does not count."""
+        self.node("one", workloads=["words"])
+        self.node("two", workloads=["words"], level="async")
+        redis = self.connect()
+        redis("CONFIG", "SET", "maxmemory", int(redis.info("memory")["used_memory"]) + 3_000_000)
+        inputs = ["/" + "x" * 60000 + str(i) for i in range(1000)]
+        job = self.job("words", inputs)
+        self.assertEqual(job.wait(), 0, job.output())
+        self.assertEqual(job.header().n_failed, len(inputs))
+        self.assertLess(len(job.output().splitlines()), 4, job.output())
+        self.assertEqual(job.measured()["machines"]["sent_bytes"], sum(len(line) + 1 for line in inputs))
+
     def test_full_before_there_is_anything(self):
         """A node that cannot make its stream waits, and says why."""
         redis = self.connect()

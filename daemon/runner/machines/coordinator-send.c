@@ -3,6 +3,7 @@
 #include "daemon/runner/machines/coordinator.h"
 
 #define BATCH_CHUNKS 64
+#define FULL_OVER_NS (5 * NSEC_PER_SEC) /* without a refusal */
 #define PROBE_NS     (2 * NSEC_PER_MSEC)
 #define PROBE_TASKS  8                  /* for each CPU */
 
@@ -89,13 +90,15 @@ void coordinator_full(struct coordinator *c, struct redis *redis, const redisRep
         c->full = true;
         coordinator_condition(c, PPP_CONDITION_ENGINE_FULL);
         c->full_wait_ns = MIN(MAX(2 * c->full_wait_ns, ENGINE_RETRY_MIN_NS), ENGINE_RETRY_MAX_NS);
-        c->full_until_ns = now_monotonic() + c->full_wait_ns;
+        c->refused_ns = now_monotonic();
+        c->full_until_ns = c->refused_ns + c->full_wait_ns;
 }
 
 void coordinator_not_full(struct coordinator *c)
 {
         c->full_until_ns = c->full_wait_ns = 0;
-        if (!c->full)
+        /* One that is near its limit takes some and refuses some, many times a second. */
+        if (!c->full || now_monotonic() - c->refused_ns < FULL_OVER_NS)
                 return;
         c->full = false;
         log_error("Redis takes more again");
@@ -160,6 +163,7 @@ static void sent(struct batch *batch, struct outstanding *chunk, struct redis *r
                 refuse(c, redis, reply);
         }
         --c->n_sent;
+        c->n_bytes -= chunk->bytes;
         coordinator_close(c, chunk);
 }
 

@@ -86,7 +86,7 @@ struct coordinator {
         double tasks_per_second;        /* that were recorded of late */
         uint64_t rate_ns, rate_n;
 
-        uint64_t full_until_ns, full_wait_ns;
+        uint64_t full_until_ns, full_wait_ns, refused_ns;
         bool full, foreign_said;
         bool sync_again;                /* when full_until_ns has come */
         bool gone;                      /* the job's keys are removed */
