@@ -52,7 +52,7 @@ class Machine:
         return ["qemu-system-x86_64", "-accel", accel, "-cpu", CPU, "-smp", "2", "-m", MEMORY, "-nographic",
                 "-no-reboot", "-nic", "none", "-kernel", self.root.kernel, "-initrd", self.root.initrd,
                 "-append", f"root=/dev/vda rw console=ttyS0 quiet 8250.nr_uarts=1 panic=-1 mitigations=off {mode}",
-                "-drive", f"file={self.disk},format=raw,if=virtio,cache=unsafe",
+                "-drive", f"file={self.disk},format=raw,if=virtio,cache=writeback",
                 "-drive", f"file={self.payload},format=raw,if=virtio,readonly=on",
                 "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
                 "-chardev", f"file,id=report,path={self.report},append=on",
