@@ -137,6 +137,7 @@ look_vm() {
     program qemu-system-x86_64 qemu-system-x86 qemu-system-x86-core
     program mke2fs e2fsprogs e2fsprogs
     program dpkg-deb dpkg dpkg
+    program openssl openssl openssl
     program python3 python3 python3
 }
 

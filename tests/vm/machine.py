@@ -2,7 +2,7 @@
 
 The guest gets a copy of a base root as /dev/vda and, read-only, what is to be tested as a file system
 labelled "payload". It writes JSON lines to a virtio-serial port, which end in a file here, and switches
-itself off. There is no network.
+itself off. There is no network, but there may be an Ethernet link to one other machine.
 """
 
 import json
@@ -25,10 +25,11 @@ class MachineError(Exception):
 
 
 class Machine:
-    """Lives in a directory of its own: disk.img, payload.img, report, console.log."""
+    """Lives in a directory of its own: disk.img, payload.img, report, console.log; link, its end of the link."""
 
-    def __init__(self, root, directory, accel="tcg"):
-        self.root, self.directory, self.accel = root, directory, accel
+    def __init__(self, root, directory, accel="tcg", peer=None):
+        """`peer`: the directory of the machine at the other end of the link."""
+        self.root, self.directory, self.accel, self.peer = root, directory, accel, peer
         self.disk, self.payload = self.path("disk.img"), self.path("payload.img")
         self.report, self.console = self.path("report"), self.path("console.log")
         self.process = None
@@ -56,14 +57,23 @@ class Machine:
                 "-drive", f"file={self.payload},format=raw,if=virtio,readonly=on",
                 "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
                 "-chardev", f"file,id=report,path={self.report},append=on",
-                "-device", f"virtserialport,chardev=report,name={PORT}"]
+                "-device", f"virtserialport,chardev=report,name={PORT}", *self.link()]
+
+    def link(self):
+        """A frame is a datagram from one Unix socket to the other. Their paths may not be long: see run()."""
+        if not self.peer:
+            return []
+        mac = f"52:54:00:00:00:{int(self.directory > self.peer):02x}"
+        peer = os.path.join(os.path.relpath(self.peer, self.directory), "link")
+        return ["-netdev", f"dgram,id=link,local.type=unix,local.path=link,remote.type=unix,remote.path={peer}",
+                "-device", f"virtio-net-pci,netdev=link,mac={mac},romfile="]
 
     def run(self, seconds):
         """Boots, and yields what the guest reports until it is off, for at most `seconds`."""
         deadline = time.monotonic() + seconds
         with open(self.console, "wb") as console:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=console,
-                                            stderr=subprocess.STDOUT)
+                                            stderr=subprocess.STDOUT, cwd=self.directory)
         try:
             with open(self.report, "rb") as report:
                 yield from self._follow(report, deadline)
@@ -91,7 +101,7 @@ class Machine:
 
     def by_hand(self):
         """The command that boots it with a root shell on the console."""
-        return shlex.join(self.command(tests=False))
+        return f"cd {shlex.quote(self.directory)} && {shlex.join(self.command(tests=False))}"
 
 
 def run(command):
@@ -104,6 +114,6 @@ def run(command):
 def missing_programs():
     """(program, Debian package) of what has to be installed first."""
     wanted = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "qemu-system-x86_64": "qemu-system-x86",
-              "dpkg-deb": "dpkg"}
+              "dpkg-deb": "dpkg", "openssl": "openssl"}
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
     return [(program, package) for program, package in wanted.items() if not shutil.which(program, path=path)]

@@ -4,8 +4,9 @@
 python3 tests/vm/run.py --suite bookworm|trixie... [--deb [SUITE=]FILE]... [--source DIR]
         [--rpm SUITE=FILE --next-rpm FILE] [--only PATTERN] [--keep]
 
-Each suite gets a machine with the .deb in it; one of them also one with the .rpm.
-PATTERN is a part of a test's name (FILE.CLASS.TEST). The base root of each suite is made once, needs the
+Each suite gets a machine with the .deb in it; one of them also one with the .rpm. Two suites get a pair more:
+a machine of each, with the .deb, and a link between them. PATTERN is a part of a test's name (FILE.CLASS.TEST);
+a pair is booted for one that begins with "pair". The base root of each suite is made once, needs the
 network and root, and is kept in --cache. When a test fails, the guest's journal of that time is printed.
 The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
 """
@@ -15,11 +16,13 @@ import concurrent.futures
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import machine
@@ -28,6 +31,9 @@ import root
 HERE = os.path.dirname(os.path.abspath(__file__))
 # What both kinds of tests use.
 SHARED = ("__init__.py", "poll.py", "results.py", "settings.py", "varlink.py")
+LEAVING_SECONDS = 30                        # for the second of a pair, when the first is off
+ROLES = ("first", "second")                 # in a pair
+ADDRESS = "10.99.0.1"                       # of the first, as in suite/pair_link.py
 
 
 def of_suite(text):
@@ -52,7 +58,7 @@ def parse_args():
     parser.add_argument("--rpm", metavar="SUITE=FILE", type=of_suite, default=(None, None),
                         help="another package to test there, with what the first depends on in Debian")
     parser.add_argument("--next-rpm", help="that one of a higher version")
-    parser.add_argument("--kind", choices=("deb", "rpm"), help="only the machines with that kind of package")
+    parser.add_argument("--kind", choices=("deb", "rpm", "pair"), help="only the machines of that kind")
     parser.add_argument("--only", default="", help="run the tests whose name has this part")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="machines at a time (default: 1)")
     parser.add_argument("--keep", action="store_true", help="leave the machine's disk, and say how to boot it")
@@ -102,15 +108,42 @@ def make_next_deb(deb, directory):
     shutil.rmtree(tree)
 
 
-def build_deb(args, suite, directory):
-    """What is built on one suite does not run on all."""
-    began = time.monotonic()
-    path = root.build(args.cache, suite, args.source, directory, args.mirror, say)
-    say(f"--- {os.path.basename(path)} built in {time.monotonic() - began:.0f} s")
-    return path
+def get_deb(args, suite):
+    """What is built on one suite does not run on all; for each that needs its own it is built once."""
+    if deb_of(args, suite):
+        return deb_of(args, suite)
+    with building:
+        if not deb_of(args, suite):
+            began = time.monotonic()
+            path = root.build(args.cache, suite, args.source, args.built, args.mirror, say)
+            say(f"--- {os.path.basename(path)} built in {time.monotonic() - began:.0f} s")
+            args.deb.append((suite, path))
+    return deb_of(args, suite)
 
 
-def make_payload(args, kind, deb, directory):
+def openssl(*command):
+    machine.run(["openssl", *command])
+
+
+def make_common(directory):
+    """What both machines of a pair have: a password, an authority and, from it, what Redis needs for TLS."""
+    os.mkdir(directory, 0o755)
+    shutil.copy(os.path.join(HERE, "..", "..", "docs", "machines.md"), directory)
+    with open(os.path.join(directory, "password"), "w") as file:
+        file.write(secrets.token_hex(16) + "\n")
+    ca, ca_key, pem, key, request = (os.path.join(directory, name)
+                                     for name in ("ca.pem", "ca.key", "redis.pem", "redis.key", "redis.csr"))
+    extension = os.path.join(directory, "extension")
+    with open(extension, "w") as file:
+        file.write(f"subjectAltName=IP:{ADDRESS}\n")
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout")
+    openssl("req", "-x509", *new_key, ca_key, "-subj", "/CN=pppctl test CA", "-days", "2", "-out", ca)
+    openssl("req", *new_key, key, "-subj", "/CN=redis", "-out", request)
+    openssl("x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-extfile", extension,
+            "-days", "2", "-out", pem)
+
+
+def make_payload(args, kind, deb, directory, role=None):
     """What the guest finds as /payload: its side of the tests, and the package."""
     os.mkdir(directory, 0o755)
     shutil.copy(os.path.join(HERE, "guest.py"), directory)
@@ -127,7 +160,8 @@ def make_payload(args, kind, deb, directory):
     for name in SHARED:
         shutil.copy(os.path.join(HERE, "..", "integration", "harness", name), os.path.join(directory, "harness"))
     with open(os.path.join(directory, "arguments"), "w") as file:
-        json.dump({"only": args.only, "many": args.many}, file)
+        # The second of a pair has one test, which serves those of the first.
+        json.dump({"only": "" if role == "second" else args.only, "many": args.many, "role": role}, file)
 
 
 def say(text):
@@ -187,15 +221,22 @@ def totals(passed, failed, skipped):
     return f"{passed} passed, {failed} failed, {skipped} skipped"
 
 
-def run_machine(args, suite, kind, directory):
-    """Boots one and returns its Report."""
-    deb = deb_of(args, suite) or build_deb(args, suite, directory)
+def set_up(args, suite, kind, directory, **pair):
+    """A Machine that is ready to boot; `pair`: role, peer and common, if it is one of two."""
+    deb = get_deb(args, suite)
     base = root.get(args.cache, suite, depends(deb), args.mirror, say)
-    vm = machine.Machine(base, directory, args.accel)
+    vm = machine.Machine(base, directory, args.accel, pair.get("peer"))
     payload = os.path.join(directory, "payload")
-    make_payload(args, kind, deb, payload)
+    make_payload(args, kind, deb, payload, pair.get("role"))
+    if pair:
+        shutil.copytree(pair["common"], os.path.join(payload, "pair"))
     vm.set_up(payload)
-    report, began = Report(f"{suite}, {kind}", args.verbose), time.monotonic()
+    return vm
+
+
+def follow(args, vm, report):
+    """Boots it, and prints what it reports until it is off."""
+    began = time.monotonic()
     running.append(vm)
     for message in vm.run(args.seconds):
         report.take(message)
@@ -203,21 +244,49 @@ def run_machine(args, suite, kind, directory):
     if not report.ended:
         report.tell_unended(vm, seconds)
     if args.keep:
-        say(f"kept: {directory}; to boot it: {vm.by_hand()}")
+        say(f"kept: {vm.directory}; to boot it: {vm.by_hand()}")
     say(f"--- {report.name}: {report.totals()}, {seconds:.0f} s")
-    return report
 
 
-def run_in_directory(args, suite, kind):
-    directory = tempfile.mkdtemp(prefix=f"run-{suite}-{kind}.", dir=os.path.abspath(args.cache))
+def run_machine(args, suite, kind, directory):
+    """Returns its Report in a list."""
+    report = Report(f"{suite}, {kind}", args.verbose)
+    follow(args, set_up(args, suite, kind, directory), report)
+    return [report]
+
+
+def run_pair(args, suites, kind, directory):
+    """Two at once; returns their Reports."""
+    common = os.path.join(directory, "common")
+    make_common(common)
+    first, second = directories = [os.path.join(directory, role) for role in ROLES]
+    for path in directories:
+        os.mkdir(path)
+    vms = [set_up(args, suites[i], kind, directories[i], role=ROLES[i], peer=(second, first)[i], common=common)
+           for i in range(2)]
+    reports = [Report(f"{kind}, {suite}", args.verbose) for suite in suites]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(follow, args, *one) for one in zip(vms, reports)]
+        concurrent.futures.wait(futures[:1])
+        concurrent.futures.wait(futures, LEAVING_SECONDS)
+        vms[1].kill()
+    for future in futures:
+        future.result()
+    return reports
+
+
+def run_in_directory(args, run, suites, kind):
+    name = suites if isinstance(suites, str) else "-".join(suites)
+    directory = tempfile.mkdtemp(prefix=f"run-{name}-{kind}.", dir=args.cache)
     try:
-        return run_machine(args, suite, kind, directory)
+        return run(args, suites, kind, directory)
     finally:
         if not args.keep:
             shutil.rmtree(directory)
 
 
 running = []
+building = threading.Lock()
 
 
 def terminate(*_):
@@ -227,15 +296,28 @@ def terminate(*_):
     sys.exit(143)
 
 
+def wanted(args):
+    """(function, suite or suites, kind) of each machine or pair to boot."""
+    machines = [(run_machine, suite, "deb") for suite in args.suite]
+    machines += [(run_machine, suite, "rpm") for suite in args.suite if suite == args.rpm[0]]
+    pair = [(run_pair, args.suite[:2], "pair")] if len(args.suite) > 1 else []
+    if args.only.startswith("pair"):
+        machines = []
+    elif args.only and args.kind != "pair":
+        pair = []
+    return [one for one in machines + pair if args.kind in (None, one[2])]
+
+
 def main():
     args = parse_args()
     check(args)
     signal.signal(signal.SIGTERM, terminate)
+    args.cache = os.path.abspath(args.cache)
     os.makedirs(args.cache, exist_ok=True)
-    machines = [(suite, "deb") for suite in args.suite] + [(suite, "rpm") for suite in args.suite if suite == args.rpm[0]]
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        futures = [pool.submit(run_in_directory, args, *one) for one in machines if args.kind in (None, one[1])]
-        reports = [future.result() for future in futures]
+    with tempfile.TemporaryDirectory(prefix="built.", dir=args.cache) as args.built, \
+            concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        futures = [pool.submit(run_in_directory, args, *one) for one in wanted(args)]
+        reports = [report for future in futures for report in future.result()]
     counts = [sum(getattr(report, name) for report in reports) for name in ("passed", "failed", "skipped")]
     if not any(counts):
         sys.exit(f"run.py: no test's name has {args.only!r}")
