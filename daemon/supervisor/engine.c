@@ -222,7 +222,7 @@ void engine_apply(struct engine *engine)
         engine->applied = steal_ptr(wanted);
         if (!engine->serves)
                 serve(engine);
-        else if (changed)
+        else if (changed || !helper_is_up(&engine->served.helper))
                 helper_stop(&engine->served.helper);
 }
 

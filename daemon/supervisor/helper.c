@@ -227,12 +227,15 @@ static void begin_clearing(struct helper *helper)
 
 static void log_death(const struct helper *helper, const siginfo_t *si)
 {
+        bool refused = helper->refused && helper->kind->may_refuse;
+
         if (si->si_pid == 0)
                 supervisor_log(LOG_WARNING, "%s (process %d) ended", helper->kind->what, helper->pid);
         else
-                supervisor_log(LOG_WARNING, "%s (process %d) ended: %s %d", helper->kind->what,
+                supervisor_log(LOG_WARNING, "%s (process %d) ended: %s %d%s", helper->kind->what,
                                helper->pid, si->si_code == CLD_EXITED ? "exit status" : "signal",
-                               si->si_status);
+                               si->si_status,
+                               refused ? "; it is tried again in a minute, or at a reload" : "");
 }
 
 static void reap(struct helper *helper)

@@ -314,6 +314,14 @@ class Configured(Engine):
         self.nodes(daemon, "right")
         self.run_job("machines", "sum", ["5"], daemon=daemon)
 
+    def test_a_refused_node_and_a_reload(self):
+        """A reload tries a node again that could not work, also when the configuration is as it was."""
+        daemon = self.begin("serve = yes", "name = late", password=PASSWORD)
+        wait_until(lambda: "exit status 1; it is tried again" in daemon.log(), "the node's refusal")
+        self.redis.run("ACL", "SETUSER", USER, "on", f">{PASSWORD}", "~*", "+@all")
+        self.reload(daemon)
+        self.nodes(daemon, "late")
+
     def test_reloads(self):
         daemon = self.begin("name = first")
         self.assertEqual(self.nodes(daemon)["redis"], self.redis.url)
