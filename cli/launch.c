@@ -155,6 +155,17 @@ static int map_results(struct watch *watch)
                                    launch->ordered, launch->show);
 }
 
+static const char *remedy(const char *condition)
+{
+        if (streq(condition, "no-node"))
+                return "; pppctl nodes lists those there are, and what they take";
+        if (streq(condition, "engine-unreachable"))
+                return "; pppctl nodes tells why";
+        if (streq(condition, "engine-full"))
+                return "; raise its maxmemory, or wait until other jobs have ended";
+        return "";
+}
+
 /* A bar shows it too, where there is one. */
 static void note_condition(struct watch *watch, json_t *job)
 {
@@ -167,7 +178,8 @@ static void note_condition(struct watch *watch, json_t *job)
         free(watch->condition);
         watch->condition = strdup(condition);
         if (*condition && !watch->launch->quiet)
-                cli_note("job %" PRIu64 " waits: %s", watch->job, job_note(job));
+                cli_note("job %" PRIu64 " waits: %s%s", watch->job, job_note(job),
+                         remedy(condition));
 }
 
 static void show_progress(struct watch *watch, json_t *job)

@@ -108,8 +108,9 @@ static void say_none(json_t *reply)
         const char *redis = job_text(reply, "redis");
 
         if (*redis)
-                cli_note("no node has joined %s yet; make this machine one: serve = yes in section "
-                         "[machines] of pppctl.conf", redis);
+                cli_note("no node has joined %s; a machine is one with serve = yes in section [machines] "
+                         "of its pppctl.conf, and where its node cannot work, the log of pppd tells why",
+                         redis);
         else
                 cli_note("no Redis is configured ([machines] redis = … in pppctl.conf), and the private "
                          "one runs only while a job at the level machines does");
@@ -148,10 +149,10 @@ const struct verb verb_nodes = {
         .name = "nodes",
         .synopsis = "",
         .what = "list the machines that take tasks of jobs at the level machines",
-        .text = "Lists the nodes that have joined the Redis of the daemon's configuration: how they\n"
-                "run tasks, how many they have in hand (LOAD), when they were last heard of, and\n"
-                "what they have done since they were started. Where no Redis is configured: those\n"
-                "of the private one, while a job needs it. With --json: as one JSON object.",
+        .text = "Lists the nodes that have joined the Redis of the daemon's configuration: how\n"
+                "they run tasks, how many they have in hand (LOAD), when they were last heard of,\n"
+                "and what they have done since they were started. Where no Redis is configured:\n"
+                "those of the private one, while a job needs it. With --json: as one JSON object.",
         .examples = "  pppctl nodes\n"
                     "  pppctl nodes --json | jq -r '.nodes[] | select(.last_seen_seconds > 5).name'",
         .options = OPTION_BIT(OPTION_JSON),

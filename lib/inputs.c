@@ -74,7 +74,7 @@ static int check_lines(struct scan *scan, struct input_error *error)
                 note_line(scan, scan->n, (size_t)(at - scan->text));
                 ++scan->n;
                 if (length == 0)
-                        return refuse(error, scan->n, "it is empty; remove the line");
+                        return refuse(error, scan->n, "it is empty; leave it out");
                 if (length > INPUT_MAX)
                         return refuse(error, scan->n,
                                       "it is longer than 65536 bytes, the limit of one input");

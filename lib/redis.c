@@ -103,9 +103,13 @@ enum redis_trouble redis_note(struct redis *redis, const redisReply *reply, cons
 {
         enum redis_trouble trouble = redis_trouble_of(reply);
         _cleanup_free_ char *where = redis_url_to_text(&redis->machines->url);
+        int length = (int)MIN(reply->len, (size_t)200);
 
-        describe(redis, trouble, "cannot %s: Redis at %s says: %.*s%s", attempted, where ?: "?",
-                 (int)MIN(reply->len, (size_t)200), reply->str, remedy(trouble));
+        /* The sentence goes on. */
+        if (length > 0 && reply->str[length - 1] == '.')
+                --length;
+        describe(redis, trouble, "cannot %s: Redis at %s says: %.*s%s", attempted, where ?: "?", length,
+                 reply->str, remedy(trouble));
         return trouble;
 }
 

@@ -185,7 +185,7 @@ static const struct {
         [PPP_REASON_REDIRECTS] = { "redirects",
                 "more than 10 redirects; the server may redirect in a circle", DETAIL_NONE },
         [PPP_REASON_TIMEOUT] = { "timeout",
-                "not done in time; --task-timeout sets the limit", DETAIL_NONE },
+                "not done in time; --task-timeout sets the limit, and fewer --workers spare a busy server", DETAIL_NONE },
         [PPP_REASON_TRANSFER] = { "transfer",
                 "the connection broke before all was there (curl error %s); --retries tries again",
                 DETAIL_NUMBER },
