@@ -45,12 +45,12 @@ const struct verb verb_pause = {
         .name = "pause",
         .synopsis = "JOB",
         .what = "freeze a job until it is resumed",
-        .text = "Freezes all processes of the job where they are: they take no more CPU time, keep\n"
-                "their memory and their connections, and go on with pppctl resume. A job that\n"
-                "waits in the queue is not started meanwhile. It stays paused when the daemon is\n"
-                "started again. Clocks go on: --time-max cancels it also then, and a try that the\n"
-                "pause makes longer than --task-timeout fails when the job goes on. It counts as\n"
-                "one of the jobs that run. A job without a cgroup cannot be paused.",
+        .text = "Freezes all processes of the job where they are: they take no more CPU time,\n"
+                "keep their memory and their connections, and go on with pppctl resume. A job\n"
+                "that waits in the queue is not started meanwhile. It stays paused when the\n"
+                "daemon is started again. Clocks go on: --time-max cancels it also then, and a\n"
+                "try that the pause makes longer than --task-timeout fails when the job goes on.\n"
+                "It counts as one of the jobs that run. A job without a cgroup cannot be paused.",
         .examples = "  pppctl pause 12\n"
                     "  pppctl resume 12",
         .options = OPTION_BIT(OPTION_QUIET),
