@@ -74,6 +74,33 @@ class Coordinator(FleetCase):
         self.assertEqual(job.wait(10), 3, job.output())
         self.assertEqual(redis("XPENDING", self.key("chunks:sleep"), "nodes")[0], 0)
 
+    def test_cancelled_while_redis_is_away(self):
+        """Nobody waits for it; that the nodes could not be told is said."""
+        self.node("node")
+        redis = self.connect()
+        job = self.job("sleep", ["60s"] * 10)
+        wait_until(lambda: self.held(redis, "node"), "tasks in hand")
+        self.redis.stop(signal.SIGKILL)
+        wait_until(lambda: job.header().condition == results.conditions()["ENGINE_UNREACHABLE"], lambda: str(job.header()))
+        job.signal(signal.SIGTERM)
+        self.assertEqual(job.wait(5), 3, job.output())
+        self.assertRegex(job.output(), r"nodes cannot be told that the job is over: .* \d+ tasks")
+
+    def test_paused_until_its_keys_are_gone(self):
+        """For over an hour, that is: what nodes did of it meanwhile is lost, and done again."""
+        node = self.node("node")
+        redis = self.connect()
+        inputs, expected = naps(100, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(20)
+        job.signal(signal.SIGSTOP)
+        wait_until(lambda: not self.held(redis, node.name), "the node to have ended all")
+        name = self.job_id(redis)
+        redis("DEL", self.key(f"job:{name}"), self.key(f"results:{name}"))
+        job.signal(signal.SIGCONT)
+        self.assert_all_done(job, expected)
+        self.assert_says_job(job, "lost what it had")
+
     def test_jobs_beside_each_other(self):
         """Two jobs of one workload, and one of another, from hosts of different names with the same numbers."""
         for i in range(2):

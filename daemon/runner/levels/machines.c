@@ -151,7 +151,7 @@ static void on_gone(struct redis *redis, redisReply *reply, void *userdata)
 }
 
 /* Nodes drop the chunks of a job that is not there. Nobody waits for a Redis that does not answer. */
-static void tidy_up(struct coordinator *c)
+static void remove_all(struct coordinator *c)
 {
         struct redis *redis = &c->engine.commands;
         uint64_t end = now_monotonic() + LEAVE_NS;
@@ -173,6 +173,15 @@ static void tidy_up(struct coordinator *c)
         while (!c->gone && now_monotonic() < end && c->engine.is_up)
                 if (turn(c, end) < 0)
                         return;
+}
+
+static void tidy_up(struct coordinator *c)
+{
+        remove_all(c);
+        if (!c->gone && c->sent.n > 0)
+                log_error("Redis does not answer, so the nodes cannot be told that the job is over: what was "
+                          "sent to them, %llu tasks, may still be run within the next hour",
+                          (unsigned long long)c->sent.n_tasks);
 }
 
 static void measure(const struct coordinator *c)
