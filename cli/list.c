@@ -44,7 +44,8 @@ static void add_state(struct table *table, json_t *job)
 {
         const char *reason = job_text(job, "reason");
 
-        if (*reason)
+        /* Who asked for it says no more than the state does. */
+        if (*reason && !streq(reason, "cancelled"))
                 table_add(table, "%s (%.*s)", job_text(job, "state"), (int)strcspn(reason, ":"),
                           reason);
         else

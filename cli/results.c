@@ -45,12 +45,14 @@ static int print_all(const struct args *args, const struct pppd *pppd, struct pp
 static int status_of(json_t *job)
 {
         const char *state = job_text(job, "state");
+        bool cut = streq(state, "cancelled") || streq(state, "failed");
 
-        if (!streq(state, "running") && !streq(state, "queued"))
+        if (streq(state, "done"))
                 return job_status(job);
-        cli_note("job %" PRIu64 " is %s: %" PRIu64 " of %" PRIu64 " tasks have results",
-                 job_number(job), state, job_results(job), job_count(job, "tasks_total"));
-        return CLI_OK;
+        cli_note("job %" PRIu64 " %s%s: %" PRIu64 " of %" PRIu64 " tasks have results",
+                 job_number(job), cut ? "" : "is ", state, job_results(job),
+                 job_count(job, "tasks_total"));
+        return cut ? CLI_FAILED : CLI_OK;
 }
 
 static int print_reply(const struct args *args, const struct pppd *pppd, struct pppd_reply *reply)
