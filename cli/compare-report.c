@@ -223,6 +223,14 @@ static void add_contender(struct report *report, size_t i)
         }
 }
 
+/* What stands in for the cgroup's peak has the first note, see choose_memory(). */
+static const char *title_of(const struct report *report, const struct metric *metric)
+{
+        bool stand_in = report->resident && streq(metric->path, "memory_peak_bytes");
+
+        return stand_in ? "PEAK MEM[1]" : metric->title;
+}
+
 static void add_columns(struct report *report)
 {
         table_add_column(&report->table, "LEVEL", true);
@@ -232,7 +240,7 @@ static void add_columns(struct report *report)
                 table_add_column(&report->table, "SPREAD", false);
         table_add_column(&report->table, "SPEED-UP", false);
         for (size_t k = 0; k < ARRAY_SIZE(metrics); ++k)
-                table_add_column(&report->table, metrics[k].title, false);
+                table_add_column(&report->table, title_of(report, &metrics[k]), false);
 }
 
 static void note_resident(struct report *report, const char *why)
