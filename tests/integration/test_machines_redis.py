@@ -289,6 +289,16 @@ class Engine(FleetCase):
         named = [line for line in job.output().splitlines() if "foreign" in line or "entry" in line]
         self.assertEqual(len(named), 1, f"it is named once: {job.output()}")
 
+    def test_the_last_name_that_an_entry_may_have(self):
+        """After it Redis takes no other: the stream is made anew."""
+        self.node("node")
+        inputs, expected = naps(200, 0.02)
+        job = self.job("sleep", inputs)
+        job.await_done(20)
+        redis = self.connect()
+        redis("XADD", self.key(f"results:{self.job_id(redis)}"), f"{2 ** 64 - 1}-{2 ** 64 - 1}", "hello", "world")
+        self.assert_all_done(job, expected)
+
     def test_keys_of_another_type(self):
         """Somebody uses our names for something else: said, and no crash."""
         redis = self.connect()

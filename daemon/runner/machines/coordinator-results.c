@@ -132,6 +132,15 @@ static void remove_entries(struct coordinator *c, const redisReply *entries)
                 redis_send_argv(&c->engine.commands, engine_on_kept, &c->engine, n, argv, sizes);
 }
 
+/* Names of entries grow. After the last one Redis takes no result; without its stream, it is made anew. */
+static void drop_if_at_end(struct coordinator *c)
+{
+        if (c->last_result.milliseconds < UINT64_MAX)
+                return;
+        c->last_result = (struct entry_id){ 0 };
+        redis_send(&c->engine.commands, NULL, NULL, "DEL %s", c->key_results);
+}
+
 static size_t take_stream(struct coordinator *c, const redisReply *reply)
 {
         const redisReply *entries;
@@ -143,6 +152,7 @@ static size_t take_stream(struct coordinator *c, const redisReply *reply)
         for (size_t i = 0; i < entries->elements; ++i)
                 take_entry(c, entries->element[i]);
         remove_entries(c, entries);
+        drop_if_at_end(c);
         return entries->elements;
 }
 
