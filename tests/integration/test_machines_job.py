@@ -1,9 +1,10 @@
 """The coordinator of a job at the machines level: killed and taken up again, cancelled, beside others."""
 
 import signal
+import time
 
 from harness import results
-from harness.fleet import FleetCase, naps
+from harness.fleet import HEARTBEAT, FleetCase, naps
 from harness.poll import wait_until
 
 
@@ -73,6 +74,20 @@ class Coordinator(FleetCase):
         job.signal(signal.SIGTERM)
         self.assertEqual(job.wait(10), 3, job.output())
         self.assertEqual(redis("XPENDING", self.key("chunks:sleep"), "nodes")[0], 0)
+
+    def test_cancelled_in_mid_heartbeat(self):
+        """Answers that come after the end do not bring its keys back: nodes would go on with it."""
+        self.node("node")
+        redis = self.connect()
+        job = self.job("sleep", ["60s"] * 10)
+        wait_until(lambda: self.held(redis, "node"), "tasks in hand")
+        self.redis.popen.send_signal(signal.SIGSTOP)
+        time.sleep(HEARTBEAT)           # until the job has asked for its keys to be kept
+        job.signal(signal.SIGTERM)
+        time.sleep(0.2)                 # less than it waits for the answers
+        self.redis.popen.send_signal(signal.SIGCONT)
+        self.assertEqual(job.wait(10), 3, job.output())
+        self.assertEqual(redis("KEYS", self.key("job:*")), [])
 
     def test_cancelled_while_redis_is_away(self):
         """Nobody waits for it; that the nodes could not be told is said."""

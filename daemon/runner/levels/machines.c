@@ -156,6 +156,9 @@ static void remove_all(struct coordinator *c)
         struct redis *redis = &c->engine.commands;
         uint64_t end = now_monotonic() + LEAVE_NS;
 
+        /* Answers to what was asked before must not bring the keys back. */
+        c->sync = SYNC_DOWN;
+        c->scanning = c->settling = false;
         if (!c->engine.is_up)
                 return;
         for (const struct outstanding *chunk = c->sent.first; chunk; chunk = chunk->next) {
