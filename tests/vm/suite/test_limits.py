@@ -307,8 +307,9 @@ class Threaded(Limits):
         job = self.begin("threads", "--threaded", "--workers", "2", "--thread-weight", "300,70")
         for i, weight in enumerate(("300", "70")):
             group = f"runner/thread-{i}"
-            self.assertEqual(self.read(job, "cgroup.type", group), "threaded")
-            self.assertEqual(self.read(job, "cpu.weight", group), weight)
+            # It is made, and then told what it is.
+            for file, value in (("cgroup.type", "threaded"), ("cpu.weight", weight)):
+                wait_until(lambda: self.read(job, file, group) == value, f"{value} in {group}/{file}", 20.0)
             wait_until(lambda: self.read(job, "cgroup.threads", group), f"a thread in {group}", 20.0)
 
     def test_weights_are_shares(self):
