@@ -51,6 +51,7 @@ enum redis_trouble redis_trouble_of(const redisReply *reply)
                 { "MISCONF", REDIS_TROUBLE_READONLY },
                 { "NOREPLICAS", REDIS_TROUBLE_READONLY },
                 { "OOM", REDIS_TROUBLE_FULL },
+                { "EXECABORT Transaction discarded because of: NOPERM", REDIS_TROUBLE_PERMISSION },
                 { "EXECABORT", REDIS_TROUBLE_FULL },    /* a part of it was refused, and that was told */
                 { "NOGROUP", REDIS_TROUBLE_NOGROUP },
                 { "UNBLOCKED", REDIS_TROUBLE_NOGROUP },

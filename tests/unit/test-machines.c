@@ -296,6 +296,8 @@ static void test_troubles(void)
                 { "NOAUTH Authentication required.", REDIS_TROUBLE_PASSWORD },
                 { "ERR AUTH <password> called without any password configured", REDIS_TROUBLE_PASSWORD },
                 { "NOPERM this user has no permissions", REDIS_TROUBLE_PERMISSION },
+                { "EXECABORT Transaction discarded because of: NOPERM this user has no permissions",
+                  REDIS_TROUBLE_PERMISSION },
                 { "OOM command not allowed when used memory > 'maxmemory'.", REDIS_TROUBLE_FULL },
                 { "LOADING Redis is loading the dataset in memory", REDIS_TROUBLE_LOADING },
                 { "READONLY You can't write against a read only replica.", REDIS_TROUBLE_READONLY },
