@@ -107,6 +107,7 @@ static void take_entry(struct node *node, enum workload_id workload, const redis
         }
         memcpy(held->text, entry.inputs.data, entry.inputs.size);
         held_link(node, held);
+        node->last_n = held->n;
         job_ask(held->job);
 }
 
@@ -194,8 +195,9 @@ static void measure_rate(struct node *node)
 }
 
 /*
- * Room is what the workers that have nothing could begin at once, and a little ahead: what is run in the
- * time that reading takes. Where a chunk takes seconds that is none: somebody else may be free.
+ * Room is what the workers that have nothing could begin at once, if chunks are as large as the last was,
+ * and a little ahead: what is run in the time that reading takes. Where a chunk takes seconds that is none:
+ * somebody else may be free.
  */
 bool chunks_have_room(struct node *node, unsigned *ret)
 {
@@ -223,7 +225,7 @@ bool chunks_have_room(struct node *node, unsigned *ret)
         lead = (unsigned)(node->chunks_per_second * (double)NODE_LEAD_NS / 1e9 + 0.9);
         room = lead > n_chunks ? lead - n_chunks : 0;
         if (free_workers > unclaimed)
-                room += (unsigned)(free_workers - unclaimed);
+                room += (unsigned)(free_workers - unclaimed - 1) / MAX(node->last_n, 1U) + 1;
         *ret = MIN(MIN(room, node->burst), (unsigned)NODE_CHUNKS_MAX);
         return room > 0;
 }

@@ -84,6 +84,7 @@ struct node {
         bool look_due;                  /* for chunks of silent nodes */
         unsigned n_looks;               /* that are under way */
         unsigned burst;                 /* chunks the next read asks for at most */
+        uint32_t last_n;                /* tasks of the chunk that came last; 0: none did */
         uint64_t beat_ns;               /* when the next heartbeat is due, */
         uint64_t look_ns;               /* and the next look whether jobs in hand are still there */
         uint64_t beaten_ns;             /* when Redis last answered one; 0: never */
