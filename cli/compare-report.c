@@ -305,7 +305,8 @@ static int print_report(struct report *report, bool color, struct output *output
 
         if (r)
                 return r;
-        output_line(output, "%s", text);
+        output_text(output, text);
+        output_text(output, "\n");
         print_notes(report, MAX(room, (size_t)60), output);
         return 0;
 }
@@ -368,7 +369,6 @@ static json_t *host_of(const struct comparison *comparison)
 
 int comparison_print_json(const struct comparison *comparison, struct output *output)
 {
-        _cleanup_free_ char *text = NULL;
         json_t *levels = json_array(), *json;
         int r = 0;
 
@@ -379,11 +379,7 @@ int comparison_print_json(const struct comparison *comparison, struct output *ou
                          workload_name(comparison->workload), "tasks_total",
                          (json_int_t)comparison->n_tasks, "values_agree",
                          comparison->n_disagree == 0, "levels", levels);
-        if (json && r == 0)
-                text = json_dumps(json, JSON_COMPACT | JSON_PRECISION);
+        r = json && r == 0 ? output_json(output, json, JSON_COMPACT) : cli_no_memory();
         json_decref(json);
-        if (!text)
-                return cli_no_memory();
-        output_line(output, "%s", text);
-        return 0;
+        return r;
 }

@@ -131,15 +131,16 @@ static void check_agreement(struct compare *compare, enum level level,
         }
 }
 
-static void take_results(struct compare *compare, enum level level, struct outcome *outcome)
+static int take_results(struct compare *compare, enum level level, struct outcome *outcome)
 {
         if (compare->reference.header) {
                 check_agreement(compare, level, &outcome->results);
-                return;
+                return follow_check_mapped();
         }
         compare->reference = outcome->results;
         compare->reference_level = level;
         outcome->results = (struct results)RESULTS_NULL;
+        return 0;
 }
 
 static bool prints_results(const struct compare *compare)
@@ -151,8 +152,10 @@ static void print_heading(struct compare *compare, enum level level, bool first)
 {
         bool color = progress_use_color(compare->args->color, STDOUT_FILENO);
 
-        output_line(&compare->output, "%s%s%s%s", first ? "" : "\n", color ? "\033[1m" : "",
-                    level_name(level), color ? "\033[0m" : "");
+        output_text(&compare->output, first ? "" : "\n");
+        output_text(&compare->output, color ? "\033[1m" : "");
+        output_text(&compare->output, level_name(level));
+        output_text(&compare->output, color ? "\033[0m\n" : "\n");
 }
 
 static void print_count(struct compare *compare, json_t *job)
@@ -173,6 +176,7 @@ static int take_outcome(struct compare *compare, struct contender *contender, un
                         struct outcome *outcome)
 {
         json_t *job = outcome->job;
+        int r;
 
         if (round == 0 && !args_has(compare->args, OPTION_JSON) && !prints_results(compare))
                 print_count(compare, job);
@@ -180,8 +184,8 @@ static int take_outcome(struct compare *compare, struct contender *contender, un
                 compare->wrong = true;
         if (!streq(job_text(job, "state"), "done"))
                 summary_say(job);
-        take_results(compare, contender->level, outcome);
-        return keep_summary(contender, job);
+        r = take_results(compare, contender->level, outcome);
+        return r ? r : keep_summary(contender, job);
 }
 
 static int leave_out(struct contender *contender, const char *why, const char *hint)

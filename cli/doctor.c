@@ -166,7 +166,7 @@ static int print(struct output *output, const struct diagnosis *diagnosis)
                 output_text(output, "As pppctl finds it, since no daemon answers:\n");
         json_array_foreach(diagnosis->checks, i, check) {
                 if (!streq(group, member(check, "group")))
-                        output_line(output, "\n%s", member(check, "group"));
+                        output_text(output, "\n"), output_line(output, "%s", member(check, "group"));
                 group = member(check, "group");
                 r = print_check(output, check, room);
                 if (r)
@@ -178,8 +178,8 @@ static int print(struct output *output, const struct diagnosis *diagnosis)
 
 static int print_json(struct output *output, const struct diagnosis *diagnosis)
 {
-        _cleanup_free_ char *text = NULL;
         json_t *levels = json_object(), *json;
+        int r;
 
         for (enum level i = 0; i < _LEVEL_N; ++i)
                 (void)json_object_set_new(levels, level_name(i),
@@ -187,12 +187,9 @@ static int print_json(struct output *output, const struct diagnosis *diagnosis)
         json = json_pack("{s:s, s:i, s:s, s:s*, s:o, s:O}", "schema", SCHEMA, "version", 1, "view",
                          diagnosis->has_daemon ? "daemon" : "own", "socket", diagnosis->socket,
                          "levels", levels, "checks", diagnosis->checks);
-        text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+        r = json ? output_json(output, json, JSON_INDENT(2)) : cli_no_memory();
         json_decref(json);
-        if (!text)
-                return cli_no_memory();
-        output_line(output, "%s", text);
-        return 0;
+        return r;
 }
 
 static int run(const struct args *args)

@@ -1,10 +1,13 @@
 #include "cli/follow.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "cli/progress.h"
 #include "cli/say.h"
+#include "cli/sigbus.h"
 
 /* So many new results at most are put in order at once: a bound for memory. */
 #define BATCH_MAX  (256 * 1024)
@@ -24,6 +27,29 @@ static int say_bad_results(int r)
         return cli_fail(CLI_FAILED, "cannot map the job's results: %s", strerrordesc_np(-r));
 }
 
+static int say_cut(void)
+{
+        return cli_fail(CLI_FAILED, "cannot read all of the job's results: the file was cut short "
+                        "meanwhile, and what was past its end is lost; see which program writes "
+                        "into jobs/ of pppd's state directory, and run the job again");
+}
+
+int follow_check_mapped(void)
+{
+        return sigbus_was_hit() ? say_cut() : 0;
+}
+
+/* Of a page that was cut in its middle, the rest reads as zeros without a signal. */
+static int check_size(const struct follow *follow)
+{
+        struct stat st;
+
+        if (sigbus_was_hit() ||
+            (fstat(follow->fd, &st) == 0 && (uint64_t)st.st_size < follow->results.size))
+                return say_cut();
+        return 0;
+}
+
 int follow_init(struct follow *follow, int results_fd, const struct inputs *inputs,
                 struct output *output, bool ordered, enum follow_show show)
 {
@@ -34,8 +60,12 @@ int follow_init(struct follow *follow, int results_fd, const struct inputs *inpu
                 .output = output,
                 .ordered = ordered,
                 .show = show,
+                .fd = -EBADF,
         };
-        r = results_map(results_fd, false, &follow->results);
+        follow->fd = fcntl(results_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        r = follow->fd < 0 ? -errno : sigbus_guard();
+        if (r >= 0)
+                r = results_map(results_fd, false, &follow->results);
         if (r < 0)
                 return say_bad_results(r);
         if (follow->results.n_tasks != inputs->n)
@@ -51,6 +81,7 @@ int follow_init(struct follow *follow, int results_fd, const struct inputs *inpu
 void follow_deinit(struct follow *follow)
 {
         results_unmap(&follow->results);
+        close_fd(follow->fd);
         free(follow->printed);
         free(follow->batch);
         *follow = (struct follow)FOLLOW_NULL;
@@ -232,5 +263,5 @@ int follow_update(struct follow *follow, bool final)
                 r = collect(follow, scan_end(follow, final));
         if (r == 0)
                 print_batch(follow);
-        return r;
+        return r ? r : check_size(follow);
 }

@@ -34,15 +34,25 @@ struct follow {
         uint64_t *printed;              /* bit set, unless ordered */
         struct follow_entry *batch;     /* twice its size: the upper half is for sorting */
         size_t n_batch, size_batch;
+        int fd;                         /* the results file, to see whether it is whole */
         struct follow_cursor cursors[FOLLOW_CURSORS];   /* by worker, modulo */
 };
 
-#define FOLLOW_NULL { .results = RESULTS_NULL }
+#define FOLLOW_NULL { .results = RESULTS_NULL, .fd = -EBADF }
 
 /* Maps @results_fd, which stays the caller's. Returns 0 or an exit status, with the error said. */
 int follow_init(struct follow *follow, int results_fd, const struct inputs *inputs,
                 struct output *output, bool ordered, enum follow_show show);
 void follow_deinit(struct follow *follow);
 
-/* Prints what is new; nothing before follow_init(). @final: the job has ended, gaps stay gaps. */
+/*
+ * Prints what is new; nothing before follow_init(). @final: the job has ended, gaps stay gaps. Returns 0
+ * or an exit status, with the error said.
+ */
 int follow_update(struct follow *follow, bool final);
+
+/*
+ * After reading mapped results elsewhere: 0, or an exit status when the file was cut short meanwhile, with
+ * that said.
+ */
+int follow_check_mapped(void);

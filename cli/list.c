@@ -74,8 +74,6 @@ static void add_job(struct table *table, json_t *job)
 
 static int take_job(struct listing *listing, json_t *job)
 {
-        _cleanup_free_ char *text = NULL;
-
         if (listing->limit && listing->n == listing->limit) {
                 listing->more = true;
                 return 0;
@@ -85,11 +83,7 @@ static int take_job(struct listing *listing, json_t *job)
                 add_job(&listing->table, job);
                 return 0;
         }
-        text = json_dumps(job, JSON_COMPACT | JSON_PRECISION);
-        if (!text)
-                return cli_no_memory();
-        output_line(listing->output, "%s", text);
-        return 0;
+        return output_json(listing->output, job, JSON_COMPACT);
 }
 
 /* One job more than is shown is asked for: to tell whether there are more. */
@@ -134,7 +128,8 @@ static int print(const struct args *args, struct listing *listing)
                         progress_use_color(args->color, STDOUT_FILENO), &text);
         if (r)
                 return r;
-        output_line(listing->output, "%s", text);
+        output_text(listing->output, text);
+        output_text(listing->output, "\n");
         r = output_finish(listing->output);
         if (r == 0 && listing->n == 0)
                 cli_note("no jobs yet; start one: pppctl run async");

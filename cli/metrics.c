@@ -13,7 +13,7 @@ static int print(const struct pppd *pppd, const struct pppd_reply *reply)
         if (!text)
                 return pppd_bad_reply(pppd, "it has no text \"openmetrics\"");
         output_init(&output, false);
-        output_text(&output, text);
+        output_lines(&output, text);
         return output_finish(&output);
 }
 

@@ -88,18 +88,10 @@ static int print_table(const struct args *args, json_t *nodes, struct output *ou
         r = table_print(&table, table_room(), false, progress_use_color(args->color, STDOUT_FILENO),
                         &text);
         table_deinit(&table);
-        if (r == 0)
-                output_line(output, "%s", text);
-        return r;
-}
-
-static int print_json(json_t *reply, struct output *output)
-{
-        _cleanup_free_ char *text = json_dumps(reply, JSON_COMPACT | JSON_PRECISION);
-
-        if (!text)
-                return cli_no_memory();
-        output_line(output, "%s", text);
+        if (r)
+                return r;
+        output_text(output, text);
+        output_text(output, "\n");
         return 0;
 }
 
@@ -135,7 +127,7 @@ static int run(const struct args *args)
                 return pppd_bad_reply(&pppd, "it has no array \"nodes\"");
         output_init(&output, args_has(args, OPTION_JSON));
         if (output.json)
-                r = print_json(reply.parameters, &output);
+                r = output_json(&output, reply.parameters, JSON_COMPACT);
         else if (json_array_size(nodes) > 0)
                 r = print_table(args, nodes, &output);
         if (r == 0)

@@ -7,6 +7,7 @@
 
 #include "cli/progress.h"
 #include "cli/say.h"
+#include "cli/visible.h"
 #include "lib/results.h"
 
 #define BUFFER_SIZE (256 * 1024)
@@ -68,18 +69,6 @@ static void put_u64(FILE *file, uint64_t v)
         put(file, digits + at, sizeof(digits) - at);
 }
 
-static bool is_control(char c)
-{
-        return (unsigned char)c < 0x20 || c == 0x7f;
-}
-
-/* A terminal would obey what is in a line of somebody's file. */
-static void put_for_terminal(FILE *file, const char *text, size_t n)
-{
-        for (size_t i = 0; i < n; ++i)
-                putc_unlocked(is_control(text[i]) ? '?' : text[i], file);
-}
-
 static void put_input(const struct output *output, FILE *file, const char *input, size_t n)
 {
         size_t n_prefix = output->prefix ? strlen(output->prefix) : 0;
@@ -89,7 +78,7 @@ static void put_input(const struct output *output, FILE *file, const char *input
                 n -= n_prefix;
         }
         if (file == stdout ? output->out_terminal : output->err_terminal)
-                put_for_terminal(file, input, n);
+                visible_put(file, input, n);
         else
                 put(file, input, n);
         put(file, ": ", 2);
@@ -140,46 +129,18 @@ static void put_failure(const struct output *output, const char *input, size_t n
                 (void)fflush(stderr);
 }
 
-/* Length of the UTF-8 sequence at @s that is well-formed (RFC 3629), 0 if none is. */
-static size_t utf8_length(const unsigned char *s, size_t n)
-{
-        static const struct {
-                unsigned char from, to, second_from, second_to;
-                unsigned char length;
-        } forms[] = {
-                { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
-                { 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 },
-                { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
-                { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
-        };
-
-        if (s[0] < 0x80)
-                return 1;
-        for (size_t i = 0; i < ARRAY_SIZE(forms); ++i) {
-                size_t k = 2;
-
-                if (s[0] < forms[i].from || s[0] > forms[i].to || n < forms[i].length)
-                        continue;
-                if (s[1] < forms[i].second_from || s[1] > forms[i].second_to)
-                        return 0;
-                while (k < forms[i].length && (s[k] & 0xc0) == 0x80)
-                        ++k;
-                return k == forms[i].length ? k : 0;
-        }
-        return 0;
-}
-
 /* JSON is UTF-8: a byte that is not becomes U+FFFD. */
 static void put_json_string(FILE *file, const char *text, size_t n)
 {
         putc_unlocked('"', file);
         for (size_t i = 0; i < n;) {
-                size_t length = utf8_length((const unsigned char *)text + i, n - i);
+                uint32_t c;
+                size_t length = utf8_decode(text + i, n - i, &c);
 
                 if (length == 0)
                         put_text(file, "\\ufffd");
-                else if (is_control(text[i]))
-                        fprintf(file, "\\u%04x", (unsigned)text[i]);
+                else if (is_hidden(c))
+                        visible_put_json_escape(file, c);
                 else if (text[i] == '"' || text[i] == '\\')
                         putc_unlocked('\\', file), putc_unlocked(text[i], file);
                 else
@@ -254,16 +215,47 @@ void output_text(struct output *output, const char *text)
 
 void output_line(struct output *output, const char *format, ...)
 {
+        _cleanup_free_ char *text = NULL;
+        int r;
         va_list ap;
 
         if (output->error < 0)
                 return;
-        errno = 0;
         va_start(ap, format);
-        vfprintf(stdout, format, ap);
+        r = vasprintf(&text, format, ap);
         va_end(ap);
+        if (r < 0) {
+                text = NULL;
+                output->error = -ENOMEM;
+                return;
+        }
+        errno = 0;
+        visible_put(stdout, text, strlen(text));
         putc_unlocked('\n', stdout);
         note_error(output);
+}
+
+void output_lines(struct output *output, const char *text)
+{
+        if (output->error < 0)
+                return;
+        errno = 0;
+        if (output->out_terminal)
+                visible_put_lines(stdout, text);
+        else
+                put_text(stdout, text);
+        note_error(output);
+}
+
+int output_json(struct output *output, json_t *json, size_t flags)
+{
+        _cleanup_free_ char *text = visible_json(json, flags);
+
+        if (!text)
+                return cli_no_memory();
+        output_text(output, text);
+        output_text(output, "\n");
+        return 0;
 }
 
 void output_wrapped(struct output *output, const char *label, size_t indent, const char *text,

@@ -5,13 +5,14 @@
  * there. A write error is kept and told once, by output_finish().
  */
 
+#include <jansson.h>
 #include <pppctl/results.h>
 
 #include "lib/spec.h"
 
 struct output {
         bool json;
-        bool out_terminal, err_terminal;        /* control characters in inputs are shown as ? */
+        bool out_terminal, err_terminal;        /* inputs are printed as cli/visible.h says */
         bool interleaved;       /* standard error is the same file: keep lines in order */
         bool failures_are_data; /* failures go to standard output too (results --failed) */
         const char *unit;       /* after each value, NULL: none */
@@ -31,9 +32,17 @@ void output_take_workload(struct output *output, enum workload_id workload);
 void output_result(struct output *output, const char *input, size_t n_input,
                    const struct ppp_record *record);
 
-/* Raw text, a whole line or more. */
+/* Text of our own, as it is, colors among it. */
 void output_text(struct output *output, const char *text);
+
+/* A line for people, in which nothing is obeyed by a terminal (cli/visible.h). */
 void output_line(struct output *output, const char *format, ...) _printf_(2, 3);
+
+/* Data of pppd, whole lines: as it is in a pipe, for people on a terminal. */
+void output_lines(struct output *output, const char *text);
+
+/* JSON text by json_dumps(3) with @flags, and a newline. Returns 0 or an exit status, with the error said. */
+int output_json(struct output *output, json_t *json, size_t flags);
 
 /*
  * @label, padded to @indent columns, and @text, broken at spaces so that a terminal of @room columns

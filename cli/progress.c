@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include "cli/units.h"
+#include "cli/visible.h"
 
 #define BAR_COLUMNS   24
 #define BAR_FROM_NS   (300 * NSEC_PER_MSEC)
@@ -94,7 +95,9 @@ void progress_draw(const struct progress_state *state)
         if (!bar.enabled || state->elapsed_ns < BAR_FROM_NS)
                 return;
         progress_format(state, terminal_columns(), line, sizeof(line));
-        fprintf(stderr, bar.color ? CLEAR_LINE "\033[2m%s\033[0m" : CLEAR_LINE "%s", line);
+        fputs(bar.color ? CLEAR_LINE "\033[2m" : CLEAR_LINE, stderr);
+        visible_put(stderr, line, strlen(line));
+        fputs(bar.color ? "\033[0m" : "", stderr);
         (void)fflush(stderr);
         bar.shown = true;
 }

@@ -6,18 +6,22 @@
 #include "cli/client.h"
 #include "cli/follow.h"
 #include "cli/say.h"
+#include "cli/source.h"
 #include "cli/summary.h"
 #include "cli/verbs.h"
 
+/* A copy, since the file is one of the daemon's: what changes meanwhile must not be relied on. */
 static int map_inputs(const struct pppd *pppd, struct pppd_reply *reply, struct inputs *ret)
 {
-        _cleanup_close_ int fd = -EBADF;
+        _cleanup_close_ int fd = -EBADF, copy = -EBADF;
         struct input_error error;
         int r = pppd_reply_fd(pppd, reply, "inputs_fd", &fd);
 
+        if (r == 0)
+                r = source_copy(fd, "the job", &copy);
         if (r)
                 return r;
-        r = inputs_map(fd, true, ret, &error);
+        r = inputs_map(copy, true, ret, &error);
         if (r == -EBADMSG)
                 return cli_fail(CLI_FAILED, "cannot read the inputs of the job: line %" PRIu64
                                 ": %s; its directory may be damaged", error.line, error.why);

@@ -35,16 +35,10 @@ static bool wants_summary(const struct args *args)
 
 static int print_json_summary(struct output *output, json_t *job)
 {
-        _cleanup_free_ char *text = NULL;
-
         if (!job_summary(job))
                 return cli_fail(CLI_FAILED, "job %" PRIu64 " has no summary; see pppd's log",
                                 job_number(job));
-        text = json_dumps(job_summary(job), JSON_COMPACT | JSON_PRECISION);
-        if (!text)
-                return cli_no_memory();
-        output_line(output, "%s", text);
-        return 0;
+        return output_json(output, job_summary(job), JSON_COMPACT);
 }
 
 static int finish(const struct args *args, struct output *output, json_t *job)

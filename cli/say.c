@@ -4,14 +4,20 @@
 #include <stdio.h>
 
 #include "cli/progress.h"
+#include "cli/visible.h"
 
+/* Among the arguments may be what others wrote. */
 static _printf_(2, 0) void say(const char *prefix, const char *format, va_list ap)
 {
+        _cleanup_free_ char *text = NULL;
+
+        if (vasprintf(&text, format, ap) < 0)
+                text = NULL;
         progress_clear();
         /* Standard output may be the same terminal: what was printed before comes before. */
         (void)fflush(stdout);
         fputs(prefix, stderr);
-        vfprintf(stderr, format, ap);
+        visible_put(stderr, text ?: "out of memory", strlen(text ?: "out of memory"));
         fputc('\n', stderr);
         (void)fflush(stderr);
 }

@@ -13,6 +13,7 @@
 #include "cli/times.h"
 #include "cli/units.h"
 #include "cli/verbs.h"
+#include "cli/visible.h"
 
 enum kind {
         KIND_COUNT,
@@ -219,7 +220,7 @@ static void print_summary(struct output *output, json_t *summary)
                 if (!format_value(summary, &rows[i], text, sizeof(text)))
                         continue;
                 if (section)
-                        output_line(output, "\n%s", section);
+                        output_text(output, "\n"), output_line(output, "%s", section);
                 section = NULL;
                 print_row(output, rows[i].label, text);
         }
@@ -329,7 +330,7 @@ static int print_others(struct output *output, json_t *summary)
 
                 if (is_known(key))
                         continue;
-                text = json_dumps(value, JSON_COMPACT | JSON_PRECISION | JSON_ENCODE_ANY);
+                text = visible_json(value, JSON_COMPACT);
                 if (!text)
                         return cli_no_memory();
                 if (first)
@@ -442,16 +443,6 @@ static int print_job(struct output *output, json_t *job)
         return r ? r : print_missing(output, summary);
 }
 
-static int print_json(struct output *output, json_t *job)
-{
-        _cleanup_free_ char *text = json_dumps(job, JSON_INDENT(2) | JSON_PRECISION);
-
-        if (!text)
-                return cli_no_memory();
-        output_line(output, "%s", text);
-        return 0;
-}
-
 static int run(const struct args *args)
 {
         _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
@@ -472,7 +463,7 @@ static int run(const struct args *args)
         if (r)
                 return r;
         output_init(&output, false);
-        r = args_has(args, OPTION_JSON) ? print_json(&output, job) : print_job(&output, job);
+        r = args_has(args, OPTION_JSON) ? output_json(&output, job, JSON_INDENT(2)) : print_job(&output, job);
         return r ? r : output_finish(&output);
 }
 

@@ -70,6 +70,23 @@ static int copy_lines(int from, const char *name, int to)
         return last != '\n' && write_all(to, "\n", 1) < 0 ? say_memfd(-errno) : 0;
 }
 
+int source_copy(int from, const char *name, int *ret_fd)
+{
+        _cleanup_close_ int fd = -EBADF;
+        int r = memfd_open(&fd);
+
+        if (r == 0 && lseek(from, 0, SEEK_SET) < 0)
+                r = cli_fail(CLI_FAILED, "cannot read the inputs of %s: %s", name,
+                             strerrordesc_np(errno));
+        if (r == 0)
+                r = copy_lines(from, name, fd);
+        if (r == 0)
+                r = memfd_seal(fd);
+        if (r == 0)
+                *ret_fd = steal_fd(&fd);
+        return r;
+}
+
 static int read_file(const char *path, const char *name, int to)
 {
         _cleanup_close_ int fd = -EBADF;

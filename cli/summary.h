@@ -9,9 +9,6 @@
 
 #include "lib/util.h"
 
-/* For json_dumps(): 0.2, not 0.20000000000000001. */
-#define JSON_PRECISION JSON_REAL_PRECISION(17)
-
 uint64_t job_count(json_t *job, const char *member);            /* 0 if it is not there */
 const char *job_text(json_t *job, const char *member);          /* "" likewise */
 static inline uint64_t job_number(json_t *job)

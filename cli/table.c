@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include "cli/say.h"
+#include "cli/visible.h"
 
 #define CELLS_MIN 64
 
@@ -40,21 +41,22 @@ static bool make_room(struct table *table)
 
 void table_add(struct table *table, const char *format, ...)
 {
+        _cleanup_free_ char *given = NULL;
+        char *text = NULL;
         va_list ap;
-        char *text;
-        int r;
 
         va_start(ap, format);
-        r = vasprintf(&text, format, ap);
+        if (vasprintf(&given, format, ap) < 0)
+                given = NULL;
         va_end(ap);
-        if (r < 0) {
-                table->no_memory = true;
-        } else if (!make_room(table)) {
+        if (given)
+                text = visible_text(given);
+        if (!text || !make_room(table)) {
                 free(text);
                 table->no_memory = true;
-        } else {
-                table->cells[table->n_cells++] = text;
+                return;
         }
+        table->cells[table->n_cells++] = text;
 }
 
 void table_deinit(struct table *table)
@@ -161,6 +163,8 @@ static int fill(struct libscols_table *printed, const struct table *table,
         size_t columns = layout->sideways ? rows : table->n_columns;
 
         scols_table_enable_colors(printed, layout->color);
+        /* Cells are fit to print, see table_add(). */
+        scols_table_enable_noencoding(printed, true);
         if (scols_table_set_column_separator(printed, layout->separator) < 0 ||
             scols_table_set_termforce(printed, SCOLS_TERMFORCE_NEVER) < 0 ||
             add_columns(printed, table, layout, columns) < 0 ||

@@ -24,7 +24,7 @@ struct table {
 
 void table_add_column(struct table *table, const char *name, bool left);
 
-/* The next cell, from left to right, row by row. */
+/* The next cell, from left to right, row by row; hidden characters are escaped (cli/visible.h). */
 void table_add(struct table *table, const char *format, ...) _printf_(2, 3);
 void table_deinit(struct table *table);
 

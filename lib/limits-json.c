@@ -11,9 +11,9 @@
 
 #define IO_DEVICES_MAX 64
 
-/* A whole number in [min, max], or the largest for LIMIT_NONE. False: it is absent. */
+/* A whole number in [min, max] or, where @takes_none, the largest for LIMIT_NONE. Not given: it is absent. */
 static int read_number(struct reader *reader, const char *member, uint64_t min, uint64_t max,
-                       bool *ret_given, uint64_t *ret)
+                       bool takes_none, bool *ret_given, uint64_t *ret)
 {
         json_t *v = reader_take(reader, member);
         char hint[96];
@@ -31,9 +31,9 @@ static int read_number(struct reader *reader, const char *member, uint64_t min, 
         if (!json_is_integer(v))
                 return reader_refuse(reader, member, hint, "it is not a whole number");
         i = json_integer_value(v);
-        if (i < 0 || (uint64_t)i < min || ((uint64_t)i > max && i != INT64_MAX))
+        if (i < 0 || (uint64_t)i < min || ((uint64_t)i > max && !(takes_none && i == INT64_MAX)))
                 return reader_refuse(reader, member, hint, "%lld is out of range", (long long)i);
-        *ret = i == INT64_MAX ? LIMIT_NONE : (uint64_t)i;
+        *ret = takes_none && i == INT64_MAX ? LIMIT_NONE : (uint64_t)i;
         return 0;
 }
 
@@ -67,7 +67,7 @@ static int read_numbers(struct reader *reader, struct limits *limits)
         for (enum limit i = LIMIT_CPU_WEIGHT; i < LIMIT_CPUS; ++i) {
                 const struct limit_info *info = &limit_infos[i];
 
-                r = read_number(reader, info->member, info->min, info->max, &given,
+                r = read_number(reader, info->member, info->min, info->max, info->takes_none, &given,
                                 &limits->values[i]);
                 if (r < 0)
                         return r;
@@ -122,7 +122,7 @@ static int read_rates(struct reader *reader, struct io_limit *io)
 
         for (unsigned i = 0; i < _IO_RATE_N; ++i) {
                 io->rates[i] = LIMIT_NONE;
-                r = read_number(reader, io_rate_infos[i].member, 1, INT64_MAX, &given,
+                r = read_number(reader, io_rate_infos[i].member, 1, INT64_MAX, true, &given,
                                 &io->rates[i]);
                 if (r < 0)
                         return r;

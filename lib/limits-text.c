@@ -54,22 +54,21 @@ static int parse_percent(const char *text, uint64_t *ret)
 
 static int parse_value(enum limit limit, const char *text, uint64_t *ret)
 {
+        const struct limit_info *info = &limit_infos[limit];
+
+        if (info->takes_none && streq(text, "max")) {
+                *ret = LIMIT_NONE;
+                return 0;
+        }
         switch (limit) {
         case LIMIT_CPU_MAX:
                 return parse_percent(text, ret);
         case LIMIT_CPU_WEIGHT:
-                return parse_u64(text, strlen(text), UINT64_MAX, ret);
         case LIMIT_PIDS_MAX:
-                if (streq(text, "max"))
-                        break;
-                return parse_u64(text, strlen(text), UINT64_MAX, ret);
+                return parse_u64(text, strlen(text), info->max, ret);
         default:
-                if (streq(text, "max"))
-                        break;
                 return parse_size(text, ret);
         }
-        *ret = LIMIT_NONE;
-        return 0;
 }
 
 static int set_number(struct limits *limits, enum limit limit, const char *text, char **ret_why)

@@ -31,6 +31,7 @@ struct limit_info {
         const char *file;               /* "memory.max" */
         enum cgroup_controller controller;
         uint64_t min, max;              /* of a number, in its unit */
+        bool takes_none;                /* "max", or the largest integer of JSON: no limit */
         const char *form;               /* what the option takes, "give …" */
 };
 extern const struct limit_info limit_infos[_LIMIT_N];

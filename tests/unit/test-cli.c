@@ -312,7 +312,7 @@ static void test_plain_results(void)
         test_str(print(&output, "demo:", &record), "demo:: 0 words\n");
         test_str(print(&output, "a\033[2Jb", &record), "a\033[2Jb: 0 words\n");
         output.out_terminal = true;
-        test_str(print(&output, "a\033[2Jb\x7f", &record), "a?[2Jb?: 0 words\n");
+        test_str(print(&output, "a\033[2Jb\x7f", &record), "a\\x1b[2Jb\\x7f: 0 words\n");
 }
 
 static void test_failed_results(void)
@@ -598,6 +598,28 @@ static const char *update(struct fixture *f, bool final)
         test_int(follow_update(&f->follow, final), ==, 0);
         capture_end(&err);
         return capture_end(&out);
+}
+
+/* Touching what is gone of a mapped file is a signal that kills, if nobody takes it. */
+static void test_results_cut_short(void)
+{
+        static const uint64_t left[] = { 0, PPP_RESULTS_HEADER_SIZE,
+                                         PPP_RESULTS_HEADER_SIZE + sizeof(struct ppp_record) };
+
+        for (size_t i = 0; i < 2 * ARRAY_SIZE(left); ++i) {
+                struct fixture f;
+
+                fixture_init(&f, i % 2, FOLLOW_ALL);
+                finish_task(&f, 0, 1, PPP_STATE_DONE);
+                finish_task(&f, 3, 2, PPP_STATE_DONE);
+                test_int(ftruncate(f.fd, (off_t)left[i / 2]), ==, 0);
+                capture_begin(&out, stdout);
+                capture_begin(&err, stderr);
+                test_int(follow_update(&f.follow, true), ==, CLI_FAILED);
+                capture_end(&out);
+                test_contains(capture_end(&err), "the file was cut short");
+                fixture_deinit(&f);
+        }
 }
 
 static void test_follow_as_they_end(void)
@@ -955,6 +977,7 @@ TEST_MAIN("cli",
           { "default inputs", test_source_defaults },
           { "inputs from a file", test_source_files },
           { "inputs that are refused", test_source_errors },
+          { "results that are cut short meanwhile", test_results_cut_short },
           { "results as tasks end", test_follow_as_they_end },
           { "results of a job that was resumed", test_follow_resumed },
           { "results in order", test_follow_ordered },

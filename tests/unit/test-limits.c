@@ -67,6 +67,8 @@ static void test_text_refused(void)
         refuses(LIMIT_CPU_WEIGHT, "0", "would let nothing run");
         refuses(LIMIT_CPU_WEIGHT, "10001", "too large");
         refuses(LIMIT_CPU_WEIGHT, "max", "is not what it takes");
+        refuses(LIMIT_CPU_WEIGHT, "18446744073709551615", "too large");
+        refuses(LIMIT_PIDS_MAX, "18446744073709551615", "too large");
         refuses(LIMIT_MEMORY_MAX, "", "is not what it takes");
         refuses(LIMIT_MEMORY_MAX, "0", "would let nothing run");
         refuses(LIMIT_MEMORY_MAX, "3M", "too small");
@@ -155,6 +157,7 @@ static void test_json_refused(void)
                 { "{\"memory_max_bytes\":\"64M\"}", "spec.limits.memory_max_bytes", "whole" },
                 { "{\"pids_max\":0}", "spec.limits.pids_max", "out of range" },
                 { "{\"cpu_weight\":10001}", "spec.limits.cpu_weight", "out of range" },
+                { "{\"cpu_weight\":9223372036854775807}", "spec.limits.cpu_weight", "out of range" },
                 { "{\"cpu_max_cpus\":0}", "spec.limits.cpu_max_cpus", "out of range" },
                 { "{\"cpu_max_cpus\":1e300}", "spec.limits.cpu_max_cpus", "out of range" },
                 { "{\"cpus\":\"x\"}", "spec.limits.cpus", "no list" },
