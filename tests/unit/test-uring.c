@@ -3,6 +3,8 @@
  * needed, the loop turns, deadlines, cancellation of all that is in flight.
  */
 
+#include "daemon/runner/io/fetch.h"
+#include "daemon/runner/node/feed.h"
 #include "tests/unit/uring-job.h"
 
 /* What the workloads of this file saw. They run on the loops' threads. */
@@ -286,6 +288,44 @@ static void test_widest_window(void)
         job_end(&job);
 }
 
+/* A loop that was set up and is taken down before it turned: what it armed completes as it is drained. */
+static void test_cancelled_as_it_ends(void)
+{
+        const char *advice;
+        struct loop loop;
+        struct job job;
+
+        job_begin(&job);
+        job_add(&job, "0");
+        job_prepare(&job, run_sleep, 1);
+        test_int(loop_init(&loop, &job.runner, 1, &advice), ==, 0);
+        test_int(fetcher_new(&loop, &loop.fetcher), ==, 0);
+        job.runner.cancelled = true;
+        test_int(eventfd_write(job.runner.cancel_fd, 1), ==, 0);
+        loop_deinit(&loop);
+        test_true(loop.fetcher == NULL);
+        job_end(&job);
+}
+
+static void test_fed_as_it_ends(void)
+{
+        const char *advice;
+        struct loop loop;
+        struct job job;
+
+        job_begin(&job);
+        job_add(&job, "0");
+        job_prepare(&job, run_sleep, 1);
+        test_int(feed_new(1, &job.runner.feed), ==, 0);
+        test_int(loop_init(&loop, &job.runner, 1, &advice), ==, 0);
+        loop_feed(&loop, job.runner.feed->loop_fds[0]);
+        test_int(eventfd_write(job.runner.feed->loop_fds[0], 1), ==, 0);
+        loop_deinit(&loop);
+        test_int(loop.ring.n_in_flight, ==, 0);
+        feed_free(job.runner.feed);
+        job_end(&job);
+}
+
 static const struct test_case cases[] = {
         { "deadlines in any order", test_deadlines },
         { "sleeping overlaps", test_sleep },
@@ -296,6 +336,8 @@ static const struct test_case cases[] = {
         { "several loops", test_loops },
         { "cancel sleepers within 100 ms", test_cancel_sleepers },
         { "cancelled before it began", test_cancelled_before },
+        { "cancelled as it ends", test_cancelled_as_it_ends },
+        { "fed as it ends", test_fed_as_it_ends },
         { "the widest window", test_widest_window },
 };
 

@@ -67,7 +67,8 @@ static void feed_complete(struct ring_op *op, int res, uint32_t flags)
         if (n_drops != loop->n_drops)
                 loop_end_dropped(loop);
         loop->n_drops = n_drops;
-        if (res >= 0 || res == -EINTR || res == -EAGAIN)
+        /* A read that is armed after all were asked to end would keep the loop from its own end. */
+        if (!loop->cancelling && (res >= 0 || res == -EINTR || res == -EAGAIN))
                 read_feed(loop);
 }
 
@@ -102,9 +103,13 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
         return 0;
 }
 
-/* Ends what is in flight with no fiber left: our poll and timer; and submits the last closes. */
+/*
+ * Ends what is in flight with no fiber left: our poll and timer; and submits the last closes. Completions
+ * that come meanwhile arm nothing anew.
+ */
 static void drain(struct loop *loop)
 {
+        loop->cancelling = true;
         ring_cancel_all(&loop->ring);
         do
                 if (ring_turn(&loop->ring, true) < 0)
@@ -117,15 +122,13 @@ void loop_deinit(struct loop *loop)
         if (!loop->ring.initialized)
                 return;
         if (loop->n_fibers == 0) {
-                fetcher_free(loop->fetcher);
+                /* A cancellation that the ring tells of only now must not find it. */
+                loop->fetcher = fetcher_free(loop->fetcher);
                 drain(loop);
         }
         ring_deinit(&loop->ring);
-        uring_files_free(loop->files);
-        http_free(loop->http);
-        loop->fetcher = NULL;
-        loop->http = NULL;
-        loop->files = NULL;
+        loop->files = uring_files_free(loop->files);
+        loop->http = http_free(loop->http);
 }
 
 /* On the loop's stack: runs @fiber until it waits or ends, and buries it when it has ended. */
