@@ -115,15 +115,21 @@ int results_same_boot(const struct results *results)
         return r < 0 ? r : memcmp(id, results->header->boot_id, sizeof(id)) == 0;
 }
 
-/* CLOCK_MONOTONIC began anew: go on from where the records end. */
+/*
+ * CLOCK_MONOTONIC began anew: go on from where the records end. The boot comes last: whoever finds it in
+ * the header takes the epoch to be of it, and a resumption that was cut short before is done again.
+ */
 static int rebase(struct ppp_results_header *header, uint64_t last)
 {
         uint64_t now = now_monotonic();
-        int r = read_boot_id(header->boot_id);
+        uint8_t id[16];
+        int r = read_boot_id(id);
 
         if (r < 0)
                 return r;
-        header->epoch_ns = now > last ? now - last : 0;
+        __atomic_store_n(&header->epoch_ns, now > last ? now - last : 0, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_RELEASE);
+        memcpy(header->boot_id, id, sizeof(id));
         return 0;
 }
 

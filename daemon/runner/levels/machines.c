@@ -147,7 +147,8 @@ static void on_gone(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct coordinator *c = userdata;
 
-        c->gone = true;
+        /* NULL: the connection broke before Redis said that it has done it. */
+        c->gone = reply && !redis_is_error(reply);
 }
 
 /* Nodes drop the chunks of a job that is not there. Nobody waits for a Redis that does not answer. */

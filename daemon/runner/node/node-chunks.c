@@ -212,9 +212,12 @@ bool chunks_have_room(struct node *node, unsigned *ret)
                 uint32_t left = held->n;
 
                 if (held->state == HELD_FED) {
+                        uint32_t open = __atomic_load_n(&node->feed->chunks[held->number].n_left,
+                                                        __ATOMIC_ACQUIRE);
+
+                        /* Read after: what is claimed and ends in between may not make it negative. */
                         left = feed_unclaimed(node->feed, held->number);
-                        running += __atomic_load_n(&node->feed->chunks[held->number].n_left,
-                                                   __ATOMIC_RELAXED) - left;
+                        running += open - left;
                 } else if (held->state != HELD_READ) {
                         continue;
                 }
