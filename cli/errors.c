@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cli/say.h"
+#include "lib/json-text.h"
 #include "lib/limits.h"
 
 struct failure {
@@ -165,7 +166,7 @@ static int interrupted(const struct failure *f)
 
 static int unknown(const struct failure *f)
 {
-        _cleanup_free_ char *parameters = json_dumps(f->parameters, JSON_COMPACT);
+        _cleanup_free_ char *parameters = json_text(f->parameters, JSON_COMPACT);
 
         return cli_fail(CLI_FAILED,
                         "cannot %s: pppd answered with %s %s; is it of the same version "

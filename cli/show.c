@@ -14,6 +14,7 @@
 #include "cli/units.h"
 #include "cli/verbs.h"
 #include "cli/visible.h"
+#include "lib/json-text.h"
 
 enum kind {
         KIND_COUNT,
@@ -183,7 +184,7 @@ static json_t *find(json_t *summary, const char *path)
 /* Short lists and objects; what does not fit is cut. */
 static bool format_json(json_t *v, char *text, size_t size)
 {
-        _cleanup_free_ char *json = json_dumps(v, JSON_REAL_PRECISION(3));
+        _cleanup_free_ char *json = json_text(v, JSON_REAL_PRECISION(3));
 
         if (json)
                 snprintf(text, size, "%s", json);

@@ -1,5 +1,7 @@
 #include "cli/visible.h"
 
+#include "lib/json-text.h"
+
 size_t utf8_decode(const char *s, size_t n, uint32_t *ret)
 {
         static const struct {
@@ -149,7 +151,7 @@ static void put_json(FILE *file, const char *text)
 
 char *visible_json(json_t *json, size_t flags)
 {
-        _cleanup_free_ char *plain = json_dumps(json, flags | JSON_ENCODE_ANY | PRECISION);
+        _cleanup_free_ char *plain = json_text(json, flags | JSON_ENCODE_ANY | PRECISION);
         char *text = NULL;
         size_t n;
         FILE *file = plain ? open_memstream(&text, &n) : NULL;

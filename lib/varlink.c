@@ -37,6 +37,7 @@
 #include <sys/socket.h>
 
 #include "lib/json-depth.h"
+#include "lib/json-text.h"
 
 #define BUFFER_MIN  4096
 #define BUFFER_KEEP 65536       /* an empty buffer larger than this is given back */
@@ -403,7 +404,7 @@ static int out_new(json_t *json, const int *fds, size_t n_fds, struct varlink_ou
 
         if (!out)
                 return -ENOMEM;
-        out->data = json_dumps(json, JSON_COMPACT);
+        out->data = json_text(json, JSON_COMPACT);
         if (!out->data)
                 return -ENOMEM;
         out->n = strlen(out->data) + 1;

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "lib/json-text.h"
+
 static void set(json_t *object, const char *key, json_t *value)
 {
         if (json_object_set_new(object, key, value) < 0)
@@ -162,6 +164,6 @@ int measure_write(struct runner *runner, int fd)
         _cleanup_free_ char *text = NULL;
 
         set(runner->measures, "unavailable", json_incref(runner->unavailable));
-        text = json_dumps(runner->measures, JSON_COMPACT);
+        text = json_text(runner->measures, JSON_COMPACT);
         return text ? write_all(fd, text, strlen(text)) : -ENOMEM;
 }

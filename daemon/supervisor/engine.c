@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "daemon/supervisor/log.h"
+#include "lib/json-text.h"
 
 static const struct {
         const char *group, *name;
@@ -151,7 +152,7 @@ static char *describe_nodes(const struct engine *engine, json_t *machines)
 
         json = json_pack("{s:o*, s:I, s:o}", "machines", machines, "workloads",
                          (json_int_t)config->workloads, "node", spec_to_json(&config->node));
-        text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        text = json ? json_text(json, JSON_COMPACT) : NULL;
         json_decref(json);
         return text;
 }

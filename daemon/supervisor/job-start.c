@@ -7,8 +7,9 @@
 #include "daemon/supervisor/limit-restore.h"
 #include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
-#include "lib/priority.h"
 #include "daemon/supervisor/spawn.h"
+#include "lib/json-text.h"
+#include "lib/priority.h"
 #include "lib/runner-abi.h"
 
 /* What the runner is started with, descriptors in the order of lib/runner-abi.h. */
@@ -41,7 +42,7 @@ static int make_spec(const struct job *job, const char *demo_url, int *ret_fd)
                 json_decref(json);
                 json = NULL;
         }
-        text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        text = json ? json_text(json, JSON_COMPACT) : NULL;
         json_decref(json);
         if (!text)
                 return -ENOMEM;

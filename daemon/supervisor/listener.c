@@ -10,6 +10,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "daemon/supervisor/log.h"
+#include "lib/json-text.h"
 
 #define ACCEPTS_PER_TURN 8
 #define REST_USEC        UINT64_C(1000000)
@@ -36,7 +37,7 @@ void listener_turn_away(int fd_consumed, const char *why, const char *hint)
 
         json = json_pack("{s:s, s:{s:s, s:s, s:s}}", "error", "io.pppctl.Jobs.Failed", "parameters",
                          "attempted", "accept the connection", "why", why, "hint", hint);
-        text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        text = json ? json_text(json, JSON_COMPACT) : NULL;
         /* A courtesy: the client may have gone, or may not read. */
         if (text)
                 (void)send(fd_consumed, text, strlen(text) + 1, MSG_DONTWAIT | MSG_NOSIGNAL);

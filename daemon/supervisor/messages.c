@@ -14,6 +14,7 @@ static const char *const ids[_MESSAGE_N] = {
         [MESSAGE_LIMITS_LOST] = "3db55f7ac9e342a8aed1360bbc8553a1",
         [MESSAGE_NO_CONTROLLERS] = "e82140d8a83443da9c843c49bd47194d",
         [MESSAGE_STATE] = "81645ce3ec2249e79959f68289b69f49",
+        [MESSAGE_ROW_DAMAGED] = "d071074e7c984249a021ae6f3a26d099",
         [MESSAGE_CONFIG] = "3bbf30c0f59f4f3a8da612e113d1216e",
 };
 

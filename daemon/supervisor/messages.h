@@ -17,6 +17,7 @@ enum message {
         MESSAGE_LIMITS_LOST,            /* those of a job that was taken up */
         MESSAGE_NO_CONTROLLERS,
         MESSAGE_STATE,                  /* the state directory, or the database in it */
+        MESSAGE_ROW_DAMAGED,            /* a job's row in the database */
         MESSAGE_CONFIG,
         _MESSAGE_N,
 };

@@ -9,6 +9,7 @@
 #include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/spawn.h"
+#include "lib/json-text.h"
 #include "lib/machines.h"
 #include "lib/runner-abi.h"
 
@@ -55,7 +56,7 @@ static int make_spec(const struct node *node, const char *demo_url, int *ret_fd)
         json_t *json = describe(node, demo_url);
         int r;
 
-        text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        text = json ? json_text(json, JSON_COMPACT) : NULL;
         json_decref(json);
         if (!text)
                 return -ENOMEM;

@@ -11,6 +11,7 @@
 
 #include "daemon/supervisor/engine.h"
 #include "daemon/supervisor/spawn.h"
+#include "lib/json-text.h"
 #include "lib/runner-abi.h"
 
 #define WAIT_USEC UINT64_C(5000000)     /* the runner itself takes three seconds at most */
@@ -107,7 +108,7 @@ static int make_spec(const struct engine *engine, int *ret_fd)
         int r;
 
         json = json_pack("{s:o}", "machines", engine_describe(engine, private, NULL));
-        text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        text = json ? json_text(json, JSON_COMPACT) : NULL;
         json_decref(json);
         if (!text)
                 return -ENOMEM;

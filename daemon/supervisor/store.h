@@ -55,7 +55,12 @@ int store_end(struct store *store, const struct job_record *record, const struct
 int store_read_totals(struct store *store, const char *metric,
                       void (*each)(void *userdata, const struct total *total), void *userdata);
 
-/* -ENOENT when there is no such job. *@ret is the caller's to deinit. */
+/*
+ * A row that is damaged is told in the log once, moved to the table "damaged", and passed over: it never
+ * keeps other jobs from being found.
+ */
+
+/* -ENOENT when there is no such job, -EUCLEAN when its row was damaged. *@ret is the caller's to deinit. */
 int store_get(struct store *store, uint64_t number, struct job_record *ret);
 
 /*

@@ -1,8 +1,10 @@
 """A supervisor that ends, in order or not, loses nothing: jobs go on, and what was is remembered."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import sys
 
 from harness import forbid, varlink
@@ -138,6 +140,28 @@ class Adoption(Case):
         daemon.start()
         wait_until(lambda: daemon.show(job)["state"] in ("failed", "cancelled"), "the end of the job")
         self.assert_alive(daemon)
+
+    def test_damaged_rows(self):
+        """They neither keep the daemon from starting nor hide other jobs; their results stay."""
+        daemon = self.fresh("damaged")
+        jobs = [daemon.submit("serial", "sum", ["5"]) for _ in range(4)]
+        for job in jobs:
+            daemon.wait(job)
+        daemon.terminate()
+        with contextlib.closing(sqlite3.connect(os.path.join(daemon.state, "jobs.db"))) as database:
+            database.execute("UPDATE jobs SET state = 'running', spec = '{:\"sum\"}' WHERE number = ?", (jobs[1],))
+            database.execute("UPDATE jobs SET summary = '{' WHERE number = ?", (jobs[2],))
+            database.commit()
+        daemon.start()
+        result = daemon.pppctl("list", "--json")
+        self.assertEqual(result.status, 0, result)
+        listed = [json.loads(line)["job"] for line in result.out.splitlines()]
+        self.assertEqual(listed, [jobs[3], jobs[0]], result)
+        for job in jobs[1:3]:
+            self.assertIn(f"job {job} is passed over", daemon.log())
+            self.assertIn("damaged", daemon.pppctl("show", job).err)
+            self.assertTrue(os.path.exists(os.path.join(daemon.state, "jobs", str(job), "results")))
+        self.assertEqual(daemon.wait(daemon.submit("serial", "sum", ["5"]))["state"], "done")
 
 
 class Memory(Case):

@@ -295,7 +295,7 @@ static void test_older_version(void)
 
         begin();
         add(JOB_QUEUED, 0, 0);
-        sql("DROP TABLE totals; ALTER TABLE jobs DROP COLUMN paused; PRAGMA user_version = 1");
+        sql("DROP TABLE damaged; DROP TABLE totals; ALTER TABLE jobs DROP COLUMN paused; PRAGMA user_version = 1");
         test_int(reopen(), ==, 0);
         test_int(store_get(store, 1, &record), ==, 0);
         test_true(!record.paused);
@@ -311,23 +311,97 @@ static void test_older_version(void)
         end();
 }
 
+static void damage(void)
+{
+        add(JOB_DONE, 10, 1);
+        add(JOB_RUNNING, 10, 0);
+        add(JOB_QUEUED, 10, 0);
+        add(JOB_RUNNING, 10, 0);
+        add(JOB_DONE, 10, 1);
+        add(JOB_DONE, 10, 1);
+        sql("UPDATE jobs SET spec = '{:\"sum\"}' WHERE number IN (2, 3);"
+            "UPDATE jobs SET summary = '[1]' WHERE number = 5;"
+            "UPDATE jobs SET state = 'asleep' WHERE number = 6");
+}
+
+/* Whoever comes across it, in whichever order. */
 static void test_damaged_rows(void)
+{
+        begin();
+        damage();
+        test_int(live_after(0), ==, 4);
+        test_int(live_after(4), ==, 0);
+        test_int(before(UINT64_MAX, STORE_ANY_OWNER), ==, 4);
+        test_int(before(4, STORE_ANY_OWNER), ==, 1);
+        test_int(before(4, 10), ==, 1);
+        test_int(before(1, 10), ==, 0);
+        test_int(reopen(), ==, 0);
+        test_int(before(UINT64_MAX, 10), ==, 4);
+        end();
+}
+
+/* Another's lock keeps it from being set aside; it is passed over just the same. */
+static void test_damaged_in_place(void)
+{
+        sqlite3 *other;
+
+        begin();
+        damage();
+        test_int(sqlite3_open(path, &other), ==, SQLITE_OK);
+        test_int(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), ==, SQLITE_OK);
+        test_int(live_after(0), ==, 4);
+        test_int(before(4, 10), ==, 1);
+        test_int(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), ==, SQLITE_OK);
+        test_int(sqlite3_close(other), ==, SQLITE_OK);
+        test_int(live_after(0), ==, 4);
+        end();
+}
+
+static void test_damaged_by_number(void)
+{
+        struct job_record record = JOB_RECORD_NULL;
+
+        begin();
+        damage();
+        for (unsigned i = 0; i < 2; ++i) {
+                test_int(store_get(store, 2, &record), ==, -EUCLEAN);
+                test_contains(store_error(store), "damaged");
+                test_int(store_get(store, 6, &record), ==, -EUCLEAN);
+        }
+        test_int(store_get(store, 7, &record), ==, -ENOENT);
+        /* The database as a whole goes on, and a number names one job for ever. */
+        test_int(add(JOB_DONE, 0, 1), ==, 7);
+        test_int(store_get(store, 7, &record), ==, 0);
+        job_record_deinit(&record);
+        end();
+}
+
+static unsigned n_asked, refused;       /* allocations of jansson, and which of them it does not get */
+
+static void *allocate(size_t size)
+{
+        return n_asked++ == refused ? NULL : malloc(size);
+}
+
+/* Want of memory is no damage. */
+static void test_want_of_memory(void)
 {
         struct job_record record = JOB_RECORD_NULL;
 
         begin();
         add(JOB_DONE, 0, 1);
-        add(JOB_DONE, 0, 1);
-        sql("UPDATE jobs SET state = 'asleep' WHERE number = 1;"
-            "UPDATE jobs SET spec = '[1' WHERE number = 2");
-        test_int(store_get(store, 1, &record), ==, -EUCLEAN);
-        test_contains(store_error(store), "damaged");
-        test_int(store_get(store, 2, &record), ==, -EUCLEAN);
-        test_contains(store_error(store), "damaged");
-        /* The database as a whole goes on. */
-        test_int(add(JOB_DONE, 0, 1), ==, 3);
-        test_int(store_get(store, 3, &record), ==, 0);
-        job_record_deinit(&record);
+        for (refused = 0; refused == 0 || n_asked >= refused; ++refused) {
+                int r;
+
+                n_asked = 0;
+                json_set_alloc_funcs(allocate, free);
+                r = store_get(store, 1, &record);
+                json_set_alloc_funcs(malloc, free);
+                test_true(r == 0 || r == -ENOMEM);
+                job_record_deinit(&record);
+        }
+        test_int(refused, >, 5);
+        test_true(is_there(1));
         end();
 }
 
@@ -447,7 +521,10 @@ TEST_MAIN("store",
           { "what is outdated", test_outdated }, { "quoting", test_quoting },
           { "not a database", test_not_a_database }, { "a newer version", test_newer_version },
           { "an older version", test_older_version },
-          { "damaged rows", test_damaged_rows }, { "locked by another", test_locked_out },
+          { "damaged rows", test_damaged_rows },
+          { "damaged rows that stay", test_damaged_in_place },
+          { "a damaged row by its number", test_damaged_by_number },
+          { "want of memory is no damage", test_want_of_memory }, { "locked by another", test_locked_out },
           { "no directory", test_no_directory },
           { "totals", test_totals },
           { "totals that cannot be written", test_totals_fail })

@@ -4,6 +4,8 @@
 
 #include "daemon/runner/machines/coordinator.h"
 
+#include "lib/json-text.h"
+
 #define SCAN_COUNT "64"
 #define N_KEYS     2            /* of the job alone: itself and its results */
 
@@ -25,17 +27,20 @@ static void on_made(struct redis *redis, redisReply *reply, void *userdata)
         /* BUSYGROUP: the stream is there already. */
 }
 
+static int add_term(json_t *json, const char *name, uint64_t value)
+{
+        return value ? json_object_set_new(json, name, json_integer((json_int_t)value)) : 0;
+}
+
+/* NULL when out of memory. */
 static char *terms_text(const struct spec *spec)
 {
         json_t *json = json_object();
-        char *text;
+        char *text = NULL;
 
-        if (spec->task_timeout_ns)
-                json_object_set_new(json, "task_timeout_ns",
-                                    json_integer((json_int_t)spec->task_timeout_ns));
-        if (spec->retries)
-                json_object_set_new(json, "retries", json_integer(spec->retries));
-        text = json_dumps(json, JSON_COMPACT);
+        if (add_term(json, "task_timeout_ns", spec->task_timeout_ns) >= 0 &&
+            add_term(json, "retries", spec->retries) >= 0)
+                text = json_text(json, JSON_COMPACT);
         json_decref(json);
         return text;
 }

@@ -7,6 +7,7 @@
 #include "daemon/runner/machines/keys.h"
 #include "daemon/runner/main.h"
 #include "daemon/runner/node/node.h"
+#include "lib/json-text.h"
 #include "lib/runner-abi.h"
 
 #define TIME_MAX_NS (3 * NSEC_PER_SEC)
@@ -201,7 +202,7 @@ static int read_machines(struct list *list)
 static int print(struct list *list)
 {
         json_t *json = json_pack("{s:O}", "nodes", list->nodes);
-        _cleanup_free_ char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        _cleanup_free_ char *text = json ? json_text(json, JSON_COMPACT) : NULL;
 
         json_decref(json);
         if (!text || puts(text) < 0 || fflush(stdout) != 0) {
