@@ -33,3 +33,19 @@ bool json_depth_exceeds(const char *text, size_t n, unsigned max)
         }
         return false;
 }
+
+bool json_members_exceed(const char *text, size_t n, size_t max)
+{
+        const char *p = text, *end = text + n;
+        size_t commas = 0;
+
+        while (p < end) {
+                if (*p == '"') {
+                        p = skip_string(p, end);
+                        continue;
+                }
+                if (*p++ == ',' && ++commas > max)
+                        return true;
+        }
+        return false;
+}

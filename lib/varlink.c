@@ -319,6 +319,9 @@ static int parse(struct varlink *varlink, const char *text, size_t n, json_t **r
                 return varlink_invalid(varlink, ret_why,
                                        "the message nests arrays and objects deeper than %d levels",
                                        JSON_DEPTH_MAX);
+        if (varlink->members_max > 0 && json_members_exceed(text, n, varlink->members_max))
+                return varlink_invalid(varlink, ret_why, "the message has more than %zu members; inputs as "
+                                       "many as that are sent in a memfd", varlink->members_max);
         json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
         if (!json && json_error_code(&error) == json_error_out_of_memory)
                 return -ENOMEM;
@@ -426,6 +429,7 @@ static bool queue_has_room(const struct varlink *varlink, const struct varlink_o
 int varlink_send(struct varlink *varlink, json_t *json, const int *fds, size_t n_fds)
 {
         _cleanup_(out_freep) struct varlink_out *out = NULL;
+        bool is_first;
         int r;
 
         r = out_new(json, fds, n_fds, &out);
@@ -438,12 +442,17 @@ int varlink_send(struct varlink *varlink, json_t *json, const int *fds, size_t n
                 if (!queue_has_room(varlink, out))
                         return -ENOBUFS;
         }
+        is_first = !varlink->out;
         varlink->n_out += out_charge(out);
         varlink->n_out_fds += out->n_fds;
         *varlink->out_tail = out;
         varlink->out_tail = &out->next;
         steal_ptr(out);
-        return varlink_flush(varlink);
+        r = varlink_flush(varlink);
+        /* Descriptors go with the first byte, so none of it is out. */
+        if (r == -ETOOMANYREFS && is_first)
+                out_pop(varlink);
+        return r;
 }
 
 /*

@@ -27,6 +27,7 @@ struct varlink {
         size_t n_in_fds;
         struct varlink_out *out, **out_tail;    /* messages to be sent */
         size_t n_out, n_out_fds;                /* their bytes and descriptors */
+        size_t members_max;                     /* of a message received; 0, the default: no limit */
         enum { VARLINK_IDLE, VARLINK_CALLED, VARLINK_CALLED_MORE } client;
         bool eof;
         char why[VARLINK_WHY_MAX];              /* not empty: the stream is lost */
@@ -52,7 +53,7 @@ enum {
         _VARLINK_E_SUCCESS,
         VARLINK_E_AGAIN,        /* no whole message yet */
         VARLINK_E_EOF,          /* the peer has closed (ECONNRESET is this, too) */
-        VARLINK_E_INVALID,      /* no JSON object, too deep, long, many descriptors: *ret_why */
+        VARLINK_E_INVALID,      /* no JSON object, too deep, long, many members, descriptors: *ret_why */
 };
 
 /*
@@ -68,8 +69,9 @@ bool varlink_pending(const struct varlink *varlink);
 /*
  * Queues a message and sends what the socket takes. Descriptors are duplicated; @json stays the
  * caller's. Returns 0; -ENOBUFS when the peer does not read (VARLINK_QUEUE_MAX); -EMSGSIZE for a
- * message past VARLINK_MESSAGE_MAX, which the peer would refuse (both leave the queue as it was);
- * another errno when it is gone.
+ * message past VARLINK_MESSAGE_MAX, which the peer would refuse; -ETOOMANYREFS, where nothing else is
+ * queued, when more descriptors of our user are on their way, to whomever, than we may have open (all
+ * three leave the queue as it was); another errno when it is gone.
  */
 int varlink_send(struct varlink *varlink, json_t *json, const int *fds, size_t n_fds);
 

@@ -12,7 +12,7 @@
 #include "daemon/supervisor/log.h"
 #include "lib/json-text.h"
 
-#define ACCEPTS_PER_TURN 8
+#define ACCEPTS_NS       NSEC_PER_MSEC
 #define REST_USEC        UINT64_C(1000000)
 
 static int cannot(char **ret_error, int error, const char *format, ...) _printf_(3, 4);
@@ -108,16 +108,27 @@ static int accept_one(struct listener *listener)
         return 1;
 }
 
+static void on_turn(struct turn *turn)
+{
+        struct listener *listener = container_of(turn, struct listener, turn);
+        uint64_t began_ns = now_monotonic();
+        int r;
+
+        do
+                r = accept_one(listener);
+        while (r == 1 && now_monotonic() - began_ns < ACCEPTS_NS);
+        if (r < 0)
+                rest(listener, r);
+        else
+                (void)sd_event_source_set_enabled(listener->source, SD_EVENT_ON);
+}
+
 static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         struct listener *listener = userdata;
-        int r = 1;
 
-        for (unsigned i = 0; i < ACCEPTS_PER_TURN && r == 1; ++i)
-                r = accept_one(listener);
-        if (r < 0)
-                rest(listener, r);
-        return 0;
+        turn_want(&listener->turn);
+        return sd_event_source_set_enabled(source, SD_EVENT_OFF);
 }
 
 static int make_address(const char *path, struct sockaddr_un *ret, char **ret_error)
@@ -267,7 +278,7 @@ static int take_activated(struct listener *listener, char **ret_error)
         return 1;
 }
 
-int listener_init(struct listener *listener, sd_event *event, const char *path,
+int listener_init(struct listener *listener, struct turns *turns, sd_event *event, const char *path,
                   void (*accepted)(struct listener *, int, const struct ucred *), char **ret_error)
 {
         int r;
@@ -284,6 +295,8 @@ int listener_init(struct listener *listener, sd_event *event, const char *path,
                 r = sd_event_add_io(event, &listener->source, listener->fd, EPOLLIN, on_connection,
                                     listener);
         if (r >= 0)
+                r = turn_init(&listener->turn, turns, TURNS_NOBODY, on_turn);
+        if (r >= 0)
                 r = sd_event_add_time(event, &listener->rest_source, CLOCK_MONOTONIC, 0, 0, on_rested,
                                       listener);
         if (r >= 0)
@@ -295,6 +308,7 @@ void listener_deinit(struct listener *listener)
 {
         struct stat now;
 
+        turn_deinit(&listener->turn);
         listener->source = sd_event_source_disable_unref(listener->source);
         listener->rest_source = sd_event_source_disable_unref(listener->rest_source);
         listener->fd = close_fd(listener->fd);

@@ -1,7 +1,8 @@
 #pragma once
 
 /*
- * The listening socket: systemd's (socket activation) or one of our own. Accepts, a few at a time.
+ * The listening socket: systemd's (socket activation) or one of our own. It takes turns as a user does,
+ * since whose connection is next is known only when it is accepted, and accepts for a millisecond in each.
  *
  * When the process or the system is out of descriptors a connection can't be accepted, and stays
  * readable for ever. A spare descriptor is given up for a moment then, to tell that client, and the
@@ -12,7 +13,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-event.h>
 
-#include "lib/util.h"
+#include "daemon/supervisor/turns.h"
 
 struct listener {
         int fd;
@@ -20,6 +21,7 @@ struct listener {
         char *path;             /* that we bound and remove; NULL: systemd's socket */
         struct stat bound;      /* what we bound it to */
         sd_event_source *source, *rest_source;
+        struct turn turn;
         bool resting;
         /* Takes @fd. */
         void (*accepted)(struct listener *listener, int fd, const struct ucred *credentials);
@@ -31,7 +33,7 @@ struct listener {
  * Listens on the socket systemd passed if it passed one (@path may be NULL then), or on @path. On failure *@ret_error is a
  * sentence (NULL: out of memory).
  */
-int listener_init(struct listener *listener, sd_event *event, const char *path,
+int listener_init(struct listener *listener, struct turns *turns, sd_event *event, const char *path,
                   void (*accepted)(struct listener *, int, const struct ucred *), char **ret_error);
 
 /* Accepts no more, and removes the socket if we bound it. */

@@ -11,6 +11,9 @@
 /* As SyslogIdentifier= of the unit has it for what comes by standard error. */
 #define IDENTIFIER "pppctl"
 
+#define LIMIT_NS (60 * NSEC_PER_SEC)
+#define LIMIT_N  5
+
 static bool to_journal;
 
 void supervisor_log_init(void)
@@ -120,6 +123,38 @@ void supervisor_log_about(const struct log_about *about, int priority, const cha
 
         va_start(args, format);
         log_args(about, priority, format, args);
+        va_end(args);
+}
+
+/* Whether one more may be said. The first of a new span of time tells of those that were not. */
+static bool limit_allows(struct log_limit *limit)
+{
+        uint64_t now = now_monotonic();
+        unsigned left_out = limit->n_left_out;
+
+        if (limit->since_ns == 0 || now - limit->since_ns >= LIMIT_NS) {
+                *limit = (struct log_limit){ .since_ns = now };
+                if (left_out > 0)
+                        supervisor_log(LOG_NOTICE, "%u more messages like the next one were left out",
+                                       left_out);
+        }
+        if (limit->n_said >= LIMIT_N) {
+                ++limit->n_left_out;
+                return false;
+        }
+        ++limit->n_said;
+        return true;
+}
+
+void supervisor_log_limited(struct log_limit *limit, int priority, const char *format, ...)
+{
+        const struct log_about nothing = { .message = MESSAGE_NONE };
+        va_list args;
+
+        if (!limit_allows(limit))
+                return;
+        va_start(args, format);
+        log_args(&nothing, priority, format, args);
         va_end(args);
 }
 

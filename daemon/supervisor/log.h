@@ -24,6 +24,17 @@ void supervisor_log(int priority, const char *format, ...) _printf_(2, 3);
 void supervisor_log_about(const struct log_about *about, int priority, const char *format, ...)
         _printf_(3, 4);
 
+/*
+ * For what others can have us say as often as they like: a few messages, then one each while, which
+ * tells how many were left out. All zero to begin with.
+ */
+struct log_limit {
+        uint64_t since_ns;      /* CLOCK_MONOTONIC */
+        unsigned n_said, n_left_out;
+};
+void supervisor_log_limited(struct log_limit *limit, int priority, const char *format, ...)
+        _printf_(3, 4);
+
 /* "out of memory", with the place handed on: return supervisor_log_oom(); */
 int supervisor_log_oom(void);
 

@@ -339,14 +339,18 @@ int manager_init(struct manager *manager, sd_event *event, const struct options 
                 .demo = DEMO_SERVER_NULL,
                 .engine = ENGINE_NULL,
                 .listener = LISTENER_NULL,
-                .peer_owner = { event, &manager->jobs, methods_dispatch, methods_stream, on_peer_gone },
+                .peer_owner = { event, &manager->jobs, &manager->turns, methods_dispatch, methods_stream,
+                                methods_shorten, on_peer_gone },
         };
         list_init(&manager->peers);
         quota_init(&manager->quota);
+        r = turns_init(&manager->turns, event);
+        if (r < 0)
+                return tell(r, NULL);
         r = init_kept(manager);
         if (r < 0)
                 return r;
-        r = listener_init(&manager->listener, event, options->socket, on_accepted, &error);
+        r = listener_init(&manager->listener, &manager->turns, event, options->socket, on_accepted, &error);
         if (r < 0)
                 return tell(r, error);
         r = init_groups(manager);
@@ -376,6 +380,7 @@ void manager_deinit(struct manager *manager)
                 quota_release(&manager->quota, QUOTA_PEERS, peer->uid);
                 peer_free(peer);
         }
+        turns_deinit(&manager->turns);
         service_deinit(&manager->service);
         engine_deinit(&manager->engine);
         demo_server_deinit(&manager->demo);

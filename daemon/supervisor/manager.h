@@ -37,6 +37,7 @@ struct manager {
         struct engine engine;
         struct jobs jobs;
         struct listener listener;
+        struct turns turns;
         struct peer_owner peer_owner;
         struct list peers;
         uint64_t peers_max;

@@ -4,7 +4,7 @@
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/methods.h"
 
-#define LIST_BATCH 32
+#define LIST_NS NSEC_PER_MSEC
 
 static bool may_see(const struct peer *peer, uid_t owner)
 {
@@ -105,12 +105,8 @@ static void on_job_event(struct waiter *waiter, struct job *job, enum job_event 
 
         switch (event) {
         case JOB_EVENT_PROGRESS:
-                /* Who does not read keeps what is in the pipe; only the newest would be of use. */
-                if (!varlink_wants_write(&peer->varlink))
-                        reply_job(peer, &job->record, true);
-                break;
         case JOB_EVENT_ENDED:
-                reply_job(peer, &job->record, false);
+                peer_reply_later(peer, job_reply(&job->record), event == JOB_EVENT_ENDED);
                 break;
         case JOB_EVENT_INTERRUPTED:
                 say_interrupted(peer, job->record.number);
@@ -319,8 +315,10 @@ static void list_end(struct peer *peer, int r)
 
 void methods_stream(struct peer *peer)
 {
+        uint64_t began_ns = now_monotonic();
+
         assert(peer->call.kind == CALL_LIST);
-        for (unsigned i = 0; i < LIST_BATCH && !varlink_wants_write(&peer->varlink); ++i) {
+        while (!varlink_wants_write(&peer->varlink) && now_monotonic() - began_ns < LIST_NS) {
                 json_t *next;
                 int r;
 

@@ -171,3 +171,42 @@ void methods_dispatch(struct peer *peer, struct varlink_message *message)
                 peer_reply(peer, NULL, false, NULL, 0);
         json_decref(parameters);
 }
+
+/* What the list of jobs is about, of a spec of whatever length. */
+static json_t *shorten_spec(const json_t *spec)
+{
+        static const char *const kept[] = { "workload", "level", "workers" };
+        json_t *copy = json_object();
+
+        for (size_t i = 0; copy && i < ARRAY_SIZE(kept); ++i) {
+                json_t *value = json_object_get(spec, kept[i]);
+
+                if (value && json_object_set(copy, kept[i], value) < 0) {
+                        json_decref(copy);
+                        return NULL;
+                }
+        }
+        return copy;
+}
+
+json_t *methods_shorten(const json_t *parameters)
+{
+        const json_t *job = json_object_get(parameters, "job");
+        json_t *copy, *shorter;
+
+        if (!json_is_object(job))
+                return NULL;
+        copy = json_copy((json_t *)parameters);
+        shorter = json_copy((json_t *)job);
+        (void)json_object_del(shorter, "summary");
+        if (!copy || !shorter ||
+            json_object_set_new(shorter, "spec", shorten_spec(json_object_get(job, "spec"))) < 0 ||
+            json_object_set_new(shorter, "omitted", json_string("the summary and most of the spec: with "
+                                "them it is longer than a message may be")) < 0 ||
+            json_object_set(copy, "job", shorter) < 0) {
+                json_decref(copy);
+                copy = NULL;
+        }
+        json_decref(shorter);
+        return copy;
+}

@@ -14,6 +14,9 @@ void methods_dispatch(struct peer *peer, struct varlink_message *message);
 /* peer_owner.stream: goes on with CALL_LIST. */
 void methods_stream(struct peer *peer);
 
+/* peer_owner.shorten: leaves out of a reply about a job what makes it too long. */
+json_t *methods_shorten(const json_t *parameters);
+
 /* One method. Must answer or leave the call open in one of the waiting kinds. @parameters: an object. */
 typedef void method_run(struct peer *peer, json_t *parameters, struct varlink_message *message);
 

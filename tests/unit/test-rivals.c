@@ -16,6 +16,7 @@ static char directory[64], socket_path[128];
 struct rival {
         struct state state;
         struct listener listener;
+        struct turns turns;
         sd_event *event;
         char *error;
 };
@@ -34,9 +35,11 @@ static int take_socket(struct rival *rival)
 {
         int r = sd_event_new(&rival->event);
 
+        if (r >= 0)
+                r = turns_init(&rival->turns, rival->event);
         if (r < 0)
                 return r;
-        return listener_init(&rival->listener, rival->event, socket_path, accepted,
+        return listener_init(&rival->listener, &rival->turns, rival->event, socket_path, accepted,
                              &rival->error);
 }
 
@@ -46,6 +49,7 @@ static void rival_deinit(struct rival *rival)
 {
         state_deinit(&rival->state);
         listener_deinit(&rival->listener);
+        turns_deinit(&rival->turns);
         sd_event_unref(rival->event);
         free(rival->error);
         *rival = (struct rival){ .state = STATE_NULL, .listener = LISTENER_NULL };

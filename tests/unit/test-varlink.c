@@ -4,6 +4,8 @@
  */
 
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "lib/json-depth.h"
 #include "tests/unit/varlink-peer.h"
@@ -563,6 +565,76 @@ static void test_depth(void)
         test_true(json_depth_exceeds("\"\\\\\"[", 5, 0));
 }
 
+static void test_members(void)
+{
+        test_true(!json_members_exceed("", 0, 0));
+        test_true(!json_members_exceed("[1]", 3, 0));
+        test_true(json_members_exceed("[1,2]", 5, 0));
+        test_true(!json_members_exceed("[1,2]", 5, 1));
+        test_true(!json_members_exceed("[\"1,2,3\"]", 9, 0));
+        test_true(json_members_exceed("[\"1\\\"\",2]", 10, 0));
+}
+
+static void test_members_of_a_message(void)
+{
+        struct varlink_message message = VARLINK_MESSAGE_NULL;
+        struct pair p;
+        const char *why;
+
+        pair_init(&p);
+        p.varlink.members_max = 2;
+        peer_says(p.peer, "{\"a\":[1,2,3]}\0{\"a\":[1,2,3,4]}\0");
+        test_int(varlink_receive(&p.varlink, &message, &why), ==, 0);
+        varlink_message_deinit(&message);
+        test_int(varlink_receive(&p.varlink, &message, &why), ==, VARLINK_E_INVALID);
+        test_contains(why, "more than 2 members");
+        pair_deinit(&p);
+}
+
+static int send_with(struct varlink *varlink, const int *fds, size_t n_fds)
+{
+        json_t *json = json_object();
+        int r = varlink_send(varlink, json, fds, n_fds);
+
+        json_decref(json);
+        return r;
+}
+
+/* In a child, and so without assertions. The exit status says what was not as it should be; 0: nothing. */
+static int send_until_refused(void)
+{
+        static const struct rlimit limit = { 40, 40 };
+        int fds[VARLINK_FDS_MAX] = { 0 }, ends[2], r = 0;
+        struct varlink varlink;
+
+        /* The limit is none of root's. */
+        if (geteuid() == 0 && setresuid(54321, 54321, 54321) < 0)
+                return 1;
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0 || setrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return 2;
+        varlink_init_consume(&varlink, ends[0]);
+        for (unsigned i = 0; i < 50 && r == 0; ++i)
+                r = send_with(&varlink, fds, VARLINK_FDS_MAX);
+        if (r != -ETOOMANYREFS)
+                return 3;
+        /* The message is not kept, and others go on. */
+        if (varlink_wants_write(&varlink) || varlink.n_out != 0 || varlink.n_out_fds != 0)
+                return 4;
+        return send_with(&varlink, NULL, 0) == 0 ? 0 : 5;
+}
+
+static void test_too_many_refs(void)
+{
+        int status;
+        pid_t pid = fork();
+
+        test_int(pid, >=, 0);
+        if (pid == 0)
+                _exit(send_until_refused());
+        test_int(waitpid(pid, &status, 0), ==, pid);
+        test_int(status, ==, 0);
+}
+
 TEST_MAIN("varlink", { "one message", test_one }, { "split byte by byte", test_byte_by_byte },
           { "split at every place", test_every_split },
           { "many in a packet", test_many_in_a_packet },
@@ -577,4 +649,6 @@ TEST_MAIN("varlink", { "one message", test_one }, { "split byte by byte", test_b
           { "end of the stream", test_eof }, { "reset", test_reset },
           { "urgent data", test_urgent },
           { "send queue", test_send_queue }, { "send limits", test_send_limits },
-          { "send to nobody", test_send_gone }, { "depth scan", test_depth })
+          { "send to nobody", test_send_gone }, { "depth scan", test_depth },
+          { "member scan", test_members }, { "many members", test_members_of_a_message },
+          { "descriptors that nobody receives", test_too_many_refs })
