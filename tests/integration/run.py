@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Integration tests: the real daemon, pppctl and real servers.
 
-python3 tests/integration/run.py --build DIR [--only PATTERN] [--levels LIST] [--jobs N] [--again] [-v]
+python3 tests/integration/run.py --build DIR [--only PATTERN] [--levels LIST] [--jobs N] [-v]
 
 Test files run in processes of their own, --jobs at a time. PATTERN is a part of a test's name
 (FILE.CLASS.TEST). The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
@@ -9,9 +9,12 @@ Test files run in processes of their own, --jobs at a time. PATTERN is a part of
 
 import argparse
 import concurrent.futures
+import contextlib
 import glob
 import json
 import os
+import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -19,6 +22,7 @@ import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+PROGRAMS = ("pppd-supervisor", "pppd-runner", "pppctl", "pppd-web", "pppd-after-stop")
 # The longest first, so that none of them is begun last.
 FIRST = ("test_engine", "test_patience", "test_machines_nodes", "test_machines", "test_machines_redis")
 
@@ -29,8 +33,6 @@ def parse_args():
     parser.add_argument("--only", default="", help="run the tests whose name has this part")
     parser.add_argument("--levels", help="where a test goes through the levels: only these, by a comma")
     parser.add_argument("--jobs", type=int, default=3, help="test files at a time (default: 3; mostly they wait)")
-    parser.add_argument("--again", action="store_true",
-                        help="run a file whose tests failed once more, alone; its second run counts, and that is said")
     parser.add_argument("-v", "--verbose", action="store_true", help="name each test and its time")
     parser.add_argument("--file", help=argparse.SUPPRESS)
     parser.add_argument("--report", help=argparse.SUPPRESS)
@@ -144,29 +146,45 @@ def file_names():
     return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
+def open_to_all(path):
+    """Whether other users may pass through every directory above `path`."""
+    while (path := os.path.dirname(path)) != "/":
+        if not os.stat(path).st_mode & stat.S_IXOTH:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def programs_for_all(build):
+    """The directory to run programs from. Root's tests run some as another user, who cannot reach a checkout
+    in root's home: a copy then."""
+    if os.geteuid() != 0 or open_to_all(os.path.abspath(os.path.join(build, PROGRAMS[0]))):
+        yield build
+        return
+    with tempfile.TemporaryDirectory(prefix="pppctl-test-", dir="/tmp") as copy:
+        os.chmod(copy, 0o755)
+        for program in PROGRAMS:
+            if os.path.exists(os.path.join(build, program)):
+                shutil.copy(os.path.join(build, program), copy)
+                os.chmod(os.path.join(copy, program), 0o755)
+        print(f"other users cannot reach {os.path.abspath(build)}: the tests run copies in {copy}", flush=True)
+        yield copy
+
+
 def main():
     args = parse_args()
     if args.levels:
         os.environ["PPPCTL_TEST_LEVELS"] = args.levels
     if args.file:
         return run_file(args)
-    for program in ("pppd-supervisor", "pppd-runner", "pppctl"):
+    for program in PROGRAMS[:3]:
         if not os.access(os.path.join(args.build, program), os.X_OK):
             sys.exit(f"run.py: {os.path.join(args.build, program)} is not there; run `make` first, or name its --build")
-    totals, again = [0, 0, 0], []
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+    totals = [0, 0, 0]
+    with programs_for_all(args.build) as args.build, concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for future in concurrent.futures.as_completed([pool.submit(start_file, args, n) for n in file_names()]):
-            name, _, _, counts = future.result()
             say(*future.result())
-            if args.again and counts[1]:
-                again.append(name)
-            else:
-                totals = [a + b for a, b in zip(totals, counts)]
-    for name in again:
-        print(f"run again, alone, for its first run failed: {name}", flush=True)
-        result = start_file(args, name)
-        say(*result)
-        totals = [a + b for a, b in zip(totals, result[3])]
+            totals = [a + b for a, b in zip(totals, future.result()[3])]
     if not any(totals):
         sys.exit(f"run.py: no test's name has {args.only!r}")
     print(f"{totals[0]} passed, {totals[1]} failed, {totals[2]} skipped")

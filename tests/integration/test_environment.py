@@ -61,9 +61,6 @@ class Unprivileged(Case):
         import unittest
         if os.geteuid() != 0 or not shutil.which("setpriv"):
             raise unittest.SkipTest("needs root and setpriv to become nobody")
-        probe = subprocess.run([*NOBODY, process.program("pppctl"), "--version"], capture_output=True, env=clean_environment())
-        if probe.returncode != 0:
-            raise unittest.SkipTest(f"nobody cannot run {process.program('pppctl')}: {probe.stderr.decode().strip()}")
         super().setUpClass()
         home = cls.make_home(cls)
         cls.nobody = cls.new_daemon("nobody", wrap=NOBODY, socket_path=f"{home}/sock", state=f"{home}/state")

@@ -118,7 +118,7 @@ class Numbers(MetricsCase):
         have = self.metrics(daemon)
 
         def by(name, **labels):
-            return have[name].get(tuple(sorted(labels.items())))
+            return have.get(name, {}).get(tuple(sorted(labels.items())))
         self.assertEqual(have["pppctl_jobs_total"], {
             (("level", "async"), ("outcome", "cancelled"), ("reason", "timeout"), ("workload", "sleep")): 1,
             (("level", "async"), ("outcome", "done"), ("reason", "none"), ("workload", "words")): 1,

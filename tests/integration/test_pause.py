@@ -6,7 +6,7 @@ import time
 
 from harness.case import LEVELS, Case
 from harness.poll import wait_until
-from harness.process import alive, reap_orphans, program
+from harness.process import alive, reap_orphans
 from harness.varlink import Error
 
 
@@ -160,11 +160,11 @@ class NoGroup(Case):
     def test_it_is_refused(self):
         home = self.path("home")
         os.mkdir(home)
-        os.chown(home, 65534, 65534)
-        if not os.access(program("pppctl"), os.X_OK):
-            self.skipTest("no pppctl")
-        daemon = self.fresh("nobody", wrap=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
-                            socket_path=f"{home}/sock", state=f"{home}/state")
+        wrap = []
+        if os.geteuid() == 0:
+            os.chown(home, 65534, 65534)
+            wrap = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        daemon = self.fresh("nobody", wrap=wrap, socket_path=f"{home}/sock", state=f"{home}/state")
         if daemon.group:
             self.skipTest("everybody may make cgroups here")
         job = daemon.submit("threads", "sleep", ["60"])
