@@ -1,13 +1,19 @@
 #!/bin/sh
 # Installs the packages that building (build), the demo (demo), testing (check), making and checking
-# the .deb (deb) and the .rpm (rpm), the virtual machines (vm), the whole of .ci/run (ci) and
-# benchmarking (bench) need and that are not there; does nothing when all are.
+# the .deb (deb) and the .rpm (rpm), fresh machines (fresh) and virtual ones (vm), the whole of
+# .ci/run (ci) and benchmarking (bench) need and that are not there; does nothing when all are.
 #
-#   packaging/install-deps.sh [--check] [build|demo|check|deb|rpm|vm|ci|bench]...
+#   packaging/install-deps.sh [--check] [build|demo|check|deb|rpm|fresh|vm|ci|bench]...
 #
 # --check only says what is missing (exit status 1). What is there is found out by looking for
 # headers and programs, not by asking the package manager, so other distributions are fine too.
+#
+# Packages that are there already are left as they are, unless one that is missing cannot be had
+# without another version of them. Those are named first, with the reason, and on a terminal there
+# is a question. PPPCTL_UPGRADE=yes answers it, PPPCTL_UPGRADE=no refuses where nobody can be asked.
 set -u
+
+top=$(cd "$(dirname "$0")/.." && pwd) || exit
 
 cc=${CC:-cc}
 command -v "$cc" >/dev/null 2>&1 || cc=cc
@@ -62,6 +68,19 @@ links() {
     echo "$1" | { shift; "$cc" -x c - -o /dev/null "$@" >/dev/null 2>&1; }
 }
 
+# installed PACKAGE: as dpkg knows it; asked only where a tool of Debian's asks dpkg too
+installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ||
+        want "$1" "$1" ""
+}
+
+# The packages that debian/control builds with, one a line, without those that debhelper provides.
+build_depends() {
+    echo build-essential debhelper
+    sed -n '/^Build-Depends:/,/^[^ B]/ { s/^Build-Depends://; /^[^ ]/d; s/[(<][^)>]*[)>]//g; s/,/ /g; p }' \
+        "$top/packaging/debian/control" | tr ' ' '\n' | grep -v -e '^debhelper-compat$' -e '^dh-sequence-'
+}
+
 module() {
     "$python" -c "import $1" >/dev/null 2>&1 || want "Python's $1" "$2" "$3"
 }
@@ -111,8 +130,13 @@ look_check() {
             "nginx's echo module"
 }
 
-# What debian/control asks for beyond look_build, and what looks at the result.
+# dpkg-buildpackage takes nothing but Debian's packages; lintian looks at the result.
 look_deb() {
+    if command -v dpkg-query >/dev/null 2>&1; then
+        for package in $(build_depends); do
+            installed "$package"
+        done
+    fi
     program dpkg-buildpackage dpkg-dev dpkg-dev
     program dh debhelper debhelper
     program fakeroot fakeroot fakeroot
@@ -132,6 +156,13 @@ look_rpm() {
         file /usr/lib/rpm/macros.d/macros.systemd "" systemd-rpm-macros "systemd's macros for rpm"
 }
 
+look_fresh() {
+    program git git git
+    program mmdebstrap mmdebstrap mmdebstrap
+    program python3 python3 python3
+    program unshare util-linux util-linux
+}
+
 look_vm() {
     program mmdebstrap mmdebstrap mmdebstrap
     program qemu-system-x86_64 qemu-system-x86 qemu-system-x86-core
@@ -145,6 +176,7 @@ look_ci() {
     look_check
     look_deb
     look_rpm
+    look_fresh
     look_vm
     program clang "clang libclang-rt-dev" "clang compiler-rt"
     program aarch64-linux-gnu-gcc "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" \
@@ -173,6 +205,48 @@ look_bench() {
 
 # Everything below runs as root.
 
+# Prints a line for each package that is there and would not stay as it is, with the reason.
+changes() {
+    LC_ALL=C apt-get -s -q --no-install-recommends --no-upgrade \
+        -o Debug::pkgDepCache::AutoInstall=true install "$@" 2>/dev/null | awk '
+        function bare(word) { sub(/:.*/, "", word); return word }
+        /^ *Upgrading .* due to / { why[bare($2)] = ": " bare($NF) " needs that" }
+        /^Inst [^ ]+ \[/ {
+            gsub(/[][(]/, "")
+            print "    upgraded: " $2 ", " $3 " to " $4 why[bare($2)]
+        }
+        /^Remv / { print "    removed: " $2 }'
+}
+
+# Exit status 3 of install_debian: nothing was wrong, but nothing was done.
+refuse() {
+    echo "install-deps: $1" >&2
+    exit 3
+}
+
+# agree CHANGES: asks on a terminal. Elsewhere nothing could be built without the upgrades, so they
+# are only named; but nothing is removed.
+agree() {
+    [ -n "$1" ] || return 0
+    printf 'install-deps: what is here already would change:\n%s\n' "$1" >&2
+    case ${PPPCTL_UPGRADE:-} in
+    yes) return 0 ;;
+    no) refuse "nothing was installed, for PPPCTL_UPGRADE=no forbids these changes" ;;
+    esac
+    if [ -t 0 ] && [ -t 2 ]; then
+        printf 'install-deps: go on? [y/N] ' >&2
+        read -r answer
+        case $answer in
+        [yY]*) return 0 ;;
+        esac
+        refuse "nothing was installed; nothing has changed"
+    fi
+    case $1 in
+    *removed:*) refuse "nothing was installed: packages would have to be removed, and nobody can be
+asked without a terminal. PPPCTL_UPGRADE=yes agrees" ;;
+    esac
+}
+
 # A package with a service must not start it here: on Debian the local administrator's policy-rc.d
 # forbids that; nginx and redis-server are only wanted as programs.
 install_debian() {
@@ -187,7 +261,8 @@ install_debian() {
     had_redis=$(command -v redis-server)
     apt-get -q update ||
         echo "install-deps: the package lists could not be fetched; trying with those there are" >&2
-    apt-get -q -y --no-install-recommends install "$@" || return 1
+    agree "$(changes "$@")"
+    apt-get -q -y --no-install-recommends --no-upgrade install "$@" || return 1
     if [ -z "$had_nginx" ] && [ -d /run/systemd/system ] && command -v nginx >/dev/null 2>&1; then
         systemctl --quiet disable nginx.service
     fi
@@ -196,8 +271,11 @@ install_debian() {
     fi
 }
 
+# On a terminal dnf names all it would do, and asks.
 install_fedora() {
-    dnf -y --setopt=install_weak_deps=False install "$@"
+    yes=-y
+    [ ! -t 0 ] || [ "${PPPCTL_UPGRADE:-}" = yes ] || yes=
+    dnf $yes --setopt=install_weak_deps=False install "$@"
 }
 
 give_up() {
@@ -205,16 +283,22 @@ give_up() {
     exit 1
 }
 
+# What root has to run in our stead: it fetches the lists of packages, and starts no service.
+by_root="sh $top/packaging/install-deps.sh"
+
 # as_root COMMAND...
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
     elif ! command -v sudo >/dev/null 2>&1; then
-        give_up "not root, and there is no sudo. As root, run: $manager install $packages"
+        give_up "not root, and there is no sudo. As root, run: $by_root"
     elif [ -t 0 ]; then
         sudo "$@"
-    else
+    elif sudo -n true 2>/dev/null; then
         sudo -n "$@"
+    else
+        give_up "sudo gives no rights without a password, and there is no terminal to ask for it.
+As root, run: $by_root"
     fi
 }
 
@@ -230,12 +314,13 @@ if [ "${1:-}" = --check ]; then
     shift
 fi
 [ $# -gt 0 ] || set -- build check
+by_root="$by_root $*"
 for group; do
     case $group in
-    build | demo | check | deb | rpm | vm | ci | bench) "look_$group" ;;
+    build | demo | check | deb | rpm | fresh | vm | ci | bench) "look_$group" ;;
     *)
-        give_up "there is no group of packages \"$group\"; there are build, demo, check, deb, rpm, vm,
-ci and bench"
+        give_up "there is no group of packages \"$group\"; there are build, demo, check, deb, rpm,
+fresh, vm, ci and bench"
         ;;
     esac
 done
@@ -260,6 +345,10 @@ fi
 echo "install-deps: missing: $missing"
 echo "install-deps: installing with $manager: $packages"
 # shellcheck disable=SC2086 # words
-as_root sh "$0" --as-root $install $packages ||
-    give_up "$manager could not install: $packages (see above). If this machine has no network, or
-you may not install here, have them installed by who may, then run this again"
+as_root env PPPCTL_UPGRADE="${PPPCTL_UPGRADE:-}" sh "$0" --as-root $install $packages
+case $? in
+0) ;;
+3) exit 1 ;;
+*) give_up "$manager could not install: $packages (see above). If this machine has no network, or
+you may not install here, have them installed by who may, then run this again" ;;
+esac
