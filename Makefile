@@ -116,7 +116,7 @@ endif
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-include packaging/package.mk tests/vm/vm.mk tests/scale/scale.mk
+include packaging/package.mk tests/vm/vm.mk tests/fresh/fresh.mk tests/scale/scale.mk
 
 # Unit tests: tests/unit/test-NAME.c makes one program each, linked with what ships.
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test-*.c)))

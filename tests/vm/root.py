@@ -17,6 +17,8 @@ import shutil
 import subprocess
 import tempfile
 
+import aptconf
+
 IMAGE_SIZE = "3G"
 # What the suite itself needs; ppp is there to see that the two get along, rpm to install what it made,
 # redis-server for the level machines, openssl for its certificates. Not the smaller kernel for clouds: it
@@ -177,52 +179,14 @@ def _run(command, attempted, remedy):
 
 
 def _mmdebstrap(suite, packages, depends, tree, mirror, *options):
-    mirror = mirror or _own_mirror()
+    mirror = mirror or aptconf.own_mirror()
     # apt's `satisfy` reads a Depends: line as it is, alternatives and versions included.
     satisfy = ('APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -q -y --no-install-recommends '
                f'-oDPkg::Chroot-Directory="$1" satisfy {shlex.quote(depends)}')
     return ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--include=" + ",".join(packages), *options,
-            *(f"--aptopt={line}" for line in _own_apt_options()),
+            *(f"--aptopt={line}" for line in aptconf.own_options()),
             *([f"--customize-hook={satisfy}"] if depends else []),
             suite, tree, *([mirror] if mirror else [])]
-
-
-def _own_mirror():
-    """Where this machine's apt gets Debian from; None elsewhere: mmdebstrap knows one itself."""
-    with open("/etc/os-release") as file:
-        codename = re.search(r"^VERSION_CODENAME=(.*)$", file.read() + "\nVERSION_CODENAME=", re.MULTILINE)[1]
-    for uri, suites in _own_sources():
-        if codename and codename.strip('"') in suites:
-            return uri
-    return None
-
-
-def _own_sources():
-    """(URI, suites) of each source, from both of the formats in sources.list(5)."""
-    for path in ["/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*.list"))]:
-        for line in _lines(path):
-            match = re.match(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)", line)
-            if match:
-                yield match[1], [match[2]]
-    for path in sorted(glob.glob("/etc/apt/sources.list.d/*.sources")):
-        for paragraph in re.split(r"\n\s*\n", "\n".join(_lines(path))):
-            fields = dict(re.findall(r"^(\S+):\s*(.*)$", paragraph, re.MULTILINE))
-            if "deb" in fields.get("Types", "").split() and fields.get("URIs"):
-                yield fields["URIs"].split()[0], fields.get("Suites", "").split()
-
-
-def _lines(path):
-    if not os.path.exists(path):
-        return []
-    with open(path) as file:
-        return [line.rstrip("\n") for line in file if not line.startswith("#")]
-
-
-def _own_apt_options():
-    """How this machine reaches its mirror: what it says of proxies, certificates and dates goes for the root too."""
-    dump = subprocess.run(["apt-config", "dump"], stdout=subprocess.PIPE, text=True, check=False).stdout
-    wanted = re.compile(r'^Acquire::(Check-Valid-Until|Check-Date|Max-FutureTime|https?::\S*) "[^"]+";$')
-    return [line for line in dump.splitlines() if wanted.match(line)]
 
 
 # The root's own configuration
