@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "daemon/supervisor/log.h"
+#include "lib/proc.h"
 
 #define SOCKET_NAME "io.pppctl.Jobs"
 
@@ -147,7 +148,7 @@ static int beside(char **ret, const char *name)
         n = readlink("/proc/self/exe", path, sizeof(path) - 1);
         if (n < 0 || (size_t)n >= sizeof(path) - 1) {
                 supervisor_log(LOG_ERR, "cannot tell where %s is: /proc/self/exe cannot be read (%s); "
-                               "mount /proc, or give --runner PATH and --web PATH", name,
+                               "give --runner PATH and --web PATH", name,
                                strerror(n < 0 ? errno : ENAMETOOLONG));
                 return n < 0 ? -errno : -ENAMETOOLONG;
         }
@@ -156,10 +157,23 @@ static int beside(char **ret, const char *name)
         return join(ret, "%.*s%s", (int)n, path, name);
 }
 
+/* Without it no job could be started: its runner would have no identity. */
+static int need_proc(void)
+{
+        const char *why;
+        int r = proc_check(&why);
+
+        if (r < 0)
+                supervisor_log(LOG_ERR, "cannot start without /proc: %s; " PROC_REMEDY, why);
+        return r;
+}
+
 static int fill_in(struct options *options)
 {
-        int r = 0;
+        int r = need_proc();
 
+        if (r < 0)
+                return r;
         if (!options->socket && !is_socket_passed())
                 r = default_socket(options);
         if (r >= 0 && !options->state)

@@ -35,7 +35,7 @@ void finding_set(struct finding *finding, enum check_status status, const char *
  */
 ssize_t check_in_child(void (*work)(int fd), void *ret, size_t size, int *ret_signal);
 
-check_look check_kernel, check_pidfd, check_psi;                                /* kernel.c */
+check_look check_kernel, check_proc, check_pidfd, check_psi;                    /* kernel.c */
 check_look check_cgroup_mount, check_jobs_group, check_cgroup_kill, check_cgroup_freeze,
         check_clone, check_threaded;                                            /* cgroup.c */
 check_look check_cpu, check_cpuset, check_memory, check_pids, check_io, check_memory_peak,

@@ -15,6 +15,7 @@ static const struct check {
         check_look *look;
 } checks[] = {
         { "kernel", "version", 0, check_kernel },
+        { "kernel", "/proc", LEVELS_ALL, check_proc },
         { "kernel", "pidfd", LEVELS_ALL, check_pidfd },
         { "kernel", "pressure (PSI)", 0, check_psi },
         { "cgroups", "cgroup v2", 0, check_cgroup_mount },

@@ -5,6 +5,8 @@
 #include <sys/pidfd.h>
 #include <sys/utsname.h>
 
+#include "lib/proc.h"
+
 void check_kernel(const struct patient *patient, struct finding *finding)
 {
         unsigned major, minor;
@@ -18,6 +20,16 @@ void check_kernel(const struct patient *patient, struct finding *finding)
         else
                 finding_set(finding, CHECK_PARTLY, "boot Linux 6.1 or newer",
                             "Linux %s is older than 6.1, with which pppd is tested", name.release);
+}
+
+void check_proc(const struct patient *patient, struct finding *finding)
+{
+        const char *why;
+
+        if (proc_check(&why) < 0)
+                finding_set(finding, CHECK_NO, PROC_REMEDY, "%s", why);
+        else
+                finding_set(finding, CHECK_YES, NULL, "it shows the processes of this PID namespace");
 }
 
 void check_pidfd(const struct patient *patient, struct finding *finding)

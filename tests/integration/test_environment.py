@@ -6,11 +6,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import unittest
 
-from harness import activate, forbid, process
+from harness import activate, forbid, process, settings
 from harness.case import LEVELS, Case, end
 from harness.daemon import StartFailure
-from harness.process import clean_environment
 
 FORBID_IO_URING = [sys.executable, forbid.__file__, str(forbid.IO_URING_SETUP)]
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -51,6 +51,45 @@ class NoIoUring(Case):
         self.assertRegex(result.out + result.err, "io_uring", result)
 
 
+UNSHARE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+HIDE_PROC = [*UNSHARE, "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+
+
+class NoProc(Case):
+    """As in a chroot that was entered without mounting anything, and in a PID namespace with its parent's /proc."""
+
+    with_daemon = False
+    HIDDEN = {"it is not mounted: there is no /proc/self": HIDE_PROC,
+              "it shows the processes of another PID namespace": [*UNSHARE, "--pid", "--fork", "--kill-child"]}
+
+    @classmethod
+    def setUpClass(cls):
+        if settings.sanitized():
+            raise unittest.SkipTest("sanitizers read /proc themselves")
+        if subprocess.run([*HIDE_PROC, "true"], capture_output=True).returncode != 0:
+            raise unittest.SkipTest("no mount namespace can be made here")
+        super().setUpClass()
+
+    def test_no_daemon_starts(self):
+        for why, wrap in self.HIDDEN.items():
+            with self.subTest(why):
+                daemon = self.new_daemon("no-proc", start=False, wrap=wrap)
+                with self.assertRaises(StartFailure) as caught:
+                    daemon.start()
+                self.assertEqual(caught.exception.log.splitlines()[-1], f"pppd-supervisor: cannot start without /proc: {why}; "
+                                 "mount it first: mount -t proc proc /proc")
+                self.assertFalse(os.path.exists(daemon.state))
+
+    def test_doctor_says_it_too(self):
+        for why, wrap in self.HIDDEN.items():
+            with self.subTest(why):
+                result = process.run([*wrap, process.program("pppctl"), "--socket", self.path("none"), "doctor"], self.temp)
+                self.assertEqual(result.status, 1, result)
+                self.assertRegex(result.out, rf"(?m)^  /proc +no +{why}\n +-> mount it first: mount -t proc proc /proc$")
+                for level in LEVELS:
+                    self.assertRegex(result.out, rf"(?m)^  {level} +no$")
+
+
 class Unprivileged(Case):
     """As nobody: no cgroup can be made, so pidfds stand in, and the summary says so."""
 
@@ -58,7 +97,6 @@ class Unprivileged(Case):
 
     @classmethod
     def setUpClass(cls):
-        import unittest
         if os.geteuid() != 0 or not shutil.which("setpriv"):
             raise unittest.SkipTest("needs root and setpriv to become nobody")
         super().setUpClass()
