@@ -5,6 +5,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "lib/answer-fault.h"
+
+/* The detail of PPP_REASON_PROTOCOL for an answer that is no HTTP at all; libcurl's number. */
+#define CURLE_UNSUPPORTED_PROTOCOL 1
+
 static size_t results_size(uint64_t n_tasks)
 {
         return PPP_RESULTS_HEADER_SIZE + (size_t)n_tasks * sizeof(struct ppp_record);
@@ -196,8 +201,8 @@ static const struct {
                 "the connection broke before all was there (curl error %s); --retries tries again",
                 DETAIL_NUMBER },
         [PPP_REASON_ENCODING] = { "encoding",
-                "the body does not decode as its Content-Encoding says (curl error %s)",
-                DETAIL_NUMBER },
+                "the page does not decode as its Content-Encoding says, or ends too early (curl error "
+                "%s); --retries tries again", DETAIL_NUMBER },
         [PPP_REASON_CHARSET] = { "charset",
                 "its declared character set is unknown to iconv(1)", DETAIL_NONE },
         [PPP_REASON_OPEN] = { "open", "cannot open: %s", DETAIL_ERRNO },
@@ -218,7 +223,7 @@ static const struct {
                 "the certificates of authorities cannot be read (curl error %s); does the file of "
                 "--ca-file hold some, in PEM form?", DETAIL_NUMBER },
         [PPP_REASON_PROTOCOL] = { "protocol",
-                "the answer is not HTTP (curl error %s); is this the right port?", DETAIL_NUMBER },
+                "the answer is not HTTP; is this the right port?", DETAIL_NUMBER },
 };
 
 const char *reason_name(enum ppp_reason reason)
@@ -262,6 +267,9 @@ static const char *reason_format(enum ppp_reason reason, int32_t detail)
         if (reason == PPP_REASON_CONNECT && (detail == EMFILE || detail == ENFILE))
                 return "cannot connect: %s; ask for fewer at a time with --workers, or raise the "
                        "limit of open files";
+        if (reason == PPP_REASON_PROTOCOL && detail != CURLE_UNSUPPORTED_PROTOCOL)
+                return "the answer is not as HTTP has it (curl error %s); the server, or what is "
+                       "between, has to mend that";
         return reasons[reason].text;
 }
 
@@ -274,6 +282,11 @@ char *reason_describe(enum ppp_reason reason, int32_t detail)
         if ((unsigned)reason >= _PPP_REASON_N)
                 return asprintf(&text, "failed for a reason (%d) that a newer pppd knows",
                                 (int)reason) < 0 ? NULL : text;
+        if (reason == PPP_REASON_PROTOCOL || reason == PPP_REASON_ENCODING) {
+                text = answer_fault_describe(detail);
+                if (text)
+                        return text;
+        }
         what = detail_text(reason, detail);
         if (!what)
                 return NULL;

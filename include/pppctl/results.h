@@ -37,7 +37,7 @@ enum ppp_reason {
         PPP_REASON_REDIRECTS = 11,      /* more than 10 */
         PPP_REASON_TIMEOUT = 12,        /* --task-timeout, or 60 s without a byte */
         PPP_REASON_TRANSFER = 13,       /* the connection broke; detail: CURLcode */
-        PPP_REASON_ENCODING = 14,       /* content or transfer encoding; detail: CURLcode */
+        PPP_REASON_ENCODING = 14,       /* content or transfer coding; detail: CURLcode or fault */
         PPP_REASON_CHARSET = 15,        /* declared charset is unknown to iconv */
         PPP_REASON_OPEN = 16,           /* detail: errno */
         PPP_REASON_READ = 17,           /* detail: errno */
@@ -48,9 +48,40 @@ enum ppp_reason {
         PPP_REASON_IO = 22,             /* any other error; detail: errno */
         PPP_REASON_NO_FETCH = 23,       /* libcurl is not there */
         PPP_REASON_CANCELLED = 24,      /* never stored: a cancelled task leaves no record */
-        PPP_REASON_PROTOCOL = 25,       /* the answer is not HTTP; detail: CURLcode */
+        PPP_REASON_PROTOCOL = 25,       /* not HTTP, or broken; detail: CURLcode or fault */
         PPP_REASON_CA_FILE = 26,        /* --ca-file holds no certificate; detail: CURLcode */
         _PPP_REASON_N,
+};
+
+/*
+ * What is wrong with an answer that is HTTP: the details of PPP_REASON_PROTOCOL and of
+ * PPP_REASON_ENCODING beside libcurl's codes, all of which are below 1000. Append only.
+ */
+enum ppp_answer_fault {
+        PPP_ANSWER_STATUS_LINE = 1000,  /* not "HTTP/1.0" or "HTTP/1.1", blanks, three digits */
+        PPP_ANSWER_HEADER_LINE = 1001,  /* no colon, a NUL byte, or a fold of the status line */
+        PPP_ANSWER_LENGTH = 1002,       /* Content-Length is no number, or two different ones */
+        PPP_ANSWER_AMBIGUOUS = 1003,    /* two readers may see the page end at different places */
+        PPP_ANSWER_HEAD_SIZE = 1004,    /* header lines without end */
+        PPP_ANSWER_UPGRADE = 1005,      /* status 101: another protocol, which nobody asked for */
+
+        /* Of PPP_REASON_ENCODING: */
+        PPP_ANSWER_CODINGS = 1100,      /* more codings, one around the other, than are undone */
+        PPP_ANSWER_TRAILING = 1101,     /* bytes after the end of the compressed page */
+        PPP_ANSWER_CODING = 1102,       /* a coding that is in no list of codings */
+        PPP_ANSWER_CODING_BR = 1103,    /* these are known, but not undone */
+        PPP_ANSWER_CODING_ZSTD = 1104,
+        PPP_ANSWER_CODING_COMPRESS = 1105,
+        PPP_ANSWER_CODING_DCB = 1106,
+        PPP_ANSWER_CODING_DCZ = 1107,
+        PPP_ANSWER_CODING_AES128GCM = 1108,
+        PPP_ANSWER_CODING_EXI = 1109,
+        PPP_ANSWER_CODING_PACK200_GZIP = 1110,
+        PPP_ANSWER_CODING_BZIP2 = 1111,
+        PPP_ANSWER_CODING_XZ = 1112,
+        PPP_ANSWER_CODING_LZMA = 1113,
+        PPP_ANSWER_CODING_SDCH = 1114,
+        _PPP_ANSWER_CODING_END,
 };
 
 /* Why nothing moves although the job is not over; PPP_CONDITION_NONE when it does. Append only. */

@@ -4,7 +4,10 @@
 #include <sys/mman.h>
 
 #include "lib/results.h"
+#include "lib/answer-fault.h"
 #include "tests/unit/test.h"
+
+#define CURL_CODES_MAX 999
 
 static int new_file(uint64_t n)
 {
@@ -117,6 +120,32 @@ static void test_full_disk(void)
         close(fd);
 }
 
+/* A coding is called by its name, with or without x-, and whatever its case. */
+static void test_answer_faults(void)
+{
+        _cleanup_free_ char *none = answer_fault_describe(CURL_CODES_MAX);
+
+        test_true(!none);
+        for (int i = PPP_ANSWER_STATUS_LINE; i < _PPP_ANSWER_CODING_END; ++i) {
+                _cleanup_free_ char *text = NULL;
+
+                if (i > PPP_ANSWER_UPGRADE && i < PPP_ANSWER_CODINGS)
+                        continue;
+                text = reason_describe(answer_fault_reason(i), i);
+                test_true(text && strlen(text) > 40);
+                test_true(!strstr(text, "curl error"));
+        }
+        {
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_ENCODING,
+                                                            (int)answer_fault_of_coding("BR", 2));
+
+                test_contains(text, "`br`");
+        }
+        test_int(answer_fault_of_coding("x-zstd", 6), ==, PPP_ANSWER_CODING_ZSTD);
+        test_int(answer_fault_of_coding("brr", 3), ==, PPP_ANSWER_CODING);
+        test_int(answer_fault_of_coding("", 0), ==, PPP_ANSWER_CODING);
+}
+
 static void test_reasons(void)
 {
         for (int i = 0; i <= _PPP_REASON_N; ++i) {
@@ -146,6 +175,12 @@ static void test_reasons(void)
 
                 test_contains(text, "no name");
         }
+        {
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_PROTOCOL, 8);
+
+                test_contains(text, "curl error 8");
+                test_true(!strstr(text, "port"));
+        }
         test_str(reason_name(PPP_REASON_OOM_KILLED), "oom-killed");
         test_str(reason_name((enum ppp_reason)250), "unknown");
 }
@@ -156,4 +191,5 @@ TEST_MAIN("results",
           { "a file cut short is refused", test_cut_short },
           { "a job is taken up again", test_resume },
           { "a full disk is an error", test_full_disk },
-          { "each reason has a name and a text", test_reasons })
+          { "each reason has a name and a text", test_reasons },
+          { "each fault of an answer has a text", test_answer_faults })

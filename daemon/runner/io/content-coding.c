@@ -2,106 +2,253 @@
 
 #include <strings.h>
 
-#define BUFFER_SIZE (64 * 1024)
+#include "lib/answer-fault.h"
+
+/* What one call of zlib gives at most: counting so much takes far less than a millisecond. */
+#define BUFFER_SIZE (16 * 1024)
 
 /* zlib's windowBits: 32 KiB of history, and which frame is around the data. */
 #define WINDOW_GZIP (15 + 16)
 #define WINDOW_ZLIB 15
 #define WINDOW_RAW  (-15)
 
+#define GZIP_FIRST 0x1f
+
 const char content_coding_accept[] = "Accept-Encoding: gzip, deflate";
 
-int content_coding_begin(struct content_coding *coding, const char *header)
+/* One coding of a body; its input is the output of the next stage further out, or what was fed. */
+struct coding_stage {
+        z_stream stream;
+        bool has_stream;                /* inflateInit2() was called for it, once for all bodies */
+        enum coding coding;
+        enum {
+                STAGE_FRESH,            /* not a byte has come */
+                STAGE_RUNNING,
+                STAGE_ENDED,            /* the stream's own end has come */
+                STAGE_PADDED,           /* and a zero byte after it */
+        } state;
+        unsigned char buffer[BUFFER_SIZE];
+};
+
+static bool is_blank(char c)
 {
-        coding->begun = coding->ended = false;
-        coding->coding = CODING_IDENTITY;
-        if (!header || !*header || strcasecmp(header, "identity") == 0)
-                return 0;
-        if (strcasecmp(header, "gzip") == 0 || strcasecmp(header, "x-gzip") == 0)
-                coding->coding = CODING_GZIP;
-        else if (strcasecmp(header, "deflate") == 0)
-                coding->coding = CODING_DEFLATE;
+        return c == ' ' || c == '\t';
+}
+
+static bool is_one_of(const char *name, size_t n, const char *const *names)
+{
+        for (; *names; ++names)
+                if (strlen(*names) == n && strncasecmp(*names, name, n) == 0)
+                        return true;
+        return false;
+}
+
+/* Servers say "none" for what has no coding, and curl takes that. */
+static void add_one(struct coding_list *list, const char *name, size_t n)
+{
+        static const char *const gzip[] = { "gzip", "x-gzip", NULL };
+        static const char *const deflate[] = { "deflate", NULL };
+        static const char *const nothing[] = { "identity", "none", "", NULL };
+
+        if (is_one_of(name, n, nothing))
+                return;
+        if (!is_one_of(name, n, gzip) && !is_one_of(name, n, deflate))
+                list->fault = (int32_t)answer_fault_of_coding(name, n);
+        else if (list->n == CODINGS_MAX)
+                list->fault = PPP_ANSWER_CODINGS;
         else
-                return -ENOTSUP;
+                list->codings[list->n++] = is_one_of(name, n, gzip) ? CODING_GZIP : CODING_DEFLATE;
+}
+
+void coding_list_add(struct coding_list *list, const char *value, size_t n)
+{
+        const char *s = value, *end = value + n;
+
+        while (s < end && !list->fault) {
+                const char *comma = memchr(s, ',', (size_t)(end - s)) ?: end, *last = comma;
+
+                while (s < last && is_blank(*s))
+                        ++s;
+                while (s < last && is_blank(last[-1]))
+                        --last;
+                add_one(list, s, (size_t)(last - s));
+                s = comma + (comma < end);
+        }
+}
+
+void coding_list_append(struct coding_list *list, const struct coding_list *more)
+{
+        for (size_t i = 0; i < more->n && !list->fault; ++i) {
+                if (list->n == CODINGS_MAX)
+                        list->fault = PPP_ANSWER_CODINGS;
+                else
+                        list->codings[list->n++] = more->codings[i];
+        }
+        if (!list->fault)
+                list->fault = more->fault;
+}
+
+static int begin_stage(struct coding_stage **stage, enum coding coding)
+{
+        if (!*stage) {
+                *stage = malloc(sizeof(**stage));
+                if (!*stage)
+                        return -ENOMEM;
+                (*stage)->stream = (z_stream){ 0 };
+                (*stage)->has_stream = false;
+        }
+        (*stage)->stream.avail_in = 0;
+        (*stage)->coding = coding;
+        (*stage)->state = STAGE_FRESH;
+        return 0;
+}
+
+int content_coding_begin(struct content_coding *coding, const struct coding_list *list)
+{
+        assert(!list->fault);
+        for (coding->n = 0; coding->n < list->n; ++coding->n)
+                if (begin_stage(&coding->stages[coding->n], list->codings[coding->n]) < 0)
+                        return -ENOMEM;
         return 0;
 }
 
 void content_coding_deinit(struct content_coding *coding)
 {
-        if (coding->buffer)
-                inflateEnd(&coding->stream);
-        free(coding->buffer);
-        coding->buffer = NULL;
+        for (size_t i = 0; i < CODINGS_MAX; ++i) {
+                struct coding_stage *stage = coding->stages[i];
+
+                if (stage && stage->has_stream)
+                        inflateEnd(&stage->stream);
+                free(stage);
+        }
+        *coding = (struct content_coding)CONTENT_CODING_NULL;
+}
+
+static void feed_stage(struct coding_stage *stage, const void *data, size_t n)
+{
+        assert(stage->stream.avail_in == 0 && n <= UINT_MAX);
+        stage->stream.next_in = (unsigned char *)data;
+        stage->stream.avail_in = (unsigned)n;
+}
+
+void content_coding_feed(struct content_coding *coding, const void *data, size_t n)
+{
+        feed_stage(coding->stages[coding->n - 1], data, n);
+}
+
+void content_coding_move(struct content_coding *coding, const void *data)
+{
+        coding->stages[coding->n - 1]->stream.next_in = (unsigned char *)data;
+}
+
+size_t content_coding_left(const struct content_coding *coding)
+{
+        return coding->stages[coding->n - 1]->stream.avail_in;
 }
 
 /* "deflate" means zlib's frame, and some servers leave that out: its first byte tells. */
-static int window_bits(const struct content_coding *coding, unsigned char first)
+static int window_bits(const struct coding_stage *stage, unsigned char first)
 {
-        if (coding->coding == CODING_GZIP)
+        if (stage->coding == CODING_GZIP)
                 return WINDOW_GZIP;
         return (first & 0x0f) == Z_DEFLATED && first >> 4 <= 7 ? WINDOW_ZLIB : WINDOW_RAW;
 }
 
-static int start(struct content_coding *coding, unsigned char first)
+static int start(struct coding_stage *stage)
 {
-        int bits = window_bits(coding, first);
+        int bits = window_bits(stage, *stage->stream.next_in);
+        int z = stage->has_stream ? inflateReset2(&stage->stream, bits) :
+                                    inflateInit2(&stage->stream, bits);
 
-        if (coding->buffer)
-                return inflateReset2(&coding->stream, bits) == Z_OK ? 0 : -ENOMEM;
-        coding->buffer = malloc(BUFFER_SIZE);
-        if (!coding->buffer)
+        if (z != Z_OK)
                 return -ENOMEM;
-        coding->stream = (z_stream){ 0 };
-        if (inflateInit2(&coding->stream, bits) == Z_OK)
-                return 0;
-        free(coding->buffer);
-        coding->buffer = NULL;
-        return -ENOMEM;
+        stage->has_stream = true;
+        stage->state = STAGE_RUNNING;
+        return 0;
 }
 
-/* One call of zlib, and its output to the sink. */
-static int step(struct content_coding *coding, const char *charset, ppp_sink *sink, void *userdata,
-                bool *ret_of_sink)
+/* What follows the end of a stream: padding, or another stream. */
+static int go_past_end(struct coding_stage *stage)
 {
-        struct ppp_chunk chunk = { .data = coding->buffer, .charset = charset };
-        int z, r = 0;
+        z_stream *stream = &stage->stream;
 
-        coding->stream.next_out = coding->buffer;
-        coding->stream.avail_out = BUFFER_SIZE;
-        z = inflate(&coding->stream, Z_NO_FLUSH);
+        for (; stream->avail_in > 0 && *stream->next_in == 0; ++stream->next_in, --stream->avail_in)
+                stage->state = STAGE_PADDED;
+        if (stream->avail_in == 0)
+                return 0;
+        if (stage->coding != CODING_GZIP || stage->state == STAGE_PADDED ||
+            *stream->next_in != GZIP_FIRST)
+                return -EOVERFLOW;
+        stage->state = STAGE_RUNNING;
+        return inflateReset(stream) == Z_OK ? 0 : -EBADMSG;
+}
+
+/* One call of zlib, which leaves *@ret_n bytes in the stage's buffer. */
+static int decode(struct coding_stage *stage, size_t *ret_n)
+{
+        z_stream *stream = &stage->stream;
+        int z;
+
+        stream->next_out = stage->buffer;
+        stream->avail_out = BUFFER_SIZE;
+        z = inflate(stream, Z_NO_FLUSH);
         if (z == Z_MEM_ERROR)
                 return -ENOMEM;
         if (z != Z_OK && z != Z_STREAM_END && z != Z_BUF_ERROR)
                 return -EBADMSG;
-        coding->ended = z == Z_STREAM_END;
-        chunk.size = BUFFER_SIZE - coding->stream.avail_out;
-        if (chunk.size > 0) {
-                r = sink(userdata, &chunk);
-                *ret_of_sink = r < 0;
-        }
-        return r;
+        if (z == Z_STREAM_END)
+                stage->state = STAGE_ENDED;
+        *ret_n = BUFFER_SIZE - stream->avail_out;
+        return 0;
 }
 
-int content_coding_feed(struct content_coding *coding, const void *data, size_t n, const char *charset,
-                        ppp_sink *sink, void *userdata, bool *ret_of_sink)
+static int run_stage(struct coding_stage *stage, size_t *ret_n)
 {
         int r = 0;
 
-        *ret_of_sink = false;
-        if (n > 0 && !coding->begun)
-                r = start(coding, *(const unsigned char *)data);
-        if (r < 0 || n == 0)
+        *ret_n = 0;
+        if (stage->state == STAGE_FRESH)
+                r = start(stage);
+        else if (stage->state != STAGE_RUNNING)
+                r = go_past_end(stage);
+        if (r < 0 || stage->state != STAGE_RUNNING)
                 return r;
-        coding->begun = true;
-        coding->stream.next_in = (unsigned char *)data;
-        coding->stream.avail_in = (unsigned)n;
-        do {
-                /* A gzip file may be several, one after the other (RFC 1952, 2.2). */
-                if (coding->ended && (coding->coding != CODING_GZIP ||
-                                      inflateReset(&coding->stream) != Z_OK))
-                        return -EBADMSG;
-                r = step(coding, charset, sink, userdata, ret_of_sink);
-        } while (r >= 0 && (coding->stream.avail_in > 0 ||
-                            (coding->stream.avail_out == 0 && !coding->ended)));
-        return r < 0 ? r : 0;
+        return decode(stage, ret_n);
+}
+
+/* A full buffer may not have been all that zlib has. */
+static bool has_work(const struct coding_stage *stage)
+{
+        return stage->stream.avail_in > 0 ||
+               (stage->state == STAGE_RUNNING && stage->stream.avail_out == 0);
+}
+
+int content_coding_next(struct content_coding *coding, const void **ret, size_t *ret_n)
+{
+        size_t i = 0, n;
+        int r;
+
+        *ret_n = 0;
+        while (i < coding->n && !has_work(coding->stages[i]))
+                ++i;
+        if (i == coding->n)
+                return 0;
+        r = run_stage(coding->stages[i], &n);
+        if (r < 0)
+                return r;
+        if (i > 0) {
+                feed_stage(coding->stages[i - 1], coding->stages[i]->buffer, n);
+                return 1;
+        }
+        *ret = coding->stages[0]->buffer;
+        *ret_n = n;
+        return 1;
+}
+
+bool content_coding_is_whole(const struct content_coding *coding)
+{
+        for (size_t i = 0; i < coding->n; ++i)
+                if (coding->stages[i]->state == STAGE_RUNNING)
+                        return false;
+        return true;
 }

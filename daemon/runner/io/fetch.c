@@ -15,6 +15,7 @@
 #include "daemon/runner/io/interrupt.h"
 #include "daemon/runner/io/transfer.h"
 #include "daemon/runner/runner.h"
+#include "lib/answer-fault.h"
 
 #define STALL_BYTES_PER_SECOND  1L
 /* Connections a blocking transfer keeps open: its requests may go to several hosts in turn. */
@@ -61,27 +62,56 @@ static int note_charset(struct transfer *transfer)
         return 0;
 }
 
+static int fail_answer(struct transfer *transfer, enum ppp_answer_fault fault)
+{
+        return task_fail(transfer->task, answer_fault_reason(fault), (int32_t)fault);
+}
+
+/* All fields together; libcurl has undone the transfer's codings. */
+static int note_codings(struct transfer *transfer)
+{
+        struct coding_list list = { 0 };
+        struct curl_header *header;
+
+        for (size_t i = 0; sym_curl_easy_header(transfer->easy, "Content-Encoding", i, CURLH_HEADER,
+                                                -1, &header) == CURLHE_OK; ++i)
+                coding_list_add(&list, header->value, strlen(header->value));
+        if (list.fault)
+                return fail_answer(transfer, list.fault);
+        return content_coding_begin(&transfer->coding, &list) < 0 ?
+               task_fail(transfer->task, PPP_REASON_NO_MEMORY, 0) : 0;
+}
+
 /* What a response declares of its body; asked for once, at the body's first byte. */
 static int note_response(struct transfer *transfer)
 {
         sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->status);
-        if (content_coding_begin(&transfer->coding,
-                                 response_header(transfer, "Content-Encoding")) < 0)
-                return task_fail(transfer->task, PPP_REASON_ENCODING, CURLE_BAD_CONTENT_ENCODING);
-        return note_charset(transfer);
+        if (transfer->status >= 400)
+                return 0;
+        return note_codings(transfer) ?: note_charset(transfer);
 }
 
 static int decode(struct transfer *transfer, const char *data, size_t n)
 {
-        bool of_sink;
-        int r = content_coding_feed(&transfer->coding, data, n, transfer->charset, transfer->sink,
-                                    transfer->userdata, &of_sink);
+        struct ppp_chunk chunk = { .charset = transfer->charset };
+        int r, k;
 
-        if (r >= 0 || of_sink)
-                return r;
-        return r == -ENOMEM ?
-               task_fail(transfer->task, PPP_REASON_NO_MEMORY, 0) :
-               task_fail(transfer->task, PPP_REASON_ENCODING, CURLE_BAD_CONTENT_ENCODING);
+        content_coding_feed(&transfer->coding, data, n);
+        while ((r = content_coding_next(&transfer->coding, &chunk.data, &chunk.size)) > 0) {
+                k = chunk.size > 0 ? transfer->sink(transfer->userdata, &chunk) : 0;
+                if (k < 0)
+                        return k;
+        }
+        switch (r) {
+        case 0:
+                return 0;
+        case -ENOMEM:
+                return task_fail(transfer->task, PPP_REASON_NO_MEMORY, 0);
+        case -EOVERFLOW:
+                return fail_answer(transfer, PPP_ANSWER_TRAILING);
+        default:
+                return task_fail(transfer->task, PPP_REASON_ENCODING, CURLE_BAD_CONTENT_ENCODING);
+        }
 }
 
 static size_t discard(struct transfer *transfer, size_t n)
@@ -122,7 +152,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
         if (transfer->status >= 400)
                 return discard(transfer, n);
         chunk = (struct ppp_chunk){ data, n, transfer->charset };
-        transfer->sink_result = transfer->coding.coding == CODING_IDENTITY ?
+        transfer->sink_result = transfer->coding.n == 0 ?
                                 transfer->sink(transfer->userdata, &chunk) :
                                 decode(transfer, data, n);
         return transfer->sink_result < 0 ? CURL_WRITEFUNC_ERROR : n;
@@ -380,7 +410,7 @@ int transfer_begin(struct transfer *transfer, struct ppp_task *task, const char 
         transfer->n_header = 0;
         transfer->head_ended = false;
         transfer->charset = NULL;
-        (void)content_coding_begin(&transfer->coding, NULL);    /* until its header says otherwise */
+        transfer->coding.n = 0;                 /* until its header says otherwise */
         return 0;
 }
 
@@ -492,7 +522,7 @@ int transfer_end(struct transfer *transfer, CURLcode code)
         if (transfer->sink_result < 0)
                 return transfer->sink_result;
         if (transfer->n_header > FETCH_HEADERS_MAX)
-                return task_fail(transfer->task, PPP_REASON_PROTOCOL, (int32_t)code);
+                return fail_answer(transfer, PPP_ANSWER_HEAD_SIZE);
         if (transfer->status == 0)      /* an answer without a body */
                 sym_curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &transfer->status);
         if (transfer->status >= 400)

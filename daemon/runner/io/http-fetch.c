@@ -19,6 +19,7 @@
 #include "daemon/runner/io/http-connection.h"
 #include "daemon/runner/io/http-head.h"
 #include "daemon/runner/runner.h"
+#include "lib/answer-fault.h"
 
 /* Only encoded bodies need one: 104 KiB, for as long as the body comes in. */
 struct http_coding {
@@ -72,7 +73,6 @@ struct exchange {
         bool ended;                     /* the body has */
         size_t n_discarded;
 
-        bool unknown_coding;
         struct http_coding *coding;     /* NULL: none to undo */
         const char *charset;            /* NULL, in the buffer, or charset_kept */
         char *charset_kept;
@@ -308,16 +308,9 @@ static int join_data(struct exchange *x)
         return 0;
 }
 
-static int fail_head(struct exchange *x, int error)
+static int fail_answer(struct exchange *x, enum ppp_answer_fault fault)
 {
-        switch (error) {
-        case -EPROTONOSUPPORT:
-                return fail_protocol(x, CURLE_UNSUPPORTED_PROTOCOL);
-        case -ENOTSUP:
-                return fail_encoding(x);
-        default:
-                return fail_protocol(x, CURLE_WEIRD_SERVER_REPLY);
-        }
+        return task_fail(x->task, answer_fault_reason(fault), (int32_t)fault);
 }
 
 /* The connection ended where an answer, or the rest of one, should have come. */
@@ -332,7 +325,7 @@ static int check_part(struct exchange *x, const char *data, size_t n)
         if (!http_head_may_begin(data, n))
                 return fail_protocol(x, CURLE_UNSUPPORTED_PROTOCOL);
         if (n + x->n_header > FETCH_HEADERS_MAX)
-                return fail_protocol(x, CURLE_WEIRD_SERVER_REPLY);
+                return fail_answer(x, PPP_ANSWER_HEAD_SIZE);
         return 0;
 }
 
@@ -363,19 +356,19 @@ static int read_head(struct exchange *x)
 {
         do {
                 ssize_t n = find_head(x);
-                int r;
+                int fault;
 
                 if (n < 0)
                         return (int)n;
-                r = http_head_read(x->data, (size_t)n, &x->head);
+                fault = http_head_read(x->data, (size_t)n, &x->head);
                 x->data += n;
                 x->n_data -= (size_t)n;
                 x->n_header += (size_t)n;
-                if (r < 0)
-                        return fail_head(x, r);
+                if (fault)
+                        return fail_answer(x, fault);
         } while (x->head.status < 200 && x->head.status != 101);
         /* Another protocol, which we did not ask for. */
-        return x->head.status == 101 ? fail_head(x, -EBADMSG) : 0;
+        return x->head.status == 101 ? fail_answer(x, PPP_ANSWER_UPGRADE) : 0;
 }
 
 static int fail_connect(struct exchange *x, int error)
@@ -436,7 +429,7 @@ static int begin(struct exchange *x)
         return read_head(x);
 }
 
-static int take_coding(struct exchange *x)
+static int take_coding(struct exchange *x, const struct coding_list *list)
 {
         struct http_coding *coding = x->http->codings;
 
@@ -447,8 +440,7 @@ static int take_coding(struct exchange *x)
         if (!coding)
                 return fail_memory(x);
         x->coding = coding;
-        x->unknown_coding = content_coding_begin(&coding->coding, x->head.content_encoding) < 0;
-        return 0;
+        return content_coding_begin(&coding->coding, list) < 0 ? fail_memory(x) : 0;
 }
 
 static void put_coding(struct exchange *x)
@@ -495,7 +487,9 @@ static int begin_body(struct exchange *x)
         if (head->status >= 400)
                 return 0;
         note_charset(x);
-        return head->content_encoding ? take_coding(x) : 0;
+        coding_list_append(&head->content_codings, &head->transfer_codings);
+        return head->content_codings.n > 0 && !head->content_codings.fault ?
+               take_coding(x, &head->content_codings) : 0;
 }
 
 /* Enough of a body nobody wants: its connection is not worth the rest. */
@@ -509,16 +503,25 @@ static int discard(struct exchange *x, size_t n)
 
 static int decode(struct exchange *x, const char *data, size_t n)
 {
-        bool of_sink;
-        int r;
+        struct ppp_chunk chunk = { .charset = x->charset };
+        int r, k;
 
-        if (x->unknown_coding)
+        content_coding_feed(&x->coding->coding, data, n);
+        while ((r = content_coding_next(&x->coding->coding, &chunk.data, &chunk.size)) > 0) {
+                k = chunk.size > 0 ? x->sink(x->userdata, &chunk) : 0;
+                if (k < 0)
+                        return k;
+        }
+        switch (r) {
+        case 0:
+                return 0;
+        case -ENOMEM:
+                return fail_memory(x);
+        case -EOVERFLOW:
+                return fail_answer(x, PPP_ANSWER_TRAILING);
+        default:
                 return fail_encoding(x);
-        r = content_coding_feed(&x->coding->coding, data, n, x->charset, x->sink, x->userdata,
-                                &of_sink);
-        if (r >= 0 || of_sink)
-                return r;
-        return r == -ENOMEM ? fail_memory(x) : fail_encoding(x);
+        }
 }
 
 /* A piece of the body, its framing undone. */
@@ -530,7 +533,9 @@ static int deliver(struct exchange *x, const char *data, size_t n)
                 return 0;
         if (x->follow || x->head.status >= 400)
                 return discard(x, n);
-        if (x->coding && (x->unknown_coding || x->coding->coding.coding != CODING_IDENTITY))
+        if (x->head.content_codings.fault)
+                return fail_answer(x, x->head.content_codings.fault);
+        if (x->coding)
                 return decode(x, data, n);
         return MIN(x->sink(x->userdata, &chunk), 0);
 }
@@ -547,7 +552,7 @@ static int feed_chunks(struct exchange *x)
                 if (l < 0)
                         return fail_transfer(x, CURLE_RECV_ERROR);
                 if (x->n_header + x->chunks.n_extra > FETCH_HEADERS_MAX)
-                        return fail_protocol(x, CURLE_WEIRD_SERVER_REPLY);
+                        return fail_answer(x, PPP_ANSWER_HEAD_SIZE);
                 x->data += l;
                 x->n_data -= (size_t)l;
                 r = deliver(x, piece, n);

@@ -8,9 +8,7 @@
  * names nobody knows yet, odd URLs, redirects to any of these.
  *
  * Both ways give the same results for the same answers; the details of failures are libcurl's
- * codes on both. Stricter than libcurl (7.88), where its leniency could give a wrong result: a
- * Content-Length that is no number, too large, or said twice in different ways; a head that is cut
- * short; blanks in the name of a field; transfer codings other than chunked.
+ * codes or enum ppp_answer_fault. http-head.h tells what of a head is read and what refused.
  */
 
 #include "daemon/runner/task.h"
