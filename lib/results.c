@@ -138,30 +138,46 @@ static int rebase(struct ppp_results_header *header, uint64_t last)
         return 0;
 }
 
-int results_resume(struct results *results)
+uint64_t results_recount(struct results *results)
 {
         struct ppp_results_header *header = results->header;
-        uint64_t done = 0, failed = 0, last = 0;
-        int r;
+        uint64_t done = 0, failed = 0;
 
         for (uint64_t i = 0; i < results->n_tasks; ++i) {
-                const struct ppp_record *record = &results->records[i];
-                uint8_t state = record_state(record);
+                uint8_t state = record_state(&results->records[i]);
 
                 done += state == PPP_STATE_DONE;
                 failed += state == PPP_STATE_FAILED;
-                if (state != PPP_STATE_NONE)
-                        last = MAX(last, record->end_ns);
         }
+        __atomic_store_n(&header->n_done, done, __ATOMIC_RELEASE);
+        __atomic_store_n(&header->n_failed, failed, __ATOMIC_RELEASE);
+        return results->n_tasks - done - failed;
+}
+
+static uint64_t last_end(const struct results *results)
+{
+        struct ppp_record record;
+        uint64_t last = 0;
+
+        for (uint64_t i = 0; i < results->n_tasks; ++i)
+                if (results_get(results, i, &record))
+                        last = MAX(last, record.end_ns);
+        return last;
+}
+
+int results_resume(struct results *results)
+{
+        struct ppp_results_header *header = results->header;
+        int r;
+
         r = results_same_boot(results);
         if (r == 0)
-                r = rebase(header, last);
+                r = rebase(header, last_end(results));
         if (r < 0)
                 return r;
         header->next = 0;
         header->runner_start_ns = header->runner_end_ns = 0;
-        header->n_done = done;
-        header->n_failed = failed;
+        (void)results_recount(results);
         return 0;
 }
 

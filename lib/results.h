@@ -42,6 +42,12 @@ int results_same_boot(const struct results *results);
  */
 int results_resume(struct results *results);
 
+/*
+ * Sets the counters of done and failed tasks to what the records say, which they may fall short of after
+ * the death of a worker. Only while no worker runs. Returns how many have no record.
+ */
+uint64_t results_recount(struct results *results);
+
 static inline uint8_t record_state(const struct ppp_record *record)
 {
         return __atomic_load_n(&record->state, __ATOMIC_ACQUIRE);

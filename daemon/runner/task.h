@@ -38,7 +38,13 @@ struct io_ops {
 
 /*
  * What carries tasks. Levels embed it by value in their own worker objects. It is written by its own
- * thread, process or loop only.
+ * thread, process or loop only, but for deadline_ns.
+ *
+ * A worker process may be killed between any two instructions, and its parent goes by what stands here
+ * (levels/worker-row.h). So a task is in one place of these at most: it leaves [next, end) before it is
+ * `current`, it has its record before it leaves that, and only then it counts as ended anywhere else. What
+ * is in neither place is lost, which is found and made good; what were in two would be run twice.
+ * worker_note() keeps the order.
  */
 struct worker {
         struct runner *runner;
@@ -46,16 +52,18 @@ struct worker {
         void *io_context;               /* the backend's own state of this worker */
         struct gil *gil;                /* NULL but at threads with --gil */
         uint16_t id;                    /* what records are stamped with */
+        bool watched;                   /* its parent reads deadline_ns, and may seal it */
 
-        /* The claimed chunk: [next, end) still to run. */
+        /* The claimed piece: [next, end) still to run. */
         uint64_t next;
         uint64_t end;
+        uint64_t piece_of;              /* in a node: the chunk it is of, generation << 32 | number */
         const char *cursor;             /* where input `next` starts, NULL: look it up */
-        uint64_t current;               /* task in progress and its start, for who finds the worker */
-        uint64_t started_ns;            /* dead; TASK_NONE and CLOCK_MONOTONIC */
-        uint64_t chunk;                 /* how many that were, */
+        uint64_t current;               /* the task in progress, TASK_NONE: none is */
+        uint64_t started_ns;            /* when that began, CLOCK_MONOTONIC; 0: it has not yet */
+        uint64_t deadline_ns;           /* of its try, if watched; 0: none, or TRY_SEALED */
+        uint64_t chunk;                 /* how many were claimed last, */
         uint64_t claimed_ns;            /* and when; 0 before the first */
-        struct feed_chunk *fed;         /* in a node: the chunk that [next, end) is of */
         uint32_t idle;                  /* in a node: odd while it waits for a chunk */
 
         /* Progress not yet added to the results header. */
@@ -75,6 +83,25 @@ struct ppp_task {
 };
 
 #define TASK_NONE UINT64_MAX
+
+/* As deadline_ns: the parent has taken the try for timed out. Its worker leaves no record, and is killed. */
+#define TRY_SEALED UINT64_MAX
+
+/* Notes @value for the parent: after all that was noted before, whenever the worker is killed. */
+static inline void worker_note(uint64_t *at, uint64_t value)
+{
+        __atomic_store_n(at, value, __ATOMIC_RELEASE);
+}
+
+/* Takes a piece that was claimed. In between it has none: [next, end) may not be part old and part new. */
+static inline void worker_hold(struct worker *worker, uint64_t piece_of, uint64_t next, uint64_t end)
+{
+        worker_note(&worker->next, UINT64_MAX);
+        worker_note(&worker->piece_of, piece_of);
+        worker_note(&worker->end, end);
+        worker_note(&worker->next, next);
+        worker->cursor = NULL;
+}
 
 /*
  * Whether nobody wants what the task is about to find out: its runner is to end, or it is a node's and its

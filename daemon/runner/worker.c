@@ -3,6 +3,7 @@
  */
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "daemon/runner/gil.h"
 #include "daemon/runner/node/feed.h"
@@ -67,10 +68,21 @@ bool worker_claim(struct worker *worker)
         next = __atomic_fetch_add(counter, size, __ATOMIC_RELAXED);
         if (next >= n)
                 return false;
-        worker->next = next;
-        worker->end = MIN(next + size, n);
-        worker->cursor = NULL;
+        worker_hold(worker, 0, next, MIN(next + size, n));
         return true;
+}
+
+/* The next of the piece, which leaves it with that. */
+static void take_next(struct worker *worker, struct taken *ret)
+{
+        if (worker->cursor)
+                ret->n_input = inputs_length(&worker->runner->inputs, worker->cursor);
+        else
+                worker->cursor = inputs_get(&worker->runner->inputs, worker->next, &ret->n_input);
+        ret->index = worker->next;
+        ret->input = worker->cursor;
+        worker_note(&worker->next, ret->index + 1);
+        worker->cursor = worker->next < worker->end ? inputs_next(ret->input, ret->n_input) : NULL;
 }
 
 bool worker_take(struct worker *worker, struct taken *ret)
@@ -80,29 +92,16 @@ bool worker_take(struct worker *worker, struct taken *ret)
         if (_unlikely_(runner->feed != NULL))
                 return feed_take(worker, ret);
         ret->fed = NULL;
-        for (;;) {
+        do {
                 if (worker->next == worker->end && !worker_claim(worker))
-                        break;
-                if (worker->cursor)
-                        ret->n_input = inputs_length(&runner->inputs, worker->cursor);
-                else
-                        worker->cursor = inputs_get(&runner->inputs, worker->next, &ret->n_input);
-                /* In this order: who finds us dead in between learns which task that was. */
-                ret->index = worker->next;
-                worker->current = ret->index;
-                __atomic_signal_fence(__ATOMIC_RELEASE);
-                worker->next = ret->index + 1;
-                ret->input = worker->cursor;
-                worker->cursor = worker->next < worker->end ?
-                                 inputs_next(ret->input, ret->n_input) : NULL;
+                        return false;
+                take_next(worker, ret);
                 if (_unlikely_(runner_cancelled(runner)))
-                        break;
-                if (_likely_(!runner->resuming) ||
-                    record_state(&runner->results.records[ret->index]) == PPP_STATE_NONE)
-                        return true;
-        }
-        worker->current = TASK_NONE;
-        return false;
+                        return false;
+        } while (_unlikely_(runner->resuming) &&
+                 record_state(&runner->results.records[ret->index]) != PPP_STATE_NONE);
+        worker_note(&worker->current, ret->index);
+        return true;
 }
 
 /* Failures that may pass: another try can help. */
@@ -133,6 +132,37 @@ static struct task_terms terms_of(const struct ppp_task *task)
                                     runner->spec.retries };
 }
 
+/*
+ * A try has its end before its worker's parent takes it for timed out, or the other way round, and whoever
+ * was first writes the record. It was the parent: nothing is left to do but to be killed.
+ */
+static void end_try(struct worker *worker)
+{
+        if (__atomic_exchange_n(&worker->deadline_ns, 0, __ATOMIC_ACQ_REL) == TRY_SEALED)
+                for (;;)
+                        pause();
+}
+
+/* A try that got done, but too late, has timed out, whether or not its workload has looked at the clock. */
+static int run_try(struct ppp_task *task, const struct ppp_workload *workload, const char *input,
+                   size_t n_input, uint64_t *ret_value)
+{
+        struct worker *worker = task->worker;
+        int r;
+
+        task->reason = PPP_REASON_NONE;
+        if (_likely_(task->deadline_ns == 0))
+                return workload->run(task, input, n_input, ret_value);
+        if (worker->watched)
+                worker_note(&worker->deadline_ns, task->deadline_ns);
+        r = workload->run(task, input, n_input, ret_value);
+        if (worker->watched)
+                end_try(worker);
+        if (r >= 0 && task_time_left(task, now_monotonic()) == 0)
+                return task_fail(task, PPP_REASON_TIMEOUT, 0);
+        return r;
+}
+
 static int run_tries(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
 {
         const struct task_terms terms = terms_of(task);
@@ -140,9 +170,8 @@ static int run_tries(struct ppp_task *task, const char *input, size_t n_input, u
         int r;
 
         for (uint32_t try = 0;; ++try) {
-                task->reason = PPP_REASON_NONE;
                 task->deadline_ns = terms.timeout_ns ? begin + terms.timeout_ns : 0;
-                r = terms.workload->run(task, input, n_input, ret_value);
+                r = run_try(task, terms.workload, input, n_input, ret_value);
                 if (r >= 0 || try >= terms.retries || !reason_is_passing(task->reason, task->detail))
                         return r;
 
@@ -177,6 +206,12 @@ static struct ppp_record *record_of(struct worker *worker, const struct taken *t
                                                 &worker->runner->results.records[taken->index];
 }
 
+static void leave_task(struct worker *worker)
+{
+        worker_note(&worker->started_ns, 0);
+        worker_note(&worker->current, TASK_NONE);
+}
+
 int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t slot, uint64_t *clock)
 {
         uint64_t epoch = worker->runner->results.header->epoch_ns;
@@ -187,11 +222,11 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
         if (_unlikely_(taken->fed != NULL))
                 feed_task_begins(taken, clock);
         task.start_ns = *clock;
-        worker->started_ns = task.start_ns;
+        worker_note(&worker->started_ns, task.start_ns);
         r = run_input(&task, taken, &record.value);
         *clock = now_monotonic();
         if (r < 0 && task.reason == PPP_REASON_CANCELLED) {
-                worker->current = TASK_NONE;
+                leave_task(worker);
                 return taken->fed ? feed_task_cancelled(worker, taken) : -ECANCELED;
         }
 
@@ -205,15 +240,15 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
                 record.detail = task.reason ? task.detail : -r;
                 record.value = 0;
         }
-        /* The counters never run ahead of the records, whenever the worker dies. */
         record_publish(record_of(worker, taken), &record);
+        leave_task(worker);
         if (r < 0)
                 ++worker->n_failed;
         else
                 ++worker->n_done;
+        /* The chunk may be another from here on, so nothing may name the task any more. */
         if (_unlikely_(taken->fed != NULL))
                 feed_task_ended(worker->runner->feed, taken->fed);
-        worker->current = TASK_NONE;
 
         if (_unlikely_(*clock - worker->flushed_ns >= FLUSH_NS)) {
                 worker_flush(worker);
@@ -238,12 +273,21 @@ int worker_run(struct worker *worker)
         return r;
 }
 
+/* Taken before it is added: a worker that is killed in between is counted short, which is put right. */
+static void flush(uint64_t *counter, uint32_t *n)
+{
+        uint32_t taken = *n;
+
+        __atomic_store_n(n, 0, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_RELEASE);
+        __atomic_fetch_add(counter, taken, __ATOMIC_RELEASE);
+}
+
 void worker_flush(struct worker *worker)
 {
         struct ppp_results_header *header = worker->runner->results.header;
 
-        __atomic_fetch_add(&header->n_done, worker->n_done, __ATOMIC_RELEASE);
-        __atomic_fetch_add(&header->n_failed, worker->n_failed, __ATOMIC_RELEASE);
-        __atomic_fetch_add(&header->n_retried, worker->n_retried, __ATOMIC_RELAXED);
-        worker->n_done = worker->n_failed = worker->n_retried = 0;
+        flush(&header->n_done, &worker->n_done);
+        flush(&header->n_failed, &worker->n_failed);
+        flush(&header->n_retried, &worker->n_retried);
 }

@@ -204,7 +204,7 @@ static void test_drop(void)
 /* A worker that died between its claim and its first task: nobody has the piece. */
 static void test_lost(void)
 {
-        static uint32_t numbers[FEED_CHUNKS];
+        static struct feed_look look;
         struct worker worker;
         struct runner runner;
         int lost, other;
@@ -214,18 +214,20 @@ static void test_lost(void)
         lost = push(runner.feed, 0, 1, &sums);
         other = push(runner.feed, 0, 4, &sums);
         test_true(feed_claim(&worker));
-        test_true(worker.fed == &runner.feed->chunks[lost]);
-        test_int(feed_find_lost(runner.feed, numbers), ==, 1);
-        test_int(numbers[0], ==, lost);
-        test_int(feed_unclaimed(runner.feed, (uint32_t)other), ==, 4);
-        feed_end_lost(runner.feed, numbers, 1);
-        test_int(feed_next_done(runner.feed), ==, lost);
+        test_true(feed_chunk_of(&worker) == &runner.feed->chunks[lost]);
 
-        worker.next = UINT64_MAX;
-        worker_repair(&worker);
-        test_int(worker.next, ==, worker.end);
-        test_true(feed_claim(&worker));
-        test_true(worker.fed == &runner.feed->chunks[other]);
+        feed_look_begin(runner.feed, &look);
+        feed_look_hold(&look, worker.piece_of, 1);
+        test_true(feed_look_end(runner.feed, &look, now_monotonic()));
+        test_true(feed_next_done(runner.feed) == FEED_NONE);
+
+        feed_look_begin(runner.feed, &look);
+        test_true(feed_look_end(runner.feed, &look, now_monotonic()));
+        test_int(feed_next_done(runner.feed), ==, lost);
+        test_int(feed_unclaimed(runner.feed, (uint32_t)other), ==, 4);
+        feed_release(runner.feed, (uint32_t)lost);
+        test_int(push(runner.feed, 0, 1, &sums), ==, lost);
+        test_true(feed_chunk_of(&worker) == NULL);
         teardown(&runner);
 }
 

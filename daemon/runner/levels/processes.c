@@ -2,9 +2,11 @@
  * processes: workers are child processes, each born by clone3(2) inside a cgroup of its own
  * (worker-N of the job's). They share the results file and the workers' table, nothing else: a
  * worker that crashes takes one task with it. Its parent finds in the table which task that was,
- * writes that task's record, and starts another worker on the rest of the dead one's chunk.
+ * writes that task's record, and starts another worker on the rest of the dead one's chunk
+ * (worker-row.h). A worker that is stuck in a task past its time limit is killed.
  */
 
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,24 +18,26 @@
 
 #include "daemon/runner/io/blocking.h"
 #include "daemon/runner/levels/worker-group.h"
+#include "daemon/runner/levels/worker-row.h"
 #include "daemon/runner/measure.h"
-#include "daemon/runner/node/feed.h"
 #include "lib/cgroup.h"
 
 #define FRUITLESS_MAX 10
-#define LOST_LOOK_MS  200
-
-/* A row of the table: the part a worker process writes, and that its parent reads when it is dead. */
-struct shared {
-        struct worker worker;
-        uint64_t born_ns;
-} __attribute__((aligned(128)));
+#define RETRY_MIN_NS  (100 * NSEC_PER_MSEC)     /* after a worker could not be started, doubling */
+#define RETRY_MAX_NS  (10 * NSEC_PER_SEC)
+#define RETRIES_MAX   5                         /* while no worker runs at all */
+#define LOOK_NS       (200 * NSEC_PER_MSEC)     /* while there is something to be looked after */
+#define LOOK_IDLE_NS  NSEC_PER_SEC              /* in a node, whose tasks may have a time limit */
+#define LATE_LOOKS    10                        /* a try is late as often before its worker is killed */
 
 struct process {
-        struct shared *shared;
+        struct worker_row *row;
         int pidfd;                      /* -EBADF: not running */
         struct worker_group group;
         uint64_t asked_ns;
+        uint64_t late_ns;               /* the deadline that its try has missed, */
+        unsigned n_late;                /* and in how many looks in a row it was seen to */
+        bool timed_out;                 /* it is killed for that */
         bool ended;                     /* left for good: nothing was left to claim */
 };
 
@@ -45,27 +49,32 @@ struct pool {
         unsigned n_running;
         unsigned n_births;
         unsigned n_replaced;
-        unsigned n_refused;             /* attempts to start one that failed */
-        unsigned n_deaths;              /* of workers, since tasks_lost() last looked */
+        unsigned n_refused;             /* attempts to start one that failed, */
+        unsigned n_refused_now;         /* and since one was started last */
+        uint64_t retry_ns;              /* when the next is due; 0: nobody waits for one */
+        uint64_t look_ns;               /* when to look after the workers; UINT64_MAX: never */
+        uint64_t died_ns;               /* in a node: a death whose lost tasks may not be found yet; or 0 */
+        unsigned n_deaths;              /* of workers, since the records were last counted */
         unsigned n_fruitless;           /* deaths in a row without any task ended or in progress */
         uint64_t n_ended;               /* tasks, as known at the last death */
+        bool started;                   /* a worker was, ever */
         bool limited;                   /* a worker has its limits */
         uint64_t rss_peak;              /* sum over all workers there ever were */
         struct histogram births;
 };
 
-static __attribute__((noreturn)) void worker_main(struct runner *runner, struct shared *shared)
+static __attribute__((noreturn)) void worker_main(struct runner *runner, struct worker_row *row)
 {
         struct blocking_io *io;
         int r;
 
-        shared->born_ns = now_monotonic();
+        row->born_ns = now_monotonic();
         worker_prefer_for_oom();
         r = blocking_io_new(runner, &io);
         if (r < 0)
                 _exit(EXIT_FAILURE);
-        shared->worker.io_context = io;
-        (void)worker_run(&shared->worker);
+        row->worker.io_context = io;
+        (void)worker_run(&row->worker);
         _exit(EXIT_SUCCESS);
 }
 
@@ -82,7 +91,7 @@ static int process_start(struct pool *pool, struct process *process)
                         return r;
                 pool->limited = true;
         }
-        process->shared->born_ns = 0;
+        process->row->born_ns = 0;
         process->asked_ns = now_monotonic();
         /* The child must not hear of a SIGTERM while it still has the runner's handler. */
         sigemptyset(&sigterm);
@@ -97,12 +106,14 @@ static int process_start(struct pool *pool, struct process *process)
                 /* The handler would cancel the job: SIGTERM to a worker is that worker's affair. */
                 signal(SIGTERM, SIG_DFL);
                 sigprocmask(SIG_SETMASK, &before, NULL);
-                worker_main(pool->runner, process->shared);
+                worker_main(pool->runner, process->row);
         }
         sigprocmask(SIG_SETMASK, &before, NULL);
         if (pid < 0)
                 return (int)pid;
         ++pool->n_running;
+        pool->started = true;
+        pool->n_refused_now = 0;
         return 0;
 }
 
@@ -115,42 +126,15 @@ static int reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
         return 0;
 }
 
-static struct ppp_record *record_of_current(struct pool *pool, const struct worker *worker)
+static struct row_death death_of(const struct process *process, const siginfo_t *info)
 {
-        if (pool->runner->feed)
-                return &worker->fed->records[worker->current];
-        return &pool->runner->results.records[worker->current];
-}
-
-/* The record of the task a dead worker was at. */
-static void record_death(struct pool *pool, const struct process *process, const siginfo_t *info)
-{
-        struct results *results = &pool->runner->results;
-        struct worker *worker = &process->shared->worker;
-        struct ppp_record *at = record_of_current(pool, worker);
-        uint64_t now = now_monotonic() - results->header->epoch_ns;
-        struct ppp_record record = {
-                .start_ns = now,
-                .end_ns = now,
-                .worker = worker->id,
-                .detail = info->si_status,
-                .reason = info->si_code == CLD_EXITED ? PPP_REASON_EXIT : PPP_REASON_SIGNAL,
-                .state = PPP_STATE_FAILED,
-        };
-
-        if (record.reason == PPP_REASON_SIGNAL && info->si_status == SIGKILL &&
-            worker_group_oom_killed(&process->group))
-                record.reason = PPP_REASON_OOM_KILLED;
-        /* It may have died between its record and its note of having written it. */
-        if (record_state(at) == PPP_STATE_NONE) {
-                if (worker->started_ns > results->header->epoch_ns)
-                        record.start_ns = worker->started_ns - results->header->epoch_ns;
-                record_publish(at, &record);
-                ++worker->n_failed;
-                if (pool->runner->feed)
-                        feed_task_ended(pool->runner->feed, worker->fed);
-        }
-        worker->current = TASK_NONE;
+        if (process->timed_out)
+                return (struct row_death){ PPP_REASON_TIMEOUT, 0 };
+        if (info->si_code == CLD_EXITED)
+                return (struct row_death){ PPP_REASON_EXIT, info->si_status };
+        if (info->si_status == SIGKILL && worker_group_oom_killed(&process->group))
+                return (struct row_death){ PPP_REASON_OOM_KILLED, SIGKILL };
+        return (struct row_death){ PPP_REASON_SIGNAL, info->si_status };
 }
 
 /* A worker that dies again and again before it does anything would be replaced for ever. */
@@ -160,7 +144,6 @@ static int count_death(struct pool *pool, bool was_at_task)
         uint64_t n_ended = __atomic_load_n(&header->n_done, __ATOMIC_RELAXED) +
                            __atomic_load_n(&header->n_failed, __ATOMIC_RELAXED);
 
-        ++pool->n_deaths;
         pool->n_fruitless = was_at_task || n_ended != pool->n_ended ? 0 : pool->n_fruitless + 1;
         pool->n_ended = n_ended;
         if (pool->n_fruitless < FRUITLESS_MAX)
@@ -170,34 +153,47 @@ static int count_death(struct pool *pool, bool was_at_task)
         return -ECHILD;
 }
 
+static void look_for_lost(struct pool *pool)
+{
+        uint64_t now = now_monotonic();
+
+        pool->died_ns = now;
+        pool->look_ns = MIN(pool->look_ns, now + LOOK_NS);
+}
+
 /* Gives the dead worker's task its record. Being at one although it "ended well" is a death too. */
 static int account_for(struct pool *pool, const struct process *process, const siginfo_t *info)
 {
-        struct worker *worker = &process->shared->worker;
-        bool was_at_task = worker->current != TASK_NONE;
+        const struct row_death death = death_of(process, info);
+        bool was_idle = process->row->worker.idle % 2 == 1, was_at_task = row_is_at_task(process->row);
         bool died = was_at_task || info->si_code != CLD_EXITED || info->si_status != EXIT_SUCCESS;
 
-        if (was_at_task && !runner_cancelled(pool->runner))
-                record_death(pool, process, info);
-        worker_flush(worker);
-        return died && !runner_cancelled(pool->runner) ? count_death(pool, was_at_task) : 0;
+        row_bury(process->row, runner_cancelled(pool->runner) ? NULL : &death);
+        if (!died)
+                return 0;
+        ++pool->n_deaths;
+        if (runner_cancelled(pool->runner))
+                return 0;
+        if (pool->runner->feed)
+                look_for_lost(pool);
+        return count_death(pool, was_at_task || was_idle);
 }
 
 /*
- * A worker that is killed right when it claims takes the chunk along: its indexes are in nobody's
- * hands. So after deaths, when nothing is left to claim, whoever has no record is offered again.
+ * A worker that is killed right when it claims, or between two tasks, takes of its claim along: that is in
+ * nobody's hands; and what it had not told of its counts is lost. So after deaths the records are counted
+ * when no worker runs any more, and who has none is offered again.
  */
-static bool tasks_lost(struct pool *pool)
+static bool offer_lost(struct pool *pool)
 {
         struct results *results = &pool->runner->results;
-        bool lost = false;
+        uint64_t n_left;
 
-        if (pool->n_deaths == 0 || runner_cancelled(pool->runner) || pool->runner->feed)
+        if (pool->n_deaths == 0 || pool->runner->feed)
                 return false;
         pool->n_deaths = 0;
-        for (uint64_t i = 0; i < results->n_tasks && !lost; ++i)
-                lost = record_state(&results->records[i]) == PPP_STATE_NONE;
-        if (!lost)
+        n_left = results_recount(results);
+        if (n_left == 0 || runner_cancelled(pool->runner))
                 return false;
         pool->runner->resuming = true;
         __atomic_store_n(&results->header->next, 0, __ATOMIC_RELAXED);
@@ -206,48 +202,82 @@ static bool tasks_lost(struct pool *pool)
         return true;
 }
 
-/* The number of times that workers have begun or ended to wait for a chunk; 0: some does not wait now. */
-static uint64_t all_idle(const struct pool *pool)
-{
-        uint64_t sum = 0;
-
-        for (unsigned i = 0; i < pool->n; ++i) {
-                uint32_t idle = __atomic_load_n(&pool->processes[i].shared->worker.idle,
-                                                __ATOMIC_SEQ_CST);
-
-                if (pool->processes[i].pidfd < 0)
-                        continue;
-                if (idle % 2 == 0)
-                        return 0;
-                sum += idle;
-        }
-        return sum;
-}
-
-/* The same as tasks_lost() for a node: what is lost goes back, without records. */
+/* The same for a node, where workers always run: what is lost goes back, without records. */
 static void give_back_lost(struct pool *pool)
 {
-        struct feed *feed = pool->runner->feed;
-        uint64_t before = all_idle(pool);
-        uint32_t *numbers;
-        unsigned n;
+        struct feed_look *look = malloc(sizeof(*look));
+        uint64_t piece_of, n;
+        bool told = look != NULL;
 
-        if (before == 0)
-                return;
-        numbers = malloc(FEED_CHUNKS * sizeof(*numbers));
-        if (!numbers)
-                return;
-        n = feed_find_lost(feed, numbers);
-        if (all_idle(pool) == before) {
-                feed_end_lost(feed, numbers, n);
-                pool->n_deaths = 0;
+        if (look)
+                feed_look_begin(pool->runner->feed, look);
+        for (unsigned i = 0; i < pool->n && told; ++i) {
+                if (pool->processes[i].pidfd < 0)
+                        continue;
+                told = row_look(pool->processes[i].row, &piece_of, &n);
+                if (told)
+                        feed_look_hold(look, piece_of, n);
         }
-        free(numbers);
+        if (told && !feed_look_end(pool->runner->feed, look, pool->died_ns))
+                pool->died_ns = 0;
+        free(look);
+}
+
+/*
+ * A worker that is past the deadline of its try is left the time to find that out itself. It is counted in
+ * looks, of which each is LOOK_NS after the last at least: while the job is paused there are none, and one
+ * that was paused beyond its deadline comes to its end in the ordinary way.
+ */
+static void look_at_try(struct process *process, uint64_t now)
+{
+        uint64_t deadline_ns = row_deadline(process->row);
+
+        if (deadline_ns == 0 || deadline_ns > now || deadline_ns != process->late_ns)
+                process->n_late = 0;
+        process->late_ns = deadline_ns;
+        if (deadline_ns == 0 || deadline_ns > now || ++process->n_late <= LATE_LOOKS)
+                return;
+        /* It has left its try in this moment, or never will. */
+        if (!row_seal(process->row, deadline_ns))
+                return;
+        process->timed_out = true;
+        (void)syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
+}
+
+/* When there is something to see: a try that may be late, or what died workers may have lost. */
+static uint64_t next_look(const struct pool *pool, uint64_t now)
+{
+        uint64_t timeout_ns = pool->runner->spec.task_timeout_ns, next = UINT64_MAX;
+
+        if (pool->runner->feed)
+                next = now + LOOK_IDLE_NS;
+        else if (timeout_ns)
+                next = now + timeout_ns;
+        else
+                return next;
+        for (unsigned i = 0; i < pool->n; ++i)
+                if (pool->processes[i].pidfd >= 0 && row_deadline(pool->processes[i].row))
+                        next = MIN(next, row_deadline(pool->processes[i].row));
+        return pool->died_ns ? now + LOOK_NS : MAX(next, now + LOOK_NS);
+}
+
+static void pool_look(struct pool *pool)
+{
+        uint64_t now = now_monotonic();
+
+        if (now < pool->look_ns)
+                return;
+        for (unsigned i = 0; i < pool->n; ++i)
+                if (pool->processes[i].pidfd >= 0)
+                        look_at_try(&pool->processes[i], now);
+        if (pool->died_ns)
+                give_back_lost(pool);
+        pool->look_ns = next_look(pool, now);
 }
 
 static bool has_work(const struct pool *pool, const struct process *process)
 {
-        const struct worker *worker = &process->shared->worker;
+        const struct worker *worker = &process->row->worker;
 
         if (pool->runner->feed)
                 return !runner_cancelled(pool->runner) && !feed_closed(pool->runner->feed);
@@ -269,35 +299,51 @@ static int process_ended(struct pool *pool, struct process *process)
         --pool->n_running;
         process->pidfd = close_fd(process->pidfd);
         pool->rss_peak += (uint64_t)usage.ru_maxrss * 1024;
-        if (process->shared->born_ns)
-                histogram_add(&pool->births, process->shared->born_ns - process->asked_ns);
+        if (process->row->born_ns)
+                histogram_add(&pool->births, process->row->born_ns - process->asked_ns);
         r = account_for(pool, process, &info);
         worker_group_remove(&process->group, pool->runner);
 
-        process->shared->worker.cursor = NULL;
-        worker_repair(&process->shared->worker);
+        process->late_ns = process->n_late = 0;
+        process->timed_out = false;
         process->ended = !has_work(pool, process);
-        if (!process->ended)
+        if (process->ended)
+                row_give_back(process->row);
+        else
                 ++pool->n_replaced;
+        /* There is room for one more. */
+        pool->retry_ns = 0;
         return r;
 }
 
-/* Said once: as others end, it is tried again. */
+/*
+ * Said once, and tried again: when a worker ends, and from time to time. What those that do not run had
+ * claimed is not to wait for that.
+ */
 static int refused(struct pool *pool, unsigned i, int error)
 {
+        uint64_t delay = RETRY_MIN_NS << MIN(pool->n_refused_now, 10U);
+
         if (pool->n_refused++ == 0)
                 log_error("cannot start worker %u of %u: %s; ask for fewer with --workers, or raise "
                           "the limit of tasks (--pids-max, TasksMax= of the service)", i, pool->n,
                           strerrordesc_np(-error));
-        return pool->n_running > 0 ? 0 : error;
+        if (pool->n_running == 0 && (!pool->started || pool->n_refused_now >= RETRIES_MAX))
+                return error;
+        ++pool->n_refused_now;
+        for (unsigned k = i; k < pool->n; ++k)
+                if (pool->processes[k].pidfd < 0)
+                        row_give_back(pool->processes[k].row);
+        pool->retry_ns = now_monotonic() + MIN(delay, RETRY_MAX_NS);
+        return 0;
 }
 
-/*
- * Starts every worker that should run and does not. One that can't be started waits until another
- * ends; only when none runs is that the end of the job.
- */
+/* Starts every worker that should run and does not. */
 static int pool_fill(struct pool *pool)
 {
+        if (pool->retry_ns > now_monotonic() && !runner_cancelled(pool->runner))
+                return 0;
+        pool->retry_ns = 0;
         for (unsigned i = 0; i < pool->n; ++i) {
                 struct process *process = &pool->processes[i];
                 int r;
@@ -305,8 +351,10 @@ static int pool_fill(struct pool *pool)
                 if (process->pidfd >= 0 || process->ended)
                         continue;
                 process->ended = !has_work(pool, process);
-                if (process->ended)
+                if (process->ended) {
+                        row_give_back(process->row);
                         continue;
+                }
                 r = process_start(pool, process);
                 if (r < 0)
                         return refused(pool, i, r);
@@ -314,9 +362,20 @@ static int pool_fill(struct pool *pool)
         return 0;
 }
 
+/* For poll(2), rounded up. */
+static int wait_ms(const struct pool *pool)
+{
+        uint64_t now = now_monotonic(), until = pool->look_ns;
+
+        if (pool->retry_ns)
+                until = MIN(until, pool->retry_ns);
+        if (until == UINT64_MAX)
+                return -1;
+        return until <= now ? 0 : (int)MIN((until - now) / NSEC_PER_MSEC + 1, (uint64_t)INT_MAX);
+}
+
 static int pool_wait(struct pool *pool)
 {
-        bool look = pool->runner->feed && pool->n_deaths > 0;
         const struct pollfd *next = pool->polls;
         nfds_t n = 0;
 
@@ -326,14 +385,13 @@ static int pool_wait(struct pool *pool)
                         pool->polls[n++] = (struct pollfd){ pool->processes[i].pidfd, POLLIN, 0 };
 
         /* Workers see a cancellation themselves: `cancelled` and cancel_fd are theirs too. */
-        if (poll(pool->polls, n, look ? LOST_LOOK_MS : -1) < 0) {
+        if (poll(pool->polls, n, wait_ms(pool)) < 0) {
                 if (errno == EINTR)
                         return 0;
                 log_error("cannot wait for the workers: %m");
                 return -errno;
         }
-        if (look)
-                give_back_lost(pool);
+        pool_look(pool);
         for (unsigned i = 0; i < pool->n; ++i) {
                 int r;
 
@@ -352,17 +410,20 @@ static int pool_run(struct pool *pool)
 
         for (;;) {
                 r = pool_fill(pool);
-                if (r >= 0 && pool->n_running == 0 && tasks_lost(pool))
-                        continue;
-                if (r < 0 || pool->n_running == 0)
+                if (r < 0)
                         return r;
+                if (pool->n_running == 0 && pool->retry_ns == 0) {
+                        if (!offer_lost(pool))
+                                return 0;
+                        continue;
+                }
                 r = pool_wait(pool);
                 if (r < 0)
                         return r;
         }
 }
 
-static int pool_init(struct pool *pool, struct shared *table)
+static int pool_init(struct pool *pool, struct worker_row *table)
 {
         pool->processes = calloc(pool->n, sizeof(*pool->processes));
         pool->polls = calloc(pool->n, sizeof(*pool->polls));
@@ -370,20 +431,22 @@ static int pool_init(struct pool *pool, struct shared *table)
                 return -ENOMEM;
         for (unsigned i = 0; i < pool->n; ++i) {
                 pool->processes[i] = (struct process){
-                        .shared = &table[i],
+                        .row = &table[i],
                         .pidfd = -EBADF,
                         .group = WORKER_GROUP_NULL,
                 };
                 worker_init(&table[i].worker, pool->runner, (uint16_t)i, &blocking_ops, NULL);
+                table[i].worker.watched = true;
         }
+        pool->look_ns = next_look(pool, now_monotonic());
         return 0;
 }
 
 int level_processes_run(struct runner *runner)
 {
         struct pool pool = { .runner = runner, .n = runner->spec.workers };
-        size_t size = pool.n * sizeof(struct shared);
-        struct shared *table;
+        size_t size = pool.n * sizeof(struct worker_row);
+        struct worker_row *table;
         int r;
 
         table = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -20,11 +20,6 @@ static void notify(int fd)
                 assert(errno == EAGAIN);
 }
 
-static void fence(void)
-{
-        __atomic_signal_fence(__ATOMIC_RELEASE);
-}
-
 static void futex_wait(uint32_t *word, uint32_t seen)
 {
         /* Not private: workers may be processes. Whatever it returns, the caller looks again. */
@@ -192,14 +187,14 @@ int feed_push(struct feed *feed, const char *text, size_t size, uint32_t n,
          * First of all nothing can be claimed of it: somebody may still look at the chunk that was here
          * before. Who reads the new n has seen that, or else its compare-and-swap does.
          */
-        __atomic_store_n(&chunk->claim, generation << 32 | UINT32_MAX, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&chunk->claim, generation << 32 | FEED_CLOSED, __ATOMIC_SEQ_CST);
         lay_out(chunk, memory, text, size, n);
         __atomic_store_n(&chunk->n, n, __ATOMIC_RELEASE);
-        chunk->n_left = n;
-        chunk->dropped = chunk->lost = 0;
+        __atomic_store_n(&chunk->n_left, n, __ATOMIC_RELEASE);
+        chunk->dropped = 0;
         chunk->terms = *terms;
         chunk->taken_ns = now_monotonic();
-        chunk->in_use = 1;
+        __atomic_store_n(&chunk->in_use, 1, __ATOMIC_RELEASE);
         __atomic_store_n(&chunk->claim, generation << 32, __ATOMIC_RELEASE);
 
         /* At most FEED_CHUNKS chunks are in use, but one that was withdrawn may still be in the queue. */
@@ -233,7 +228,7 @@ void feed_release(struct feed *feed, uint32_t number)
         struct feed_chunk *chunk = &feed->chunks[number];
 
         assert(chunk->in_use);
-        chunk->in_use = 0;
+        __atomic_store_n(&chunk->in_use, 0, __ATOMIC_RELEASE);
         memory_put(feed, chunk->records, chunk->class);
         feed->free_chunks[feed->n_free++] = number;
 }
@@ -256,9 +251,13 @@ static uint32_t claim_rest(struct feed_chunk *chunk)
 bool feed_withdraw(struct feed *feed, uint32_t number)
 {
         struct feed_chunk *chunk = &feed->chunks[number];
-        uint32_t n = claim_rest(chunk);
+        uint32_t n, left;
 
-        return n > 0 && __atomic_sub_fetch(&chunk->n_left, n, __ATOMIC_ACQ_REL) == 0;
+        __atomic_store_n(&chunk->withdrawing, 1, __ATOMIC_SEQ_CST);
+        n = claim_rest(chunk);
+        left = __atomic_sub_fetch(&chunk->n_left, n, __ATOMIC_ACQ_REL);
+        __atomic_store_n(&chunk->withdrawing, 0, __ATOMIC_RELEASE);
+        return n > 0 && left == 0;
 }
 
 bool feed_drop(struct feed *feed, uint32_t number)
@@ -358,13 +357,7 @@ bool feed_claim(struct worker *worker)
                         head = __atomic_load_n(&feed->head, __ATOMIC_SEQ_CST);
                         continue;
                 }
-                /* Past the end while it is neither the old piece nor the new one: worker_repair(). */
-                worker->next = UINT64_MAX;
-                fence();
-                worker->fed = chunk;
-                worker->end = next + size;
-                fence();
-                worker->next = next;
+                worker_hold(worker, entry, next, next + size);
                 return true;
         }
         return false;
@@ -395,9 +388,8 @@ static void give_back(struct worker *worker, struct feed *feed)
 {
         uint32_t n = (uint32_t)(worker->end - worker->next);
 
-        worker->next = worker->end;
-        if (n > 0)
-                feed_give_up(feed, worker->fed, n);
+        worker_note(&worker->next, worker->end);
+        feed_give_up(feed, feed_chunk_of(worker), n);
 }
 
 bool feed_take(struct worker *worker, struct taken *ret)
@@ -421,15 +413,14 @@ bool feed_take(struct worker *worker, struct taken *ret)
                 give_back(worker, feed);
                 return false;
         }
-        chunk = worker->fed;
+        chunk = feed_chunk_of(worker);
+        assert(chunk);
         ret->index = worker->next;
         ret->fed = chunk;
         ret->input = chunk->text + chunk->offsets[ret->index];
         ret->n_input = chunk->offsets[ret->index + 1] - chunk->offsets[ret->index] - 1;
-        /* In this order: who finds us dead in between learns which task that was. */
-        worker->current = ret->index;
-        fence();
-        worker->next = ret->index + 1;
+        worker_note(&worker->next, ret->index + 1);
+        worker_note(&worker->current, ret->index);
         return true;
 }
 
@@ -448,26 +439,54 @@ int feed_task_cancelled(struct worker *worker, const struct taken *taken)
         return 0;
 }
 
-unsigned feed_find_lost(const struct feed *feed, uint32_t *ret_numbers)
+void feed_look_begin(const struct feed *feed, struct feed_look *look)
 {
-        unsigned n = 0;
-
         for (uint32_t i = 0; i < FEED_CHUNKS; ++i) {
                 const struct feed_chunk *chunk = &feed->chunks[i];
 
-                if (__atomic_load_n(&chunk->in_use, __ATOMIC_ACQUIRE) &&
-                    __atomic_load_n(&chunk->n_left, __ATOMIC_ACQUIRE) > 0 &&
-                    feed_unclaimed(feed, i) == 0)
-                        ret_numbers[n++] = i;
+                look->held[i] = 0;
+                look->claims[i] = __atomic_load_n(&chunk->in_use, __ATOMIC_ACQUIRE) ?
+                                  __atomic_load_n(&chunk->claim, __ATOMIC_ACQUIRE) : FEED_CLOSED;
         }
-        return n;
 }
 
-void feed_end_lost(struct feed *feed, const uint32_t *numbers, unsigned n)
+void feed_look_hold(struct feed_look *look, uint64_t piece_of, uint64_t n)
 {
-        for (unsigned i = 0; i < n; ++i) {
-                struct feed_chunk *chunk = &feed->chunks[numbers[i]];
+        uint32_t number = (uint32_t)piece_of % FEED_CHUNKS;
 
-                feed_give_up(feed, chunk, __atomic_load_n(&chunk->n_left, __ATOMIC_ACQUIRE));
+        if (piece_of >> 32 == look->claims[number] >> 32)
+                look->held[number] += (uint32_t)n;
+}
+
+/*
+ * How many tasks of a chunk are in nobody's hands, at least. What is left was not claimed when the look
+ * began, or was a worker's after that, or is lost; and while it lasts the first two become fewer only.
+ */
+static uint32_t count_lost(const struct feed_chunk *chunk, uint64_t claim, uint32_t held)
+{
+        uint32_t left, known;
+
+        if ((uint32_t)claim == FEED_CLOSED || __atomic_load_n(&chunk->withdrawing, __ATOMIC_ACQUIRE))
+                return 0;
+        left = __atomic_load_n(&chunk->n_left, __ATOMIC_ACQUIRE);
+        known = chunk->n - MIN((uint32_t)claim, chunk->n) + held;
+        /* The place may be another chunk's by now. */
+        if (__atomic_load_n(&chunk->claim, __ATOMIC_ACQUIRE) >> 32 != claim >> 32)
+                return 0;
+        return left > known ? left - known : 0;
+}
+
+bool feed_look_end(struct feed *feed, const struct feed_look *look, uint64_t since_ns)
+{
+        bool again = false;
+
+        for (uint32_t i = 0; i < FEED_CHUNKS; ++i) {
+                struct feed_chunk *chunk = &feed->chunks[i];
+
+                feed_give_up(feed, chunk, count_lost(chunk, look->claims[i], look->held[i]));
+                again = again || ((uint32_t)look->claims[i] != FEED_CLOSED &&
+                                  chunk->taken_ns <= since_ns &&
+                                  __atomic_load_n(&chunk->n_left, __ATOMIC_ACQUIRE) > 0);
         }
+        return again;
 }

@@ -21,14 +21,16 @@
 #define FEED_CLASSES    24
 #define FEED_CLASS_MIN  9               /* the smallest piece of memory is 512 bytes */
 #define FEED_NONE       UINT32_MAX
+#define FEED_CLOSED     UINT32_MAX      /* in the lower half of a claim */
 
 struct feed_chunk {
-        uint64_t claim;                 /* generation << 32 | the next task nobody has claimed */
+        /* Generation << 32 | the next task nobody has claimed; FEED_CLOSED: there is nothing to claim. */
+        uint64_t claim;
         uint32_t n;
         uint32_t n_left;                /* without record, and not given up */
         uint32_t done_next;             /* on the stack */
         uint32_t dropped;               /* its job is gone: nobody wants its records */
-        uint32_t lost;                  /* its last tasks are in nobody's hands */
+        uint32_t withdrawing;           /* what is taken back may still count as left */
         uint32_t in_use;
         const uint32_t *offsets;        /* n + 1: where each input starts, and past the end */
         const char *text;
@@ -116,7 +118,7 @@ static inline uint32_t feed_unclaimed(const struct feed *feed, uint32_t number)
 
 /* The workers' side. */
 
-/* Claims a piece into worker->chunk, next..end. False when there is none now. */
+/* Claims a piece, worker->next..end. False when there is none now. */
 bool feed_claim(struct worker *worker);
 
 /* The same for loop @number of the async level; when there is none, its eventfd is written once there is. */
@@ -143,21 +145,34 @@ void feed_task_ended(struct feed *feed, struct feed_chunk *chunk);
 void feed_give_up(struct feed *feed, struct feed_chunk *chunk, uint32_t n);
 
 /*
- * Of a level whose workers can die one by one: if none of them has a task, what still counts as claimed
- * went down with one, between its claim and its note of it. The first finds such chunks, at most
- * FEED_CHUNKS; the second ends them as they are, and may be called only if no worker has claimed any since
- * before the first.
+ * The chunk that the worker's piece is of, or NULL if that has ended and its place is another's. As long as
+ * the worker has a task of it, in progress or to be run, it does not end.
  */
-unsigned feed_find_lost(const struct feed *feed, uint32_t *ret_numbers);
-void feed_end_lost(struct feed *feed, const uint32_t *numbers, unsigned n);
-
-/* In the stead of a worker that has died, before it goes on with what that had claimed. */
-static inline void worker_repair(struct worker *worker)
+static inline struct feed_chunk *feed_chunk_of(const struct worker *worker)
 {
-        if (worker->next > worker->end)
-                worker->next = worker->end;
-        worker->idle = 0;
+        struct feed_chunk *chunk = &worker->runner->feed->chunks[(uint32_t)worker->piece_of % FEED_CHUNKS];
+        uint64_t claim = __atomic_load_n(&chunk->claim, __ATOMIC_ACQUIRE);
+
+        return claim >> 32 == worker->piece_of >> 32 ? chunk : NULL;
 }
+
+/*
+ * Of a level whose workers can die one by one: finds the tasks that went down with one, between a claim and
+ * its note of it, say, so that they count as left and nobody has them; and gives them up. First comes
+ * feed_look_begin(), then feed_look_hold() for what each worker has, seen at a moment at which the worker
+ * was between no two notes, then feed_look_end(). Others may claim and end tasks meanwhile: what is lost
+ * is found in part then, and the rest by a later look.
+ */
+struct feed_look {
+        uint64_t claims[FEED_CHUNKS];   /* FEED_CLOSED: nothing to be looked for */
+        uint32_t held[FEED_CHUNKS];
+};
+
+void feed_look_begin(const struct feed *feed, struct feed_look *look);
+void feed_look_hold(struct feed_look *look, uint64_t piece_of, uint64_t n);
+
+/* Returns whether chunks that were pushed until @since_ns have not ended yet: it is to be looked again. */
+bool feed_look_end(struct feed *feed, const struct feed_look *look, uint64_t since_ns);
 
 static inline bool feed_is_dropped(const struct feed_chunk *chunk)
 {

@@ -1,0 +1,110 @@
+#include "daemon/runner/levels/worker-row.h"
+
+#define LOOKS_MAX 1000
+
+/* The chunk of a task in progress counts that as left, so it is still there; a row from nowhere is not. */
+static struct ppp_record *record_of_current(const struct worker *worker)
+{
+        struct feed_chunk *chunk;
+
+        if (!worker->runner->feed)
+                return &worker->runner->results.records[worker->current];
+        chunk = feed_chunk_of(worker);
+        return chunk ? &chunk->records[worker->current] : NULL;
+}
+
+static void record_death(struct worker *worker, struct ppp_record *at, const struct row_death *death)
+{
+        uint64_t epoch = worker->runner->results.header->epoch_ns;
+        struct ppp_record record = {
+                .start_ns = (worker->started_ns ?: now_monotonic()) - epoch,
+                .end_ns = now_monotonic() - epoch,
+                .worker = worker->id,
+                .detail = death->detail,
+                .reason = (uint8_t)death->reason,
+                .state = PPP_STATE_FAILED,
+        };
+
+        record_publish(at, &record);
+        ++worker->n_failed;
+}
+
+/* Whatever of its end the worker had not come to. */
+static void end_current(struct worker *worker, const struct row_death *death)
+{
+        struct ppp_record *record = record_of_current(worker);
+
+        if (record && record_state(record) == PPP_STATE_NONE)
+                record_death(worker, record, death);
+        if (record && worker->runner->feed)
+                feed_task_ended(worker->runner->feed, feed_chunk_of(worker));
+}
+
+void row_bury(struct worker_row *row, const struct row_death *death)
+{
+        struct worker *worker = &row->worker;
+
+        if (row_is_at_task(row) && death)
+                end_current(worker, death);
+        worker->current = TASK_NONE;
+        worker->started_ns = worker->deadline_ns = 0;
+        /* Killed as it claimed: what it claimed is lost. */
+        if (worker->next > worker->end)
+                worker->next = worker->end;
+        worker->cursor = NULL;
+        worker->idle = 0;
+        worker_flush(worker);
+}
+
+void row_give_back(struct worker_row *row)
+{
+        struct worker *worker = &row->worker;
+        uint32_t n = (uint32_t)(worker->end - worker->next);
+        struct feed_chunk *chunk;
+
+        if (!worker->runner->feed || n == 0)
+                return;
+        chunk = feed_chunk_of(worker);
+        worker->next = worker->end;
+        if (chunk)
+                feed_give_up(worker->runner->feed, chunk, n);
+}
+
+static uint64_t load(const uint64_t *at)
+{
+        return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+
+/* A chunk has each task once, so a worker that is at the same task again has been at it all the time. */
+static bool look_once(const struct worker *worker, uint64_t *ret_piece_of, uint64_t *ret_n)
+{
+        uint64_t current = load(&worker->current), piece_of, next, end;
+
+        if (__atomic_load_n(&worker->idle, __ATOMIC_ACQUIRE) % 2 == 1) {
+                *ret_piece_of = *ret_n = 0;
+                return true;
+        }
+        piece_of = load(&worker->piece_of);
+        next = load(&worker->next);
+        end = load(&worker->end);
+        if (current == TASK_NONE || load(&worker->current) != current ||
+            load(&worker->piece_of) != piece_of)
+                return false;
+        *ret_piece_of = piece_of;
+        *ret_n = 1 + end - next;
+        return true;
+}
+
+bool row_look(const struct worker_row *row, uint64_t *ret_piece_of, uint64_t *ret_n)
+{
+        for (unsigned i = 0; i < LOOKS_MAX; ++i)
+                if (look_once(&row->worker, ret_piece_of, ret_n))
+                        return true;
+        return false;
+}
+
+bool row_seal(struct worker_row *row, uint64_t deadline_ns)
+{
+        return __atomic_compare_exchange_n(&row->worker.deadline_ns, &deadline_ns, TRY_SEALED, false,
+                                           __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
