@@ -5,6 +5,7 @@ import re
 
 from harness import schema, settings
 from harness.case import LEVELS, Case
+from harness.oddserver import OddServer, together
 
 DEMO = {"2016": 3794, "2017": 4123, "2018": 4334, "2019": 1953}
 SUMS = {str(n): n * (n - 1) // 2 for n in (0, 1, 2, 3, 1000, 12345678)}
@@ -17,6 +18,12 @@ def load_schema():
 
 class Demo(Case):
     """`pppctl run LEVEL` alone: no network, no other server, no configuration."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server = OddServer().start()
+        cls.addClassCleanup(cls.server.stop)
 
     def lines(self, level, *options):
         result = self.daemon.pppctl("run", level, *options)
@@ -35,14 +42,16 @@ class Demo(Case):
         self.assertEqual([line[:4] for line in lines], sorted(DEMO), result)
 
     def test_waiting_levels_overlap_the_pages(self):
-        """Each page answers after 200 ms: one after another that is 0.8 s, together 0.2 s."""
-        work = {level: self.run_job(level, "words", [f"demo:{y}" for y in DEMO], "--workers", 4 if level != "serial" else 1)
-                .summary["work_seconds"] for level in ("serial", "threads", "processes", "async")}
-        self.assertGreater(work["serial"], 0.79, work)
+        """Each page answers after 200 ms, so one after another they take 0.8 s. Together: four that are answered
+        when all four have been asked for."""
+        pages = [f"demo:{year}" for year in DEMO]
+        self.assertGreater(self.run_job("serial", "words", pages).summary["work_seconds"], 0.79)
+        url = self.server.on("/four", together(4))
         for level in ("threads", "processes", "async"):
-            self.assertGreater(work[level], 0.19, work)
-            if not settings.sanitized():
-                self.assertLess(work[level], work["serial"] / 2, work)
+            with self.subTest(level=level):
+                self.assertGreater(self.run_job(level, "words", pages).summary["work_seconds"], 0.19)
+                outcome = self.run_job(level, "words", [url] * 4, "--workers", 4)
+                self.assertEqual([row.get("value") for row in outcome.rows], [3] * 4)
 
     def test_an_unknown_demo_page_fails_as_a_page_that_is_not_there(self):
         outcome = self.run_job("async", "words", ["demo:2016", "demo:1999"], status=1)
@@ -73,7 +82,7 @@ class Values(Case):
                 self.assertEqual({row["state"] for row in outcome.rows}, {"done"})
                 for text, seconds in slept.items():
                     self.assertGreaterEqual(seconds, float(text) * 0.999, slept)
-                    self.assertLess(seconds, float(text) + 1, slept)
+                    self.assertLess(seconds, float(text) + 30, slept)
 
     def test_words_of_files(self):
         files = {self.write(f"file-{i}", b"one two  three\n" * i): 3 * i for i in range(20)}
@@ -102,10 +111,13 @@ class Values(Case):
         self.assertGreater(len({row["worker"] for row in outcome.rows}), 1)
 
     def test_the_window_bounds_what_is_in_flight(self):
-        """20 sleeps of 50 ms, 5 at a time: four rounds, and never more than 5 at once."""
+        """20 pages, of which five are answered when five have been asked for; and never more than 5 at once."""
+        server = OddServer().start()
+        self.addCleanup(server.stop)
+        url = server.on("/five", together(5))
         for level in ("threads", "processes", "async"):
             with self.subTest(level=level):
-                outcome = self.run_job(level, "sleep", ["0.05"] * 20, "--workers", 5)
+                outcome = self.run_job(level, "words", [url] * 20, "--workers", 5)
                 events = sorted([(row["start_seconds"], 1) for row in outcome.rows]
                                 + [(row["end_seconds"], -1) for row in outcome.rows])
                 at_once = highest = 0
@@ -113,15 +125,21 @@ class Values(Case):
                     at_once += step
                     highest = max(highest, at_once)
                 self.assertEqual(highest, 5, events)
-                self.assertGreaterEqual(outcome.summary["work_seconds"], 0.199)
+                self.assertEqual({row.get("value") for row in outcome.rows}, {3})
 
     def test_async_takes_ten_thousand_in_flight(self):
         outcome = self.run_job("async", "sleep", ["0.2"] * 10000, "--workers", 10000, timeout=100)
         self.assertEqual({row["state"] for row in outcome.rows}, {"done"})
-        self.assertLess(outcome.summary["work_seconds"], 10, "one after another this takes 2,000 s")
+        self.assertLess(outcome.summary["work_seconds"], 60, "one after another this takes 2,000 s")
 
 
 class Output(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server = OddServer().start()
+        cls.addClassCleanup(cls.server.stop)
+
     def test_text_lines(self):
         path = self.write("three", "a b c")
         result = self.daemon.pppctl("run", "serial", "words", path)
@@ -157,11 +175,12 @@ class Output(Case):
                 self.assertEqual((result.status, result.out), (0, "3: 3\n4: 6\n"), result)
 
     def test_detach_prints_the_job_and_returns(self):
-        result = self.daemon.pppctl("run", "async", "sleep", "0.3", "--detach")
+        url = self.server.on("/held", together(2))
+        result = self.daemon.pppctl("run", "async", "words", url, "--detach")
         self.assertEqual(result.status, 0, result)
-        self.assertLess(result.seconds, 0.3 + 5)
         job = int(re.search(r"\d+", result.out).group())
-        self.assertIn(self.daemon.show(job)["state"], ("queued", "running", "done"))
+        self.assertIn(self.daemon.show(job)["state"], ("queued", "running"))
+        self.run_job("serial", "words", [url])          # the second of two: both are answered
         waited = self.daemon.pppctl("wait", job)
         self.assertEqual(waited.status, 0, waited)
         self.assertEqual(self.daemon.show(job)["state"], "done")
@@ -227,8 +246,8 @@ class Summary(Case):
             self.skipTest("no cgroup here to count CPU time")
         self.assertGreater(work["cpu_user_seconds"], 0.1, "no processor adds 10^9 numbers faster")
         self.assertLess(work["cpu_user_seconds"], work["wall_seconds"] * 1.1 + 0.05, work)
-        idle = self.run_job("serial", "sleep", ["0.3"]).summary
-        self.assertLess(idle["cpu_user_seconds"] + idle["cpu_system_seconds"], 0.15, idle)
+        idle = self.run_job("serial", "sleep", ["3"]).summary
+        self.assertLess(idle["cpu_user_seconds"] + idle["cpu_system_seconds"], 1.5, idle)
 
     def test_async_tells_of_its_ring(self):
         ring = self.run_job("async", "sleep", ["0.01"] * 100).summary["ring"]

@@ -289,7 +289,7 @@ class Web(MetricsCase):
             began = time.monotonic()
             with concurrent.futures.ThreadPoolExecutor(4) as pool:
                 answers = list(pool.map(lambda _: self.get(), range(4)))
-            self.assertLess(time.monotonic() - began, 9)
+            self.assertLess(time.monotonic() - began, 15, "20 s one after another")
         finally:
             os.kill(self.daemon.pid, signal.SIGCONT)
         for status, _, text in answers:

@@ -45,17 +45,17 @@ class Pause(Case):
     def test_it_stands_still_and_goes_on(self):
         for level in LEVELS:
             with self.subTest(level=level):
-                job = self.begin(level, ["0.02"] * 100, **({} if level == "serial" else {"workers": 2}))
+                job = self.begin(level, ["0.02"] * 250, **({} if level == "serial" else {"workers": 2}))
                 self.pause(job)
                 before = self.count(job)
                 time.sleep(0.3)         # in which a job that was not frozen would do ten more
                 self.assertEqual(self.count(job), before)
-                self.assertLess(before, 100)
+                self.assertLess(before, 250)
                 self.assertEqual(self.daemon.show(job)["state"], "paused")
                 self.assertIn("paused", self.daemon.pppctl("list").out)
                 self.assertEqual(self.daemon.call("Resume", {"job": job})["job"]["state"], "running")
                 shown = self.daemon.wait(job)
-                self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 100), shown)
+                self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 250), shown)
 
     def test_the_verbs(self):
         job = self.begin("threads", ["0.01", "0.3"], workers=1)
@@ -132,7 +132,7 @@ class Pause(Case):
         self.pause(job, daemon)
         began = time.monotonic()
         daemon.terminate()
-        self.assertLess(time.monotonic() - began, 5, "it was not waited for")
+        self.assertLess(time.monotonic() - began, 15, "it was not waited for")
         daemon.start()
         self.assertEqual(daemon.show(job)["state"], "paused")
         daemon.call("Resume", {"job": job})

@@ -4,7 +4,7 @@ import os
 
 from harness import settings
 from harness.case import Case
-from harness.oddserver import OddServer, body, fail_first, never, send
+from harness.oddserver import OddServer, body, fail_first, never, send, together
 from harness.poll import wait_until
 
 SUMS = {str(n): n * (n - 1) // 2 for n in (0, 1, 2, 1000, 12345678)}
@@ -63,8 +63,14 @@ class Together(Case):
 class Gil(Case):
     """--gil: threads that compute do so one at a time, threads that wait do not."""
 
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server = OddServer().start()
+        cls.addClassCleanup(cls.server.stop)
+
     def compute(self, *options):
-        return self.run_job("threads", "sum", ["200000000"] * 4, "--workers", 2, *options).summary
+        return self.run_job("threads", "sum", ["1000000000"] * 4, "--workers", 2, *options).summary
 
     def test_computing_threads_use_one_processor(self):
         """However many processors there are, and however noisy the machine."""
@@ -72,28 +78,27 @@ class Gil(Case):
         if "cpu_user_seconds" not in summary:
             self.skipTest("no cgroup here to count CPU time")
         busy = summary["cpu_user_seconds"] + summary["cpu_system_seconds"]
-        self.assertLess(busy / summary["work_seconds"], 1.15, summary)
+        self.assertLess(busy / summary["work_seconds"], 1.5, summary)
 
     def test_computing_threads_take_turns(self):
         """With the lock they wait for each other every 5 ms, without it they never wait."""
         if settings.sanitized():
             self.skipTest("the sanitizer's own locks make threads wait")
         turns, free = self.compute("--gil"), self.compute()
-        self.assertGreater(turns["context_switches_voluntary"], turns["work_seconds"] / 0.005 / 3, turns)
-        self.assertLess(free["context_switches_voluntary"], 20, free)
+        self.assertGreater(turns["context_switches_voluntary"], 2 * free["context_switches_voluntary"] + 20, (turns, free))
 
     def test_waiting_threads_let_go(self):
-        outcome = self.run_job("threads", "sleep", ["0.2"] * 8, "--workers", 8, "--gil")
-        self.assertLess(outcome.summary["work_seconds"], 0.8, "1.6 s one after another")
+        url = self.server.on("/eight", together(8))
+        outcome = self.run_job("threads", "words", [url] * 8, "--workers", 8, "--gil")
+        self.assertEqual([row.get("value") for row in outcome.rows], [3] * 8)
+        outcome = self.run_job("threads", "sleep", ["4"] * 8, "--workers", 8, "--gil")
+        self.assertLess(outcome.summary["work_seconds"], 24, "32 s one after another")
         self.assertTrue(outcome.summary["gil"])
 
     def test_values_are_the_same(self):
         self.assert_values(self.run_job("threads", "sum", SUMS, "--gil"), SUMS)
 
     def test_every_thread_gets_its_turn(self):
-        """The lock is handed over every 5 ms: two long sums end at about the same time."""
-        rows = self.run_job("threads", "sum", ["300000000", "300000001"], "--workers", 2, "--gil").rows
-        (a, b) = rows
-        overlap = min(a["end_seconds"], b["end_seconds"]) - max(a["start_seconds"], b["start_seconds"])
-        longest = max(row["end_seconds"] - row["start_seconds"] for row in rows)
-        self.assertGreater(overlap, longest * 0.5, rows)
+        """The lock is handed over every 5 ms: the second of two long sums begins before the first has ended."""
+        a, b = self.run_job("threads", "sum", ["4294967295", "4294967296"], "--workers", 2, "--gil").rows
+        self.assertGreater(min(a["end_seconds"], b["end_seconds"]), max(a["start_seconds"], b["start_seconds"]))

@@ -147,6 +147,19 @@ def never(server):
     return handler
 
 
+def together(n, seconds=60.0):
+    """Answers n requests at once, when the last of them is there: proof that they overlap, and of no time."""
+    barrier = threading.Barrier(n)
+
+    def handler(connection, count):
+        try:
+            barrier.wait(seconds)
+        except threading.BrokenBarrierError:
+            return False
+        return body(b"one two three")(connection, count)
+    return handler
+
+
 def fail_first(n, bad, good):
     """The first n requests are answered by `bad`, later ones by `good`."""
     def handler(connection, count):
