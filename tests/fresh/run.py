@@ -191,8 +191,8 @@ def run_step(directory, user, command, log):
 
 def versions(directory):
     """{package: version}"""
-    output = subprocess.run(["chroot", os.path.join(directory, "root"), "dpkg-query", "-W"], check=True,
-                            stdout=subprocess.PIPE, text=True).stdout
+    output = subprocess.run(["chroot", os.path.join(directory, "root"), "dpkg-query", "-W", "-f",
+                             "${Package}\\t${Version}\\n"], check=True, stdout=subprocess.PIPE, text=True).stdout
     return dict(line.split("\t") for line in output.splitlines())
 
 
