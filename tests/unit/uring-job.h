@@ -19,12 +19,13 @@
 #if FIBER_STACK_FACTOR > 1
 #define N_MANY          1000
 #define N_MOST          2000
-#define CANCEL_MAX      (1000 * NSEC_PER_MSEC)
 #else
 #define N_MANY          5000
 #define N_MOST          30000
-#define CANCEL_MAX      (100 * NSEC_PER_MSEC)
 #endif
+
+/* Far less than what is cancelled would take, and more than any machine needs. */
+#define CANCEL_MAX      (30 * NSEC_PER_SEC)
 
 typedef int workload_run(struct ppp_task *task, const char *input, size_t n, uint64_t *ret);
 
@@ -147,14 +148,9 @@ static inline uint64_t run_cancelled(struct job *job)
         return now_monotonic() - canceller.at_ns;
 }
 
-/* The best of a few: a busy machine may take the time from any one of them. */
 static inline void test_cancel(uint64_t (*cancel)(void))
 {
-        uint64_t best = UINT64_MAX;
-
-        for (int i = 0; i < 8 && best >= CANCEL_MAX; ++i)
-                best = MIN(best, cancel());
-        test_int(best, <, CANCEL_MAX);
+        test_int(cancel(), <, CANCEL_MAX);
 }
 
 /* Runs the cases, or says why io_uring can't be had and returns TEST_SKIP. */
