@@ -184,9 +184,11 @@ look_ci() {
     command -v qemu-aarch64 >/dev/null 2>&1 ||
         program qemu-aarch64-static qemu-user-static qemu-user-static-aarch64
     program shellcheck shellcheck ShellCheck
+    # Debian's gcc comes with them, so they are not looked for where there is none yet.
+    version=$("$cc" -dumpversion 2>/dev/null | cut -d. -f1)
     for sanitizer in address undefined thread; do
         links 'int main(void) { return 0; }' -fsanitize=$sanitizer ||
-            want "the $sanitizer sanitizer" "libgcc-$("$cc" -dumpversion | cut -d. -f1)-dev" \
+            want "the $sanitizer sanitizer" "${version:+libgcc-$version-dev}" \
                 "lib$(echo $sanitizer | sed 's/address/asan/;s/undefined/ubsan/;s/thread/tsan/')"
     done
 }
@@ -273,6 +275,11 @@ install_debian() {
 
 # On a terminal dnf names all it would do, and asks.
 install_fedora() {
+    if [ "${PPPCTL_UPGRADE:-}" = no ] &&
+        LC_ALL=C dnf --assumeno --setopt=install_weak_deps=False install "$@" 2>&1 |
+        grep -q -e '^Upgrading:' -e '^Removing:'; then
+        refuse "nothing was installed: dnf would change what is here, and PPPCTL_UPGRADE=no forbids it"
+    fi
     yes=-y
     [ ! -t 0 ] || [ "${PPPCTL_UPGRADE:-}" = yes ] || yes=
     dnf $yes --setopt=install_weak_deps=False install "$@"

@@ -5,10 +5,10 @@ python3 tests/fresh/run.py [--cache DIR] [--suite NAME]... [--only PATTERN]
 
 Each command has a machine of its own: a minimal root with nothing but git, make and sudo, as root, whose home has
 mode 0700, and as a plain user with sudo. A third user has none: the line of advice that `make demo` ends with there
-is run as root, then `make demo` again. No package that was there may change but those that were named before.
-PATTERN is a part of a name (bookworm-user-check). What a command wrote is in DIR/NAME.log. Roots and packages are
-kept in DIR, so that the next run downloads little. Needs root, mmdebstrap and util-linux. The last line is
-`N passed, N failed`; exit status 1 if any failed.
+is run as root, then `make demo` again. And what .ci/run installs has to be all that it looks for. No package that
+was there may change but those that were named before. PATTERN is a part of a name (bookworm-user-check). What a
+command wrote is in DIR/NAME.log. Roots and packages are kept in DIR, so that the next run downloads little. Needs
+root, mmdebstrap and util-linux. The last line is `N passed, N failed`; exit status 1 if any failed.
 """
 
 import argparse
@@ -56,6 +56,8 @@ def machines(suites):
         for user in ("root", "user"):
             for command in COMMANDS:
                 yield f"{suite}-{user}-{command}", suite, [(user, f"make {command}")]
+        yield f"{suite}-root-ci", suite, [("root", "packaging/install-deps.sh build check ci && "
+                                           "packaging/install-deps.sh --check build check ci")]
         yield f"{suite}-nosudo-demo", suite, [("nosudo", REFUSED), ("root", "sh -eux ~nosudo/pppd/as-root"),
                                               ("nosudo", "make demo")]
 
