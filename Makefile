@@ -258,6 +258,7 @@ help:
 	'make scale              the level machines with a thousand simulated nodes (docs/scale.md)' \
 	'make deb, make rpm      packages, in build/deb and build/rpm' \
 	'make check-vm           packages in virtual machines (also check-deb, check-rpm, check-hardening)' \
+	'make check-fresh        make demo, check and deb on bare Debian 12 and 13, as root' \
 	'make install            PREFIX=/usr/local DESTDIR=; install-units adds those of systemd' \
 	'make deps               install what building and testing needs' \
 	'SANITIZE=address,undefined | thread, CC=clang, OPTIMIZE=-O0, V=1 go with each'
