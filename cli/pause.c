@@ -50,7 +50,7 @@ const struct verb verb_pause = {
                 "that waits in the queue is not started meanwhile. It stays paused when the\n"
                 "daemon is started again. Clocks go on: --time-max cancels it also then, and a\n"
                 "try that the pause makes longer than --task-timeout fails when the job goes on.\n"
-                "It counts as one of the jobs that run. A job without a cgroup cannot be paused.",
+                "Another job may run in its place. A job without a cgroup cannot be paused.",
         .examples = "  pppctl pause 12\n"
                     "  pppctl resume 12",
         .options = OPTION_BIT(OPTION_QUIET),

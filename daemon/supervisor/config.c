@@ -18,6 +18,8 @@ static const struct key {
         uint64_t min, max, value;
 } keys[] = {
         { "jobs", "max_running", KIND_NUMBER, offsetof(struct config, max_running), 1, 4096, 4 },
+        { "jobs", "max_running_per_user", KIND_NUMBER,
+          offsetof(struct config, max_running_per_user), 0, 4096, 0 },
         { "jobs", "max_queued", KIND_NUMBER, offsetof(struct config, max_queued), 0, 1000000, 1000 },
         { "jobs", "max_queued_per_user", KIND_NUMBER,
           offsetof(struct config, max_queued_per_user), 0, 1000000, 0 },

@@ -48,6 +48,7 @@ json_t *machines_config_to_json(const struct machines_config *machines);
 
 struct config {
         uint64_t max_running;           /* jobs that run at the same time */
+        uint64_t max_running_per_user;  /* of one user other than root and our own; 0: all but one */
         uint64_t max_queued;            /* jobs that wait for that */
         uint64_t max_queued_per_user;   /* of one user other than root and our own; 0: half of them */
         uint64_t keep_jobs;             /* ended jobs that are kept */

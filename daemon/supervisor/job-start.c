@@ -243,7 +243,7 @@ int job_start(struct job *job, struct failure *failure)
          * late then for what is to be heard of its start. */
         if (job->record.paused && job_group_exists(&job->group) &&
             cgroup_freeze(job->group.fd, true) < 0)
-                job->record.paused = false;
+                job->record.paused = job->record.resuming = false;
         return 0;
 }
 
@@ -314,6 +314,7 @@ int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
         job->adopted = true;
         job->record.state = JOB_RUNNING;
         job->record.paused = is_frozen(job);
+        job->record.resuming &= job->record.paused;
         /* What is there of measures when the runner ends is read by name then. */
         job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         restore_limits(job);

@@ -64,7 +64,7 @@ static void terminate(struct job *job)
 
         r = signal_runner(job, SIGTERM);
         thaw(job);
-        job->record.paused = false;
+        job->record.paused = job->record.resuming = false;
         if (r < 0 && r != -ESRCH)
                 supervisor_log(LOG_WARNING, "cannot send SIGTERM to the runner of job %llu: %s",
                                (unsigned long long)job->record.number, strerror(-r));
@@ -115,5 +115,6 @@ int job_pause(struct job *job, bool pause, struct failure *failure)
                                    "write cgroup.freeze of job %llu",
                                    (unsigned long long)job->record.number);
         job->record.paused = pause;
+        job->record.resuming = false;
         return 0;
 }

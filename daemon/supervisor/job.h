@@ -23,6 +23,7 @@
 #include "daemon/supervisor/failure.h"
 #include "daemon/supervisor/list.h"
 #include "daemon/supervisor/log.h"
+#include "daemon/supervisor/quota.h"
 
 struct job;
 
@@ -30,7 +31,7 @@ struct job;
 struct progress {
         uint64_t n_tasks;               /* that have a record */
         enum job_state state;
-        bool paused;
+        bool paused, resuming;
         uint32_t condition;             /* enum ppp_condition */
 };
 
@@ -77,6 +78,7 @@ struct job {
         struct directory directory;
         struct counters counters;
         bool is_queued;                 /* @link is in the queue */
+        enum quota_slot charged;        /* to the owner; _QUOTA_N: nothing */
         bool uses_demo;
         bool holds_demo;
         bool holds_engine;              /* the private Redis and its nodes */

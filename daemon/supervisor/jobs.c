@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "daemon/supervisor/log.h"
+#include "daemon/supervisor/slots.h"
 #include "daemon/supervisor/totals.h"
 
 #define SAVE_USEC   UINT64_C(5000000)
@@ -38,7 +39,6 @@ static void take_out(struct jobs *jobs, struct job *job)
         if (job->is_queued) {
                 job->is_queued = false;
                 --jobs->n_queued;
-                quota_release(jobs->quota, QUOTA_QUEUED, job->record.owner);
         } else {
                 --jobs->n_running;
         }
@@ -83,11 +83,6 @@ static int start_job(struct jobs *jobs, struct job *job, struct failure *failure
         return r;
 }
 
-static bool has_room(const struct jobs *jobs)
-{
-        return !jobs->draining && jobs->n_running < jobs->config->max_running;
-}
-
 /*
  * Stored before the runner is there: a supervisor that dies right after its start must be followed by
  * one that knows where to find it.
@@ -102,22 +97,12 @@ static int note_running(struct jobs *jobs, struct job_record *record)
         return record->cgroup ? 0 : -ENOMEM;
 }
 
-/* NULL when none waits for its turn. */
-static struct job *next_in_queue(struct jobs *jobs)
-{
-        struct job *job;
-
-        list_for_each(job, &jobs->queue, struct job, link)
-                if (!job->record.paused)
-                        return job;
-        return NULL;
-}
-
 static void start_next(struct jobs *jobs, struct job *job)
 {
         struct failure failure = FAILURE_NULL;
 
         take_out(jobs, job);
+        slots_take(jobs, job);
         if (note_running(jobs, &job->record) < 0) {
                 job_fail(job, "out of memory");
                 return;
@@ -127,13 +112,43 @@ static void start_next(struct jobs *jobs, struct job *job)
         failure_deinit(&failure);
 }
 
+/* Its turn has come to go on. */
+static int resume(struct jobs *jobs, struct job *job, struct failure *failure)
+{
+        int r;
+
+        slots_take(jobs, job);
+        r = job_pause(job, false, failure);
+        if (r < 0) {
+                job->record.resuming = false;
+                slots_give_up(jobs, job);
+        }
+        return r;
+}
+
+static void resume_next(struct jobs *jobs, struct job *job)
+{
+        struct failure failure = FAILURE_NULL;
+
+        if (resume(jobs, job, &failure) < 0)
+                supervisor_log(LOG_ERR, "job %llu stays paused: cannot %s: %s; %s",
+                               (unsigned long long)job->record.number, failure_text(failure.attempted),
+                               failure_text(failure.why), failure_text(failure.hint));
+        (void)save(jobs, job);
+        failure_deinit(&failure);
+}
+
 static int on_start(sd_event_source *source, void *userdata)
 {
         struct jobs *jobs = userdata;
         struct job *job;
 
-        while (has_room(jobs) && (job = next_in_queue(jobs)))
-                start_next(jobs, job);
+        while ((job = slots_next(jobs))) {
+                if (job->record.state == JOB_RUNNING)
+                        resume_next(jobs, job);
+                else
+                        start_next(jobs, job);
+        }
         jobs->changed(jobs);
         return 0;
 }
@@ -210,6 +225,7 @@ static void on_job_ended(struct job_env *env, struct job *job)
         /* A job whose start failed is in neither list. */
         if (!list_empty(&job->link))
                 take_out(jobs, job);
+        slots_release(jobs, job);
         conclude(jobs, job);
         jobs_kick(jobs);
         jobs->changed(jobs);
@@ -287,14 +303,16 @@ uint64_t jobs_queue_limit(const struct jobs *jobs, int e)
         return of_user > 0 ? of_user : (max_queued(jobs) + 1) / 2;
 }
 
-/* A job that starts at once waits for nothing and is charged to nobody. */
-static int charge_queued(struct jobs *jobs, uid_t owner)
+/* For a slot it was asked already whether there is one. */
+static int charge(struct jobs *jobs, enum quota_slot slot, uid_t owner)
 {
         uint64_t of_user = uid_is_trusted(owner) ? UINT64_MAX
                                                  : jobs_queue_limit(jobs, JOBS_E_FULL_USER);
         int r;
 
-        r = quota_charge(jobs->quota, QUOTA_QUEUED, owner, max_queued(jobs), of_user);
+        if (slot == QUOTA_RUNNING)
+                return quota_charge(jobs->quota, slot, owner, UINT64_MAX, UINT64_MAX);
+        r = quota_charge(jobs->quota, slot, owner, max_queued(jobs), of_user);
         if (r == QUOTA_E_TOTAL)
                 return JOBS_E_FULL;
         return r == QUOTA_E_USER ? JOBS_E_FULL_USER : r;
@@ -396,24 +414,26 @@ static int make_job(struct jobs *jobs, struct submission *submission, bool start
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
                 struct failure *failure)
 {
-        bool starts = has_room(jobs) && !next_in_queue(jobs);
+        bool starts = slots_may_run(jobs, submission->owner) && !slots_next(jobs);
         struct job *job;
         int r;
 
-        r = starts ? 0 : charge_queued(jobs, submission->owner);
+        r = charge(jobs, starts ? QUOTA_RUNNING : QUOTA_QUEUED, submission->owner);
         if (r < 0)
                 return failure_set(failure, r, NULL, "admit a job");
         if (r > 0)
                 return r;
         r = make_job(jobs, submission, starts, &job, failure);
-        if (r < 0 && !starts)
-                quota_release(jobs->quota, QUOTA_QUEUED, submission->owner);
-        if (r < 0)
+        if (r < 0) {
+                quota_release(jobs->quota, starts ? QUOTA_RUNNING : QUOTA_QUEUED, submission->owner);
                 return r;
+        }
+        job->charged = starts ? QUOTA_RUNNING : QUOTA_QUEUED;
         if (job_arm_timeout(job) < 0)
                 supervisor_log(LOG_WARNING, "cannot arm the timeout of job %llu",
                                (unsigned long long)job->record.number);
         if (starts) {
+                quota_take_turn(jobs->quota, submission->owner);
                 r = start_job(jobs, job, failure);
                 if (r < 0)
                         return r;
@@ -433,6 +453,10 @@ void jobs_enqueue(struct jobs *jobs, struct job *job)
                 job_free(job); /* Its row says queued: the next supervisor finds it. */
                 return;
         }
+        job->charged = QUOTA_QUEUED;
+        /* It was to go on as soon as there is a slot: that is what the queue is for. */
+        if (job->record.resuming)
+                job->record.paused = job->record.resuming = false;
         put_in_queue(jobs, job);
         jobs_kick(jobs);
 }
@@ -441,6 +465,10 @@ void jobs_add_running(struct jobs *jobs, struct job *job)
 {
         list_append(&jobs->running, &job->link);
         ++jobs->n_running;
+        slots_take(jobs, job);
+        if (job->record.paused)
+                slots_give_up(jobs, job);
+        jobs_kick(jobs);
 }
 
 static struct job *find_in(struct list *list, uint64_t number)
@@ -477,9 +505,16 @@ int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *f
                                        "see pppctl show JOB", "%s job %llu",
                                        pause ? "pause" : "resume",
                                        (unsigned long long)job->record.number);
-        r = job_pause(job, pause, failure);
+        if (pause || job->charged != QUOTA_FROZEN) {
+                r = job_pause(job, pause, failure);
+        } else {
+                job->record.resuming = true;
+                r = slots_next(jobs) == job ? resume(jobs, job, failure) : 0;
+        }
         if (r < 0)
                 return r;
+        if (job->record.paused)
+                slots_give_up(jobs, job);
         (void)save(jobs, job);
         jobs_kick(jobs);
         return 0;
@@ -495,6 +530,7 @@ void jobs_drain(struct jobs *jobs)
         /* Their rows say queued already. */
         list_for_each(job, &jobs->queue, struct job, link) {
                 take_out(jobs, job);
+                slots_release(jobs, job);
                 job_notify(job, JOB_EVENT_INTERRUPTED);
                 job_free(job);
         }
@@ -511,7 +547,7 @@ void jobs_kill_all(struct jobs *jobs)
 
 void jobs_kick(struct jobs *jobs)
 {
-        if (has_room(jobs) && next_in_queue(jobs))
+        if (slots_next(jobs))
                 (void)sd_event_source_set_enabled(jobs->start_source, SD_EVENT_ONESHOT);
         /* Not pushed back by every job that ends, or many short ones would keep it from ever coming. */
         if (!jobs->prunes_soon)

@@ -2,7 +2,7 @@
 
 /*
  * All jobs: those that are queued or run as objects, the others as rows of the database. Admits, starts
- * in order as many as may run, stores what ended, forgets what is too old.
+ * as many as may run, stores what ended, forgets what is too old.
  */
 
 #include "daemon/supervisor/config.h"
@@ -10,13 +10,16 @@
 #include "daemon/supervisor/quota.h"
 #include "daemon/supervisor/store.h"
 
+/* For each slot, how many jobs may be frozen without one. */
+#define FROZEN_PER_SLOT 2
+
 struct jobs {
         struct job_env env;
         struct store *store;            /* borrowed */
         const struct config *config;    /* borrowed; may change between calls */
         struct quota *quota;            /* borrowed */
 
-        struct list queue;              /* in the order they are to start, but for paused ones */
+        struct list queue;              /* in the order they came; see slots.h for whose turn it is */
         struct list running;
         struct list unsaved;            /* ended, but the database did not take it yet */
         unsigned n_queued, n_running;
@@ -68,7 +71,7 @@ void jobs_add_running(struct jobs *jobs, struct job *job);
 struct job *jobs_find(struct jobs *jobs, uint64_t number);
 struct job *jobs_find_running(struct jobs *jobs, uint64_t number);
 
-/* See job_pause(); keeps it. */
+/* See job_pause(); keeps it. A job that is resumed waits for a slot where there is none. */
 int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *failure);
 
 /* Stops the waiting ones from being started, and asks the running ones to end. */

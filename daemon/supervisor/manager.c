@@ -61,7 +61,8 @@ static int load_config(struct manager *manager, struct config *ret, char **ret_e
 static void bound_peers(struct manager *manager)
 {
         struct rlimit limit;
-        uint64_t jobs = DESCRIPTORS_RESERVED + manager->config.max_running * DESCRIPTORS_PER_JOB;
+        uint64_t jobs = DESCRIPTORS_RESERVED +
+                        manager->config.max_running * (1 + FROZEN_PER_SLOT) * DESCRIPTORS_PER_JOB;
 
         manager->peers_max = PEERS_MAX;
         if (getrlimit(RLIMIT_NOFILE, &limit) < 0)

@@ -44,7 +44,7 @@ static void look_at(struct now *now, struct job *job)
 {
         const struct job_record *record = &job->record;
 
-        now->n_paused += record->paused;
+        now->n_paused += record->paused && !record->resuming;
         now->n_open += record->n_tasks - record->n_done - record->n_failed;
 }
 

@@ -3,6 +3,7 @@
 struct user {
         struct list link;
         uid_t uid;
+        uint64_t turn;
         uint64_t used[_QUOTA_N];
 };
 
@@ -12,7 +13,7 @@ void quota_init(struct quota *quota)
         list_init(&quota->users);
 }
 
-static struct user *find(struct quota *quota, uid_t uid)
+static struct user *find(const struct quota *quota, uid_t uid)
 {
         struct user *user;
 
@@ -32,6 +33,7 @@ static struct user *find_or_add(struct quota *quota, uid_t uid)
         if (!user)
                 return NULL;
         user->uid = uid;
+        user->turn = ++quota->n_turns;
         list_init(&user->link);
         list_append(&quota->users, &user->link);
         return user;
@@ -74,4 +76,27 @@ void quota_release(struct quota *quota, enum quota_slot slot, uid_t uid)
         --user->used[slot];
         --quota->totals[slot];
         drop_if_unused(user);
+}
+
+uint64_t quota_used(const struct quota *quota, enum quota_slot slot, uid_t uid)
+{
+        const struct user *user = find(quota, uid);
+
+        assert(slot < _QUOTA_N);
+        return user ? user->used[slot] : 0;
+}
+
+uint64_t quota_turn(const struct quota *quota, uid_t uid)
+{
+        const struct user *user = find(quota, uid);
+
+        return user ? user->turn : 0;
+}
+
+void quota_take_turn(struct quota *quota, uid_t uid)
+{
+        struct user *user = find(quota, uid);
+
+        if (user)
+                user->turn = ++quota->n_turns;
 }

@@ -42,8 +42,9 @@ static const char *condition_name(const struct job_record *record)
 
 const char *job_record_state_name(const struct job_record *record)
 {
-        return record->paused && job_state_is_live(record->state) ? "paused"
-                                                                  : job_state_name(record->state);
+        if (!record->paused || !job_state_is_live(record->state))
+                return job_state_name(record->state);
+        return record->resuming ? job_state_name(JOB_QUEUED) : "paused";
 }
 
 int job_state_from_name(const char *name, enum job_state *ret)

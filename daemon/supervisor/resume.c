@@ -110,10 +110,10 @@ static void adopt(struct jobs *jobs, struct job *job, struct job_group *group, p
 
         supervisor_log_about(&about, LOG_INFO, "took over job %llu (runner process %d)",
                              (unsigned long long)job->record.number, pid);
-        jobs_add_running(jobs, job);
         if (job_adopt(job, group, pid, pidfd) < 0)
                 supervisor_log(LOG_ERR, "cannot watch job %llu: it will not be seen to end",
                                (unsigned long long)job->record.number);
+        jobs_add_running(jobs, job);
 }
 
 /*

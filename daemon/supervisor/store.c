@@ -126,7 +126,7 @@ int store_update(struct store *store, const struct job_record *record)
         bind_int(statement, 5, record->n_failed);
         bind_text(statement, 6, summary);
         bind_text(statement, 7, record->cgroup);
-        bind_int(statement, 8, record->paused);
+        bind_int(statement, 8, record->paused + 2U * record->resuming);
         bind_int(statement, 9, record->number);
         r = finish(statement, sqlite3_step(statement));
         return r < 0 ? r : require_change(store);
@@ -257,7 +257,8 @@ static int read_row(struct store *store, sqlite3_stmt *statement, struct job_rec
         ret->n_tasks = (uint64_t)sqlite3_column_int64(statement, 7);
         ret->n_done = (uint64_t)sqlite3_column_int64(statement, 8);
         ret->n_failed = (uint64_t)sqlite3_column_int64(statement, 9);
-        ret->paused = sqlite3_column_int64(statement, 12) != 0;
+        ret->paused = sqlite3_column_int64(statement, 12) & 1;
+        ret->resuming = ret->paused && sqlite3_column_int64(statement, 12) & 2;
         r = column_dup(statement, 2, &ret->reason);
         if (r >= 0)
                 r = column_dup(statement, 11, &ret->cgroup);
