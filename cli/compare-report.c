@@ -273,6 +273,21 @@ static void choose_memory(struct report *report)
         }
 }
 
+/* The heading does not refer to this note: its columns mean the same, by another witness. */
+static void note_cpu(struct report *report)
+{
+        const struct comparison *comparison = report->comparison;
+
+        for (size_t i = 0; i < comparison->n; ++i) {
+                json_t *summary = json_array_get(comparison->contenders[i].runs, 0);
+
+                if (streq(job_text(summary, "cpu_source"), "rusage"))
+                        notes_add(&report->notes, "CPU USER, CPU SYS",
+                                  "of the runner and the processes it waited for (getrusage(2)), since "
+                                  "jobs have no cgroup here");
+        }
+}
+
 static void print_notes(const struct report *report, size_t room, struct output *output)
 {
         const struct comparison *comparison = report->comparison;
@@ -320,6 +335,7 @@ int comparison_print_table(const struct comparison *comparison, bool color, stru
         int r;
 
         choose_memory(&report);
+        note_cpu(&report);
         add_columns(&report);
         for (size_t i = 0; i < comparison->n; ++i)
                 if (json_array_size(comparison->contenders[i].runs) > 0)

@@ -50,7 +50,8 @@ const struct verb verb_pause = {
                 "that waits in the queue is not started meanwhile. It stays paused when the\n"
                 "daemon is started again. Clocks go on: --time-max cancels it also then, and a\n"
                 "try that the pause makes longer than --task-timeout fails when the job goes on.\n"
-                "Another job may run in its place. A job without a cgroup cannot be paused.",
+                "Another job may run in its place. Where jobs have no cgroup, each process of the\n"
+                "job is stopped by SIGSTOP instead.",
         .examples = "  pppctl pause 12\n"
                     "  pppctl resume 12",
         .options = OPTION_BIT(OPTION_QUIET),

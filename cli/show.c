@@ -48,6 +48,7 @@ static const struct row {
 
         { "cost", "cpu_user_seconds", "CPU, user", KIND_SECONDS },
         { NULL, "cpu_system_seconds", "CPU, system", KIND_SECONDS },
+        { NULL, "cpu_source", "CPU as told by", KIND_TEXT },
         { NULL, "memory_peak_bytes", "peak memory", KIND_BYTES },
         { NULL, "rss_peak_bytes", "peak resident sets", KIND_BYTES },
         { NULL, "io.read_bytes", "read from disks", KIND_BYTES },
@@ -432,6 +433,8 @@ static int print_job(struct output *output, json_t *job)
                     *reason ? " (" : "", reason, *reason ? ")" : "");
         if (*job_text(job, "condition"))
                 print_row(output, "waits", job_note(job));
+        if (*job_text(job, "paused_by"))
+                print_row(output, "paused by", job_text(job, "paused_by"));
         print_row(output, "submitted", times_local(job_text(job, "submitted_at"), submitted));
         print_owner(output, job);
         print_spec(output, json_object_get(job, "spec"), summary);

@@ -210,6 +210,29 @@ static bool is_lost(const struct accounting *a, const struct group_metric *metri
         return a->counters_lost && metric->controller;
 }
 
+static bool is_cpu_time(const struct group_metric *metric)
+{
+        return metric->kind == KEYED_USEC;
+}
+
+/* Without a cgroup: of the runner and the children it waited for, which is all but what was left behind. */
+static void put_cpu_of_processes(struct summary *summary, const struct accounting *a,
+                                 const struct group_metric *metric)
+{
+        const struct timeval *time = streq(metric->field, "user_usec") ? &a->usage->ru_utime
+                                                                       : &a->usage->ru_stime;
+
+        summary_put_seconds(summary, metric->key, (uint64_t)time->tv_sec * NSEC_PER_SEC +
+                                                          (uint64_t)time->tv_usec * NSEC_PER_USEC);
+}
+
+/* Which of the two it is; nothing where it is neither. */
+static void put_cpu_source(struct summary *summary, const struct accounting *a)
+{
+        if (json_object_get(summary->json, "cpu_user_seconds"))
+                summary_put(summary, "cpu_source", json_string(a->group ? "cgroup" : "rusage"));
+}
+
 void summary_put_group(struct summary *summary, const struct accounting *a)
 {
         const char *why = a->counters->runner_start_ns == 0 && a->measures_fd < 0
@@ -221,6 +244,10 @@ void summary_put_group(struct summary *summary, const struct accounting *a)
                 json_t *value;
                 int r;
 
+                if (!a->group && a->usage && is_cpu_time(metric)) {
+                        put_cpu_of_processes(summary, a, metric);
+                        continue;
+                }
                 if (!a->group || is_lost(a, metric)) {
                         summary_miss(summary, metric->key,
                                      a->group ? "the daemon died while the job ran, and without "
@@ -236,4 +263,5 @@ void summary_put_group(struct summary *summary, const struct accounting *a)
                 else
                         summary_put(summary, metric->key, value);
         }
+        put_cpu_source(summary, a);
 }

@@ -13,6 +13,15 @@ void job_end_run(struct job *job);
 /* job-stop.c */
 int job_arm_kill(struct job *job);
 
+/*
+ * job-freeze.c: of one that runs. 0 or a negative errno: -ESRCH when its runner is gone, -EOPNOTSUPP when it
+ * has no cgroup and this kernel does not tell of a process's children.
+ */
+int job_freeze(struct job *job, bool freeze);
+
+/* Whether the former supervisor had frozen it; one it had not done with is frozen as a whole now. */
+bool job_find_frozen(struct job *job);
+
 /* job-end.c: looks whether it is over, and ends it if so. The job may be gone after this. */
 void job_look(struct job *job);
 int job_watch(struct job *job);

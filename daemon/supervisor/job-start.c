@@ -241,19 +241,9 @@ int job_start(struct job *job, struct failure *failure)
         job->record.state = JOB_RUNNING;
         /* Started again while it was paused. A process can't be born into a frozen group: it is too
          * late then for what is to be heard of its start. */
-        if (job->record.paused && job_group_exists(&job->group) &&
-            cgroup_freeze(job->group.fd, true) < 0)
+        if (job->record.paused && job_freeze(job, true) < 0)
                 job->record.paused = job->record.resuming = false;
         return 0;
-}
-
-/* The kernel knows: it has kept what the former supervisor asked for. */
-static bool is_frozen(const struct job *job)
-{
-        uint64_t frozen;
-
-        return job_group_exists(&job->group) &&
-               cgroup_read_u64(job->group.fd, "cgroup.freeze", &frozen) >= 0 && frozen;
 }
 
 /* The runner knows the server's address already: all there is to do is to keep it running. */
@@ -313,7 +303,7 @@ int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
         job->is_child = false;
         job->adopted = true;
         job->record.state = JOB_RUNNING;
-        job->record.paused = is_frozen(job);
+        job->record.paused = job_find_frozen(job);
         job->record.resuming &= job->record.paused;
         /* What is there of measures when the runner ends is read by name then. */
         job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);

@@ -50,10 +50,10 @@ static void thaw(struct job *job)
 {
         int r;
 
-        if (!job->record.paused || !job_group_exists(&job->group))
+        if (!job->record.paused)
                 return;
-        r = cgroup_freeze(job->group.fd, false);
-        if (r < 0)
+        r = job_freeze(job, false);
+        if (r < 0 && r != -ESRCH)
                 supervisor_log(LOG_WARNING, "cannot let job %llu go on so that it can end: %s",
                                (unsigned long long)job->record.number, strerror(-r));
 }
@@ -99,20 +99,22 @@ void job_interrupt(struct job *job)
 
 int job_pause(struct job *job, bool pause, struct failure *failure)
 {
-        const struct groups *groups = job->env->groups;
+        bool grouped = job_group_exists(&job->group);
         int r = 0;
 
         assert(job_state_is_live(job->record.state));
-        if (job->record.state == JOB_RUNNING && !job_group_exists(&job->group))
-                return failure_set_why(failure, -ENOTSUP, groups->why ?: "the job has no cgroup",
-                                       "start the daemon as a service, or give it a cgroup with "
-                                       "--cgroup PATH", "%s a job that has no cgroup",
-                                       pause ? "freeze" : "thaw");
         if (job->record.state == JOB_RUNNING)
-                r = cgroup_freeze(job->group.fd, pause);
+                r = job_freeze(job, pause);
+        if (r == -EOPNOTSUPP && !grouped)
+                return failure_set_why(failure, r, "this kernel does not tell which processes are a "
+                                       "process's children (CONFIG_PROC_CHILDREN)", "start the daemon as a "
+                                       "service, or give it a cgroup with --cgroup PATH",
+                                       "stop the processes of job %llu, which has no cgroup",
+                                       (unsigned long long)job->record.number);
         if (r < 0)
-                return failure_set(failure, r, r == -ENOENT ? "boot Linux 5.2 or newer" : NULL,
-                                   "write cgroup.freeze of job %llu",
+                return failure_set(failure, r, r == -ENOENT ? "boot Linux 5.2 or newer" : NULL, "%s job %llu",
+                                   grouped ? "write cgroup.freeze of" : pause ? "stop the processes of"
+                                                                              : "continue the processes of",
                                    (unsigned long long)job->record.number);
         job->record.paused = pause;
         job->record.resuming = false;

@@ -110,6 +110,7 @@ struct job {
 
         sd_event_source *group_source, *runner_source;
         sd_event_source *timeout_source, *kill_source, *progress_source, *cpu_time_source;
+        sd_event_source *freeze_source;         /* while processes are on their way to a stop */
 };
 
 /* Takes over what is in @record, @spec and @directory, also on failure (-ENOMEM). */
@@ -153,7 +154,7 @@ void job_kill(struct job *job);
 
 /*
  * Pauses or goes on. A job that is queued is not started while it is paused. One that runs is frozen by
- * the kernel (cgroup.freeze), with all its processes, at the next moment; clocks that run for it, such as
+ * the kernel (cgroup.freeze; SIGSTOP where it has no cgroup), with all its processes, at the next moment; clocks that run for it, such as
  * its timeout, go on. To stop it is to let it go on first, since it has to act on that.
  */
 int job_pause(struct job *job, bool pause, struct failure *failure);

@@ -95,17 +95,26 @@ static void format_time(uint64_t realtime_ns, char ret[static 32])
                  (unsigned)(realtime_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
 }
 
+/* A job in the queue is only not started. */
+static const char *paused_by(const struct job_record *record)
+{
+        if (!record->paused || record->state != JOB_RUNNING)
+                return NULL;
+        return record->cgroup ? "cgroup.freeze" : "SIGSTOP";
+}
+
 json_t *job_record_to_json(const struct job_record *record)
 {
         char submitted_at[32];
         json_t *json;
 
         format_time(record->submitted_ns, submitted_at);
-        json = json_pack("{s:I, s:s, s:s*, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
+        json = json_pack("{s:I, s:s, s:s*, s:s*, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
                          "job", (json_int_t)record->number,
                          "state", job_record_state_name(record),
                          "reason", record->reason,
                          "condition", condition_name(record),
+                         "paused_by", paused_by(record),
                          "owner_uid", (json_int_t)record->owner,
                          "submitted_at", submitted_at,
                          "spec", record->spec,

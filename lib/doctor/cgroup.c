@@ -62,7 +62,12 @@ void check_cgroup_kill(const struct patient *patient, struct finding *finding)
 
 void check_cgroup_freeze(const struct patient *patient, struct finding *finding)
 {
-        check_file(patient, "cgroup.freeze", "a job can be paused", "boot Linux 5.2 or newer", finding);
+        if (patient->try_fd < 0)
+                finding_set(finding, CHECK_PARTLY, SEE_GROUPS,
+                            NO_GROUP "; a job is paused by stopping each of its processes");
+        else
+                check_file(patient, "cgroup.freeze", "a job can be paused", "boot Linux 5.2 or newer",
+                           finding);
 }
 
 void check_clone(const struct patient *patient, struct finding *finding)

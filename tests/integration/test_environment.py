@@ -120,8 +120,21 @@ class Unprivileged(Case):
                 self.assertEqual(outcome.by_input["5"]["value"], 10)
                 self.assertEqual(outcome.summary["host"]["cgroup"], "none")
                 listed = {item["metric"] for item in outcome.summary["unavailable"]}
-                for metric in ("cpu_user_seconds", "pressure_cpu_waiting_seconds"):
-                    self.assertTrue(metric in listed or metric in outcome.summary, outcome.summary)
+                self.assertTrue("pressure_cpu_waiting_seconds" in listed or "pressure_cpu_waiting_seconds" in outcome.summary,
+                                outcome.summary)
+
+    def test_cpu_time_is_of_the_processes(self):
+        """Of all of them: what the workers use at the processes level too."""
+        for level in LEVELS:
+            with self.subTest(level=level):
+                summary = self.run_job(level, "sum", ["200000000"], daemon=self.nobody).summary
+                own = summary["coordinator"] if level == "machines" else summary
+                self.assertEqual((summary["host"]["cgroup"], summary["cpu_source"]), ("none", "rusage"), summary)
+                self.assertGreaterEqual(own["cpu_system_seconds"], 0)
+                if level != "machines":
+                    self.assertGreater(own["cpu_user_seconds"] + own["cpu_system_seconds"], 0.005, "some of what it takes to add that many")
+                shown = self.nobody.pppctl("show", summary["job"]).out
+                self.assertRegex(shown, r"(?m)^  CPU as told by +rusage")
 
     def test_the_demo_works(self):
         result = self.nobody.pppctl("run", "async")

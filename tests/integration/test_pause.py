@@ -1,16 +1,28 @@
-"""Pausing a job and letting it go on: at every level, over restarts of the daemon, and where it cannot be."""
+"""Pausing a job and letting it go on: at every level, over restarts of the daemon, with a cgroup and without."""
 
 import errno
 import os
 import time
 
 from harness.case import LEVELS, Case
+from harness.daemon import descendants
 from harness.poll import wait_until
 from harness.process import alive, reap_orphans
-from harness.varlink import Error
+
+
+def stopped(pid):
+    """Whether a signal has stopped this process."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def frozen(daemon, job):
+    if daemon.group is None:
+        runner = daemon.find_runner(job)
+        return runner is not None and all(stopped(pid) for pid in [runner, *descendants(runner)])
     try:
         with open(os.path.join(daemon.job_group(job), "cgroup.events")) as file:
             return "frozen 1" in file.read()
@@ -152,24 +164,29 @@ class Pause(Case):
         self.assertEqual(daemon.show(job)["state"], "paused")
 
 
-class NoGroup(Case):
-    """Where jobs have no cgroup they cannot be frozen, and that is said."""
+class NoGroup(Pause):
+    """The same where jobs have no cgroup: each of their processes is stopped."""
 
-    with_daemon = False
+    @classmethod
+    def setUpClass(cls):
+        super(Pause, cls).setUpClass()
+        if cls.daemon.group:
+            cls.skipTest(cls, "everybody may make cgroups here")
 
-    def test_it_is_refused(self):
-        home = self.path("home")
+    @classmethod
+    def new_daemon(cls, name, **options):
+        if os.getuid() != 0:
+            return super().new_daemon(name, **options)
+        home = os.path.join(cls.temp, f"{name}.home")
         os.mkdir(home)
-        wrap = []
-        if os.geteuid() == 0:
-            os.chown(home, 65534, 65534)
-            wrap = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        daemon = self.fresh("nobody", wrap=wrap, socket_path=f"{home}/sock", state=f"{home}/state")
-        if daemon.group:
-            self.skipTest("everybody may make cgroups here")
-        job = daemon.submit("threads", "sleep", ["60"])
-        result = daemon.pppctl("pause", job)
-        self.assert_says(result, 1, "freeze a job that has no cgroup", "--cgroup PATH")
-        self.assertEqual(daemon.show(job)["state"], "running")
-        with self.assertRaisesRegex(Error, "Failed"):
-            daemon.call("Resume", {"job": job})
+        os.chown(home, 65534, 65534)
+        return super().new_daemon(name, wrap=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
+                                  socket_path=f"{home}/sock", state=f"{home}/state", **options)
+
+    def test_how_it_is_paused_is_told(self):
+        job = self.begin("processes", ["0", "60", "60"], workers=2)
+        self.pause(job)
+        self.assertEqual(self.daemon.show(job)["paused_by"], "SIGSTOP")
+        self.assertRegex(self.daemon.pppctl("show", job).out, r"(?m)^  paused by +SIGSTOP")
+        self.assertNotIn("paused_by", self.daemon.call("Resume", {"job": job})["job"])
+        self.daemon.cancel(job)

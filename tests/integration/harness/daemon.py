@@ -231,9 +231,10 @@ class Daemon:
 
     def runner(self, job):
         """The runner's pid, once there is one."""
-        return wait_until(lambda: self._find_runner(job), f"a runner of job {job}")
+        return wait_until(lambda: self.find_runner(job), f"a runner of job {job}")
 
-    def _find_runner(self, job):
+    def find_runner(self, job):
+        """Its pid; None while there is none."""
         wanted = re.compile(rf"pppd-runner\s+{job}(\s|$)")
         for pid in [self.pid, *process.children()]:
             for child in [pid, *descendants(pid)]:

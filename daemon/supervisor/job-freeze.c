@@ -1,0 +1,83 @@
+/*
+ * How a job that runs is paused: by cgroup.freeze of its group or, where it has none, by SIGSTOP to each of
+ * its processes. Either is kept by the kernel, so the next supervisor finds it there.
+ */
+
+#include "daemon/supervisor/job-internal.h"
+
+#include "daemon/supervisor/log.h"
+#include "daemon/supervisor/process-tree.h"
+
+/* Between two looks whether all of its processes stand still; most often one is enough. */
+#define LOOK_USEC UINT64_C(10000)
+
+static int on_look(sd_event_source *source, uint64_t usec, void *userdata);
+
+static int arm(struct job *job)
+{
+        int r;
+
+        if (!job->freeze_source)
+                return sd_event_add_time_relative(job->env->event, &job->freeze_source,
+                                                  CLOCK_MONOTONIC, LOOK_USEC, 1000, on_look, job);
+        r = sd_event_source_set_time_relative(job->freeze_source, LOOK_USEC);
+        return r < 0 ? r : sd_event_source_set_enabled(job->freeze_source, SD_EVENT_ONESHOT);
+}
+
+static int stop_tree(struct job *job)
+{
+        bool still;
+        int r;
+
+        if (job->pidfd < 0 || job->runner_gone)
+                return -ESRCH;
+        r = process_tree_stop(job->pid, job->pidfd, &still);
+        return r < 0 || still ? r : arm(job);
+}
+
+static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct job *job = userdata;
+        int r;
+
+        r = stop_tree(job);
+        /* A runner that is gone is the end of the job, which is told elsewhere. */
+        if (r < 0 && r != -ESRCH)
+                supervisor_log(LOG_WARNING, "cannot see whether all of job %llu has stopped: %s",
+                               (unsigned long long)job->record.number, strerror(-r));
+        return 0;
+}
+
+static int continue_tree(struct job *job)
+{
+        job->freeze_source = sd_event_source_disable_unref(job->freeze_source);
+        if (job->pidfd < 0 || job->runner_gone)
+                return -ESRCH;
+        return process_tree_continue(job->pid, job->pidfd);
+}
+
+int job_freeze(struct job *job, bool freeze)
+{
+        int r;
+
+        if (job_group_exists(&job->group))
+                return cgroup_freeze(job->group.fd, freeze);
+        r = freeze ? stop_tree(job) : continue_tree(job);
+        /* Half of it stopped is neither. */
+        if (freeze && r < 0)
+                (void)continue_tree(job);
+        return r;
+}
+
+/* The kernel knows: it has kept what the former supervisor asked for. */
+bool job_find_frozen(struct job *job)
+{
+        uint64_t frozen;
+
+        if (job_group_exists(&job->group))
+                return cgroup_read_u64(job->group.fd, "cgroup.freeze", &frozen) >= 0 && frozen;
+        if (job->pid == 0 || !process_is_stopped(job->pid))
+                return false;
+        /* The former supervisor may have died before all of it had stopped. */
+        return job_freeze(job, true) >= 0;
+}

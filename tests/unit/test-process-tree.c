@@ -1,0 +1,162 @@
+/* A tree of processes that is stopped and goes on, as a job without a cgroup is paused. */
+
+#include "daemon/supervisor/process-tree.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "tests/unit/test.h"
+
+/* Shared by all processes: they tell that they run by counting. */
+struct shared {
+        pid_t root, child, grandchild, of_thread;
+        uint64_t beats[4];
+};
+
+static struct shared *shared;
+
+static _Noreturn void beat(unsigned i)
+{
+        for (;;) {
+                __atomic_add_fetch(&shared->beats[i], 1, __ATOMIC_RELAXED);
+                usleep(500);
+        }
+}
+
+/* Only the parent notes the number: the memory is the child's too. */
+static bool start(pid_t *ret)
+{
+        pid_t pid = fork();
+
+        if (pid != 0) {
+                *ret = pid;
+                return false;
+        }
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        return true;
+}
+
+/* Children belong to the thread that made them. */
+static void *start_by_thread(void *unused)
+{
+        if (start(&shared->of_thread))
+                beat(3);
+        pause();
+        return NULL;
+}
+
+static _Noreturn void run_root(void)
+{
+        pthread_t thread;
+
+        if (start(&shared->child))
+                beat(start(&shared->grandchild) ? 2 : 1);
+        if (pthread_create(&thread, NULL, start_by_thread, NULL) != 0)
+                _exit(1);
+        beat(0);
+}
+
+static bool all_beat(const struct shared *since)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(shared->beats); ++i)
+                if (__atomic_load_n(&shared->beats[i], __ATOMIC_RELAXED) <= since->beats[i])
+                        return false;
+        return true;
+}
+
+static void await_beats(void)
+{
+        const struct shared since = *shared;
+
+        while (!all_beat(&since))
+                usleep(1000);
+}
+
+static int start_tree(void)
+{
+        int pidfd;
+
+        shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        test_true(shared != MAP_FAILED);
+        if (start(&shared->root))
+                run_root();
+        pidfd = pidfd_open(shared->root, 0);
+        test_int(pidfd, >=, 0);
+        await_beats();
+        return pidfd;
+}
+
+static void end_tree(int pidfd)
+{
+        siginfo_t info;
+
+        test_int(pidfd_send_signal(pidfd, SIGKILL, NULL, 0), ==, 0);
+        test_int(waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED), ==, 0);
+        close_fd(pidfd);
+        munmap(shared, sizeof(*shared));
+}
+
+static void stop(int pidfd)
+{
+        bool still = false;
+
+        while (!still)
+                test_int(process_tree_stop(shared->root, pidfd, &still), ==, 0);
+}
+
+static void test_stop_and_continue(void)
+{
+        int pidfd = start_tree();
+        struct shared before;
+
+        stop(pidfd);
+        test_true(process_is_stopped(shared->root));
+        test_true(process_is_stopped(shared->child));
+        test_true(process_is_stopped(shared->grandchild));
+        test_true(process_is_stopped(shared->of_thread));
+        before = *shared;
+        usleep(20000);
+        test_int(memcmp(&before, shared, sizeof(before)), ==, 0);
+        test_int(process_tree_continue(shared->root, pidfd), ==, 0);
+        await_beats();
+        test_true(!process_is_stopped(shared->grandchild));
+        end_tree(pidfd);
+}
+
+/* Part of it was stopped before, by somebody else or by a supervisor that died over it. */
+static void test_half_stopped(void)
+{
+        int pidfd = start_tree();
+
+        test_int(kill(shared->child, SIGSTOP), ==, 0);
+        stop(pidfd);
+        test_true(process_is_stopped(shared->grandchild));
+        test_int(process_tree_continue(shared->root, pidfd), ==, 0);
+        await_beats();
+        end_tree(pidfd);
+}
+
+static void test_gone(void)
+{
+        bool still;
+        pid_t pid;
+        int pidfd;
+
+        if (start(&pid))
+                _exit(0);
+        pidfd = pidfd_open(pid, 0);
+        test_int(waitpid(pid, NULL, 0), ==, pid);
+        test_int(process_tree_stop(pid, pidfd, &still), ==, -ESRCH);
+        test_int(process_tree_continue(pid, pidfd), ==, -ESRCH);
+        test_true(!process_is_stopped(pid));
+        close_fd(pidfd);
+}
+
+TEST_MAIN("process tree",
+          { "stop and continue", test_stop_and_continue },
+          { "one that is stopped in part", test_half_stopped },
+          { "one that is gone", test_gone })
