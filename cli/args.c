@@ -95,14 +95,13 @@ static int set_duration(const char *name, const char *value, uint64_t *ret)
         uint64_t v;
         int r = parse_duration(value, &v);
 
-        if (r == -ERANGE)
-                return cli_fail(CLI_USAGE, "--%s: %s is out of range; give at most a year, 365d",
-                                name, value);
-        if (r < 0 || v == 0)
+        if (r == -EINVAL)
                 return cli_fail(CLI_USAGE,
-                                "--%s: \"%s\" is not a time%s; give seconds, or a number "
-                                "with ns, us, ms, s, min, h or d, as in 500ms",
-                                name, value, r < 0 ? "" : " above zero");
+                                "--%s: \"%s\" is not a time; give seconds, or a number with ns, us, ms, "
+                                "s, min, h or d, as in 500ms", name, value);
+        if (r < 0 || v == 0 || v > SPEC_SECONDS_MAX * NSEC_PER_SEC)
+                return cli_fail(CLI_USAGE, "--%s: %s is out of range; give more than 0 and at most a "
+                                "year, 365d", name, value);
         *ret = v;
         return 0;
 }
@@ -125,10 +124,12 @@ static int set_nice(const char *value, int *ret)
         bool negative = *value == '-';
         const char *digits = value + negative;
         uint64_t v;
+        int r = parse_u64(digits, strlen(digits), negative ? 20 : 19, &v);
 
-        if (parse_u64(digits, strlen(digits), negative ? 20 : 19, &v) < 0)
-                return cli_fail(CLI_USAGE, "--nice: \"%s\" is no nice value; give a whole number from "
-                                "-20 (first of all) to 19 (after all others)", value);
+        if (r < 0)
+                return cli_fail(CLI_USAGE, "--nice: \"%s\" %s; give a whole number from -20 (first of all) "
+                                "to 19 (after all others)", value,
+                                r == -ERANGE ? "is out of range" : "is no nice value");
         *ret = negative ? -(int)v : (int)v;
         return 0;
 }
@@ -137,10 +138,16 @@ static int add_weight(struct args *args, const char *word, size_t n)
 {
         uint32_t *larger;
         uint64_t v;
+        int r;
 
-        if (parse_u64(word, n, 10000, &v) < 0 || v == 0 || args->n_thread_weights == SPEC_THREADS_MAX)
-                return cli_fail(CLI_USAGE, "--thread-weight: \"%.*s\" is no weight; give whole numbers "
-                                "from 1 to 10000 with commas between, as in 100,300", (int)n, word);
+        r = parse_u64(word, n, 10000, &v);
+        if (r < 0 || v == 0)
+                return cli_fail(CLI_USAGE, "--thread-weight: \"%.*s\" %s; give whole numbers from 1 to 10000 "
+                                "with commas between, as in 100,300", (int)n, word,
+                                r == -EINVAL ? "is no weight" : "is out of range");
+        if (args->n_thread_weights == SPEC_THREADS_MAX)
+                return cli_fail(CLI_USAGE, "--thread-weight: these are more than %d weights; give one for "
+                                "each thread", SPEC_THREADS_MAX);
         larger = reallocarray(args->thread_weights, args->n_thread_weights + 1, sizeof(*larger));
         if (!larger)
                 return cli_no_memory();

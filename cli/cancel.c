@@ -10,9 +10,10 @@
 
 static void say_end(json_t *job)
 {
+        char progress[JOB_PROGRESS_SIZE];
+
         if (streq(job_text(job, "state"), "cancelled"))
-                cli_note("cancelled job %" PRIu64 ": %" PRIu64 " of %" PRIu64 " tasks have results",
-                         job_number(job), job_results(job), job_count(job, "tasks_total"));
+                cli_note("cancelled job %" PRIu64 ": %s", job_number(job), job_progress(job, progress));
         else
                 cli_note("job %" PRIu64 " had ended before: %s", job_number(job),
                          job_text(job, "state"));

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdio.h>
 
+#include "cli/access.h"
 #include "cli/errors.h"
 #include "cli/reconnect.h"
 #include "cli/say.h"
@@ -39,14 +40,21 @@ static const char *say_errno(int r)
         "tree: build/pppd-supervisor --socket PATH --state DIR, and give pppctl the same "         \
         "--socket PATH"
 
+static int say_forbidden(const char *path, int r)
+{
+        _cleanup_free_ char *advice = access_advice(path);
+
+        if (!advice)
+                return cli_no_memory();
+        return cli_fail(CLI_NOT_ALLOWED, "cannot reach pppd at %s: %s; %s", path, say_errno(r), advice);
+}
+
 static int say_unreachable(const char *path, int r)
 {
         if (r == -ENOMEM)
                 return cli_no_memory();
         if (r == -EACCES || r == -EPERM)
-                return cli_fail(CLI_NOT_ALLOWED, "cannot reach pppd at %s: %s; join the group of "
-                                "that socket (ls -l shows it), or use a pppd of your own: --user",
-                                path, say_errno(r));
+                return say_forbidden(path, r);
         return cli_fail(CLI_NO_DAEMON, "cannot reach pppd at %s: %s; " START_IT, path,
                         say_errno(r));
 }

@@ -160,8 +160,8 @@ static void print_heading(struct compare *compare, enum level level, bool first)
 
 static void print_count(struct compare *compare, json_t *job)
 {
-        output_line(&compare->output, "%" PRIu64 " tasks done, %" PRIu64 " failed",
-                    job_count(job, "tasks_done"), job_count(job, "tasks_failed"));
+        output_line(&compare->output, "%" PRIu64 " task%s done, %" PRIu64 " failed",
+                    job_count(job, "tasks_done"), plural(job_count(job, "tasks_done")), job_count(job, "tasks_failed"));
 }
 
 static int keep_summary(struct contender *contender, json_t *job)

@@ -64,7 +64,7 @@ static int queue_full(const struct failure *f)
 
         snprintf(what, sizeof(what), "the queue is full (limit %" PRIu64 ")",
                  number_of(f, "limit"));
-        return fail(CLI_QUEUE_FULL, f, what, text_of(f, "why"), "try again when a job has ended");
+        return fail(CLI_QUEUE_FULL, f, what, text_of(f, "why"), "");
 }
 
 static const struct {

@@ -64,6 +64,14 @@ int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t
         return 0;
 }
 
+int launch_print_summary(struct output *output, json_t *job)
+{
+        if (!job_summary(job))
+                return cli_fail(CLI_FAILED, "job %" PRIu64 " has no summary; see pppd's log",
+                                job_number(job));
+        return output_json(output, job_summary(job), JSON_COMPACT);
+}
+
 /* What is followed, besides how. */
 struct watch {
         const struct launch *launch;
@@ -86,8 +94,11 @@ static int leave(const struct watch *watch)
 
 static int say_cancelled(struct watch *watch, json_t *job)
 {
+        char progress[JOB_PROGRESS_SIZE];
         int r = follow_update(&watch->follow, true);
 
+        if (r == 0 && watch->launch->json_summary)
+                r = launch_print_summary(watch->launch->output, job);
         if (r == 0)
                 r = output_finish(watch->launch->output);
         if (r)
@@ -95,8 +106,7 @@ static int say_cancelled(struct watch *watch, json_t *job)
         if (streq(job_text(job, "state"), "done"))
                 cli_note("job %" PRIu64 " was done before it could be cancelled", watch->job);
         else
-                cli_note("cancelled job %" PRIu64 ": %" PRIu64 " of %" PRIu64 " tasks have results",
-                         watch->job, job_results(job), job_count(job, "tasks_total"));
+                cli_note("cancelled job %" PRIu64 ": %s", watch->job, job_progress(job, progress));
         return CLI_INTERRUPTED;
 }
 

@@ -17,6 +17,7 @@ struct launch {
         bool ordered;
         enum follow_show show;
         bool quiet;
+        bool json_summary;              /* printed also of a job that Ctrl-C has cancelled */
 };
 
 /* How a job ended. */
@@ -28,6 +29,9 @@ struct outcome {
 #define OUTCOME_NULL { .job = NULL, .results = RESULTS_NULL }
 
 void outcome_deinit(struct outcome *outcome);
+
+/* The job's summary as a line of JSON. Returns 0 or an exit status, with the error said. */
+int launch_print_summary(struct output *output, json_t *job);
 
 /* Submits the job. */
 int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t *ret_job);

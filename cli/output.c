@@ -95,20 +95,27 @@ static void put_seconds(FILE *file, uint64_t ns)
         put_u64(file, ns / NSEC_PER_SEC);
         if (digits > 0)
                 fprintf(file, ".%0*" PRIu64, digits, fraction);
-        put_text(file, " s");
+}
+
+static void put_number(const struct output *output, uint64_t value)
+{
+        if (output->nanoseconds)
+                put_seconds(stdout, value);
+        else
+                put_u64(stdout, value);
 }
 
 static void put_value(const struct output *output, const char *input, size_t n,
                       const struct ppp_record *record)
 {
         put_input(output, stdout, input, n);
-        if (output->nanoseconds)
-                put_seconds(stdout, record->value);
-        else
-                put_u64(stdout, record->value);
-        if (output->unit) {
+        put_number(output, record->value);
+        if (output->nanoseconds) {
+                put_text(stdout, " s");
+        } else if (output->unit) {
                 putc_unlocked(' ', stdout);
                 put_text(stdout, output->unit);
+                put_text(stdout, plural(record->value));
         }
         putc_unlocked('\n', stdout);
 }
@@ -166,13 +173,24 @@ static void put_json_failure(FILE *file, const struct ppp_record *record)
         put_json_string(file, why ?: "", why ? strlen(why) : 0);
 }
 
-static void put_json(const char *input, size_t n, const struct ppp_record *record)
+/* The number that is printed without JSON, and what it counts. */
+static void put_json_value(const struct output *output, uint64_t value)
+{
+        put_text(stdout, ",\"state\":\"done\",\"value\":");
+        put_number(output, value);
+        if (output->nanoseconds)
+                put_text(stdout, ",\"unit\":\"seconds\"");
+        else if (output->unit)
+                fprintf(stdout, ",\"unit\":\"%ss\"", output->unit);
+}
+
+static void put_json(const struct output *output, const char *input, size_t n,
+                     const struct ppp_record *record)
 {
         put_text(stdout, "{\"input\":");
         put_json_string(stdout, input, n);
         if (record->state == PPP_STATE_DONE) {
-                put_text(stdout, ",\"state\":\"done\",\"value\":");
-                put_u64(stdout, record->value);
+                put_json_value(output, record->value);
         } else {
                 put_json_failure(stdout, record);
         }
@@ -196,7 +214,7 @@ void output_result(struct output *output, const char *input, size_t n_input,
                 return;
         errno = 0;
         if (output->json)
-                put_json(input, n_input, record);
+                put_json(output, input, n_input, record);
         else if (record->state == PPP_STATE_DONE)
                 put_value(output, input, n_input, record);
         else

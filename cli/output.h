@@ -15,7 +15,7 @@ struct output {
         bool out_terminal, err_terminal;        /* inputs are printed as cli/visible.h says */
         bool interleaved;       /* standard error is the same file: keep lines in order */
         bool failures_are_data; /* failures go to standard output too (results --failed) */
-        const char *unit;       /* after each value, NULL: none */
+        const char *unit;       /* what values count, in the singular; NULL: nothing */
         bool nanoseconds;       /* that is what values are in: they are shown in seconds */
         const char *prefix;     /* taken off inputs that begin with it ("demo:"), NULL: none */
         int error;              /* negative errno of the first write that failed */

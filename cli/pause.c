@@ -12,6 +12,7 @@ static int ask(const struct args *args, const char *attempted, const char *metho
 {
         _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
         _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
+        char progress[JOB_PROGRESS_SIZE];
         uint64_t number;
         json_t *job;
         int r = choose_job(args, &number);
@@ -25,9 +26,8 @@ static int ask(const struct args *args, const char *attempted, const char *metho
         if (r == 0)
                 r = pppd_reply_job(&pppd, &reply, &job);
         if (r == 0 && !args_has(args, OPTION_QUIET))
-                cli_note("job %" PRIu64 " is %s: %" PRIu64 " of %" PRIu64 " tasks have results",
-                         job_number(job), job_text(job, "state"), job_results(job),
-                         job_count(job, "tasks_total"));
+                cli_note("job %" PRIu64 " is %s: %s", job_number(job), job_text(job, "state"),
+                         job_progress(job, progress));
         return r;
 }
 

@@ -49,13 +49,13 @@ static int print_all(const struct args *args, const struct pppd *pppd, struct pp
 static int status_of(json_t *job)
 {
         const char *state = job_text(job, "state");
+        char progress[JOB_PROGRESS_SIZE];
         bool cut = streq(state, "cancelled") || streq(state, "failed");
 
         if (streq(state, "done"))
                 return job_status(job);
-        cli_note("job %" PRIu64 " %s%s: %" PRIu64 " of %" PRIu64 " tasks have results",
-                 job_number(job), cut ? "" : "is ", state, job_results(job),
-                 job_count(job, "tasks_total"));
+        cli_note("job %" PRIu64 " %s%s: %s", job_number(job), cut ? "" : "is ", state,
+                 job_progress(job, progress));
         return cut ? CLI_FAILED : CLI_OK;
 }
 

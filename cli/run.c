@@ -33,20 +33,12 @@ static bool wants_summary(const struct args *args)
                !args_has(args, OPTION_QUIET);
 }
 
-static int print_json_summary(struct output *output, json_t *job)
-{
-        if (!job_summary(job))
-                return cli_fail(CLI_FAILED, "job %" PRIu64 " has no summary; see pppd's log",
-                                job_number(job));
-        return output_json(output, job_summary(job), JSON_COMPACT);
-}
-
 static int finish(const struct args *args, struct output *output, json_t *job)
 {
         int r = 0;
 
         if (wants_summary(args) && output->json)
-                r = print_json_summary(output, job);
+                r = launch_print_summary(output, job);
         if (r == 0)
                 r = output_finish(output);
         if (r == 0 && wants_summary(args) && !output->json)
@@ -83,6 +75,7 @@ static int launch_with(const struct args *args, const struct spec *spec,
                 .output = &output,
                 .ordered = args_has(args, OPTION_ORDERED),
                 .quiet = args_has(args, OPTION_QUIET),
+                .json_summary = args_has(args, OPTION_JSON) && wants_summary(args),
         };
         uint64_t job;
         int r;

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "cli/say.h"
+#include "lib/input-kind.h"
 
 #define READ_SIZE    (256 * 1024)
 #define COMMAND_LINE "the command line"
@@ -164,6 +165,57 @@ static int check_line_ends(const struct inputs *inputs, const char *name)
         return say_bad_inputs(name, &error);
 }
 
+#define BOM "\xef\xbb\xbf"
+
+/* Editors of Windows write one, and no program would take it for a part of the first input. */
+static int check_mark(const struct inputs *inputs, const char *name)
+{
+        static const struct input_error error = {
+                .line = 1,
+                .why = "it begins with a byte order mark (U+FEFF); save the list without one, or take it "
+                       "off: sed '1s/^\\xef\\xbb\\xbf//'",
+        };
+
+        if (inputs->size < strlen(BOM) || memcmp(inputs->text, BOM, strlen(BOM)) != 0)
+                return 0;
+        return say_bad_inputs(name, &error);
+}
+
+/* Blanks, and byte order marks of lists that were put together. */
+static size_t count_blanks(const char *input, size_t n)
+{
+        size_t i = 0;
+
+        while (i < n) {
+                if (input[i] == ' ' || input[i] == '\t')
+                        ++i;
+                else if (n - i >= strlen(BOM) && memcmp(input + i, BOM, strlen(BOM)) == 0)
+                        i += strlen(BOM);
+                else
+                        break;
+        }
+        return i;
+}
+
+/* The name of a file may begin with a blank; one that is called " http://…" is meant as a URL. */
+static int check_urls(const struct inputs *inputs, const char *name)
+{
+        const char *at = inputs->text;
+
+        for (uint64_t i = 0; i < inputs->n; ++i) {
+                size_t n = inputs_length(inputs, at), blanks = count_blanks(at, n), scheme;
+                const struct input_error error = {
+                        .line = i + 1,
+                        .why = "a blank or a byte order mark stands before its URL; take that off",
+                };
+
+                if (blanks > 0 && input_kind_of(at + blanks, n - blanks, &scheme) != INPUT_PATH)
+                        return say_bad_inputs(name, &error);
+                at = inputs_next(at, n);
+        }
+        return 0;
+}
+
 static int map_given(struct source *source, int fd, const char *name)
 {
         struct input_error error;
@@ -175,25 +227,15 @@ static int map_given(struct source *source, int fd, const char *name)
                 return cli_no_memory();
         if (r < 0)
                 return say_memfd(r);
-        return check_line_ends(&source->given, name);
-}
-
-static bool is_scheme_char(char c, bool first)
-{
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
-                return true;
-        return !first && ((c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.');
+        r = check_mark(&source->given, name);
+        return r ? r : check_line_ends(&source->given, name);
 }
 
 bool is_relative_path(const char *input, size_t n)
 {
-        size_t i = 0;
+        size_t scheme;
 
-        if (n > 0 && input[0] == '/')
-                return false;
-        while (i < n && is_scheme_char(input[i], i == 0))
-                ++i;
-        return !(i > 0 && i < n && input[i] == ':');
+        return n > 0 && input[0] != '/' && input_kind_of(input, n, &scheme) == INPUT_PATH;
 }
 
 static bool has_relative_path(const struct inputs *inputs)
@@ -277,6 +319,8 @@ int source_open(struct source *source, enum workload_id workload, const char *fr
                 r = memfd_seal(source->fd);
         if (r == 0)
                 r = map_given(source, source->fd, name);
+        if (r == 0 && workload == WORKLOAD_WORDS)
+                r = check_urls(&source->given, name);
         if (r == 0 && workload == WORKLOAD_WORDS && has_relative_path(&source->given)) {
                 source->fd = close_fd(source->fd);
                 r = make_absolute(&source->given, &source->fd);

@@ -34,6 +34,6 @@ int source_copy(int from, const char *name, int *ret_fd);
 
 /*
  * Whether @input of the words workload is a path that depends on the working directory: not
- * absolute, and no scheme before a colon (RFC 3986, 3.1) as in http: or demo:.
+ * absolute, and no URL (lib/input-kind.h).
  */
 bool is_relative_path(const char *input, size_t n);

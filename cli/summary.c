@@ -30,6 +30,15 @@ uint64_t job_results(json_t *job)
         return job_count(job, "tasks_done") + job_count(job, "tasks_failed");
 }
 
+const char *job_progress(json_t *job, char text[JOB_PROGRESS_SIZE])
+{
+        uint64_t n = job_results(job), total = job_count(job, "tasks_total");
+
+        snprintf(text, JOB_PROGRESS_SIZE, "%" PRIu64 " of %" PRIu64 " task%s %s", n, total,
+                 plural(total), n == 1 || total == 1 ? "has a result" : "have results");
+        return text;
+}
+
 int job_status(json_t *job)
 {
         if (!streq(job_text(job, "state"), "done") || job_count(job, "tasks_failed") > 0)
@@ -121,10 +130,9 @@ static void say_outcome(json_t *job, json_t *summary)
         double v, w;
 
         if (done)
-                snprintf(tasks, sizeof(tasks), "%" PRIu64 " task%s", total, total == 1 ? "" : "s");
+                snprintf(tasks, sizeof(tasks), "%" PRIu64 " task%s", total, plural(total));
         else
-                snprintf(tasks, sizeof(tasks), "%" PRIu64 " of %" PRIu64 " tasks have results",
-                         job_results(job), total);
+                (void)job_progress(job, tasks);
         if (failed > 0)
                 snprintf(tasks + strlen(tasks), sizeof(tasks) - strlen(tasks),
                          ", %" PRIu64 " failed,", failed);

@@ -22,6 +22,10 @@ json_t *job_summary(json_t *job);
 /* Tasks with a result, failed ones included. */
 uint64_t job_results(json_t *job);
 
+/* "1 of 2 tasks has a result", "2 of 3 tasks have results"; returns @text. */
+#define JOB_PROGRESS_SIZE 96
+const char *job_progress(json_t *job, char text[JOB_PROGRESS_SIZE]);
+
 /* CLI_OK if all tasks are done, else CLI_FAILED. */
 int job_status(json_t *job);
 

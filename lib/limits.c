@@ -2,12 +2,12 @@
 
 #define CPU_LIST_FORM "give CPUs as a list of numbers and ranges, as in 0-3,8"
 #define SIZE_FORM                                                                                  \
-        "give bytes, at least 4M; K, M, G and T stand for powers of 1024, max for no limit"
+        "give bytes, from 4M to 8388607T; K, M, G and T stand for powers of 1024, max for no limit"
 
 const struct limit_info limit_infos[_LIMIT_N] = {
         [LIMIT_CPU_MAX] = { "cpu_max_cpus", "cpu-max", "cpu.max", CGROUP_CPU, LIMIT_CPU / 100,
                             LIMIT_CPU * UINT64_C(8192), false,
-                            "give percent of one CPU, at least 1%, as in 150%" },
+                            "give percent of one CPU, from 1% to 819200%, as in 150%" },
         [LIMIT_CPU_WEIGHT] = { "cpu_weight", "cpu-weight", "cpu.weight", CGROUP_CPU, 1, 10000, false,
                                "give a whole number from 1 to 10000; 100 is what others have" },
         [LIMIT_MEMORY_MAX] = { "memory_max_bytes", "memory-max", "memory.max", CGROUP_MEMORY,
@@ -16,10 +16,10 @@ const struct limit_info limit_infos[_LIMIT_N] = {
                                 LIMIT_MEMORY_MIN, INT64_MAX, true, SIZE_FORM },
         [LIMIT_SWAP_MAX] = { "swap_max_bytes", "swap-max", "memory.swap.max", CGROUP_MEMORY, 0,
                              INT64_MAX, true,
-                             "give bytes; K, M, G and T stand for powers of 1024, 0 for no swap, "
+                             "give bytes, up to 8388607T; K, M, G and T stand for powers of 1024, 0 for no swap, "
                              "max for no limit" },
         [LIMIT_PIDS_MAX] = { "pids_max", "pids-max", "pids.max", CGROUP_PIDS, 1, 4194304, true,
-                             "give a number of processes and threads from 1 up, or max" },
+                             "give a number of processes and threads from 1 to 4194304, or max" },
         [LIMIT_CPUS] = { "cpus", "cpus", "cpuset.cpus", CGROUP_CPUSET, 0, 0, false, CPU_LIST_FORM },
         [LIMIT_IO_MAX] = { "io_max", "io-max", "io.max", CGROUP_IO, 1, INT64_MAX, true,
                            "give a path on the disk or its MAJOR:MINOR, and one or more of rbps= "

@@ -188,7 +188,8 @@ static const struct {
 } reasons[_PPP_REASON_N] = {
         [PPP_REASON_NONE] = { "none", "no reason was noted", DETAIL_NONE },
         [PPP_REASON_NOT_A_NUMBER] = { "not-a-number",
-                "not a number this workload takes; give decimal digits only", DETAIL_NONE },
+                "not a number this workload takes; sum and sum-array take decimal digits only, sleep seconds or "
+                "a number with ns, us, ms, s, min, h or d, as in 0.2 or 200ms", DETAIL_NONE },
         [PPP_REASON_NEGATIVE] = { "negative", "negative; give a number from 0 up", DETAIL_NONE },
         [PPP_REASON_TOO_LARGE] = { "too-large",
                 "too large; sum and sum-array take numbers up to 4294967296 (past that the result "

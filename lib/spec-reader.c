@@ -71,7 +71,6 @@ int reader_bool(struct reader *reader, const char *member, bool *ret)
         return 0;
 }
 
-#define SECONDS_MAX (365.0 * 86400.0)
 
 int reader_seconds(struct reader *reader, const char *member, uint64_t *ret_ns)
 {
@@ -84,7 +83,7 @@ int reader_seconds(struct reader *reader, const char *member, uint64_t *ret_ns)
         if (!json_is_number(v))
                 return reader_refuse(reader, member, hint, "it is not a number");
         seconds = json_number_value(v);
-        if (!(seconds > 0) || seconds > SECONDS_MAX)
+        if (!(seconds > 0) || seconds > (double)SPEC_SECONDS_MAX)
                 return reader_refuse(reader, member, hint, "%g is out of range", seconds);
         *ret_ns = MAX((uint64_t)(seconds * 1e9 + 0.5), UINT64_C(1));
         return 0;

@@ -19,7 +19,7 @@ static const struct {
         const char *name;
         const char *unit;
 } workloads[_WORKLOAD_N] = {
-        [WORKLOAD_WORDS] = { "words", "words" },
+        [WORKLOAD_WORDS] = { "words", "word" },
         [WORKLOAD_SUM] = { "sum", NULL },
         [WORKLOAD_SUM_ARRAY] = { "sum-array", NULL },
         [WORKLOAD_SLEEP] = { "sleep", NULL },

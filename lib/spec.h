@@ -27,6 +27,7 @@ enum workload_id {
 };
 
 #define SPEC_WORKERS_MAX 65535
+#define SPEC_SECONDS_MAX (365 * 86400)  /* of each time limit */
 #define SPEC_THREADS_MAX 4096           /* threads and processes */
 #define SPEC_LOOPS_MAX   256
 #define SPEC_RETRIES_MAX 100
@@ -83,7 +84,7 @@ void spec_deinit(struct spec *spec);
 const char *level_name(enum level level);
 int level_from_name(const char *name, enum level *ret);        /* -EINVAL */
 const char *workload_name(enum workload_id workload);
-const char *workload_unit(enum workload_id workload);          /* "words" or NULL */
+const char *workload_unit(enum workload_id workload);          /* "word" or NULL */
 int workload_from_name(const char *name, enum workload_id *ret); /* -EINVAL */
 /* "serial, threads, processes, async, machines", for error messages */
 extern const char level_names[], workload_names[];

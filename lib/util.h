@@ -91,6 +91,12 @@ static inline void freep(void *p)
                         func(*p);                                                                  \
         }
 
+/* "1 task", "2 tasks": what follows the noun. */
+static inline const char *plural(uint64_t n)
+{
+        return n == 1 ? "" : "s";
+}
+
 static inline bool streq(const char *a, const char *b)
 {
         return strcmp(a, b) == 0;
@@ -119,7 +125,7 @@ static inline uint64_t now_realtime(void)
  */
 int parse_u64(const char *s, size_t n, uint64_t max, uint64_t *ret);
 
-/* "0.25" (seconds), "200ms"; units are ns, us, ms, s, min, h and d. Returns 0, -EINVAL or -ERANGE. */
+/* "0.25" (seconds), "200ms"; units are ns, us, ms, s, min (or m), h and d. Returns 0, -EINVAL or -ERANGE. */
 int parse_duration(const char *s, uint64_t *ret_ns);
 
 /* "64M", "4096": bytes; K, M, G and T are powers of 1024. At most INT64_MAX. -EINVAL or -ERANGE. */

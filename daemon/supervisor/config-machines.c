@@ -115,11 +115,13 @@ static int set_heartbeat(struct machines_config *machines, const char *value,
                          const struct place *place)
 {
         uint64_t ns;
+        int r = parse_duration(value, &ns);
 
-        if (parse_duration(value, &ns) < 0 || ns < MACHINES_HEARTBEAT_MIN ||
-            ns > MACHINES_HEARTBEAT_MAX)
+        if (r == -EINVAL)
                 return config_refuse(place, "heartbeat takes a duration from 100ms to 1h, such as 5s, "
                                      "not \"%s\"", value);
+        if (r < 0 || ns < MACHINES_HEARTBEAT_MIN || ns > MACHINES_HEARTBEAT_MAX)
+                return config_refuse(place, "heartbeat = %s is out of range: give 100ms to 1h", value);
         machines->heartbeat_ns = ns;
         return 0;
 }

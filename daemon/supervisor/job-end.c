@@ -105,8 +105,9 @@ static char *describe_failure(const struct job *job)
         if (text)
                 return text;
         if (exited_with(job, 0))
-                r = asprintf(&text, "it ended without a record for %llu of %llu tasks",
-                             (unsigned long long)left, (unsigned long long)job->record.n_tasks);
+                r = asprintf(&text, "it ended without a record for %llu of %llu task%s",
+                             (unsigned long long)left, (unsigned long long)job->record.n_tasks,
+                             plural(job->record.n_tasks));
         else
                 r = asprintf(&text, "exit status %d, without a word", job->status.si_status);
         return r < 0 ? NULL : text;

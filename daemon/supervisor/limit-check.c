@@ -82,8 +82,8 @@ static int check_cpu_max(uint64_t value, const struct host *host, const char *fi
         if (value <= host->n_cpus * LIMIT_CPU)
                 return 0;
         snprintf(hint, sizeof(hint), "give at most %u%%", host->n_cpus * 100);
-        return refuse(error, -EDOM, field, hint, "%g%% is more than the %u CPUs of this machine",
-                      (double)value * 100 / (double)LIMIT_CPU, host->n_cpus);
+        return refuse(error, -EDOM, field, hint, "%g%% is more than the %u CPU%s of this machine",
+                      (double)value * 100 / (double)LIMIT_CPU, host->n_cpus, plural(host->n_cpus));
 }
 
 static int check_at_most(uint64_t value, uint64_t most, const char *what, const char *field,

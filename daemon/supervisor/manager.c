@@ -144,8 +144,9 @@ static int on_drain_too_long(sd_event_source *source, uint64_t usec, void *userd
         struct manager *manager = userdata;
 
         if (manager->jobs.n_running > 0)
-                supervisor_log(LOG_WARNING, "killing %u jobs that did not end in time; they go on with "
-                               "the next start", manager->jobs.n_running);
+                supervisor_log(LOG_WARNING, "killing %u job%s that did not end in time; what is left is "
+                               "done after the next start", manager->jobs.n_running,
+                               plural(manager->jobs.n_running));
         kill_all(manager);
         return 0;
 }

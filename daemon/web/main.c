@@ -55,8 +55,11 @@ static int parse_port(const char *s, struct arguments *arguments)
 static int parse_delay(const char *s, struct arguments *arguments)
 {
         uint64_t v;
+        int r = parse_duration(s, &v);
 
-        if (parse_duration(s, &v) < 0 || v > 3600 * NSEC_PER_SEC)
+        if (r == -ERANGE || (r >= 0 && v > 3600 * NSEC_PER_SEC))
+                return usage_error("cannot take --delay, it is out of range", s, "give at most 1h");
+        if (r < 0)
                 return usage_error("cannot take --delay", s,
                                    "give a duration of at most an hour, such as 200ms or 1.5s");
         arguments->delay_ns = v;

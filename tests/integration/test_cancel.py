@@ -1,5 +1,6 @@
 """Ending a job early: cancel, Ctrl-C, clients that leave, --timeout. And what then is left: nothing."""
 
+import json
 import os
 import re
 import signal
@@ -146,6 +147,17 @@ class Clients(Case):
         process.signal(signal.SIGINT)
         result = process.wait(10)
         self.assertEqual(result.status, 130, result)
+
+    def test_an_interrupted_run_prints_its_summary(self):
+        """As JSON the last line is the summary, whatever the end."""
+        process, job = self.start("threads", "sleep", "0", "60", "--workers", "2", "--json")
+        wait_until(lambda: b'"done"' in process.so_far(), "the first line")
+        process.signal(signal.SIGINT)
+        result = process.wait(10)
+        self.assertEqual(result.status, 130, result)
+        rows = [json.loads(line) for line in result.out.splitlines()]
+        self.assertEqual([row.get("value") for row in rows[:-1]], [0], result)
+        self.assertEqual((rows[-1]["schema"], rows[-1]["job"], rows[-1]["state"]), ("io.pppctl.summary", job, "cancelled"))
 
     def test_results_show_while_others_look_on(self):
         """`pppctl show` beside a run takes no progress away from it."""

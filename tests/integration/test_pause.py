@@ -78,7 +78,7 @@ class Pause(Case):
         self.assertRegex(self.daemon.pppctl("show", job).out, rf"^job {job}: paused\n")
         result = self.daemon.pppctl("results", job)
         self.assertEqual(result.status, 0, result)
-        self.assertRegex(result.err, rf"job {job} is paused: \d+ of \d+ tasks have results")
+        self.assertRegex(result.err, rf"job {job} is paused: \d+ of \d+ tasks (have results|has a result)")
         result = self.daemon.pppctl("resume", job)
         self.assertRegex(result.err, rf"^job {job} is running", result)
         self.assertEqual(self.daemon.pppctl("resume", job, "-q").err, "")

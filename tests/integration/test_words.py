@@ -40,6 +40,13 @@ class Files(Case):
         expected = {self.write(name, "two words"): 2 for name in names}
         self.assert_values(self.run_job("async", "words", expected), expected)
 
+    def test_a_name_with_a_colon_is_no_url(self):
+        """It is made absolute like any other, and read by the daemon as what it is."""
+        for name in ("day:1", "mailto:us", "http:x"):
+            self.write(name, "one two three")
+            result = self.daemon.pppctl("run", "serial", "words", name, cwd=self.temp)
+            self.assertEqual((result.status, result.out), (0, f"{name}: 3 words\n"), result)
+
     def test_a_relative_path_is_the_callers(self):
         self.write("relative.txt", "one two three")
         result = self.daemon.pppctl("run", "serial", "words", "relative.txt", cwd=self.temp)

@@ -141,24 +141,28 @@ static void test_wrong_options(void)
         refuse_option(A("--worker"), A("1"), "did you mean --workers?");
         refuse_option(A("--workers"), NULL, "needs a value");
         refuse_option(A("--workers"), A("x"), "\"x\" is not a whole number; give 1 to 65535");
-        refuse_option(A("--timeout"), A("99999999999"), "99999999999 is out of range");
+        refuse_option(A("--timeout"), A("99999999999"), "99999999999 is out of range; give more than 0 and at most a year");
+        refuse_option(A("--timeout"), A("9999999999"), "9999999999 is out of range");
+        refuse_option(A("--cpu-time-max"), A("366d"), "366d is out of range");
         refuse_option(A("--task-timeout"), A("1000000d"), "out of range");
         refuse_option(A("--time-max"), A("5 min"), "is not a time; give");
-        refuse_option(A("--time-max"), A("0ms"), "not a time above zero");
+        refuse_option(A("--time-max"), A("0ms"), "0ms is out of range; give more than 0");
         refuse_option(A("--workers"), A("0"), "out of range");
         refuse_option(A("--workers"), A("65536"), "out of range");
         refuse_option(A("--workers"), A("99999999999999999999999"), "out of range");
         refuse_option(A("--workers=-1"), NULL, "not a whole number");
         refuse_option(A("--gil=1"), NULL, "takes no value");
-        refuse_option(A("--timeout"), A("0"), "not a time above zero");
+        refuse_option(A("--timeout"), A("0"), "0 is out of range");
         refuse_option(A("--timeout"), A("5x"), "not a time");
-        refuse_option(A("--time-max"), A("0"), "--time-max: \"0\" is not a time above zero");
+        refuse_option(A("--time-max"), A("0"), "--time-max: 0 is out of range");
         refuse_option(A("--memory-max"), A("0"), "--memory-max: \"0\" would let nothing run; give bytes");
         refuse_option(A("--worker-pids-max"), A("x"), "--worker-pids-max: \"x\" is not what it takes");
-        refuse_option(A("--nice"), A("20"), "-20 (first of all) to 19");
+        refuse_option(A("--nice"), A("20"), "\"20\" is out of range; give a whole number from -20 (first of all) to 19");
+        refuse_option(A("--nice"), A("99999999999999999999"), "is out of range");
+        refuse_option(A("--pids-max"), A("4194305"), "is too large; give a number of processes and threads from 1 to 4194304");
         refuse_option(A("--nice"), A("--5"), "is no nice value");
         refuse_option(A("--thread-weight"), A("1,,2"), "\"\" is no weight");
-        refuse_option(A("--thread-weight"), A("10001"), "is no weight");
+        refuse_option(A("--thread-weight"), A("10001"), "is out of range; give whole numbers from 1 to 10000");
         refuse_option(A("--color"), A("red"), "none of auto, always and never");
         refuse_option(A("-x"), NULL, "there is no option -x");
         refuse_option(A("-n"), NULL, "-n needs a value");
@@ -309,6 +313,9 @@ static void test_plain_results(void)
         record.value = 0;
         output_take_workload(&output, WORKLOAD_WORDS);
         test_str(print(&output, "demo:2016", &record), "2016: 0 words\n");
+        record.value = 1;
+        test_str(print(&output, "demo:2016", &record), "2016: 1 word\n");
+        record.value = 0;
         test_str(print(&output, "demo:", &record), "demo:: 0 words\n");
         test_str(print(&output, "a\033[2Jb", &record), "a\033[2Jb: 0 words\n");
         output.out_terminal = true;
@@ -345,6 +352,12 @@ static void test_json_results(void)
         test_str(print(&output, "demo:2016", &record),
                  "{\"input\":\"demo:2016\",\"state\":\"done\",\"value\":3794,"
                  "\"start_seconds\":0.000001500,\"end_seconds\":2.000000001,\"worker\":65535}\n");
+        output_take_workload(&output, WORKLOAD_WORDS);
+        test_contains(print(&output, "demo:2016", &record), ",\"value\":3794,\"unit\":\"words\",");
+        output_take_workload(&output, WORKLOAD_SLEEP);
+        record.value = 250 * NSEC_PER_MSEC;
+        test_contains(print(&output, "250ms", &record), ",\"value\":0.25,\"unit\":\"seconds\",");
+        output_take_workload(&output, WORKLOAD_SUM);
         record.state = PPP_STATE_FAILED;
         record.reason = PPP_REASON_NEGATIVE;
         test_contains(
@@ -431,8 +444,10 @@ static void test_write_errors(void)
 
 static void test_relative_paths(void)
 {
-        static const char *const relative[] = { "a", "a/b", "./x:y", "../x", "1:2", "-", ":x" };
-        static const char *const others[] = { "/a", "http://h/", "demo:2016", "file:/x", "x-y.1:" };
+        static const char *const relative[] = { "a", "a/b", "./x:y", "../x", "1:2", "-", ":x", "day:1",
+                                                "x-y.1:", "http:x", "https:/x", "mailto:x", "files:/x" };
+        static const char *const others[] = { "/a", "http://h/", "demo:2016", "file:/x", "HTTPS://h/",
+                                              "gopher://h/" };
 
         for (size_t i = 0; i < ARRAY_SIZE(relative); ++i)
                 test_true(is_relative_path(relative[i], strlen(relative[i])));
@@ -525,6 +540,29 @@ static void test_source_files(void)
         refuse_text("a\n\nb\n", 5, "line 2: it is empty");
         refuse_text("a\nb\0c\n", 6, "line 2: it holds a NUL byte");
         refuse_text("a\nb\r\nc\r\n", 8, "line 2: it ends with CR LF");
+        refuse_text("\xef\xbb\xbf" "5\n", 5, "line 1: it begins with a byte order mark");
+}
+
+/* The name of a file may begin with a blank, and is made absolute then. */
+static void test_source_blanks(void)
+{
+        static const char *const urls[] = { " http://h/", "\thttps://h/", " \t demo:2016",
+                                            "\xef\xbb\xbf" "http://h/", " file:/x" };
+        char *files[] = { A(" notes"), A("\tday:1") };
+        struct source source = SOURCE_NULL;
+
+        for (size_t i = 0; i < ARRAY_SIZE(urls); ++i) {
+                char *operands[] = { A("/a"), A(urls[i]) };
+
+                capture_begin(&err, stderr);
+                test_int(source_open(&source, WORKLOAD_WORDS, NULL, operands, 2), ==, CLI_USAGE);
+                test_contains(capture_end(&err), "argument 2: a blank or a byte order mark stands before its URL");
+                source_close(&source);
+        }
+        test_int(source_open(&source, WORKLOAD_WORDS, NULL, files, 2), ==, 0);
+        test_contains(sent(&source), "/ notes\n");
+        test_contains(sent(&source), "/\tday:1\n");
+        source_close(&source);
 }
 
 static void test_source_errors(void)
@@ -764,9 +802,7 @@ static void test_varlink_errors(void)
                  "are\n");
         test_str(say_error("io.pppctl.Jobs.QueueFull", "{\"limit\": 3, \"why\": \"w\"}",
                            CLI_QUEUE_FULL),
-                 "pppctl: cannot start the job: the queue is full (limit 3): w; try again when a "
-                 "job has "
-                 "ended\n");
+                 "pppctl: cannot start the job: the queue is full (limit 3): w\n");
         test_contains(say_error("io.pppctl.Jobs.NotAllowed", "{\"what\": \"x\", \"why\": \"w\"}",
                                 CLI_NOT_ALLOWED),
                       "you are not allowed to x: w");
@@ -815,6 +851,24 @@ static void test_summary_members(void)
         test_str(summary_why_absent(json, "d.p99"), "r");
         test_true(!summary_why_absent(json, "dd"));
         json_decref(json);
+}
+
+static void check_progress(int done, int total, const char *expected)
+{
+        json_t *job = json_pack("{s:i, s:i}", "tasks_done", done, "tasks_total", total);
+        char text[JOB_PROGRESS_SIZE];
+
+        test_str(job_progress(job, text), expected);
+        json_decref(job);
+}
+
+static void test_job_progress(void)
+{
+        check_progress(0, 1, "0 of 1 task has a result");
+        check_progress(1, 1, "1 of 1 task has a result");
+        check_progress(0, 2, "0 of 2 tasks have results");
+        check_progress(1, 2, "1 of 2 tasks has a result");
+        check_progress(2, 2, "2 of 2 tasks have results");
 }
 
 static void test_job_status(void)
@@ -976,6 +1030,7 @@ TEST_MAIN("cli",
           { "inputs from arguments", test_source_operands },
           { "default inputs", test_source_defaults },
           { "inputs from a file", test_source_files },
+          { "blanks before URLs", test_source_blanks },
           { "inputs that are refused", test_source_errors },
           { "results that are cut short meanwhile", test_results_cut_short },
           { "results as tasks end", test_follow_as_they_end },
@@ -986,6 +1041,7 @@ TEST_MAIN("cli",
           { "results files that do not fit", test_follow_foreign_file },
           { "errors of the daemon", test_varlink_errors },
           { "members of a summary", test_summary_members },
+          { "how far a job is", test_job_progress },
           { "status of a job", test_job_status },
           { "figures of a comparison", test_comparison_figures },
           { "table of a comparison", test_comparison_table },

@@ -55,6 +55,7 @@ static void test_parse_duration(void)
                 { "7us", 0, 7000 },
                 { "7ns", 0, 7 },
                 { "2min", 0, 120 * NSEC_PER_SEC },
+                { "2m", 0, 120 * NSEC_PER_SEC },
                 { "1h", 0, 3600 * NSEC_PER_SEC },
                 { "", -EINVAL, 0 },
                 { ".", -EINVAL, 0 },

@@ -5,22 +5,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-/* Length of the scheme in scheme:…, 0 if there is none. Most paths end the search at once. */
-static size_t scheme_length(const char *s)
-{
-        size_t n = 0;
-
-        if (!isalpha((unsigned char)s[0]))
-                return 0;
-        while (isalnum((unsigned char)s[n]) || (s[n] && strchr("+.-", s[n])))
-                ++n;
-        return s[n] == ':' ? n : 0;
-}
-
-static bool scheme_is(const char *s, size_t n, const char *name)
-{
-        return strlen(name) == n && strncasecmp(s, name, n) == 0;
-}
+#include "lib/input-kind.h"
 
 static int hex_digit(char c)
 {
@@ -103,18 +88,25 @@ static int parse_demo(const char *year, const char *demo_url, struct words_input
 
 int words_input_parse(const char *input, const char *demo_url, struct words_input *ret)
 {
-        size_t n = scheme_length(input);
         struct words_input parsed = { .source = WORDS_READ, .target = input };
+        size_t n;
         int r = 0;
 
-        if (n > 0 && scheme_is(input, n, "file")) {
+        switch (input_kind_of(input, strlen(input), &n)) {
+        case INPUT_PATH:
+                break;
+        case INPUT_FILE:
                 r = parse_file_url(input + n + 1, &parsed);
-        } else if (n > 0 && scheme_is(input, n, "demo")) {
+                break;
+        case INPUT_DEMO:
                 r = parse_demo(input + n + 1, demo_url, &parsed);
-        } else if (n > 0 && strncmp(input + n, "://", 3) == 0) {
-                if (!scheme_is(input, n, "http") && !scheme_is(input, n, "https"))
-                        return -EPROTONOSUPPORT;
+                break;
+        case INPUT_HTTP:
                 parsed.source = WORDS_FETCH;
+                break;
+        case INPUT_FOREIGN:
+                r = -EPROTONOSUPPORT;
+                break;
         }
         if (r < 0)
                 return r;

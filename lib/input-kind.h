@@ -1,0 +1,19 @@
+#pragma once
+
+/*
+ * Tells URLs from paths among the inputs of `words`, by their text alone. The client makes relative paths
+ * absolute and the runner opens what it is given: both have to mean the same by an input.
+ */
+
+#include "lib/util.h"
+
+enum input_kind {
+        INPUT_PATH,             /* whatever is none of the others, "day:1" among it */
+        INPUT_FILE,             /* file:… */
+        INPUT_DEMO,             /* demo:… */
+        INPUT_HTTP,             /* http://… or https://… */
+        INPUT_FOREIGN,          /* ://… after a scheme that is not taken */
+};
+
+/* @n bytes at @input. *@ret_scheme: length of the scheme before the colon; of a path it is of no matter. */
+enum input_kind input_kind_of(const char *input, size_t n, size_t *ret_scheme);
