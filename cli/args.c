@@ -23,7 +23,7 @@ const struct option_info option_infos[_OPTION_N] = {
         [OPTION_GIL] = { "gil", 0, NULL, "threads: one lock for all, as in CPython" },
         [OPTION_THREADED] = { "threaded", 0, NULL, "threads: each in a cgroup of its own" },
         [OPTION_THREAD_WEIGHT] = { "thread-weight", 0, "W,W",
-                                   "their shares of the CPU, by turns; 100 is usual" },
+                                   "their shares of the CPU, in rotation; 100 is usual" },
         [OPTION_TIME_MAX] = { "time-max", 0, "TIME",
                               "cancel the job after this time (90s, 5min)" },
         [OPTION_TIMEOUT] = { "timeout", 0, "TIME", NULL },

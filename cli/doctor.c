@@ -34,13 +34,11 @@ static const char *member(json_t *check, const char *name)
         return json_string_value(json_object_get(check, name)) ?: "";
 }
 
+/* What levels need is told apart: those that would work do so as soon as there is a daemon. */
 static json_t *socket_check(const char *status, const char *remedy, const char *detail)
 {
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[s, s, s, s, s]}", "group", "daemon", "name",
-                         "socket", "status", status, "detail", detail, "remedy", remedy, "levels",
-                         level_name(LEVEL_SERIAL), level_name(LEVEL_THREADS),
-                         level_name(LEVEL_PROCESSES), level_name(LEVEL_ASYNC),
-                         level_name(LEVEL_MACHINES));
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[]}", "group", "daemon", "name", "socket", "status",
+                         status, "detail", detail, "remedy", remedy, "levels");
 }
 
 static const char *name_of(uid_t uid, char text[static 64])
@@ -145,7 +143,7 @@ static int print_check(struct output *output, json_t *check, size_t room)
 
 static void print_levels(struct output *output, const struct diagnosis *diagnosis)
 {
-        output_text(output, "\nlevels\n");
+        output_text(output, diagnosis->has_daemon ? "\nlevels\n" : "\nlevels, as soon as a daemon runs\n");
         for (enum level i = 0; i < _LEVEL_N; ++i)
                 output_line(output, "  %-20s %s", level_name(i),
                             diagnosis->works >> i & 1 ? "yes" : "no");
@@ -215,7 +213,9 @@ static int run(const struct args *args)
                 r = print(&output, &diagnosis);
         if (r == 0)
                 r = output_finish(&output);
-        return r ? r : diagnosis.works == (1U << _LEVEL_N) - 1 ? CLI_OK : CLI_FAILED;
+        if (r)
+                return r;
+        return diagnosis.has_daemon && diagnosis.works == (1U << _LEVEL_N) - 1 ? CLI_OK : CLI_FAILED;
 }
 
 const struct verb verb_doctor = {
@@ -225,7 +225,7 @@ const struct verb verb_doctor = {
         .text = "Looks for each kernel feature, controller, limit and permission that pppd uses:\n"
                 "whether it is there, why it is not, and after an arrow how to get it. The daemon\n"
                 "looks, since what it finds counts for jobs; where none answers, pppctl does. The\n"
-                "exit status is 0 when all levels work, otherwise 1.",
+                "exit status is 0 when a daemon answers and all levels work, otherwise 1.",
         .examples = "  pppctl doctor\n"
                     "  pppctl doctor --json | jq -r '.checks[] | select(.status != \"yes\").name'",
         .options = OPTION_BIT(OPTION_JSON),

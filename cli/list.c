@@ -79,6 +79,9 @@ static int take_job(struct listing *listing, json_t *job)
                 return 0;
         }
         ++listing->n;
+        if (*job_text(job, "omitted"))
+                cli_note("job %" PRIu64 " is not listed in full: pppd left out %s", job_number(job),
+                         job_text(job, "omitted"));
         if (!listing->output->json) {
                 add_job(&listing->table, job);
                 return 0;

@@ -210,6 +210,18 @@ static bool format_value(json_t *summary, const struct row *row, char *text, siz
         return true;
 }
 
+/*
+ * The kernel takes a thread that waits for completions for one that waits for a disk, so that tasks which
+ * only sleep make pressure too.
+ */
+static const char *note_of(json_t *summary, const struct row *row)
+{
+        bool io = strncmp(row->path, "pressure_io_", strlen("pressure_io_")) == 0;
+
+        return io && streq(job_text(summary, "level"), level_name(LEVEL_ASYNC))
+                       ? ", the ring's waits for whatever it is included" : "";
+}
+
 /* What the level does not have is left out. */
 static void print_summary(struct output *output, json_t *summary)
 {
@@ -224,7 +236,8 @@ static void print_summary(struct output *output, json_t *summary)
                 if (section)
                         output_text(output, "\n"), output_line(output, "%s", section);
                 section = NULL;
-                print_row(output, rows[i].label, text);
+                output_line(output, "  %-" LABEL_WIDTH "s%s%s", rows[i].label, text,
+                            note_of(summary, &rows[i]));
         }
 }
 
@@ -433,10 +446,15 @@ static int print_job(struct output *output, json_t *job)
                     *reason ? " (" : "", reason, *reason ? ")" : "");
         if (*job_text(job, "condition"))
                 print_row(output, "waits", job_note(job));
+        if (*job_text(job, "omitted"))
+                print_row(output, "left out", job_text(job, "omitted"));
         if (*job_text(job, "paused_by"))
                 print_row(output, "paused by", job_text(job, "paused_by"));
         print_row(output, "submitted", times_local(job_text(job, "submitted_at"), submitted));
         print_owner(output, job);
+        if (json_is_true(json_object_get(summary, "resumed")))
+                print_row(output, "resumed", "yes: what the kernel and the runner counted is of its last "
+                          "part alone");
         print_spec(output, json_object_get(job, "spec"), summary);
         if (!summary) {
                 print_tasks(output, job);

@@ -283,9 +283,16 @@ static void queue_full(struct peer *peer, int e)
         uint64_t limit = jobs_queue_limit(peer->owner->jobs, e);
         _cleanup_free_ char *why = NULL;
 
-        if (asprintf(&why, "%llu job%s%s wait%s already; try again when some have ended",
-                     (unsigned long long)limit, plural(limit),
-                     e == JOBS_E_FULL_USER ? " of yours" : "", limit == 1 ? "s" : "") < 0)
+        int r;
+
+        if (limit == 0)
+                r = asprintf(&why, "as many jobs run as may, and none may wait (max_queued = 0); try again "
+                                   "when one has ended");
+        else
+                r = asprintf(&why, "%llu job%s%s wait%s already; try again when some have ended",
+                             (unsigned long long)limit, plural(limit),
+                             e == JOBS_E_FULL_USER ? " of yours" : "", limit == 1 ? "s" : "");
+        if (r < 0)
                 why = NULL;
         peer_error(peer, INTERFACE_JOBS ".QueueFull",
                    json_pack("{s:I, s:s}", "limit", (json_int_t)limit, "why", failure_text(why)));

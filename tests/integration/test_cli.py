@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import socket
+import threading
 
 from harness import process
 from harness.case import LEVELS, Case
@@ -179,6 +181,81 @@ class Statuses(Case):
         wait_until(waiting.running, "pppctl wait")
         self.daemon.cancel(job)
         self.assertEqual(waiting.wait(10).status, 1)
+
+
+class NoDaemon(Case):
+    with_daemon = False
+
+    def test_doctor_tells_which_levels_will_work(self):
+        """That there is no daemon is one thing, what a level needs another."""
+        result = process.run([process.program("pppctl"), "--socket", self.path("none"), "doctor"], self.temp)
+        self.assertEqual(result.status, 1, result)
+        self.assertRegex(result.out, r"(?m)^  socket +no +no daemon answers")
+        self.assertIn("\nlevels, as soon as a daemon runs\n", result.out)
+        for level in ("serial", "threads", "processes"):
+            self.assertRegex(result.out, rf"(?m)^  {level} +yes$")
+
+
+class Scripted(Case):
+    """Against a daemon that answers one call with what it is told to."""
+
+    with_daemon = False
+
+    def serve(self, *replies):
+        path = self.path(f"{self.id()}.sock")
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(path)
+        server.listen()
+
+        def answer():
+            peer = server.accept()[0]
+            while not peer.recv(65536).endswith(b"\0"):
+                pass
+            for i, reply in enumerate(replies):
+                message = {"parameters": reply, "continues": i + 1 < len(replies)}
+                peer.sendall(json.dumps(message).encode() + b"\0")
+            peer.close()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        self.addCleanup(server.close)
+        self.addCleanup(thread.join)
+        return path
+
+    def pppctl(self, path, *args):
+        return process.run([process.program("pppctl"), "--socket", path, *args], self.temp)
+
+    def job(self, number, **members):
+        return {"job": {"job": number, "state": "done", "owner_uid": 0, "submitted_at": "2026-01-01T00:00:00Z",
+                        "spec": {"level": "serial", "workload": "sum"}, "tasks_total": 1, "tasks_done": 1,
+                        "tasks_failed": 0, **members}}
+
+    def test_a_row_that_could_not_be_sent_whole(self):
+        """It is listed with what there is, what is missing is said, and those after it are listed too."""
+        path = self.serve(self.job(3), self.job(2, omitted="the summary"), self.job(1))
+        result = self.pppctl(path, "list")
+        self.assertEqual(result.status, 0, result)
+        self.assertEqual([line.split()[0] for line in result.out.splitlines()], ["JOB", "3", "2", "1"], result)
+        self.assertEqual(result.err, "job 2 is not listed in full: pppd left out the summary\n")
+
+    def test_a_job_that_was_resumed(self):
+        """What was counted is of its last part only: that is said."""
+        summary = {"schema": "io.pppctl.summary", "version": 1, "resumed": True, "cpu_user_seconds": 1.5,
+                   "pressure_io_stalled_seconds": 0.289, "level": "async"}
+        shown = self.pppctl(self.serve(self.job(7, summary=summary)), "show", "7").out
+        self.assertRegex(shown, r"(?m)^  resumed +yes: .* last part")
+        self.assertRegex(shown, r"(?m)^  I/O, all stalled +289 ms, the ring's waits .* included$")
+
+    def test_the_advice_is_given_once(self):
+        """That of the daemon, which knows whose jobs they are."""
+        config = self.write("none.conf", "[jobs]\nmax_running = 1\nmax_queued = 1\n")
+        daemon = self.fresh("full", args=["--config", config])
+        jobs = [daemon.submit("serial", "sleep", ["60"]) for _ in range(2)]
+        result = daemon.pppctl("run", "serial", "sum", "1")
+        for job in jobs:
+            daemon.cancel(job)
+        self.assertEqual(result.status, QUEUE_FULL, result)
+        self.assertEqual(result.err.count("try again"), 1, result)
+        self.assertRegex(result.err, r"1 job( of yours)? waits already")
 
 
 def rounded(text):
