@@ -210,7 +210,7 @@ look_bench() {
 # Prints a line for each package that is there and would not stay as it is, with the reason.
 changes() {
     LC_ALL=C apt-get -s -q --no-install-recommends --no-upgrade \
-        -o Debug::pkgDepCache::AutoInstall=true install "$@" 2>/dev/null | awk '
+        -o Debug::pkgDepCache::AutoInstall=true install "$@" 2>&1 | awk '
         function bare(word) { sub(/:.*/, "", word); return word }
         /^ *Upgrading .* due to / { why[bare($2)] = ": " bare($NF) " needs that" }
         /^Inst [^ ]+ \[/ {

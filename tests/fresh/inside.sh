@@ -41,7 +41,7 @@ status=0
 env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
     HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
     setsid --wait chroot --userspec="$user:" "$root" sh -c "
-        cd && git clone -q /srv/pppd.bundle pppd && cd pppd && $command" </dev/null || status=$?
+        cd && { [ -d pppd ] || git clone -q /srv/pppd.bundle pppd; } && cd pppd && $command" </dev/null || status=$?
 
 # Sets $left to the command lines of all processes but this one; a zombie has none.
 find_left() {
