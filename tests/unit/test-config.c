@@ -255,7 +255,9 @@ static void test_machines_errors(void)
         expect_error("[machines]\nusername =\n", "x.conf:2:", "username is empty");
         expect_error("[machines]\nname = a b\n", "x.conf:2:", "name takes");
         expect_error("[machines]\nprefix = x*\n", "x.conf:2:", "prefix takes");
-        expect_error("[machines]\nheartbeat = 5ms\n", "x.conf:2:", "heartbeat takes a duration");
+        expect_error("[machines]\nheartbeat = soon\n", "x.conf:2:", "heartbeat takes a duration");
+        expect_error("[machines]\nheartbeat = 5ms\n", "x.conf:2:", "out of range: give 100ms to 1h");
+        expect_error("[machines]\nheartbeat = 99999999999\n", "x.conf:2:", "out of range: give 100ms to 1h");
         expect_error("[machines]\nserve = true\n", "x.conf:2:", "serve takes yes or no");
         expect_error("[machines]\nworkloads = sum exec\n", "x.conf:2:", "no workload \"exec\"");
         expect_error("[machines]\nworkloads =\n", "x.conf:2:", "workloads is empty");

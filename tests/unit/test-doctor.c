@@ -64,7 +64,7 @@ static void test_without_groups(void)
         const struct doctor doctor = { .is_daemon = true, .why_none = "somebody took them",
                                        .state = "/nonexistent" };
         static const char *const groups[] = { "groups for jobs", "clone3 into a group", "cgroup.kill",
-                                              "cgroup.freeze", "threaded groups" };
+                                              "threaded groups" };
         json_t *checks = doctor_look(&doctor);
 
         test_true(checks);
@@ -72,6 +72,8 @@ static void test_without_groups(void)
         for (size_t i = 0; i < ARRAY_SIZE(groups); ++i)
                 test_str(member(find(checks, "cgroups", groups[i]), "status"), "no");
         test_str(member(find(checks, "cgroups", "groups for jobs"), "detail"), "somebody took them");
+        test_str(member(find(checks, "cgroups", "cgroup.freeze"), "status"), "partly");
+        test_contains(member(find(checks, "cgroups", "cgroup.freeze"), "detail"), "stopping each of its processes");
         test_str(member(find(checks, "limits", "memory controller"), "status"), "no");
         test_contains(member(find(checks, "process", "state directory"), "detail"), "No such file");
         json_decref(checks);

@@ -92,7 +92,7 @@ static void test_metrics_match_schema(void)
                                                  "loops", "gil", "threaded", "limits",
                                                  "host", "tasks_total",
                                                  "tasks_done", "tasks_failed", "wall_seconds",
-                                                 "unavailable" };
+                                                 "unavailable", "cpu_source" };
         json_t *schema = json_load_file(SCHEMA, 0, NULL), *properties, *value;
         size_t n = 0;
         const char *key;
@@ -238,7 +238,8 @@ static double number(const json_t *summary, const char *key)
 
 static void test_summary(void)
 {
-        struct rusage usage = { .ru_nvcsw = 1, .ru_nivcsw = 2, .ru_minflt = 3, .ru_majflt = 4 };
+        struct rusage usage = { .ru_nvcsw = 1, .ru_nivcsw = 2, .ru_minflt = 3, .ru_majflt = 4,
+                                .ru_utime = { 2, 500000 }, .ru_stime = { 0, 250000 } };
         _cleanup_close_ int fd = -EBADF;
         json_t *summary;
 
@@ -256,8 +257,10 @@ static void test_summary(void)
         test_true(number(summary, "measuring_seconds") >= 0.25);
         test_true(number(json_object_get(summary, "service_seconds"), "max") == 4);
         /* The runner is no witness of what the supervisor knows, nor of what nobody asked. */
-        test_true(!json_object_get(summary, "cpu_user_seconds"));
-        test_str(why_missing(summary, "cpu_user_seconds"), "there are none");
+        test_true(number(summary, "cpu_user_seconds") == 2.5);
+        test_true(number(summary, "cpu_system_seconds") == 0.25);
+        test_str(json_string_value(json_object_get(summary, "cpu_source")), "rusage");
+        test_str(why_missing(summary, "pressure_cpu_waiting_seconds"), "there are none");
         test_true(!json_object_get(summary, "evil"));
         test_true(!why_missing(summary, "evil"));
         test_true(!json_object_get(summary, "imbalance_ratio"));
