@@ -6,19 +6,15 @@
  * does in Python. Memory is bounded whatever the stream.
  *
  * Where glibc's tables and Python's differ, glibc's hold: a stray 0x85 is U+0085 in EUC-JP and
- * EUC-KR (bad in Python) and bad in TIS-620 (U+0085 in Python); malformed ISO-2022-JP and UTF-7 is
- * taken up again elsewhere, in UTF-7 at a place that may depend on where the stream was cut.
+ * EUC-KR (bad in Python) and bad in TIS-620 (U+0085 in Python); malformed ISO-2022-* and UTF-7 is
+ * taken up again elsewhere.
  *
- * Labels are taken as HTTP servers send them: in any case, with quotes or blanks around them, with
- * "x-" before or "_" in place of "-".
+ * charset-label.h tells which labels are taken.
  */
 
 #include "lib/util.h"
 
 struct charset;
-
-/* Whether text so labelled needs no decoder: it is UTF-8, or nothing is declared (NULL, ""). */
-bool charset_is_utf8(const char *label);
 
 /* Returns -ENOENT when iconv does not know the charset, -ENOMEM, -EMFILE and the like. */
 int charset_new(const char *label, struct charset **ret);

@@ -1,20 +1,26 @@
 /*
  * The workload `words`: counts the words of a page or a file. The text streams: each chunk is
- * counted where it lies, and passes through a decoder only if the server declared a charset other
- * than UTF-8. A file is UTF-8.
+ * counted where it lies, and passes through a decoder only if a byte order mark or, without one, the
+ * server says another charset than UTF-8. A file without a mark is UTF-8.
  */
 
 #include <pppctl/workload.h>
 
 #include "daemon/runner/runner.h"
 #include "daemon/runner/workloads/charset.h"
+#include "daemon/runner/workloads/charset-label.h"
 #include "daemon/runner/workloads/wordcount.h"
 #include "daemon/runner/workloads/words-input.h"
+
+#define MARK_MAX 3
 
 struct stream {
         struct wordcount count;
         struct charset *charset;        /* NULL: the text is UTF-8 */
         bool started;
+        char first[MARK_MAX];           /* bytes that may be the beginning of a byte order mark */
+        size_t n_first;
+        char *label;                    /* declared, if the text may end before it is started */
         int error;                      /* of setting up the decoder; negative errno */
 };
 
@@ -25,35 +31,90 @@ static void count_text(void *userdata, const void *text, size_t n)
         wordcount_feed(&stream->count, text, n);
 }
 
-/* Runs on the first chunk, since the charset comes with it. */
-static int stream_start(struct stream *stream, const char *charset)
+static void feed(struct stream *stream, const void *data, size_t n)
 {
+        if (stream->charset)
+                charset_feed(stream->charset, data, n, count_text, stream);
+        else
+                wordcount_feed(&stream->count, data, n);
+}
+
+/* A byte order mark is no text, and counts more than the charset that was declared. */
+static int stream_start(struct stream *stream, const char *label)
+{
+        size_t n_mark = 0;
+        const char *marked = charset_of_mark(stream->first, stream->n_first, label, &n_mark);
+
         stream->started = true;
-        if (!charset_is_utf8(charset))
-                stream->error = charset_new(charset, &stream->charset);
+        label = marked ?: label;
+        if (!charset_is_utf8(label))
+                stream->error = charset_new(label, &stream->charset);
+        if (stream->error == 0)
+                feed(stream, stream->first + n_mark, stream->n_first - n_mark);
         return stream->error;
+}
+
+static int keep_label(struct stream *stream, const char *label)
+{
+        if (stream->label || !label)
+                return 0;
+        stream->label = strdup(label);
+        if (!stream->label)
+                stream->error = -ENOMEM;
+        return stream->error;
+}
+
+/* Looks at the first bytes of the text, one by one. Returns how many were taken. */
+static ssize_t take_first(struct stream *stream, const struct ppp_chunk *chunk)
+{
+        const char *data = chunk->data;
+        size_t i = 0;
+        int r;
+
+        while (i < chunk->size) {
+                stream->first[stream->n_first++] = data[i++];
+                if (charset_may_be_mark(stream->first, stream->n_first))
+                        continue;
+                r = stream_start(stream, chunk->charset);
+                return r < 0 ? r : (ssize_t)i;
+        }
+        r = keep_label(stream, chunk->charset);
+        return r < 0 ? r : (ssize_t)i;
 }
 
 static int take_chunk(void *userdata, const struct ppp_chunk *chunk)
 {
         struct stream *stream = userdata;
-        int r;
+        ssize_t l = 0;
 
         if (_unlikely_(!stream->started)) {
-                r = stream_start(stream, chunk->charset);
+                l = take_first(stream, chunk);
+                if (l < 0)
+                        return (int)l;
+        }
+        if ((size_t)l < chunk->size)
+                feed(stream, (const char *)chunk->data + l, chunk->size - (size_t)l);
+        return 0;
+}
+
+static int stream_finish(struct stream *stream)
+{
+        int r;
+
+        if (!stream->started && stream->n_first > 0) {
+                r = stream_start(stream, stream->label);
                 if (r < 0)
                         return r;
         }
         if (stream->charset)
-                charset_feed(stream->charset, chunk->data, chunk->size, count_text, stream);
-        else
-                wordcount_feed(&stream->count, chunk->data, chunk->size);
+                charset_finish(stream->charset, count_text, stream);
         return 0;
 }
 
 static void stream_deinit(struct stream *stream)
 {
         stream->charset = charset_free(stream->charset);
+        free(stream->label);
 }
 
 static int fail_input(struct ppp_task *task, int error)
@@ -93,12 +154,12 @@ static int words_run(struct ppp_task *task, const char *text, size_t n_text, uin
                 r = ppp_fetch(task, input.target, take_chunk, &stream);
         else
                 r = ppp_read_file(task, input.target, take_chunk, &stream);
+        if (r == 0)
+                r = stream_finish(&stream);
         if (stream.error < 0)
                 return fail_charset(task, stream.error);
         if (r < 0)
                 return r;
-        if (stream.charset)
-                charset_finish(stream.charset, count_text, &stream);
         *ret_value = wordcount_finish(&stream.count);
         return 0;
 }
