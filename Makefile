@@ -196,8 +196,10 @@ fuzz:
 		fuzz-programs
 	@tests/fuzz/run --build $(BUILD)/fuzz --seconds $(FUZZ_SECONDS) --only '$(ONLY)'
 fuzz-programs: $(FUZZ_NAMES:%=$(BUILD)/fuzz-%)
-$(BUILD)/fuzz-%: $(BUILD)/obj/tests/fuzz/fuzz-%.c.o $(BUILD)/runner.a $(BUILD)/lib.a
-	$(call say,LINK,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(RUNNER_LIBS) $(LIB_LIBS)
+$(BUILD)/fuzz-%: $(BUILD)/obj/tests/fuzz/fuzz-%.c.o $(BUILD)/supervisor.a $(BUILD)/runner.a \
+		$(BUILD)/web.a $(BUILD)/lib.a
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(SUPERVISOR_LIBS) \
+		$(RUNNER_LIBS) $(WEB_LIBS) $(LIB_LIBS)
 .SECONDARY: $(FUZZ_NAMES:%=$(BUILD)/obj/tests/fuzz/fuzz-%.c.o)
 
 bindir     ?= $(PREFIX)/bin
