@@ -11,24 +11,15 @@ static int refuse(struct input_error *error, uint64_t line, const char *why)
         return -EBADMSG;
 }
 
-/* A list on its way through the check. */
-struct scan {
-        const char *text;
-        size_t size;
-        size_t line;            /* where the line begins that was not seen whole */
-        uint64_t n;             /* lines before it */
-        uint64_t *index;        /* NULL: none is wanted */
-};
-
 /* Notes where line @n begins, if that belongs into the index. */
-static void note_line(const struct scan *scan, uint64_t n, size_t at)
+static void note_line(const struct inputs_scan *scan, uint64_t n, uint64_t at)
 {
         if (scan->index && n % INPUTS_STRIDE == 0)
                 scan->index[n / INPUTS_STRIDE] = at;
 }
 
 /* The newlines at @at as bits (see zero_bytes); @newlines is not 0. */
-static void take_lines(struct scan *scan, size_t at, uint64_t newlines)
+static void take_lines(struct inputs_scan *scan, uint64_t at, uint64_t newlines)
 {
         uint64_t k = (newlines >> 7) * WORD_OF(1) >> 56;
 
@@ -41,73 +32,82 @@ static void take_lines(struct scan *scan, size_t at, uint64_t newlines)
 
 /*
  * Passes what is in order, eight bytes at a time whatever the length of the lines, and stops before the
- * first line that may not be. Looking for each newline by itself costs 10 ns a line.
+ * first word that may not be; returns where. Looking for each newline by itself costs 10 ns a line.
  */
-static void skip_good_lines(struct scan *scan)
+static size_t skip_good_words(struct inputs_scan *scan, const char *text, size_t n)
 {
-        uint64_t before = 0x80;         /* a newline before the first byte of the word */
+        /* The high bit: a newline before the first byte of the word. */
+        uint64_t before = scan->line == scan->size ? 0x80 : 0;
+        size_t at = 0;
 
-        for (size_t at = 0; scan->size - at >= 8; at += 8) {
-                uint64_t word = load_word(scan->text + at);
+        for (; n - at >= 8; at += 8) {
+                uint64_t word = load_word(text + at), position = scan->size + at;
                 uint64_t newlines = zero_bytes(word ^ WORD_OF('\n'));
+                unsigned length = newlines ? (unsigned)__builtin_ctzll(newlines) / 8 : 8;
 
                 if (zero_bytes(word) || newlines & (newlines << 8 | before))
-                        return;
+                        break;
+                if (position + length - scan->line > INPUT_MAX)
+                        break;
                 before = newlines >> 56;
-                if (!newlines)
-                        continue;
-                if (at + (unsigned)__builtin_ctzll(newlines) / 8 - scan->line > INPUT_MAX)
-                        return;
-                take_lines(scan, at, newlines);
+                if (newlines)
+                        take_lines(scan, position, newlines);
         }
+        return at;
 }
 
-/* The rest line by line, so that an error names its line. */
-static int check_lines(struct scan *scan, struct input_error *error)
+static int take_byte(struct inputs_scan *scan, char byte, uint64_t position, struct input_error *error)
 {
-        const char *at = scan->text + scan->line, *end = scan->text + scan->size;
-
-        while (at < end) {
-                const char *newline = memchr(at, '\n', (size_t)(end - at));
-                size_t length = (size_t)((newline ? newline : end) - at);
-
-                note_line(scan, scan->n, (size_t)(at - scan->text));
-                ++scan->n;
-                if (length == 0)
-                        return refuse(error, scan->n, "it is empty; leave it out");
-                if (length > INPUT_MAX)
-                        return refuse(error, scan->n,
-                                      "it is longer than 65536 bytes, the limit of one input");
-                if (memchr(at, 0, length))
-                        return refuse(error, scan->n,
-                                      "it holds a NUL byte; inputs are lines of text");
-                if (!newline)
-                        return refuse(error, scan->n, "it does not end with a newline");
-                at = newline + 1;
+        if (byte == '\n') {
+                if (position == scan->line)
+                        return refuse(error, scan->n + 1, "it is empty; leave it out");
+                scan->line = position + 1;
+                note_line(scan, ++scan->n, scan->line);
+                return 0;
         }
+        if (byte == 0)
+                return refuse(error, scan->n + 1, "it holds a NUL byte; inputs are lines of text");
+        if (position - scan->line >= INPUT_MAX)
+                return refuse(error, scan->n + 1,
+                              "it is longer than 65536 bytes, the limit of one input");
+        return 0;
+}
+
+int inputs_scan_feed(struct inputs_scan *scan, const char *text, size_t n, struct input_error *error)
+{
+        size_t at;
+        int r = 0;
+
+        if (scan->size + n > INPUTS_SIZE_MAX)
+                return refuse(error, 0, "the list is larger than 1 GiB; split it into several jobs");
+        /* Byte by byte only what is left of a word, or the word that has the fault. */
+        for (at = skip_good_words(scan, text, n); at < n && r >= 0; ++at)
+                r = take_byte(scan, text[at], scan->size + at, error);
+        scan->size += n;
+        return r;
+}
+
+int inputs_scan_end(const struct inputs_scan *scan, uint64_t *ret_n, struct input_error *error)
+{
+        if (scan->size == 0)
+                return refuse(error, 0, "the list is empty; give at least one input");
+        if (scan->line < scan->size)
+                return refuse(error, scan->n + 1, "it does not end with a newline");
+        if (scan->n > RESULTS_MAX_TASKS)
+                return refuse(error, 0, "it has more than 100000000 lines; split it into several jobs");
+        *ret_n = scan->n;
         return 0;
 }
 
 static int check(const char *text, size_t size, uint64_t *index, uint64_t *ret_n,
                  struct input_error *error)
 {
-        struct scan scan = { .text = text, .size = size, .index = index };
+        struct inputs_scan scan = { .index = index };
         int r;
 
-        if (size == 0)
-                return refuse(error, 0, "the list is empty; give at least one input");
-        if (size > INPUTS_SIZE_MAX)
-                return refuse(error, 0, "the list is larger than 1 GiB; split it into several jobs");
-
         note_line(&scan, 0, 0);
-        skip_good_lines(&scan);
-        r = check_lines(&scan, error);
-        if (r < 0)
-                return r;
-        if (scan.n > RESULTS_MAX_TASKS)
-                return refuse(error, 0, "it has more than 100000000 lines; split it into several jobs");
-        *ret_n = scan.n;
-        return 0;
+        r = inputs_scan_feed(&scan, text, size, error);
+        return r < 0 ? r : inputs_scan_end(&scan, ret_n, error);
 }
 
 int inputs_check(const char *text, size_t size, uint64_t *ret_n, struct input_error *error)

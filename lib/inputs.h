@@ -35,6 +35,20 @@ struct input_error {
  */
 int inputs_check(const char *text, size_t size, uint64_t *ret_n, struct input_error *error);
 
+/*
+ * The same check piece by piece, for a list that is not in memory as a whole. It looks no further than the
+ * first byte that is wrong. Begin with { .size = 0 }.
+ */
+struct inputs_scan {
+        uint64_t size;          /* bytes that were fed */
+        uint64_t line;          /* where the line begins that was not seen whole */
+        uint64_t n;             /* lines before it */
+        uint64_t *index;        /* see struct inputs; room for it is the caller's; NULL: none is wanted */
+};
+
+int inputs_scan_feed(struct inputs_scan *scan, const char *text, size_t n, struct input_error *error);
+int inputs_scan_end(const struct inputs_scan *scan, uint64_t *ret_n, struct input_error *error);
+
 /* Maps @fd, which may be closed afterwards; checks as above; builds the index if @with_index. */
 int inputs_map(int fd, bool with_index, struct inputs *ret, struct input_error *error);
 void inputs_unmap(struct inputs *inputs);

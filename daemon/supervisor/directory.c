@@ -23,15 +23,6 @@ static int open_new(int dir_fd, const char *name, int flags, int *ret)
         return 0;
 }
 
-static int write_inputs(int dir_fd, const char *text, size_t n)
-{
-        _cleanup_close_ int fd = -EBADF;
-        int r;
-
-        r = open_new(dir_fd, "inputs", O_WRONLY, &fd);
-        return r < 0 ? r : write_all(fd, text, n);
-}
-
 static int make_empty(int jobs_fd, uint64_t number, int *ret_fd)
 {
         char name[24];
@@ -54,23 +45,22 @@ static int make_empty(int jobs_fd, uint64_t number, int *ret_fd)
         return 0;
 }
 
-static int fill(struct directory *directory, const char *inputs, size_t n_inputs, uint64_t n_tasks,
-                uint64_t epoch_ns, const char **ret_attempted)
+static int fill(struct directory *directory, struct incoming *inputs, uint64_t epoch_ns,
+                const char **ret_attempted)
 {
         int r;
 
-        *ret_attempted = "write the job's inputs";
-        r = write_inputs(directory->fd, inputs, n_inputs);
+        *ret_attempted = "move the job's inputs into its directory";
+        r = incoming_take(inputs, directory->fd, "inputs");
         if (r < 0)
                 return r;
         *ret_attempted = "lay out the job's results file";
         r = open_new(directory->fd, "results", O_RDWR, &directory->results_fd);
-        return r < 0 ? r : results_create(directory->results_fd, n_tasks, epoch_ns);
+        return r < 0 ? r : results_create(directory->results_fd, inputs->n_tasks, epoch_ns);
 }
 
-int directory_make(int jobs_fd, uint64_t number, const char *inputs, size_t n_inputs,
-                   uint64_t n_tasks, uint64_t epoch_ns, struct directory *ret,
-                   const char **ret_attempted)
+int directory_make(int jobs_fd, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
+                   struct directory *ret, const char **ret_attempted)
 {
         struct directory directory = DIRECTORY_NULL;
         int r;
@@ -78,7 +68,7 @@ int directory_make(int jobs_fd, uint64_t number, const char *inputs, size_t n_in
         *ret_attempted = "make the job's directory";
         r = make_empty(jobs_fd, number, &directory.fd);
         if (r >= 0)
-                r = fill(&directory, inputs, n_inputs, n_tasks, epoch_ns, ret_attempted);
+                r = fill(&directory, inputs, epoch_ns, ret_attempted);
         if (r < 0) {
                 directory_deinit(&directory);
                 (void)directory_remove(jobs_fd, number);

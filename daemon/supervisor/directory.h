@@ -10,7 +10,7 @@
  *     runner      where there is no cgroup: the runner's process and its start time
  */
 
-#include "lib/util.h"
+#include "daemon/supervisor/incoming.h"
 
 struct directory {
         int fd;
@@ -20,13 +20,12 @@ struct directory {
 #define DIRECTORY_NULL { .fd = -EBADF, .results_fd = -EBADF }
 
 /*
- * Makes the directory of job @number below @jobs_fd with its inputs and an empty results file for
- * @n_tasks. One that is there already belongs to no job (its number is new): it is replaced.
+ * Makes the directory of job @number below @jobs_fd with its inputs, which are taken, and an empty results
+ * file for as many tasks. One that is there already belongs to no job (its number is new): it is replaced.
  * On failure nothing is left; *@ret_attempted says which step failed, on which file.
  */
-int directory_make(int jobs_fd, uint64_t number, const char *inputs, size_t n_inputs,
-                   uint64_t n_tasks, uint64_t epoch_ns, struct directory *ret,
-                   const char **ret_attempted);
+int directory_make(int jobs_fd, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
+                   struct directory *ret, const char **ret_attempted);
 
 /* Opens one that is there. -ENOENT when it or its results are gone. */
 int directory_open(int jobs_fd, uint64_t number, struct directory *ret);

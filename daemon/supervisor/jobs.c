@@ -325,7 +325,7 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
 
         record->owner = submission->owner;
         record->submitted_ns = now_realtime() - (now_monotonic() - submission->submitted_ns);
-        record->n_tasks = submission->n_tasks;
+        record->n_tasks = submission->incoming->n_tasks;
         record->spec = spec_to_json(&submission->spec);
         if (!record->spec)
                 r = -ENOMEM;
@@ -343,7 +343,7 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
 static bool submission_uses_demo(const struct submission *submission)
 {
         return submission->spec.workload == WORKLOAD_WORDS &&
-               demo_is_named(submission->inputs, submission->n_inputs);
+               submission->incoming->uses_demo;
 }
 
 /* The directory and the object of the job in @record, whose number is given but not yet taken. */
@@ -356,8 +356,8 @@ static int make_files(struct jobs *jobs, struct submission *submission, struct j
         const char *attempted;
         int r;
 
-        r = directory_make(jobs->env.jobs_fd, number, submission->inputs, submission->n_inputs,
-                           submission->n_tasks, submission->submitted_ns, &directory, &attempted);
+        r = directory_make(jobs->env.jobs_fd, number, submission->incoming, submission->submitted_ns,
+                           &directory, &attempted);
         if (r >= 0) {
                 /* The row says running as it is about to be; the object becomes that when it does. */
                 record->state = JOB_QUEUED;
@@ -411,10 +411,27 @@ static int make_job(struct jobs *jobs, struct submission *submission, bool start
         return r;
 }
 
+static bool starts_at_once(struct jobs *jobs, uid_t owner)
+{
+        return slots_may_run(jobs, owner) && !slots_next(jobs);
+}
+
+int jobs_may_submit(struct jobs *jobs, uid_t owner)
+{
+        int r;
+
+        if (starts_at_once(jobs, owner))
+                return 0;
+        r = charge(jobs, QUOTA_QUEUED, owner);
+        if (r == 0)
+                quota_release(jobs->quota, QUOTA_QUEUED, owner);
+        return r;
+}
+
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
                 struct failure *failure)
 {
-        bool starts = slots_may_run(jobs, submission->owner) && !slots_next(jobs);
+        bool starts = starts_at_once(jobs, submission->owner);
         struct job *job;
         int r;
 

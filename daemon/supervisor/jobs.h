@@ -6,6 +6,7 @@
  */
 
 #include "daemon/supervisor/config.h"
+#include "daemon/supervisor/incoming.h"
 #include "daemon/supervisor/job.h"
 #include "daemon/supervisor/quota.h"
 #include "daemon/supervisor/store.h"
@@ -47,9 +48,7 @@ enum {
 struct submission {
         uid_t owner;
         struct spec spec;               /* filled; moved out on success */
-        const char *inputs;
-        size_t n_inputs;
-        uint64_t n_tasks;
+        struct incoming *incoming;      /* borrowed; its file becomes the job's */
         uint64_t submitted_ns;          /* CLOCK_MONOTONIC */
 };
 
@@ -59,6 +58,9 @@ struct submission {
  */
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
                 struct failure *failure);
+
+/* What jobs_submit() would say to one more job of this user: 0, JOBS_E_FULL… or a negative errno. */
+int jobs_may_submit(struct jobs *jobs, uid_t owner);
 
 /* The limit that JOBS_E_FULL or JOBS_E_FULL_USER is about. */
 uint64_t jobs_queue_limit(const struct jobs *jobs, int e);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "daemon/supervisor/event-loop.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/manager.h"
 
@@ -59,7 +60,7 @@ static int run(const struct options *options)
         raise_descriptor_limit();
         r = manager_init(&manager, event, options);
         if (r >= 0) {
-                r = sd_event_loop(event);
+                r = event_loop_run(event);
                 if (r < 0)
                         supervisor_log(LOG_ERR, "the event loop failed: %s", strerror(-r));
         }

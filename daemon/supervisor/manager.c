@@ -318,6 +318,7 @@ static int init_jobs(struct manager *manager)
                               on_jobs_changed);
         if (r < 0)
                 return tell(r, NULL);
+        incoming_sweep(manager->state.jobs_fd);
         r = resume_jobs(&manager->jobs);
         if (r < 0) {
                 supervisor_log(LOG_ERR, "cannot read the jobs that were: %s",
@@ -341,11 +342,21 @@ int manager_init(struct manager *manager, sd_event *event, const struct options 
                 .demo = DEMO_SERVER_NULL,
                 .engine = ENGINE_NULL,
                 .listener = LISTENER_NULL,
-                .peer_owner = { event, &manager->jobs, &manager->turns, methods_dispatch, methods_stream,
-                                methods_shorten, on_peer_gone },
+                .peer_owner = {
+                        .event = event,
+                        .jobs = &manager->jobs,
+                        .turns = &manager->turns,
+                        .doctor = &manager->doctor,
+                        .message = methods_dispatch,
+                        .stream = methods_stream,
+                        .shorten = methods_shorten,
+                        .gone = on_peer_gone,
+                },
         };
         list_init(&manager->peers);
+        list_init(&manager->peer_owner.admissions);
         quota_init(&manager->quota);
+        doctor_query_init(&manager->doctor, event);
         r = turns_init(&manager->turns, event);
         if (r < 0)
                 return tell(r, NULL);
@@ -382,6 +393,7 @@ void manager_deinit(struct manager *manager)
                 quota_release(&manager->quota, QUOTA_PEERS, peer->uid);
                 peer_free(peer);
         }
+        doctor_query_deinit(&manager->doctor);
         turns_deinit(&manager->turns);
         service_deinit(&manager->service);
         engine_deinit(&manager->engine);

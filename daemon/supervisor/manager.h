@@ -38,6 +38,7 @@ struct manager {
         struct jobs jobs;
         struct listener listener;
         struct turns turns;
+        struct doctor_query doctor;
         struct peer_owner peer_owner;
         struct list peers;
         uint64_t peers_max;

@@ -3,7 +3,24 @@
 #include "daemon/supervisor/methods.h"
 #include "lib/doctor/doctor.h"
 
-/* Takes a few milliseconds: what has to be tried is tried in short-lived children. */
+static void failed(struct peer *peer, int r)
+{
+        peer_error(peer, INTERFACE_JOBS ".Failed",
+                   json_pack("{s:s, s:s, s:s}", "attempted", "look at the machine in a process of its own",
+                             "why", strerrordesc_np(-r), "hint",
+                             "pppctl doctor looks by itself where it reaches no daemon"));
+}
+
+static void on_checks(struct doctor_waiter *waiter, json_t *checks, int r)
+{
+        struct peer *peer = container_of(waiter, struct peer, call.doctor);
+
+        if (checks)
+                peer_reply(peer, json_pack("{s:O}", "checks", checks), false, NULL, 0);
+        else
+                failed(peer, r);
+}
+
 static void answer(struct peer *peer, const char *redis, json_t *nodes, const char *redis_why)
 {
         const struct job_env *env = &peer->owner->jobs->env;
@@ -16,8 +33,13 @@ static void answer(struct peer *peer, const char *redis, json_t *nodes, const ch
                 .redis_why = redis_why,
                 .n_nodes = (unsigned)json_array_size(nodes),
         };
+        int r;
 
-        peer_reply(peer, json_pack("{s:o}", "checks", doctor_look(&doctor)), false, NULL, 0);
+        peer->call.kind = CALL_DOCTOR;
+        peer->call.doctor.answer = on_checks;
+        r = doctor_query_ask(peer->owner->doctor, &doctor, &peer->call.doctor);
+        if (r < 0)
+                failed(peer, r);
 }
 
 static void on_nodes(struct nodes_waiter *waiter, json_t *nodes, const char *why)

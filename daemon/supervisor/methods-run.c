@@ -3,28 +3,14 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "daemon/supervisor/admission.h"
 #include "daemon/supervisor/interface.h"
 #include "daemon/supervisor/levels.h"
 #include "daemon/supervisor/limit-check.h"
 #include "daemon/supervisor/methods.h"
-#include "lib/inputs.h"
 
-/* The memory of a job's inputs while it is admitted: a mapping of the client's memfd, or a copy. */
-struct given {
-        struct inputs mapped;
-        char *copied;
-        const char *text;
-        size_t size;
-        uint64_t n;
-};
-
-#define GIVEN_NULL { INPUTS_NULL, NULL, NULL, 0, 0 }
-
-static void given_deinit(struct given *given)
-{
-        inputs_unmap(&given->mapped);
-        free(given->copied);
-}
+/* As much as is looked at in the turn of the call itself. */
+#define INPUTS_AT_ONCE (256U << 10)
 
 static void bad_inputs(struct peer *peer, uint64_t line, const char *why)
 {
@@ -76,7 +62,7 @@ static bool check_size(struct peer *peer, uint64_t size)
 }
 
 /* A memory file that nobody can change or cut short under us: that would be a SIGBUS here. */
-static bool check_sealed(struct peer *peer, int fd)
+static bool check_sealed(struct peer *peer, int fd, uint64_t *ret_size)
 {
         int needed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE, seals;
         struct stat st;
@@ -94,16 +80,15 @@ static bool check_sealed(struct peer *peer, int fd)
                                "F_SEAL_WRITE)");
                 return false;
         }
+        *ret_size = (uint64_t)st.st_size;
         return check_size(peer, (uint64_t)st.st_size);
 }
 
-static bool map_inputs(struct peer *peer, const json_t *index, struct varlink_message *message,
-                       struct given *given)
+static bool take_inputs_fd(struct peer *peer, const json_t *index, struct varlink_message *message,
+                           int *ret_fd, uint64_t *ret_size)
 {
-        struct input_error error = { 0, NULL };
-        _cleanup_close_ int fd = -EBADF;
         json_int_t i = json_is_integer(index) ? json_integer_value(index) : -1;
-        int r;
+        _cleanup_close_ int fd = -EBADF;
 
         if (i >= 0 && i < VARLINK_FDS_MAX)
                 fd = varlink_message_take_fd(message, (size_t)i);
@@ -112,17 +97,10 @@ static bool map_inputs(struct peer *peer, const json_t *index, struct varlink_me
                                "send the memfd along (SCM_RIGHTS), and its index, 0 for the first");
                 return false;
         }
-        if (!check_sealed(peer, fd))
+        if (!check_sealed(peer, fd, ret_size))
                 return false;
-        r = inputs_map(fd, false, &given->mapped, &error);
-        if (r == -EBADMSG)
-                bad_inputs(peer, error.line, error.why);
-        else if (r < 0)
-                failed_errno(peer, r, "map the inputs");
-        given->text = given->mapped.text;
-        given->size = given->mapped.size;
-        given->n = given->mapped.n;
-        return r >= 0;
+        *ret_fd = steal_fd(&fd);
+        return true;
 }
 
 /* The bytes of all strings with a newline each. Answers the call when one is no input. */
@@ -147,35 +125,30 @@ static bool measure_list(struct peer *peer, const json_t *list, size_t *ret)
         return check_size(peer, n);
 }
 
-static bool copy_inputs(struct peer *peer, const json_t *list, struct given *given)
+/* The strings of @list as lines. NULL: the call was answered. */
+static char *join_list(struct peer *peer, const json_t *list, size_t *ret_n)
 {
-        struct input_error error = { 0, NULL };
         const json_t *value;
-        char *at;
+        char *text, *at;
         size_t i;
-        int r;
 
         if (!json_is_array(list)) {
                 methods_refuse(peer, "inputs", "it is not an array of strings",
                                "give one string for each task");
-                return false;
+                return NULL;
         }
-        if (!measure_list(peer, list, &given->size))
-                return false;
-        given->copied = at = malloc(MAX(given->size, 1U));
-        if (!at) {
+        if (!measure_list(peer, list, ret_n))
+                return NULL;
+        text = at = malloc(MAX(*ret_n, 1U));
+        if (!text) {
                 failed_errno(peer, -ENOMEM, "copy the inputs");
-                return false;
+                return NULL;
         }
         json_array_foreach (list, i, value) {
                 at = mempcpy(at, json_string_value(value), json_string_length(value));
                 *at++ = '\n';
         }
-        given->text = given->copied;
-        r = inputs_check(given->text, given->size, &given->n, &error);
-        if (r < 0)
-                bad_inputs(peer, error.line, failure_text(error.why));
-        return r >= 0;
+        return text;
 }
 
 static const json_t *get(const json_t *parameters, const char *name)
@@ -183,21 +156,6 @@ static const json_t *get(const json_t *parameters, const char *name)
         const json_t *value = json_object_get(parameters, name);
 
         return json_is_null(value) ? NULL : value;
-}
-
-static bool read_inputs(struct peer *peer, const json_t *parameters, struct varlink_message *message,
-                        struct given *given)
-{
-        const json_t *index = get(parameters, "input_fd"), *list = get(parameters, "inputs");
-
-        if (!index == !list) {
-                methods_refuse(peer, index ? "inputs" : "input_fd",
-                               index ? "both input_fd and inputs are given"
-                                     : "neither input_fd nor inputs is given",
-                               "give one of the two");
-                return false;
-        }
-        return index ? map_inputs(peer, index, message, given) : copy_inputs(peer, list, given);
 }
 
 static bool read_on_disconnect(struct peer *peer, const json_t *parameters, bool *ret_cancel)
@@ -331,12 +289,101 @@ static bool refuse_while_draining(struct peer *peer)
         return true;
 }
 
+void methods_run_admitted(struct peer *peer, struct submission *submission, struct incoming *incoming,
+                          bool cancel_on_disconnect, int r, const struct input_error *error)
+{
+        if (r == -EBADMSG) {
+                bad_inputs(peer, error->line, failure_text(error->why));
+                return;
+        }
+        if (r < 0) {
+                failed_errno(peer, r, "copy the inputs into the state directory");
+                return;
+        }
+        if (refuse_while_draining(peer))
+                return;
+        spec_fill(&submission->spec, peer->owner->jobs->env.host->n_cpus, incoming->n_tasks);
+        submission->incoming = incoming;
+        submit(peer, submission, cancel_on_disconnect);
+}
+
+/* Refuses before the inputs are looked at; a list of them takes its time. */
+static bool check_room(struct peer *peer)
+{
+        int r = jobs_may_submit(peer->owner->jobs, peer->uid);
+
+        if (r < 0)
+                failed_errno(peer, r, "admit a job");
+        else if (r > 0)
+                queue_full(peer, r);
+        return r == 0;
+}
+
+/* The inputs came as a list of strings. */
+static void run_list(struct peer *peer, const json_t *list, struct submission *submission,
+                     struct incoming *incoming, bool cancel)
+{
+        struct input_error error = { 0, NULL };
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+        int r;
+
+        text = join_list(peer, list, &n);
+        if (!text)
+                return;
+        r = incoming_copy_text(incoming, text, n, &error);
+        methods_run_admitted(peer, submission, incoming, cancel, r, &error);
+}
+
+/* The inputs came as a memfd. */
+static void run_fd(struct peer *peer, const json_t *index, struct varlink_message *message,
+                   struct submission *submission, struct incoming *incoming, bool cancel)
+{
+        struct input_error error = { 0, NULL };
+        _cleanup_close_ int fd = -EBADF;
+        uint64_t size;
+        int r;
+
+        if (!take_inputs_fd(peer, index, message, &fd, &size))
+                return;
+        if (size > INPUTS_AT_ONCE) {
+                r = admission_begin(peer, submission, incoming, &fd, cancel);
+                if (r < 0)
+                        failed_errno(peer, r, "copy the inputs into the state directory");
+                return;
+        }
+        r = incoming_copy(incoming, fd, &error);
+        methods_run_admitted(peer, submission, incoming, cancel, r, &error);
+}
+
+static void run_inputs(struct peer *peer, const json_t *parameters, struct varlink_message *message,
+                       struct submission *submission, bool cancel)
+{
+        const json_t *index = get(parameters, "input_fd"), *list = get(parameters, "inputs");
+        _cleanup_(incoming_deinit) struct incoming incoming = INCOMING_NULL;
+        int r;
+
+        if (!index == !list) {
+                methods_refuse(peer, index ? "inputs" : "input_fd",
+                               index ? "both input_fd and inputs are given"
+                                     : "neither input_fd nor inputs is given",
+                               "give one of the two");
+                return;
+        }
+        r = incoming_open(peer->owner->jobs->env.jobs_fd, &incoming);
+        if (r < 0)
+                failed_errno(peer, r, "make a file for the inputs in the state directory");
+        else if (list)
+                run_list(peer, list, submission, &incoming, cancel);
+        else
+                run_fd(peer, index, message, submission, &incoming, cancel);
+}
+
 void method_run_job(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
         static const char *const names[] = { "spec", "input_fd", "inputs", "on_disconnect", NULL };
         struct submission submission = { .owner = peer->uid, .submitted_ns = now_monotonic(),
                                          .spec = SPEC_NULL };
-        _cleanup_(given_deinit) struct given given = GIVEN_NULL;
         bool cancel;
 
         if (refuse_while_draining(peer) || !methods_check_names(peer, parameters, names))
@@ -344,13 +391,7 @@ void method_run_job(struct peer *peer, json_t *parameters, struct varlink_messag
         if (read_spec(peer, parameters, &submission.spec) && check_level(peer, &submission.spec) &&
             check_ca_file(peer, &submission.spec) &&
             check_limits(peer, &submission.spec) &&
-            read_on_disconnect(peer, parameters, &cancel) &&
-            read_inputs(peer, parameters, message, &given)) {
-                spec_fill(&submission.spec, peer->owner->jobs->env.host->n_cpus, given.n);
-                submission.inputs = given.text;
-                submission.n_inputs = given.size;
-                submission.n_tasks = given.n;
-                submit(peer, &submission, cancel);
-        }
+            read_on_disconnect(peer, parameters, &cancel) && check_room(peer))
+                run_inputs(peer, parameters, message, &submission, cancel);
         spec_deinit(&submission.spec);
 }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "daemon/supervisor/event-loop.h"
 #include "daemon/supervisor/interface.h"
 
 static void get_info(struct peer *peer, json_t *parameters, struct varlink_message *message)
@@ -151,6 +152,7 @@ static void dispatch(struct peer *peer, struct varlink_message *message, json_t 
 
         for (size_t i = 0; i < ARRAY_SIZE(methods); ++i)
                 if (streq(methods[i].name, method)) {
+                        event_loop_doing(methods[i].name);
                         methods[i].run(peer, parameters, message);
                         return;
                 }

@@ -27,6 +27,13 @@ method_run method_nodes;                /* methods-nodes.c */
 method_run method_wait, method_list, method_show, method_results, method_cancel, method_pause,
         method_resume;
 
+/*
+ * Goes on with Run when @incoming has the inputs (@r 0), or answers it with why it has not; @error is that
+ * of -EBADMSG. Answers the call.
+ */
+void methods_run_admitted(struct peer *peer, struct submission *submission, struct incoming *incoming,
+                          bool cancel_on_disconnect, int r, const struct input_error *error);
+
 /* Refuses a member: io.pppctl.Jobs.BadRequest. @field, @why and @hint are for people. */
 void methods_refuse(struct peer *peer, const char *field, const char *why, const char *hint);
 

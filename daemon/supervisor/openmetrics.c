@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "daemon/supervisor/event-loop.h"
 #include "daemon/supervisor/totals.h"
 
 #define PREFIX      "pppctl_"
@@ -87,6 +88,9 @@ static void put_now(FILE *file, struct jobs *jobs)
                   (double)now.n_paused);
         put_gauge(file, "tasks_open", NULL, "Tasks without a result, of jobs that wait or run",
                   (double)now.n_open);
+        put_gauge(file, "loop_busy_max_seconds", "seconds",
+                  "Longest time that one event has kept the daemon from others since its start",
+                  (double)event_loop_longest_ns() / (double)NSEC_PER_SEC);
         put_gauge(file, "queue_age_seconds", "seconds",
                   "How long the oldest job that is not paused has waited",
                   now.oldest_ns > 0 && now.oldest_ns < realtime_ns

@@ -4,7 +4,9 @@
 #include <linux/sockios.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
+#include "daemon/supervisor/event-loop.h"
 #include "daemon/supervisor/interface.h"
 #include "daemon/supervisor/log.h"
 
@@ -30,6 +32,7 @@ int peer_new_consume(struct peer_owner *owner, int fd, uid_t uid, struct peer **
         list_init(&peer->ties);
         list_init(&peer->call.waiter.link);
         list_init(&peer->call.nodes.link);
+        list_init(&peer->call.doctor.link);
         varlink_init_consume(&peer->varlink, fd);
         peer->varlink.members_max = MEMBERS_MAX;
         r = turn_init(&peer->turn, owner->turns, uid, on_turn);
@@ -58,11 +61,14 @@ static void reset_call(struct peer *peer)
 {
         list_remove(&peer->call.waiter.link);
         list_remove(&peer->call.nodes.link);
+        list_remove(&peer->call.doctor.link);
         json_decref(peer->call.due);
         json_decref(peer->call.held);
+        admission_free(peer->call.admission);
         peer->call = (struct call){ .kind = CALL_NONE };
         list_init(&peer->call.waiter.link);
         list_init(&peer->call.nodes.link);
+        list_init(&peer->call.doctor.link);
 }
 
 static void reply_due(struct peer *peer)
@@ -132,7 +138,8 @@ static bool needs_turn(const struct peer *peer)
 
 /*
  * The events that tell of something to do. For what was sent to be taken there is none, but for the edge
- * of each buffer that the client has read.
+ * of each buffer that the client has read; a first one comes at once, so nothing that happens meanwhile is
+ * missed.
  */
 static uint32_t awaited(const struct peer *peer)
 {
@@ -140,7 +147,10 @@ static uint32_t awaited(const struct peer *peer)
                 return EPOLLOUT;
         if (!reads(peer) && !peer->call.due)
                 return 0;
-        return is_taken(peer) ? EPOLLIN : EPOLLOUT | EPOLLET;
+        /* With something to do at hand, what to read may never come. */
+        if (peer->call.due || varlink_pending(&peer->varlink) || !is_taken(peer))
+                return EPOLLOUT | EPOLLET;
+        return EPOLLIN;
 }
 
 /* Waits for @events of the socket. Setting edges again, where they are set, would tell of one at once. */
@@ -225,6 +235,7 @@ static void on_turn(struct turn *turn)
 {
         struct peer *peer = container_of(turn, struct peer, turn);
 
+        event_loop_doing("a client's turn");
         peer->ready = false;
         step(peer);
         if (is_finished(peer))
@@ -233,14 +244,29 @@ static void on_turn(struct turn *turn)
                 update(peer);
 }
 
+/* Whether nothing is left to be read of a client that is gone. */
+static bool is_at_end(const struct peer *peer)
+{
+        char byte;
+        ssize_t n;
+
+        if (varlink_pending(&peer->varlink))
+                return false;
+        n = recv(peer->varlink.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        return n == 0 || (n < 0 && errno != EINTR);
+}
+
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         struct peer *peer = userdata;
         bool is_gone = revents & (EPOLLHUP | EPOLLERR);
 
-        /* Where we read, the end is found by reading: there may be calls before it. */
-        if (is_gone && !reads(peer))
+        /* Others may wait for the room that it leaves. */
+        if (is_gone && (!reads(peer) || is_at_end(peer))) {
                 peer->broken = true;
+                peer->owner->gone(peer->owner, peer);
+                return 0;
+        }
         /* An edge only says that it is worth another look at what the client has taken. */
         peer->ready = is_gone || !(peer->events & EPOLLET);
         update(peer);

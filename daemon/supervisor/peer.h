@@ -6,12 +6,14 @@
  * what a client can make us and the kernel hold is one call and one reply with its descriptors.
  *
  * Whatever is done for a client is done in its turn (turns.h). Events of the socket and of jobs only
- * note that there is something to do. So a peer goes away only in its own turn: functions called from
- * elsewhere may mark it broken, and never free it.
+ * note that there is something to do. So a peer goes away only in its own turn or at an event of its
+ * socket: functions called from elsewhere may mark it broken, and never free it.
  */
 
 #include <systemd/sd-event.h>
 
+#include "daemon/supervisor/admission.h"
+#include "daemon/supervisor/doctor-query.h"
 #include "daemon/supervisor/job.h"
 #include "daemon/supervisor/turns.h"
 #include "lib/varlink.h"
@@ -24,6 +26,8 @@ struct peer_owner {
         sd_event *event;
         struct jobs *jobs;
         struct turns *turns;
+        struct doctor_query *doctor;
+        struct list admissions; /* of all peers, in their order */
         void (*message)(struct peer *peer, struct varlink_message *message);
         /* A part of a stream, when the last one is sent. Answers the call when there is no more. */
         void (*stream)(struct peer *peer);
@@ -41,6 +45,8 @@ enum call_kind {
         CALL_WAIT,              /* for a job */
         CALL_LIST,              /* a stream of jobs */
         CALL_NODES,             /* for the answer to a question to the Redis */
+        CALL_DOCTOR,            /* for what a look at the machine finds */
+        CALL_RUN,               /* for its inputs to be copied */
 };
 
 struct call {
@@ -48,6 +54,8 @@ struct call {
         bool more, oneway;
         struct waiter waiter;   /* CALL_WAIT */
         struct nodes_waiter nodes;      /* CALL_NODES */
+        struct doctor_waiter doctor;    /* CALL_DOCTOR */
+        struct admission *admission;    /* CALL_RUN */
         json_t *due;            /* CALL_WAIT: what to reply in the next turn; NULL: nothing yet */
         bool due_is_last;
         uint64_t cursor, left;  /* CALL_LIST: the number before which to go on, how many at most */

@@ -52,6 +52,18 @@ static bool is_good(const char *text, size_t n, uint64_t *ret_line)
         return true;
 }
 
+/* The check of a list in pieces of @step bytes. */
+static int check_in_pieces(const char *text, size_t n, size_t step, uint64_t *ret_n,
+                           struct input_error *error)
+{
+        struct inputs_scan scan = { .size = 0 };
+        int r = 0;
+
+        for (size_t at = 0; at < n && r >= 0; at += step)
+                r = inputs_scan_feed(&scan, text + at, MIN(step, n - at), error);
+        return r < 0 ? r : inputs_scan_end(&scan, ret_n, error);
+}
+
 /* The check looks at eight bytes at a time: lists of all shapes, with the bad byte in each place. */
 static void test_shapes(void)
 {
@@ -74,7 +86,10 @@ static void test_shapes(void)
                         text[n - 1] = '\n';
                 if (rand_r(&seed) % 4 == 0)
                         text[(size_t)rand_r(&seed) % n] = 0;
-                r = inputs_check(text, n, &count, &error);
+                if (round % 2)
+                        r = inputs_check(text, n, &count, &error);
+                else
+                        r = check_in_pieces(text, n, 1 + round % 20, &count, &error);
                 if (is_good(text, n, &expected)) {
                         test_int(r, ==, 0);
                         test_int(count, ==, expected);
@@ -102,6 +117,26 @@ static void test_too_long_after_others(void)
                 memcpy(text + 2 * before + INPUT_MAX, "y\nz\n", 4);
                 refused(text, 2 * before + INPUT_MAX + 4, before + 1, "longer");
         }
+}
+
+/* Where nothing ends a line, no more is looked at than one may have. */
+static void test_no_end(void)
+{
+        size_t page = (size_t)getpagesize(), n = (INPUT_MAX / page + 1) * page;
+        struct input_error error;
+        uint64_t count;
+        char *text;
+
+        text = mmap(NULL, n + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        test_true(text != MAP_FAILED);
+        memset(text, 'x', n);
+        test_int(mprotect(text + n, page, PROT_NONE), ==, 0);
+        test_int(inputs_check(text, n + page, &count, &error), ==, -EBADMSG);
+        test_contains(error.why, "longer");
+        text[17] = 0;
+        test_int(inputs_check(text, n + page, &count, &error), ==, -EBADMSG);
+        test_contains(error.why, "NUL");
+        munmap(text, n + page);
 }
 
 static void test_longest(void)
@@ -180,6 +215,7 @@ TEST_MAIN("inputs",
           { "bad lists are refused, the line named", test_refused },
           { "lists of all shapes", test_shapes },
           { "the longest line that is taken", test_longest },
+          { "a line without an end", test_no_end },
           { "a line that is too long behind good ones", test_too_long_after_others },
           { "every line is found", test_find },
           { "bad files are refused", test_map_refused })
