@@ -79,6 +79,7 @@ struct ppp_task {
         const struct feed_chunk *fed;   /* NULL but in a node: what it is of */
         enum ppp_reason reason;         /* of the last failure */
         int32_t detail;
+        uint64_t retry_after_ns;        /* the server asks for so long a wait; 0: it does not say */
         bool unlocked;                  /* between ppp_unlock() and ppp_relock() */
 };
 

@@ -296,7 +296,7 @@ def _head_split(connection, _):
 
 
 class BothWays(Case):
-    """At async plain HTTP goes over the ring, elsewhere by libcurl: one answer, one outcome."""
+    """Plain HTTP goes over the ring at async and over a socket elsewhere, by one engine: one answer, one outcome."""
 
     LEVELS = ("serial", "async")
 
@@ -445,8 +445,9 @@ class BothWays(Case):
         }
         for url in (self.raw(f"/strict-{name}", data) for name, data in answers.items()):
             with self.subTest(url=url):
-                outcome = self.run_job("async", "words", [url], status=1)
-                self.assert_failed(outcome.by_input[url], "protocol")
+                for level in self.LEVELS:
+                    outcome = self.run_job(level, "words", [url], status=1)
+                    self.assert_failed(outcome.by_input[url], "protocol")
 
     def test_redirects(self):
         on, url = self.server.on, self.server.url
@@ -495,10 +496,11 @@ class BothWays(Case):
                 self.server.on("/endless-line", endless(b"HTTP/1.1 200 OK\r\nX: ", b"of some length ")),
                 self.server.on("/endless-continue", endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n")),
                 self.server.on("/endless-trailers", endless(head(Transfer_Encoding="chunked") + b"0\r\n", b"X-Field: of some length\r\n"))]
-        outcome = self.run_job("async", "words", urls, status=1)
-        for url in urls:
-            with self.subTest(url=url):
-                self.assert_failed(outcome.by_input[url], "protocol")
+        for level in self.LEVELS:
+            outcome = self.run_job(level, "words", urls, status=1)
+            for url in urls:
+                with self.subTest(level=level, url=url):
+                    self.assert_failed(outcome.by_input[url], "protocol")
 
     def test_a_server_that_talks_first_is_told_at_once(self):
         """It waits for us to go on, and so would we."""

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import ssl
 import unittest
 
 from harness import nginx
 from harness.case import LEVELS, Case
 from harness.certificates import Certificates
+from harness.oddserver import OddServer, body, head, redirect, send
 
 PAGE = b"five words over a wire"
 
@@ -89,3 +91,58 @@ class Tls(Case):
     def test_a_relative_ca_file_is_the_callers(self):
         result = self.daemon.pppctl("run", "async", "words", self.url("valid"), "--ca-file", "ca/ca.pem", cwd=self.temp)
         self.assertEqual((result.status, result.out), (0, f"{self.url('valid')}: 5 words\n"), result)
+
+
+class OddTls(Case):
+    """libcurl's way, and answers that only an odd server gives."""
+
+    @classmethod
+    def setUpClass(cls):
+        if not shutil.which("openssl"):
+            raise unittest.SkipTest("openssl is not installed")
+        super().setUpClass()
+        cls.certificates = Certificates(cls.temp)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*cls.certificates.valid)
+        cls.server = OddServer(context).start()
+        cls.addClassCleanup(cls.server.stop)
+
+    def run_urls(self, level, urls, **options):
+        return self.run_job(level, "words", urls, "--ca-file", self.certificates.ca, "--workers", 1, **options)
+
+    def test_a_folded_first_line_after_other_answers(self):
+        """libcurl before 8.1.0 appends it to a header of the request before, which is freed (curl#11101)."""
+        on = self.server.on
+        folded = on("/folded", send(b"HTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 9\r\n\r\ntwo words", keep=True))
+        page = on("/page", body(b"and three words"))
+        led = on("/led", redirect("/folded"))
+        urls = [f"{url}?{i}" for i in range(6) for url in (page, folded, led)]
+        for path in ("/folded", "/page", "/led"):
+            for i in range(6):
+                self.server.handlers[f"{path}?{i}"] = self.server.handlers[path]
+        for level in LEVELS:
+            with self.subTest(level=level):
+                outcome = self.run_urls(level, urls, status=1)
+                for url in urls:
+                    if "/page" in url:
+                        self.assertEqual(outcome.by_input[url]["value"], 3)
+                    else:
+                        self.assert_failed(outcome.by_input[url], "protocol")
+        self.assert_alive()
+
+    def test_redirects_across_schemes_and_back(self):
+        plain = OddServer().start()
+        self.addCleanup(plain.stop)
+        plain.on("/end", body(b"here it ends"))
+        second = self.server.on("/second", redirect(f"{plain.url}/end"))
+        first = plain.on("/first", redirect(second))
+        for level in LEVELS:
+            with self.subTest(level=level):
+                self.assert_values(self.run_urls(level, [first, second]), {first: 3, second: 3})
+
+    def test_contradicting_lengths(self):
+        """libcurl takes the last of them; a body that is cut by one would be counted short."""
+        url = self.server.on("/lengths", send(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nContent-Length: 5\r\n\r\none two three"))
+        for level in LEVELS:
+            with self.subTest(level=level):
+                self.assert_failed(self.run_urls(level, [url], status=1).rows[0], "protocol")

@@ -6,8 +6,8 @@
 #include <dirent.h>
 #include <sys/eventfd.h>
 
+#include "daemon/runner/io/blocking.h"
 #include "daemon/runner/io/fetch.h"
-#include "daemon/runner/io/interrupt.h"
 #include "daemon/runner/io/uring.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/http-server.h"
@@ -125,25 +125,19 @@ static void fetch_next(struct batch *batch, int (*fetch)(void *io, struct ppp_ta
 static int fetch_blocking(void *io, struct ppp_task *task, const char *url,
                           struct sink_state *state)
 {
-        struct interrupt interrupt;
-        int r;
-
-        test_int(interrupt_init(&interrupt, &runner), ==, 0);
-        r = transfer_perform(io, task, &interrupt, url, take, state);
-        interrupt_deinit(&interrupt);
-        return r;
+        return blocking_ops.fetch(task, url, take, state);
 }
 
 static void run_blocking(struct batch *batch)
 {
-        struct ppp_task task = { .worker = &batch->worker };
-        struct transfer *transfer;
+        struct blocking_io *io;
 
-        test_int(fetch_load(&task), ==, 0);
-        test_int(transfer_new(batch->runner, 16 * 1024, &transfer), ==, 0);
+        test_int(blocking_io_new(batch->runner, &io), ==, 0);
+        batch->worker.io = &blocking_ops;
+        batch->worker.io_context = io;
         while (batch->next < batch->n)
-                fetch_next(batch, fetch_blocking, transfer);
-        test_true(!transfer_free(transfer));
+                fetch_next(batch, fetch_blocking, NULL);
+        test_true(!blocking_io_free(io));
 }
 
 static int fetch_ring(void *io, struct ppp_task *task, const char *url, struct sink_state *state)

@@ -4,17 +4,19 @@
 #include <poll.h>
 #include <sys/stat.h>
 
-#include "daemon/runner/io/fetch.h"
+#include "daemon/runner/io/http-answer.h"
+#include "daemon/runner/io/http-fetch.h"
+#include "daemon/runner/io/http-socket.h"
 #include "daemon/runner/io/interrupt.h"
 #include "daemon/runner/node/feed.h"
 
 #define READ_SIZE      (128 * 1024)     /* stays in the second level of the cache */
-#define TRANSFER_SIZE  (128 * 1024)
 
 struct blocking_io {
         struct runner *runner;
         struct interrupt interrupt;
-        struct transfer *transfer;      /* made by the first fetch */
+        struct http_transport *http;    /* made by the first fetch */
+        struct http_codings codings;
         char *buffer;                   /* READ_SIZE, made by the first file */
 };
 
@@ -38,8 +40,9 @@ int blocking_io_new(struct runner *runner, struct blocking_io **ret)
 struct blocking_io *blocking_io_free(struct blocking_io *io)
 {
         if (io) {
+                http_socket_free(io->http);
+                http_codings_deinit(&io->codings);
                 interrupt_deinit(&io->interrupt);
-                transfer_free(io->transfer);
                 free(io->buffer);
                 free(io);
         }
@@ -49,43 +52,21 @@ struct blocking_io *blocking_io_free(struct blocking_io *io)
 static int blocking_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, void *userdata)
 {
         struct blocking_io *io = task->worker->io_context;
-        int r;
 
-        r = fetch_load(task);
-        if (r < 0)
-                return r;
-        if (!io->transfer && transfer_new(io->runner, TRANSFER_SIZE, &io->transfer) < 0)
+        if (!io->http && http_socket_new(io->runner, &io->interrupt, &io->http) < 0)
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        return transfer_perform(io->transfer, task, &io->interrupt, url, sink, userdata);
+        return http_fetch(io->http, &io->codings, task, url, sink, userdata);
 }
 
-/*
- * Waits for @fd to be readable (-1: just waits), the time to come (CLOCK_MONOTONIC, 0: never), or
- * the task to be cancelled. Polling for that leaves no gap in which it could be missed.
- * Returns 1 if @fd is readable, 0 if the time has come, or a negative errno after task_fail().
- */
+/* As interrupt_wait(), for reading; @until_ns 0: never. A failure is noted on the task. */
 static int wait_until(struct ppp_task *task, int fd, uint64_t until_ns)
 {
         const struct blocking_io *io = task->worker->io_context;
-        struct pollfd polls[2] = { { io->interrupt.fd, POLLIN, 0 }, { fd, POLLIN, 0 } };
+        int r = interrupt_wait(&io->interrupt, task, fd, POLLIN, until_ns ?: UINT64_MAX);
 
-        for (;;) {
-                uint64_t now = now_monotonic(), left = until_ns > now ? until_ns - now : 0;
-                struct timespec ts = { (time_t)(left / NSEC_PER_SEC), (long)(left % NSEC_PER_SEC) };
-                int r;
-
-                if (task_cancelled(task))
-                        return task_fail(task, PPP_REASON_CANCELLED, 0);
-                if (until_ns && left == 0)
-                        return 0;
-                r = ppoll(polls, 2, until_ns ? &ts : NULL, NULL);
-                if (r < 0 && errno != EINTR)
-                        return task_fail(task, PPP_REASON_IO, errno);
-                if (r > 0 && polls[0].revents)
-                        interrupt_hear(&io->interrupt);
-                if (r > 0 && polls[1].revents)
-                        return 1;
-        }
+        if (r == -ECANCELED)
+                return task_fail(task, PPP_REASON_CANCELLED, 0);
+        return r < 0 ? task_fail(task, PPP_REASON_IO, -r) : r;
 }
 
 static int blocking_sleep(struct ppp_task *task, uint64_t nanoseconds)

@@ -17,7 +17,6 @@
 #define CURL_SYMBOLS(X)                                                                            \
         X(curl_easy_cleanup)                                                                       \
         X(curl_easy_getinfo)                                                                       \
-        X(curl_easy_header)                                                                        \
         X(curl_easy_init)                                                                          \
         X(curl_easy_setopt)                                                                        \
         X(curl_global_init)                                                                        \

@@ -169,16 +169,12 @@ static int on_close_socket(void *userdata, curl_socket_t fd)
         return 0;
 }
 
-/* Of an http: origin, as long as it is its own connection and not that of a redirect. */
+/* Of an http: origin. */
 static void learn_address(struct transfer *transfer, const char *remote, int port)
 {
         struct origin *origin = transfer->origin;
-        long n_redirects = 0;
 
-        if (!origin || origin->secure || transfer->fetcher->has_proxy)
-                return;
-        sym_curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_COUNT, &n_redirects);
-        if (n_redirects == 0)
+        if (origin && !origin->secure && !transfer->fetcher->has_proxy)
                 origin_set_address(origin, remote, port);
 }
 
@@ -188,6 +184,7 @@ static int on_connected(void *userdata, char *remote, char *local, int remote_po
         struct transfer *transfer = userdata;
         struct origin *origin = transfer->origin;
 
+        transfer_connected(transfer);
         learn_address(transfer, remote, remote_port);
         if (!transfer->scouting)
                 return CURL_PREREQFUNC_OK;
@@ -200,21 +197,12 @@ static int on_connected(void *userdata, char *remote, char *local, int remote_po
 
 static int make_transfer(struct fetcher *fetcher, struct transfer **ret)
 {
-        struct transfer *transfer;
         int r;
 
-        r = transfer_new(fetcher->loop->runner, fetcher->buffer_size, &transfer);
-        if (r < 0)
-                return r;
-        transfer->fetcher = fetcher;
-        sym_curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-        sym_curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETDATA, transfer);
-        sym_curl_easy_setopt(transfer->easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
-        sym_curl_easy_setopt(transfer->easy, CURLOPT_CLOSESOCKETDATA, &fetcher->driver);
-        sym_curl_easy_setopt(transfer->easy, CURLOPT_PREREQFUNCTION, on_connected);
-        sym_curl_easy_setopt(transfer->easy, CURLOPT_PREREQDATA, transfer);
-        *ret = transfer;
-        return 0;
+        r = transfer_new(fetcher->loop->runner, fetcher->buffer_size, ret);
+        if (r == 0)
+                (*ret)->fetcher = fetcher;
+        return r;
 }
 
 static int take_transfer(struct fetcher *fetcher, struct transfer **ret)
@@ -251,11 +239,18 @@ static void unlink_in_flight(struct fetcher *fetcher, struct transfer *transfer)
                 fetcher->in_flight = transfer->next;
 }
 
-static void request_done(struct fetcher *fetcher, struct fetch_request *request, int result)
+static void wake(struct fetch_request *request)
+{
+        if (!request->woken)
+                loop_wake(request->fetcher->loop, request->fiber);
+        request->woken = true;
+}
+
+static void request_done(struct fetch_request *request, int result)
 {
         request->result = result;
         request->done = true;
-        loop_wake(fetcher->loop, request->fiber);
+        wake(request);
 }
 
 static void enter_origin(struct transfer *transfer, struct origin *origin)
@@ -271,13 +266,12 @@ static void enter_origin(struct transfer *transfer, struct origin *origin)
         transfer->fetcher->n_resolving += transfer->resolving;
 }
 
-static void fail_waiting(struct fetcher *fetcher, struct origin *origin, enum ppp_reason reason,
-                         int32_t detail)
+static void fail_waiting(struct origin *origin, enum ppp_reason reason, int32_t detail)
 {
         struct fetch_request *request;
 
         while ((request = fetch_queue_pop(&origin->waiting)))
-                request_done(fetcher, request, task_fail(request->task, reason, detail));
+                request_done(request, task_fail(request->get->task, reason, detail));
 }
 
 /* What takes long to fail, and fails alike for all who ask at the same time. */
@@ -293,11 +287,11 @@ static bool is_shared(enum ppp_reason reason, int32_t detail)
  */
 static void scout_failed(struct transfer *transfer)
 {
-        enum ppp_reason reason = transfer->task->reason;
-        int32_t detail = transfer->task->detail;
+        enum ppp_reason reason = transfer->get->task->reason;
+        int32_t detail = transfer->get->task->detail;
 
         if (is_shared(reason, detail))
-                fail_waiting(transfer->fetcher, transfer->origin, reason, detail);
+                fail_waiting(transfer->origin, reason, detail);
         else
                 transfer->origin->known = reason != PPP_REASON_TIMEOUT &&
                                           reason != PPP_REASON_CANCELLED;
@@ -340,6 +334,7 @@ static struct fetch_request *take_back(struct fetcher *fetcher, struct transfer 
         transfer->request->transfer = NULL;
         leave_origin(transfer);
         sym_curl_multi_remove_handle(fetcher->multi, transfer->easy);
+        transfer_release(transfer);
         unlink_in_flight(fetcher, transfer);
         put_idle(fetcher, transfer);
         return transfer->request;
@@ -365,14 +360,26 @@ static bool is_refused(struct transfer *transfer, CURLcode code)
         }
 }
 
+static int end(struct transfer *transfer, CURLcode code)
+{
+        struct fetch_request *request = transfer->request;
+        int r;
+
+        r = transfer_end(transfer, code);
+        if (r != 0 || !request->connect_only)
+                return r;
+        request->fd = transfer_socket(transfer);
+        return MIN(request->fd, 0);
+}
+
 static void transfer_done(struct fetcher *fetcher, struct transfer *transfer, CURLcode code)
 {
         bool refused = is_refused(transfer, code);
-        int result = refused ? 0 : transfer_end(transfer, code);
+        int result = refused ? 0 : end(transfer, code);
         struct fetch_request *request = take_back(fetcher, transfer);
 
         if (!refused) {
-                request_done(fetcher, request, result);
+                request_done(request, result);
                 return;
         }
         ++request->n_refused;
@@ -387,16 +394,18 @@ static void transfer_done(struct fetcher *fetcher, struct transfer *transfer, CU
 static void set_options(struct transfer *transfer, const struct fetch_request *request,
                         const struct origin *origin)
 {
-        bool wait = origin && origin->multiplexes, fresh = request->n_refused > 0;
+        CURL *easy = transfer->easy;
 
-        if (transfer->pipewait != wait)
-                sym_curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, (long)wait);
-        transfer_set_fresh(transfer, fresh);
-        if (transfer->redirects_max != request->redirects_max)
-                sym_curl_easy_setopt(transfer->easy, CURLOPT_MAXREDIRS,
-                                     (long)request->redirects_max);
-        transfer->redirects_max = request->redirects_max;
-        transfer->pipewait = wait;
+        sym_curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+        sym_curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+        sym_curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+        sym_curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, &transfer->fetcher->driver);
+        sym_curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_connected);
+        sym_curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
+        if (origin && origin->multiplexes)
+                sym_curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+        if (request->n_refused > 0)
+                transfer_set_fresh(transfer);
 }
 
 static int hand_over(struct fetcher *fetcher, struct transfer *transfer,
@@ -404,12 +413,14 @@ static int hand_over(struct fetcher *fetcher, struct transfer *transfer,
 {
         int r;
 
-        r = transfer_begin(transfer, request->task, request->url, request->sink, request->userdata);
+        r = transfer_begin(transfer, request->get, request->connect_only);
         if (r < 0)
                 return r;
         set_options(transfer, request, origin);
-        if (sym_curl_multi_add_handle(fetcher->multi, transfer->easy) != CURLM_OK)
-                return task_fail(request->task, PPP_REASON_NO_MEMORY, 0);
+        if (sym_curl_multi_add_handle(fetcher->multi, transfer->easy) != CURLM_OK) {
+                transfer_release(transfer);
+                return task_fail(request->get->task, PPP_REASON_NO_MEMORY, 0);
+        }
         transfer->request = request;
         request->transfer = transfer;
         link_in_flight(fetcher, transfer);
@@ -424,7 +435,7 @@ static int begin(struct fetcher *fetcher, struct fetch_request *request, struct 
         int r;
 
         if (take_transfer(fetcher, &transfer) < 0)
-                return task_fail(request->task, PPP_REASON_NO_MEMORY, 0);
+                return task_fail(request->get->task, PPP_REASON_NO_MEMORY, 0);
         r = hand_over(fetcher, transfer, request, origin);
         if (r < 0)
                 put_idle(fetcher, transfer);
@@ -457,11 +468,11 @@ static struct fetch_queue *find_obstacle(struct fetcher *fetcher, struct origin 
 }
 
 /* Whether somebody has found out, since the request was made, where it can go without libcurl. */
-static bool can_be_direct(const struct fetch_request *request, struct origin *origin)
+static bool is_known(const struct fetch_request *request, struct origin *origin)
 {
         union http_address address;
 
-        if (!request->may_be_direct || !origin)
+        if (!request->may_be_known || !origin)
                 return false;
         if (origin_get_address(origin, &address))
                 return true;
@@ -471,12 +482,12 @@ static bool can_be_direct(const struct fetch_request *request, struct origin *or
 
 static void dispatch(struct fetcher *fetcher, struct fetch_request *request)
 {
-        struct origin *origin = origins_get(&fetcher->origins, request->url);
+        struct origin *origin = origins_get(&fetcher->origins, request->get->url);
         struct fetch_queue *obstacle;
         int r;
 
-        if (can_be_direct(request, origin)) {
-                request_done(fetcher, request, FETCH_DIRECT);
+        if (is_known(request, origin)) {
+                request_done(request, FETCH_KNOWN);
                 return;
         }
         obstacle = find_obstacle(fetcher, origin);
@@ -484,11 +495,11 @@ static void dispatch(struct fetcher *fetcher, struct fetch_request *request)
                 fetch_queue_push(obstacle, request);
                 return;
         }
-        r = start(fetcher, request->task);
+        r = start(fetcher, request->get->task);
         if (r == 0)
                 r = begin(fetcher, request, origin);
         if (r < 0)
-                request_done(fetcher, request, r);
+                request_done(request, r);
 }
 
 static void begin_queued(struct fetcher *fetcher)
@@ -545,65 +556,108 @@ static void give_up(struct fetcher *fetcher, struct transfer *transfer)
 {
         int result = transfer_abandon(transfer);
 
-        request_done(fetcher, take_back(fetcher, transfer), result);
+        request_done(take_back(fetcher, transfer), result);
 }
 
 /*
  * A connection over HTTP/2 stays open for others, and libcurl (7.88) tells the server that a request is
  * taken back only when it next has to do with the connection. So one that nobody else uses is closed.
  */
-static void give_up_for_good(struct fetcher *fetcher, struct transfer *transfer)
+static void give_up_for_good(struct fetcher *fetcher, struct transfer *transfer, int result)
 {
         sym_curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
-        give_up(fetcher, transfer);
-        sym_curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 0L);
+        request_done(take_back(fetcher, transfer), result);
         /* What libcurl has to say to the ring now, it says in a turn. */
         loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+static void time_passed(struct fetch_request *request)
+{
+        struct transfer *transfer = request->transfer;
+
+        if (!transfer || !transfer->until_ns || now_monotonic() < transfer->until_ns)
+                wake(request);
+        else
+                give_up_for_good(request->fetcher, transfer, transfer_time_up(transfer));
 }
 
 /*
  * The job is gone. Those of others go on that wait for what this one has begun for all: the next of them
  * scouts.
  */
-static void request_dropped(struct loop_deadline *deadline)
+static void request_dropped(struct fetch_request *request)
 {
-        struct fetch_request *request = container_of(deadline, struct fetch_request, deadline);
-        struct fetcher *fetcher = request->fetcher;
+        struct transfer *transfer = request->transfer;
 
-        if (request->done)
-                return;
-        if (request->transfer) {
-                give_up_for_good(fetcher, request->transfer);
+        if (transfer) {
+                give_up_for_good(request->fetcher, transfer, transfer_abandon(transfer));
                 return;
         }
         fetch_queue_remove(request);
-        request_done(fetcher, request, task_fail(request->task, PPP_REASON_CANCELLED, 0));
+        request_done(request, task_fail(request->get->task, PPP_REASON_CANCELLED, 0));
 }
 
-int fetcher_fetch(struct fetcher *fetcher, struct ppp_task *task, const char *url,
-                  unsigned redirects_max, bool may_be_direct, ppp_sink *sink, void *userdata)
+static void request_passed(struct loop_deadline *deadline)
 {
-        struct fetch_request request = {
-                .deadline.passed = request_dropped,
-                .fetcher = fetcher,
-                .fiber = loop_current(fetcher->loop),
-                .task = task,
-                .url = url,
-                .sink = sink,
-                .userdata = userdata,
-                .redirects_max = redirects_max,
-                .may_be_direct = may_be_direct,
-        };
+        struct fetch_request *request = container_of(deadline, struct fetch_request, deadline);
+
+        if (request->done)
+                return;
+        if (task_cancelled(request->get->task))
+                request_dropped(request);
+        else
+                time_passed(request);
+}
+
+/* The time that a transfer has may change at any moment: the fiber looks at it now and then. */
+static uint64_t next_look(const struct fetch_request *request)
+{
+        uint64_t at_ns = now_monotonic() + MIN(fetch_patience.discard_ns, fetch_patience.stall_ns);
+
+        if (request->transfer && request->transfer->until_ns)
+                return MIN(at_ns, request->transfer->until_ns);
+        return at_ns;
+}
+
+static int do_request(struct fetcher *fetcher, struct fetch_request *request)
+{
+        struct ppp_task *task = request->get->task;
 
         if (task_cancelled(task))       /* nobody would end it any more */
                 return task_fail(task, PPP_REASON_CANCELLED, 0);
-        fetch_queue_push(&fetcher->queue, &request);
+        request->deadline.passed = request_passed;
+        request->fetcher = fetcher;
+        request->fiber = loop_current(fetcher->loop);
+        fetch_queue_push(&fetcher->queue, request);
         loop_defer(fetcher->loop, &fetcher->turn);
-        /* libcurl sees to the task's own time. */
-        loop_deadline_add(fetcher->loop, &request.deadline, task, 0);
-        loop_suspend(fetcher->loop);
-        loop_deadline_remove(fetcher->loop, &request.deadline);
-        return request.result;
+        while (!request->done) {
+                loop_deadline_add(fetcher->loop, &request->deadline, task, next_look(request));
+                loop_suspend(fetcher->loop);
+                loop_deadline_remove(fetcher->loop, &request->deadline);
+                request->woken = false;
+        }
+        return request->result;
+}
+
+int fetcher_fetch(struct fetcher *fetcher, struct http_get *get)
+{
+        struct fetch_request request = { .get = get, .fd = -EBADF };
+
+        return do_request(fetcher, &request);
+}
+
+int fetcher_connect(struct fetcher *fetcher, struct ppp_task *task, const char *url,
+                    bool may_be_known, int *ret_fd)
+{
+        struct http_get get = { .task = task, .url = url };
+        struct fetch_request request = {
+                .get = &get, .fd = -EBADF, .connect_only = true, .may_be_known = may_be_known,
+        };
+        int r;
+
+        r = do_request(fetcher, &request);
+        *ret_fd = request.fd;
+        return r;
 }
 
 bool fetcher_find_address(struct fetcher *fetcher, const char *url, union http_address *ret)
@@ -621,14 +675,12 @@ void fetcher_forget_address(struct fetcher *fetcher, const char *url)
                 origin_forget_address(origin);
 }
 
-static void cancel_queue(struct fetcher *fetcher, struct fetch_queue *queue)
+static void cancel_queue(struct fetch_queue *queue)
 {
         struct fetch_request *request;
 
-        while ((request = fetch_queue_pop(queue))) {
-                task_fail(request->task, PPP_REASON_CANCELLED, 0);
-                request_done(fetcher, request, -ECANCELED);
-        }
+        while ((request = fetch_queue_pop(queue)))
+                request_done(request, task_fail(request->get->task, PPP_REASON_CANCELLED, 0));
 }
 
 /* Those who wait for a scout are back in the queue when it is taken back. */
@@ -636,6 +688,6 @@ void fetcher_cancel_all(struct fetcher *fetcher)
 {
         while (fetcher->in_flight)
                 give_up(fetcher, fetcher->in_flight);
-        cancel_queue(fetcher, &fetcher->queue);
-        cancel_queue(fetcher, &fetcher->held);
+        cancel_queue(&fetcher->queue);
+        cancel_queue(&fetcher->held);
 }

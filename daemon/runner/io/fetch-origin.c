@@ -9,35 +9,17 @@
 /* What libcurl keeps a resolved name for. */
 #define ADDRESS_NS (60 * NSEC_PER_SEC)
 
-/* Where a URL has its scheme, and its host and port. */
-struct authority {
-        const char *scheme, *host;
-        size_t n_scheme, n_host;
-};
-
-static bool find_authority(const char *url, struct authority *ret)
+/* What a host and its port are together: the key's second part. */
+static size_t authority_size(const struct http_parts *at)
 {
-        size_t n_scheme = strcspn(url, ":"), n_host;
-        const char *host, *user_end;
-
-        if (strncmp(url + n_scheme, "://", 3) != 0)
-                return false;
-        host = url + n_scheme + 3;
-        n_host = strcspn(host, "/?#");
-        user_end = memrchr(host, '@', n_host);
-        if (user_end) {
-                n_host -= (size_t)(user_end + 1 - host);
-                host = user_end + 1;
-        }
-        *ret = (struct authority){ url, host, n_scheme, n_host };
-        return true;
+        return at->n_host + at->n_port;
 }
 
-static bool is_address(const struct authority *at)
+static bool is_address(const struct http_parts *at)
 {
-        if (at->n_host == 0)
+        if (authority_size(at) == 0)
                 return false;
-        return at->host[0] == '[' || strspn(at->host, "0123456789.:") >= at->n_host;
+        return at->host[0] == '[' || strspn(at->host, "0123456789.:") >= authority_size(at);
 }
 
 /* FNV-1a, without regard to case. */
@@ -48,16 +30,16 @@ static uint32_t hash_text(uint32_t hash, const char *text, size_t n)
         return hash;
 }
 
-static bool origin_is(const struct origin *origin, uint32_t hash, const struct authority *at)
+static bool origin_is(const struct origin *origin, uint32_t hash, const struct http_parts *at)
 {
-        return origin->hash == hash && origin->n_key == at->n_scheme + at->n_host &&
+        return origin->hash == hash && origin->n_key == at->n_scheme + authority_size(at) &&
                strncasecmp(origin->key, at->scheme, at->n_scheme) == 0 &&
-               strncasecmp(origin->key + at->n_scheme, at->host, at->n_host) == 0;
+               strncasecmp(origin->key + at->n_scheme, at->host, authority_size(at)) == 0;
 }
 
-static struct origin *origin_new(uint32_t hash, const struct authority *at, bool secure)
+static struct origin *origin_new(uint32_t hash, const struct http_parts *at, bool secure)
 {
-        struct origin *origin = calloc(1, sizeof(*origin) + at->n_scheme + at->n_host);
+        struct origin *origin = calloc(1, sizeof(*origin) + at->n_scheme + authority_size(at));
 
         if (!origin)
                 return NULL;
@@ -65,9 +47,9 @@ static struct origin *origin_new(uint32_t hash, const struct authority *at, bool
         origin->hash = hash;
         origin->secure = secure;
         origin->room = secure ? ORIGIN_STREAMS : UINT_MAX;
-        origin->n_key = at->n_scheme + at->n_host;
+        origin->n_key = at->n_scheme + authority_size(at);
         memcpy(origin->key, at->scheme, at->n_scheme);
-        memcpy(origin->key + at->n_scheme, at->host, at->n_host);
+        memcpy(origin->key + at->n_scheme, at->host, authority_size(at));
         return origin;
 }
 
@@ -119,12 +101,12 @@ struct origin *origins_get(struct origins *origins, const char *url)
 {
         bool secure = strncasecmp(url, "https:", 6) == 0;
         struct origin *origin;
-        struct authority at;
+        struct http_parts at;
         uint32_t hash;
 
-        if (!find_authority(url, &at) || (!secure && is_address(&at)))
+        if (!http_url_cut(url, &at) || (!secure && is_address(&at)))
                 return NULL;
-        hash = hash_text(hash_text(2166136261U, at.scheme, at.n_scheme), at.host, at.n_host);
+        hash = hash_text(hash_text(2166136261U, at.scheme, at.n_scheme), at.host, authority_size(&at));
         for (origin = origins->buckets[hash % ORIGIN_BUCKETS]; origin; origin = origin->next)
                 if (origin_is(origin, hash, &at))
                         return origin;

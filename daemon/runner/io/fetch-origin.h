@@ -17,6 +17,7 @@
 #include "daemon/runner/io/http-url.h"
 #include "daemon/runner/io/uring.h"
 
+struct http_get;
 struct transfer;
 
 /* A ring of links: one may leave without knowing the queue that it is in. */
@@ -24,19 +25,18 @@ struct fetch_link {
         struct fetch_link *previous, *next;
 };
 
-/* A fetch that a fiber waits for; stands on its stack. */
+/* A request of a fiber, which waits for it; stands on its stack. */
 struct fetch_request {
         struct loop_deadline deadline;
         struct fetcher *fetcher;
         struct loop_fiber *fiber;
-        struct ppp_task *task;
-        const char *url;
-        ppp_sink *sink;
-        void *userdata;
-        unsigned redirects_max;         /* how many more to follow */
-        bool may_be_direct;             /* the fiber can do it by itself if it knows the address */
+        struct http_get *get;
+        bool connect_only;              /* only a connection is wanted, whose descriptor is */
+        int fd;                         /* this, -EBADF before */
+        bool may_be_known;              /* the fiber can do it by itself if it knows the address */
         int result;                     /* as of fetcher_fetch(), once it is done */
         bool done;
+        bool woken;                     /* the fiber is about to run */
         unsigned n_refused;             /* times that a closing server did not take it */
         struct transfer *transfer;      /* that is in flight for it; NULL: it is in a queue */
         struct fetch_link link;

@@ -1,40 +1,48 @@
 #pragma once
 
 /*
- * Fetching by libcurl, for both backends: all of it for the blocking one; for the ring what
- * http-fetch.h, which chooses, does not do by itself. libcurl is opened at run time by the first fetch
- * (dlopen("libcurl.so.4")): loading it and what it drags in costs 8 ms, which a runner that fetches
- * nothing should not pay.
+ * What is the same for all fetching, and fetching by libcurl, for both backends: for what the engine
+ * (http-fetch.h) does not do by itself. libcurl is opened at run time by the first fetch that needs
+ * it (dlopen("libcurl.so.4")): loading it and what it drags in costs 8 ms, which a runner that needs
+ * it for nothing should not pay.
  *
- * A transfer is one request with its redirects, on an easy handle that is used again. The blocking
- * backend performs it with a small multi handle of its own (fetch.c); the ring backend adds it to
- * the loop's multi handle (fetch-multi.c), whose sockets are watched by polls on the ring and whose
- * clock is a timeout on the ring (curl-ring.c). Errors become enum ppp_reason in fetch.c, once.
- *
- * How long: with a deadline on the task, that alone. Without one, connecting may take 30 s, and a
- * transfer over which nothing came for 60 s has failed (PPP_REASON_TIMEOUT).
+ * A transfer is one request without its redirects, on an easy handle of its own (curl-easy.h). The
+ * blocking backend performs it with a small multi handle of its own (transfer-blocking.c); the ring
+ * backend adds it to the loop's multi handle (fetch-multi.c), whose sockets are watched by polls on
+ * the ring and whose clock is a timeout on the ring (curl-ring.c). Errors become enum ppp_reason in
+ * transfer.c, once.
  */
 
 #include "daemon/runner/io/http-url.h"
 #include "daemon/runner/task.h"
 
 #define FETCH_REDIRECTS_MAX     10U
-#define FETCH_CONNECT_NS        (30 * NSEC_PER_SEC)
 /*
- * Without --task-timeout a transfer over which nothing came for this long has failed too: a server
- * that vanished without a word would hold the job forever. With one, that alone decides.
- */
-#define FETCH_STALL_NS          (60 * NSEC_PER_SEC)
-/*
- * An error page is read, to keep the connection, up to here; a longer one costs its connection.
+ * A body nobody wants, of an error or a redirect, is read to keep the connection, up to here; a longer
+ * one costs its connection.
  */
 #define FETCH_DISCARD_MAX       (64 * 1024)
-/* Header lines of one request, with those of its redirects and its trailers. */
+/* Header lines of one answer, with those of the 1xx before it and its trailers. */
 #define FETCH_HEADERS_MAX       (1024 * 1024)
 #define FETCH_USER_AGENT        "pppctl/" PPPCTL_VERSION
 
-struct transfer;                        /* one easy handle and its state, reusable */
+/*
+ * How long: with a deadline on the task, that alone decides. Without one, connecting may take so long,
+ * and a transfer over which nothing came for stall_ns has failed (PPP_REASON_TIMEOUT): a server that
+ * vanished without a word would hold the job forever. With or without, a body nobody wants is waited
+ * for as long as discard_ns in all. Unit tests set other times.
+ */
+struct fetch_patience {
+        uint64_t connect_ns;
+        uint64_t stall_ns;
+        uint64_t discard_ns;
+};
+
+extern struct fetch_patience fetch_patience;
+
+struct transfer;                        /* a request by libcurl and its state, reusable */
 struct fetcher;                         /* a multi handle on a ring */
+struct http_get;
 struct interrupt;
 struct loop;
 
@@ -51,25 +59,37 @@ bool fetch_has_proxy(void);
 int transfer_new(struct runner *runner, size_t buffer_size, struct transfer **ret);
 struct transfer *transfer_free(struct transfer *transfer);
 
-/* Blocking: performs the transfer on this thread. What cancels the task, of which @interrupt tells, ends it. */
-int transfer_perform(struct transfer *transfer, struct ppp_task *task, const struct interrupt *interrupt,
-                     const char *url, ppp_sink *sink, void *userdata);
+/*
+ * Blocking: does @get on this thread; returns as of http_answer_end(). What cancels the task, of which
+ * @interrupt tells, ends it.
+ */
+int transfer_perform(struct transfer *transfer, struct http_get *get,
+                     const struct interrupt *interrupt);
+
+/*
+ * Blocking: only connects to the server of @url, an http: URL. 0 and a descriptor of the caller's, or
+ * a negative errno after task_fail().
+ */
+int transfer_connect(struct transfer *transfer, struct ppp_task *task,
+                     const struct interrupt *interrupt, const char *url, int *ret_fd);
 
 /* Cheap: libcurl is loaded and set up with the first fetch. */
 int fetcher_new(struct loop *loop, struct fetcher **ret);
 /* Closes all connections; needs a ring on which nothing of it is in flight but its own polls. */
 struct fetcher *fetcher_free(struct fetcher *fetcher);
 
-/*
- * On a fiber: adds a transfer that follows at most @redirects_max redirects, suspends until it is
- * done. 0 or a negative errno after task_fail(), or FETCH_DIRECT, if @may_be_direct: nothing was
- * done, but fetcher_find_address() knows now where the server is.
- */
-#define FETCH_DIRECT 1
-int fetcher_fetch(struct fetcher *fetcher, struct ppp_task *task, const char *url,
-                  unsigned redirects_max, bool may_be_direct, ppp_sink *sink, void *userdata);
+/* The same on a fiber, which is suspended until it is done. */
+int fetcher_fetch(struct fetcher *fetcher, struct http_get *get);
 
-/* Where libcurl has found the server of @url, an http: URL with a name. False: ask fetcher_fetch(). */
+/*
+ * FETCH_KNOWN, if that is an answer to the caller: nothing was connected, since another has found the
+ * server meanwhile, which fetcher_find_address() tells.
+ */
+#define FETCH_KNOWN 1
+int fetcher_connect(struct fetcher *fetcher, struct ppp_task *task, const char *url,
+                    bool may_be_known, int *ret_fd);
+
+/* Where libcurl has found the server of @url, an http: URL with a name. False: nobody knows. */
 bool fetcher_find_address(struct fetcher *fetcher, const char *url, union http_address *ret);
 /* It could not be reached there. */
 void fetcher_forget_address(struct fetcher *fetcher, const char *url);

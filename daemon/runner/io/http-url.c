@@ -1,6 +1,7 @@
 #include "daemon/runner/io/http-url.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <strings.h>
 
 #define SCHEME          "http://"
@@ -179,20 +180,31 @@ size_t http_url_scheme(const char *url)
         return url[n] == ':' ? n : 0;
 }
 
-/* Where in the path what @location is relative to ends. */
-static size_t kept_of_path(const struct http_url *base, const char *location)
+bool http_url_cut(const char *url, struct http_parts *ret)
 {
-        size_t n = base->n_path;
-        const char *query = memchr(base->path, '?', n), *slash;
+        struct http_parts parts = { .scheme = url, .n_scheme = http_url_scheme(url) };
+        const char *end, *at;
 
-        if (*location == '#')
-                return n;
-        if (query)
-                n = (size_t)(query - base->path);
-        if (*location == '?')
-                return n;
-        slash = memrchr(base->path, '/', n);
-        return slash ? (size_t)(slash + 1 - base->path) : 0;
+        if (parts.n_scheme == 0 || strncmp(url + parts.n_scheme, "://", 3) != 0)
+                return false;
+        parts.user = url + parts.n_scheme + 3;
+        end = parts.user + strcspn(parts.user, "/?#");
+        at = memrchr(parts.user, '@', (size_t)(end - parts.user));
+        parts.n_user = at ? (size_t)(at + 1 - parts.user) : 0;
+        parts.host = parts.user + parts.n_user;
+        at = memrchr(parts.host, ':', (size_t)(end - parts.host));
+        if (!at || memchr(at, ']', (size_t)(end - at)))
+                at = end;
+        parts.n_host = (size_t)(at - parts.host);
+        parts.port = at;
+        parts.n_port = (size_t)(end - at);
+        parts.path = end;
+        parts.n_path = strcspn(end, "?#");
+        parts.query = end + parts.n_path;
+        parts.n_query = strcspn(parts.query, "#");
+        parts.fragment = parts.query + parts.n_query;
+        *ret = parts;
+        return true;
 }
 
 /* A host is no text to be encoded: up to its end all stays as it is. */
@@ -232,37 +244,68 @@ static int encode(const char *url, char **ret)
         return 0;
 }
 
-/* The parts that @location leaves out, in @base's words. */
-static char *join(const struct http_url *base, const char *location)
+static bool same(const char *a, size_t n_a, const char *b, size_t n_b)
 {
-        size_t n_authority = base->n_authority, n_path = 0;
-        size_t n_location = strlen(location);
-        bool slash;
-        char *url, *to;
-
-        if (*location == '/' && location[1] == '/')
-                n_authority = 0;
-        else if (*location != '/')
-                n_path = kept_of_path(base, location);
-        slash = *location != '/' && n_path == 0;
-        to = url = malloc(strlen(SCHEME) + n_authority + n_path + slash + n_location + 1);
-        if (!url)
-                return NULL;
-        to = mempcpy(to, SCHEME, strlen(SCHEME) - (n_authority ? 0 : 2));
-        to = mempcpy(to, base->host, n_authority);
-        to = mempcpy(to, base->path, n_path);
-        if (slash)
-                *to++ = '/';
-        memcpy(to, location, n_location + 1);
-        return url;
+        return n_a == n_b && strncasecmp(a, b, n_a) == 0;
 }
 
-int http_url_resolve(const struct http_url *base, const char *location, char **ret)
+/* An absolute URL on the server of @base has its user and password, unless it names others. */
+static char *with_user(const struct http_parts *base, const char *location)
 {
-        _cleanup_free_ char *joined = NULL;
+        struct http_parts to;
+        char *url;
+
+        if (base->n_user == 0 || !http_url_cut(location, &to) || to.n_user > 0 ||
+            !same(base->scheme, base->n_scheme, to.scheme, to.n_scheme) ||
+            !same(base->host, base->n_host + base->n_port, to.host, to.n_host + to.n_port))
+                return strdup(location);
+        return asprintf(&url, "%.*s://%.*s%s", (int)to.n_scheme, to.scheme, (int)base->n_user,
+                        base->user, to.host) < 0 ? NULL : url;
+}
+
+/* Where in the URL what @location is relative to ends. */
+static const char *kept_end(const struct http_parts *base, const char *location)
+{
+        const char *slash;
+
+        switch (*location) {
+        case 0:
+        case '#':
+                return base->fragment;
+        case '?':
+                return base->query;
+        case '/':
+                return base->path;
+        default:
+                slash = memrchr(base->path, '/', base->n_path);
+                return slash ? slash + 1 : base->path;
+        }
+}
+
+/* The parts that @location leaves out, in @base's words. */
+static char *join(const struct http_parts *base, const char *location)
+{
+        const char *end = kept_end(base, location), *slash = "";
+        char *url;
 
         if (http_url_scheme(location) > 0)
-                return encode(location, ret);
-        joined = join(base, location);
+                return with_user(base, location);
+        if (*location == '/' && location[1] == '/')
+                end = base->scheme + base->n_scheme + 1;
+        else if (end == base->path && *location != '/')
+                slash = "/";
+        return asprintf(&url, "%.*s%s%s", (int)(end - base->scheme), base->scheme, slash,
+                        location) < 0 ? NULL : url;
+}
+
+int http_url_resolve(const char *base, const char *location, char **ret)
+{
+        _cleanup_free_ char *joined = NULL;
+        struct http_parts parts;
+
+        if (http_url_cut(base, &parts))
+                joined = join(&parts, location);
+        else
+                joined = strdup(location);
         return joined ? encode(joined, ret) : -ENOMEM;
 }

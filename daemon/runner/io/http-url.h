@@ -45,11 +45,25 @@ bool http_address_parse(const char *text, size_t n, uint16_t port, union http_ad
 bool http_address_is_loopback(const union http_address *address);
 
 /*
- * What @location, the reference in an answer to @base, refers to: an absolute URL, the caller's.
- * It need not be of the plain form or of any sense; blanks and bytes that are not ASCII are
- * percent-encoded, as browsers do. Dot segments are left in. -ENOMEM.
+ * The URL that @location, the reference in an answer to @base, leads to; the caller's. Both may be
+ * of any form and of any sense; blanks and bytes that are not ASCII are percent-encoded, as browsers
+ * do, but in the host. Dot segments are left in. User and password stay with their server. -ENOMEM.
  */
-int http_url_resolve(const struct http_url *base, const char *location, char **ret);
+int http_url_resolve(const char *base, const char *location, char **ret);
+
+/* Any URL of the form SCHEME://, cut where it is to be cut; parts may be empty. */
+struct http_parts {
+        const char *scheme, *user, *host, *port, *path, *query, *fragment;
+        size_t n_scheme;
+        size_t n_user;                  /* with the `@` */
+        size_t n_host;                  /* with its brackets */
+        size_t n_port;                  /* with the `:` */
+        size_t n_path;
+        size_t n_query;                 /* with the `?` */
+};
+
+/* False: not of that form. */
+bool http_url_cut(const char *url, struct http_parts *ret);
 
 /* The length of the scheme that @url begins with, 0 if there is none. */
 size_t http_url_scheme(const char *url);

@@ -1,5 +1,6 @@
 #include "daemon/runner/io/interrupt.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 
 #include "daemon/runner/node/feed.h"
@@ -46,4 +47,28 @@ void interrupt_hear(const struct interrupt *interrupt)
 
         if (interrupt->owned)
                 (void)epoll_wait(interrupt->fd, events, ARRAY_SIZE(events), 0);
+}
+
+int interrupt_wait(const struct interrupt *interrupt, const struct ppp_task *task, int fd, short events,
+                   uint64_t until_ns)
+{
+        struct pollfd polls[2] = { { interrupt->fd, POLLIN, 0 }, { fd, events, 0 } };
+
+        for (;;) {
+                uint64_t now = now_monotonic(), left = until_ns > now ? until_ns - now : 0;
+                struct timespec ts = { (time_t)(left / NSEC_PER_SEC), (long)(left % NSEC_PER_SEC) };
+                int r;
+
+                if (task_cancelled(task))
+                        return -ECANCELED;
+                if (left == 0)
+                        return 0;
+                r = ppoll(polls, 2, until_ns == UINT64_MAX ? NULL : &ts, NULL);
+                if (r < 0 && errno != EINTR)
+                        return -errno;
+                if (r > 0 && polls[0].revents)
+                        interrupt_hear(interrupt);
+                if (r > 0 && polls[1].revents)
+                        return 1;
+        }
 }

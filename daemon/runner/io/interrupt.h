@@ -24,3 +24,11 @@ void interrupt_deinit(struct interrupt *interrupt);
 
 /* Takes what was said; to be done before it is looked at, so that what is said in between is not missed. */
 void interrupt_hear(const struct interrupt *interrupt);
+
+/*
+ * Waits for @events on @fd (-1: just waits), for the time to come (CLOCK_MONOTONIC, UINT64_MAX: never),
+ * or for the task to be cancelled. Polling for that leaves no gap in which it could be missed.
+ * Returns 1 if @fd is ready, 0 if the time has come, -ECANCELED, or another negative errno.
+ */
+int interrupt_wait(const struct interrupt *interrupt, const struct ppp_task *task, int fd, short events,
+                   uint64_t until_ns);

@@ -1,45 +1,41 @@
 #pragma once
 
 /*
- * A transfer from the inside, for the two that drive it: fetch.c (blocking) and fetch-multi.c
- * (ring). transfer_begin() makes the handle ready for one request, transfer_end() turns how libcurl
- * says it went into the task's result. Between the two the handle belongs to a multi handle.
+ * A transfer from the inside, for the two that drive it: transfer-blocking.c and fetch-multi.c (the
+ * ring). transfer_begin() makes an easy handle for one request, transfer_end() turns how libcurl
+ * says it went into the task's result, transfer_release() lets go of the handle. In between the
+ * handle belongs to a multi handle.
+ *
+ * Without a deadline of its task a transfer has until_ns, which moves with every line and piece that
+ * comes; the driver calls transfer_time_up() when it has passed.
  */
 
-#include "daemon/runner/io/content-coding.h"
 #include "daemon/runner/io/curl-load.h"
 #include "daemon/runner/io/fetch.h"
+#include "daemon/runner/io/http-answer.h"
 
 struct fetch_request;
 struct origin;
 
 struct transfer {
-        CURL *easy;
+        CURL *easy;                     /* of the request at hand, else NULL */
         struct curl_slist *headers;     /* sent with each request */
         CURLM *multi;                   /* blocking: its own and its connections; NULL on a ring */
         struct runner *runner;
-
-        /* What the handle is set to, so that only what changes is set again. */
-        long timeout_ms;
-        unsigned redirects_max;
-        bool pipewait;
-        bool fresh;
+        size_t buffer_size;
 
         /* The request at hand. */
-        struct ppp_task *task;
-        ppp_sink *sink;
-        void *userdata;
-        int sink_result;                /* negative: the sink ended the transfer */
+        struct http_get *get;
+        bool connect_only;              /* only a connection is wanted */
+        struct http_answer answer;
+        int result;                     /* negative: our callbacks ended it */
+        bool left;                      /* enough of a body that nobody wants has come */
         int socket_errno;               /* why no socket could be opened */
-        long status;                    /* 0 before the body begins */
-        size_t n_header;                /* bytes of header lines */
-        bool head_ended;                /* the empty line has come, of the last answer's head */
-        size_t n_discarded;             /* of the body of an error answer */
-        struct content_coding coding;   /* of this body, and what undoes it */
-        const char *charset;            /* declared for this body: NULL or charset_text */
+        bool head_ended;                /* the last head that has come is whole */
+        uint64_t until_ns;              /* CLOCK_MONOTONIC; 0: libcurl sees to the time */
 
-        char *charset_text;             /* kept from request to request, grown when need be */
-        size_t charset_size;
+        char *head;                     /* the lines of a head; kept from request to request */
+        size_t n_head, head_size;
 
         /* On a ring: */
         struct fetcher *fetcher;
@@ -53,26 +49,36 @@ struct transfer {
 };
 
 /*
- * Sets the handle for one request. Returns 0, or a negative errno after task_fail() (a URL that is
- * none, a deadline that has passed): then nothing is to be done or ended.
+ * Makes a handle for @get, or for just a connection to its server. Returns 0, or a negative errno
+ * after task_fail() (a URL that is none, a deadline that has passed): then nothing is to be done,
+ * ended or released.
  */
-int transfer_begin(struct transfer *transfer, struct ppp_task *task, const char *url,
-                   ppp_sink *sink, void *userdata);
+int transfer_begin(struct transfer *transfer, struct http_get *get, bool connect_only);
+void transfer_release(struct transfer *transfer);
 
-/* The result of a request that libcurl ended with @code: 0, the sink's, or that of task_fail(). */
+/* The result of a request that libcurl ended with @code; as of http_answer_end(). */
 int transfer_end(struct transfer *transfer, CURLcode code);
+
+/* The result of a request that was taken from libcurl, since until_ns has passed, or for good. */
+int transfer_time_up(struct transfer *transfer);
+int transfer_abandon(struct transfer *transfer);
+
+/*
+ * What was connected to, before the handle leaves its multi handle: a descriptor of the caller's own
+ * or a negative errno after task_fail().
+ */
+int transfer_socket(struct transfer *transfer);
+
+/* The server is there: until_ns begins. What CURLOPT_PREREQFUNCTION has to call. */
+void transfer_connected(struct transfer *transfer);
 
 /* Whether nothing of an answer has come. */
 bool transfer_unanswered(struct transfer *transfer);
 
 /*
  * Whether a connection that was kept turned out to be lost as the request went out: nothing of an
- * answer has come, and a new connection (CURLOPT_FRESH_CONNECT) may do better.
+ * answer has come, and a new connection may do better, which transfer_set_fresh() asks for. libcurl
+ * asks again by itself, but only so many times.
  */
 bool transfer_is_stale(struct transfer *transfer, CURLcode code);
-
-/* Whether the next request may go over a kept connection. */
-void transfer_set_fresh(struct transfer *transfer, bool fresh);
-
-/* The result of a request that was taken from libcurl before its end. */
-int transfer_abandon(struct transfer *transfer);
+void transfer_set_fresh(struct transfer *transfer);

@@ -1,6 +1,6 @@
 /*
  * The loop: scheduler of fibers on one ring, and those calls of the backend that are short. Reading
- * files is uring-file.c, fetching is http-fetch.c and fetch-multi.c.
+ * files is uring-file.c, fetching is http-ring.c and fetch-multi.c.
  */
 
 #include "daemon/runner/io/uring.h"
@@ -10,6 +10,7 @@
 
 #include "daemon/runner/io/fetch.h"
 #include "daemon/runner/io/http-fetch.h"
+#include "daemon/runner/io/http-ring.h"
 #include "daemon/runner/node/feed.h"
 
 /*
@@ -128,7 +129,8 @@ void loop_deinit(struct loop *loop)
         }
         ring_deinit(&loop->ring);
         loop->files = uring_files_free(loop->files);
-        loop->http = http_free(loop->http);
+        loop->http = http_ring_free(loop->http);
+        http_codings_deinit(&loop->codings);
 }
 
 /* On the loop's stack: runs @fiber until it waits or ends, and buries it when it has ended. */
@@ -421,9 +423,9 @@ static int uring_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, v
 {
         struct loop *loop = task->worker->io_context;
 
-        if (!loop->http && http_new(loop, &loop->http) < 0)
+        if (!loop->http && http_ring_new(loop, &loop->http) < 0)
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        return http_fetch(loop->http, task, url, sink, userdata);
+        return http_fetch(loop->http, &loop->codings, task, url, sink, userdata);
 }
 
 static void uring_wait_for_chunk(struct worker *worker)

@@ -17,13 +17,14 @@
 #include <sys/queue.h>
 
 #include "daemon/runner/io/fiber.h"
+#include "daemon/runner/io/http-answer.h"
 #include "daemon/runner/io/ring.h"
 #include "daemon/runner/task.h"
 
 extern const struct io_ops uring_ops;   /* io_context is struct loop * */
 
 struct fetcher;
-struct http;
+struct http_transport;
 struct uring_files;
 struct loop_fiber;
 
@@ -66,7 +67,8 @@ TAILQ_HEAD(loop_deadlines, loop_deadline);
 struct loop {
         struct ring ring;
         struct runner *runner;
-        struct http *http;              /* HTTP/1.1 on this ring; made by the first fetch */
+        struct http_transport *http;    /* HTTP/1.1 on this ring; made by the first fetch */
+        struct http_codings codings;
         struct fetcher *fetcher;        /* libcurl on this ring; made by what needs it first */
         struct uring_files *files;      /* of uring-file.c; made by the first file */
         unsigned window;                /* fibers at most */

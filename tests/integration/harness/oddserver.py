@@ -10,15 +10,18 @@ import threading
 
 
 class OddServer:
-    def __init__(self):
+    def __init__(self, context=None):
+        """With an ssl.SSLContext of a server it speaks TLS."""
+        self.context = context
         self.handlers = {}
         self.counts = collections.Counter()     # requests by path
+        self.requests = {}                      # the last one by path, as it came
         self.lock = threading.Lock()
         self.stopping = threading.Event()       # slow handlers wait on it, so that stop() ends them
         self.connections = set()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if context else 'http'}://127.0.0.1:{self.port}"
 
     def on(self, path, handler):
         self.handlers[path] = handler
@@ -51,6 +54,8 @@ class OddServer:
     def _serve(self, connection):
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.context:
+                connection = self.context.wrap_socket(connection, server_side=True)
             while self._serve_one(connection):
                 pass
         except OSError:
@@ -70,6 +75,7 @@ class OddServer:
         path = request.split(b" ", 2)[1].decode()
         with self.lock:
             self.counts[path] += 1
+            self.requests[path] = request
             count = self.counts[path]
         return self.handlers.get(path, not_found)(connection, count)
 
@@ -91,11 +97,11 @@ def not_found(connection, _):
     return True
 
 
-def send(data):
-    """Sends exactly these bytes, then closes."""
+def send(data, keep=False):
+    """Sends exactly these bytes, then closes, or waits for the next request."""
     def handler(connection, _):
         connection.sendall(data)
-        return False
+        return keep
     return handler
 
 

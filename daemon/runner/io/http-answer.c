@@ -1,0 +1,226 @@
+#include "daemon/runner/io/http-answer.h"
+
+#include <strings.h>
+
+#include "daemon/runner/io/content-type.h"
+#include "daemon/runner/io/fetch.h"
+#include "daemon/runner/io/http-cookies.h"
+#include "daemon/runner/io/http-url.h"
+#include "daemon/runner/io/retry-after.h"
+#include "lib/answer-fault.h"
+
+void http_codings_deinit(struct http_codings *codings)
+{
+        struct http_coding *next;
+
+        for (struct http_coding *coding = codings->first; coding; coding = next) {
+                next = coding->next;
+                content_coding_deinit(&coding->coding);
+                free(coding);
+        }
+        codings->first = NULL;
+}
+
+void http_answer_init(struct http_answer *answer, struct http_get *get,
+                      int (*breathe)(struct http_answer *answer))
+{
+        *answer = (struct http_answer){ .get = get, .breathe = breathe };
+        get->location = NULL;
+}
+
+static int fail_memory(const struct http_answer *answer)
+{
+        return task_fail(answer->get->task, PPP_REASON_NO_MEMORY, 0);
+}
+
+static int fail_encoding(const struct http_answer *answer)
+{
+        return task_fail(answer->get->task, PPP_REASON_ENCODING, CURLE_BAD_CONTENT_ENCODING);
+}
+
+static int fail_answer(const struct http_answer *answer, enum ppp_answer_fault fault)
+{
+        return task_fail(answer->get->task, answer_fault_reason(fault), (int32_t)fault);
+}
+
+int http_answer_count(struct http_answer *answer, size_t n)
+{
+        answer->n_head += n;
+        return answer->n_head > FETCH_HEADERS_MAX ? fail_answer(answer, PPP_ANSWER_HEAD_SIZE) : 0;
+}
+
+int http_answer_check(struct http_answer *answer, const char *data, size_t n)
+{
+        if (!http_head_may_begin(data, n))
+                return task_fail(answer->get->task, PPP_REASON_PROTOCOL, CURLE_UNSUPPORTED_PROTOCOL);
+        return n + answer->n_head > FETCH_HEADERS_MAX ?
+               fail_answer(answer, PPP_ANSWER_HEAD_SIZE) : 0;
+}
+
+static int take_coding(struct http_answer *answer, const struct coding_list *list)
+{
+        struct http_codings *codings = answer->get->codings;
+        struct http_coding *coding = codings->first;
+
+        if (coding)
+                codings->first = coding->next;
+        else
+                coding = calloc(1, sizeof(*coding));
+        if (!coding)
+                return fail_memory(answer);
+        answer->coding = coding;
+        return content_coding_begin(&coding->coding, list) < 0 ? fail_memory(answer) : 0;
+}
+
+static void put_coding(struct http_answer *answer)
+{
+        struct http_codings *codings = answer->get->codings;
+
+        if (!answer->coding)
+                return;
+        answer->coding->next = codings->first;
+        codings->first = steal_ptr(answer->coding);
+}
+
+static void note_charset(struct http_answer *answer)
+{
+        const char *type = answer->head.content_type;
+        size_t n;
+
+        answer->charset = type ? content_type_charset(type, &n) : NULL;
+        if (answer->charset)
+                ((char *)answer->charset)[n] = 0;
+}
+
+/* What is not in struct http_head; before the head is read, which writes into it. */
+static void note_fields(struct http_answer *answer, const char *data, size_t n)
+{
+        struct http_get *get = answer->get;
+
+        if (n < strlen("HTTP/1.1 200"))
+                return;
+        if (data[9] == '3')
+                http_cookies_take(get->cookies, get->url, data, n);
+        else
+                get->task->retry_after_ns = retry_after_find(data, n);
+}
+
+static int begin_body(struct http_answer *answer)
+{
+        struct http_head *head = &answer->head;
+        struct http_get *get = answer->get;
+
+        if (head->status >= 300 && head->status < 400 && head->location)
+                return http_url_resolve(get->url, head->location, &get->location) < 0 ?
+                       fail_memory(answer) : 0;
+        if (head->status >= 400)
+                return 0;
+        note_charset(answer);
+        if (!answer->transfer_undone)
+                coding_list_append(&head->content_codings, &head->transfer_codings);
+        return head->content_codings.n > 0 && !head->content_codings.fault ?
+               take_coding(answer, &head->content_codings) : 0;
+}
+
+int http_answer_head(struct http_answer *answer, char *data, size_t n)
+{
+        int r;
+
+        r = http_answer_check(answer, data, n);
+        if (r < 0)
+                return r;
+        answer->n_head += n;
+        note_fields(answer, data, n);
+        r = http_head_read(data, n, &answer->head);
+        if (r != 0)
+                return fail_answer(answer, (enum ppp_answer_fault)r);
+        /* Another protocol, which we did not ask for. */
+        if (answer->head.status == 101)
+                return fail_answer(answer, PPP_ANSWER_UPGRADE);
+        return answer->head.status < 200 ? 0 : begin_body(answer);
+}
+
+int http_answer_keep(struct http_answer *answer)
+{
+        if (!answer->charset || answer->charset == answer->charset_kept)
+                return 0;
+        answer->charset = answer->charset_kept = strdup(answer->charset);
+        return answer->charset ? 0 : fail_memory(answer);
+}
+
+static int hand_on(struct http_answer *answer, const struct ppp_chunk *chunk)
+{
+        return chunk->size > 0 ? MIN(answer->get->sink(answer->get->userdata, chunk), 0) : 0;
+}
+
+static int decode(struct http_answer *answer, const char *data, size_t n)
+{
+        struct content_coding *coding = &answer->coding->coding;
+        struct ppp_chunk chunk = { 0 };
+        int r, k;
+
+        content_coding_feed(coding, data, n);
+        while ((r = content_coding_next(coding, &chunk.data, &chunk.size)) > 0) {
+                chunk.charset = answer->charset;
+                k = hand_on(answer, &chunk);
+                if (k == 0)
+                        k = answer->breathe(answer);
+                if (k < 0)
+                        return k;
+        }
+        switch (r) {
+        case 0:
+                return 0;
+        case -ENOMEM:
+                return fail_memory(answer);
+        case -EOVERFLOW:
+                return fail_answer(answer, PPP_ANSWER_TRAILING);
+        default:
+                return fail_encoding(answer);
+        }
+}
+
+static int discard(struct http_answer *answer, size_t n)
+{
+        answer->n_discarded += n;
+        return answer->n_discarded > FETCH_DISCARD_MAX ? HTTP_ENOUGH : 0;
+}
+
+int http_answer_body(struct http_answer *answer, const char *data, size_t n)
+{
+        struct ppp_chunk chunk = { data, n, answer->charset };
+
+        if (n == 0)
+                return 0;
+        if (http_answer_is_unwanted(answer))
+                return discard(answer, n);
+        if (answer->head.content_codings.fault)
+                return fail_answer(answer, answer->head.content_codings.fault);
+        return answer->coding ? decode(answer, data, n) : hand_on(answer, &chunk);
+}
+
+static int result(struct http_answer *answer, int r)
+{
+        struct ppp_task *task = answer->get->task;
+
+        if (r < 0 && task->reason == PPP_REASON_CANCELLED)
+                return r;
+        if (answer->head.status >= 400)
+                return task_fail(task, PPP_REASON_HTTP_STATUS, (int32_t)answer->head.status);
+        if (answer->get->location)
+                return HTTP_FOLLOW;
+        if (r < 0)
+                return r;
+        if (answer->coding && !content_coding_is_whole(&answer->coding->coding))
+                return fail_encoding(answer);
+        return 0;
+}
+
+int http_answer_end(struct http_answer *answer, int r)
+{
+        r = result(answer, r);
+        put_coding(answer);
+        free(answer->charset_kept);
+        answer->charset = answer->charset_kept = NULL;
+        return r;
+}
