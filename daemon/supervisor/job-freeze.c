@@ -6,10 +6,12 @@
 #include "daemon/supervisor/job-internal.h"
 
 #include "daemon/supervisor/log.h"
-#include "daemon/supervisor/process-tree.h"
 
 /* Between two looks whether all of its processes stand still; most often one is enough. */
 #define LOOK_USEC UINT64_C(10000)
+
+/* A look at one of them takes some 15 us, and others wait for their turn meanwhile. */
+#define SLICE_NS (2 * NSEC_PER_MSEC)
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata);
 
@@ -26,13 +28,12 @@ static int arm(struct job *job)
 
 static int stop_tree(struct job *job)
 {
-        bool still;
         int r;
 
         if (job->pidfd < 0 || job->runner_gone)
                 return -ESRCH;
-        r = process_tree_stop(job->pid, job->pidfd, &still);
-        return r < 0 || still ? r : arm(job);
+        r = process_tree_stop(&job->tree, job->pid, job->pidfd, SLICE_NS);
+        return r > 0 ? arm(job) : r;
 }
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
@@ -51,6 +52,7 @@ static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
 static int continue_tree(struct job *job)
 {
         job->freeze_source = sd_event_source_disable_unref(job->freeze_source);
+        process_tree_deinit(&job->tree);
         if (job->pidfd < 0 || job->runner_gone)
                 return -ESRCH;
         return process_tree_continue(job->pid, job->pidfd);

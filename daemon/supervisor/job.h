@@ -23,6 +23,7 @@
 #include "daemon/supervisor/failure.h"
 #include "daemon/supervisor/list.h"
 #include "daemon/supervisor/log.h"
+#include "daemon/supervisor/process-tree.h"
 #include "daemon/supervisor/quota.h"
 
 struct job;
@@ -110,7 +111,8 @@ struct job {
 
         sd_event_source *group_source, *runner_source;
         sd_event_source *timeout_source, *kill_source, *progress_source, *cpu_time_source;
-        sd_event_source *freeze_source;         /* while processes are on their way to a stop */
+        sd_event_source *freeze_source;         /* while processes are on their way to a stop, */
+        struct process_tree tree;               /* which are these */
 };
 
 /* Takes over what is in @record, @spec and @directory, also on failure (-ENOMEM). */

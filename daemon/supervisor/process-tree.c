@@ -6,33 +6,30 @@
 #include <stdio.h>
 #include <sys/pidfd.h>
 
-struct tree {
-        pid_t *pids;            /* parents before their children; owned */
-        size_t n, size;
-};
-
-static void tree_deinit(struct tree *tree)
+void process_tree_deinit(struct process_tree *tree)
 {
-        free(tree->pids);
+        free(tree->list);
+        *tree = (struct process_tree)PROCESS_TREE_NULL;
 }
 
-static int tree_add(struct tree *tree, pid_t pid)
+static int add(struct process_tree *tree, pid_t pid, pid_t parent)
 {
         if (tree->n == tree->size) {
                 size_t size = MAX(tree->size * 2, (size_t)16);
-                pid_t *pids = reallocarray(tree->pids, size, sizeof(*pids));
+                struct process *list = reallocarray(tree->list, size, sizeof(*list));
 
-                if (!pids)
+                if (!list)
                         return -ENOMEM;
-                tree->pids = pids;
+                tree->list = list;
                 tree->size = size;
         }
-        tree->pids[tree->n++] = pid;
+        tree->list[tree->n++] = (struct process){ pid, parent };
         return 0;
 }
 
 /* "12 13 ": the children of one thread. */
-static int add_children_of_thread(struct tree *tree, int task_fd, const char *thread)
+static int add_children_of_thread(struct process_tree *tree, pid_t parent, int task_fd,
+                                  const char *thread)
 {
         _cleanup_free_ char *text = NULL, *path = NULL;
         int r;
@@ -53,13 +50,13 @@ static int add_children_of_thread(struct tree *tree, int task_fd, const char *th
 
                 r = parse_u64(at, n, INT32_MAX, &pid);
                 if (r >= 0)
-                        r = tree_add(tree, (pid_t)pid);
+                        r = add(tree, (pid_t)pid, parent);
                 at += n;
         }
         return r;
 }
 
-static int add_children(struct tree *tree, pid_t pid)
+static int add_children(struct process_tree *tree, pid_t pid)
 {
         const struct dirent *entry;
         char path[32];
@@ -72,7 +69,7 @@ static int add_children(struct tree *tree, pid_t pid)
                 return errno == ENOENT || errno == ESRCH ? 0 : -errno;
         while (r >= 0 && (entry = readdir(threads)))
                 if (entry->d_name[0] != '.')
-                        r = add_children_of_thread(tree, dirfd(threads), entry->d_name);
+                        r = add_children_of_thread(tree, pid, dirfd(threads), entry->d_name);
         (void)closedir(threads);
         return r;
 }
@@ -132,81 +129,86 @@ static int send(int pidfd, int signal)
         return pidfd_send_signal(pidfd, signal, NULL, 0) < 0 ? -errno : 0;
 }
 
-static int stop_root(pid_t root, int pidfd, bool *still)
+static int stop_root(struct process_tree *tree, pid_t root, int pidfd)
 {
         pid_t parent;
         char state;
         int r;
 
         r = read_stat(root, &state, &parent);
-        if (r < 0 || state_is_still(state))
+        if (r < 0)
                 return r;
-        *still = false;
-        return send(pidfd, SIGSTOP);
+        if (!state_is_still(state)) {
+                tree->still = false;
+                r = send(pidfd, SIGSTOP);
+        }
+        return r < 0 ? r : add(tree, root, parent);
 }
 
-static int stop_child(pid_t pid, pid_t parent, bool *still)
+static int stop_child(struct process_tree *tree, const struct process *child)
 {
         _cleanup_close_ int pidfd = -EBADF;
         char state;
 
-        pidfd = open_child(pid, parent, &state);
+        pidfd = open_child(child->pid, child->parent, &state);
         if (pidfd < 0)
-                return pidfd;
+                return pidfd == -ESRCH ? 0 : pidfd;     /* it has just ended */
         if (state_is_still(state))
                 return 0;
-        *still = false;
+        tree->still = false;
         return send(pidfd, SIGSTOP);
 }
 
-int process_tree_stop(pid_t root, int pidfd, bool *ret_still)
+/* Parents first: one that is stopped starts no further child. */
+static int step(struct process_tree *tree, pid_t root, int pidfd)
 {
-        _cleanup_(tree_deinit) struct tree tree = { NULL, 0, 0 };
-        bool still = true;
         int r;
 
-        /* Parents first: one that is stopped starts no further child. */
-        r = stop_root(root, pidfd, &still);
-        if (r >= 0)
-                r = tree_add(&tree, root);
-        for (size_t i = 0; i < tree.n && r >= 0; ++i) {
-                size_t n = tree.n;
-
-                r = add_children(&tree, tree.pids[i]);
-                for (size_t k = n; k < tree.n && r >= 0; ++k) {
-                        r = stop_child(tree.pids[k], tree.pids[i], &still);
-                        if (r == -ESRCH)        /* it has just ended */
-                                r = 0;
-                }
+        if (tree->n == 0) {
+                tree->still = true;
+                r = stop_root(tree, root, pidfd);
+                tree->n_stopped = 1;
+                tree->n_expanded = 0;
+        } else if (tree->n_stopped < tree->n) {
+                r = stop_child(tree, &tree->list[tree->n_stopped++]);
+        } else {
+                r = add_children(tree, tree->list[tree->n_expanded++].pid);
         }
-        if (r >= 0)
-                *ret_still = still;
         return r;
 }
 
-/* All children of a tree that stands still are children yet, so they are not looked at once more. */
-static int continue_child(pid_t pid)
+int process_tree_stop(struct process_tree *tree, pid_t root, int pidfd, uint64_t budget_ns)
 {
-        _cleanup_close_ int pidfd = pidfd_open(pid, 0);
+        uint64_t began_ns = now_monotonic();
+        int r;
 
-        if (pidfd < 0)
-                return errno == ESRCH ? 0 : -errno;
-        return process_is_stopped(pid) ? send(pidfd, SIGCONT) : 0;
+        do {
+                r = step(tree, root, pidfd);
+                if (r >= 0 && (tree->n_stopped < tree->n || tree->n_expanded < tree->n))
+                        continue;
+                /* The end of a pass; the next call begins another one. */
+                tree->n = 0;
+                return r < 0 ? r : !tree->still;
+        } while (now_monotonic() - began_ns < budget_ns);
+        return 1;
 }
 
+/*
+ * A parent that is stopped reaps no child, so that their numbers stay theirs. One that has ended takes no
+ * signal.
+ */
 int process_tree_continue(pid_t root, int pidfd)
 {
-        _cleanup_(tree_deinit) struct tree tree = { NULL, 0, 0 };
+        _cleanup_(process_tree_deinit) struct process_tree tree = PROCESS_TREE_NULL;
         int r, error;
 
-        r = tree_add(&tree, root);
+        r = add(&tree, root, 0);
         for (size_t i = 0; i < tree.n && r >= 0; ++i)
-                r = add_children(&tree, tree.pids[i]);
+                r = add_children(&tree, tree.list[i].pid);
         /* Whatever is wrong with one of them: as many as can are to go on. */
-        for (size_t i = tree.n; i-- > 1;) {
-                error = continue_child(tree.pids[i]);
-                r = r < 0 ? r : error;
-        }
+        for (size_t i = tree.n; i-- > 1;)
+                if (kill(tree.list[i].pid, SIGCONT) < 0 && errno != ESRCH)
+                        r = r < 0 ? r : -errno;
         error = send(pidfd, SIGCONT);
         return r < 0 ? r : error;
 }

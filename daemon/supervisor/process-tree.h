@@ -10,15 +10,33 @@
 
 #include "lib/util.h"
 
-/*
- * Sends SIGSTOP to each process that is not stopped; @pidfd is @root's. *@ret_still: nothing had to be sent,
- * so all of the tree stands still. Until then it is to be called again: what was sent takes a moment,
- * and a process may have started another one meanwhile. Returns 0 or a negative errno: -ESRCH when
- * @root is gone, -EOPNOTSUPP when this kernel does not tell of children.
- */
-int process_tree_stop(pid_t root, int pidfd, bool *ret_still);
+struct process {
+        pid_t pid, parent;
+};
 
-/* Sends SIGCONT to each process, children before their parents. Errors as above. */
+/* One pass over the tree, parents before their children. */
+struct process_tree {
+        struct process *list;   /* owned */
+        size_t n, size;
+        size_t n_stopped;       /* of the list: were sent the signal, or needed none */
+        size_t n_expanded;      /* their children are in the list */
+        bool still;             /* nothing had to be sent in this pass */
+};
+
+#define PROCESS_TREE_NULL { .list = NULL }
+
+void process_tree_deinit(struct process_tree *tree);
+
+/*
+ * Sends SIGSTOP to each process that is not stopped, for at most about @budget_ns; @pidfd is @root's.
+ * Returns 0 when nothing had to be sent in a whole pass, so that all of the tree stands still, and 1 as
+ * long as it is to be called again: what was sent takes a moment, a process may have started another one
+ * meanwhile, or the time was up. Else a negative errno, with the pass given up: -ESRCH when @root is gone,
+ * -EOPNOTSUPP when this kernel does not tell of children.
+ */
+int process_tree_stop(struct process_tree *tree, pid_t root, int pidfd, uint64_t budget_ns);
+
+/* Sends SIGCONT to each process of a tree that was stopped, children first. Errors as above. */
 int process_tree_continue(pid_t root, int pidfd);
 
 /* Whether this one process was stopped by a signal. False: also when there is no such process. */

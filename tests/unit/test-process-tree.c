@@ -100,12 +100,18 @@ static void end_tree(int pidfd)
         munmap(shared, sizeof(*shared));
 }
 
-static void stop(int pidfd)
+static unsigned stop(int pidfd, uint64_t budget_ns)
 {
-        bool still = false;
+        _cleanup_(process_tree_deinit) struct process_tree tree = PROCESS_TREE_NULL;
+        unsigned n = 0;
+        int r;
 
-        while (!still)
-                test_int(process_tree_stop(shared->root, pidfd, &still), ==, 0);
+        do {
+                r = process_tree_stop(&tree, shared->root, pidfd, budget_ns);
+                test_int(r, >=, 0);
+                ++n;
+        } while (r > 0);
+        return n;
 }
 
 static void test_stop_and_continue(void)
@@ -113,7 +119,7 @@ static void test_stop_and_continue(void)
         int pidfd = start_tree();
         struct shared before;
 
-        stop(pidfd);
+        stop(pidfd, NSEC_PER_SEC);
         test_true(process_is_stopped(shared->root));
         test_true(process_is_stopped(shared->child));
         test_true(process_is_stopped(shared->grandchild));
@@ -133,8 +139,22 @@ static void test_half_stopped(void)
         int pidfd = start_tree();
 
         test_int(kill(shared->child, SIGSTOP), ==, 0);
-        stop(pidfd);
+        stop(pidfd, NSEC_PER_SEC);
         test_true(process_is_stopped(shared->grandchild));
+        test_int(process_tree_continue(shared->root, pidfd), ==, 0);
+        await_beats();
+        end_tree(pidfd);
+}
+
+/* Whoever waits for a turn waits for one step at most. */
+static void test_slices(void)
+{
+        int pidfd = start_tree();
+
+        /* Two passes at least, of four processes and their children each. */
+        test_int(stop(pidfd, 0), >=, 2 * (4 + 4) - 1);
+        test_true(process_is_stopped(shared->grandchild));
+        test_int(stop(pidfd, NSEC_PER_SEC), ==, 1);
         test_int(process_tree_continue(shared->root, pidfd), ==, 0);
         await_beats();
         end_tree(pidfd);
@@ -142,7 +162,7 @@ static void test_half_stopped(void)
 
 static void test_gone(void)
 {
-        bool still;
+        _cleanup_(process_tree_deinit) struct process_tree tree = PROCESS_TREE_NULL;
         pid_t pid;
         int pidfd;
 
@@ -150,7 +170,7 @@ static void test_gone(void)
                 _exit(0);
         pidfd = pidfd_open(pid, 0);
         test_int(waitpid(pid, NULL, 0), ==, pid);
-        test_int(process_tree_stop(pid, pidfd, &still), ==, -ESRCH);
+        test_int(process_tree_stop(&tree, pid, pidfd, NSEC_PER_SEC), ==, -ESRCH);
         test_int(process_tree_continue(pid, pidfd), ==, -ESRCH);
         test_true(!process_is_stopped(pid));
         close_fd(pidfd);
@@ -159,4 +179,5 @@ static void test_gone(void)
 TEST_MAIN("process tree",
           { "stop and continue", test_stop_and_continue },
           { "one that is stopped in part", test_half_stopped },
+          { "slices of time", test_slices },
           { "one that is gone", test_gone })
