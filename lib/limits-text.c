@@ -114,11 +114,23 @@ static int parse_rate(const char *word, struct io_limit *io)
                         io->rates[i] = LIMIT_NONE;
                         return 0;
                 }
-                if (parse_size(word + n + 1, &io->rates[i]) < 0 || io->rates[i] == 0)
-                        return -EINVAL;
-                return 0;
+                return parse_size(word + n + 1, &io->rates[i]);
         }
         return -EINVAL;
+}
+
+static int add_rate(const char *word, struct io_limit *io, char **ret_why)
+{
+        int r = parse_rate(word, io);
+
+        if (r == -ERANGE)
+                return refuse(LIMIT_IO_MAX, word, "is too large, at most 8388607T", ret_why);
+        if (r < 0)
+                return refuse(LIMIT_IO_MAX, word, "is no rate", ret_why);
+        for (unsigned i = 0; i < _IO_RATE_N; ++i)
+                if (io->rates[i] == 0)
+                        return refuse(LIMIT_IO_MAX, word, "would let nothing through", ret_why);
+        return 0;
 }
 
 static int find_device(const char *text, struct io_limit *io, char **ret_why)
@@ -139,17 +151,20 @@ static int parse_io(char *text, struct io_limit *io, char **ret_why)
 {
         char *rest = text, *word, *device = NULL;
         unsigned n = 0;
+        int r;
 
         *io = (struct io_limit){ .rates = { LIMIT_NONE, LIMIT_NONE, LIMIT_NONE, LIMIT_NONE } };
         while ((word = strsep(&rest, " \t"))) {
                 if (!*word)
                         continue;
-                if (!device)
+                if (!device) {
                         device = word;
-                else if (parse_rate(word, io) < 0)
-                        return refuse(LIMIT_IO_MAX, word, "is no rate", ret_why);
-                else
-                        ++n;
+                        continue;
+                }
+                r = add_rate(word, io, ret_why);
+                if (r < 0)
+                        return r;
+                ++n;
         }
         if (!device || n == 0)
                 return refuse(LIMIT_IO_MAX, device ?: "", "names no rate", ret_why);

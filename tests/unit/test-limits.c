@@ -85,7 +85,8 @@ static void test_text_refused(void)
         refuses(LIMIT_IO_MAX, "", "names no rate");
         refuses(LIMIT_IO_MAX, "8:0", "names no rate");
         refuses(LIMIT_IO_MAX, "8:0 rbps", "\"rbps\" is no rate");
-        refuses(LIMIT_IO_MAX, "8:0 rbps=0", "is no rate");
+        refuses(LIMIT_IO_MAX, "8:0 rbps=0", "\"rbps=0\" would let nothing through");
+        refuses(LIMIT_IO_MAX, "8:0 rbps=99999999T", "\"rbps=99999999T\" is too large, at most 8388607T");
         refuses(LIMIT_IO_MAX, "8:0 rps=5", "is no rate");
         refuses(LIMIT_IO_MAX, "/nonexistent rbps=5", "cannot find the disk of /nonexistent");
         refuses(LIMIT_IO_MAX, "/proc rbps=5", "no disk is behind /proc");
