@@ -299,9 +299,39 @@ static int refuse(const char *why, char **ret_error)
         return *ret_error ? -EBADMSG : -ENOMEM;
 }
 
+/* Runners are told by JSON, which has no other text. NULL is fine. */
+static bool is_utf8(const char *text)
+{
+        json_t *json = text ? json_string(text) : NULL;
+
+        json_decref(json);
+        return json || !text;
+}
+
+/* Bytes may be written with % in a URL, so this is not seen in the file. The values may be secret. */
+static int check_texts(const struct machines_config *machines, char **ret_error)
+{
+        const struct redis_url *url = &machines->url;
+
+        if (!is_utf8(url->username) || !is_utf8(url->password) || !is_utf8(url->path) ||
+            !is_utf8(url->host))
+                return refuse("the configuration's redis has bytes in it that are not UTF-8: write the "
+                              "URL in that", ret_error);
+        if (!is_utf8(machines->username) || !is_utf8(machines->password) ||
+            !is_utf8(machines->ca_file))
+                return refuse("the configuration's username, ca-file or what is in its password-file is "
+                              "not UTF-8: write it in that", ret_error);
+        return 0;
+}
+
 int machines_config_check(const struct machines_config *machines, char **ret_error)
 {
+        int r;
+
         *ret_error = NULL;
+        r = check_texts(machines, ret_error);
+        if (r < 0)
+                return r;
         if (!machines_has_redis(machines)) {
                 if (machines->serve)
                         return refuse("the configuration's [machines] says serve = yes and not which "

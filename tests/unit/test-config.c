@@ -330,9 +330,31 @@ static void test_passwords(void)
         start_over();
 }
 
+/* It could not be told to a runner; a URL says such bytes with %. */
+static void test_no_utf8(void)
+{
+        static const char *const texts[] = {
+                "[machines]\nredis = redis://\x96:p@h\n",
+                "[machines]\nredis = redis://u:%ff@h\n",
+                "[machines]\nredis = unix:/run/\xc3\n",
+                "[machines]\nredis = redis://:p@h\nusername = \xff\n",
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(texts); ++i) {
+                _cleanup_free_ char *why = NULL;
+
+                if (parse(texts[i]) == 0) {
+                        test_int(machines_config_check(&config.machines, &why), ==, -EBADMSG);
+                        test_contains(why, "UTF-8");
+                }
+        }
+        test_int(parse(texts[0]), ==, 0);
+}
+
 TEST_MAIN("config",
           { "defaults", test_defaults }, { "values", test_values }, { "errors", test_errors },
           { "a NUL byte", test_nul }, { "sizes", test_sizes }, { "fragments", test_fragments },
           { "missing files", test_missing }, { "machines: defaults", test_machines_defaults },
           { "machines: values", test_machines }, { "machines: errors", test_machines_errors },
-          { "machines: conflicts", test_machines_conflicts }, { "passwords", test_passwords })
+          { "machines: conflicts", test_machines_conflicts }, { "passwords", test_passwords },
+          { "text that is not UTF-8", test_no_utf8 })
