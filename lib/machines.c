@@ -53,23 +53,27 @@ static int read_url(struct machines *machines, const char *url, const char *user
 int machines_from_json(json_t *json, struct machines *ret, const char **ret_why)
 {
         const char *url, *username = NULL, *password = NULL, *ca_file = NULL, *name;
-        const char *prefix = MACHINES_PREFIX;
+        const char *prefix = MACHINES_PREFIX, *owner = NULL;
         json_int_t heartbeat = (json_int_t)MACHINES_HEARTBEAT_NS, chunk_tasks_max = 0;
         struct machines machines = MACHINES_NULL;
         int r;
 
-        if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s?s, s?s, s?s, s?s, s?I, s:s, s?I}",
+        if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s?s, s?s, s?s, s?s, s?I, s:s, s?s, s?I}",
                            "redis", &url, "username", &username, "password", &password,
                            "ca_file", &ca_file, "prefix", &prefix, "heartbeat_ns", &heartbeat,
-                           "name", &name, "chunk_tasks_max", &chunk_tasks_max) < 0)
+                           "name", &name, "owner", &owner, "chunk_tasks_max", &chunk_tasks_max) < 0)
                 return refuse(ret_why, "\"machines\" is not an object of redis, username, password, "
-                                       "ca_file, prefix, heartbeat_ns, name and chunk_tasks_max");
+                                       "ca_file, prefix, heartbeat_ns, name, owner and "
+                                       "chunk_tasks_max");
         if (!machines_name_is_valid(name))
                 return refuse(ret_why, "the node's name is empty, longer than 128 bytes, or has "
                                        "characters other than letters, digits and most signs");
         if (!machines_name_is_valid(prefix))
                 return refuse(ret_why, "the prefix is empty, longer than 128 bytes, or has characters "
                                        "other than letters, digits and most signs");
+        if (owner && !machines_text_is_valid(owner, strlen(owner), MACHINES_OWNER_MAX))
+                return refuse(ret_why, "the owner's name is empty, longer than 144 bytes, or has "
+                                       "characters other than letters, digits and most signs");
         if (heartbeat < (json_int_t)MACHINES_HEARTBEAT_MIN ||
             heartbeat > (json_int_t)MACHINES_HEARTBEAT_MAX)
                 return refuse(ret_why, "the heartbeat is not between 100 ms and an hour");
@@ -86,6 +90,8 @@ int machines_from_json(json_t *json, struct machines *ret, const char **ret_why)
                 r = copy(&machines.prefix, prefix);
         if (r >= 0)
                 r = copy(&machines.name, name);
+        if (r >= 0)
+                r = copy(&machines.owner, owner ?: name);
         if (r < 0) {
                 machines_deinit(&machines);
                 return r;
@@ -100,5 +106,6 @@ void machines_deinit(struct machines *machines)
         free(machines->ca_file);
         free(machines->prefix);
         free(machines->name);
+        free(machines->owner);
         *machines = (struct machines)MACHINES_NULL;
 }

@@ -5,7 +5,7 @@
  * configuration that the supervisor hands to pppd-runner (lib/runner-abi.h), as JSON:
  *
  *   {"redis": URL, "username"?, "password"?, "ca_file"?, "prefix": "pppctl:",
- *    "heartbeat_ns": 5000000000, "name": NODE, "chunk_tasks_max": 16384}
+ *    "heartbeat_ns": 5000000000, "name": NODE, "owner": NAME, "chunk_tasks_max": 16384}
  */
 
 #include <jansson.h>
@@ -17,12 +17,18 @@
 #define MACHINES_HEARTBEAT_MIN (100 * NSEC_PER_MSEC)
 #define MACHINES_HEARTBEAT_MAX (3600 * NSEC_PER_SEC)
 #define MACHINES_NAME_MAX      128      /* bytes of a node's name, and of a prefix */
+#define MACHINES_OWNER_MAX     144      /* of an owner's name: a node's, a colon, a user's number */
+
+/* Owners whose chunks a node runs at once, each in a runner of its own: as many as there are, as it is. */
+#define NODE_OWNERS_MAX        256
+#define NODE_OWNERS_DEFAULT    4
 
 struct machines {
         struct redis_url url;   /* with user name and password, wherever they were given */
         char *ca_file;          /* NULL: the system's authorities; of a rediss: URL */
         char *prefix;           /* of every key */
         char *name;             /* of this node, or of the host a job is coordinated on */
+        char *owner;            /* whose chunks these are; absent: @name */
         uint32_t chunk_tasks_max;       /* of one chunk; 0: as many as there may be */
         uint64_t heartbeat_ns;  /* a node that was silent for that long has lost its chunks */
 };
@@ -31,7 +37,7 @@ struct machines {
 
 /*
  * Strict, as spec_from_json(): -EBADMSG with *ret_why, a sentence of static text that names the member,
- * or -ENOMEM. prefix, heartbeat_ns and chunk_tasks_max may be absent.
+ * or -ENOMEM. prefix, heartbeat_ns, owner and chunk_tasks_max may be absent.
  */
 int machines_from_json(json_t *json, struct machines *ret, const char **ret_why);
 void machines_deinit(struct machines *machines);

@@ -26,8 +26,10 @@
  * `pppd-runner --node` takes chunks of other machines' jobs and runs them here. It is already inside
  * its cgroup (node/runner). RUNNER_FD_SPEC is a sealed memfd
  *   {"node": {"machines": {…}, "workloads": ["words", …], "level": "threads"|"processes"|"async",
- *             "workers": 0, "loops": 0, "worker_limits": {…}|absent}, "demo_url": …|absent}
- * (0: the level's default), RUNNER_FD_CGROUP the directory of its cgroup (node/) or /dev/null; 4 to 6
+ *             "workers": 0, "loops": 0, "worker_limits": {…}|absent, "owners": 4|absent,
+ *             "owner_limits": {…}|absent}, "demo_url": …|absent}
+ * (0: the level's default; owners: whose chunks are run at once, each in a group owner-N with
+ * owner_limits), RUNNER_FD_CGROUP the directory of its cgroup (node/) or /dev/null; 4 to 6
  * are not needed. SIGTERM: it takes no more, gives back what has not begun, ends what runs within the
  * heartbeat's time, and leaves with 0. It leaves with 1 and one line on standard error when it cannot
  * serve for good: a wrong password, a missing permission, a spec it cannot take. A lost connection is no

@@ -192,6 +192,11 @@ static int set_loops(struct machines_config *machines, const char *value, const 
         return set_count("loops", SPEC_LOOPS_MAX, &machines->node.loops, value, place);
 }
 
+static int set_owners(struct machines_config *machines, const char *value, const struct place *place)
+{
+        return set_count("owners", NODE_OWNERS_MAX, &machines->owners, value, place);
+}
+
 static const struct {
         const char *name;
         set_func *set;
@@ -202,6 +207,7 @@ static const struct {
         { "heartbeat", set_heartbeat }, { "serve", set_serve },
         { "workloads", set_workloads }, { "level", set_level },
         { "workers", set_workers },     { "loops", set_loops },
+        { "owners", set_owners },
 };
 
 /* [node] has the limits of `pppctl run` by their names, those of workers with "worker-" before them. */
@@ -240,6 +246,7 @@ void machines_config_defaults(struct machines_config *machines)
                 .url = REDIS_URL_NULL,
                 .heartbeat_ns = MACHINES_HEARTBEAT_NS,
                 .workloads = (1U << _WORKLOAD_N) - 1,
+                .owners = NODE_OWNERS_DEFAULT,
                 .node = { .level = LEVEL_THREADS },
         };
 }

@@ -26,6 +26,7 @@ struct machines_config {
         uint64_t heartbeat_ns;
         bool serve;                     /* takes other machines' chunks */
         unsigned workloads;             /* which ones: bits of enum workload_id */
+        uint32_t owners;                /* whose chunks are run at once */
         struct spec node;               /* how a node runs them: level, workers, loops and limits */
 };
 

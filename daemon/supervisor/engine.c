@@ -150,8 +150,9 @@ static char *describe_nodes(const struct engine *engine, json_t *machines)
         char *text;
         json_t *json;
 
-        json = json_pack("{s:o*, s:I, s:o}", "machines", machines, "workloads",
-                         (json_int_t)config->workloads, "node", spec_to_json(&config->node));
+        json = json_pack("{s:o*, s:I, s:I, s:o}", "machines", machines, "workloads",
+                         (json_int_t)config->workloads, "owners", (json_int_t)config->owners, "node",
+                         spec_to_json(&config->node));
         text = json ? json_text(json, JSON_COMPACT) : NULL;
         json_decref(json);
         return text;

@@ -9,6 +9,7 @@
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/spawn.h"
 #include "lib/json-text.h"
+#include "lib/machines.h"
 #include "lib/priority.h"
 #include "lib/runner-abi.h"
 
@@ -29,6 +30,22 @@ static void start_deinit(struct start *start)
         close_fd(start->runner_group_fd);
 }
 
+/* At machines: where the Redis is, and whose chunks these are. NULL when out of memory. */
+static json_t *describe_machines(const struct job *job)
+{
+        json_t *json = engine_describe(job->env->engine, job->holds_engine, NULL);
+        char owner[MACHINES_OWNER_MAX + 1];
+
+        if (!json)
+                return NULL;
+        snprintf(owner, sizeof(owner), "%s:%u", json_string_value(json_object_get(json, "name")),
+                 job->record.owner);
+        if (json_object_set_new(json, "owner", json_string(owner)) >= 0)
+                return json;
+        json_decref(json);
+        return NULL;
+}
+
 static int make_spec(const struct job *job, const char *demo_url, int *ret_fd)
 {
         _cleanup_free_ char *text = NULL;
@@ -37,8 +54,7 @@ static int make_spec(const struct job *job, const char *demo_url, int *ret_fd)
 
         json = json_pack("{s:o, s:s*}", "spec", spec_to_json(&job->spec), "demo_url", demo_url);
         if (json && job->spec.level == LEVEL_MACHINES &&
-            json_object_set_new(json, "machines",
-                                engine_describe(job->env->engine, job->holds_engine, NULL)) < 0) {
+            json_object_set_new(json, "machines", describe_machines(job)) < 0) {
                 json_decref(json);
                 json = NULL;
         }

@@ -32,18 +32,44 @@ static json_t *list_workloads(unsigned set)
         return list;
 }
 
+/*
+ * The memory that a node may have is shared out, so that what one owner's chunks use up is not another's: a
+ * part for each owner that is served at once, and one for the node's own process.
+ */
+static void share_out(const struct node *node, struct limits *ret)
+{
+        static const enum limit shared[] = { LIMIT_MEMORY_MAX, LIMIT_MEMORY_HIGH };
+        const struct limits *limits = &options_of(node)->limits;
+        uint64_t parts = 1 + (uint64_t)node->engine->env.config->owners;
+
+        *ret = (struct limits)LIMITS_NULL;
+        for (size_t i = 0; i < ARRAY_SIZE(shared); ++i) {
+                if (!limits_enforces(limits, shared[i]))
+                        continue;
+                ret->given |= LIMIT_BIT(shared[i]);
+                ret->values[shared[i]] = MAX(limits->values[shared[i]] / parts,
+                                             limit_infos[shared[i]].min);
+        }
+}
+
 static json_t *describe(const struct node *node, const char *demo_url)
 {
         const struct engine *engine = node->engine;
         const struct spec *options = options_of(node);
         json_t *machines = engine_describe(engine, node->name != NULL, node->name);
-        json_t *json = json_pack("{s:o, s:o, s:s, s:I, s:I}", "machines", machines, "workloads",
+        struct limits owner_limits;
+        json_t *json = json_pack("{s:o, s:o, s:s, s:I, s:I, s:I}", "machines", machines, "workloads",
                                  list_workloads(engine->env.config->workloads), "level",
                                  level_name(options->level), "workers", (json_int_t)options->workers,
-                                 "loops", (json_int_t)options->loops);
+                                 "loops", (json_int_t)options->loops,
+                                 "owners", (json_int_t)engine->env.config->owners);
 
-        if (json && options->worker_limits.given &&
-            json_object_set_new(json, "worker_limits", limits_to_json(&options->worker_limits)) < 0) {
+        share_out(node, &owner_limits);
+        if (json &&
+            ((options->worker_limits.given &&
+              json_object_set_new(json, "worker_limits", limits_to_json(&options->worker_limits)) < 0) ||
+             (owner_limits.given &&
+              json_object_set_new(json, "owner_limits", limits_to_json(&owner_limits)) < 0))) {
                 json_decref(json);
                 return NULL;
         }
@@ -204,6 +230,28 @@ static const struct helper_kind local_kind = {
         .down = down,
 };
 
+/* The groups of owners' runners within its own: to limit_restore() each is like a job's. */
+static int restore_owners(const struct node *node, struct spec_error *error)
+{
+        const struct engine_env *env = &node->engine->env;
+        struct spec spec = *options_of(node);
+        int r = 0;
+
+        share_out(node, &spec.limits);
+        for (unsigned i = 0; i < NODE_OWNERS_MAX && r >= 0; ++i) {
+                struct job_group group = JOB_GROUP_NULL;
+                bool lost;
+
+                snprintf(group.name, sizeof(group.name), "owner-%u", i);
+                group.fd = openat(node->helper.group_fd, group.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                if (group.fd < 0)
+                        continue;
+                r = limit_restore(&spec, env->groups, &group, &lost, error);
+                close_fd(group.fd);
+        }
+        return r;
+}
+
 /* One that is taken over: it knows its Redis and its demo server, which have to be kept running. */
 static void take_over(struct node *node)
 {
@@ -214,7 +262,8 @@ static void take_over(struct node *node)
         char url[DEMO_URL_MAX];
         bool lost;
 
-        if (limit_restore(options_of(node), env->groups, &group, &lost, &error) < 0)
+        if (limit_restore(options_of(node), env->groups, &group, &lost, &error) < 0 ||
+            restore_owners(node, &error) < 0)
                 supervisor_log(LOG_ERR, "%s goes on without all of its limits: %s: %s; %s",
                                node->helper.kind->what, error.field, error.why, error.hint);
         acquire_demo(node, url);

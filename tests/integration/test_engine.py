@@ -5,7 +5,9 @@ what becomes of them when the daemon, they or the configuration change.
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 import time
 import unittest
 
@@ -299,6 +301,30 @@ class Configured(Engine):
         self.assertNotIn(PASSWORD, daemon.log())
         self.assertNotIn(PASSWORD, json.dumps(daemon.call("Nodes")) + json.dumps(daemon.call("Doctor")))
 
+    def test_the_owner_is_the_user(self):
+        """Jobs of two users of one daemon are two owners' to the node."""
+        if os.geteuid() != 0 or not shutil.which("setpriv"):
+            self.skipTest("needs root and setpriv to be another user")
+        daemon = self.begin("serve = yes", "name = here")
+        self.nodes(daemon, "here")
+        for directory in (self.temp, self.home, daemon.directory):
+            os.chmod(directory, 0o755)
+        os.chmod(daemon.socket, 0o666)
+        args = daemon.pppctl_args("run", "machines", "sleep", "30", "--detach")
+        other = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *args],
+                               capture_output=True, text=True)
+        self.assertEqual(other.returncode, 0, other.stderr)
+        daemon.submit("machines", "sleep", ["30"])
+        owners = lambda: sorted(self.redis.run("HGET", key, "owner") for key in self.redis.run("KEYS", "pppctl:job:*").split())
+        wait_until(lambda: owners() == ["here:0", "here:65534"], lambda: str(owners()))
+        wait_until(lambda: self.redis.run("XINFO", "CONSUMERS", "pppctl:chunks:sleep:here:0", "nodes").count("here") and
+                   self.redis.run("XINFO", "CONSUMERS", "pppctl:chunks:sleep:here:65534", "nodes").count("here"),
+                   "a runner for each")
+        if daemon.group:
+            [one, two] = [read_pids(os.path.join(daemon.group, f"node/owner-{i}/runner")) for i in range(2)]
+            self.assertTrue(one and two, "each in a group of its own")
+        daemon.cancel_all()
+
     def test_a_wrong_password(self):
         daemon = self.begin("serve = yes", password="guess")
         wait_until(lambda: "ended: exit status 1" in daemon.log(), "the node's refusal")
@@ -406,7 +432,7 @@ class Configured(Engine):
         now = str(int(time.time() * 1000))
         self.redis.run("ZADD", "pppctl:nodes", now, "silent")
         result = daemon.pppctl("nodes")
-        self.assertRegex(result.out, r"(?m)^silent +- +- +- +- +\S+ s ago +- +-")
+        self.assertRegex(result.out, r"(?m)^silent +- +- +- +- +\S+ \S+ ago +- +-")
         for i in range(20):
             self.redis.run("ZADD", "pppctl:nodes", *[word for k in range(1000) for word in (now, f"node-{i}-{k}")])
         self.assert_says(daemon.pppctl("nodes"), 1, "there are 20001, more than one answer can hold")

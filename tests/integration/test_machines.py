@@ -78,8 +78,8 @@ class Levels(Machines):
         self.assertFalse([key for key in keys if ":job:" in key or ":results:" in key], keys)
         for key in keys:
             self.assertNotEqual(self.redis.run("TTL", key), "-1", f"{key} does not expire")
-        self.assertEqual(self.redis.run("XLEN", "pppctl:chunks:sum"), "0")
-        self.assertEqual(self.redis.run("XPENDING", "pppctl:chunks:sum", "nodes").split()[0], "0")
+        self.assertEqual(self.redis.run("XLEN", "pppctl:chunks:sum:host"), "0")
+        self.assertEqual(self.redis.run("XPENDING", "pppctl:chunks:sum:host", "nodes").split()[0], "0")
 
     def test_times_are_of_the_job(self):
         self.node(workers=4)
@@ -125,12 +125,12 @@ class Levels(Machines):
         self.assert_each_once(job, self.ends(job), 10)
 
     def test_a_few_long_tasks_are_shared(self):
-        """Four tasks of a second, two nodes of two workers: all at the same time."""
+        """Four tasks, two nodes of two workers: all at the same time."""
         self.node("n1")
         self.node("n2")
         self.serving("n1", "n2")
-        rows = self.ends(self.job(["1"] * 4))
-        self.assertLess(max(row.end_ns for row in rows), 1_900_000_000)
+        rows = self.ends(self.job(["3"] * 4))
+        self.assertLess(max(row.start_ns for row in rows), min(row.end_ns for row in rows))
 
     def test_nodes_are_listed(self):
         self.node("n1", workloads=["sleep", "sum"])
@@ -146,7 +146,7 @@ class Levels(Machines):
         [node] = listed()
         self.assertEqual((node["name"], node["level"], node["workers"], node["workloads"], node["load"],
                           node["failed"]), ("n1", "threads", 2, ["sum", "sleep"], 0, 0))
-        self.assertLess(node["last_seen_seconds"], 2)
+        self.assertLess(node["last_seen_seconds"], 60)
         self.redis.stop()
         path = os.path.join(self.directory, "list")
         child = machines.Child([machines.RUNNER, "--nodes"], {3: fd}, path)
@@ -159,7 +159,7 @@ class Ends(Machines):
     def test_cancel(self):
         self.node()
         job = self.job(["60"] * 50)
-        wait_until(lambda: self.redis.run("XINFO", "CONSUMERS", "pppctl:chunks:sleep", "nodes").count("n1"), "a start")
+        wait_until(lambda: self.redis.run("XINFO", "CONSUMERS", "pppctl:chunks:sleep:host", "nodes").count("n1"), "a start")
         self.assertEqual(job.coordinator.stop(), 3)
         self.assertFalse([key for key in self.keys() if ":job:" in key or ":results:" in key])
         # The node lets go what it has begun too, and is free for others.
@@ -177,7 +177,7 @@ class Ends(Machines):
         self.assertEqual(first.stop(), 0, first.text())
         began = time.monotonic()
         rows = self.ends(job)
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 25)           # the heartbeat is longer
         self.assertEqual({row.worker for row in rows}, {0, 1})
         self.assertEqual(job.measures["machines"]["results_duplicate"], 0)
 
@@ -185,10 +185,10 @@ class Ends(Machines):
         node = self.node("n1", workers=2)
         self.serving("n1")
         job = self.job(["2", "2"] + ["0.01"] * 20)
-        wait_until(lambda: node.children() and job.header()["done"] == 0 and
-                   self.redis.run("XINFO", "GROUPS", "pppctl:chunks:sleep").count("n1") == 0 and
-                   asleep(node.children()[0]) >= 2, "two workers asleep")
-        os.kill(node.children()[0], signal.SIGKILL)
+        wait_until(lambda: node.levels() and job.header()["done"] == 0 and
+                   self.redis.run("XINFO", "GROUPS", "pppctl:chunks:sleep:host").count("n1") == 0 and
+                   asleep(node.levels()[0]) >= 2, "two workers asleep")
+        os.kill(node.levels()[0], signal.SIGKILL)
         rows = self.ends(job)
         failed = [row for row in rows if row.state == FAILED]
         self.assertEqual({(row.reason, row.detail) for row in failed}, {(reasons()["SIGNAL"], signal.SIGKILL)})
@@ -200,9 +200,7 @@ class Ends(Machines):
         self.serving("n1")
         job = self.job(["1", "1"] + ["0.01"] * 20)
         def workers():
-            [level] = node.children()
-            with open(f"/proc/{level}/task/{level}/children") as file:
-                return [int(pid) for pid in file.read().split()]
+            return [pid for level in node.levels() for pid in machines.children_of(level)]
         wait_until(lambda: len(workers()) == 2 and all(asleep(pid) for pid in workers()), "two workers asleep")
         os.kill(workers()[0], signal.SIGKILL)
         rows = self.ends(job)
@@ -232,9 +230,9 @@ class Losses(Machines):
         wait_until(lambda: job.header()["done"] > 10, "a start")
         nodes[0].kill()
         nodes[1].kill()
-        began = time.monotonic()
         rows = self.ends(job)
-        self.assertLess(time.monotonic() - began, 200 * 0.05 / 2 + 1 + 0.25 + 2)
+        # The coordinator would have missed them after two heartbeats.
+        self.assertEqual(job.measures["machines"]["chunks_resent"], 0, "the third node has taken them over")
         self.assertEqual({row.state for row in rows}, {DONE})
         self.assertEqual(job.header()["done"], 200)
 
@@ -242,9 +240,9 @@ class Losses(Machines):
         first = self.node("n1", workers=2)
         self.serving("n1")
         job = self.job(["0.5"] * 8)
-        wait_until(lambda: first.children() and asleep(first.children()[0]) >= 2, "two tasks in progress")
+        wait_until(lambda: first.levels() and asleep(first.levels()[0]) >= 2, "two tasks in progress")
         # Frozen as a whole, it neither works nor beats; thawed, it ends its tasks and sends their results.
-        pids = [first.pid, *first.children()]
+        pids = [first.pid, *first.children(), *first.levels()]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         self.node("n2", workers=2)
@@ -260,8 +258,8 @@ class Losses(Machines):
         first = self.node("n1", workers=1)
         self.serving("n1")
         job = self.job(["0.4"] * 12)
-        wait_until(lambda: first.children() and asleep(first.children()[0]) >= 1, "a task in progress")
-        pids = [first.pid, *first.children()]
+        wait_until(lambda: first.levels() and asleep(first.levels()[0]) >= 1, "a task in progress")
+        pids = [first.pid, *first.children(), *first.levels()]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         self.node("n2", workers=1)
@@ -297,14 +295,14 @@ class Losses(Machines):
         node = self.node("n2", workers=2)
         self.serving("n2")
         job = self.job(["1"] * 6)
-        wait_until(lambda: node.children() and asleep(node.children()[0]) >= 2, "two tasks in progress")
+        wait_until(lambda: node.levels() and asleep(node.levels()[0]) >= 2, "two tasks in progress")
         job.coordinator.kill()
         job.coordinator.wait()
         job.start(self.redis.url)
         rows = self.ends(job)
         self.assertEqual(job.header()["done"], 6)
         self.assertEqual(job.measures["machines"]["results_duplicate"], 0)
-        self.assertLess(max(row.end_ns for row in rows), 4_500_000_000)
+        self.assertEqual(job.measures["machines"]["chunks_resent"], 0)
 
     def test_redis_is_started_again_without_its_data(self):
         nodes = [self.node(f"n{i}", workers=2) for i in range(2)]
@@ -341,19 +339,19 @@ class Losses(Machines):
         self.node("n1", workers=1, heartbeat=0.2)
         self.ends(job)
         job = self.job(["1.5"] * 2 + ["0"] * 6, heartbeat=0.2)
-        wait_until(lambda: int(self.redis.run("XLEN", "pppctl:chunks:sleep") or 0) >= 2, "chunks")
-        entries = self.redis.run("XRANGE", "pppctl:chunks:sleep", "-", "+")
+        wait_until(lambda: int(self.redis.run("XLEN", "pppctl:chunks:sleep:host") or 0) >= 2, "chunks")
+        entries = self.redis.run("XRANGE", "pppctl:chunks:sleep:host", "-", "+")
         last = [line for line in entries.splitlines() if "-" in line and line.replace("-", "").isdigit()][-1]
-        self.redis.run("XDEL", "pppctl:chunks:sleep", last)
+        self.redis.run("XDEL", "pppctl:chunks:sleep:host", last)
         self.ends(job)
         self.assertEqual(job.header()["done"], 8)
 
     def test_foreign_entries(self):
         node = self.node()
         self.serving("n1")
-        self.redis.run("XADD", "pppctl:chunks:sleep", "*", "hello", "world")
-        self.redis.run("XADD", "pppctl:chunks:sleep", "*", "job", "x", "first", "0", "n", "2", "inputs", "a")
-        self.redis.run("XADD", "pppctl:chunks:sleep", "*", "job", "nobody", "first", "0", "n", "1", "inputs", "1\n")
+        self.redis.run("XADD", "pppctl:chunks:sleep:host", "*", "hello", "world")
+        self.redis.run("XADD", "pppctl:chunks:sleep:host", "*", "job", "x", "first", "0", "n", "2", "inputs", "a")
+        self.redis.run("XADD", "pppctl:chunks:sleep:host", "*", "job", "nobody", "first", "0", "n", "1", "inputs", "1\n")
         job = self.job(["0.1"] * 20)
         results = wait_until(lambda: [key for key in self.keys() if ":results:" in key], "the job's stream")[0]
         self.redis.run("XADD", results, "*", "hello", "world")
@@ -366,7 +364,7 @@ class Losses(Machines):
         self.assertGreaterEqual(job.measures["machines"]["results_foreign"], 2)
         self.assertEqual(job.coordinator.text().count("is not pppd's"), 1, job.coordinator.text())
         self.assertEqual(node.text().count("is not pppd's"), 1, node.text())
-        wait_until(lambda: self.redis.run("XLEN", "pppctl:chunks:sleep") == "0", "the foreign to be removed")
+        wait_until(lambda: self.redis.run("XLEN", "pppctl:chunks:sleep:host") == "0", "the foreign to be removed")
 
     def test_redis_that_is_not_there_yet(self):
         self.redis.kill()

@@ -58,7 +58,7 @@ class Coordinator(FleetCase):
         job.signal(signal.SIGTERM)
         self.assertEqual(job.wait(10), 3, job.output())
         self.assertEqual(redis("KEYS", self.key("job:*")), [])
-        wait_until(lambda: redis("XLEN", self.key("chunks:sleep")) == 0, "its chunks gone", 5)
+        wait_until(lambda: redis("XLEN", self.key("chunks:sleep:host")) == 0, "its chunks gone", 5)
         # They are free for another job.
         inputs, expected = naps(60, 0.01)
         self.assert_all_done(self.job("sleep", inputs, number=2), expected)
@@ -73,7 +73,7 @@ class Coordinator(FleetCase):
         node.kill()
         job.signal(signal.SIGTERM)
         self.assertEqual(job.wait(10), 3, job.output())
-        self.assertEqual(redis("XPENDING", self.key("chunks:sleep"), "nodes")[0], 0)
+        self.assertEqual(redis("XPENDING", self.key("chunks:sleep:host"), "nodes")[0], 0)
 
     def test_cancelled_in_mid_heartbeat(self):
         """Answers that come after the end do not bring its keys back: nodes would go on with it."""

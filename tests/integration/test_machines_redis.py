@@ -86,7 +86,7 @@ class Engine(FleetCase):
         inputs, expected = naps(600, 0.02)
         job = self.job("sleep", inputs)
         job.await_done(100)
-        self.connect()("XGROUP", "DESTROY", self.key("chunks:sleep"), "nodes")
+        self.connect()("XGROUP", "DESTROY", self.key("chunks:sleep:host"), "nodes")
         self.assert_all_done(job, expected)
 
     def test_chunks_are_deleted_by_somebody(self):
@@ -95,7 +95,7 @@ class Engine(FleetCase):
         inputs, expected = naps(300, 0.02)
         job = self.job("sleep", inputs)
         job.await_done(60)
-        self.connect()("XTRIM", self.key("chunks:sleep"), "MAXLEN", "0")
+        self.connect()("XTRIM", self.key("chunks:sleep:host"), "MAXLEN", "0")
         self.assert_all_done(job, expected)
 
     def test_results_are_evicted(self):
@@ -116,11 +116,11 @@ class Engine(FleetCase):
         job = self.job("sleep", inputs)
         redis = self.connect()
         wait_until(lambda: sum(map(len, self.held(redis, "only").values())) == 2, "both tasks in hand")
-        [level] = descendants(node.pid)
+        _, level = descendants(node.pid)
         os.kill(level, signal.SIGSTOP)
         redis("FLUSHALL")
         # With room for one more, it holds that until the level runs again.
-        wait_until(lambda: redis("EXISTS", self.key("chunks:sleep")) and self.held(redis, "only"), "it to be taken again")
+        wait_until(lambda: redis("EXISTS", self.key("chunks:sleep:host")) and self.held(redis, "only"), "it to be taken again")
         time.sleep(HEARTBEAT / 2)       # what should not happen is that it is thrown away
         self.assertTrue(self.held(redis, "only"))
         os.kill(level, signal.SIGCONT)
@@ -206,7 +206,7 @@ class Engine(FleetCase):
         job = self.job("sleep", inputs)
         job.await_done(2)
         redis = self.connect()
-        self.assertLess(redis("XLEN", self.key("chunks:sleep")), 100)
+        self.assertLess(redis("XLEN", self.key("chunks:sleep:host")), 100)
         self.assertLess(int(redis.info("memory")["used_memory"]), 8 << 20)
         job.signal(signal.SIGTERM)
         self.assertEqual(job.wait(), 3, job.output())
@@ -250,7 +250,7 @@ class Engine(FleetCase):
         job.await_done(50)
         redis = self.connect()
         name = self.job_id(redis)
-        stream = self.key("chunks:sleep")
+        stream = self.key("chunks:sleep:host")
         redis("SET", self.key("job:odd"), "hello")
         # Of a job that is there, but none of its own chunks.
         ours = [{"job": name, "first": "400", "n": "1", "inputs": "0\n"},
@@ -302,7 +302,7 @@ class Engine(FleetCase):
     def test_keys_of_another_type(self):
         """Somebody uses our names for something else: said, and no crash."""
         redis = self.connect()
-        redis("SET", self.key("chunks:sleep"), "hello")
+        redis("SET", self.key("chunks:sleep:host"), "hello")
         inputs, _ = naps(10, 0.01)
         node = self.new_node("node").start()
         job = self.job("sleep", inputs)

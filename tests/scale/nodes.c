@@ -629,6 +629,7 @@ static void make_nodes(struct simulation *s, const char *url)
                 if (redis_url_parse(url, &node->machines.url, &why) < 0)
                         die(why);
                 node->machines.prefix = must(strdup(s->prefix));
+                node->machines.owner = must(strdup("host"));       /* the job's, as run.py names it */
                 node->machines.heartbeat_ns = s->heartbeat_ns;
                 if (asprintf(&node->machines.name, "node-%05u", s->first + i) < 0)
                         die("out of memory");

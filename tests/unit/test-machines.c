@@ -126,6 +126,36 @@ static void test_chunks_refused(void)
         }
 }
 
+static void test_owners(void)
+{
+        const struct {
+                const char *const *words;
+                const char *why;
+        } cases[] = {
+                { WORDS("1-1", "hello", "world", "owner", "x"), "should not have" },
+                { WORDS("1-1", "workload", "cook", "owner", "x"), "its workload" },
+                { WORDS("1-1", "workload", "sum-", "owner", "x"), "its workload" },
+                { WORDS("1-1", "workload", "sum", "owner", ""), "its owner" },
+                { WORDS("1-1", "workload", "sum", "owner", "a b"), "its owner" },
+        };
+        redisReply *reply = entry_of(WORDS("5-1", "owner", "host:1000", "workload", "sum-array"));
+        struct owner_entry entry;
+        struct entry_id id;
+        const char *why;
+
+        test_int(owner_entry_parse(reply, &entry, &id, &why), ==, 0);
+        test_int(entry.workload, ==, WORKLOAD_SUM_ARRAY);
+        test_int(entry.owner.size, ==, strlen("host:1000"));
+        reply_free(reply);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
+                reply = entry_of(cases[i].words);
+                test_int(owner_entry_parse(reply, &entry, &id, &why), ==, -EBADMSG);
+                test_contains(why, cases[i].why);
+                test_int(id.milliseconds, ==, 1);
+                reply_free(reply);
+        }
+}
+
 static void test_results_refused(void)
 {
         const struct {
@@ -324,6 +354,7 @@ TEST_MAIN("machines",
           { "names of entries", test_ids },
           { "an entry with a chunk", test_chunks },
           { "what is no chunk is refused, with the reason", test_chunks_refused },
+          { "owners are read strictly", test_owners },
           { "what is no result is refused, with the reason", test_results_refused },
           { "records survive packing, and bad ones are seen", test_records },
           { "times lie between sending and return", test_times },

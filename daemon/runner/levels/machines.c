@@ -82,8 +82,10 @@ static int coordinator_init(struct coordinator *c, struct runner *runner)
         c->key_job = key_job(machines, c->id);
         c->key_results = key_results(machines, c->id);
         c->key_nodes = key_nodes(machines);
+        c->key_owners = key_owners(machines);
         c->in_flight = calloc(runner->results.n_tasks / 8 + 1, 1);
-        if (!c->key_chunks || !c->key_job || !c->key_results || !c->key_nodes || !c->in_flight)
+        if (!c->key_chunks || !c->key_job || !c->key_results || !c->key_nodes || !c->key_owners ||
+            !c->in_flight)
                 return -ENOMEM;
         return 0;
 }
@@ -100,6 +102,7 @@ static void coordinator_deinit(struct coordinator *c)
         free(c->key_job);
         free(c->key_results);
         free(c->key_nodes);
+        free(c->key_owners);
 }
 
 static bool is_over(const struct coordinator *c)
@@ -125,13 +128,15 @@ static int work(struct coordinator *c)
 
                 if (now >= c->beat_ns)
                         coordinator_beat(c);
+                if (now >= c->announce_ns)
+                        coordinator_announce(c);
                 if (now >= c->nodes_ns)
                         coordinator_ask_nodes(c);
                 if (c->sync_again && now >= c->full_until_ns && c->engine.is_up)
                         coordinator_sync(c);
                 coordinator_read(c);
                 coordinator_send(c);
-                until = MIN(c->beat_ns, c->nodes_ns);
+                until = MIN(MIN(c->beat_ns, c->nodes_ns), c->announce_ns);
                 if (c->full_until_ns > now)
                         until = MIN(until, c->full_until_ns);
                 if (c->probe_until_ns > now)

@@ -115,6 +115,38 @@ int chunk_entry_parse(const redisReply *reply, struct chunk_entry *ret, struct e
         return 0;
 }
 
+static int read_workload(struct piece name, enum workload_id *ret)
+{
+        for (enum workload_id i = 0; i < _WORKLOAD_N; ++i)
+                if (strlen(workload_name(i)) == name.size &&
+                    memcmp(workload_name(i), name.data, name.size) == 0) {
+                        *ret = i;
+                        return 0;
+                }
+        return -ENOENT;
+}
+
+int owner_entry_parse(const redisReply *reply, struct owner_entry *ret, struct entry_id *ret_id,
+                      const char **ret_why)
+{
+        static const char *const names[] = { "workload", "owner" };
+        struct piece pieces[ARRAY_SIZE(names)] = { 0 };
+        struct owner_entry entry;
+        int r;
+
+        r = read_entry(reply, ret_id, names, pieces, ARRAY_SIZE(names), ret_why);
+        if (r < 0)
+                return r;
+        if (read_workload(pieces[0], &entry.workload) < 0)
+                return refuse(ret_why, "its workload is none that this version has");
+        if (!machines_text_is_valid(pieces[1].data, pieces[1].size, MACHINES_OWNER_MAX))
+                return refuse(ret_why, "its owner has no name, or one that no owner has");
+        entry.id = *ret_id;
+        entry.owner = pieces[1];
+        *ret = entry;
+        return 0;
+}
+
 int result_entry_parse(const redisReply *reply, struct result_entry *ret, struct entry_id *ret_id,
                        const char **ret_why)
 {

@@ -8,6 +8,7 @@
 #include <hiredis/hiredis.h>
 
 #include "lib/results.h"
+#include "lib/spec.h"
 
 #define CHUNK_TASKS_MAX    16384
 #define CHUNK_BYTES_MAX    (1024 * 1024)        /* of inputs; one input alone may be INPUT_MAX */
@@ -42,6 +43,13 @@ struct chunk_entry {
         struct piece inputs;            /* n lines, each ended by a newline; checked */
 };
 
+/* An entry of owners: who has chunks of what. */
+struct owner_entry {
+        struct entry_id id;
+        enum workload_id workload;
+        struct piece owner;
+};
+
 /* An entry of results:<job>. */
 struct result_entry {
         struct entry_id id;
@@ -58,6 +66,8 @@ struct result_entry {
  * *ret_id is set if at least that could be read, else zero.
  */
 int chunk_entry_parse(const redisReply *reply, struct chunk_entry *ret, struct entry_id *ret_id,
+                      const char **ret_why);
+int owner_entry_parse(const redisReply *reply, struct owner_entry *ret, struct entry_id *ret_id,
                       const char **ret_why);
 int result_entry_parse(const redisReply *reply, struct result_entry *ret, struct entry_id *ret_id,
                        const char **ret_why);

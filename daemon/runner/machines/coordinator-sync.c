@@ -55,8 +55,9 @@ static void make_keys(struct coordinator *c)
         if (!terms)
                 return;
         redis_send(redis, on_made, c, "XGROUP CREATE %s coordinator 0 MKSTREAM", c->key_results);
-        redis_send(redis, on_made, c, "HSET %s v 1 workload %s spec %s coordinator %s state running",
-                   c->key_job, workload_name(spec->workload), terms, c->runner->machines->name);
+        redis_send(redis, on_made, c, "HSET %s v " MACHINES_VERSION " workload %s spec %s owner %s "
+                   "coordinator %s state running", c->key_job, workload_name(spec->workload), terms,
+                   c->runner->machines->owner, c->runner->machines->name);
         redis_send(redis, on_made, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_job);
         redis_send(redis, on_made, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_results);
 }
@@ -106,6 +107,7 @@ void coordinator_sync(struct coordinator *c)
         c->last_result = (struct entry_id){ 0 };
         if (redis_send(&c->engine.commands, on_exists, c, "EXISTS %s %s", c->key_job, c->key_results) < 0)
                 engine_reset(&c->engine, "out of memory");
+        coordinator_announce(c);
         coordinator_ask_nodes(c);
 }
 
@@ -213,6 +215,24 @@ void coordinator_settle(struct coordinator *c)
 }
 
 /* The heartbeat */
+
+/*
+ * Nodes start a runner for an owner of whom they hear, and end it when nothing was heard for a while. To
+ * tell of him again and again is cheaper than to keep a list of what each node knows.
+ */
+void coordinator_announce(struct coordinator *c)
+{
+        struct redis *redis = &c->engine.commands;
+
+        c->announce_ns = now_monotonic() + MACHINES_ANNOUNCE_NS;
+        if (!c->engine.is_up)
+                return;
+        redis_send(redis, engine_on_kept, &c->engine,
+                   "XADD %s MAXLEN ~ " MACHINES_OWNERS_LENGTH " * workload %s owner %s", c->key_owners,
+                   workload_name(c->runner->spec.workload), c->runner->machines->owner);
+        redis_send(redis, engine_on_kept, &c->engine, "EXPIRE %s " MACHINES_KEY_SECONDS,
+                   c->key_owners);
+}
 
 /* Whether Redis takes anything: the nodes may be those that cannot send. */
 static void on_probed(struct redis *redis, redisReply *reply, void *userdata)

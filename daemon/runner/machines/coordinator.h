@@ -51,7 +51,7 @@ struct coordinator {
         struct runner *runner;
         struct engine engine;
         char *id;                       /* of the job: the same when it is taken up again */
-        char *key_chunks, *key_job, *key_results, *key_nodes;
+        char *key_chunks, *key_job, *key_results, *key_nodes, *key_owners;
 
         struct outstanding_table sent;
         uint8_t *in_flight;             /* a bit a task */
@@ -78,6 +78,7 @@ struct coordinator {
         uint64_t read_scan;             /* the scan that is settled by the read under way; 0: none */
         struct entry_id last_result;
         uint64_t beat_ns;
+        uint64_t announce_ns;           /* when to tell of the owner again */
         uint64_t scan;                  /* number of the last scan */
         uint64_t scan_begin_ns;
         bool scanning, settling;        /* settling: results that came before its end are being read */
@@ -124,5 +125,6 @@ struct coordinator_node *coordinator_node_get(struct coordinator *c, const char 
 /* coordinator-sync.c */
 void coordinator_sync(struct coordinator *c);           /* after a connection was made */
 void coordinator_beat(struct coordinator *c);           /* the job's keys live on */
+void coordinator_announce(struct coordinator *c);       /* that there are chunks of its owner */
 void coordinator_scan(struct coordinator *c);
 void coordinator_settle(struct coordinator *c);         /* after a read that found nothing more */

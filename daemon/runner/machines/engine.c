@@ -45,6 +45,19 @@ void engine_on_kept(struct redis *redis, redisReply *reply, void *userdata)
                 engine_fail(userdata, redis, reply, "keep what is in Redis up to date");
 }
 
+bool engine_read_time(const redisReply *reply, uint64_t *ret_ms)
+{
+        uint64_t seconds, us;
+
+        if (!redis_is_array(reply, 2) || !redis_is_string(reply->element[0]) ||
+            !redis_is_string(reply->element[1]) ||
+            parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) < 0 ||
+            parse_u64(reply->element[1]->str, reply->element[1]->len, 999999, &us) < 0)
+                return false;
+        *ret_ms = seconds * 1000 + us / 1000;
+        return true;
+}
+
 /* One that is being started beside us is not worth a word. */
 static bool may_be_starting(const struct engine *engine)
 {
@@ -53,7 +66,7 @@ static bool may_be_starting(const struct engine *engine)
 
 static void say_lost(struct engine *engine)
 {
-        if (engine->said || may_be_starting(engine))
+        if (engine->said || engine->quiet || may_be_starting(engine))
                 return;
         engine->said = true;
         log_error("%s; trying again until it works", engine->why);

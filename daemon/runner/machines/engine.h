@@ -31,6 +31,7 @@ struct engine {
         const struct engine_ops *ops;
         struct redis commands, reader;
         bool is_up, was_up, said;
+        bool quiet;                     /* somebody else says that Redis is lost, or there again */
         bool is_reset;                  /* by us: why is said already */
         uint64_t up_ns;                 /* since when */
         uint64_t begun_ns;
@@ -61,6 +62,9 @@ void engine_fail(struct engine *engine, struct redis *redis, const redisReply *r
  * sent at all. A right that is missing is engine_fail()'s.
  */
 void engine_on_kept(struct redis *redis, redisReply *reply, void *engine);
+
+/* The reply to TIME, in milliseconds. False: it is none. */
+bool engine_read_time(const redisReply *reply, uint64_t *ret_ms);
 
 /* Breaks the connections, to begin anew: a reply made no sense. */
 void engine_reset(struct engine *engine, const char *why);

@@ -11,9 +11,18 @@ static char *key(const struct machines *machines, const char *kind, const char *
         return asprintf(&text, "%s%s%s", machines->prefix, kind, name) < 0 ? NULL : text;
 }
 
+/* A key of one workload and one owner. */
+static char *owned_key(const struct machines *machines, const char *kind, enum workload_id workload)
+{
+        char *text;
+
+        return asprintf(&text, "%s%s%s:%s", machines->prefix, kind, workload_name(workload),
+                        machines->owner) < 0 ? NULL : text;
+}
+
 char *key_chunks(const struct machines *machines, enum workload_id workload)
 {
-        return key(machines, "chunks:", workload_name(workload));
+        return owned_key(machines, "chunks:", workload);
 }
 
 char *key_job(const struct machines *machines, const char *job)
@@ -38,5 +47,10 @@ char *key_node(const struct machines *machines, const char *name)
 
 char *key_look(const struct machines *machines, enum workload_id workload)
 {
-        return key(machines, "look:", workload_name(workload));
+        return owned_key(machines, "look:", workload);
+}
+
+char *key_owners(const struct machines *machines)
+{
+        return key(machines, "owners", "");
 }

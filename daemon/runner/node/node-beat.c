@@ -1,4 +1,4 @@
-/* The heartbeat: says that we are there and what we hold. */
+/* The heartbeat: says what we hold. */
 
 #include <stdio.h>
 
@@ -42,63 +42,13 @@ void groups_make(struct node *node)
         }
 }
 
-static void on_time(struct redis *redis, redisReply *reply, void *userdata)
+static void on_heard(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct node *node = userdata;
-        uint64_t seconds, us;
 
         engine_on_kept(redis, reply, &node->engine);
-        if (!reply || !redis_is_array(reply, 2) || !redis_is_string(reply->element[0]) ||
-            !redis_is_string(reply->element[1]) ||
-            parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) < 0 ||
-            parse_u64(reply->element[1]->str, reply->element[1]->len, 999999, &us) < 0)
-                return;
-        node->clock_ms = (int64_t)(seconds * 1000 + us / 1000) -
-                         (int64_t)(now_monotonic() / NSEC_PER_MSEC);
-        if (!node->clock_known)
-                node->beat_ns = 0;
-        node->clock_known = true;
-        node->beaten_ns = now_monotonic();
-}
-
-/* The place to find out that another node has our name. */
-static void on_instance(struct redis *redis, redisReply *reply, void *userdata)
-{
-        struct node *node = userdata;
-
-        if (!reply)
-                return;
-        if (redis_is_error(reply)) {
-                if (redis_trouble_is_final(redis_trouble_of(reply)))
-                        engine_fail(&node->engine, redis, reply, "tell of this node");
-                return;
-        }
-        if (redis_is_string(reply) && node->told && !node->twin_said &&
-            (reply->len != strlen(node->instance) ||
-             memcmp(reply->str, node->instance, reply->len) != 0)) {
-                node->twin_said = true;
-                log_error("another node is named \"%s\" too; give each a name of its own (name = in "
-                          "pppctl.conf(5), section [machines])", node->machines.name);
-        }
-        node->told = true;
-}
-
-static char *workloads_text(const struct node *node)
-{
-        char *text = strdup("");
-
-        for (unsigned i = 0; i < _WORKLOAD_N && text; ++i) {
-                char *longer;
-
-                if (!(node->workloads >> i & 1))
-                        continue;
-                if (asprintf(&longer, "%s%s%s", text, *text ? " " : "",
-                             workload_name((enum workload_id)i)) < 0)
-                        longer = NULL;
-                free(text);
-                text = longer;
-        }
-        return text;
+        if (reply && !redis_is_error(reply))
+                node->beaten_ns = now_monotonic();
 }
 
 static uint64_t load(const struct node *node)
@@ -112,35 +62,6 @@ static uint64_t load(const struct node *node)
                 else if (held->state == HELD_READ)
                         n += held->n;
         return n;
-}
-
-static void tell_of_us(struct node *node)
-{
-        const struct spec *spec = &node->runner->spec;
-        const struct ppp_results_header *header = &node->feed->header;
-        _cleanup_free_ char *workloads = workloads_text(node), *nodes = key_nodes(&node->machines);
-        _cleanup_free_ char *key = key_node(&node->machines, node->machines.name);
-        int64_t now_ms = (int64_t)(now_monotonic() / NSEC_PER_MSEC) + node->clock_ms;
-        struct redis *redis = &node->engine.commands;
-
-        if (!workloads || !nodes || !key)
-                return;
-        redis_send(redis, on_instance, node, "HGET %s instance", key);
-        redis_send(redis, engine_on_kept, &node->engine,
-                   "HSET %s version %s level %s workers %u loops %u workloads %s load %llu done %llu "
-                   "failed %llu instance %s", key, PPPCTL_VERSION, level_name(spec->level),
-                   spec->workers, MAX(spec->loops, 1U), workloads, (unsigned long long)load(node),
-                   (unsigned long long)__atomic_load_n(&header->n_done, __ATOMIC_RELAXED),
-                   (unsigned long long)__atomic_load_n(&header->n_failed, __ATOMIC_RELAXED),
-                   node->instance);
-        redis_send(redis, engine_on_kept, &node->engine, "PEXPIRE %s %llu", key,
-                   (unsigned long long)(4 * node->machines.heartbeat_ns / NSEC_PER_MSEC));
-        redis_send(redis, engine_on_kept, &node->engine, "ZADD %s %lld %s", nodes, (long long)now_ms,
-                   node->machines.name);
-        /* Nodes whose names are never seen again. */
-        redis_send(redis, engine_on_kept, &node->engine, "ZREMRANGEBYSCORE %s -inf (%lld", nodes,
-                   (long long)(now_ms - MACHINES_KEY_MS));
-        redis_send(redis, engine_on_kept, &node->engine, "EXPIRE %s " MACHINES_KEY_SECONDS, nodes);
 }
 
 /* XCLAIM to ourselves sets the idle time of what we hold to nothing. */
@@ -200,27 +121,13 @@ static void keep_ours(struct node *node)
 void beat(struct node *node)
 {
         node->beat_ns = now_monotonic() + node->machines.heartbeat_ns / 4;
+        __atomic_store_n(&node->share->load, load(node), __ATOMIC_RELAXED);
         if (!node->engine.is_up)
                 return;
-        redis_send(&node->engine.commands, on_time, node, "TIME");
-        if (!node->clock_known)
-                return;
+        redis_send(&node->engine.commands, on_heard, node, "TIME");
         find_out_lost(node);
         chunks_find_silent(node);
         keep_ours(node);
-        if (node->stopping)
-                return;
-        tell_of_us(node);
-        node->look_due = true;
-}
-
-void beat_say_goodbye(struct node *node)
-{
-        _cleanup_free_ char *nodes = key_nodes(&node->machines);
-        _cleanup_free_ char *key = key_node(&node->machines, node->machines.name);
-
-        if (!node->engine.is_up || !nodes || !key)
-                return;
-        redis_send(&node->engine.commands, NULL, NULL, "ZREM %s %s", nodes, node->machines.name);
-        redis_send(&node->engine.commands, NULL, NULL, "DEL %s", key);
+        if (!node->stopping)
+                node->look_due = true;
 }

@@ -206,7 +206,8 @@ bool chunks_have_room(struct node *node, unsigned *ret)
         unsigned workers = node->runner->spec.workers;
 
         measure_rate(node);
-        if (node->held_bytes >= NODE_BYTES_MAX || node->n_held >= FEED_CHUNKS / 2 || node->stopping)
+        if (node->held_bytes >= NODE_BYTES_MAX || node->n_held >= FEED_CHUNKS / 2 || node->stopping ||
+            __atomic_load_n(&node->share->yields, __ATOMIC_RELAXED))
                 return false;
         for (const struct held *held = node->held_first; held; held = held->next) {
                 uint32_t left = held->n;

@@ -4,6 +4,8 @@
 
 #include "daemon/runner/node/node.h"
 
+#define SAY_AGAIN_NS (60 * NSEC_PER_SEC)
+
 struct node_job *job_get(struct node *node, enum workload_id workload, const char *name, size_t n)
 {
         struct node_job *job;
@@ -69,12 +71,12 @@ static bool is(const redisReply *reply, const char *text)
                memcmp(reply->str, text, reply->len) == 0;
 }
 
-/* The reply to HMGET v workload spec. */
+/* The reply to HMGET v workload spec owner. */
 static int read_job(struct node_job *job, const redisReply *reply)
 {
-        if (!redis_is_array(reply, 3) || !is(reply->element[0], "1") ||
+        if (!redis_is_array(reply, 4) || !is(reply->element[0], MACHINES_VERSION) ||
             !is(reply->element[1], workload_name(job->workload)) ||
-            !redis_is_string(reply->element[2]) ||
+            !is(reply->element[3], job->node->machines.owner) || !redis_is_string(reply->element[2]) ||
             read_terms(reply->element[2]->str, reply->element[2]->len, &job->terms) < 0)
                 return -EBADMSG;
         job->terms.workload = builtin_workloads[job->workload];
@@ -83,7 +85,22 @@ static int read_job(struct node_job *job, const redisReply *reply)
 
 static bool is_absent(const redisReply *reply)
 {
-        return redis_is_array(reply, 3) && reply->element[0]->type == REDIS_REPLY_NIL;
+        return redis_is_array(reply, 4) && reply->element[0]->type == REDIS_REPLY_NIL;
+}
+
+/* There may be any number of them, and of chunks of each. */
+static void say_undescribed(struct node *node, const char *name)
+{
+        uint64_t now = now_monotonic();
+
+        ++node->n_undescribed;
+        if (now < node->undescribed_ns)
+                return;
+        log_error("cannot take chunks of the job %s: it is not described as this version knows it (%llu "
+                  "like it since that was last said)", name,
+                  (unsigned long long)node->n_undescribed - 1);
+        node->undescribed_ns = now + SAY_AGAIN_NS;
+        node->n_undescribed = 0;
 }
 
 static void on_job(struct redis *redis, redisReply *reply, void *userdata)
@@ -100,8 +117,7 @@ static void on_job(struct redis *redis, redisReply *reply, void *userdata)
                 job->known = true;
         } else if (trouble == REDIS_TROUBLE_NONE || trouble == REDIS_TROUBLE_OTHER) {
                 if (!is_absent(reply))
-                        log_error("cannot take chunks of the job %s: it is not described as this "
-                                  "version knows it", job->name);
+                        say_undescribed(node, job->name);
                 chunks_drop_job(node, job);
         }
         job_unref(job);
@@ -114,7 +130,8 @@ void job_ask(struct node_job *job)
 
         if (job->asked || job->known || job->gone || !node->engine.is_up || !key)
                 return;
-        if (redis_send(&node->engine.commands, on_job, job, "HMGET %s v workload spec", key) < 0)
+        if (redis_send(&node->engine.commands, on_job, job, "HMGET %s v workload spec owner",
+                       key) < 0)
                 return;
         job->asked = true;
         ++job->n_held;

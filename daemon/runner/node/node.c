@@ -1,129 +1,37 @@
 #include "daemon/runner/node/node.h"
 
-#include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "daemon/runner/main.h"
-#include "lib/limits.h"
-#include "lib/runner-abi.h"
+#include "daemon/runner/levels/worker-group.h"
+#include "lib/cgroup.h"
 
 #define FRUITLESS_MAX  5                /* deaths of the level in a row with no task ended */
 #define LEVEL_LEAVE_NS (5 * NSEC_PER_SEC)
 
 static const uint64_t one = 1;
 
-/* What SIGTERM's handler may touch. */
+/* What the handler of signals may touch. */
 static int stop_fd = -EBADF;
+static volatile sig_atomic_t told_to_leave;
 
-static void on_sigterm(int number)
+/* SIGUSR1 only wakes: the keeper has written to the share. */
+static void on_signal(int number)
 {
         int saved = errno;
+
+        if (number != SIGUSR1)
+                told_to_leave = 1;
 
         /* Fails only when the counter is full: then it is readable already. */
         if (write(stop_fd, &one, sizeof(one)) < 0)
                 errno = saved;
         errno = saved;
-}
-
-/* The spec */
-
-static int refuse(const char *why)
-{
-        log_error("cannot serve as a node: %s", why);
-        return -EBADMSG;
-}
-
-static int read_workloads(struct node *node, json_t *list)
-{
-        json_t *name;
-        size_t i;
-
-        json_array_foreach(list, i, name) {
-                enum workload_id workload;
-
-                if (!json_is_string(name) || workload_from_name(json_string_value(name), &workload) < 0)
-                        return refuse("\"workloads\" names one that this version does not have");
-                node->workloads |= 1U << workload;
-        }
-        return node->workloads ? 0 : refuse("\"workloads\" names none that it may run");
-}
-
-/* The part of a job's spec that a node has too. */
-static int read_level(struct node *node, const char *level, json_int_t workers, json_int_t loops,
-                      json_t *worker_limits)
-{
-        struct spec_error error = {};
-        cpu_set_t cpus;
-        unsigned n_cpus = 1;
-        json_t *json;
-        int r;
-
-        json = json_pack("{s:s, s:s, s:o*, s:o*, s:O*}", "level", level, "workload", "words",
-                         "workers", workers > 0 ? json_integer(workers) : NULL,
-                         "loops", loops > 0 ? json_integer(loops) : NULL,
-                         "worker_limits", worker_limits);
-        r = json ? spec_from_json(json, &node->runner->spec, &error) : -ENOMEM;
-        json_decref(json);
-        if (r < 0) {
-                log_error("cannot serve as a node: %s: %s", error.field, error.why);
-                return r;
-        }
-        if (node->runner->spec.level == LEVEL_SERIAL || node->runner->spec.level == LEVEL_MACHINES)
-                return refuse("\"level\" is none of threads, processes and async");
-        if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
-                n_cpus = (unsigned)CPU_COUNT(&cpus);
-        spec_fill(&node->runner->spec, n_cpus, UINT64_MAX);
-        return 0;
-}
-
-static int read_node(struct node *node, json_t *json)
-{
-        json_t *machines, *workloads, *worker_limits = NULL, *demo_url = NULL;
-        json_int_t workers = 0, loops = 0;
-        const char *level, *why = "";
-        int r;
-
-        if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:{s:o, s:o, s:s, s?I, s?I, s?o}, s?o}", "node",
-                           "machines", &machines, "workloads", &workloads, "level", &level,
-                           "workers", &workers, "loops", &loops, "worker_limits", &worker_limits,
-                           "demo_url", &demo_url) < 0)
-                return refuse("its spec is not an object \"node\" of machines, workloads, level, "
-                              "workers, loops and worker_limits");
-        r = machines_from_json(machines, &node->machines, &why);
-        if (r < 0)
-                return r == -EBADMSG ? refuse(why) : r;
-        r = read_workloads(node, workloads);
-        if (r >= 0)
-                r = read_level(node, level, workers, loops, worker_limits);
-        if (r >= 0 && json_is_string(demo_url) &&
-            !(node->runner->demo_url = strdup(json_string_value(demo_url))))
-                r = -ENOMEM;
-        return r;
-}
-
-int runner_read_json(json_t **ret)
-{
-        _cleanup_free_ char *text = NULL;
-        int r = read_file_at(AT_FDCWD, "/proc/self/fd/3" /* RUNNER_FD_SPEC */, &text, NULL);
-
-        if (r < 0) {
-                log_error("cannot read the spec: %s", strerrordesc_np(-r));
-                return r;
-        }
-        *ret = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-        if (!*ret) {
-                log_error("cannot take the spec: it is no JSON");
-                return -EBADMSG;
-        }
-        return 0;
 }
 
 /* The level's process */
@@ -140,6 +48,9 @@ static __attribute__((noreturn)) void level_main(struct node *node, pid_t parent
         signal(SIGTERM, SIG_IGN);
         redis_forget(&node->engine.commands);
         redis_forget(&node->engine.reader);
+        /* At processes its workers say that, and one of them is enough. */
+        if (runner->spec.level != LEVEL_PROCESSES)
+                worker_prefer_for_oom();
         runner->measures = json_object();
         runner->unavailable = json_array();
         r = level_run_of(runner->spec.level)(runner);
@@ -152,12 +63,21 @@ static uint64_t tasks_ended(const struct node *node)
                __atomic_load_n(&node->feed->header.n_failed, __ATOMIC_RELAXED);
 }
 
+static uint64_t oom_kills(const struct node *node)
+{
+        uint64_t n;
+
+        return node->runner->cgroup_fd >= 0 &&
+               cgroup_read_keyed(node->runner->cgroup_fd, "memory.events", "oom_kill", &n) >= 0 ? n : 0;
+}
+
 static int level_start(struct node *node)
 {
         pid_t parent = getpid(), pid;
 
         feed_restart(node->feed);
         node->level_ended = tasks_ended(node);
+        node->level_oom_kills = oom_kills(node);
         pid = fork();
         if (pid < 0) {
                 log_error("cannot start the level's process: %m");
@@ -187,6 +107,9 @@ static int level_died(struct node *node)
         death.detail = info.si_status;
         if (info.si_code != CLD_EXITED)
                 death.reason = PPP_REASON_SIGNAL;
+        if (info.si_code != CLD_EXITED && info.si_status == SIGKILL &&
+            oom_kills(node) > node->level_oom_kills)
+                death.reason = PPP_REASON_OOM_KILLED;
         chunks_end_all(node, node->stopping ? NULL : &death);
         if (node->stopping)
                 return 0;
@@ -232,15 +155,48 @@ static const struct engine_ops node_ops = { on_up, on_down };
 
 static void stop(struct node *node)
 {
-        uint64_t n;
-
-        if (read(node->stop_fd, &n, sizeof(n)) < 0 || node->stopping)
-                return;
         node->stopping = true;
         node->stop_ns = now_monotonic() + machines_leave_ns(node->machines.heartbeat_ns);
         chunks_give_back(node);
         feed_close(node->feed);
-        beat_say_goodbye(node);
+}
+
+/* Its owner has no chunks any more, or others wait for this runner to end. */
+static bool is_needed(struct node *node)
+{
+        uint64_t now = now_monotonic(), since;
+
+        if (node->n_held > 0)
+                node->busy_ns = now;
+        if (node->n_held > 0 || node->n_looks > 0)
+                return true;
+        if (__atomic_load_n(&node->share->yields, __ATOMIC_RELAXED))
+                return false;
+        since = MAX(node->busy_ns, __atomic_load_n(&node->share->wanted_ns, __ATOMIC_RELAXED));
+        return since > now || now - since < MACHINES_WANTED_NS;
+}
+
+static void hear(struct node *node)
+{
+        uint64_t n;
+
+        /* Whatever it was, it is looked at in any case. */
+        if (read(node->stop_fd, &n, sizeof(n)) < 0)
+                assert(errno == EAGAIN || errno == EINTR);
+}
+
+static void tell_keeper(const struct node *node)
+{
+        const struct ppp_results_header *header = &node->feed->header;
+        struct owner_share *share = node->share;
+
+        __atomic_store_n(&share->n_held, node->n_held, __ATOMIC_RELAXED);
+        if (node->n_held == 0)
+                __atomic_store_n(&share->load, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&share->n_done, __atomic_load_n(&header->n_done, __ATOMIC_RELAXED),
+                         __ATOMIC_RELAXED);
+        __atomic_store_n(&share->n_failed, __atomic_load_n(&header->n_failed, __ATOMIC_RELAXED),
+                         __ATOMIC_RELAXED);
 }
 
 static void cancel(struct node *node)
@@ -285,6 +241,7 @@ static int turn(struct node *node)
         chunks_feed(node);
         chunks_send(node);
         chunks_read(node);
+        tell_keeper(node);
 
         until = node->stopping ? MIN(node->stop_ns, node->beat_ns) : node->beat_ns;
         if (node->jobs && node->engine.is_up)
@@ -307,6 +264,8 @@ static int turn(struct node *node)
                 return r;
         }
         if (polls[1].revents)
+                hear(node);
+        if (!node->stopping && (told_to_leave || !is_needed(node)))
                 stop(node);
         return polls[2].revents && node->level_pidfd >= 0 ? level_died(node) : 0;
 }
@@ -327,95 +286,73 @@ static int serve(struct node *node)
         return r;
 }
 
-static int make_instance(struct node *node)
-{
-        uint64_t random[2];
-
-        if (getrandom(random, sizeof(random), 0) != sizeof(random))
-                return -errno;
-        snprintf(node->instance, sizeof(node->instance), "%016llx%016llx",
-                 (unsigned long long)random[0], (unsigned long long)random[1]);
-        return 0;
-}
-
 static int install_signals(struct node *node)
 {
-        struct sigaction action = { .sa_handler = on_sigterm };
+        struct sigaction action = { .sa_handler = on_signal };
 
         node->stop_fd = stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         node->runner->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (node->stop_fd < 0 || node->runner->cancel_fd < 0)
                 return -errno;
-        if (sigaction(SIGTERM, &action, NULL) < 0 || sigaction(SIGINT, &action, NULL) < 0)
+        if (sigaction(SIGTERM, &action, NULL) < 0 || sigaction(SIGINT, &action, NULL) < 0 ||
+            sigaction(SIGUSR1, &action, NULL) < 0)
                 return -errno;
         signal(SIGPIPE, SIG_IGN);
         return 0;
 }
 
-static int node_init(struct node *node)
+static int node_init(struct node *node, const struct node_terms *terms, char *owner, int cgroup_fd)
 {
-        json_t *json;
-        int r;
-
-        node->level_pidfd = node->stop_fd = -EBADF;
-        node->burst = 1;
-        node->rate_ns = now_monotonic();
-        r = runner_read_json(&json);
-        if (r < 0)
-                return r;
-        r = read_node(node, json);
-        json_decref(json);
-        if (r < 0)
-                return r;
-        r = install_signals(node);
-        if (r >= 0)
-                r = make_instance(node);
-        if (r >= 0)
-                r = feed_new(node->runner->spec.level == LEVEL_ASYNC ? node->runner->spec.loops : 0,
-                             &node->feed);
-        if (r < 0) {
-                log_error("cannot serve as a node: %s", strerrordesc_np(-r));
-                return r;
-        }
-        node->runner->feed = node->feed;
-        node->runner->results.header = &node->feed->header;
-        engine_init(&node->engine, &node->machines, &node_ops);
-        return 0;
-}
-
-static void node_deinit(struct node *node)
-{
-        engine_deinit(&node->engine);
-        chunks_free(node);
-        feed_free(node->feed);
-        machines_deinit(&node->machines);
-        close_fd(node->stop_fd);
-        close_fd(node->level_pidfd);
-}
-
-int node_main(void)
-{
-        struct node *node = calloc(1, sizeof(*node));
         struct runner *runner;
         int r;
 
         runner = mmap(NULL, sizeof(*runner), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                       0);
-        if (!node || runner == MAP_FAILED) {
-                log_error("cannot start: out of memory");
+        if (runner == MAP_FAILED)
+                return -errno;
+        node->runner = runner;
+        /* What the terms own stays theirs: this process never frees it. */
+        runner->spec = terms->spec;
+        runner->demo_url = terms->demo_url;
+        runner->cgroup_fd = cgroup_fd;
+        runner->cancel_fd = -EBADF;
+        node->machines = terms->machines;
+        node->machines.owner = owner;
+        node->workloads = terms->workloads;
+        node->level_pidfd = node->stop_fd = -EBADF;
+        node->burst = 1;
+        node->rate_ns = node->busy_ns = now_monotonic();
+        r = install_signals(node);
+        if (r >= 0)
+                r = feed_new(runner->spec.level == LEVEL_ASYNC ? runner->spec.loops : 0, &node->feed);
+        if (r < 0)
+                return r;
+        runner->feed = node->feed;
+        runner->results.header = &node->feed->header;
+        engine_init(&node->engine, &node->machines, &node_ops);
+        node->engine.quiet = true;
+        return 0;
+}
+
+int node_serve(const struct node_terms *terms, char *owner, struct owner_share *share, int cgroup_fd)
+{
+        struct node *node = calloc(1, sizeof(*node));
+        sigset_t none;
+        int r = node ? 0 : -ENOMEM;
+
+        if (r >= 0) {
+                node->share = share;
+                r = node_init(node, terms, owner, cgroup_fd);
+        }
+        if (r < 0) {
+                log_error("cannot run the chunks of %s: %s", owner, strerrordesc_np(-r));
                 return EXIT_FAILURE;
         }
-        runner->cgroup_fd = faccessat(RUNNER_FD_CGROUP, "cgroup.procs", F_OK, 0) == 0 ?
-                            RUNNER_FD_CGROUP : -EBADF;
-        runner->cancel_fd = -EBADF;
-        node->runner = runner;
-        raise_descriptor_limit();
-        r = node_init(node);
-        if (r >= 0)
-                r = serve(node);
-        node_deinit(node);
-        free(runner->demo_url);
-        spec_deinit(&runner->spec);
-        free(node);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        r = serve(node);
+        tell_keeper(node);
+        engine_deinit(&node->engine);
+        chunks_free(node);
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * A node: takes chunks of other machines' jobs from Redis and runs them here (docs/machines.md). Theory of
- * operation:
+ * The runner of one owner's chunks in a node (docs/machines.md): takes them from Redis and runs them here.
+ * The keeper (keeper.h) has one for each owner who has chunks. Theory of operation:
  *
  * Two processes. This one has one thread and talks to Redis: it reads chunks as far as there is room, puts
  * them into the feed (feed.h), and sends back the records of those that ended. The other, forked from it
@@ -26,6 +26,27 @@
 #define NODE_BYTES_MAX    (64 * 1024 * 1024)    /* of inputs and records in hand */
 
 struct node;
+
+/* What an owner's runner and the keeper tell each other, in memory that both have. */
+struct owner_share {
+        /* By the runner. */
+        uint64_t load;                  /* tasks in hand that have no record */
+        uint64_t n_done, n_failed;
+        uint32_t n_held;                /* chunks in hand */
+        /* By the keeper. */
+        uint64_t wanted_ns;             /* when the owner was last heard of */
+        uint32_t yields;                /* others wait: it takes no more, and ends when it has nothing */
+};
+
+/* How a node serves: what it was started with. */
+struct node_terms {
+        struct machines machines;
+        struct spec spec;               /* filled: level, workers, loops, limits of workers */
+        unsigned workloads;             /* bits: those it is willing to run */
+        char *demo_url;                 /* NULL: none */
+        struct limits owner_limits;     /* of the group of each owner's runner */
+        unsigned owners_max;            /* that have a runner at once */
+};
 
 /* A job some of whose chunks are in hand. */
 struct node_job {
@@ -63,15 +84,18 @@ struct held {
 
 struct node {
         struct runner *runner;          /* shared with the level's process */
+        struct owner_share *share;      /* with the keeper */
         struct feed *feed;
         struct machines machines;
         struct engine engine;
         unsigned workloads;             /* bits: those it is willing to run */
-        int stop_fd;                    /* eventfd, written by SIGTERM */
+        int stop_fd;                    /* eventfd, written by SIGTERM and SIGUSR1 */
+        uint64_t busy_ns;               /* when it last had a chunk in hand */
 
         pid_t level_pid;
         int level_pidfd;
-        uint64_t level_ended;           /* tasks when it was started */
+        uint64_t level_ended;           /* tasks when it was started, */
+        uint64_t level_oom_kills;       /* and processes that the kernel had killed for their memory */
         unsigned n_fruitless;
 
         struct held *held_first, *held_last;
@@ -88,15 +112,13 @@ struct node {
         uint64_t beat_ns;               /* when the next heartbeat is due, */
         uint64_t look_ns;               /* and the next look whether jobs in hand are still there */
         uint64_t beaten_ns;             /* when Redis last answered one; 0: never */
-        bool told;                      /* it knows of us: what stands under our name should be ours */
-        int64_t clock_ms;               /* Redis' clock - CLOCK_MONOTONIC */
-        bool clock_known;
         uint64_t retry_ns;              /* results were refused: when to send again; 0: they were not */
         uint64_t retry_after_ns;
         uint64_t groups_ns;             /* the groups were refused; not before that again */
-        bool full_said, foreign_said, twin_said;
+        bool full_said, foreign_said;
         uint64_t n_foreign;
-        char instance[33];              /* tells us from another of the same name */
+        uint64_t n_undescribed;         /* chunks of jobs that we do not know, since that was last said; */
+        uint64_t undescribed_ns;        /* and when it may be said again */
 
         double chunks_per_second;       /* that ended, of late */
         uint64_t rate_ns, rate_n;
@@ -107,6 +129,16 @@ struct node {
 
 /* The object in RUNNER_FD_SPEC; errors have been said. */
 int runner_read_json(json_t **ret);
+
+/* node-terms.c: reads it as the spec of a node. Errors have been said. */
+int node_terms_read(struct node_terms *terms);
+void node_terms_deinit(struct node_terms *terms);
+
+/*
+ * Serves the owner until nobody needs that, or SIGTERM: all that a process forked for it does. @cgroup_fd:
+ * the directory of its own group, or -EBADF. Returns an exit status.
+ */
+int node_serve(const struct node_terms *terms, char *owner, struct owner_share *share, int cgroup_fd);
 
 /* node-chunks.c: the way of a chunk. */
 void chunks_read(struct node *node);            /* asks for more if there is room */
@@ -145,5 +177,4 @@ static inline uint64_t node_silence_ms(const struct node *node)
 
 /* node-beat.c */
 void beat(struct node *node);
-void beat_say_goodbye(struct node *node);
 void groups_make(struct node *node);

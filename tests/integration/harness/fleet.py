@@ -14,7 +14,7 @@ from . import network, process, results, varlink
 from .case import Case
 from .daemon import cgroup_mount, descendants, read_pids, remove_group
 from .poll import wait_until
-from .redis import Redis, available
+from .redis import Error, Redis, available
 
 PREFIX = "pppctl-test:"
 HEARTBEAT = 1.0
@@ -107,9 +107,9 @@ class Runner:
 
 class Node(Runner):
     def __init__(self, directory, name, machines, level="threads", workers=2, workloads=("sleep", "sum"), group=None,
-                 wrap=(), port=None):
+                 wrap=(), port=None, **more):
         spec = {"node": {"machines": {**machines, "name": name}, "workloads": list(workloads), "level": level,
-                         "workers": workers, "loops": 0}}
+                         "workers": workers, "loops": 0, **more}}
         super().__init__(directory, spec, ["--node"], group, wrap)
         self.name, self.port = name, port
 
@@ -260,11 +260,17 @@ class FleetCase(Case):
             return [key for key in redis("KEYS", self.key("job:*"))]
         return wait_until(found, "the job's key")[0].decode().removeprefix(self.key("job:"))
 
-    def held(self, redis, node, workload="sleep"):
+    def held(self, redis, node, workload="sleep", owner="host"):
         """The chunks that a node has in hand: {entry: range of tasks}."""
-        stream = self.key(f"chunks:{workload}")
+        stream = self.key(f"chunks:{workload}:{owner}")
         held = {}
-        for entry, *_ in redis("XPENDING", stream, "nodes", "-", "+", 1000, node):
+        try:
+            pending = redis("XPENDING", stream, "nodes", "-", "+", 1000, node)
+        except Error as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+            return held                 # nobody has read of it yet
+        for entry, *_ in pending:
             for _, fields in redis("XRANGE", stream, entry, entry):
                 values = dict(zip(fields[::2], fields[1::2]))
                 first, n = int(values[b"first"]), int(values[b"n"])

@@ -130,6 +130,14 @@ def machines(url, name, heartbeat=1.0, **more):
     return {"redis": url, "name": name, "heartbeat_ns": int(heartbeat * 1e9), **more}
 
 
+def children_of(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(child) for child in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 class Node(Child):
     def __init__(self, directory, url, name, level="threads", workers=2, loops=0, heartbeat=1.0, demo_url=None,
                  workloads=("words", "sum", "sum-array", "sleep"), under=(), **more):
@@ -146,8 +154,12 @@ class Node(Child):
         os.close(null)
 
     def children(self):
-        with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
-            return [int(pid) for pid in file.read().split()]
+        """The runners, one an owner."""
+        return children_of(self.pid)
+
+    def levels(self):
+        """The processes of the runners' levels."""
+        return [pid for runner in self.children() for pid in children_of(runner)]
 
     def end(self):
         """With those it has started: they die when it is dead."""

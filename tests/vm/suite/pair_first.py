@@ -19,7 +19,7 @@ from pair_link import ADDRESSES, HEARTBEAT, PAYLOAD, PORT
 
 REDIS_DIRECTORY, REDIS_UNIT = "/run/test-redis", "test-redis.service"
 SOCKET, ADMINISTRATOR = f"{REDIS_DIRECTORY}/socket", "administrator"
-CHUNKS = "pppctl:chunks:sleep"
+CHUNKS = "pppctl:chunks:sleep:first:0"          # root's, submitted here
 SLACK = 60.0                            # for emulation
 NS = 10 ** 9
 
