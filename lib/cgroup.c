@@ -37,6 +37,16 @@ bool cgroup_is_delegated(int fd)
         return has_flag_xattr(fd, "user.delegate") || has_flag_xattr(fd, "trusted.delegate");
 }
 
+void cgroup_mark_made(int fd)
+{
+        (void)fsetxattr(fd, "user.pppctl.made", "1", 1, 0);
+}
+
+bool cgroup_is_marked_made(int fd)
+{
+        return has_flag_xattr(fd, "user.pppctl.made");
+}
+
 int cgroup_make(int parent_fd, const char *name, int *ret_fd)
 {
         int fd;

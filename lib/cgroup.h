@@ -24,6 +24,13 @@ int cgroup_locate_in(const char *mountinfo, const char *proc_cgroup, char **ret_
 /* Whether systemd delegated the group to us: xattr trusted.delegate or user.delegate is "1". */
 bool cgroup_is_delegated(int fd);
 
+/*
+ * Notes on a group that one of ours made it, so that whoever comes after us may remove it: an extended
+ * attribute (5.7). That it cannot be set costs nothing but that.
+ */
+void cgroup_mark_made(int fd);
+bool cgroup_is_marked_made(int fd);
+
 /* Makes (or opens, if it is there) the group @name below @parent_fd; O_DIRECTORY descriptor. */
 int cgroup_make(int parent_fd, const char *name, int *ret_fd);
 

@@ -68,12 +68,17 @@ static int make_listener(struct demo_server *server)
         return 0;
 }
 
-static void close_listener(struct demo_server *server)
+static void remove_port(struct demo_server *server)
 {
-        server->listen_fd = close_fd(server->listen_fd);
         if (unlinkat(server->state_fd, PORT_FILE, 0) < 0 && errno != ENOENT)
                 supervisor_log(LOG_WARNING, "cannot remove " PORT_FILE " in the state directory: %s",
                                strerror(errno));
+}
+
+static void close_listener(struct demo_server *server)
+{
+        server->listen_fd = close_fd(server->listen_fd);
+        remove_port(server);
 }
 
 static int spawn_server(struct demo_server *server, int group_fd, pid_t *ret_pid, int *ret_pidfd,
@@ -148,14 +153,20 @@ int demo_server_init(struct demo_server *server, sd_event *event, struct groups 
         r = helper_find(&server->helper);
         if (r > 0 && server->port == 0)
                 helper_stop(&server->helper);
+        /* Its server died with a supervisor that was killed. Jobs that are taken up may know the port, so we
+         * do; it is written again with the server they need. */
+        if (r == 0)
+                remove_port(server);
         return r;
 }
 
 void demo_server_deinit(struct demo_server *server)
 {
+        if (!server->helper.kind)
+                return;
         helper_deinit(&server->helper);
-        if (server->listen_fd >= 0)
-                close_listener(server);
+        /* Also of one that was taken over, whose socket is not ours. */
+        close_listener(server);
         *server = (struct demo_server)DEMO_SERVER_NULL;
 }
 

@@ -141,6 +141,8 @@ static int use_made(struct groups *groups, const char *parent, int fd, const cha
 
         there = fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) >= 0;
         r = cgroup_make(fd, name, &base);
+        if (r >= 0 && !there)
+                cgroup_mark_made(base);
         if (r >= 0 && faccessat(base, "cgroup.procs", W_OK, AT_EACCESS) < 0)
                 r = -errno;
         if (r < 0)
@@ -148,8 +150,8 @@ static int use_made(struct groups *groups, const char *parent, int fd, const cha
                                streq(parent, "/") ? "" : "/", name, strerror(-r));
         if (asprintf(&path, "%s/%s", parent, name) < 0)
                 return -ENOMEM;
-        /* An instance's own name is ours even when a killed predecessor of ours made it. */
-        groups->made = !there || strncmp(name, "pppctl-", 7) == 0;
+        /* Also when a predecessor made it that was killed; an instance's own name is ours in any case. */
+        groups->made = cgroup_is_marked_made(base) || !there || strncmp(name, "pppctl-", 7) == 0;
         return adopt_base(groups, path, steal_fd(&base));
 }
 

@@ -9,6 +9,7 @@ import sys
 
 from harness import forbid, varlink
 from harness.case import LEVELS, Case
+from harness.daemon import cgroup_mount, read_pids, remove_group
 from harness.poll import wait_until
 from harness.process import alive, reap_orphans
 from harness.results import DONE
@@ -162,6 +163,61 @@ class Adoption(Case):
             self.assertIn("damaged", daemon.pppctl("show", job).err)
             self.assertTrue(os.path.exists(os.path.join(daemon.state, "jobs", str(job), "results")))
         self.assertEqual(daemon.wait(daemon.submit("serial", "sum", ["5"]))["state"], "done")
+
+
+class Traces(Case):
+    """What a daemon that is killed leaves behind, the next one removes, when it starts or when it stops."""
+
+    with_daemon = False
+
+    def killed_with_a_demo(self, name):
+        """(daemon, path of the port file, processes of the demo server)"""
+        daemon = self.fresh(name)
+        self.assertEqual(daemon.pppctl("run", "async").status, 0)
+        port = os.path.join(daemon.state, "demo-port")
+        self.assertTrue(os.path.exists(port))
+        pids = read_pids(os.path.join(daemon.group, "web")) if daemon.group else []
+        daemon.kill()
+        return daemon, port, pids
+
+    def test_the_port_of_a_demo_server_that_is_gone(self):
+        daemon, port, pids = self.killed_with_a_demo("gone")
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: reap_orphans() or not any(map(alive, pids)), "its end")
+        daemon.start()
+        self.assertFalse(os.path.exists(port))
+        self.assertEqual(daemon.pppctl("run", "async").status, 0)
+
+    def test_the_port_of_a_demo_server_that_is_taken_over(self):
+        daemon, port, _ = self.killed_with_a_demo("over")
+        daemon.start()
+        self.assertEqual(daemon.terminate(), 0)
+        self.assertFalse(os.path.exists(port))
+        daemon.start()
+
+    def test_the_group_that_was_named(self):
+        """One that it made goes with it; one that was there stays."""
+        mount = cgroup_mount()
+        for there in (False, True):
+            with self.subTest(there=there):
+                path = os.path.join(mount or "", f"test-named-{os.getpid()}-{there}")
+                try:
+                    os.mkdir(path)
+                    if not there:
+                        os.rmdir(path)
+                except OSError as error:
+                    self.skipTest(f"no cgroup can be made here: {error}")
+                self.addCleanup(lambda path=path: remove_group(path))
+                daemon = self.fresh(f"named-{there}", args=["--cgroup", path])
+                daemon.groups.discard(path)             # one that was there is left, and that is right
+                daemon.kill()
+                daemon.start()
+                daemon.groups.discard(path)
+                self.assertEqual(daemon.terminate(), 0)
+                self.assertEqual(os.path.isdir(path), there)
+                daemon.start()
+                daemon.groups.discard(path)
 
 
 class Memory(Case):
