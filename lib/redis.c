@@ -47,6 +47,9 @@ enum redis_trouble redis_trouble_of(const redisReply *reply)
                 { "LOADING", REDIS_TROUBLE_LOADING },
                 { "MASTERDOWN", REDIS_TROUBLE_LOADING },
                 { "CLUSTERDOWN", REDIS_TROUBLE_LOADING },
+                { "BUSY ", REDIS_TROUBLE_LOADING },
+                { "TRYAGAIN", REDIS_TROUBLE_LOADING },
+                { "ERR max number of clients", REDIS_TROUBLE_UNREACHABLE },
                 { "READONLY", REDIS_TROUBLE_READONLY },
                 { "MISCONF", REDIS_TROUBLE_READONLY },
                 { "NOREPLICAS", REDIS_TROUBLE_READONLY },
@@ -60,6 +63,10 @@ enum redis_trouble redis_trouble_of(const redisReply *reply)
                 { "ERR invalid password", REDIS_TROUBLE_PASSWORD },
                 { "ERR AUTH", REDIS_TROUBLE_PASSWORD },
                 { "ERR Client sent AUTH", REDIS_TROUBLE_PASSWORD },
+                { "DENIED", REDIS_TROUBLE_PASSWORD },   /* protected mode */
+                { "ERR DB index", REDIS_TROUBLE_DATABASE },
+                { "ERR invalid DB index", REDIS_TROUBLE_DATABASE },
+                { "ERR SELECT is not allowed", REDIS_TROUBLE_DATABASE },
                 { "NOPERM", REDIS_TROUBLE_PERMISSION },
                 { "ERR unknown command", REDIS_TROUBLE_UNUSABLE },
                 { "CROSSSLOT", REDIS_TROUBLE_CLUSTER },
@@ -79,6 +86,9 @@ static const char *remedy(enum redis_trouble trouble)
         switch (trouble) {
         case REDIS_TROUBLE_PASSWORD:
                 return "; see password-file and username in pppctl.conf(5), section [machines]";
+        case REDIS_TROUBLE_DATABASE:
+                return "; name one that it has, as the number at the end of redis = in pppctl.conf(5), "
+                       "section [machines]: 0 to 15, mostly, and 0 alone in a cluster";
         case REDIS_TROUBLE_PERMISSION:
                 return "; give the user the commands and keys that docs/machines.md lists (ACL SETUSER)";
         case REDIS_TROUBLE_FULL:
@@ -294,6 +304,7 @@ int redis_open(struct redis *redis, const struct machines *machines, uint64_t si
         redis->context->reader->maxbuf = 0;
         redis->state = REDIS_CONNECTING;
         redis->heard_ns = now_monotonic();
+        redis->reply_size = 0;
         return 0;
 }
 
@@ -403,6 +414,20 @@ void redis_flush(struct redis *redis)
                 (void)send_queued(redis);
 }
 
+/* All of a reply is kept until its end. One that has none would be kept until there is no memory. */
+static int check_size(struct redis *redis)
+{
+        uint64_t max = redis->reply_max ?: REDIS_REPLY_MAX;
+        char why[96];
+
+        if (redis->reply_size <= max)
+                return 0;
+        snprintf(why, sizeof(why), "an answer of it is longer than %llu MiB, which none should be",
+                 (unsigned long long)(max >> 20));
+        describe_unreachable(redis, why);
+        return lose(redis, -EMSGSIZE);
+}
+
 static int hand_out(struct redis *redis)
 {
         void *reply;
@@ -415,7 +440,8 @@ static int hand_out(struct redis *redis)
                         return lose(redis, -EPROTO);
                 }
                 if (!reply)
-                        return 0;
+                        return check_size(redis);
+                redis->reply_size = redis->context->reader->len - redis->context->reader->pos;
                 if (redis->n_pending == 0) {
                         /* What it says unasked is why it breaks off: too many clients, say. */
                         if (redis_is_error(reply))
@@ -441,7 +467,11 @@ static int read_some(struct redis *redis)
 
 static int receive(struct redis *redis)
 {
-        if (read_some(redis) < 0) {
+        size_t before = redis->context->reader->len;
+        int r = read_some(redis);
+
+        redis->reply_size += redis->context->reader->len - before;
+        if (r < 0) {
                 /* What came with the end counts, if it says why. */
                 if (hand_out(redis) < 0)
                         return -ECONNRESET;

@@ -26,11 +26,18 @@ enum redis_trouble {
         REDIS_TROUBLE_FULL,             /* at its memory limit; may pass */
         REDIS_TROUBLE_NOGROUP,          /* the stream or its group is not there (any more) */
         REDIS_TROUBLE_PASSWORD,         /* wrong or none */
+        REDIS_TROUBLE_DATABASE,         /* it has none of that number */
         REDIS_TROUBLE_PERMISSION,       /* the user may not do that */
         REDIS_TROUBLE_CLUSTER,          /* one of a cluster, and keys in slots that it has not */
         REDIS_TROUBLE_UNUSABLE,         /* TLS that cannot be had or trusted, a server too old, … */
         REDIS_TROUBLE_OTHER,            /* a reply that was not expected */
 };
+
+/*
+ * Bytes of one reply; one that is longer is the end of the connection. Chunks and results that are read at
+ * once stay far below.
+ */
+#define REDIS_REPLY_MAX (UINT64_C(256) << 20)
 
 struct redis;
 
@@ -63,6 +70,8 @@ struct redis {
         struct redis_pending *pending;  /* a ring, oldest first; a power of two */
         size_t n_pending, first_pending, pending_size;
         unsigned n_greetings;           /* of them, our own */
+        uint64_t reply_size;            /* of the reply that is being read, so far */
+        uint64_t reply_max;             /* 0: REDIS_REPLY_MAX; set before it is opened */
         uint64_t heard_ns;              /* when it last answered, or was first asked after that */
         uint64_t silence_ns;            /* that long without an answer it is lost */
         enum redis_trouble trouble;     /* of the last failure */
@@ -135,8 +144,8 @@ static inline bool redis_is_array(const redisReply *reply, size_t at_least)
 /* Whether trouble of this kind does not pass by itself. */
 static inline bool redis_trouble_is_final(enum redis_trouble trouble)
 {
-        return trouble == REDIS_TROUBLE_PASSWORD || trouble == REDIS_TROUBLE_PERMISSION ||
-               trouble == REDIS_TROUBLE_CLUSTER || trouble == REDIS_TROUBLE_UNUSABLE;
+        return trouble == REDIS_TROUBLE_PASSWORD || trouble == REDIS_TROUBLE_DATABASE ||
+               trouble == REDIS_TROUBLE_PERMISSION || trouble == REDIS_TROUBLE_CLUSTER || trouble == REDIS_TROUBLE_UNUSABLE;
 }
 
 /*

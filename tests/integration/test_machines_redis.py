@@ -3,13 +3,16 @@
 import json
 import os
 import signal
+import socket
 import struct
+import threading
 import time
 
 from harness import redis as redis_module
 from harness import settings
 from harness.daemon import descendants
-from harness.fleet import HEARTBEAT, FleetCase, naps
+from harness.case import Case
+from harness.fleet import HEARTBEAT, FleetCase, Runner, naps
 from harness.poll import wait_until
 from harness.results import DONE, RECORD, conditions
 
@@ -299,6 +302,45 @@ class Engine(FleetCase):
         redis("XADD", self.key(f"results:{self.job_id(redis)}"), f"{2 ** 64 - 1}-{2 ** 64 - 1}", "hello", "world")
         self.assert_all_done(job, expected)
 
+    def test_jobs_of_another_version(self):
+        """Any number of them, and of their chunks, is one line; and they are taken off."""
+        node = self.node("node")
+        redis = self.connect()
+        stream = self.key("chunks:sleep:host")
+        for i in range(100):
+            redis("HSET", self.key(f"job:odd-{i}"), "v", "1", "workload", "sleep", "spec", "{}")
+            redis("XADD", stream, "*", "job", f"odd-{i}", "first", "0", "n", "1", "inputs", "0\n")
+        inputs, expected = naps(20, 0.01)
+        self.assert_all_done(self.job("sleep", inputs), expected)
+        wait_until(lambda: redis("XLEN", stream) == 0, lambda: f"them gone\n{node.output()}")
+        self.assertEqual(len(node.output().splitlines()), 1, node.output())
+        self.assertRegex(node.output(), "cannot take chunks of the job odd-")
+
+    def test_names_that_no_node_has(self):
+        """They are not listed, nor do they count."""
+        self.node("node")
+        redis = self.connect()
+        for i in range(3):
+            redis("ZADD", self.key("nodes"), 2 ** 50, "x" * 65536 + str(i))
+        listed = self.add(Runner(os.path.join(self.directory, "list"), {"machines": self.machines()}, ["--nodes"],
+                                 wrap=self._hub())).start()
+        self.assertEqual(listed.wait(), 0, listed.output())
+        self.assertEqual([node["name"] for node in json.loads(listed.output())["nodes"]], ["node"])
+        inputs, expected = naps(20, 0.01)
+        self.assert_all_done(self.job("sleep", inputs), expected)
+
+    def test_a_list_of_nodes_that_is_something_else(self):
+        """The job ends and says so; nothing would ever be found in it."""
+        self.connect()("SET", self.key("nodes"), "hello")
+        job = self.job("sleep", ["0"])
+        self.assertEqual(job.wait(10), 1, job.output())
+        self.assertRegex(job.output(), "look for nodes.*WRONGTYPE")
+
+    def test_a_database_that_is_not_there(self):
+        """It will not be, however long one waits."""
+        url = self.redis.url + "?db=99" if self.redis.url.startswith("unix:") else self.redis.url + "/99"
+        assert_no_database(self, url, "DB index is out of range")
+
     def test_keys_of_another_type(self):
         """Somebody uses our names for something else: said, and no crash."""
         redis = self.connect()
@@ -310,6 +352,46 @@ class Engine(FleetCase):
         job.signal(signal.SIGTERM)
         self.assertIn(job.wait(), (1, 3), job.output())
         self.assertGreaterEqual(node.popen.poll() or 0, 0, f"it did not crash: {node.output()}")
+
+
+def assert_no_database(test, url, says):
+    machines = test.machines(redis=url)
+    for runner in (test.job("sleep", ["0"], number=99, machines=machines), test.new_node("bad", machines=machines).start()):
+        test.assertEqual(runner.wait(10), 1, runner.output())
+        test.assertEqual(len(runner.output().splitlines()), 1, runner.output())
+        test.assertRegex(runner.output(), f"choose the database.*{says}.*pppctl.conf")
+
+
+class Endless(Case):
+    """What answers never ends its answer: a part of it is kept, and it is said."""
+
+    with_daemon = False
+
+    def test_a_reply_without_end(self):
+        path = os.path.join(self.temp, "endless")
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(path)
+        listener.listen()
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"+PONG\r\n")
+                connection.recv(1 << 16)
+                connection.sendall(b"$2000000000\r\n")
+                try:
+                    while True:
+                        connection.sendall(bytes(1 << 16))
+                except OSError:
+                    pass
+        threading.Thread(target=serve, daemon=True).start()
+        machines = {"redis": f"unix:{path}", "name": "host"}
+        runner = Runner(os.path.join(self.temp, "list"), {"machines": machines}, ["--nodes"]).start()
+        self.addCleanup(runner.end)
+        self.assertEqual(runner.wait(), 1)
+        self.assertRegex(runner.output(), "cannot reach Redis at .*longer than 16 MiB")
 
 
 class Password(FleetCase):
@@ -426,6 +508,10 @@ class Cluster(FleetCase):
         inputs, expected = naps(200, 0.01)
         self.assert_all_done(self.job("sleep", inputs, machines=machines), expected)
         self.assertEqual(node.output(), "")
+
+    def test_a_database(self):
+        """A cluster has one alone."""
+        assert_no_database(self, self.redis.url + "/1", "SELECT is not allowed")
 
     def test_without(self):
         """A node that serves two workloads reads of two slots: it ends and says what to do."""

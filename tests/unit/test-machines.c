@@ -338,6 +338,12 @@ static void test_troubles(void)
                 { "MOVED 3999 127.0.0.1:6381", REDIS_TROUBLE_CLUSTER },
                 { "CLUSTERDOWN The cluster is down", REDIS_TROUBLE_LOADING },
                 { "WRONGTYPE Operation against a key", REDIS_TROUBLE_OTHER },
+                { "ERR DB index is out of range", REDIS_TROUBLE_DATABASE },
+                { "ERR SELECT is not allowed in cluster mode", REDIS_TROUBLE_DATABASE },
+                { "ERR max number of clients reached", REDIS_TROUBLE_UNREACHABLE },
+                { "BUSY Redis is busy running a script.", REDIS_TROUBLE_LOADING },
+                { "BUSYGROUP Consumer Group name already exists", REDIS_TROUBLE_OTHER },
+                { "DENIED Redis is running in protected mode", REDIS_TROUBLE_PASSWORD },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {

@@ -338,7 +338,7 @@ static void test_ends(void)
                 { play_handshake, TLS1_3_VERSION, true, REDIS_TROUBLE_UNUSABLE, "asks its clients for",
                   "tls-auth-clients no" },
                 { play_close_after, 0, false, REDIS_TROUBLE_UNREACHABLE, "closed the connection", "" },
-                { play_full, 0, false, REDIS_TROUBLE_OTHER, "max number of clients", "cannot begin" },
+                { play_full, 0, false, REDIS_TROUBLE_UNREACHABLE, "max number of clients", "cannot begin" },
         };
         static char host[] = "redis.example";
 

@@ -37,6 +37,18 @@ static struct coordinator_node *node_new(struct coordinator *c, const char *name
         return node;
 }
 
+/* Whoever may write to Redis may name any number. What came first is kept, and the rest is not asked. */
+static struct coordinator_node *too_many(struct coordinator *c)
+{
+        if (!c->many_said)
+                log_error("more than %d names of nodes are in Redis: others of them are not asked what they "
+                          "take, and their records tell them not apart", COORDINATOR_NODES_MAX);
+        c->many_said = true;
+        c->others.number = UINT16_MAX;
+        c->others.slots = 1;
+        return &c->others;
+}
+
 struct coordinator_node *coordinator_node_get(struct coordinator *c, const char *name, size_t n)
 {
         struct coordinator_node key = { .name = (char *)name, .n_name = n }, **found, *node;
@@ -45,6 +57,8 @@ struct coordinator_node *coordinator_node_get(struct coordinator *c, const char 
         found = tfind(&key, &c->nodes_by_name, by_name);
         if (found)
                 return *found;
+        if (c->n_nodes >= COORDINATOR_NODES_MAX)
+                return too_many(c);
         node = node_new(c, name, n);
         if (!node)
                 return NULL;
@@ -172,7 +186,9 @@ static void on_nodes(struct redis *redis, redisReply *reply, void *userdata)
         if (!reply)
                 return;
         if (redis_is_error(reply)) {
-                if (redis_trouble_is_final(redis_trouble_of(reply)))
+                /* Something else that has the name of the list does not go away by itself. */
+                if (redis_trouble_is_final(redis_trouble_of(reply)) ||
+                    redis_trouble_of(reply) == REDIS_TROUBLE_OTHER)
                         engine_fail(&c->engine, redis, reply, "look for nodes");
                 return;
         }
@@ -180,14 +196,18 @@ static void on_nodes(struct redis *redis, redisReply *reply, void *userdata)
                 c->nodes[i]->alive = false;
         for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
                 const redisReply *name = reply->element[i], *score = reply->element[i + 1];
+                struct coordinator_node *node;
 
                 if (!redis_is_string(name) || !redis_is_string(score) ||
                     !machines_text_is_valid(name->str, name->len, MACHINES_NAME_MAX) ||
                     atof(score->str) + (double)limit < (double)c->redis_ms)
                         continue;
+                node = coordinator_node_get(c, name->str, name->len);
+                if (!node || node == &c->others)
+                        continue;
                 if (last)
                         ask_node(c, last, false);
-                last = coordinator_node_get(c, name->str, name->len);
+                last = node;
         }
         if (last)
                 ask_node(c, last, true);
@@ -215,6 +235,6 @@ void coordinator_ask_nodes(struct coordinator *c)
         if (c->nodes_asked || !c->engine.is_up)
                 return;
         redis_send(&c->engine.commands, on_time, c, "TIME");
-        c->nodes_asked = redis_send(&c->engine.commands, on_nodes, c, "ZRANGE %s 0 -1 WITHSCORES",
-                                    c->key_nodes) >= 0;
+        c->nodes_asked = redis_send(&c->engine.commands, on_nodes, c, "ZRANGE %s -%d -1 WITHSCORES",
+                                    c->key_nodes, COORDINATOR_NODES_MAX) >= 0;
 }

@@ -6,7 +6,7 @@
 
 #include "lib/json-text.h"
 
-#define SCAN_COUNT "64"
+#define SCAN_COUNT "32"          /* chunks, so at most 32 MiB or so */
 #define N_KEYS     2            /* of the job alone: itself and its results */
 
 static void on_made(struct redis *redis, redisReply *reply, void *userdata)
@@ -23,8 +23,10 @@ static void on_made(struct redis *redis, redisReply *reply, void *userdata)
                 coordinator_full(c, redis, reply, "make the job's keys");
                 c->sync = SYNC_JOB;
                 c->sync_again = true;
+        } else if (trouble == REDIS_TROUBLE_OTHER && strncmp(reply->str, "BUSYGROUP", 9) != 0) {
+                /* But that the stream is there already, nothing of this passes. */
+                engine_fail(&c->engine, redis, reply, "make the job's keys");
         }
-        /* BUSYGROUP: the stream is there already. */
 }
 
 static int add_term(json_t *json, const char *name, uint64_t value)

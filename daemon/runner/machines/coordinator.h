@@ -19,6 +19,7 @@
 #include "daemon/runner/runner.h"
 
 #define COORDINATOR_BYTES_MAX (16 * 1024 * 1024)        /* of inputs in Redis */
+#define COORDINATOR_NODES_MAX 16384                     /* names of nodes that are kept */
 #define COORDINATOR_LEAD_NS   (20 * NSEC_PER_MSEC)      /* of work on the way */
 
 struct coordinator_node {
@@ -65,6 +66,7 @@ struct coordinator {
         struct coordinator_node **nodes;
         size_t n_nodes;
         void *nodes_by_name;            /* of tsearch(3) */
+        struct coordinator_node others; /* all that are too many to be kept, as one */
         uint64_t capacity;              /* tasks that the live nodes run at once, */
         uint64_t slots;                 /* on so many CPUs */
         uint64_t nodes_ns;              /* when to ask for them again */
@@ -88,7 +90,7 @@ struct coordinator {
         uint64_t rate_ns, rate_n;
 
         uint64_t full_until_ns, full_wait_ns, refused_ns;
-        bool full, foreign_said;
+        bool full, foreign_said, many_said;
         bool sync_again;                /* when full_until_ns has come */
         bool gone;                      /* the job's keys are removed */
 

@@ -6,6 +6,7 @@
 #include "daemon/runner/main.h"
 #include "lib/runner-abi.h"
 
+#define REPLY_MAX (UINT64_C(16) << 20)
 #define LEAVE_NS (7 * NSEC_PER_SEC)     /* more than a runner needs once its own time is over */
 
 /* What the handler of SIGTERM may touch. */
@@ -116,6 +117,7 @@ static int keeper_init(struct keeper *keeper)
                 return r;
         }
         engine_init(&keeper->engine, &keeper->terms.machines, &keeper_ops);
+        keeper->engine.commands.reply_max = keeper->engine.reader.reply_max = REPLY_MAX;
         return 0;
 }
 

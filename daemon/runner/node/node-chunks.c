@@ -108,6 +108,7 @@ static void take_entry(struct node *node, enum workload_id workload, const redis
         memcpy(held->text, entry.inputs.data, entry.inputs.size);
         held_link(node, held);
         node->last_n = held->n;
+        node->last_size = held->size;
         job_ask(held->job);
 }
 
@@ -231,6 +232,7 @@ bool chunks_have_room(struct node *node, unsigned *ret)
         if (free_workers > unclaimed)
                 room += (unsigned)(free_workers - unclaimed - 1) / MAX(node->last_n, 1U) + 1;
         *ret = MIN(MIN(room, node->burst), (unsigned)NODE_CHUNKS_MAX);
+        *ret = (unsigned)MIN(*ret, NODE_READ_BYTES / MAX(node->last_size, (size_t)1) + 1);
         return room > 0;
 }
 

@@ -13,6 +13,9 @@
 #define TIME_MAX_NS (3 * NSEC_PER_SEC)
 /* A little less, so that what is silent says where. */
 #define SILENCE_NS  (2900 * NSEC_PER_MSEC)
+#define REPLY_MAX   (UINT64_C(16) << 20)
+#define NODES_MAX   32768               /* that are asked for */
+#define FIELD_MAX   1024                /* bytes of what a node says of itself */
 
 struct list {
         struct machines machines;
@@ -58,7 +61,7 @@ static const redisReply *field(const redisReply *reply, const char *name)
 {
         for (size_t i = 0; i + 1 < reply->elements; i += 2)
                 if (redis_is_string(reply->element[i]) && streq(reply->element[i]->str, name) &&
-                    redis_is_string(reply->element[i + 1]))
+                    redis_is_string(reply->element[i + 1]) && reply->element[i + 1]->len <= FIELD_MAX)
                         return reply->element[i + 1];
         return NULL;
 }
@@ -139,8 +142,16 @@ static void on_nodes(struct redis *redis, redisReply *reply, void *userdata)
 
         if (!answered(list, redis, reply) || !redis_is_array(reply, 0))
                 return;
+        if (reply->elements / 2 > NODES_MAX) {
+                list->failed = true;
+                snprintf(redis->why, sizeof(redis->why), "there are %zu nodes, more than the %d that are "
+                         "listed at most", reply->elements / 2, NODES_MAX);
+                return;
+        }
         for (size_t i = 0; i + 1 < reply->elements; i += 2)
-                if (redis_is_string(reply->element[i]) && redis_is_string(reply->element[i + 1]))
+                if (redis_is_string(reply->element[i]) && redis_is_string(reply->element[i + 1]) &&
+                    machines_text_is_valid(reply->element[i]->str, reply->element[i]->len,
+                                           MACHINES_NAME_MAX))
                         ask_node(list, redis, reply->element[i], reply->element[i + 1]);
 }
 
@@ -168,7 +179,10 @@ static int wait_for_answers(struct list *list)
                 if (poll(&poll_fd, 1, (int)((end - now) / NSEC_PER_MSEC) + 1) < 0 && errno != EINTR)
                         return -errno;
                 r = redis_turn(&list->redis, poll_fd.revents);
-                if (r >= 0 && list->redis.state == REDIS_READY && !list->asked)
+                /* All that was asked has an answer then, too: none. */
+                if (r < 0)
+                        return r;
+                if (list->redis.state == REDIS_READY && !list->asked)
                         ask(list);
                 redis_flush(&list->redis);
                 if (list->asked && list->n_asked == 0)
@@ -218,6 +232,7 @@ int nodes_main(void)
         int r;
 
         signal(SIGPIPE, SIG_IGN);
+        list.redis.reply_max = REPLY_MAX;
         r = read_machines(&list);
         if (r >= 0) {
                 r = wait_for_answers(&list);

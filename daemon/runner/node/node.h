@@ -24,6 +24,7 @@
 #define NODE_LOOK_NS      (500 * NSEC_PER_MSEC) /* that a job is gone is noticed in this time */
 #define NODE_CHUNKS_MAX   1024                  /* read at once */
 #define NODE_BYTES_MAX    (64 * 1024 * 1024)    /* of inputs and records in hand */
+#define NODE_READ_BYTES   (16 * 1024 * 1024)    /* of inputs, read at once, if chunks are like the last */
 
 struct node;
 
@@ -108,7 +109,8 @@ struct node {
         bool look_due;                  /* for chunks of silent nodes */
         unsigned n_looks;               /* that are under way */
         unsigned burst;                 /* chunks the next read asks for at most */
-        uint32_t last_n;                /* tasks of the chunk that came last; 0: none did */
+        uint32_t last_n;                /* tasks of the chunk that came last; 0: none did, */
+        size_t last_size;               /* and bytes of its inputs */
         uint64_t beat_ns;               /* when the next heartbeat is due, */
         uint64_t look_ns;               /* and the next look whether jobs in hand are still there */
         uint64_t beaten_ns;             /* when Redis last answered one; 0: never */
