@@ -53,93 +53,61 @@ static int for_each_record(int fd, uint64_t n_tasks,
         return 0;
 }
 
-static void count_ended(void *userdata, uint64_t index, const struct ppp_record *record)
-{
-        struct counters *counters = userdata;
-
-        counters->n_done += record->state == PPP_STATE_DONE;
-        counters->n_failed += record->state == PPP_STATE_FAILED;
-}
-
-int counters_recount(int results_fd, uint64_t n_tasks, struct counters *counters)
-{
-        struct counters found = { 0 };
-        int r;
-
-        r = for_each_record(results_fd, n_tasks, count_ended, &found);
-        if (r < 0)
-                return r;
-        counters->n_done = found.n_done;
-        counters->n_failed = found.n_failed;
-        return 0;
-}
-
-struct killed {
-        uint64_t n, n_oom;
+/* A tally in the making. */
+struct tallying {
+        struct tally *tally;
+        uint64_t claimed;       /* tasks below were claimed */
 };
 
-static void count_killed(void *userdata, uint64_t index, const struct ppp_record *record)
+static void tally_failure(struct tally *tally, const struct ppp_record *record)
 {
-        struct killed *killed = userdata;
         bool oom = record->reason == PPP_REASON_OOM_KILLED;
 
-        if (record->state != PPP_STATE_FAILED)
-                return;
-        killed->n += oom || record->reason == PPP_REASON_SIGNAL;
-        killed->n_oom += oom;
+        ++tally->n_failed;
+        ++tally->failures[record->reason < _PPP_REASON_N ? record->reason : PPP_REASON_NONE];
+        tally->n_killed += oom || record->reason == PPP_REASON_SIGNAL;
+        tally->n_oom += oom;
 }
 
-int counters_find_killed(int results_fd, uint64_t n_tasks, uint64_t *ret_killed, uint64_t *ret_oom)
+static void tally_record(void *userdata, uint64_t index, const struct ppp_record *record)
 {
-        struct killed killed = { 0 };
-        int r;
+        const struct tallying *tallying = userdata;
+        struct tally *tally = tallying->tally;
 
-        r = for_each_record(results_fd, n_tasks, count_killed, &killed);
-        if (r < 0)
-                return r;
-        *ret_killed = killed.n;
-        *ret_oom = killed.n_oom;
-        return 0;
+        if (record->state == PPP_STATE_DONE)
+                ++tally->n_done;
+        else if (record->state == PPP_STATE_FAILED)
+                tally_failure(tally, record);
+        else if (record->state == PPP_STATE_NONE && index < tallying->claimed &&
+                 tally->n_open++ < TALLY_OPEN_MAX)
+                tally->open[tally->n_open - 1] = index;
 }
 
-struct open_tasks {
-        uint64_t *list, n;
-        size_t max;
-};
-
-static void note_open(void *userdata, uint64_t index, const struct ppp_record *record)
+int counters_tally(int results_fd, uint64_t n_tasks, struct tally *ret)
 {
-        struct open_tasks *open = userdata;
-
-        if (record->state == PPP_STATE_NONE && open->n++ < open->max)
-                open->list[open->n - 1] = index;
-}
-
-int counters_find_open(int results_fd, uint64_t n_tasks, uint64_t *open, size_t max, uint64_t *ret_n)
-{
-        struct open_tasks found = { .list = open, .max = max };
+        struct tally tally = { .n_done = 0 };
+        struct tallying tallying = { .tally = &tally };
         struct ppp_results_header header;
         int r;
 
         if (pread(results_fd, &header, sizeof(header), 0) != sizeof(header))
                 return -EBADMSG;
-        r = for_each_record(results_fd, MIN(header.next, n_tasks), note_open, &found);
+        tallying.claimed = header.next;
+        r = for_each_record(results_fd, n_tasks, tally_record, &tallying);
+        if (r >= 0)
+                *ret = tally;
+        return r;
+}
+
+int counters_recount(int results_fd, uint64_t n_tasks, struct counters *counters)
+{
+        struct tally tally;
+        int r;
+
+        r = counters_tally(results_fd, n_tasks, &tally);
         if (r < 0)
                 return r;
-        *ret_n = found.n;
+        counters->n_done = tally.n_done;
+        counters->n_failed = tally.n_failed;
         return 0;
-}
-
-/* @userdata: counts by reason. */
-static void add_failure(void *userdata, uint64_t index, const struct ppp_record *record)
-{
-        uint64_t *counts = userdata;
-
-        if (record->state == PPP_STATE_FAILED)
-                ++counts[record->reason < _PPP_REASON_N ? record->reason : PPP_REASON_NONE];
-}
-
-int counters_add_failures(int results_fd, uint64_t n_tasks, uint64_t counts[static _PPP_REASON_N])
-{
-        return for_each_record(results_fd, n_tasks, add_failure, counts);
 }

@@ -23,14 +23,19 @@ int counters_read(int results_fd, struct counters *ret);
 /* Counts done and failed anew from the records, for when a worker died before it added its own. */
 int counters_recount(int results_fd, uint64_t n_tasks, struct counters *counters);
 
-/* Failed tasks whose worker was killed, and how many of those for want of memory. */
-int counters_find_killed(int results_fd, uint64_t n_tasks, uint64_t *ret_killed, uint64_t *ret_oom);
+/* What the records say, all of them: takes half a second for a hundred million. */
+#define TALLY_OPEN_MAX 8
 
-/* Adds the failed tasks to @counts, by reason (enum ppp_reason; what is none of them counts as 0). */
-int counters_add_failures(int results_fd, uint64_t n_tasks, uint64_t counts[static _PPP_REASON_N]);
+struct tally {
+        uint64_t n_done, n_failed;
+        uint64_t failures[_PPP_REASON_N];       /* failed tasks by reason; what is none of them counts as 0 */
+        uint64_t n_killed, n_oom;       /* failed for their worker was killed; of these for want of memory */
+        /*
+         * Tasks that were claimed and have no record: in progress when the runner ended, or next in a
+         * worker's chunk. The indexes of the first TALLY_OPEN_MAX, the number of all.
+         */
+        uint64_t n_open, open[TALLY_OPEN_MAX];
+};
 
-/*
- * Tasks that were claimed and have no record: in progress when the runner ended, or next in a worker's
- * chunk. The first @max indexes in @open, the number of all in *@ret_n.
- */
-int counters_find_open(int results_fd, uint64_t n_tasks, uint64_t *open, size_t max, uint64_t *ret_n);
+/* -EBADMSG when the file is cut short. */
+int counters_tally(int results_fd, uint64_t n_tasks, struct tally *ret);

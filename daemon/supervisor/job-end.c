@@ -71,20 +71,41 @@ static bool exited_with(const struct job *job, int status)
         return job->has_status && job->status.si_code == CLD_EXITED && job->status.si_status == status;
 }
 
+/* As many records as are counted at once; more would keep the loop. */
+#define TALLY_AT_ONCE 65536
+
 /*
- * The header's counters are good when the runner ended as it should; else the records are counted. A
- * file that can't be read counts as nothing done.
+ * The header's counters are good when the runner ended as it should; else the records are counted, as they
+ * are where it is of interest why tasks failed.
  */
-static void count_tasks(struct job *job)
+static bool needs_tally(const struct job *job, const struct counters *counters)
+{
+        if (job->has_tally)
+                return false;
+        if (counters->n_failed > 0)
+                return true;
+        return job->record.state != JOB_QUEUED && !exited_with(job, RUNNER_EXIT_CANCELLED) &&
+               (!exited_with(job, 0) || counters->n_done != job->record.n_tasks);
+}
+
+static int make_tally(struct job *job)
+{
+        int r = counters_tally(job->directory.results_fd, job->record.n_tasks, &job->tally);
+
+        job->has_tally = r >= 0;
+        return r;
+}
+
+static void take_counts(struct job *job, int r)
 {
         struct job_record *record = &job->record;
         struct counters *counters = &job->counters;
-        int fd = job->directory.results_fd, r;
 
-        r = counters_read(fd, counters);
-        if (r >= 0 && record->state != JOB_QUEUED && !exited_with(job, RUNNER_EXIT_CANCELLED) &&
-            (!exited_with(job, 0) || counters->n_done + counters->n_failed != record->n_tasks))
-                r = counters_recount(fd, record->n_tasks, counters);
+        if (r >= 0 && job->has_tally) {
+                counters->n_done = job->tally.n_done;
+                counters->n_failed = job->tally.n_failed;
+        }
+        /* A file that can't be read counts as nothing done. */
         if (r < 0) {
                 supervisor_log(LOG_ERR, "cannot read the results of job %llu: %s",
                                (unsigned long long)record->number,
@@ -119,8 +140,7 @@ static char *describe_end(const struct job *job, enum job_reason reason,
         char *text;
 
         if (reason == REASON_OOM_KILLED || reason == REASON_PIDS_MAX)
-                return limit_describe(reason, hits, &job->spec, job->record.n_tasks,
-                                      job->directory.results_fd);
+                return limit_describe(reason, hits, &job->spec, job->has_tally ? &job->tally : NULL);
 
         if (reason == REASON_RUNNER_FAILED)
                 return describe_failure(job);
@@ -218,11 +238,9 @@ static void log_end(const struct job *job, enum job_reason reason, const char *d
 static void log_killed_workers(const struct job *job)
 {
         struct log_about about = job_about(job, MESSAGE_WORKERS_KILLED, REASON_NONE);
-        uint64_t n_killed = 0, n_oom = 0;
+        uint64_t n_killed = job->tally.n_killed, n_oom = job->tally.n_oom;
 
-        if (job->spec.level != LEVEL_PROCESSES || job->record.n_failed == 0 ||
-            counters_find_killed(job->directory.results_fd, job->record.n_tasks, &n_killed, &n_oom) < 0 ||
-            n_killed == 0)
+        if (job->spec.level != LEVEL_PROCESSES || !job->has_tally || n_killed == 0)
                 return;
         about.reason = n_oom > 0 ? job_reason_name(REASON_OOM_KILLED) : NULL;
         supervisor_log_about(&about, LOG_NOTICE, "job %llu: %llu of %llu tasks failed because their worker "
@@ -294,15 +312,14 @@ static void start_again(struct job *job)
         failure_deinit(&failure);
 }
 
-static void finish(struct job *job)
+static void judge(struct job *job, int r)
 {
-        uint64_t ended_ns = now_monotonic();
         _cleanup_free_ char *detail = NULL;
         struct limit_hits hits;
         struct outcome outcome;
 
         limit_hits_read(&job->group, &hits);
-        count_tasks(job);
+        take_counts(job, r);
         outcome = outcome_judge(job->has_status ? &job->status : NULL,
                                 job->record.n_done + job->record.n_failed == job->record.n_tasks,
                                 job->stop_reason, job->interrupted);
@@ -310,7 +327,7 @@ static void finish(struct job *job)
         switch (outcome.verdict) {
         case OUTCOME_ENDED:
                 detail = describe_end(job, outcome.reason, &hits);
-                end(job, outcome.state, outcome.reason, detail, ended_ns);
+                end(job, outcome.state, outcome.reason, detail, job->over_ns);
                 break;
         case OUTCOME_INTERRUPTED:
                 interrupt(job);
@@ -319,6 +336,54 @@ static void finish(struct job *job)
                 start_again(job);
                 break;
         }
+}
+
+static int child_tally(void *userdata, int out_fd)
+{
+        struct job *job = userdata;
+        int r = make_tally(job);
+
+        return r < 0 ? r : write_all(out_fd, &job->tally, sizeof(job->tally));
+}
+
+static void on_tally(void *userdata, int r, int out_fd)
+{
+        struct job *job = userdata;
+
+        job->errand = NULL;
+        if (r >= 0 && pread(out_fd, &job->tally, sizeof(job->tally), 0) != sizeof(job->tally))
+                r = -EIO;
+        job->has_tally = r >= 0;
+        judge(job, r);
+}
+
+static int start_tally(struct job *job)
+{
+        const struct errand_work work = {
+                .run = child_tally,
+                .done = on_tally,
+                .userdata = job,
+                .fds = { job->directory.results_fd },
+                .n_fds = 1,
+        };
+
+        return errand_start(job->env->event, &work, &job->errand);
+}
+
+static void finish(struct job *job)
+{
+        int r;
+
+        job->over_ns = now_monotonic();
+        job->has_tally = false;
+        r = counters_read(job->directory.results_fd, &job->counters);
+        if (r >= 0 && needs_tally(job, &job->counters)) {
+                /* Where no child can be made, others have to wait. */
+                if (job->record.n_tasks > TALLY_AT_ONCE && start_tally(job) >= 0)
+                        return;
+                r = make_tally(job);
+        }
+        judge(job, r);
 }
 
 /* Whether nothing of the job runs any more. */
@@ -338,6 +403,8 @@ static bool is_over(struct job *job)
 
 void job_look(struct job *job)
 {
+        if (job->errand)
+                return;
         if (job->record.state == JOB_QUEUED || is_over(job)) {
                 finish(job);
                 return;
@@ -349,7 +416,7 @@ void job_look(struct job *job)
 
 bool job_check(struct job *job)
 {
-        if (job->record.state != JOB_RUNNING || !is_over(job)) {
+        if (job->record.state != JOB_RUNNING || job->errand || !is_over(job)) {
                 job->n_suspect = 0;
                 return true;
         }
@@ -374,5 +441,7 @@ void job_complete(struct job *job)
                 ended_ns = job->counters.epoch_ns + (now_realtime() - job->record.submitted_ns);
         job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         job->adopted = true;
+        if (job->record.n_failed > 0)
+                (void)make_tally(job);
         end(job, JOB_DONE, REASON_NONE, NULL, ended_ns);
 }

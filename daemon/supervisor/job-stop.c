@@ -76,7 +76,7 @@ static void terminate(struct job *job)
 void job_stop(struct job *job, enum job_reason reason)
 {
         assert(reason != REASON_NONE);
-        if (job->stop_reason != REASON_NONE || !job_state_is_live(job->record.state))
+        if (job->stop_reason != REASON_NONE || !job_state_is_live(job->record.state) || job->errand)
                 return;
         job->stop_reason = reason;
         if (job->record.state == JOB_QUEUED) {
@@ -89,6 +89,8 @@ void job_stop(struct job *job, enum job_reason reason)
 void job_interrupt(struct job *job)
 {
         assert(job->record.state == JOB_RUNNING);
+        if (job->errand)
+                return;
         job->interrupted = true;
         if (job->stop_reason != REASON_NONE)
                 return;

@@ -93,6 +93,7 @@ void job_free(struct job *job)
         assert(list_empty(&job->waiters));
         list_remove(&job->link);
         list_remove(&job->tie);
+        job->errand = errand_cancel(job->errand);
         job_end_run(job);
         job->timeout_source = sd_event_source_disable_unref(job->timeout_source);
         directory_deinit(&job->directory);

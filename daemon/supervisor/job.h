@@ -9,7 +9,8 @@
  * most once in 10 ms, so the runner's pidfd serves as a hint to look at once. Where there is no
  * cgroup, the runner's exit is the end.
  *
- * At the end, in this order: the runner's status and resource usage, the counters of the cgroup, the
+ * At the end, in this order: the count of its records where it has to be made, by a child if they are many
+ * (job->errand; a job that is over is left alone meanwhile); the runner's status and resource usage, the counters of the cgroup, the
  * removal of the cgroup, the summary; then env->ended(), whose callee stores it and answers who waits.
  */
 
@@ -20,6 +21,7 @@
 #include "daemon/supervisor/demo.h"
 #include "daemon/supervisor/directory.h"
 #include "daemon/supervisor/engine.h"
+#include "daemon/supervisor/errand.h"
 #include "daemon/supervisor/failure.h"
 #include "daemon/supervisor/list.h"
 #include "daemon/supervisor/log.h"
@@ -78,6 +80,10 @@ struct job {
         struct spec spec;               /* filled */
         struct directory directory;
         struct counters counters;
+        struct errand *errand;          /* counts what came of a job that is over; NULL: none does */
+        uint64_t over_ns;               /* CLOCK_MONOTONIC of when it was found over */
+        bool has_tally;
+        struct tally tally;
         bool is_queued;                 /* @link is in the queue */
         enum quota_slot charged;        /* to the owner; _QUOTA_N: nothing */
         bool uses_demo;

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#define OPEN_SHOWN 8
 
 static void closedirp(DIR **dir)
 {
@@ -84,33 +83,33 @@ struct outcome limit_blame(struct outcome outcome, const struct limit_hits *hits
 }
 
 /* " (inputs 3, 7 and 9 others were in progress)", inputs counted from 1; "" when that is not known. */
-static char *describe_open(const struct spec *spec, uint64_t n_tasks, int results_fd)
+static char *describe_open(const struct spec *spec, const struct tally *tally)
 {
-        uint64_t open[OPEN_SHOWN], n = 0;
-        char list[OPEN_SHOWN * 22] = "", *text;
+        uint64_t n = tally ? tally->n_open : 0;
+        char list[TALLY_OPEN_MAX * 22] = "", *text;
         size_t at = 0;
         int r;
 
-        if (counters_find_open(results_fd, n_tasks, open, OPEN_SHOWN, &n) < 0 || n == 0)
+        if (n == 0)
                 return strdup("");
         /* One after the other: the rest of the chunk was not begun. */
         if (spec->level == LEVEL_SERIAL)
                 n = 1;
-        for (size_t i = 0; i < MIN(n, (uint64_t)OPEN_SHOWN); ++i)
+        for (size_t i = 0; i < MIN(n, (uint64_t)TALLY_OPEN_MAX); ++i)
                 at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%llu", i ? ", " : "",
-                                       (unsigned long long)open[i] + 1);
-        if (n > OPEN_SHOWN)
+                                       (unsigned long long)tally->open[i] + 1);
+        if (n > TALLY_OPEN_MAX)
                 r = asprintf(&text, "; inputs %s and %llu more were in progress or next", list,
-                             (unsigned long long)(n - OPEN_SHOWN));
+                             (unsigned long long)(n - TALLY_OPEN_MAX));
         else
                 r = asprintf(&text, "; input%s %s %s in progress%s", n > 1 ? "s" : "", list,
                              n > 1 ? "were" : "was", n > 1 ? " or next" : "");
         return r < 0 ? NULL : text;
 }
 
-static char *describe_oom(const struct spec *spec, uint64_t n_tasks, int results_fd)
+static char *describe_oom(const struct spec *spec, const struct tally *tally)
 {
-        _cleanup_free_ char *open = describe_open(spec, n_tasks, results_fd);
+        _cleanup_free_ char *open = describe_open(spec, tally);
         char *text;
         int r;
 
@@ -144,9 +143,9 @@ static char *describe_pids(const struct limit_hits *hits, const struct spec *spe
 }
 
 char *limit_describe(enum job_reason reason, const struct limit_hits *hits, const struct spec *spec,
-                     uint64_t n_tasks, int results_fd)
+                     const struct tally *tally)
 {
         if (reason == REASON_OOM_KILLED)
-                return describe_oom(spec, n_tasks, results_fd);
+                return describe_oom(spec, tally);
         return reason == REASON_PIDS_MAX ? describe_pids(hits, spec) : NULL;
 }

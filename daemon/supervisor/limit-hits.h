@@ -27,6 +27,9 @@ int limit_count_pids_refused(const struct job_group *group, uint64_t *ret);
 /* Puts the blame where the limits say it belongs. */
 struct outcome limit_blame(struct outcome outcome, const struct limit_hits *hits);
 
-/* "the kernel refused 5 processes or threads: pids.max of the job is 4". NULL: no memory, or no limit. */
+/*
+ * "the kernel refused 5 processes or threads: pids.max of the job is 4". NULL: no memory, or no limit. @tally:
+ * NULL where it is not known.
+ */
 char *limit_describe(enum job_reason reason, const struct limit_hits *hits, const struct spec *spec,
-                     uint64_t n_tasks, int results_fd);
+                     const struct tally *tally);

@@ -23,7 +23,7 @@ static void give_up(struct jobs *jobs, struct job_record *record, const char *wh
                 record->reason = NULL;
         record->state = JOB_FAILED;
         record->ended_ns = now_realtime();
-        totals_collect(record, -EBADF, &totals);
+        totals_collect(record, NULL, &totals);
         if (store_end(jobs->store, record, totals.list, totals.n) < 0)
                 supervisor_log(LOG_ERR, "cannot store job %llu: %s", (unsigned long long)record->number,
                                store_error(jobs->store));

@@ -86,22 +86,19 @@ static void add_outcome(struct totals *totals, const struct total *of, const cha
 }
 
 static void add_tasks(struct totals *totals, const struct total *of, const char *metric,
-                      const struct job_record *record, int results_fd)
+                      const struct job_record *record, const uint64_t *failures)
 {
-        uint64_t counts[_PPP_REASON_N] = { 0 }, known = 0;
+        uint64_t known = 0;
 
         if (record->n_done > 0)
                 add_outcome(totals, of, metric, (double)record->n_done, "done", NULL);
         if (record->n_failed == 0)
                 return;
         /* What can't be read any more is failed for no reason that is known. */
-        if (results_fd >= 0 &&
-            counters_add_failures(results_fd, record->n_tasks, counts) < 0)
-                memset(counts, 0, sizeof(counts));
-        for (unsigned i = 1; i < _PPP_REASON_N && known + counts[i] <= record->n_failed; ++i)
-                if (counts[i] > 0) {
-                        add_outcome(totals, of, metric, (double)counts[i], "failed", reason_name(i));
-                        known += counts[i];
+        for (unsigned i = 1; failures && i < _PPP_REASON_N && known + failures[i] <= record->n_failed; ++i)
+                if (failures[i] > 0) {
+                        add_outcome(totals, of, metric, (double)failures[i], "failed", reason_name(i));
+                        known += failures[i];
                 }
         if (known < record->n_failed)
                 add_outcome(totals, of, metric, (double)(record->n_failed - known), "failed",
@@ -138,7 +135,7 @@ static void add_number(struct totals *totals, const struct total *of,
         add(totals, of, family->name, value)->bucket = totals_sum;
 }
 
-void totals_collect(const struct job_record *record, int results_fd, struct totals *ret)
+void totals_collect(const struct job_record *record, const uint64_t *failures, struct totals *ret)
 {
         const struct total of = {
                 .level = json_string_value(json_object_get(record->spec, "level")) ?: "unknown",
@@ -155,7 +152,7 @@ void totals_collect(const struct job_record *record, int results_fd, struct tota
                                     job_reason_of(record));
                         break;
                 case TOTALS_TASKS:
-                        add_tasks(ret, &of, family->name, record, results_fd);
+                        add_tasks(ret, &of, family->name, record, failures);
                         break;
                 case TOTALS_SUM:
                 case TOTALS_HISTOGRAM:

@@ -41,5 +41,5 @@ struct totals {
 /* The bucket of a histogram that holds its sum, among those of the bounds. */
 extern const char totals_sum[];
 
-/* @results_fd: for why tasks failed; a negative one where there are no results. */
-void totals_collect(const struct job_record *record, int results_fd, struct totals *ret);
+/* @failures: the failed tasks by reason, see struct tally; NULL where that is not known. */
+void totals_collect(const struct job_record *record, const uint64_t *failures, struct totals *ret);

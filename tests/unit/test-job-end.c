@@ -172,6 +172,7 @@ static void test_counters(void)
 {
         _cleanup_close_ int fd = make_results(5000, 1700, 1900);
         struct counters counters;
+        struct tally tally;
 
         test_int(counters_read(fd, &counters), ==, 0);
         test_int(counters.n_done, ==, 1);
@@ -182,6 +183,11 @@ static void test_counters(void)
         test_int(counters_recount(fd, 5000, &counters), ==, 0);
         test_int(counters.n_done, ==, 1700);
         test_int(counters.n_failed, ==, 1900);
+        test_int(counters_tally(fd, 5000, &tally), ==, 0);
+        test_int(tally.n_done, ==, 1700);
+        test_int(tally.n_failed, ==, 1900);
+        test_int(tally.failures[PPP_REASON_NONE], ==, 1900);
+        test_int(tally.n_killed, ==, 0);
         test_int(ftruncate(fd, PPP_RESULTS_HEADER_SIZE + 3000 * 32), ==, 0);
         test_int(counters_recount(fd, 5000, &counters), ==, -EBADMSG);
         test_int(ftruncate(fd, 100), ==, 0);

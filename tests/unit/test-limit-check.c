@@ -148,34 +148,34 @@ static void test_sentences(void)
         _cleanup_close_ int fd = make_results();
         struct spec spec = { .level = LEVEL_THREADS };
         struct limit_hits hits = { true, 5 };
-        uint64_t open[2], n;
+        struct tally tally;
         char *text;
 
-        test_int(counters_find_open(fd, 20, open, 2, &n), ==, 0);
-        test_int(n, ==, 5);
-        test_int(open[0], ==, 3);
-        test_int(open[1], ==, 7);
+        test_int(counters_tally(fd, 20, &tally), ==, 0);
+        test_int(tally.n_open, ==, 5);
+        test_int(tally.open[0], ==, 3);
+        test_int(tally.open[1], ==, 7);
 
-        text = limit_describe(REASON_OOM_KILLED, &hits, &spec, 20, fd);
+        text = limit_describe(REASON_OOM_KILLED, &hits, &spec, &tally);
         test_contains(text, "no memory.max of its own; inputs 4, 8, 10, 11, 12 were in progress");
         free(text);
         spec.level = LEVEL_SERIAL;
         spec.limits.given = LIMIT_BIT(LIMIT_MEMORY_MAX) | LIMIT_BIT(LIMIT_PIDS_MAX);
         spec.limits.values[LIMIT_MEMORY_MAX] = 67108864;
         spec.limits.values[LIMIT_PIDS_MAX] = 4;
-        text = limit_describe(REASON_OOM_KILLED, &hits, &spec, 20, fd);
+        text = limit_describe(REASON_OOM_KILLED, &hits, &spec, &tally);
         test_str(text, "the kernel killed the runner when the job reached its memory.max of 67108864 "
                        "bytes; input 4 was in progress");
         free(text);
-        text = limit_describe(REASON_PIDS_MAX, &hits, &spec, 20, fd);
+        text = limit_describe(REASON_PIDS_MAX, &hits, &spec, &tally);
         test_str(text, "the kernel refused 5 processes or threads: pids.max of the job is 4");
         free(text);
         spec.limits.given = 0;
         hits.pids_refused = 1;
-        text = limit_describe(REASON_PIDS_MAX, &hits, &spec, 20, fd);
+        text = limit_describe(REASON_PIDS_MAX, &hits, &spec, &tally);
         test_contains(text, "refused 1 process or thread: pids.max of a group above");
         free(text);
-        test_true(!limit_describe(REASON_TIMEOUT, &hits, &spec, 20, fd));
+        test_true(!limit_describe(REASON_TIMEOUT, &hits, &spec, &tally));
 }
 
 static void test_nice(void)
