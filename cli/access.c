@@ -43,14 +43,15 @@ static int find_gate(const char *path, struct gate *gate)
         return stat(gate->path, &gate->st) < 0 ? -errno : 0;
 }
 
-static const char *user_name(uid_t uid, char text[static 32])
+/* A copy: the library has one buffer for all. */
+static char *user_name(uid_t uid)
 {
         const struct passwd *user = getpwuid(uid);
+        char *text;
 
         if (user)
-                return user->pw_name;
-        snprintf(text, 32, "user %u", uid);
-        return text;
+                return strdup(user->pw_name);
+        return asprintf(&text, "user %u", uid) < 0 ? NULL : text;
 }
 
 /* The group that has the permission; NULL: none has, or it is root's, which nobody is made a member of. */
@@ -65,8 +66,9 @@ static const char *group_that_may(const struct gate *gate)
 char *access_advice(const char *path)
 {
         _cleanup_(gate_deinit) struct gate gate = { .path = NULL };
-        char owner[32], own[32], *text;
+        _cleanup_free_ char *owner = NULL, *own = NULL;
         const char *group, *what;
+        char *text;
         int r;
 
         r = find_gate(path, &gate);
@@ -74,16 +76,20 @@ char *access_advice(const char *path)
                 return NULL;
         if (r < 0)
                 return strdup("ask whoever started it, or " OWN);
+        owner = user_name(gate.st.st_uid);
+        own = user_name(geteuid());
+        if (!owner || !own)
+                return NULL;
         what = gate.is_socket ? "socket" : "directory";
         group = group_that_may(&gate);
         if (group)
                 r = asprintf(&text, "its %s%s%s is for %s and the members of the group %s: sudo adduser %s %s, "
                              "which counts from the next login on, or " OWN, what,
                              gate.is_socket ? "" : " ", gate.is_socket ? "" : gate.path,
-                             user_name(gate.st.st_uid, owner), group, user_name(geteuid(), own), group);
+                             owner, group, own, group);
         else
                 r = asprintf(&text, "its %s%s%s is for %s alone, and no group may use it: work as %s, or " OWN,
                              what, gate.is_socket ? "" : " ", gate.is_socket ? "" : gate.path,
-                             user_name(gate.st.st_uid, owner), user_name(gate.st.st_uid, owner));
+                             owner, owner);
         return r < 0 ? NULL : text;
 }

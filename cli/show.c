@@ -219,7 +219,7 @@ static const char *note_of(json_t *summary, const struct row *row)
         bool io = strncmp(row->path, "pressure_io_", strlen("pressure_io_")) == 0;
 
         return io && streq(job_text(summary, "level"), level_name(LEVEL_ASYNC))
-                       ? ", the ring's waits for whatever it is included" : "";
+                       ? ", including the ring's waits for completions" : "";
 }
 
 /* What the level does not have is left out. */

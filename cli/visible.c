@@ -131,7 +131,7 @@ void visible_put_json_escape(FILE *file, uint32_t c)
 }
 
 /* 0.2, not 0.20000000000000001. */
-#define PRECISION JSON_REAL_PRECISION(17)
+#define PRECISION JSON_REAL_PRECISION(15)
 
 /* Outside of its strings JSON is printable ASCII, but for the newlines of an indented text. */
 static void put_json(FILE *file, const char *text)
