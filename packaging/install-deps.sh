@@ -24,6 +24,9 @@ fedora=
 
 # want NAME DEBIAN-PACKAGES FEDORA-PACKAGES
 want() {
+    case "$missing," in
+    *", $1,"*) return ;;
+    esac
     missing="$missing, $1"
     debian="$debian $2"
     fedora="$fedora $3"
