@@ -14,8 +14,8 @@ from . import process, varlink
 from .poll import wait_until
 
 PPPCTL = "io.pppctl.Jobs"
-READY_SECONDS = 20.0
-STOP_SECONDS = 20.0
+READY_SECONDS = 60.0
+STOP_SECONDS = 60.0
 
 
 class StartFailure(Exception):

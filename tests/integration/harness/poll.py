@@ -7,7 +7,7 @@ class Late(AssertionError):
     """A condition that did not come true in its time."""
 
 
-def wait_until(condition, what, seconds=10.0, step=0.005):
+def wait_until(condition, what, seconds=30.0, step=0.005):
     """Returns the first true value of condition(); raises Late with `what` (text or function) if there is none."""
     deadline = time.monotonic() + seconds
     while True:
