@@ -8,9 +8,11 @@
 
 #include "lib/util.h"
 
-#define OWN "use a pppd of your own: systemctl --user start pppd, or build/pppd-supervisor from a build tree"
+#define OWN                                                                                        \
+        "use a pppd of your own: systemctl --user start pppd, or build/pppd-supervisor from a "    \
+        "build tree"
 
-/* What keeps us out, and the permission it takes, as a bit of the group's. */
+/* The file that keeps us out, and the permission it takes, as a bit of the group's. */
 struct gate {
         char *path;             /* owned */
         bool is_socket;
@@ -54,7 +56,10 @@ static char *user_name(uid_t uid)
         return asprintf(&text, "user %u", uid) < 0 ? NULL : text;
 }
 
-/* The group that has the permission; NULL: none has, or it is root's, which nobody is made a member of. */
+/*
+ * The group that has the permission; NULL: none has, or it is root's, which nobody is made a member
+ * of.
+ */
 static const char *group_that_may(const struct gate *gate)
 {
         const struct group *group = gate->st.st_mode & gate->bit && gate->st.st_gid != 0
@@ -83,12 +88,14 @@ char *access_advice(const char *path)
         what = gate.is_socket ? "socket" : "directory";
         group = group_that_may(&gate);
         if (group)
-                r = asprintf(&text, "its %s%s%s is for %s and the members of the group %s: sudo adduser %s %s, "
-                             "which counts from the next login on, or " OWN, what,
+                r = asprintf(&text, "its %s%s%s is for %s and the members of the group %s: "
+                             "sudo adduser %s %s, which counts from the next login on, or " OWN,
+                             what,
                              gate.is_socket ? "" : " ", gate.is_socket ? "" : gate.path,
                              owner, group, own, group);
         else
-                r = asprintf(&text, "its %s%s%s is for %s alone, and no group may use it: work as %s, or " OWN,
+                r = asprintf(&text, "its %s%s%s is for %s alone, and no group may use it: "
+                             "work as %s, or " OWN,
                              what, gate.is_socket ? "" : " ", gate.is_socket ? "" : gate.path,
                              owner, owner);
         return r < 0 ? NULL : text;

@@ -34,7 +34,7 @@ static const char *member(json_t *check, const char *name)
         return json_string_value(json_object_get(check, name)) ?: "";
 }
 
-/* What levels need is told apart: those that would work do so as soon as there is a daemon. */
+/* It names no levels: those that would work do so as soon as there is a daemon. */
 static json_t *socket_check(const char *status, const char *remedy, const char *detail)
 {
         return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[]}", "group", "daemon", "name", "socket", "status",

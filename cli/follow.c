@@ -157,8 +157,8 @@ static size_t merge_pairs(const struct follow_entry *from, size_t n, struct foll
 }
 
 /*
- * By their end. Each worker's chunk of the list is in order, so there are few runs, and merging them is
- * many times faster than qsort(3). Returns where the sorted entries are.
+ * By their end. Each worker's chunk of the list is in order, so there are few runs, and merging
+ * them is many times faster than qsort(3). Returns where the sorted entries are.
  */
 static const struct follow_entry *sort_batch(struct follow *follow)
 {

@@ -46,13 +46,13 @@ int follow_init(struct follow *follow, int results_fd, const struct inputs *inpu
 void follow_deinit(struct follow *follow);
 
 /*
- * Prints what is new; nothing before follow_init(). @final: the job has ended, gaps stay gaps. Returns 0
- * or an exit status, with the error said.
+ * Prints what is new; nothing before follow_init(). @final: the job has ended, gaps stay gaps.
+ * Returns 0 or an exit status, with the error said.
  */
 int follow_update(struct follow *follow, bool final);
 
 /*
- * After reading mapped results elsewhere: 0, or an exit status when the file was cut short meanwhile, with
- * that said.
+ * After reading mapped results elsewhere: 0, or an exit status when the file was cut short
+ * meanwhile, with that said.
  */
 int follow_check_mapped(void);

@@ -41,12 +41,16 @@ void output_line(struct output *output, const char *format, ...) _printf_(2, 3);
 /* Data of pppd, whole lines: as it is in a pipe, for people on a terminal. */
 void output_lines(struct output *output, const char *text);
 
-/* JSON text by json_dumps(3) with @flags, and a newline. Returns 0 or an exit status, with the error said. */
+/*
+ * JSON text by json_dumps(3) with @flags, and a newline. Returns 0 or an exit status, with the
+ * error said.
+ */
 int output_json(struct output *output, json_t *json, size_t flags);
 
 /*
- * @label, padded to @indent columns, and @text, broken at spaces so that a terminal of @room columns
- * does not break words; its further lines begin below the first. SIZE_MAX: nothing is broken.
+ * @label, padded to @indent columns, and @text, broken at spaces so that a terminal of @room
+ * columns does not break words; its further lines begin below the first. SIZE_MAX: nothing is
+ * broken.
  */
 void output_wrapped(struct output *output, const char *label, size_t indent, const char *text,
                     size_t room);

@@ -16,7 +16,9 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
         int saved = errno;
 
         hit = 1;
-        /* Of anything else, or if it fails, we die as we would have: by the same access once more. */
+        /*
+         * Of anything else, or if it fails, we die as we would have: by the same access once more.
+         */
         if (info->si_code != BUS_ADRERR ||
             mmap(page, page_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
                     MAP_FAILED)

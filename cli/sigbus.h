@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * A mapping of a file that somebody cuts short: touching what is gone would kill us (SIGBUS). Once the
- * guard is set, such a page reads as zeros instead, as those of a sparse file do, and sigbus_was_hit()
- * tells that this happened, so that it becomes an error like any other.
+ * A mapping of a file that somebody cuts short: touching what is gone would kill us (SIGBUS). Once
+ * the guard is set, such a page reads as zeros instead, as those of a sparse file do, and
+ * sigbus_was_hit() tells that this happened, so that it becomes an error like any other.
  */
 
 #include <stdbool.h>

@@ -172,8 +172,8 @@ static int check_mark(const struct inputs *inputs, const char *name)
 {
         static const struct input_error error = {
                 .line = 1,
-                .why = "it begins with a byte order mark (U+FEFF); save the list without one, or take it "
-                       "off: sed '1s/^\\xef\\xbb\\xbf//'",
+                .why = "it begins with a byte order mark (U+FEFF); save the list without one, or "
+                       "take it off: sed '1s/^\\xef\\xbb\\xbf//'",
         };
 
         if (inputs->size < strlen(BOM) || memcmp(inputs->text, BOM, strlen(BOM)) != 0)

@@ -27,8 +27,8 @@ int source_open(struct source *source, enum workload_id workload, const char *fr
 void source_close(struct source *source);
 
 /*
- * Copies the lines of @from, at most 1 GiB, into a sealed memfd. @name says whose they are. Returns 0 or an
- * exit status, with the error said.
+ * Copies the lines of @from, at most 1 GiB, into a sealed memfd. @name says whose they are. Returns
+ * 0 or an exit status, with the error said.
  */
 int source_copy(int from, const char *name, int *ret_fd);
 

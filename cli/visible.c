@@ -39,9 +39,9 @@ size_t utf8_decode(const char *s, size_t n, uint32_t *ret)
 }
 
 /*
- * Unicode's control and format characters, its separators of lines and paragraphs, and the fillers and
- * selectors that are shown as nothing. The two joiners U+200C and U+200D are not among them: words of
- * Persian and Hindi are written with these.
+ * Unicode's control and format characters, its separators of lines and paragraphs, and the fillers
+ * and selectors that are shown as nothing. The two joiners U+200C and U+200D are not among them:
+ * words of Persian and Hindi are written with these.
  */
 bool is_hidden(uint32_t c)
 {

@@ -37,5 +37,7 @@ enum input_kind input_kind_of(const char *input, size_t n, size_t *ret_scheme)
                 return INPUT_DEMO;
         if (n - k < 3 || memcmp(input + k, "://", 3) != 0)
                 return INPUT_PATH;
-        return scheme_is(input, k, "http") || scheme_is(input, k, "https") ? INPUT_HTTP : INPUT_FOREIGN;
+        if (scheme_is(input, k, "http") || scheme_is(input, k, "https"))
+                return INPUT_HTTP;
+        return INPUT_FOREIGN;
 }

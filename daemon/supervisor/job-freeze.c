@@ -1,6 +1,6 @@
 /*
- * How a job that runs is paused: by cgroup.freeze of its group or, where it has none, by SIGSTOP to each of
- * its processes. Either is kept by the kernel, so the next supervisor finds it there.
+ * How a job that runs is paused: by cgroup.freeze of its group or, where it has none, by SIGSTOP to
+ * each of its processes. Either is kept by the kernel, so the next supervisor finds it there.
  */
 
 #include "daemon/supervisor/job-internal.h"

@@ -103,13 +103,16 @@ bool process_is_stopped(pid_t pid)
         return read_stat(pid, &state, &parent) >= 0 && state_is_stopped(state);
 }
 
-/* What has ended and only waits to be reaped will not run again either. */
+/* A process that has ended and only waits to be reaped will not run again either. */
 static bool state_is_still(char state)
 {
         return state_is_stopped(state) || state == 'Z' || state == 'X';
 }
 
-/* Holds a child, and looks only then whether it is one: its number may have become another process's. */
+/*
+ * Holds a child, and looks only then whether it is one: its number may have become another
+ * process's.
+ */
 static int open_child(pid_t pid, pid_t parent, char *ret_state)
 {
         _cleanup_close_ int pidfd = pidfd_open(pid, 0);
@@ -194,8 +197,8 @@ int process_tree_stop(struct process_tree *tree, pid_t root, int pidfd, uint64_t
 }
 
 /*
- * A parent that is stopped reaps no child, so that their numbers stay theirs. One that has ended takes no
- * signal.
+ * A parent that is stopped reaps no child, so that their numbers stay theirs. One that has ended
+ * takes no signal.
  */
 int process_tree_continue(pid_t root, int pidfd)
 {

@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * A process and all that it started, found by who is whose child in /proc. It stands in for a cgroup where
- * none can be made. A process whose parent has ended belongs to another tree; the runner's workers end
- * with it.
+ * A process and all that it started, found by who is whose child in /proc. It stands in for a
+ * cgroup where none can be made. A process whose parent has ended belongs to another tree; the
+ * runner's workers end with it.
  */
 
 #include <sys/types.h>
@@ -28,11 +28,11 @@ struct process_tree {
 void process_tree_deinit(struct process_tree *tree);
 
 /*
- * Sends SIGSTOP to each process that is not stopped, for at most about @budget_ns; @pidfd is @root's.
- * Returns 0 when nothing had to be sent in a whole pass, so that all of the tree stands still, and 1 as
- * long as it is to be called again: what was sent takes a moment, a process may have started another one
- * meanwhile, or the time was up. Else a negative errno, with the pass given up: -ESRCH when @root is gone,
- * -EOPNOTSUPP when this kernel does not tell of children.
+ * Sends SIGSTOP to each process that is not stopped, for at most about @budget_ns; @pidfd is
+ * @root's. Returns 0 when nothing had to be sent in a whole pass, so that all of the tree stands
+ * still, and 1 as long as it is to be called again: what was sent takes a moment, a process may
+ * have started another one meanwhile, or the time was up. Else a negative errno, with the pass
+ * given up: -ESRCH when @root is gone, -EOPNOTSUPP when this kernel does not tell of children.
  */
 int process_tree_stop(struct process_tree *tree, pid_t root, int pidfd, uint64_t budget_ns);
 

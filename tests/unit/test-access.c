@@ -1,4 +1,4 @@
-/* What is said about a socket that one may not connect to. */
+/* The advice about a socket that one may not connect to. */
 
 #include "cli/access.h"
 
@@ -49,8 +49,9 @@ static void test_a_group_may(void)
         user = getpwuid(getuid() == 0 ? 65534 : getuid());
         if (!own || !user)
                 return;
-        test_int(asprintf(&expected, "is for %s and the members of the group %s: sudo adduser %s %s, ",
-                          user->pw_name, group->gr_name, own, group->gr_name), >, 0);
+        test_int(asprintf(&expected, "is for %s and the members of the group %s: "
+                          "sudo adduser %s %s, ", user->pw_name, group->gr_name, own,
+                          group->gr_name), >, 0);
         advises(0660, group->gr_gid, expected, "no group");
         advises(0640, group->gr_gid, "alone, and no group may use it", "adduser");
 }

@@ -80,7 +80,8 @@ static int start_tree(void)
 {
         int pidfd;
 
-        shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                      0);
         test_true(shared != MAP_FAILED);
         if (start(&shared->root))
                 run_root();

@@ -1,4 +1,7 @@
-/* What others wrote, on its way to a terminal: nothing of it may be obeyed, or look like other text. */
+/*
+ * Text that others wrote, on its way to a terminal: nothing of it may be obeyed, or look like other
+ * text.
+ */
 
 #include "cli/output.h"
 #include "cli/say.h"
@@ -124,7 +127,8 @@ static void is_clean(const char *text)
 /* JSON is data on a terminal too, so it says the same without a character that is obeyed. */
 static void test_json(void)
 {
-        static const char *const texts[] = { HOSTILE, "\x7f\t\"\\\n", "\xf3\xa0\x81\x81", "\xc3\xa4" };
+        static const char *const texts[] = { HOSTILE, "\x7f\t\"\\\n", "\xf3\xa0\x81\x81",
+                                             "\xc3\xa4" };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); ++i) {
                 const struct ppp_record record = { .state = PPP_STATE_DONE };
