@@ -318,6 +318,14 @@ static int charge(struct jobs *jobs, enum quota_slot slot, uid_t owner)
         return r == QUOTA_E_USER ? JOBS_E_FULL_USER : r;
 }
 
+static int not_stored(struct jobs *jobs, int error, struct failure *failure)
+{
+        return failure_set_why(failure, error, store_error(jobs->store),
+                               error == -EBUSY ? "another program writes to jobs.db in the state directory: "
+                                                 "let it end, and try again" : NULL,
+                               "store a new job in the database of jobs");
+}
+
 static int insert(struct jobs *jobs, const struct submission *submission, struct job_record *record,
                   struct failure *failure)
 {
@@ -335,8 +343,7 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
                 return failure_set(failure, r, NULL, "admit a job");
         r = store_insert(jobs->store, record, &record->number);
         if (r < 0)
-                return failure_set_why(failure, r, store_error(jobs->store), NULL,
-                                       "store a new job in the database of jobs");
+                return not_stored(jobs, r, failure);
         return 0;
 }
 
@@ -376,8 +383,7 @@ static int commit(struct jobs *jobs, struct job *job, struct failure *failure)
         int r = store_commit(jobs->store);
 
         if (r < 0) {
-                (void)failure_set_why(failure, r, store_error(jobs->store), NULL,
-                                      "store a new job in the database of jobs");
+                (void)not_stored(jobs, r, failure);
                 job_free(job);
         }
         return r;

@@ -171,6 +171,9 @@ static int check_writable(struct store *store)
         return store_exec(store, "COMMIT");
 }
 
+/* How long we wait for another program that has the database locked, at the start. */
+#define START_BUSY_MS 250
+
 static int open_database(struct store *store, const char *path)
 {
         int r;
@@ -179,14 +182,18 @@ static int open_database(struct store *store, const char *path)
                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
         if (r != SQLITE_OK)
                 return store_errno(r);
-        sqlite3_busy_timeout(store->db, 250);
+        sqlite3_busy_timeout(store->db, START_BUSY_MS);
         r = store_exec(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
                         "PRAGMA wal_autocheckpoint = 1000;");
         if (r >= 0)
                 r = migrate(store);
         if (r >= 0)
                 r = check_writable(store);
-        return r < 0 ? r : prepare(store);
+        if (r >= 0)
+                r = prepare(store);
+        /* From here everybody would wait along with us. */
+        sqlite3_busy_timeout(store->db, 0);
+        return r;
 }
 
 static const char *advice(int error)

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -202,6 +203,21 @@ class Neighbours(Case):
         with self.connect_as_greedy() as greedy:
             with self.assertRaisesRegex(Error, "BadRequest.*members.*memfd"):
                 greedy.call(f"{PPPCTL}.Run", {"spec": attack.SUM, "inputs": ["1"] * 100_000})
+
+    def test_a_database_that_another_has_locked(self):
+        """Who wants to write to it is told, and nobody waits."""
+        other = sqlite3.connect(os.path.join(self.daemon.state, "jobs.db"), isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            with self.connect_as_greedy() as greedy:
+                with self.assertRaisesRegex(Error, "Failed.*locked.*another program.*try again"):
+                    greedy.call(f"{PPPCTL}.Run", {"spec": attack.SUM, "inputs": ["1"]})
+                self.latencies()
+                other.execute("ROLLBACK")
+                job = greedy.call(f"{PPPCTL}.Run", {"spec": attack.SUM, "inputs": ["1"]})["job"]
+                self.assertEqual(greedy.call(f"{PPPCTL}.Wait", {"job": job})["job"]["state"], "done")
+        finally:
+            other.close()
 
     # Large lists, which another process looks at
 
