@@ -122,7 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                 machines.url.db = 3;
         }
         n_answered = 0;
-        fuzz_check(redis_open(&redis, &machines, 5 * NSEC_PER_SEC) == 0);
+        fuzz_check(redis_open(&redis, &machines, 3600 * NSEC_PER_SEC) == 0);
         peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         fuzz_check(peer >= 0);
         turn(&redis);

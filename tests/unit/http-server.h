@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <zlib.h>
 
 #include "lib/util.h"
 
@@ -104,6 +105,35 @@ static inline bool http_redirect(int fd, const char *to)
         return http_answer(fd, "302 Found", line, "this body is not handed on");
 }
 
+/* A few kilobytes that unfold to @n megabytes: zeros, compressed once. */
+static inline bool http_answer_bomb(int fd, unsigned n)
+{
+        enum { MEGABYTE = 1 << 20 };
+        size_t size = n * (size_t)MEGABYTE / 900 + 4096;
+        z_stream stream = { 0 };
+        unsigned char *zeros = calloc(1, MEGABYTE), *body = malloc(size);
+        char head[256];
+        bool sent;
+
+        if (!zeros || !body || deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 9, Z_DEFAULT_STRATEGY))
+                abort();
+        stream.next_out = body;
+        stream.avail_out = (unsigned)size;
+        for (unsigned i = 0; i < n; ++i) {
+                stream.next_in = zeros;
+                stream.avail_in = MEGABYTE;
+                deflate(&stream, i + 1 == n ? Z_FINISH : Z_NO_FLUSH);
+        }
+        size -= stream.avail_out;
+        deflateEnd(&stream);
+        snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n"
+                                     "Content-Length: %zu\r\n\r\n", size);
+        sent = http_say(fd, head) && http_send(fd, (char *)body, size);
+        free(zeros);
+        free(body);
+        return sent;
+}
+
 /* Answers that leave the connection in order. */
 static inline bool http_answer_path(int fd, const char *path)
 {
@@ -114,6 +144,8 @@ static inline bool http_answer_path(int fd, const char *path)
                 snprintf(to, sizeof(to), n > 1 ? "/redirect/%u" : "/plain", n - 1);
                 return http_redirect(fd, to);
         }
+        if (sscanf(path, "/bomb/%u", &n) == 1)
+                return http_answer_bomb(fd, n);
         if (sscanf(path, "/words/%u", &n) == 1)
                 return http_answer_words(fd, "200 OK", n);
         if (sscanf(path, "/error/%u", &n) == 1)

@@ -40,6 +40,7 @@ struct batch {
         unsigned window;
         uint64_t timeout_ns;
         int sink_result;                /* what the sink says of a chunk */
+        bool overdue;                   /* the task's time is up with the first of them */
         struct outcome *outcomes;       /* of each, if wanted */
         unsigned next;
         unsigned n_failed;
@@ -82,6 +83,7 @@ static const char *at(const char *path)
 struct sink_state {
         struct outcome *outcome;
         int result;
+        struct ppp_task *overdue;       /* its time is up with the first chunk; NULL: nobody's */
 };
 
 static int take(void *userdata, const struct ppp_chunk *chunk)
@@ -94,6 +96,8 @@ static int take(void *userdata, const struct ppp_chunk *chunk)
                 memcpy(outcome->text + outcome->n_bytes, chunk->data,
                        MIN(chunk->size, room - outcome->n_bytes));
         outcome->n_bytes += chunk->size;
+        if (state->overdue)
+                state->overdue->deadline_ns = 1;
         if (chunk->charset) {
                 snprintf(outcome->charset, sizeof(outcome->charset), "%s", chunk->charset);
                 outcome->n_charsets++;
@@ -107,10 +111,10 @@ static void fetch_next(struct batch *batch, int (*fetch)(void *io, struct ppp_ta
 {
         unsigned i = batch->next++;
         struct outcome scratch = { 0 }, *outcome = batch->outcomes ? &batch->outcomes[i] : &scratch;
-        struct sink_state state = { outcome, batch->sink_result };
         struct ppp_task task = {
                 .worker = &batch->worker, .index = i, .start_ns = now_monotonic(),
         };
+        struct sink_state state = { outcome, batch->sink_result, batch->overdue ? &task : NULL };
 
         memset(outcome, 0, sizeof(*outcome));
         if (batch->timeout_ns)
@@ -588,6 +592,81 @@ static void many_origins(void)
         teardown();
 }
 
+/* One fiber fetches what unfolds to much, the other counts the turns that it is given meanwhile. */
+struct watched {
+        struct batch batch;
+        unsigned n_spawned, n_turns;
+        bool done;
+};
+
+static void fetch_watched(void *userdata)
+{
+        struct watched *watched = userdata;
+
+        fetch_next(&watched->batch, fetch_ring, NULL);
+        watched->done = true;
+}
+
+static void count_turns(void *userdata)
+{
+        struct watched *watched = userdata;
+
+        for (; !watched->done; ++watched->n_turns)
+                loop_yield(watched->batch.worker.io_context);
+}
+
+static bool two_fibers(struct loop *loop, void *userdata)
+{
+        struct watched *watched = userdata;
+
+        if (watched->n_spawned == 2)
+                return false;
+        test_int(loop_spawn(loop, watched->n_spawned++ ? count_turns : fetch_watched, watched), ==, 0);
+        return true;
+}
+
+static unsigned watch(const char *url, bool overdue, struct outcome *outcome)
+{
+        struct watched watched = {
+                .batch = { .url = url, .n = 1, .overdue = overdue, .outcomes = outcome },
+        };
+        const char *advice = NULL;
+        struct loop loop;
+
+        if (loop_init(&loop, &runner, 2, &advice) < 0)
+                exit(TEST_SKIP);
+        watched.batch.worker = (struct worker){
+                .runner = &runner, .io = &uring_ops, .io_context = &loop,
+        };
+        test_int(loop_run(&loop, two_fibers, &watched), ==, 0);
+        loop_deinit(&loop);
+        return watched.n_turns;
+}
+
+/* By our own engine, and by libcurl, whose the second URL is for its user. */
+static void bombs_keep_nobody(void)
+{
+        enum { MEGABYTES = 256 };
+        char urls[2][128];
+
+        setup();
+        snprintf(urls[0], sizeof(urls[0]), "http://127.0.0.1:%u/bomb/%u", server.port, MEGABYTES);
+        snprintf(urls[1], sizeof(urls[1]), "http://u@127.0.0.1:%u/bomb/%u", server.port, MEGABYTES);
+        for (size_t i = 0; i < ARRAY_SIZE(urls); ++i) {
+                struct outcome outcome;
+
+                /* So much is not undone in twenty times what the loop gives to one. */
+                test_int(watch(urls[i], false, &outcome), >, 20);
+                test_int(outcome.r, ==, 0);
+                test_int(outcome.n_bytes, ==, (size_t)MEGABYTES << 20);
+
+                (void)watch(urls[i], true, &outcome);
+                test_int(outcome.reason, ==, PPP_REASON_TIMEOUT);
+                test_int(outcome.n_bytes, <, (size_t)MEGABYTES << 20);
+        }
+        teardown();
+}
+
 TEST_MAIN("fetch",
           { "gets bodies", gets_bodies },
           { "tells failures apart", tells_failures_apart },
@@ -601,4 +680,5 @@ TEST_MAIN("fetch",
           { "cancelling ends all", cancelling_ends_all },
           { "slow scout holds nobody up", slow_scout_holds_nobody_up },
           { "failed scout fails all", failed_scout_fails_all },
-          { "many origins", many_origins })
+          { "many origins", many_origins },
+          { "bombs keep nobody", bombs_keep_nobody })

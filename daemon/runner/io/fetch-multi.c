@@ -33,6 +33,8 @@
 /* libcurl resolves each name in a thread of its own: at most so many at a time, the rest waits. */
 #define RESOLVING_MAX   64
 
+TAILQ_HEAD(transfers, transfer);
+
 struct fetcher {
         struct loop *loop;
         struct loop_deferred turn;
@@ -46,6 +48,7 @@ struct fetcher {
         unsigned n_resolving;
         bool arm_later;                 /* the last turn left the ring alone */
         struct transfer *in_flight;
+        struct transfers working;       /* those of them with a body that was put off, in rotation */
         struct transfer *idle;          /* last in first out */
 };
 
@@ -60,6 +63,7 @@ int fetcher_new(struct loop *loop, struct fetcher **ret)
                 return -ENOMEM;
         fetcher->loop = loop;
         fetcher->turn.run = fetcher_turn;
+        TAILQ_INIT(&fetcher->working);
         fetcher->buffer_size = MIN(MAX(share, (size_t)BUFFER_MIN), (size_t)BUFFER_MAX);
         fetch_queue_init(&fetcher->queue);
         fetch_queue_init(&fetcher->held);
@@ -195,14 +199,22 @@ static int on_connected(void *userdata, char *remote, char *local, int remote_po
         return CURL_PREREQFUNC_OK;
 }
 
+static void on_put_off(struct transfer *transfer)
+{
+        TAILQ_INSERT_TAIL(&transfer->fetcher->working, transfer, link);
+        loop_defer(transfer->fetcher->loop, &transfer->fetcher->turn);
+}
+
 static int make_transfer(struct fetcher *fetcher, struct transfer **ret)
 {
         int r;
 
         r = transfer_new(fetcher->loop->runner, fetcher->buffer_size, ret);
-        if (r == 0)
-                (*ret)->fetcher = fetcher;
-        return r;
+        if (r < 0)
+                return r;
+        (*ret)->fetcher = fetcher;
+        (*ret)->put_off = on_put_off;
+        return 0;
 }
 
 static int take_transfer(struct fetcher *fetcher, struct transfer **ret)
@@ -332,6 +344,8 @@ static void leave_origin(struct transfer *transfer)
 static struct fetch_request *take_back(struct fetcher *fetcher, struct transfer *transfer)
 {
         transfer->request->transfer = NULL;
+        if (transfer->working)
+                TAILQ_REMOVE(&fetcher->working, transfer, link);
         leave_origin(transfer);
         sym_curl_multi_remove_handle(fetcher->multi, transfer->easy);
         transfer_release(transfer);
@@ -372,12 +386,19 @@ static int end(struct transfer *transfer, CURLcode code)
         return MIN(request->fd, 0);
 }
 
+/* One whose body is still being handed on is kept until that is done. */
 static void transfer_done(struct fetcher *fetcher, struct transfer *transfer, CURLcode code)
 {
-        bool refused = is_refused(transfer, code);
-        int result = refused ? 0 : end(transfer, code);
-        struct fetch_request *request = take_back(fetcher, transfer);
+        struct fetch_request *request;
+        bool refused;
+        int result;
 
+        transfer->ended = transfer->working && code == CURLE_OK;
+        if (transfer->ended)
+                return;
+        refused = is_refused(transfer, code);
+        result = refused ? 0 : end(transfer, code);
+        request = take_back(fetcher, transfer);
         if (!refused) {
                 request_done(request, result);
                 return;
@@ -535,23 +556,6 @@ static bool put_off_arming(struct fetcher *fetcher)
         return fetcher->arm_later;
 }
 
-static void fetcher_turn(struct loop_deferred *deferred)
-{
-        struct fetcher *fetcher = container_of(deferred, struct fetcher, turn);
-        bool again;
-
-        begin_queued(fetcher);
-        if (!fetcher->multi)
-                return;
-        curl_ring_run_due(&fetcher->driver);
-        end_done(fetcher);
-        again = put_off_arming(fetcher);
-        if (!again)
-                curl_ring_arm(&fetcher->driver);
-        if (again || fetcher->driver.due)
-                loop_defer(fetcher->loop, &fetcher->turn);
-}
-
 static void give_up(struct fetcher *fetcher, struct transfer *transfer)
 {
         int result = transfer_abandon(transfer);
@@ -563,12 +567,53 @@ static void give_up(struct fetcher *fetcher, struct transfer *transfer)
  * A connection over HTTP/2 stays open for others, and libcurl (7.88) tells the server that a request is
  * taken back only when it next has to do with the connection. So one that nobody else uses is closed.
  */
+
 static void give_up_for_good(struct fetcher *fetcher, struct transfer *transfer, int result)
 {
         sym_curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
         request_done(take_back(fetcher, transfer), result);
         /* What libcurl has to say to the ring now, it says in a turn. */
         loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+/* A moment for the one whose turn it is; in each turn of the loop, so that all else goes on. */
+static void work(struct fetcher *fetcher)
+{
+        struct transfer *transfer = TAILQ_FIRST(&fetcher->working);
+
+        if (!transfer)
+                return;
+        TAILQ_REMOVE(&fetcher->working, transfer, link);
+        if (transfer_work(transfer) == HTTP_MORE)
+                TAILQ_INSERT_TAIL(&fetcher->working, transfer, link);
+        else if (transfer->result < 0)
+                give_up_for_good(fetcher, transfer, transfer_end(transfer, CURLE_WRITE_ERROR));
+        else if (transfer->ended)
+                transfer_done(fetcher, transfer, CURLE_OK);
+        else if (transfer->paused) {
+                transfer->paused = false;
+                sym_curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+        }
+        if (!TAILQ_EMPTY(&fetcher->working))
+                loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+static void fetcher_turn(struct loop_deferred *deferred)
+{
+        struct fetcher *fetcher = container_of(deferred, struct fetcher, turn);
+        bool again;
+
+        begin_queued(fetcher);
+        if (!fetcher->multi)
+                return;
+        curl_ring_run_due(&fetcher->driver);
+        work(fetcher);
+        end_done(fetcher);
+        again = put_off_arming(fetcher);
+        if (!again)
+                curl_ring_arm(&fetcher->driver);
+        if (again || fetcher->driver.due)
+                loop_defer(fetcher->loop, &fetcher->turn);
 }
 
 static void time_passed(struct fetch_request *request)

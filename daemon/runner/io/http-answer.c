@@ -9,6 +9,9 @@
 #include "daemon/runner/io/retry-after.h"
 #include "lib/answer-fault.h"
 
+/* Even a charset that is slow to decode takes no millisecond for so much. */
+#define PIECE_SIZE (16 * 1024)
+
 void http_codings_deinit(struct http_codings *codings)
 {
         struct http_coding *next;
@@ -153,21 +156,11 @@ static int hand_on(struct http_answer *answer, const struct ppp_chunk *chunk)
         return chunk->size > 0 ? MIN(answer->get->sink(answer->get->userdata, chunk), 0) : 0;
 }
 
-static int decode(struct http_answer *answer, const char *data, size_t n)
+static int hand_on_decoded(struct http_answer *answer)
 {
-        struct content_coding *coding = &answer->coding->coding;
-        struct ppp_chunk chunk = { 0 };
-        int r, k;
+        struct ppp_chunk chunk = { .charset = answer->charset };
+        int r = content_coding_next(&answer->coding->coding, &chunk.data, &chunk.size);
 
-        content_coding_feed(coding, data, n);
-        while ((r = content_coding_next(coding, &chunk.data, &chunk.size)) > 0) {
-                chunk.charset = answer->charset;
-                k = hand_on(answer, &chunk);
-                if (k == 0)
-                        k = answer->breathe(answer);
-                if (k < 0)
-                        return k;
-        }
         switch (r) {
         case 0:
                 return 0;
@@ -176,8 +169,18 @@ static int decode(struct http_answer *answer, const char *data, size_t n)
         case -EOVERFLOW:
                 return fail_answer(answer, PPP_ANSWER_TRAILING);
         default:
-                return fail_encoding(answer);
+                return r < 0 ? fail_encoding(answer) : hand_on(answer, &chunk) ?: HTTP_MORE;
         }
+}
+
+static int hand_on_plain(struct http_answer *answer)
+{
+        struct ppp_chunk chunk = { answer->plain, MIN(answer->n_plain, (size_t)PIECE_SIZE),
+                                   answer->charset };
+
+        answer->plain += chunk.size;
+        answer->n_plain -= chunk.size;
+        return hand_on(answer, &chunk) ?: answer->n_plain > 0 ? HTTP_MORE : 0;
 }
 
 static int discard(struct http_answer *answer, size_t n)
@@ -186,17 +189,53 @@ static int discard(struct http_answer *answer, size_t n)
         return answer->n_discarded > FETCH_DISCARD_MAX ? HTTP_ENOUGH : 0;
 }
 
-int http_answer_body(struct http_answer *answer, const char *data, size_t n)
+void http_answer_feed(struct http_answer *answer, const char *data, size_t n)
 {
-        struct ppp_chunk chunk = { data, n, answer->charset };
+        if (answer->coding) {
+                content_coding_feed(&answer->coding->coding, data, n);
+                return;
+        }
+        answer->plain = data;
+        answer->n_plain = n;
+}
 
-        if (n == 0)
+int http_answer_next(struct http_answer *answer)
+{
+        if (answer->coding)
+                return hand_on_decoded(answer);
+        if (answer->n_plain == 0)
                 return 0;
         if (http_answer_is_unwanted(answer))
-                return discard(answer, n);
+                return discard(answer, answer->n_plain);
         if (answer->head.content_codings.fault)
                 return fail_answer(answer, answer->head.content_codings.fault);
-        return answer->coding ? decode(answer, data, n) : hand_on(answer, &chunk);
+        return hand_on_plain(answer);
+}
+
+size_t http_answer_left(const struct http_answer *answer)
+{
+        return answer->coding ? content_coding_left(&answer->coding->coding) : answer->n_plain;
+}
+
+void http_answer_move(struct http_answer *answer, const char *data)
+{
+        if (answer->coding)
+                content_coding_move(&answer->coding->coding, data);
+        else
+                answer->plain = data;
+}
+
+int http_answer_body(struct http_answer *answer, const char *data, size_t n)
+{
+        int r;
+
+        http_answer_feed(answer, data, n);
+        while ((r = http_answer_next(answer)) == HTTP_MORE) {
+                r = answer->breathe(answer);
+                if (r < 0)
+                        return r;
+        }
+        return r;
 }
 
 static int result(struct http_answer *answer, int r)

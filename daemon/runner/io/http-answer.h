@@ -49,9 +49,11 @@ struct http_answer {
         size_t n_discarded;
         bool transfer_undone;           /* who reads it undoes the transfer's codings too */
         struct http_coding *coding;     /* NULL: none to undo */
+        const char *plain;              /* of a body that is not coded: fed, and not handed on */
+        size_t n_plain;
         /*
-         * Called between two pieces that a coded body unfolds to: the task's time may be up, or others
-         * may want to run. 0 or a negative errno after task_fail(). What was fed may move meanwhile.
+         * Called between two pieces that are handed on: the task's time may be up, or others may want
+         * to run. 0 or a negative errno after task_fail(). What was fed may move meanwhile.
          */
         int (*breathe)(struct http_answer *answer);
         const char *charset;            /* NULL, where the head was, or charset_kept */
@@ -60,6 +62,7 @@ struct http_answer {
 
 #define HTTP_ENOUGH     1       /* a body nobody wants: its connection is not worth the rest */
 #define HTTP_FOLLOW     2       /* a redirect: get->location is to be asked for */
+#define HTTP_MORE       3       /* there is more to be handed on */
 
 void http_answer_init(struct http_answer *answer, struct http_get *get,
                       int (*breathe)(struct http_answer *answer));
@@ -86,6 +89,16 @@ static inline bool http_answer_is_unwanted(const struct http_answer *answer)
 
 /* A piece of the body. 0, HTTP_ENOUGH, or a negative errno: the sink's, or after task_fail(). */
 int http_answer_body(struct http_answer *answer, const char *data, size_t n);
+
+/*
+ * The same in steps, for who has others to look after: feeds a piece, and hands on so much of it that it
+ * takes far less than a millisecond, which may be nothing yet. HTTP_MORE: call again. Until then the
+ * piece is in use; what is left of it may lie elsewhere from one call to the next.
+ */
+void http_answer_feed(struct http_answer *answer, const char *data, size_t n);
+int http_answer_next(struct http_answer *answer);
+size_t http_answer_left(const struct http_answer *answer);
+void http_answer_move(struct http_answer *answer, const char *data);
 
 /*
  * The result of an answer that came to its end (@r 0), or of a failure that was noted (@r negative).

@@ -246,26 +246,25 @@ static int join_data(struct exchange *x)
 }
 
 /*
- * A coded body is being undone, and the buffer may be another's by the time it goes on: what is left
- * of the piece, and all that was read behind it, moves out of there.
+ * A body is being handed on, and the buffer may be another's by the time it goes on: what is left of
+ * the piece, and all that was read behind it, moves out of there.
  */
 static int breathe_in_mid_piece(struct http_answer *answer)
 {
         struct exchange *x = container_of(answer, struct exchange, answer);
-        struct content_coding *coding = &answer->coding->coding;
         size_t n_left, n;
         int r;
 
         if (!x->transport->ops->is_due(x->transport))
                 return 0;
         if (!x->is_kept) {
-                n_left = content_coding_left(coding);
+                n_left = http_answer_left(answer);
                 n = n_left + (size_t)(x->data - x->piece_end) + x->n_data;
                 if (make_room(x, n) < 0)
                         return fail_memory(x);
                 if (n > 0)
                         memcpy(x->kept, x->piece_end - n_left, n);
-                content_coding_move(coding, x->kept);
+                http_answer_move(answer, x->kept);
                 x->data = x->kept + n - x->n_data;
                 x->piece_end = x->kept + n_left;
                 x->is_kept = true;

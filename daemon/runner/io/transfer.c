@@ -17,6 +17,9 @@
 #include "daemon/runner/io/http-cookies.h"
 #include "daemon/runner/runner.h"
 
+/* The body of one transfer does not keep the others on its loop for longer. */
+#define WORK_NS (200 * NSEC_PER_USEC)
+
 struct fetch_patience fetch_patience = {
         .connect_ns = 30 * NSEC_PER_SEC,
         .stall_ns = 60 * NSEC_PER_SEC,
@@ -121,13 +124,78 @@ static size_t on_header(char *data, size_t size, size_t n, void *userdata)
         return stop(transfer, take_line(transfer, data, n)) ? CURL_WRITEFUNC_ERROR : n;
 }
 
+/* Within libcurl nobody else can run, but the task's time may be up. */
+static int check_time(struct transfer *transfer, uint64_t now)
+{
+        struct ppp_task *task = transfer->get->task;
+
+        if (task_cancelled(task))
+                return task_fail(task, PPP_REASON_CANCELLED, 0);
+        return task_time_left(task, now) == 0 ? task_fail(task, PPP_REASON_TIMEOUT, 0) : 0;
+}
+
+/* Hands on what was fed; for a moment only, where others would have to wait. */
+static int hand_on(struct transfer *transfer)
+{
+        uint64_t until = now_monotonic() + WORK_NS;
+        int r;
+
+        note_life(transfer);
+        while ((r = http_answer_next(&transfer->answer)) == HTTP_MORE) {
+                uint64_t now = now_monotonic();
+
+                r = check_time(transfer, now);
+                if (r < 0)
+                        return r;
+                if (transfer->put_off && now >= until)
+                        return HTTP_MORE;
+        }
+        return r;
+}
+
+/* libcurl takes its buffer back. */
+static int put_off(struct transfer *transfer, const char *end)
+{
+        size_t n = http_answer_left(&transfer->answer);
+
+        if (n > 0) {
+                transfer->rest = malloc(n);
+                if (!transfer->rest)
+                        return task_fail(transfer->get->task, PPP_REASON_NO_MEMORY, 0);
+                memcpy(transfer->rest, end - n, n);
+                http_answer_move(&transfer->answer, transfer->rest);
+        }
+        transfer->working = true;
+        transfer->put_off(transfer);
+        return 0;
+}
+
+int transfer_work(struct transfer *transfer)
+{
+        int r = hand_on(transfer);
+
+        if (r == HTTP_MORE)
+                return r;
+        transfer->working = false;
+        free(transfer->rest);
+        transfer->rest = NULL;
+        (void)stop(transfer, MIN(r, 0));
+        return 0;
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 {
         struct transfer *transfer = userdata;
         int r;
 
-        note_life(transfer);
-        r = http_answer_body(&transfer->answer, data, n);
+        if (transfer->working) {
+                transfer->paused = true;
+                return CURL_WRITEFUNC_PAUSE;
+        }
+        http_answer_feed(&transfer->answer, data, n);
+        r = hand_on(transfer);
+        if (r == HTTP_MORE)
+                r = put_off(transfer, data + n);
         transfer->left = r == HTTP_ENOUGH;
         return stop(transfer, MIN(r, 0)) || transfer->left ? CURL_WRITEFUNC_ERROR : n;
 }
@@ -285,18 +353,6 @@ static int set_request(struct transfer *transfer, long timeout_ms)
         return code == CURLE_OK ? 0 : -ENOMEM;
 }
 
-/* Within libcurl nobody else can run, but the task's time may be up. */
-static int breathe(struct http_answer *answer)
-{
-        struct ppp_task *task = answer->get->task;
-
-        if (task_cancelled(task))
-                return task_fail(task, PPP_REASON_CANCELLED, 0);
-        if (task->deadline_ns && now_monotonic() >= task->deadline_ns)
-                return task_fail(task, PPP_REASON_TIMEOUT, 0);
-        return 0;
-}
-
 static void reset(struct transfer *transfer, struct http_get *get, bool connect_only)
 {
         transfer->get = get;
@@ -307,7 +363,8 @@ static void reset(struct transfer *transfer, struct http_get *get, bool connect_
         transfer->n_head = 0;
         transfer->head_ended = false;
         transfer->until_ns = 0;
-        http_answer_init(&transfer->answer, get, breathe);
+        transfer->working = transfer->paused = transfer->ended = false;
+        http_answer_init(&transfer->answer, get, NULL);
         transfer->answer.transfer_undone = true;
 }
 
@@ -334,6 +391,9 @@ int transfer_begin(struct transfer *transfer, struct http_get *get, bool connect
 
 void transfer_release(struct transfer *transfer)
 {
+        transfer->working = false;
+        free(transfer->rest);
+        transfer->rest = NULL;
         free_easy(transfer);
         transfer->get = NULL;
 }

@@ -10,6 +10,8 @@
  * comes; the driver calls transfer_time_up() when it has passed.
  */
 
+#include <sys/queue.h>
+
 #include "daemon/runner/io/curl-load.h"
 #include "daemon/runner/io/fetch.h"
 #include "daemon/runner/io/http-answer.h"
@@ -37,6 +39,17 @@ struct transfer {
         char *head;                     /* the lines of a head; kept from request to request */
         size_t n_head, head_size;
 
+        /*
+         * On a ring: called when a body takes its time to be handed on. transfer_work() is to be called
+         * then now and again, until it says that it is through. NULL: it takes the time it takes.
+         */
+        void (*put_off)(struct transfer *transfer);
+        bool working;                   /* put off; it holds a copy of what is left of a piece, */
+        char *rest;                     /* or NULL */
+        bool paused;                    /* libcurl has more, and keeps it for then */
+        bool ended;                     /* and is through, without an error */
+        TAILQ_ENTRY(transfer) link;     /* of those that are put off */
+
         /* On a ring: */
         struct fetcher *fetcher;
         struct fetch_request *request;
@@ -55,6 +68,12 @@ struct transfer {
  */
 int transfer_begin(struct transfer *transfer, struct http_get *get, bool connect_only);
 void transfer_release(struct transfer *transfer);
+
+/*
+ * Goes on for a moment with what was put off. HTTP_MORE, or 0: all is handed on, or has failed, and it
+ * is put off no longer.
+ */
+int transfer_work(struct transfer *transfer);
 
 /* The result of a request that libcurl ended with @code; as of http_answer_end(). */
 int transfer_end(struct transfer *transfer, CURLcode code);
