@@ -16,7 +16,9 @@
  *    fails has already noted reason and detail on the task; ppp_fail() notes them for errors the
  *    workload finds itself.
  *  - A long computation calls ppp_checkpoint() at least every few milliseconds, so that
- *    cancellation, --task-timeout and --gil mean something.
+ *    cancellation, --task-timeout and --gil mean something. Past its time limit one that does not is
+ *    killed with its worker at processes, two seconds later; at serial, threads and async nothing can
+ *    end it, and it has timed out when it returns.
  *
  * All durations are nanoseconds. Functions return 0 or a negative errno unless said otherwise.
  */

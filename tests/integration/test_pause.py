@@ -8,6 +8,7 @@ from harness.case import LEVELS, Case
 from harness.daemon import descendants
 from harness.poll import wait_until
 from harness.process import alive, reap_orphans
+from harness.results import FAILED, reasons
 
 
 def stopped(pid):
@@ -105,6 +106,39 @@ class Pause(Case):
         self.pause(job)
         shown = self.daemon.wait(job)
         self.assertEqual((shown["state"], shown["reason"]), ("cancelled", "timeout"), shown)
+
+    def test_a_sleep_goes_on(self):
+        """It ends when its time has come, and not later by what the job was paused, at every level."""
+        jobs = {level: self.begin(level, ["0", "5"], **({} if level == "serial" else {"workers": 1}))
+                for level in LEVELS}
+        for job in jobs.values():
+            self.pause(job)
+        began = time.monotonic()
+        time.sleep(5.5)
+        for job in jobs.values():
+            self.daemon.call("Resume", {"job": job})
+        paused = time.monotonic() - began
+        for level, job in jobs.items():
+            with self.subTest(level=level):
+                self.assertEqual(self.daemon.wait(job)["tasks_done"], 2)
+                row = self.daemon.rows(job)[1]
+                self.assertLess((row.end_ns - row.start_ns) / 1e9, paused + 4)
+
+    def test_a_task_whose_time_was_up_meanwhile(self):
+        """It has timed out by itself: its worker is the same."""
+        jobs = {level: self.begin(level, ["0", "60"], task_timeout_seconds=2,
+                                  **({} if level == "serial" else {"workers": 1}))
+                for level in LEVELS}
+        for job in jobs.values():
+            self.pause(job)
+        time.sleep(5)
+        for level, job in jobs.items():
+            with self.subTest(level=level):
+                self.daemon.call("Resume", {"job": job})
+                shown = self.daemon.wait(job)
+                row = self.daemon.rows(job)[1]
+                self.assertEqual((row.state, row.reason, row.detail), (FAILED, reasons()["TIMEOUT"], 0))
+                self.assertEqual(shown["summary"].get("workers_replaced", 0), 0)
 
     def test_one_in_the_queue_is_not_started(self):
         config = self.write("one.conf", "[jobs]\nmax_running = 1\n")

@@ -135,6 +135,54 @@ class Workers(Case):
         os.kill(workers[0], signal.SIGCONT)
         self.assertEqual(self.daemon.wait(job)["tasks_done"], 22)
 
+    def test_a_stopped_worker_times_out(self):
+        """It cannot look at its clock, so its parent ends it."""
+        job = self.daemon.submit("processes", "sleep", ["60"] * 2 + ["0.01"] * 20, workers=2,
+                                 task_timeout_seconds=3)
+        os.kill(self.started(job, 2)[0], signal.SIGSTOP)
+        shown = self.daemon.wait(job)
+        rows = self.daemon.rows(job)
+        self.assertEqual([(row.state, row.reason, row.detail) for row in rows[:2]],
+                         [(FAILED, reasons()["TIMEOUT"], 0)] * 2)
+        self.assertEqual((shown["tasks_done"], shown["tasks_failed"]), (20, 2))
+
+    def test_workers_are_killed_wherever_they_are(self):
+        """Tiny tasks, so that a kill comes between any two steps. PPPCTL_TEST_KILLS=2000 for a long look."""
+        n, left, replaced = 16000, int(os.environ.get("PPPCTL_TEST_KILLS", "100")), 0
+        while left > 0:
+            job = self.daemon.submit("processes", "sum", ["3"] * n, workers=3)
+            killed = self.kill_while_it_runs(job, left)
+            left -= killed
+            shown = self.daemon.wait(job)
+            rows = self.daemon.rows(job)
+            done, failed = (sum(row.state == state for row in rows if row) for state in (DONE, FAILED))
+            self.assertEqual(shown["state"], "done", shown)
+            self.assertEqual((done + failed, shown["tasks_done"], shown["tasks_failed"]), (n, done, failed))
+            self.assertEqual({row.value for row in rows if row.state == DONE}, {3})
+            self.assertEqual({row.reason for row in rows if row.state == FAILED} - {reasons()["SIGNAL"]}, set())
+            self.assertLessEqual(failed, killed)
+            replaced += shown["summary"]["workers_replaced"]
+        self.assertGreater(replaced, 0)
+
+    def kill_while_it_runs(self, job, most):
+        """Two at a time, and no more before tasks have ended: ten deaths for nothing would end the job."""
+        killed, seen, ended = 0, set(), -1
+        while killed < most:
+            shown = self.daemon.show(job)
+            if shown["state"] not in ("queued", "running"):
+                break
+            if (now := shown["tasks_done"] + shown["tasks_failed"]) == ended:
+                continue
+            fresh = {pid for pids in self.daemon.workers(job).values() for pid in pids} - seen
+            for pid in list(fresh)[:min(2, most - killed)]:
+                seen.add(pid)
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                killed, ended = killed + 1, now
+        return killed
+
     def test_descriptors_are_not_handed_to_workers(self):
         """A worker has its job's files and no socket of the supervisor's."""
         job = self.daemon.submit("processes", "sleep", ["60"], workers=1)

@@ -61,7 +61,7 @@ static int blocking_fetch(struct ppp_task *task, const char *url, ppp_sink *sink
 /* As interrupt_wait(), for reading; @until_ns 0: never. A failure is noted on the task. */
 static int wait_until(struct ppp_task *task, int fd, uint64_t until_ns)
 {
-        const struct blocking_io *io = task->worker->io_context;
+        struct blocking_io *io = task->worker->io_context;
         int r = interrupt_wait(&io->interrupt, task, fd, POLLIN, until_ns ?: UINT64_MAX);
 
         if (r == -ECANCELED)

@@ -13,7 +13,7 @@
 
 struct http_socket {
         struct http_transport base;
-        const struct interrupt *interrupt;
+        struct interrupt *interrupt;
         struct transfer *transfer;      /* by libcurl; made by the first that needs it */
 };
 
@@ -203,7 +203,7 @@ static const struct http_transport_ops socket_ops = {
         .close = socket_close,
 };
 
-int http_socket_new(struct runner *runner, const struct interrupt *interrupt,
+int http_socket_new(struct runner *runner, struct interrupt *interrupt,
                     struct http_transport **ret)
 {
         struct http_socket *http = calloc(1, sizeof(*http));

@@ -10,6 +10,6 @@
 struct interrupt;
 
 /* @interrupt has to outlive it. 0 or -ENOMEM. */
-int http_socket_new(struct runner *runner, const struct interrupt *interrupt,
+int http_socket_new(struct runner *runner, struct interrupt *interrupt,
                     struct http_transport **ret);
 struct http_transport *http_socket_free(struct http_transport *transport);

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 
 #include "daemon/runner/node/feed.h"
 
@@ -24,13 +25,13 @@ static int watch_node(struct interrupt *interrupt, const struct runner *runner)
                 r = watch(fd, runner->feed->drop_fd, EPOLLIN | EPOLLET);
         if (r < 0)
                 return r;
-        *interrupt = (struct interrupt){ steal_fd(&fd), true };
+        *interrupt = (struct interrupt){ steal_fd(&fd), true, -EBADF };
         return 0;
 }
 
 int interrupt_init(struct interrupt *interrupt, const struct runner *runner)
 {
-        *interrupt = (struct interrupt){ runner->cancel_fd, false };
+        *interrupt = (struct interrupt){ runner->cancel_fd, false, -EBADF };
         return runner->feed ? watch_node(interrupt, runner) : 0;
 }
 
@@ -38,7 +39,8 @@ void interrupt_deinit(struct interrupt *interrupt)
 {
         if (interrupt->owned)
                 close_fd(interrupt->fd);
-        *interrupt = (struct interrupt){ -EBADF, false };
+        close_fd(interrupt->timer_fd);
+        *interrupt = (struct interrupt){ -EBADF, false, -EBADF };
 }
 
 void interrupt_hear(const struct interrupt *interrupt)
@@ -49,26 +51,52 @@ void interrupt_hear(const struct interrupt *interrupt)
                 (void)epoll_wait(interrupt->fd, events, ARRAY_SIZE(events), 0);
 }
 
-int interrupt_wait(const struct interrupt *interrupt, const struct ppp_task *task, int fd, short events,
+/*
+ * Sets the timer to a time of CLOCK_MONOTONIC. A time limit that is handed to poll(2) is a duration, whose
+ * rest is waited for once more when the process has been stopped or its cgroup frozen; but time goes on.
+ */
+static int set_timer(struct interrupt *interrupt, uint64_t at_ns)
+{
+        const struct itimerspec at = { .it_value = { (time_t)(at_ns / NSEC_PER_SEC),
+                                                     (long)(at_ns % NSEC_PER_SEC) } };
+
+        if (interrupt->timer_fd < 0)
+                interrupt->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (interrupt->timer_fd < 0 ||
+            timerfd_settime(interrupt->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) < 0)
+                return -errno;
+        return 0;
+}
+
+int interrupt_wait(struct interrupt *interrupt, const struct ppp_task *task, int fd, short events,
                    uint64_t until_ns)
 {
-        struct pollfd polls[2] = { { interrupt->fd, POLLIN, 0 }, { fd, events, 0 } };
+        struct pollfd polls[] = {
+                { interrupt->fd, POLLIN, 0 }, { fd, events, 0 }, { -EBADF, POLLIN, 0 },
+        };
+        int r;
 
+        if (task_cancelled(task))
+                return -ECANCELED;
+        if (until_ns <= now_monotonic())
+                return 0;
+        if (until_ns != UINT64_MAX) {
+                r = set_timer(interrupt, until_ns);
+                if (r < 0)
+                        return r;
+                polls[2].fd = interrupt->timer_fd;
+        }
         for (;;) {
-                uint64_t now = now_monotonic(), left = until_ns > now ? until_ns - now : 0;
-                struct timespec ts = { (time_t)(left / NSEC_PER_SEC), (long)(left % NSEC_PER_SEC) };
-                int r;
-
-                if (task_cancelled(task))
-                        return -ECANCELED;
-                if (left == 0)
-                        return 0;
-                r = ppoll(polls, 2, until_ns == UINT64_MAX ? NULL : &ts, NULL);
+                r = poll(polls, ARRAY_SIZE(polls), -1);
                 if (r < 0 && errno != EINTR)
                         return -errno;
                 if (r > 0 && polls[0].revents)
                         interrupt_hear(interrupt);
+                if (task_cancelled(task))
+                        return -ECANCELED;
                 if (r > 0 && polls[1].revents)
                         return 1;
+                if (r > 0 && polls[2].revents)
+                        return 0;
         }
 }

@@ -16,6 +16,7 @@
 struct interrupt {
         int fd;                         /* to be polled for POLLIN */
         bool owned;                     /* it is an epoll of ours */
+        int timer_fd;                   /* made by the first wait that has an end */
 };
 
 /* In the process that will wait. Returns 0 or a negative errno. */
@@ -30,5 +31,5 @@ void interrupt_hear(const struct interrupt *interrupt);
  * or for the task to be cancelled. Polling for that leaves no gap in which it could be missed.
  * Returns 1 if @fd is ready, 0 if the time has come, -ECANCELED, or another negative errno.
  */
-int interrupt_wait(const struct interrupt *interrupt, const struct ppp_task *task, int fd, short events,
+int interrupt_wait(struct interrupt *interrupt, const struct ppp_task *task, int fd, short events,
                    uint64_t until_ns);
