@@ -1,10 +1,11 @@
 /*
  * libFuzzer: any bytes as what Redis answers. hiredis takes them apart; what it gives is read as an entry
- * with a chunk and as one with results. What is taken keeps to its bounds, and says the same when read as
+ * with a chunk, as one with results, and as one of an owner. What is taken keeps to its bounds, and says the same when read as
  * it was written.
  */
 
 #include "daemon/runner/machines/codec.h"
+#include "lib/machines.h"
 #include "lib/inputs.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -63,6 +64,20 @@ static void check_result(const redisReply *reply)
         free(records);
 }
 
+static void check_owner(const redisReply *reply)
+{
+        struct owner_entry entry;
+        struct entry_id id;
+        const char *why = NULL;
+
+        if (owner_entry_parse(reply, &entry, &id, &why) < 0) {
+                fuzz_check(why);
+                return;
+        }
+        fuzz_check(entry.workload < _WORKLOAD_N && entry_id_equal(entry.id, id));
+        fuzz_check(machines_text_is_valid(entry.owner.data, entry.owner.size, MACHINES_OWNER_MAX));
+}
+
 /* hiredis makes room for as many elements as an array says it has: that is not what is tested here. */
 static bool says_too_much(const uint8_t *data, size_t n)
 {
@@ -90,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         while (redisReaderGetReply(reader, &reply) == REDIS_OK && reply) {
                 check_chunk(reply);
                 check_result(reply);
+                check_owner(reply);
                 freeReplyObject(reply);
         }
         redisReaderFree(reader);

@@ -9,7 +9,7 @@
 #define REPLY_MAX (UINT64_C(16) << 20)
 #define LEAVE_NS (7 * NSEC_PER_SEC)     /* more than a runner needs once its own time is over */
 
-/* What the handler of SIGTERM may touch. */
+/* The eventfd that the handler of SIGTERM writes to. */
 static int stop_fd = -EBADF;
 
 static void on_sigterm(int number)

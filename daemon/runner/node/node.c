@@ -16,7 +16,7 @@
 
 static const uint64_t one = 1;
 
-/* What the handler of signals may touch. */
+/* The handler of signals touches these and nothing else. */
 static int stop_fd = -EBADF;
 static volatile sig_atomic_t told_to_leave;
 

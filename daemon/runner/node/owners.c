@@ -58,7 +58,7 @@ void owners_deinit(struct keeper *keeper)
         keeper->events_fd = close_fd(keeper->events_fd);
 }
 
-/* Who is heard of */
+/* Owners that are heard of */
 
 static void append(struct keeper *keeper, struct owner *owner)
 {
@@ -401,7 +401,7 @@ static void cleared(struct keeper *keeper, struct owner *owner)
         append(keeper, owner);
 }
 
-/* What is left of it in its group goes too. */
+/* Processes that it has left in its group go too. */
 static void clear(struct keeper *keeper, struct owner *owner)
 {
         bool populated = false;
@@ -435,7 +435,7 @@ static void note_death(struct owner *owner, const siginfo_t *info)
 static int ended(struct keeper *keeper, struct owner *owner)
 {
         siginfo_t info = {};
-        int r = 0;
+        bool refused;
 
         if (waitid(P_PIDFD, (id_t)owner->pidfd, &info, WEXITED | WNOHANG) < 0)
                 return -errno;
@@ -444,17 +444,16 @@ static int ended(struct keeper *keeper, struct owner *owner)
         owner->pidfd = unwatch(keeper, owner->pidfd);
         drop_share(keeper, owner);
         owner->retry_ns = 0;
+        refused = info.si_code == CLD_EXITED && info.si_status == EXIT_FAILURE;
         if (info.si_code == CLD_EXITED && info.si_status == EXIT_SUCCESS)
                 owner->n_deaths = 0;
-        else if (info.si_code == CLD_EXITED && info.si_status == EXIT_FAILURE)
+        else if (refused)
                 owner->retry_ns = now_monotonic() + RETRY_MAX;
         else if (!keeper->stopping)
                 note_death(owner, &info);
         clear(keeper, owner);
         /* It has said why. Where that is true of one owner alone, others' runners show it. */
-        if (owner->retry_ns && info.si_code == CLD_EXITED && !keeper->stopping && !others_run(keeper))
-                r = -ECHILD;
-        return r;
+        return refused && !keeper->stopping && !others_run(keeper) ? -ECHILD : 0;
 }
 
 int owners_look(struct keeper *keeper)

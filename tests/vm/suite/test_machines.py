@@ -96,7 +96,7 @@ class Machines(Case):
         self.serve("level = processes", "workers = 2", "[node]", "memory-max = 200M", "pids-max = 50", "cpu-max = 150%",
                    "worker-memory-max = 64M")
         limits = {"node/memory.max": str(200 << 20), "node/pids.max": "50", "node/cpu.max": "150000 100000",
-                  "node/worker-0/memory.max": str(64 << 20)}
+                  "node/owner-0/memory.max": str(40 << 20), "node/owner-0/worker-0/memory.max": str(64 << 20)}
         job = self.pppd.submit("machines", "sleep", ["0.5"] * 40)
         self.first(job)
         self.assertEqual({path: self.read(path) for path in limits}, limits)
