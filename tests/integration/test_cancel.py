@@ -28,6 +28,12 @@ class Cancel(Case):
             wait_until(lambda: descendants(runner), "workers")
         return job, [runner, *descendants(runner)]
 
+    def sleeping(self, level, n, **options):
+        """The same of n tasks that sleep, when one that does not has its record: its runner hears signals by then."""
+        job, pids = self.in_flight(level, "sleep", ["0"] + ["60"] * n, **options)
+        wait_until(lambda: any(self.daemon.rows(job)), "a first record")
+        return job, pids
+
     def assert_cancelled(self, job, pids):
         shown = self.daemon.show(job)
         self.assertEqual((shown["state"], shown.get("reason")), ("cancelled", "cancelled"), shown)
@@ -44,7 +50,7 @@ class Cancel(Case):
     def test_sleeping_tasks(self):
         for level in LEVELS:
             with self.subTest(level=level):
-                self.cancel(*self.in_flight(level, "sleep", [60] * 100))
+                self.cancel(*self.sleeping(level, 100))
 
     def test_computing_tasks(self):
         for level in LEVELS:
@@ -63,7 +69,7 @@ class Cancel(Case):
                 self.cancel(job, pids)
 
     def test_a_thousand_in_flight_at_async(self):
-        self.cancel(*self.in_flight("async", "sleep", [60] * 1000, workers=1000))
+        self.cancel(*self.sleeping("async", 1000, workers=1001))
 
     def test_reading_a_pipe_nobody_writes_to(self):
         fifo = self.path("fifo")

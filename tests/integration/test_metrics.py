@@ -193,12 +193,12 @@ class Numbers(MetricsCase):
         return now
 
     def test_a_database_of_an_older_version(self):
-        """It gets its table; what ran before was not counted."""
+        """It gets its tables; what ran before was not counted."""
         daemon = self.fresh("older")
         self.finished(daemon, "serial", "sum", ["1"])
         daemon.terminate()
         with sqlite3.connect(os.path.join(daemon.state, "jobs.db")) as database:
-            database.executescript("DROP TABLE totals; PRAGMA user_version = 2;")
+            database.executescript("DROP TABLE totals; DROP TABLE damaged; PRAGMA user_version = 2;")
         database.close()
         daemon.start()
         self.assertNotIn("pppctl_jobs_total", self.metrics(daemon))
