@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "daemon/supervisor/checkpoint.h"
 #include "daemon/supervisor/event-loop.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/manager.h"
@@ -73,6 +74,8 @@ int main(int argc, char **argv)
         struct options options = OPTIONS_NULL;
         int status = EXIT_SUCCESS, r;
 
+        if (argc == 3 && streq(argv[1], CHECKPOINT_ARG))
+                return -store_checkpoint(argv[2]);
         supervisor_log_init();
         r = supervisor_options_parse(&options, argc, argv);
         if (r < 0)

@@ -125,6 +125,7 @@ static void on_jobs_changed(struct jobs *jobs)
         struct manager *manager = container_of(jobs, struct manager, jobs);
 
         service_set_status(&manager->service, jobs->n_running, jobs->n_queued);
+        checkpoint_look(&manager->checkpoint);
         look_whether_drained(manager);
 }
 
@@ -205,7 +206,6 @@ static bool on_check(struct service *service)
 
 static int init_kept(struct manager *manager)
 {
-        _cleanup_free_ char *path = NULL;
         char *error;
         int r;
 
@@ -217,12 +217,16 @@ static int init_kept(struct manager *manager)
         r = state_init(&manager->state, manager->options->state, &error);
         if (r < 0)
                 return tell_about(MESSAGE_STATE, r, error);
-        if (asprintf(&path, "%s/jobs.db", manager->options->state) < 0) {
-                path = NULL;
+        if (asprintf(&manager->store_path, "%s/jobs.db", manager->options->state) < 0) {
+                manager->store_path = NULL;
                 return supervisor_log_oom();
         }
-        r = store_open(path, &manager->store, &error);
-        return r < 0 ? tell_about(MESSAGE_STATE, r, error) : 0;
+        r = store_open(manager->store_path, &manager->store, &error);
+        if (r < 0)
+                return tell_about(MESSAGE_STATE, r, error);
+        manager->checkpoint = (struct checkpoint){ manager->event, manager->store, manager->store_path,
+                                                   NULL };
+        return 0;
 }
 
 /* Who asks for such a limit is told by name; this is for who looks after the machine. */
@@ -402,6 +406,8 @@ void manager_deinit(struct manager *manager)
         free(manager->environment);
         host_deinit(&manager->host);
         config_deinit(&manager->config);
+        checkpoint_deinit(&manager->checkpoint);
         store_close(manager->store);
+        free(manager->store_path);
         state_deinit(&manager->state);
 }

@@ -11,6 +11,7 @@
  *       service                  signals, systemd's notify and watchdog
  */
 
+#include "daemon/supervisor/checkpoint.h"
 #include "daemon/supervisor/config.h"
 #include "daemon/supervisor/demo.h"
 #include "daemon/supervisor/engine.h"
@@ -29,6 +30,8 @@ struct manager {
         struct state state;
         struct config config;
         struct store *store;
+        char *store_path;
+        struct checkpoint checkpoint;
         struct quota quota;
         struct groups groups;
         struct host host;

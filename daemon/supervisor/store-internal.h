@@ -14,6 +14,7 @@ enum statement {
 struct store {
         sqlite3 *db;
         sqlite3_stmt *statements[_STATEMENT_N];
+        int n_log;                      /* pages in the write-ahead log */
         const char *why;                /* when the fault is not SQLite's: the text for store_error() */
 };
 

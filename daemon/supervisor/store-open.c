@@ -171,6 +171,37 @@ static int check_writable(struct store *store)
         return store_exec(store, "COMMIT");
 }
 
+#define LOG_PAGES     1000
+#define LOG_PAGES_MAX 16000
+
+static int on_commit(void *userdata, sqlite3 *db, const char *name, int n_pages)
+{
+        struct store *store = userdata;
+
+        store->n_log = n_pages;
+        if (n_pages >= LOG_PAGES_MAX)
+                (void)sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        return SQLITE_OK;
+}
+
+bool store_wants_checkpoint(const struct store *store)
+{
+        return store->n_log >= LOG_PAGES;
+}
+
+int store_checkpoint(const char *path)
+{
+        sqlite3 *db;
+        int r;
+
+        r = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+        /* The function of that name would find no log: one is looked for by the first statement. */
+        if (r == SQLITE_OK)
+                r = sqlite3_exec(db, "PRAGMA wal_checkpoint(PASSIVE)", NULL, NULL, NULL);
+        sqlite3_close(db);
+        return r == SQLITE_OK ? 0 : store_errno(r);
+}
+
 /* How long we wait for another program that has the database locked, at the start. */
 #define START_BUSY_MS 250
 
@@ -183,8 +214,9 @@ static int open_database(struct store *store, const char *path)
         if (r != SQLITE_OK)
                 return store_errno(r);
         sqlite3_busy_timeout(store->db, START_BUSY_MS);
-        r = store_exec(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-                        "PRAGMA wal_autocheckpoint = 1000;");
+        r = store_exec(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
+        /* In the place of SQLite's own, which has it done at the commit. */
+        (void)sqlite3_wal_hook(store->db, on_commit, store);
         if (r >= 0)
                 r = migrate(store);
         if (r >= 0)

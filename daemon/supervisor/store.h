@@ -24,6 +24,13 @@ DEFINE_CLEANUP(struct store *, store_close)
 const char *store_error(const struct store *store);
 
 /*
+ * Whether there is so much in the write-ahead log that another process is to call store_checkpoint(), which
+ * moves it into the database at @path and waits for the disk. Where nobody does, a commit does it in the end.
+ */
+bool store_wants_checkpoint(const struct store *store);
+int store_checkpoint(const char *path);
+
+/*
  * Adds a job and gives it its number: larger than all there ever were. record->number is not read. The row
  * is there for good when store_commit() has returned 0; until then nothing else may be stored, and it goes
  * with store_rollback(), which a failure of either asks for too, or with the process.

@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "daemon/supervisor/store.h"
 
@@ -405,6 +406,67 @@ static void test_want_of_memory(void)
         end();
 }
 
+static int insert_one(void)
+{
+        struct job_record record = { .spec = json_pack("{s:s}", "level", "serial") };
+        uint64_t number;
+        int r = store_insert(store, &record, &number);
+
+        if (r >= 0)
+                r = store_commit(store);
+        job_record_deinit(&record);
+        return r;
+}
+
+static off_t log_size(void)
+{
+        char name[256];
+        struct stat st;
+
+        snprintf(name, sizeof(name), "%s-wal", path);
+        return stat(name, &st) < 0 ? -1 : st.st_size;
+}
+
+/* glibc hands main()'s arguments to constructors. */
+__attribute__((constructor)) static void checkpoint_instead(int argc, char **argv)
+{
+        if (argc == 3 && streq(argv[1], "--checkpoint"))
+                _exit(-store_checkpoint(argv[2]));
+}
+
+/* In another process: SQLite's locks are a process's, and the one here keeps the database open. */
+static int checkpoint_in_child(void)
+{
+        int status;
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                execl("/proc/self/exe", "test-store", "--checkpoint", path, NULL);
+                _exit(126);
+        }
+        return waitpid(pid, &status, 0) == pid ? status : -1;
+}
+
+/* Others are not kept waiting for the disk at a commit; the log begins anew once it was moved. */
+static void test_checkpoint(void)
+{
+        off_t size;
+
+        begin();
+        for (unsigned i = 0; i < 5000 && !store_wants_checkpoint(store); ++i)
+                test_int(insert_one(), ==, 0);
+        test_true(store_wants_checkpoint(store));
+        test_int(insert_one(), ==, 0);
+        test_true(store_wants_checkpoint(store));
+        test_int(checkpoint_in_child(), ==, 0);
+        size = log_size();
+        test_int(size, >, 4000000);
+        test_int(insert_one(), ==, 0);
+        test_true(!store_wants_checkpoint(store));
+        test_int(log_size(), ==, size);
+        end();
+}
+
 static void test_locked_out(void)
 {
         uint64_t number = 0;
@@ -525,6 +587,7 @@ TEST_MAIN("store",
           { "damaged rows that stay", test_damaged_in_place },
           { "a damaged row by its number", test_damaged_by_number },
           { "want of memory is no damage", test_want_of_memory }, { "locked by another", test_locked_out },
+          { "the log is moved by another process", test_checkpoint },
           { "no directory", test_no_directory },
           { "totals", test_totals },
           { "totals that cannot be written", test_totals_fail })
