@@ -451,7 +451,7 @@ class Rights(FleetCase):
     """docs/machines.md lists them: each is needed, and one that is missing ends who needs it, with its name."""
 
     OF_NODES = {"time", "multi", "exists", "set", "expire", "pexpire", "hset", "hget", "hmget", "zadd",
-                "zremrangebyscore", "xadd", "xack", "xdel", "xreadgroup", "xclaim", "xpending", "xgroup|create"}
+                "zremrangebyscore", "xadd", "xack", "xdel", "xread", "xreadgroup", "xclaim", "xpending", "xgroup|create"}
     OF_JOBS = {"time", "multi", "exists", "expire", "hset", "hmget", "zrange", "xadd", "xdel", "xread", "xgroup|create"}
 
     def rights(self):
