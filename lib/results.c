@@ -184,7 +184,7 @@ int results_resume(struct results *results)
 static const struct {
         const char *name;
         const char *text;       /* %s: what detail says */
-        enum { DETAIL_NONE, DETAIL_ERRNO, DETAIL_NUMBER, DETAIL_SIGNAL } detail;
+        enum { DETAIL_NONE, DETAIL_ERRNO, DETAIL_NUMBER, DETAIL_SIGNAL, DETAIL_PROXY } detail;
 } reasons[_PPP_REASON_N] = {
         [PPP_REASON_NONE] = { "none", "no reason was noted", DETAIL_NONE },
         [PPP_REASON_NOT_A_NUMBER] = { "not-a-number",
@@ -239,6 +239,10 @@ static const struct {
         [PPP_REASON_CA_FILE] = { "ca-file",
                 "the certificates of authorities cannot be read (curl error %s); does the file of "
                 "--ca-file hold some, in PEM form?", DETAIL_NUMBER },
+        [PPP_REASON_PROXY] = { "proxy",
+                "cannot use the proxy that the environment names (http_proxy, https_proxy, all_proxy): "
+                "%s; is it running, and its address right? no_proxy names the hosts that need none",
+                DETAIL_PROXY },
         [PPP_REASON_PROTOCOL] = { "protocol",
                 "the answer is not HTTP; is this the right port?", DETAIL_NUMBER },
 };
@@ -270,6 +274,10 @@ static char *detail_text(enum ppp_reason reason, int32_t detail)
         case DETAIL_NUMBER:
                 r = asprintf(&text, "%d", detail);
                 break;
+        case DETAIL_PROXY:
+                r = detail >= 300 ? asprintf(&text, "it answered with status %d", detail) :
+                    asprintf(&text, "%s", detail ? detail_errno(detail) : "its name does not resolve");
+                break;
         case DETAIL_SIGNAL:
                 r = asprintf(&text, "%d (%s)", detail,
                              sigdescr_np(detail) ? sigdescr_np(detail) : "unknown");
@@ -278,12 +286,33 @@ static char *detail_text(enum ppp_reason reason, int32_t detail)
         return r < 0 ? NULL : text;
 }
 
+/* The page is elsewhere, and where is up to whoever reads it. */
+#define REDIRECT(what) "the server redirects to " what ", which pppd does not follow: it takes http and " \
+                       "https; give the address of the page that you want"
+
+static const char *scheme_format(int32_t detail)
+{
+        static const char *const formats[] = {
+                [PPP_SCHEME_OF_REDIRECT] = REDIRECT("a URL of another scheme"),
+                [PPP_SCHEME_JAVASCRIPT] = REDIRECT("a script (javascript:), for a browser to run"),
+                [PPP_SCHEME_FTP] = REDIRECT("FTP (ftp:)"),
+                [PPP_SCHEME_FILE] = REDIRECT("a file of this machine (file:)"),
+                [PPP_SCHEME_DATA] = REDIRECT("a page within the URL (data:)"),
+                [PPP_SCHEME_MAILTO] = REDIRECT("a mail address (mailto:)"),
+        };
+
+        return detail > 0 && (size_t)detail < ARRAY_SIZE(formats) ? formats[detail] :
+                                                                   reasons[PPP_REASON_BAD_SCHEME].text;
+}
+
 /* It is not always the other side. */
 static const char *reason_format(enum ppp_reason reason, int32_t detail)
 {
         if (reason == PPP_REASON_CONNECT && (detail == EMFILE || detail == ENFILE))
                 return "cannot connect: %s; ask for fewer at a time with --workers, or raise the "
                        "limit of open files";
+        if (reason == PPP_REASON_BAD_SCHEME)
+                return scheme_format(detail);
         if (reason == PPP_REASON_PROTOCOL && detail != CURLE_UNSUPPORTED_PROTOCOL)
                 return "the answer is not as HTTP has it (curl error %s); the server, or what is "
                        "between, has to mend that";

@@ -110,6 +110,7 @@ static bool reason_is_passing(enum ppp_reason reason, int32_t detail)
         switch (reason) {
         case PPP_REASON_RESOLVE:
         case PPP_REASON_CONNECT:
+        case PPP_REASON_PROXY:
         case PPP_REASON_TLS:
         case PPP_REASON_TIMEOUT:
         case PPP_REASON_TRANSFER:
@@ -151,6 +152,7 @@ static int run_try(struct ppp_task *task, const struct ppp_workload *workload, c
         int r;
 
         task->reason = PPP_REASON_NONE;
+        task->retry_after_ns = 0;
         if (_likely_(task->deadline_ns == 0))
                 return workload->run(task, input, n_input, ret_value);
         if (worker->watched)
@@ -161,6 +163,14 @@ static int run_try(struct ppp_task *task, const struct ppp_workload *workload, c
         if (r >= 0 && task_time_left(task, now_monotonic()) == 0)
                 return task_fail(task, PPP_REASON_TIMEOUT, 0);
         return r;
+}
+
+/* The server knows best how long it is busy; within bounds (retry-after.h). */
+static uint64_t backoff(const struct ppp_task *task, uint32_t try)
+{
+        uint64_t wait = MIN(BACKOFF_NS << MIN(try, 20U), BACKOFF_MAX_NS);
+
+        return task->reason == PPP_REASON_HTTP_STATUS ? MAX(wait, task->retry_after_ns) : wait;
 }
 
 static int run_tries(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
@@ -177,7 +187,7 @@ static int run_tries(struct ppp_task *task, const char *input, size_t n_input, u
 
                 ++task->worker->n_retried;
                 task->deadline_ns = 0;
-                r = ppp_sleep(task, MIN(BACKOFF_NS << MIN(try, 20U), BACKOFF_MAX_NS));
+                r = ppp_sleep(task, backoff(task, try));
                 if (r < 0)
                         return r;
                 begin = now_monotonic();

@@ -28,7 +28,7 @@ enum ppp_reason {
         PPP_REASON_NEGATIVE = 2,
         PPP_REASON_TOO_LARGE = 3,       /* number past what the workload takes */
         PPP_REASON_BAD_URL = 4,
-        PPP_REASON_BAD_SCHEME = 5,      /* a URL, but of a scheme pppd does not take */
+        PPP_REASON_BAD_SCHEME = 5,      /* of a scheme pppd does not take; detail: enum ppp_scheme_fault */
         PPP_REASON_RESOLVE = 6,         /* the host name does not resolve */
         PPP_REASON_CONNECT = 7,         /* detail: errno, 0 if unknown */
         PPP_REASON_TLS = 8,             /* handshake or protocol; detail: CURLcode */
@@ -50,7 +50,19 @@ enum ppp_reason {
         PPP_REASON_CANCELLED = 24,      /* never stored: a cancelled task leaves no record */
         PPP_REASON_PROTOCOL = 25,       /* not HTTP, or broken; detail: CURLcode or fault */
         PPP_REASON_CA_FILE = 26,        /* --ca-file holds no certificate; detail: CURLcode */
+        PPP_REASON_PROXY = 27,          /* not reached, or it refuses; detail: errno, status, 0 unknown */
         _PPP_REASON_N,
+};
+
+/* Whose scheme it is, and the redirect's as far as it is one that needs another answer. Append only. */
+enum ppp_scheme_fault {
+        PPP_SCHEME_OF_INPUT = 0,
+        PPP_SCHEME_OF_REDIRECT = 1,
+        PPP_SCHEME_JAVASCRIPT = 2,      /* these are of a redirect, too */
+        PPP_SCHEME_FTP = 3,
+        PPP_SCHEME_FILE = 4,
+        PPP_SCHEME_DATA = 5,
+        PPP_SCHEME_MAILTO = 6,
 };
 
 /*

@@ -1,5 +1,8 @@
 """What a fetch does with an answer is the same at every level, over our own connections and over libcurl's."""
 
+import errno
+import re
+import socket
 import threading
 
 from harness.case import LEVELS, Case
@@ -143,3 +146,43 @@ class Rules(Case):
             with self.subTest(url=url):
                 self.assertEqual(outcome[:2], ("done", 3))
         self.assertEqual(self.server.counts["/cookie"], 2 * len(urls) * len(LEVELS))
+
+    def test_a_redirect_to_what_is_no_page(self):
+        expected = {"javascript:alert(1)": "script", "ftp://127.0.0.1/x": "FTP", "mailto:x@y": "mail", "data:,x": "data:",
+                    "file:///etc/passwd": "file of this machine", "gopher://x/": "another scheme"}
+        urls = {way: pattern for i, (to, pattern) in enumerate(expected.items())
+                for way in self.ways(self.server.on(f"/to-{i}", redirect(to)))}
+        for url, outcome in self.outcomes(list(urls)).items():
+            with self.subTest(url=url):
+                self.assertEqual(outcome[::2], ("failed", "bad-scheme"))
+        err = self.daemon.pppctl("run", "async", "words", *urls).err
+        for url, pattern in urls.items():
+            self.assertRegex(err, f"(?m)^{re.escape(url)}: .*redirects to .*{pattern}.*give the address of the page")
+
+
+class Proxies(Case):
+    """A proxy that cannot be used is told as that, and never as the server's fault."""
+
+    with_daemon = False
+
+    def test_a_proxy_that_is_not_there_or_refuses(self):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            closed = s.getsockname()[1]
+        refusing = OddServer().start()
+        self.addCleanup(refusing.stop)
+        refusing.on("server.example:443", send(head("403 Not For You", Content_Length=0)))
+        cases = (("closed", f"http://127.0.0.1:{closed}", errno.ECONNREFUSED, ("http", "https"), "refused"),
+                 ("nameless", f"http://{'x' * 64}.invalid:8080", 0, ("http", "https"), "resolve"),
+                 ("refusing", refusing.url, 403, ("https",), "403"))
+        for name, proxy, detail, schemes, pattern in cases:
+            environment = {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": ""}
+            daemon = self.fresh(name, env=environment)
+            urls = [f"{scheme}://server.example/" for scheme in schemes]
+            for level in LEVELS:
+                with self.subTest(proxy=name, level=level):
+                    outcome = self.run_job(level, "words", urls, daemon=daemon, status=1)
+                    for url in urls:
+                        self.assert_failed(outcome.by_input[url], "proxy")
+                        self.assertEqual(outcome.by_input[url].get("detail", 0), detail)
+                        self.assertRegex(outcome.by_input[url]["why"], f"proxy .*{pattern}.*no_proxy")

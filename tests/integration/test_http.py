@@ -1,5 +1,6 @@
 """Fetching, at every level: what a real nginx sends, and what only an odd server does."""
 
+import email.utils
 import gzip
 import os
 import socket
@@ -230,6 +231,27 @@ class Odd(Case):
                 self.assert_values(outcome, {url: 3})
                 self.assertEqual(outcome.summary["tasks_retried"], 2)
                 self.assertEqual(self.server.counts[path], 3)
+
+    def test_a_busy_server_says_when_to_come_again(self):
+        """Retry-After in seconds and as a date, for 429 and 503; only with them, and later than we would come."""
+        def busy(status, wait):
+            def handler(connection, count):
+                times.append(time.monotonic())
+                if count > 1:
+                    return body(b"two words")(connection, count)
+                connection.sendall(head(status, Retry_After=wait() if callable(wait) else wait, Content_Length=0))
+                return True
+            return handler
+
+        def date():
+            return email.utils.formatdate(time.time() + 3, usegmt=True)
+        for level in LEVELS:
+            for i, (status, wait) in enumerate((("429 Too Many", "2"), ("503 Busy", date))):
+                with self.subTest(level=level, status=status):
+                    times = []
+                    url = self.server.on(f"/busy-{level}-{i}", busy(status, wait))
+                    self.assert_values(self.run_job(level, "words", [url], "--retries", 1), {url: 2})
+                    self.assertGreater(times[1] - times[0], 1.5)
 
     def test_retries_are_bounded(self):
         """Three requests. (Nothing comes before the drop of an unused connection that curl may try again by itself.)"""

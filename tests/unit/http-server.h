@@ -167,6 +167,18 @@ static inline bool http_answer_path(int fd, const char *path)
         return http_answer(fd, "200 OK", "", "plain");
 }
 
+/* Two bytes at a time, with pauses that are short of what a client may lose patience over. */
+static inline void http_drip(int fd)
+{
+        struct timespec ts = { 0, 400 * 1000 * 1000 };
+
+        http_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n");
+        for (unsigned i = 0; i < 8; ++i) {
+                nanosleep(&ts, NULL);
+                http_say(fd, "a ");
+        }
+}
+
 /* Answers that break off; false: the path is none of these. */
 static inline bool http_break(int fd, const char *path)
 {
@@ -177,6 +189,8 @@ static inline bool http_break(int fd, const char *path)
         } else if (streq(path, "/stall")) {
                 http_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart");
                 http_wait_for_end(fd);
+        } else if (streq(path, "/drip")) {
+                http_drip(fd);
         } else if (streq(path, "/short")) {
                 http_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart");
         } else if (streq(path, "/no-http")) {

@@ -429,6 +429,40 @@ static void deadline_ends_it(void)
         teardown();
 }
 
+/*
+ * Without a deadline every byte begins the time anew in which one has to come; our own way, and libcurl's,
+ * to which a user in the URL leads.
+ */
+static void every_byte_counts(void)
+{
+        static const char *const users[] = { "", "me@" };
+        const struct fetch_patience patient = fetch_patience;
+
+        setup();
+        fetch_patience.stall_ns = 2 * NSEC_PER_SEC;
+        for (enum backend backend = 0; backend < _BACKEND_N; ++backend)
+                for (size_t i = 0; i < ARRAY_SIZE(users); ++i) {
+                        char drip[64], stall[64];
+                        const char *urls[] = { drip, stall };
+                        struct outcome outcomes[ARRAY_SIZE(urls)];
+                        struct batch batch = {
+                                .backend = backend, .urls = urls, .n = ARRAY_SIZE(urls),
+                                .outcomes = outcomes,
+                        };
+
+                        snprintf(drip, sizeof(drip), "http://%s127.0.0.1:%u/drip", users[i], server.port);
+                        snprintf(stall, sizeof(stall), "http://%s127.0.0.1:%u/stall", users[i], server.port);
+                        run(&batch);
+                        test_int(outcomes[0].r, ==, 0);
+                        test_int(outcomes[0].n_bytes, ==, 16);
+                        test_int(outcomes[1].reason, ==, PPP_REASON_TIMEOUT);
+                        test_int(outcomes[1].n_bytes, ==, 4);
+                        test_int(outcomes[1].took_ns, >=, 2 * NSEC_PER_SEC);
+                }
+        fetch_patience = patient;
+        teardown();
+}
+
 /* Deadlines of many, on one clock: each fires, and those with none left over do not. */
 static void deadlines_of_many(void)
 {
@@ -680,6 +714,7 @@ TEST_MAIN("fetch",
           { "gets over closed connections", gets_over_closed_connections },
           { "many in flight", many_in_flight },
           { "deadline ends it", deadline_ends_it },
+          { "every byte counts", every_byte_counts },
           { "deadlines of many", deadlines_of_many },
           { "cancelling ends all", cancelling_ends_all },
           { "slow scout holds nobody up", slow_scout_holds_nobody_up },

@@ -161,6 +161,7 @@ static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose,
 
         resolved(transfer);
         transfer->opened = true;
+        transfer_opens(transfer, address);
         if (fd >= 0)
                 return fd;
         transfer->socket_errno = -fd;

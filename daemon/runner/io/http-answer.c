@@ -104,7 +104,7 @@ static void note_fields(struct http_answer *answer, const char *data, size_t n)
                 return;
         if (data[9] == '3')
                 http_cookies_take(get->cookies, get->url, data, n);
-        else
+        else if (memcmp(data + 9, "429", 3) == 0 || memcmp(data + 9, "503", 3) == 0)
                 get->task->retry_after_ns = retry_after_find(data, n);
 }
 

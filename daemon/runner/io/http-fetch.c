@@ -24,16 +24,40 @@ static int fetch_one(struct http_transport *transport, struct http_get *get)
         return transport->ops->fetch(transport, get);
 }
 
+static bool scheme_is(const char *url, size_t n, const char *scheme)
+{
+        return strlen(scheme) == n && strncasecmp(url, scheme, n) == 0;
+}
+
+/* Names the schemes that servers redirect to by mistake. */
+static enum ppp_scheme_fault find_fault(const char *url, size_t n)
+{
+        static const struct {
+                const char *scheme;
+                enum ppp_scheme_fault fault;
+        } known[] = {
+                { "javascript", PPP_SCHEME_JAVASCRIPT },
+                { "ftp", PPP_SCHEME_FTP },
+                { "file", PPP_SCHEME_FILE },
+                { "data", PPP_SCHEME_DATA },
+                { "mailto", PPP_SCHEME_MAILTO },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(known); ++i)
+                if (scheme_is(url, n, known[i].scheme))
+                        return known[i].fault;
+        return PPP_SCHEME_OF_REDIRECT;
+}
+
 static int check_redirect(struct ppp_task *task, const char *url, unsigned n_left)
 {
         size_t n = http_url_scheme(url);
 
         if (n_left == 0)
                 return task_fail(task, PPP_REASON_REDIRECTS, 0);
-        if ((n == 4 && strncasecmp(url, "http", n) == 0) ||
-            (n == 5 && strncasecmp(url, "https", n) == 0))
+        if (scheme_is(url, n, "http") || scheme_is(url, n, "https"))
                 return 0;
-        return task_fail(task, PPP_REASON_BAD_SCHEME, 0);
+        return task_fail(task, PPP_REASON_BAD_SCHEME, (int32_t)find_fault(url, n));
 }
 
 /* The URL that is asked for at the time is ours, but for the first. */

@@ -200,6 +200,36 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
         return stop(transfer, MIN(r, 0)) || transfer->left ? CURL_WRITEFUNC_ERROR : n;
 }
 
+static int port_of(const struct sockaddr *address)
+{
+        switch (address->sa_family) {
+        case AF_INET:
+                return ntohs(((const struct sockaddr_in *)address)->sin_port);
+        case AF_INET6:
+                return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
+        default:
+                return 0;
+        }
+}
+
+/*
+ * libcurl tells only from 8.7 on whether it goes by a proxy; a port that is not the URL's is one's. A
+ * proxy on the port of the URL is not told apart from the server.
+ */
+void transfer_opens(struct transfer *transfer, const struct curl_sockaddr *address)
+{
+        struct http_parts parts;
+        uint64_t port = 0;
+
+        if (!curl_easy_has_proxy() || !http_url_cut(transfer->get->url, &parts))
+                return;
+        if (parts.n_port > 1)
+                (void)parse_u64(parts.port + 1, parts.n_port - 1, UINT16_MAX, &port);
+        else
+                port = parts.n_scheme == 5 ? 443 : 80;
+        transfer->by_proxy = port != (uint64_t)port_of(&address->addr);
+}
+
 /* As libcurl would do it itself, but it does not tell why it could not. */
 static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose,
                                     struct curl_sockaddr *address)
@@ -207,6 +237,7 @@ static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose,
         struct transfer *transfer = userdata;
         int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
+        transfer_opens(transfer, address);
         if (fd >= 0)
                 return fd;
         transfer->socket_errno = errno;
@@ -359,6 +390,7 @@ static void reset(struct transfer *transfer, struct http_get *get, bool connect_
         transfer->connect_only = connect_only;
         transfer->result = 0;
         transfer->left = false;
+        transfer->by_proxy = false;
         transfer->socket_errno = 0;
         transfer->n_head = 0;
         transfer->head_ended = false;
@@ -398,14 +430,28 @@ void transfer_release(struct transfer *transfer)
         transfer->get = NULL;
 }
 
-static int fail_connect(struct transfer *transfer)
+static int fail_connect(struct transfer *transfer, int error)
 {
-        long error = 0;
+        long os_error = error;
 
-        sym_curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &error);
+        if (!error)
+                sym_curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &os_error);
         if (transfer->socket_errno)
-                error = transfer->socket_errno;
-        return task_fail(transfer->get->task, PPP_REASON_CONNECT, (int32_t)error);
+                os_error = transfer->socket_errno;
+        return task_fail(transfer->get->task,
+                         transfer->by_proxy ? PPP_REASON_PROXY : PPP_REASON_CONNECT,
+                         (int32_t)os_error);
+}
+
+/* A proxy may have been asked for a connection to the server, and have refused that by its status. */
+static int fail_transfer(struct transfer *transfer, CURLcode code)
+{
+        long status = 0;
+
+        sym_curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+        if (status >= 300 && transfer->n_head == 0)
+                return task_fail(transfer->get->task, PPP_REASON_PROXY, (int32_t)status);
+        return http_fail_transfer(transfer->get->task, code);
 }
 
 static int fail_certificate(struct transfer *transfer)
@@ -443,7 +489,7 @@ static int fail_timeout(struct transfer *transfer)
         if (asked)
                 return task_fail(task, PPP_REASON_TIMEOUT, 0);
         if (resolved)
-                return task_fail(task, PPP_REASON_CONNECT, ETIMEDOUT);
+                return fail_connect(transfer, ETIMEDOUT);
         return task_fail(task, PPP_REASON_RESOLVE, 0);
 }
 
@@ -458,10 +504,13 @@ static int fail(struct transfer *transfer, CURLcode code)
         case CURLE_UNSUPPORTED_PROTOCOL:
                 return fail_unsupported(transfer);
         case CURLE_COULDNT_RESOLVE_HOST:
-        case CURLE_COULDNT_RESOLVE_PROXY:
                 return task_fail(task, PPP_REASON_RESOLVE, 0);
+        case CURLE_COULDNT_RESOLVE_PROXY:
+                return task_fail(task, PPP_REASON_PROXY, 0);
+        case CURLE_PROXY:
+                return task_fail(task, PPP_REASON_PROXY, EPROTO);
         case CURLE_COULDNT_CONNECT:
-                return fail_connect(transfer);
+                return fail_connect(transfer, 0);
         case CURLE_OPERATION_TIMEDOUT:
                 return fail_timeout(transfer);
         case CURLE_TOO_MANY_REDIRECTS:
@@ -496,7 +545,7 @@ static int fail(struct transfer *transfer, CURLcode code)
         case CURLE_ABORTED_BY_CALLBACK: /* ours do so for want of memory only */
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
         default:
-                return task_fail(task, PPP_REASON_TRANSFER, (int32_t)code);
+                return fail_transfer(transfer, code);
         }
 }
 

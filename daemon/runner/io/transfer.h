@@ -32,6 +32,7 @@ struct transfer {
         struct http_answer answer;
         int result;                     /* negative: our callbacks ended it */
         bool left;                      /* enough of a body that nobody wants has come */
+        bool by_proxy;                  /* whoever is connected to is a proxy */
         int socket_errno;               /* why no socket could be opened */
         bool head_ended;                /* the last head that has come is whole */
         uint64_t until_ns;              /* CLOCK_MONOTONIC; 0: libcurl sees to the time */
@@ -87,6 +88,9 @@ int transfer_abandon(struct transfer *transfer);
  * or a negative errno after task_fail().
  */
 int transfer_socket(struct transfer *transfer);
+
+/* A socket is about to be opened: what CURLOPT_OPENSOCKETFUNCTION has to call. */
+void transfer_opens(struct transfer *transfer, const struct curl_sockaddr *address);
 
 /* The server is there: until_ns begins. What CURLOPT_PREREQFUNCTION has to call. */
 void transfer_connected(struct transfer *transfer);
