@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import glob
 import http.client
 import os
 import re
@@ -33,6 +34,22 @@ def parse(text):
 
 def is_counter(name):
     return name.endswith(("_total", "_bucket", "_count", "_sum"))
+
+
+# The database as the second version of its schema had it, with a job that has ended.
+VERSION_2 = """
+    CREATE TABLE jobs (
+      number INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL, reason TEXT, owner INTEGER NOT NULL,
+      submitted_ns INTEGER NOT NULL, ended_ns INTEGER NOT NULL, spec TEXT NOT NULL, n_tasks INTEGER NOT NULL,
+      n_done INTEGER NOT NULL, n_failed INTEGER NOT NULL, summary TEXT, cgroup TEXT);
+    CREATE INDEX jobs_live ON jobs (number) WHERE state IN ('queued', 'running');
+    CREATE INDEX jobs_owner ON jobs (owner, number);
+    CREATE INDEX jobs_ended ON jobs (ended_ns) WHERE state NOT IN ('queued', 'running');
+    ALTER TABLE jobs ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+    INSERT INTO jobs VALUES (1, 'done', NULL, 0, 1790000000000000000, 1790000001000000000,
+      '{"level": "serial", "workload": "sum"}', 1, 1, 0, NULL, NULL, 0);
+    PRAGMA user_version = 2;
+"""
 
 
 class MetricsCase(Case):
@@ -195,12 +212,16 @@ class Numbers(MetricsCase):
     def test_a_database_of_an_older_version(self):
         """It gets its tables; what ran before was not counted."""
         daemon = self.fresh("older")
-        self.finished(daemon, "serial", "sum", ["1"])
         daemon.terminate()
-        with sqlite3.connect(os.path.join(daemon.state, "jobs.db")) as database:
-            database.executescript("DROP TABLE totals; DROP TABLE damaged; PRAGMA user_version = 2;")
+        path = os.path.join(daemon.state, "jobs.db")
+        for name in glob.glob(path + "*"):
+            os.unlink(name)
+        with sqlite3.connect(path) as database:
+            database.executescript(VERSION_2)
         database.close()
         daemon.start()
+        with daemon.connect() as client:
+            self.assertEqual(client.call("io.pppctl.Jobs.Show", {"job": 1})["job"]["state"], "done")
         self.assertNotIn("pppctl_jobs_total", self.metrics(daemon))
         self.finished(daemon, "serial", "sum", ["1"])
         self.assertEqual(list(self.metrics(daemon)["pppctl_jobs_total"].values()), [1])
