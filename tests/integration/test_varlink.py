@@ -343,6 +343,7 @@ class Abuse(Case):
             pass
         for peer in peers:
             peer.close()
+        wait_until(lambda: self.daemon.pppctl("list").status == 0, "the daemon to see that they have gone")
 
     def test_many_requests_that_wait(self):
         job = self.daemon.submit("async", "sleep", ["60"])
