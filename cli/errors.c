@@ -67,6 +67,11 @@ static int queue_full(const struct failure *f)
         return fail(CLI_QUEUE_FULL, f, what, text_of(f, "why"), "");
 }
 
+static int no_space(const struct failure *f)
+{
+        return fail(CLI_QUEUE_FULL, f, "there is no room for it", text_of(f, "why"), text_of(f, "hint"));
+}
+
 static const struct {
         const char *field, *option;
 } options_by_field[] = {
@@ -184,6 +189,7 @@ int say_varlink_error(const char *attempted, uint64_t job, const char *error, js
                 { "io.pppctl.Jobs.NotAllowed", not_allowed },
                 { "io.pppctl.Jobs.NotRunning", not_running },
                 { "io.pppctl.Jobs.QueueFull", queue_full },
+                { "io.pppctl.Jobs.NoSpace", no_space },
                 { "io.pppctl.Jobs.BadRequest", bad_request },
                 { "io.pppctl.Jobs.BadInputs", bad_inputs },
                 { "io.pppctl.Jobs.LevelUnavailable", level_unavailable },

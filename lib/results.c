@@ -10,9 +10,9 @@
 /* The detail of PPP_REASON_PROTOCOL for an answer that is no HTTP at all; libcurl's number. */
 #define CURLE_UNSUPPORTED_PROTOCOL 1
 
-static size_t results_size(uint64_t n_tasks)
+uint64_t results_size(uint64_t n_tasks)
 {
-        return PPP_RESULTS_HEADER_SIZE + (size_t)n_tasks * sizeof(struct ppp_record);
+        return PPP_RESULTS_HEADER_SIZE + n_tasks * sizeof(struct ppp_record);
 }
 
 /* The kernel's name for this boot (random(4), /proc/sys/kernel/random/boot_id) as 16 bytes. */
@@ -47,6 +47,7 @@ int results_create(int fd, uint64_t n_tasks, uint64_t epoch_ns)
                 .created_realtime_ns = now_realtime(),
                 .epoch_ns = epoch_ns,
         };
+        ssize_t n;
         int r;
 
         assert(n_tasks > 0 && n_tasks <= RESULTS_MAX_TASKS);
@@ -56,13 +57,16 @@ int results_create(int fd, uint64_t n_tasks, uint64_t epoch_ns)
         if (r < 0)
                 return r;
 
+        if (ftruncate(fd, (off_t)results_size(n_tasks)) < 0)
+                return -errno;
+        n = pwrite(fd, &header, sizeof(header), 0);
+        return n == (ssize_t)sizeof(header) ? 0 : n < 0 ? -errno : -ENOSPC;
+}
+
+int results_reserve(int fd, uint64_t n_tasks)
+{
         /* posix_fallocate() returns its error. It would write where a filesystem cannot reserve. */
-        r = posix_fallocate(fd, 0, (off_t)results_size(n_tasks));
-        if (r > 0)
-                return -r;
-        if (pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header))
-                return -EIO;
-        return 0;
+        return -posix_fallocate(fd, 0, (off_t)results_size(n_tasks));
 }
 
 static bool header_is_valid(const struct ppp_results_header *header, uint64_t size)

@@ -18,11 +18,17 @@ struct results {
 #define RESULTS_NULL { NULL, NULL, 0, 0 }
 #define RESULTS_MAX_TASKS UINT64_C(100000000)
 
-/*
- * Lays out a new results file for @n_tasks in the empty file @fd and reserves its blocks, so that a
- * full disk is an error here (-ENOSPC) and not a SIGBUS in a worker.
- */
+/* Bytes of the file for @n_tasks. */
+uint64_t results_size(uint64_t n_tasks);
+
+/* Lays out a new results file for @n_tasks in the empty file @fd. It takes one block on disk. */
 int results_create(int fd, uint64_t n_tasks, uint64_t epoch_ns);
+
+/*
+ * Reserves the blocks of the file @fd before workers map it, so that a full disk is an error here
+ * (-ENOSPC) and not a SIGBUS in a worker.
+ */
+int results_reserve(int fd, uint64_t n_tasks);
 
 /*
  * Maps @fd and checks all of its header against the file's real size. Returns -EBADMSG for what is

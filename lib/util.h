@@ -119,6 +119,15 @@ static inline uint64_t now_realtime(void)
         return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+/* Goes on while the machine is suspended. */
+static inline uint64_t now_boottime(void)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_BOOTTIME, &ts);
+        return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
 /*
  * Strict decimal: digits only, no sign, no space, no overflow.
  * Returns 0, -EINVAL (no number) or -ERANGE (past @max).

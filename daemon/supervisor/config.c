@@ -26,6 +26,9 @@ static const struct key {
         { "jobs", "keep_jobs", KIND_NUMBER, offsetof(struct config, keep_jobs), 1, 1000000000, 1000 },
         { "jobs", "keep_age", KIND_DURATION, offsetof(struct config, keep_age_ns), 0,
           UINT64_C(36500) * 86400 * NSEC_PER_SEC, UINT64_C(30) * 86400 * NSEC_PER_SEC },
+        { "jobs", "max_size_per_user", KIND_SIZE, offsetof(struct config, max_size_per_user), 0,
+          UINT64_C(1) << 60, 0 },
+        { "jobs", "keep_free", KIND_SIZE, offsetof(struct config, keep_free), 0, UINT64_C(1) << 60, 0 },
         { "jobs", "inputs_size_max", KIND_SIZE, offsetof(struct config, inputs_size_max), 1,
           INPUTS_SIZE_MAX, UINT64_C(256) << 20 },
 };

@@ -54,6 +54,8 @@ struct config {
         uint64_t max_queued_per_user;   /* of one user other than root and our own; 0: half of them */
         uint64_t keep_jobs;             /* ended jobs that are kept */
         uint64_t keep_age_ns;           /* and for how long; 0: no limit */
+        uint64_t max_size_per_user;     /* bytes of one user's jobs on disk; 0: see space.h */
+        uint64_t keep_free;             /* bytes of the file system that they leave free; 0: see space.h */
         uint64_t inputs_size_max;       /* bytes of one job's inputs */
         struct machines_config machines;
 };

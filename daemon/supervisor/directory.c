@@ -6,11 +6,20 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "daemon/supervisor/log.h"
 #include "lib/results.h"
 
-static void format_number(uint64_t number, char ret[static 24])
+#define NAME_SIZE  32
+#define NEW_SUFFIX ".new"
+
+static void format_number(uint64_t number, char ret[static NAME_SIZE])
 {
-        snprintf(ret, 24, "%llu", (unsigned long long)number);
+        snprintf(ret, NAME_SIZE, "%llu", (unsigned long long)number);
+}
+
+static void format_new(uint64_t number, char ret[static NAME_SIZE])
+{
+        snprintf(ret, NAME_SIZE, "%llu" NEW_SUFFIX, (unsigned long long)number);
 }
 
 static int open_new(int dir_fd, const char *name, int flags, int *ret)
@@ -23,21 +32,18 @@ static int open_new(int dir_fd, const char *name, int flags, int *ret)
         return 0;
 }
 
-static int make_empty(int jobs_fd, uint64_t number, int *ret_fd)
+static int remove_directory(int jobs_fd, const char *name);
+
+/* What is there by this name is of a supervisor that was killed while it admitted a job. */
+static int make_empty(int jobs_fd, const char *name, int *ret_fd)
 {
-        char name[24];
         int fd, r;
 
-        format_number(number, name);
-        if (mkdirat(jobs_fd, name, 0700) < 0) {
-                if (errno != EEXIST)
-                        return -errno;
-                r = directory_remove(jobs_fd, number);
-                if (r < 0)
-                        return r;
-                if (mkdirat(jobs_fd, name, 0700) < 0)
-                        return -errno;
-        }
+        r = remove_directory(jobs_fd, name);
+        if (r < 0)
+                return r;
+        if (mkdirat(jobs_fd, name, 0700) < 0)
+                return -errno;
         fd = openat(jobs_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
@@ -63,25 +69,41 @@ int directory_make(int jobs_fd, uint64_t number, struct incoming *inputs, uint64
                    struct directory *ret, const char **ret_attempted)
 {
         struct directory directory = DIRECTORY_NULL;
+        char name[NAME_SIZE];
         int r;
 
+        format_new(number, name);
         *ret_attempted = "make the job's directory";
-        r = make_empty(jobs_fd, number, &directory.fd);
+        r = make_empty(jobs_fd, name, &directory.fd);
         if (r >= 0)
                 r = fill(&directory, inputs, epoch_ns, ret_attempted);
         if (r < 0) {
                 directory_deinit(&directory);
-                (void)directory_remove(jobs_fd, number);
+                (void)remove_directory(jobs_fd, name);
                 return r;
         }
         *ret = directory;
         return 0;
 }
 
+int directory_publish(int jobs_fd, uint64_t number)
+{
+        char name[NAME_SIZE], new[NAME_SIZE];
+
+        format_new(number, new);
+        format_number(number, name);
+        return renameat(jobs_fd, new, jobs_fd, name) < 0 ? -errno : 0;
+}
+
+int directory_reserve(const struct directory *directory, uint64_t n_tasks)
+{
+        return results_reserve(directory->results_fd, n_tasks);
+}
+
 int directory_open(int jobs_fd, uint64_t number, struct directory *ret)
 {
         struct directory directory = DIRECTORY_NULL;
-        char name[24];
+        char name[NAME_SIZE];
         int r;
 
         format_number(number, name);
@@ -126,12 +148,10 @@ static int remove_files(int fd_consumed)
         return r;
 }
 
-int directory_remove(int jobs_fd, uint64_t number)
+static int remove_directory(int jobs_fd, const char *name)
 {
-        char name[24];
         int fd, r;
 
-        format_number(number, name);
         fd = openat(jobs_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return errno == ENOENT ? 0 : -errno;
@@ -141,6 +161,88 @@ int directory_remove(int jobs_fd, uint64_t number)
         if (unlinkat(jobs_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
                 return -errno;
         return 0;
+}
+
+int directory_remove(int jobs_fd, uint64_t number)
+{
+        char name[NAME_SIZE];
+
+        format_number(number, name);
+        return remove_directory(jobs_fd, name);
+}
+
+void directory_discard(int jobs_fd, uint64_t number)
+{
+        char name[NAME_SIZE];
+        int r, s;
+
+        format_new(number, name);
+        r = remove_directory(jobs_fd, name);
+        s = directory_remove(jobs_fd, number);
+        if (r < 0 || s < 0)
+                supervisor_log(LOG_WARNING, "cannot remove the directory of job %llu, which was not "
+                               "admitted: %s", (unsigned long long)number, strerror(r < 0 ? -r : -s));
+}
+
+uint64_t directory_reserved(const struct directory *directory)
+{
+        struct stat st;
+
+        return fstat(directory->results_fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+uint64_t directory_size(int jobs_fd, uint64_t number)
+{
+        static const char *const files[] = { "inputs", "results", "output", "measures" };
+        uint64_t size = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(files); ++i) {
+                char path[NAME_SIZE + 16];
+                struct stat st;
+
+                snprintf(path, sizeof(path), "%llu/%s", (unsigned long long)number, files[i]);
+                if (fstatat(jobs_fd, path, &st, AT_SYMLINK_NOFOLLOW) >= 0)
+                        size += (uint64_t)st.st_blocks * 512;
+        }
+        return size;
+}
+
+static void scan_entry(int jobs_fd, const char *name, uint64_t *highest)
+{
+        size_t digits = strspn(name, "0123456789");
+        uint64_t number;
+        int r;
+
+        if (streq(name + digits, NEW_SUFFIX)) {
+                r = remove_directory(jobs_fd, name);
+                if (r < 0)
+                        supervisor_log(LOG_WARNING, "cannot remove the directory jobs/%s of a job that was "
+                                       "not admitted: %s", name, strerror(-r));
+        } else if (name[digits] == 0 && parse_u64(name, digits, INT64_MAX - 1, &number) >= 0) {
+                *highest = MAX(*highest, number);
+        }
+}
+
+int directory_scan(int jobs_fd, uint64_t *ret_highest)
+{
+        int fd = openat(jobs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+        struct dirent *entry;
+        DIR *stream;
+
+        if (fd < 0)
+                return -errno;
+        stream = fdopendir(fd);
+        if (!stream) {
+                r = -errno;
+                close_fd(fd);
+                return r;
+        }
+        *ret_highest = 0;
+        while ((errno = 0, entry = readdir(stream)))
+                scan_entry(jobs_fd, entry->d_name, ret_highest);
+        r = -errno;
+        closedir(stream);
+        return r;
 }
 
 int directory_open_file(int jobs_fd, uint64_t number, const char *name, int *ret_fd)

@@ -21,11 +21,29 @@ struct directory {
 
 /*
  * Makes the directory of job @number below @jobs_fd with its inputs, which are taken, and an empty results
- * file for as many tasks. One that is there already belongs to no job (its number is new): it is replaced.
- * On failure nothing is left; *@ret_attempted says which step failed, on which file.
+ * file for as many tasks, by the name NUMBER.new until directory_publish() gives it its own. So one that
+ * nobody was told of can be told from those of jobs. On failure nothing is left; *@ret_attempted says which
+ * step failed, on which file.
  */
 int directory_make(int jobs_fd, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
                    struct directory *ret, const char **ret_attempted);
+
+int directory_publish(int jobs_fd, uint64_t number);
+
+/* Removes one that was made and not published, or also, if its job was not stored, published. */
+void directory_discard(int jobs_fd, uint64_t number);
+
+/* Reserves what the results of @n_tasks take on disk. -ENOSPC, -EDQUOT, -EFBIG: it can't be had. */
+int directory_reserve(const struct directory *directory, uint64_t n_tasks);
+
+/* Bytes on disk of the results file. */
+uint64_t directory_reserved(const struct directory *directory);
+
+/* Bytes on disk of all its files; 0 when there is none. */
+uint64_t directory_size(int jobs_fd, uint64_t number);
+
+/* Removes directories that were never published, and tells the highest number of those there are. */
+int directory_scan(int jobs_fd, uint64_t *ret_highest);
 
 /* Opens one that is there. -ENOENT when it or its results are gone. */
 int directory_open(int jobs_fd, uint64_t number, struct directory *ret);

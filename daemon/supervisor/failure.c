@@ -14,17 +14,26 @@ void failure_deinit(struct failure *failure)
         *failure = (struct failure)FAILURE_NULL;
 }
 
-static const char *hint_for(int error)
+const char *failure_advice(int error)
 {
         switch (error) {
         case -ENOSPC:
-        case -EDQUOT:
                 return "make room on the file system of the state directory, or keep fewer jobs "
                        "(keep_jobs, keep_age in pppctl.conf)";
+        case -EDQUOT:
+                return "raise the disk quota of the daemon's user, or keep fewer jobs (keep_jobs, keep_age "
+                       "in pppctl.conf)";
+        case -EFBIG:
+                return "raise the daemon's limit on the size of a file (LimitFSIZE=, ulimit -f), or give "
+                       "fewer inputs";
         case -EROFS:
+                return "mount the file system of the state directory writable, or start the daemon with "
+                       "another --state DIR";
         case -EACCES:
         case -EPERM:
                 return "give the daemon the right to it, or start it with another --state DIR";
+        case -EIO:
+                return "see the kernel's log for what is wrong with the disk";
         case -EMFILE:
         case -ENFILE:
                 return "let jobs or clients end, or raise the limit on open files (LimitNOFILE=)";
@@ -56,7 +65,7 @@ int failure_set(struct failure *failure, int error, const char *hint, const char
 
         assert(error < 0);
         va_start(args, attempted);
-        fill(failure, strerror(-error), hint ? hint : hint_for(error), attempted, args);
+        fill(failure, strerror(-error), hint ? hint : failure_advice(error), attempted, args);
         va_end(args);
         return error;
 }
@@ -68,9 +77,21 @@ int failure_set_why(struct failure *failure, int error, const char *why, const c
 
         assert(error < 0);
         va_start(args, attempted);
-        fill(failure, why, hint ? hint : hint_for(error), attempted, args);
+        fill(failure, why, hint ? hint : failure_advice(error), attempted, args);
         va_end(args);
         return error;
+}
+
+int failure_set_sentence(struct failure *failure, int error, const char *hint, const char *why, ...)
+{
+        _cleanup_free_ char *sentence = NULL;
+        va_list args;
+
+        va_start(args, why);
+        if (vasprintf(&sentence, why, args) < 0)
+                sentence = NULL;
+        va_end(args);
+        return failure_set_why(failure, error, failure_text(sentence), hint, "admit the job");
 }
 
 int failure_set_limit(struct failure *failure, int error, const struct spec_error *what)

@@ -11,10 +11,11 @@ struct failure {
         char *attempted;        /* "start the runner /usr/libexec/pppctl/pppd-runner of job 12" */
         char *why;              /* "No such file or directory" */
         char *hint;
+        bool space;             /* it takes too much of the disk: for NoSpace */
         char *limit;            /* "spec.limits.pids_max", for LimitUnavailable; NULL: it is another matter */
 };
 
-#define FAILURE_NULL { NULL, NULL, NULL, NULL }
+#define FAILURE_NULL { .attempted = NULL }
 
 void failure_deinit(struct failure *failure);
 
@@ -29,9 +30,16 @@ int failure_set(struct failure *failure, int error, const char *hint, const char
 int failure_set_why(struct failure *failure, int error, const char *why, const char *hint,
                     const char *attempted, ...) _printf_(5, 6);
 
+/* The same, about admitting a job, with a sentence made of parts. */
+int failure_set_sentence(struct failure *failure, int error, const char *hint, const char *why, ...)
+        _printf_(4, 5);
+
 /* A limit that cannot be had: the field and the texts of @error. */
 struct spec_error;
 int failure_set_limit(struct failure *failure, int error, const struct spec_error *what);
+
+/* Text for what to do about @error on the file system of the state directory, or what else it is about. */
+const char *failure_advice(int error);
 
 static inline const char *failure_text(const char *text)
 {

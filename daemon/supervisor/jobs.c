@@ -5,6 +5,7 @@
 
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/slots.h"
+#include "daemon/supervisor/space.h"
 #include "daemon/supervisor/totals.h"
 
 #define SAVE_USEC   UINT64_C(5000000)
@@ -64,13 +65,33 @@ static int save(struct jobs *jobs, struct job *job)
         return r;
 }
 
+/* Those of jobs that wait or run. */
+static void charge_bytes(struct jobs *jobs, const struct job_record *record)
+{
+        if (quota_add(jobs->quota, QUOTA_LIVE_BYTES, record->owner, record->size) < 0)
+                (void)supervisor_log_oom();
+}
+
+/* Its files are counted as they are now. */
+static void keep_bytes(struct jobs *jobs, struct job_record *record)
+{
+        quota_subtract(jobs->quota, QUOTA_LIVE_BYTES, record->owner, record->size);
+        if (job_state_is_live(record->state))
+                return;
+        record->size = directory_size(jobs->env.jobs_fd, record->number);
+        if (quota_add(jobs->quota, QUOTA_KEPT_BYTES, record->owner, record->size) < 0)
+                (void)supervisor_log_oom();
+}
+
 /* The job starts; on failure it is stored as failed, those who wait hear of it, and it is gone. */
 static int start_job(struct jobs *jobs, struct job *job, struct failure *failure)
 {
         _cleanup_free_ char *why = NULL;
         int r;
 
-        r = job_start(job, failure);
+        r = space_reserve(jobs, job, failure);
+        if (r >= 0)
+                r = job_start(job, failure);
         if (r >= 0) {
                 list_append(&jobs->running, &job->link);
                 ++jobs->n_running;
@@ -167,16 +188,29 @@ static int on_save(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
+/* By number, by age, and of a user whose jobs take too much on disk. */
+static int find_outdated(struct jobs *jobs, struct outdated *ret)
+{
+        uid_t owner;
+        int r;
+
+        r = store_get_outdated(jobs->store, jobs->config->keep_jobs, jobs->config->keep_age_ns, ret);
+        if (r == -ENOENT && quota_find_over(jobs->quota, space_user_max(jobs), &owner))
+                r = store_get_oldest_of(jobs->store, owner, ret);
+        return r;
+}
+
 /* 1 when one was forgotten, 0 when there is nothing to forget. */
 static int prune_one(struct jobs *jobs)
 {
-        uint64_t age = jobs->config->keep_age_ns, now = now_realtime(), number;
+        struct outdated outdated;
+        uint64_t number;
         int r;
 
-        r = store_get_outdated(jobs->store, jobs->config->keep_jobs,
-                               age > 0 && age < now ? now - age : 0, &number);
+        r = find_outdated(jobs, &outdated);
         if (r == -ENOENT)
                 return 0;
+        number = outdated.number;
         if (r >= 0)
                 r = directory_remove(jobs->env.jobs_fd, number);
         if (r < 0) {
@@ -184,10 +218,13 @@ static int prune_one(struct jobs *jobs)
                 return r;
         }
         r = store_delete(jobs->store, number);
-        if (r < 0)
+        if (r < 0) {
                 supervisor_log(LOG_WARNING, "cannot remove the old job %llu: %s",
                                (unsigned long long)number, store_error(jobs->store));
-        return r < 0 ? r : 1;
+                return r;
+        }
+        quota_subtract(jobs->quota, QUOTA_KEPT_BYTES, outdated.owner, outdated.size);
+        return 1;
 }
 
 static int on_prune(sd_event_source *source, uint64_t usec, void *userdata)
@@ -198,6 +235,8 @@ static int on_prune(sd_event_source *source, uint64_t usec, void *userdata)
         jobs->prunes_soon = false;
         for (unsigned i = 0; i < PRUNE_BATCH && r == 1; ++i)
                 r = prune_one(jobs);
+        if (store_keep_clock(jobs->store) < 0)
+                supervisor_log(LOG_WARNING, "cannot store how old jobs are: %s", store_error(jobs->store));
         arm_or_warn(jobs->prune_source, r == 1 ? PRUNE_USEC / 100 : HOUR_USEC);
         return 0;
 }
@@ -226,9 +265,18 @@ static void on_job_ended(struct job_env *env, struct job *job)
         if (!list_empty(&job->link))
                 take_out(jobs, job);
         slots_release(jobs, job);
+        keep_bytes(jobs, &job->record);
         conclude(jobs, job);
         jobs_kick(jobs);
         jobs->changed(jobs);
+}
+
+static void add_kept(void *userdata, uid_t owner, uint64_t size)
+{
+        struct jobs *jobs = userdata;
+
+        if (quota_add(jobs->quota, QUOTA_KEPT_BYTES, owner, size) < 0)
+                (void)supervisor_log_oom();
 }
 
 int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
@@ -254,7 +302,7 @@ int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
         if (r >= 0)
                 r = sd_event_add_time_relative(env->event, &jobs->prune_source, CLOCK_MONOTONIC,
                                                PRUNE_USEC, 0, on_prune, jobs);
-        return r;
+        return r < 0 ? r : store_read_kept_sizes(store, add_kept, jobs);
 }
 
 static void free_all(struct list *list)
@@ -275,6 +323,7 @@ void jobs_deinit(struct jobs *jobs)
                 return;
         list_for_each(job, &jobs->unsaved, struct job, link)
                 (void)save(jobs, job);
+        (void)store_keep_clock(jobs->store);
         free_all(&jobs->queue);
         free_all(&jobs->running);
         free_all(&jobs->unsaved);
@@ -334,6 +383,7 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
         record->owner = submission->owner;
         record->submitted_ns = now_realtime() - (now_monotonic() - submission->submitted_ns);
         record->n_tasks = submission->incoming->n_tasks;
+        record->size = space_of_job(submission->incoming->size, submission->incoming->n_tasks);
         record->spec = spec_to_json(&submission->spec);
         if (!record->spec)
                 r = -ENOMEM;
@@ -378,20 +428,30 @@ static int make_files(struct jobs *jobs, struct submission *submission, struct j
         return 0;
 }
 
-static int commit(struct jobs *jobs, struct job *job, struct failure *failure)
+/* What can fail of a start for want of room fails before there is a job. */
+static int commit(struct jobs *jobs, struct job *job, bool starts, struct failure *failure)
 {
-        int r = store_commit(jobs->store);
+        int r = starts ? space_reserve(jobs, job, failure) : 0;
 
-        if (r < 0) {
-                (void)not_stored(jobs, r, failure);
-                job_free(job);
+        if (r >= 0) {
+                r = directory_publish(jobs->env.jobs_fd, job->record.number);
+                if (r < 0)
+                        (void)failure_set(failure, r, NULL, "name the directory of job %llu",
+                                          (unsigned long long)job->record.number);
         }
+        if (r >= 0) {
+                r = store_commit(jobs->store);
+                if (r < 0)
+                        (void)not_stored(jobs, r, failure);
+        }
+        if (r < 0)
+                job_free(job);
         return r;
 }
 
 /*
- * The row comes last: a supervisor that is killed before leaves a directory that nobody knows, and whose
- * number the next job gets; never a job without one.
+ * The row comes last: a supervisor that is killed before leaves a directory that nobody knows, and that
+ * the next supervisor removes; never a job without one.
  */
 static int make_job(struct jobs *jobs, struct submission *submission, bool starts, struct job **ret,
                     struct failure *failure)
@@ -407,13 +467,14 @@ static int make_job(struct jobs *jobs, struct submission *submission, bool start
         if (r >= 0)
                 r = make_files(jobs, submission, &record, ret, failure);
         if (r >= 0)
-                r = commit(jobs, *ret, failure);
-        if (r >= 0)
+                r = commit(jobs, *ret, starts, failure);
+        if (r >= 0) {
+                charge_bytes(jobs, &(*ret)->record);
                 return 0;
+        }
         store_rollback(jobs->store);
-        if (number > 0 && directory_remove(jobs->env.jobs_fd, number) < 0)
-                supervisor_log(LOG_WARNING, "cannot remove the directory of a job that was not admitted, "
-                               "%llu", (unsigned long long)number);
+        if (number > 0)
+                directory_discard(jobs->env.jobs_fd, number);
         return r;
 }
 
@@ -439,8 +500,13 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
 {
         bool starts = starts_at_once(jobs, submission->owner);
         struct job *job;
+        uint64_t size;
         int r;
 
+        size = space_of_job(submission->incoming->size, submission->incoming->n_tasks);
+        r = space_check(jobs, submission->owner, size, starts ? size : 0, failure);
+        if (r < 0)
+                return r;
         r = charge(jobs, starts ? QUOTA_RUNNING : QUOTA_QUEUED, submission->owner);
         if (r < 0)
                 return failure_set(failure, r, NULL, "admit a job");
@@ -477,6 +543,7 @@ void jobs_enqueue(struct jobs *jobs, struct job *job)
                 return;
         }
         job->charged = QUOTA_QUEUED;
+        charge_bytes(jobs, &job->record);
         /* It was to go on as soon as there is a slot: that is what the queue is for. */
         if (job->record.resuming)
                 job->record.paused = job->record.resuming = false;
@@ -489,6 +556,7 @@ void jobs_add_running(struct jobs *jobs, struct job *job)
         list_append(&jobs->running, &job->link);
         ++jobs->n_running;
         slots_take(jobs, job);
+        charge_bytes(jobs, &job->record);
         if (job->record.paused)
                 slots_give_up(jobs, job);
         jobs_kick(jobs);

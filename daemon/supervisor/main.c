@@ -14,6 +14,8 @@
 #define EXIT_USAGE 2
 
 /*
+ * A peer that is gone and a file that got too long (RLIMIT_FSIZE) are errors, not the end of us.
+ *
  * The event loop takes these from a signalfd. Whoever started us may have left others ignored, which
  * our children would inherit, and an ignored SIGCHLD would keep us from learning how they end.
  */
@@ -28,7 +30,8 @@ static int set_up_signals(void)
         sigaddset(&mask, SIGTERM);
         sigaddset(&mask, SIGINT);
         sigaddset(&mask, SIGHUP);
-        if (sigprocmask(SIG_SETMASK, &mask, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        if (sigprocmask(SIG_SETMASK, &mask, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+            signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
                 return -errno;
         return 0;
 }

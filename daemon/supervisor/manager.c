@@ -204,6 +204,30 @@ static bool on_check(struct service *service)
         return jobs_check(&container_of(service, struct manager, service)->jobs);
 }
 
+/*
+ * The database may be a new one, where an old one was moved away: what is in jobs/ stays, and its numbers
+ * are not given again.
+ */
+static int skip_numbers(struct manager *manager)
+{
+        const struct log_about about = { .message = MESSAGE_STATE };
+        uint64_t highest;
+        int r;
+
+        r = directory_scan(manager->state.jobs_fd, &highest);
+        if (r < 0) {
+                supervisor_log_about(&about, LOG_ERR, "cannot list the directory jobs of the state directory "
+                                     "%s: %s; %s", manager->options->state, strerror(-r),
+                                     failure_advice(r));
+                return r;
+        }
+        r = store_skip_numbers(manager->store, highest);
+        if (r < 0)
+                supervisor_log_about(&about, LOG_ERR, "cannot store which numbers of jobs are taken: %s; %s",
+                                     store_error(manager->store), failure_advice(r));
+        return r;
+}
+
 static int init_kept(struct manager *manager)
 {
         char *error;
@@ -226,7 +250,7 @@ static int init_kept(struct manager *manager)
                 return tell_about(MESSAGE_STATE, r, error);
         manager->checkpoint = (struct checkpoint){ manager->event, manager->store, manager->store_path,
                                                    NULL };
-        return 0;
+        return skip_numbers(manager);
 }
 
 /* Who asks for such a limit is told by name; this is for who looks after the machine. */

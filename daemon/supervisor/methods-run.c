@@ -32,6 +32,12 @@ static void failed(struct peer *peer, const struct failure *failure)
                                   failure_text(failure->hint));
                 return;
         }
+        if (failure->space) {
+                peer_error(peer, INTERFACE_JOBS ".NoSpace",
+                           json_pack("{s:s, s:s}", "why", failure_text(failure->why), "hint",
+                                     failure_text(failure->hint)));
+                return;
+        }
         peer_error(peer, INTERFACE_JOBS ".Failed",
                    json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted), "why",
                              failure_text(failure->why), "hint", failure_text(failure->hint)));

@@ -100,3 +100,45 @@ void quota_take_turn(struct quota *quota, uid_t uid)
         if (user)
                 user->turn = ++quota->n_turns;
 }
+
+int quota_add(struct quota *quota, enum quota_slot slot, uid_t uid, uint64_t n)
+{
+        struct user *user = n > 0 ? find_or_add(quota, uid) : NULL;
+
+        assert(slot < _QUOTA_N);
+        if (n == 0)
+                return 0;
+        if (!user)
+                return -ENOMEM;
+        user->used[slot] += n;
+        quota->totals[slot] += n;
+        return 0;
+}
+
+void quota_subtract(struct quota *quota, enum quota_slot slot, uid_t uid, uint64_t n)
+{
+        struct user *user = find(quota, uid);
+
+        assert(slot < _QUOTA_N);
+        if (!user)
+                return;
+        n = MIN(n, user->used[slot]);
+        user->used[slot] -= n;
+        quota->totals[slot] -= n;
+        drop_if_unused(user);
+}
+
+bool quota_find_over(const struct quota *quota, uint64_t max, uid_t *ret)
+{
+        struct user *user;
+
+        list_for_each(user, &quota->users, struct user, link) {
+                uint64_t kept = user->used[QUOTA_KEPT_BYTES];
+
+                if (uid_is_trusted(user->uid) || kept == 0 || user->used[QUOTA_LIVE_BYTES] + kept <= max)
+                        continue;
+                *ret = user->uid;
+                return true;
+        }
+        return false;
+}

@@ -14,6 +14,8 @@ enum quota_slot {
         QUOTA_QUEUED,
         QUOTA_RUNNING,          /* jobs that hold one of the max_running slots */
         QUOTA_FROZEN,           /* paused ones that run and gave their slot up */
+        QUOTA_LIVE_BYTES,       /* on disk, of jobs that wait or run */
+        QUOTA_KEPT_BYTES,       /* on disk, of jobs that have ended */
         _QUOTA_N,
 };
 
@@ -34,6 +36,13 @@ enum {
 int quota_charge(struct quota *quota, enum quota_slot slot, uid_t uid, uint64_t total_max,
                  uint64_t user_max);
 void quota_release(struct quota *quota, enum quota_slot slot, uid_t uid);
+
+/* Any number of them, as of bytes, which somebody else has bounded. -ENOMEM. Releases what there is at most. */
+int quota_add(struct quota *quota, enum quota_slot slot, uid_t uid, uint64_t n);
+void quota_subtract(struct quota *quota, enum quota_slot slot, uid_t uid, uint64_t n);
+
+/* Some user, not trusted, with ended jobs, whose bytes are more than @max. False: there is none. */
+bool quota_find_over(const struct quota *quota, uint64_t max, uid_t *ret);
 
 /* How much of it @uid is charged with. */
 uint64_t quota_used(const struct quota *quota, enum quota_slot slot, uid_t uid);

@@ -45,6 +45,7 @@ struct job_record {
         uint64_t ended_ns;              /* CLOCK_REALTIME, 0 before */
         json_t *spec;                   /* filled */
         uint64_t n_tasks, n_done, n_failed;
+        uint64_t size;                  /* bytes that its files take, or will, on disk */
         json_t *summary;                /* NULL before the end */
         char *cgroup;                   /* the group its own is in, while it runs; NULL: none */
 };

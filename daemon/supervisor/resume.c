@@ -23,6 +23,9 @@ static void give_up(struct jobs *jobs, struct job_record *record, const char *wh
                 record->reason = NULL;
         record->state = JOB_FAILED;
         record->ended_ns = now_realtime();
+        record->size = directory_size(jobs->env.jobs_fd, record->number);
+        if (quota_add(jobs->quota, QUOTA_KEPT_BYTES, record->owner, record->size) < 0)
+                (void)supervisor_log_oom();
         totals_collect(record, NULL, &totals);
         if (store_end(jobs->store, record, totals.list, totals.n) < 0)
                 supervisor_log(LOG_ERR, "cannot store job %llu: %s", (unsigned long long)record->number,

@@ -33,8 +33,8 @@ static int child_reset_signals(void)
         struct sigaction action = { .sa_handler = SIG_DFL };
         sigset_t none;
 
-        /* Handlers do not outlive the exec. Of all signals the supervisor ignores this one (main.c). */
-        if (sigaction(SIGPIPE, &action, NULL) < 0)
+        /* Handlers do not outlive the exec. Of all signals the supervisor ignores these (main.c). */
+        if (sigaction(SIGPIPE, &action, NULL) < 0 || sigaction(SIGXFSZ, &action, NULL) < 0)
                 return -errno;
         sigemptyset(&none);
         return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;

@@ -8,6 +8,7 @@
 
 enum statement {
         INSERT, UPDATE, SET_ASIDE, DELETE, GET, GET_ASIDE, GET_BEFORE, GET_BEFORE_OF, GET_LIVE, OVER_KEEP, OVER_AGE,
+        OLDEST_OF, KEPT_SIZES, SET_CLOCK, SET_SEQUENCE, ADD_SEQUENCE,
         ADD_TOTAL, GET_TOTALS, _STATEMENT_N,
 };
 
@@ -15,6 +16,8 @@ struct store {
         sqlite3 *db;
         sqlite3_stmt *statements[_STATEMENT_N];
         int n_log;                      /* pages in the write-ahead log */
+        uint64_t seen_ns;               /* see store_clock(), as it was when the database was opened, */
+        uint64_t opened_ns;             /* which was then, CLOCK_BOOTTIME */
         const char *why;                /* when the fault is not SQLite's: the text for store_error() */
 };
 

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#define STORE_VERSION 4
+#define STORE_VERSION 5
 
 /* Each takes the database from the version of its index to the next. */
 static const char *const migrations[STORE_VERSION] = {
@@ -43,18 +43,32 @@ static const char *const migrations[STORE_VERSION] = {
         "  number INTEGER PRIMARY KEY, state, reason, owner, submitted_ns, ended_ns, spec, n_tasks,"
         "  n_done, n_failed, summary, cgroup, paused);"
         "PRAGMA user_version = 4;",
+
+        /* Jobs of before have no time that was seen to pass since: they are kept that much longer. */
+        "ALTER TABLE jobs ADD COLUMN size INTEGER NOT NULL DEFAULT 0;"
+        "UPDATE jobs SET size = 4096 + 32 * n_tasks;"
+        "ALTER TABLE jobs ADD COLUMN ended_seen_ns INTEGER NOT NULL DEFAULT 0;"
+        "DROP INDEX jobs_ended;"
+        "CREATE INDEX jobs_ended ON jobs (ended_seen_ns) WHERE state NOT IN ('queued', 'running');"
+        "CREATE TABLE clock (seen_ns INTEGER NOT NULL);"
+        "INSERT INTO clock VALUES (0);"
+        "PRAGMA user_version = 5;",
 };
 
-#define COLUMNS                                                                                    \
+#define OLD_COLUMNS                                                                                  \
         "number, state, reason, owner, submitted_ns, ended_ns, spec, n_tasks, n_done, n_failed, "  \
         "summary, cgroup, paused"
+#define COLUMNS OLD_COLUMNS ", size"
+#define ENDED "state NOT IN ('queued', 'running')"
 
 static const char *const statements[_STATEMENT_N] = {
         [INSERT] = "INSERT INTO jobs (state, reason, owner, submitted_ns, ended_ns, spec, n_tasks, "
-                   "n_done, n_failed, summary, cgroup) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
+                   "n_done, n_failed, summary, cgroup, size, ended_seen_ns) "
+                   "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
         [UPDATE] = "UPDATE jobs SET state=?1, reason=?2, ended_ns=?3, n_done=?4, n_failed=?5, "
-                   "summary=?6, cgroup=?7, paused=?8 WHERE number=?9",
-        [SET_ASIDE] = "INSERT OR REPLACE INTO damaged (" COLUMNS ") SELECT " COLUMNS " FROM jobs "
+                   "summary=?6, cgroup=?7, paused=?8, size=?10, ended_seen_ns=?11 WHERE number=?9",
+        [SET_ASIDE] = "INSERT OR REPLACE INTO damaged (" OLD_COLUMNS ") SELECT " OLD_COLUMNS
+                      " FROM jobs "
                       "WHERE number=?1",
         [DELETE] = "DELETE FROM jobs WHERE number=?1",
         [GET] = "SELECT " COLUMNS " FROM jobs WHERE number=?1",
@@ -65,10 +79,17 @@ static const char *const statements[_STATEMENT_N] = {
         [GET_LIVE] = "SELECT " COLUMNS " FROM jobs WHERE state IN ('queued', 'running') "
                      "AND number>?1 ORDER BY number LIMIT 1",
         /* The last of those past the newest ?1; one a call, so the order of removal is no matter. */
-        [OVER_KEEP] = "SELECT number FROM jobs WHERE state NOT IN ('queued', 'running') "
-                      "ORDER BY number DESC LIMIT 1 OFFSET ?1",
-        [OVER_AGE] = "SELECT number FROM jobs WHERE state NOT IN ('queued', 'running') "
-                     "AND ended_ns<?1 ORDER BY ended_ns LIMIT 1",
+        [OVER_KEEP] = "SELECT number, owner, size FROM jobs WHERE " ENDED
+                      " ORDER BY number DESC LIMIT 1 OFFSET ?1",
+        [OVER_AGE] = "SELECT number, owner, size FROM jobs WHERE " ENDED
+                     " AND ended_seen_ns<?1 ORDER BY ended_seen_ns LIMIT 1",
+        [OLDEST_OF] = "SELECT number, owner, size FROM jobs WHERE owner=?1 AND " ENDED
+                      " ORDER BY number LIMIT 1",
+        [KEPT_SIZES] = "SELECT owner, SUM(size) FROM jobs WHERE " ENDED " GROUP BY owner",
+        [SET_CLOCK] = "UPDATE clock SET seen_ns=?1",
+        [SET_SEQUENCE] = "UPDATE sqlite_sequence SET seq=MAX(seq, ?1) WHERE name='jobs'",
+        [ADD_SEQUENCE] = "INSERT INTO sqlite_sequence (name, seq) SELECT 'jobs', ?1 WHERE NOT EXISTS "
+                         "(SELECT 1 FROM sqlite_sequence WHERE name='jobs')",
         [ADD_TOTAL] = "INSERT INTO totals VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT DO UPDATE "
                       "SET value = value + excluded.value",
         [GET_TOTALS] = "SELECT metric, level, workload, outcome, reason, bucket, value FROM totals "
@@ -148,6 +169,19 @@ static int migrate(struct store *store)
         return store_exec(store, "COMMIT");
 }
 
+/* A job may have ended after the clock was last stored. */
+static int start_clock(struct store *store)
+{
+        int64_t seen = 0;
+        int r;
+
+        r = query_int(store, "SELECT MAX((SELECT seen_ns FROM clock), "
+                             "IFNULL((SELECT MAX(ended_seen_ns) FROM jobs), 0))", &seen);
+        store->seen_ns = (uint64_t)MAX(seen, 0);
+        store->opened_ns = now_boottime();
+        return r;
+}
+
 static int prepare(struct store *store)
 {
         for (unsigned i = 0; i < _STATEMENT_N; ++i) {
@@ -219,6 +253,8 @@ static int open_database(struct store *store, const char *path)
         (void)sqlite3_wal_hook(store->db, on_commit, store);
         if (r >= 0)
                 r = migrate(store);
+        if (r >= 0)
+                r = start_clock(store);
         if (r >= 0)
                 r = check_writable(store);
         if (r >= 0)

@@ -51,6 +51,12 @@ static int dump(const json_t *json, char **ret)
         return json && !*ret ? -ENOMEM : 0;
 }
 
+/* An update of an ended job would make it younger; there is none. */
+static uint64_t ended_seen(const struct store *store, const struct job_record *record)
+{
+        return job_state_is_live(record->state) ? 0 : store_clock(store);
+}
+
 static int insert(struct store *store, const struct job_record *record, uint64_t *ret_number)
 {
         sqlite3_stmt *statement = begin(store, INSERT);
@@ -73,6 +79,8 @@ static int insert(struct store *store, const struct job_record *record, uint64_t
         bind_int(statement, 9, record->n_failed);
         bind_text(statement, 10, summary);
         bind_text(statement, 11, record->cgroup);
+        bind_int(statement, 12, record->size);
+        bind_int(statement, 13, ended_seen(store, record));
         r = finish(statement, sqlite3_step(statement));
         if (r < 0)
                 return r;
@@ -128,6 +136,8 @@ int store_update(struct store *store, const struct job_record *record)
         bind_text(statement, 7, record->cgroup);
         bind_int(statement, 8, record->paused + 2U * record->resuming);
         bind_int(statement, 9, record->number);
+        bind_int(statement, 10, record->size);
+        bind_int(statement, 11, ended_seen(store, record));
         r = finish(statement, sqlite3_step(statement));
         return r < 0 ? r : require_change(store);
 }
@@ -257,6 +267,7 @@ static int read_row(struct store *store, sqlite3_stmt *statement, struct job_rec
         ret->n_tasks = (uint64_t)sqlite3_column_int64(statement, 7);
         ret->n_done = (uint64_t)sqlite3_column_int64(statement, 8);
         ret->n_failed = (uint64_t)sqlite3_column_int64(statement, 9);
+        ret->size = (uint64_t)MAX(sqlite3_column_int64(statement, 13), 0);
         ret->paused = sqlite3_column_int64(statement, 12) & 1;
         ret->resuming = ret->paused && sqlite3_column_int64(statement, 12) & 2;
         r = column_dup(statement, 2, &ret->reason);
@@ -412,32 +423,80 @@ int store_get_live_after(struct store *store, uint64_t after, struct job_record 
         return get_next(store, GET_LIVE, after, STORE_ANY_OWNER, ret);
 }
 
-static int get_number(struct store *store, sqlite3_stmt *statement, uint64_t argument,
-                      uint64_t *ret)
+uint64_t store_clock(const struct store *store)
 {
-        uint64_t number = 0;
+        return store->seen_ns + (now_boottime() - store->opened_ns);
+}
+
+static int run_with(struct store *store, enum statement which, uint64_t argument)
+{
+        sqlite3_stmt *statement = begin(store, which);
+
+        bind_int(statement, 1, argument);
+        return finish(statement, sqlite3_step(statement));
+}
+
+int store_keep_clock(struct store *store)
+{
+        return run_with(store, SET_CLOCK, store_clock(store));
+}
+
+int store_skip_numbers(struct store *store, uint64_t number)
+{
+        int r;
+
+        r = run_with(store, SET_SEQUENCE, (uint64_t)clamp(number));
+        return r < 0 ? r : run_with(store, ADD_SEQUENCE, (uint64_t)clamp(number));
+}
+
+static int get_outdated(struct store *store, enum statement which, uint64_t argument,
+                        struct outdated *ret)
+{
+        sqlite3_stmt *statement = begin(store, which);
+        struct outdated found = { 0 };
         int r, step;
 
         bind_int(statement, 1, argument);
         step = sqlite3_step(statement);
         if (step == SQLITE_ROW)
-                number = (uint64_t)sqlite3_column_int64(statement, 0);
+                found = (struct outdated){
+                        .number = (uint64_t)sqlite3_column_int64(statement, 0),
+                        .owner = (uid_t)sqlite3_column_int64(statement, 1),
+                        .size = (uint64_t)sqlite3_column_int64(statement, 2),
+                };
         r = finish(statement, step);
         if (r < 0)
                 return r;
         if (step != SQLITE_ROW)
                 return -ENOENT;
-        *ret = number;
+        *ret = found;
         return 0;
 }
 
-int store_get_outdated(struct store *store, uint64_t keep, uint64_t ended_before_ns,
-                       uint64_t *ret_number)
+int store_get_outdated(struct store *store, uint64_t keep, uint64_t age_ns, struct outdated *ret)
 {
+        uint64_t now = store_clock(store);
         int r;
 
-        r = get_number(store, begin(store, OVER_KEEP), (uint64_t)clamp(keep), ret_number);
-        if (r != -ENOENT)
+        r = get_outdated(store, OVER_KEEP, (uint64_t)clamp(keep), ret);
+        if (r != -ENOENT || age_ns == 0 || age_ns > now)
                 return r;
-        return get_number(store, begin(store, OVER_AGE), (uint64_t)clamp(ended_before_ns), ret_number);
+        return get_outdated(store, OVER_AGE, now - age_ns, ret);
+}
+
+int store_get_oldest_of(struct store *store, uid_t owner, struct outdated *ret)
+{
+        return get_outdated(store, OLDEST_OF, owner, ret);
+}
+
+int store_read_kept_sizes(struct store *store, void (*each)(void *userdata, uid_t owner, uint64_t size),
+                          void *userdata)
+{
+        sqlite3_stmt *statement = begin(store, KEPT_SIZES);
+        int r;
+
+        while ((r = sqlite3_step(statement)) == SQLITE_ROW)
+                each(userdata, (uid_t)sqlite3_column_int64(statement, 0),
+                     (uint64_t)MAX(sqlite3_column_int64(statement, 1), 0));
+        return finish(statement, r);
 }

@@ -81,8 +81,31 @@ int store_get_before(struct store *store, uint64_t before, uid_t owner, struct j
 int store_get_live_after(struct store *store, uint64_t after, struct job_record *ret);
 
 /*
- * The oldest ended job that is past @keep jobs or ended before @ended_before_ns (CLOCK_REALTIME).
- * -ENOENT when all may stay.
+ * The time that supervisors have seen pass with this database open, in nanoseconds. The age of jobs is
+ * told by it: unlike the wall clock it never jumps. store_keep_clock() keeps it for the next supervisor.
  */
-int store_get_outdated(struct store *store, uint64_t keep, uint64_t ended_before_ns,
-                       uint64_t *ret_number);
+uint64_t store_clock(const struct store *store);
+int store_keep_clock(struct store *store);
+
+/* An ended job that may be forgotten. */
+struct outdated {
+        uint64_t number;
+        uid_t owner;
+        uint64_t size;
+};
+
+/*
+ * The oldest ended job that is past @keep jobs or, unless @age_ns is 0, ended longer ago than that by
+ * store_clock(). -ENOENT when all may stay.
+ */
+int store_get_outdated(struct store *store, uint64_t keep, uint64_t age_ns, struct outdated *ret);
+
+/* The oldest ended job of @owner. -ENOENT: there is none. */
+int store_get_oldest_of(struct store *store, uid_t owner, struct outdated *ret);
+
+/* Calls @each with the sum of the sizes of each owner's ended jobs. */
+int store_read_kept_sizes(struct store *store, void (*each)(void *userdata, uid_t owner, uint64_t size),
+                          void *userdata);
+
+/* No job gets a number up to @number any more. */
+int store_skip_numbers(struct store *store, uint64_t number);

@@ -1,12 +1,15 @@
-"""What one user may take: slots to run in. Others get theirs."""
+"""What one user may take: slots to run in, and room on disk. Others get theirs, and old results stay."""
 
 import contextlib
+import glob
 import os
+import resource
 import unittest
 
 from harness.case import Case
 from harness.daemon import PPPCTL
 from harness.poll import wait_until
+from harness.varlink import Error
 
 ANNE, BERT = 64001, 64002       # users of whom nobody else is
 
@@ -138,3 +141,91 @@ class Pauses(Quota):
         third = daemon.submit("serial", "sum", ["5"])
         self.assertEqual(daemon.wait(third)["state"], "done")
         self.assertEqual(daemon.show(paused)["state"], "paused")
+
+
+def on_disk(*path):
+    """Bytes that a directory's files take."""
+    return sum(os.stat(file).st_blocks * 512 for file in glob.glob(os.path.join(*path, "*")))
+
+
+def numbers(n):
+    return [str(i % 10) for i in range(n)]
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root to be several users")
+class Room(Quota):
+    def test_jobs_that_wait_take_no_room_for_results(self):
+        daemon = self.with_config("wait", "max_running = 1")
+        anne = self.connect(daemon, ANNE)
+        first = self.submit(anne, "sleep", ["600"])
+        waits = self.submit(anne, "sleep", numbers(50_000))
+        self.assertLess(on_disk(daemon.state, "jobs", str(waits)), 50_000 * 32)
+        self.assertEqual(daemon.show(waits)["state"], "queued")
+        daemon.cancel(first)
+        wait_until(lambda: daemon.show(waits)["state"] == "running", "the second job's start")
+        self.assertGreater(on_disk(daemon.state, "jobs", str(waits)), 50_000 * 32)
+
+    def test_more_than_one_user_may_have(self):
+        daemon = self.with_config("may", "max_running = 4", "max_size_per_user = 1M")
+        anne, bert = self.connect(daemon, ANNE), self.connect(daemon, BERT)
+        with self.assertRaisesRegex(Error, r"NoSpace.*1\.4 MB.*max_size_per_user"):
+            self.submit(anne, "sum", numbers(40_000))
+        first = self.submit(anne, "sleep", ["600"] * 20_000)
+        with self.assertRaisesRegex(Error, "NoSpace.*when some of your jobs have ended"):
+            self.submit(anne, "sum", numbers(20_000))
+        self.submit(bert, "sum", numbers(20_000))
+        daemon.submit("serial", "sum", numbers(40_000))         # root is not bounded
+        daemon.cancel(first)
+        daemon.wait(self.submit(anne, "sum", numbers(20_000)))
+
+    def test_the_oldest_that_were_kept_make_room(self):
+        daemon = self.with_config("kept", "max_size_per_user = 1M")
+        anne, bert = self.connect(daemon, ANNE), self.connect(daemon, BERT)
+        theirs = [self.submit(client, "sum", numbers(12_000)) for client in (bert, anne, anne, anne)]
+        for job in theirs:
+            daemon.wait(job)
+        path = os.path.join(daemon.state, "jobs")
+        wait_until(lambda: not os.path.exists(os.path.join(path, str(theirs[1]))), "her oldest job gone")
+        self.assertEqual(sorted(os.listdir(path)), sorted(str(job) for job in theirs if job != theirs[1]))
+        # What is kept is known to the next daemon too.
+        daemon.terminate()
+        daemon.start()
+        os.chmod(daemon.socket, 0o666)
+        daemon.wait(self.submit(self.connect(daemon, ANNE), "sum", numbers(12_000)))
+        wait_until(lambda: not os.path.exists(os.path.join(path, str(theirs[2]))), "the next one gone")
+        self.assertTrue(os.path.exists(os.path.join(path, str(theirs[0]))), "the other user's stays")
+
+    def test_what_is_to_stay_free(self):
+        daemon = self.with_config("free", "keep_free = 1000000000G")
+        with self.assertRaisesRegex(Error, "NoSpace.*keep_free"):
+            self.submit(self.connect(daemon, ANNE), "sum", ["5"])
+        self.assertEqual(os.listdir(os.path.join(daemon.state, "jobs")), [])
+        self.assertEqual(daemon.wait(daemon.submit("serial", "sum", ["5"]))["state"], "done")
+
+
+class Old(Quota):
+    """What was kept stays, whatever happens to the database or the clock."""
+
+    def test_the_database_was_moved_away(self):
+        daemon = self.with_config("moved")
+        old = [daemon.submit("serial", "sum", ["5"]) for _ in range(3)]
+        for job in old:
+            daemon.wait(job)
+        daemon.terminate()
+        for file in glob.glob(os.path.join(daemon.state, "jobs.db*")):
+            os.unlink(file)
+        daemon.start()
+        new = daemon.submit("serial", "sum", ["6"])
+        self.assertEqual(new, max(old) + 1)
+        daemon.wait(new)
+        for job in old:
+            with open(os.path.join(daemon.state, "jobs", str(job), "inputs")) as file:
+                self.assertEqual(file.read(), "5\n")
+
+    def test_a_file_that_may_not_get_that_long(self):
+        """RLIMIT_FSIZE: the job is refused with the reason, and the daemon goes on."""
+        daemon = self.with_config("long")
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+        with self.assertRaisesRegex(Error, "Failed.*File too large.*LimitFSIZE"):
+            daemon.submit("serial", "sum", numbers(40_000))
+        self.assertEqual(daemon.wait(daemon.submit("serial", "sum", ["5"]))["state"], "done")

@@ -803,6 +803,9 @@ static void test_varlink_errors(void)
         test_str(say_error("io.pppctl.Jobs.QueueFull", "{\"limit\": 3, \"why\": \"w\"}",
                            CLI_QUEUE_FULL),
                  "pppctl: cannot start the job: the queue is full (limit 3): w\n");
+        test_str(say_error("io.pppctl.Jobs.NoSpace", "{\"why\": \"w\", \"hint\": \"h\"}",
+                           CLI_QUEUE_FULL),
+                 "pppctl: cannot start the job: there is no room for it: w; h\n");
         test_contains(say_error("io.pppctl.Jobs.NotAllowed", "{\"what\": \"x\", \"why\": \"w\"}",
                                 CLI_NOT_ALLOWED),
                       "you are not allowed to x: w");

@@ -64,4 +64,24 @@ static void test_turns(void)
         quota_release(&quota, QUOTA_QUEUED, CARL);
 }
 
-TEST_MAIN("quota", { "bounds", test_bounds }, { "turns", test_turns })
+static void test_bytes(void)
+{
+        uid_t over;
+
+        begin();
+        test_int(quota_add(&quota, QUOTA_LIVE_BYTES, ANNE, 60), ==, 0);
+        test_int(quota_add(&quota, QUOTA_KEPT_BYTES, 0, 1000), ==, 0);
+        test_true(!quota_find_over(&quota, 50, &over));
+        test_int(quota_add(&quota, QUOTA_KEPT_BYTES, ANNE, 40), ==, 0);
+        test_true(!quota_find_over(&quota, 100, &over));
+        test_true(quota_find_over(&quota, 99, &over));
+        test_int(over, ==, ANNE);
+        quota_subtract(&quota, QUOTA_KEPT_BYTES, ANNE, 50);
+        test_true(!quota_find_over(&quota, 50, &over));
+        quota_subtract(&quota, QUOTA_LIVE_BYTES, ANNE, 60);
+        quota_subtract(&quota, QUOTA_KEPT_BYTES, 0, 1000);
+        quota_subtract(&quota, QUOTA_KEPT_BYTES, BERT, 1);
+        test_true(list_empty(&quota.users));
+}
+
+TEST_MAIN("quota", { "bounds", test_bounds }, { "turns", test_turns }, { "bytes", test_bytes })

@@ -143,7 +143,7 @@ static void test_round_trip(void)
 static void test_absent(void)
 {
         struct job_record record = { .number = 5, .state = JOB_DONE };
-        uint64_t number;
+        struct outdated outdated;
 
         begin();
         test_int(store_get(store, 1, &record), ==, -ENOENT);
@@ -153,7 +153,8 @@ static void test_absent(void)
         test_int(store_delete(store, 5), ==, -ENOENT);
         test_int(store_get_before(store, UINT64_MAX, STORE_ANY_OWNER, &record), ==, -ENOENT);
         test_int(store_get_live_after(store, 0, &record), ==, -ENOENT);
-        test_int(store_get_outdated(store, 0, UINT64_MAX, &number), ==, -ENOENT);
+        test_int(store_get_outdated(store, 0, 1, &outdated), ==, -ENOENT);
+        test_int(store_get_oldest_of(store, 0, &outdated), ==, -ENOENT);
         end();
 }
 
@@ -210,23 +211,124 @@ static void test_walks(void)
         end();
 }
 
+static void sql(const char *text)
+{
+        sqlite3 *db;
+
+        test_int(sqlite3_open(path, &db), ==, SQLITE_OK);
+        test_int(sqlite3_exec(db, text, NULL, NULL, NULL), ==, SQLITE_OK);
+        test_int(sqlite3_close(db), ==, SQLITE_OK);
+}
+
 static void test_outdated(void)
 {
-        uint64_t number = 0;
+        struct outdated outdated;
 
         begin();
         add(JOB_DONE, 0, 100);
         add(JOB_QUEUED, 0, 0);
         add(JOB_DONE, 0, 200);
-        add(JOB_DONE, 0, 300);
-        /* By count: live jobs do not count and do not go. */
-        test_int(store_get_outdated(store, 3, 0, &number), ==, -ENOENT);
-        test_int(store_get_outdated(store, 2, 0, &number), ==, 0);
-        test_int(number, ==, 1);
-        /* By age. */
-        test_int(store_get_outdated(store, 10, 100, &number), ==, -ENOENT);
-        test_int(store_get_outdated(store, 10, 101, &number), ==, 0);
-        test_int(number, ==, 1);
+        add(JOB_DONE, 5, 300);
+        /* Live jobs do not count and do not go. */
+        test_int(store_get_outdated(store, 3, 0, &outdated), ==, -ENOENT);
+        test_int(store_get_outdated(store, 2, 0, &outdated), ==, 0);
+        test_int(outdated.number, ==, 1);
+        test_int(store_get_oldest_of(store, 5, &outdated), ==, 0);
+        test_int(outdated.number, ==, 4);
+        test_int(outdated.owner, ==, 5);
+        end();
+}
+
+#define DAY (UINT64_C(86400) * NSEC_PER_SEC)
+
+/* Age is time that a supervisor saw pass: what the wall clock says of the end is no matter. */
+static void test_age(void)
+{
+        struct outdated outdated;
+
+        begin();
+        add(JOB_DONE, 0, 1);
+        add(JOB_DONE, 0, now_realtime() + 1000 * DAY);
+        test_int(store_get_outdated(store, 10, 30 * DAY, &outdated), ==, -ENOENT);
+        test_int(store_keep_clock(store), ==, 0);
+        store_close(store);
+        store = NULL;
+        /* 29 and then two more days of it. */
+        sql("UPDATE clock SET seen_ns = seen_ns + 29 * 86400 * 1000000000");
+        test_int(reopen(), ==, 0);
+        test_int(store_get_outdated(store, 10, 30 * DAY, &outdated), ==, -ENOENT);
+        add(JOB_DONE, 0, 1);
+        test_int(store_keep_clock(store), ==, 0);
+        store_close(store);
+        store = NULL;
+        sql("UPDATE clock SET seen_ns = seen_ns + 2 * 86400 * 1000000000");
+        test_int(reopen(), ==, 0);
+        for (unsigned i = 1; i <= 2; ++i) {
+                test_int(store_get_outdated(store, 10, 30 * DAY, &outdated), ==, 0);
+                test_int(outdated.number, ==, i);
+                test_int(store_delete(store, i), ==, 0);
+        }
+        test_int(store_get_outdated(store, 10, 30 * DAY, &outdated), ==, -ENOENT);
+        test_int(store_get_outdated(store, 10, 0, &outdated), ==, -ENOENT);
+        end();
+}
+
+/* A supervisor that is killed has not stored the clock: it never runs backwards past an end. */
+static void test_clock_goes_on(void)
+{
+        uint64_t seen;
+
+        begin();
+        sql("UPDATE clock SET seen_ns = 86400 * 1000000000");
+        test_int(reopen(), ==, 0);
+        add(JOB_DONE, 0, 1);
+        seen = store_clock(store);
+        test_int(seen, >=, DAY);
+        sql("UPDATE clock SET seen_ns = 0");
+        test_int(reopen(), ==, 0);
+        test_int(store_clock(store), >=, DAY);
+        end();
+}
+
+static void test_skipped_numbers(void)
+{
+        begin();
+        test_int(store_skip_numbers(store, 7), ==, 0);
+        test_int(add(JOB_DONE, 0, 1), ==, 8);
+        test_int(store_skip_numbers(store, 3), ==, 0);
+        test_int(add(JOB_DONE, 0, 1), ==, 9);
+        test_int(store_skip_numbers(store, 20), ==, 0);
+        test_int(reopen(), ==, 0);
+        test_int(add(JOB_DONE, 0, 1), ==, 21);
+        end();
+}
+
+static void add_size(void *userdata, uid_t owner, uint64_t size)
+{
+        uint64_t *sizes = userdata;
+
+        sizes[owner] += size;
+}
+
+static void test_sizes(void)
+{
+        struct job_record record = JOB_RECORD_NULL;
+        uint64_t sizes[3] = { 0 };
+
+        begin();
+        for (unsigned i = 0; i < 4; ++i) {
+                add(i == 3 ? JOB_RUNNING : JOB_DONE, i % 2 + 1, 1);
+                test_int(store_get(store, i + 1, &record), ==, 0);
+                record.size = 100 * (i + 1);
+                test_int(store_update(store, &record), ==, 0);
+                job_record_deinit(&record);
+        }
+        test_int(store_get(store, 3, &record), ==, 0);
+        test_int(record.size, ==, 300);
+        job_record_deinit(&record);
+        test_int(store_read_kept_sizes(store, add_size, sizes), ==, 0);
+        test_int(sizes[1], ==, 400);
+        test_int(sizes[2], ==, 200);
         end();
 }
 
@@ -271,15 +373,6 @@ static void test_not_a_database(void)
         end();
 }
 
-static void sql(const char *text)
-{
-        sqlite3 *db;
-
-        test_int(sqlite3_open(path, &db), ==, SQLITE_OK);
-        test_int(sqlite3_exec(db, text, NULL, NULL, NULL), ==, SQLITE_OK);
-        test_int(sqlite3_close(db), ==, SQLITE_OK);
-}
-
 static void test_newer_version(void)
 {
         begin();
@@ -296,7 +389,9 @@ static void test_older_version(void)
 
         begin();
         add(JOB_QUEUED, 0, 0);
-        sql("DROP TABLE damaged; DROP TABLE totals; ALTER TABLE jobs DROP COLUMN paused; PRAGMA user_version = 1");
+        sql("DROP TABLE damaged; DROP TABLE totals; DROP TABLE clock; DROP INDEX jobs_ended;"
+            "CREATE INDEX jobs_ended ON jobs (ended_ns) WHERE state NOT IN ('queued', 'running');"
+            "ALTER TABLE jobs DROP COLUMN size; ALTER TABLE jobs DROP COLUMN ended_seen_ns; ALTER TABLE jobs DROP COLUMN paused; PRAGMA user_version = 1");
         test_int(reopen(), ==, 0);
         test_int(store_get(store, 1, &record), ==, 0);
         test_true(!record.paused);
@@ -580,7 +675,10 @@ TEST_MAIN("store",
           { "a job there and back", test_round_trip },
                 { "not committed", test_not_committed }, { "what is not there", test_absent },
           { "numbers only grow", test_numbers_grow }, { "walks", test_walks },
-          { "what is outdated", test_outdated }, { "quoting", test_quoting },
+          { "what is outdated", test_outdated },
+          { "age is time that was seen to pass", test_age },
+          { "the clock goes on", test_clock_goes_on },
+          { "numbers that are skipped", test_skipped_numbers }, { "sizes", test_sizes }, { "quoting", test_quoting },
           { "not a database", test_not_a_database }, { "a newer version", test_newer_version },
           { "an older version", test_older_version },
           { "damaged rows", test_damaged_rows },

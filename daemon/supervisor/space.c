@@ -1,0 +1,105 @@
+#include "daemon/supervisor/space.h"
+
+#include <sys/statvfs.h>
+
+#include "lib/results.h"
+
+#define USER_MAX (UINT64_C(4) << 30)
+#define FREE_MAX (UINT64_C(1) << 30)
+
+uint64_t space_of_job(size_t n_inputs, uint64_t n_tasks)
+{
+        return n_inputs + results_size(n_tasks);
+}
+
+/* The size of the file system, and what is free of it; UINT64_MAX of both where that can't be told. */
+static void look(const struct jobs *jobs, uint64_t *ret_size, uint64_t *ret_free)
+{
+        struct statvfs fs;
+
+        *ret_size = *ret_free = UINT64_MAX;
+        /* Some virtual ones have no size. */
+        if (fstatvfs(jobs->env.jobs_fd, &fs) < 0 || fs.f_blocks == 0)
+                return;
+        *ret_size = (uint64_t)fs.f_blocks * fs.f_frsize;
+        *ret_free = (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+uint64_t space_user_max(const struct jobs *jobs)
+{
+        uint64_t size, available;
+
+        if (jobs->config->max_size_per_user > 0)
+                return jobs->config->max_size_per_user;
+        look(jobs, &size, &available);
+        return MIN(size / 10, USER_MAX);
+}
+
+static double megabytes(uint64_t bytes)
+{
+        return (double)bytes / 1e6;
+}
+
+static int check_user(const struct jobs *jobs, uid_t owner, uint64_t size, struct failure *failure)
+{
+        uint64_t used = quota_used(jobs->quota, QUOTA_LIVE_BYTES, owner), max = space_user_max(jobs);
+
+        if (used <= max && size <= max - used)
+                return 0;
+        (void)failure_set_sentence(failure, -EDQUOT,
+                                   used > 0 ? "try again when some of your jobs have ended, or split the list; "
+                                              "the administrator may raise max_size_per_user in pppctl.conf"
+                                            : "split the list, or have the administrator raise "
+                                              "max_size_per_user in pppctl.conf",
+                                   "its inputs and results would take %.1f MB on disk, your jobs that wait "
+                                   "or run take %.1f MB, and one user may have %.1f MB",
+                                   megabytes(size), megabytes(used), megabytes(max));
+        failure->space = true;
+        return -EDQUOT;
+}
+
+static int check_free(const struct jobs *jobs, uint64_t needed, struct failure *failure)
+{
+        uint64_t size, available, reserve;
+
+        look(jobs, &size, &available);
+        reserve = jobs->config->keep_free > 0 ? jobs->config->keep_free : MIN(size / 20, FREE_MAX);
+        if (available >= reserve && needed <= available - reserve)
+                return 0;
+        (void)failure_set_sentence(failure, -ENOSPC,
+                                   "try again when there is more room; the administrator may make some on the "
+                                   "file system of the state directory, or lower keep_free in pppctl.conf",
+                                   "it needs %.1f MB on disk, where %.1f MB are free, of which %.1f MB are to "
+                                   "stay free", megabytes(needed), megabytes(available), megabytes(reserve));
+        failure->space = true;
+        return -ENOSPC;
+}
+
+int space_check(const struct jobs *jobs, uid_t owner, uint64_t size, uint64_t now,
+                struct failure *failure)
+{
+        int r;
+
+        if (uid_is_trusted(owner))
+                return 0;
+        r = check_user(jobs, owner, size, failure);
+        return r < 0 ? r : check_free(jobs, now, failure);
+}
+
+int space_reserve(const struct jobs *jobs, struct job *job, struct failure *failure)
+{
+        uint64_t n_tasks = job->record.n_tasks, needed = results_size(n_tasks), taken;
+        int r;
+
+        taken = directory_reserved(&job->directory);
+        if (!uid_is_trusted(job->record.owner) && taken < needed) {
+                r = check_free(jobs, needed - taken, failure);
+                if (r < 0)
+                        return r;
+        }
+        r = directory_reserve(&job->directory, n_tasks);
+        if (r < 0)
+                return failure_set(failure, r, NULL, "reserve %.1f MB for the results of job %llu",
+                                   megabytes(needed), (unsigned long long)job->record.number);
+        return 0;
+}
