@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "daemon/supervisor/log.h"
 #include "lib/inputs.h"
 
 enum kind { KIND_NUMBER, KIND_SIZE, KIND_DURATION };
@@ -214,6 +215,21 @@ static int cannot(int error, const char *what, const char *path, char **ret_erro
         return error;
 }
 
+/*
+ * Where one may not even look, as in the home of another user ($HOME of whoever said sudo), nothing is there
+ * for us.
+ */
+static bool is_out_of_reach(int error, const char *path)
+{
+        struct stat st;
+
+        if (error != -EACCES || stat(path, &st) >= 0 || errno != EACCES)
+                return false;
+        supervisor_log(LOG_NOTICE, "goes on without the configuration %s: the daemon (user %u) may not look "
+                       "into its directory; see that HOME or XDG_CONFIG_HOME is that user's", path, geteuid());
+        return true;
+}
+
 static int load_file(struct config *config, const char *path, bool required, char **ret_error)
 {
         _cleanup_free_ char *text = NULL;
@@ -222,7 +238,7 @@ static int load_file(struct config *config, const char *path, bool required, cha
         int r;
 
         r = read_file_at(AT_FDCWD, path, &text, &n);
-        if (r == -ENOENT && !required)
+        if (!required && (r == -ENOENT || is_out_of_reach(r, path)))
                 return 0;
         if (r >= 0 && stat(path, &st) < 0)
                 r = -errno;
@@ -240,14 +256,14 @@ static int is_fragment(const struct dirent *entry)
         return entry->d_name[0] != '.' && n > 5 && streq(entry->d_name + n - 5, ".conf");
 }
 
-static int load_fragments(struct config *config, const char *directory, char **ret_error)
+static int load_fragments(struct config *config, const char *directory, bool required, char **ret_error)
 {
         struct dirent **entries;
         int n, r = 0;
 
         n = scandir(directory, &entries, is_fragment, alphasort);
         if (n < 0)
-                return errno == ENOENT ? 0 : cannot(-errno, "list", directory, ret_error);
+                return errno == ENOENT || (!required && is_out_of_reach(-errno, directory)) ? 0 : cannot(-errno, "list", directory, ret_error);
         for (int i = 0; i < n; ++i) {
                 _cleanup_free_ char *path = NULL;
 
@@ -274,5 +290,5 @@ int config_load(struct config *config, const char *path, bool required, char **r
                 return -ENOMEM;
         }
         r = load_file(config, path, required, ret_error);
-        return r < 0 ? r : load_fragments(config, fragments, ret_error);
+        return r < 0 ? r : load_fragments(config, fragments, required, ret_error);
 }

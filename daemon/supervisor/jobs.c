@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "daemon/supervisor/log.h"
+#include "daemon/supervisor/prune.h"
 #include "daemon/supervisor/slots.h"
 #include "daemon/supervisor/space.h"
 #include "daemon/supervisor/totals.h"
@@ -188,45 +189,6 @@ static int on_save(sd_event_source *source, uint64_t usec, void *userdata)
         return 0;
 }
 
-/* By number, by age, and of a user whose jobs take too much on disk. */
-static int find_outdated(struct jobs *jobs, struct outdated *ret)
-{
-        uid_t owner;
-        int r;
-
-        r = store_get_outdated(jobs->store, jobs->config->keep_jobs, jobs->config->keep_age_ns, ret);
-        if (r == -ENOENT && quota_find_over(jobs->quota, space_user_max(jobs), &owner))
-                r = store_get_oldest_of(jobs->store, owner, ret);
-        return r;
-}
-
-/* 1 when one was forgotten, 0 when there is nothing to forget. */
-static int prune_one(struct jobs *jobs)
-{
-        struct outdated outdated;
-        uint64_t number;
-        int r;
-
-        r = find_outdated(jobs, &outdated);
-        if (r == -ENOENT)
-                return 0;
-        number = outdated.number;
-        if (r >= 0)
-                r = directory_remove(jobs->env.jobs_fd, number);
-        if (r < 0) {
-                supervisor_log(LOG_WARNING, "cannot remove an old job: %s", strerror(-r));
-                return r;
-        }
-        r = store_delete(jobs->store, number);
-        if (r < 0) {
-                supervisor_log(LOG_WARNING, "cannot remove the old job %llu: %s",
-                               (unsigned long long)number, store_error(jobs->store));
-                return r;
-        }
-        quota_subtract(jobs->quota, QUOTA_KEPT_BYTES, outdated.owner, outdated.size);
-        return 1;
-}
-
 static int on_prune(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct jobs *jobs = userdata;
@@ -341,6 +303,19 @@ static uint64_t max_queued(const struct jobs *jobs)
         if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
                 return jobs->config->max_queued;
         return MIN(jobs->config->max_queued, (uint64_t)limit.rlim_cur / 4);
+}
+
+void jobs_log_bounds(const struct jobs *jobs)
+{
+        const struct log_about about = { .message = MESSAGE_CONFIG };
+        uint64_t max = max_queued(jobs);
+
+        if (max < jobs->config->max_queued)
+                supervisor_log_about(&about, LOG_WARNING, "no more than %llu jobs may wait, and not max_queued "
+                                     "= %llu: each holds two open files, and half of those that the daemon may "
+                                     "have are for that; raise its limit on open files (LimitNOFILE=, ulimit "
+                                     "-Hn), or lower max_queued", (unsigned long long)max,
+                                     (unsigned long long)jobs->config->max_queued);
 }
 
 uint64_t jobs_queue_limit(const struct jobs *jobs, int e)

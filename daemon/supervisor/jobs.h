@@ -65,6 +65,9 @@ int jobs_may_submit(struct jobs *jobs, uid_t owner);
 /* The limit that JOBS_E_FULL or JOBS_E_FULL_USER is about. */
 uint64_t jobs_queue_limit(const struct jobs *jobs, int e);
 
+/* Says in the log where the limit on open files allows less than max_queued. */
+void jobs_log_bounds(const struct jobs *jobs);
+
 /* Takes in a job that a former supervisor left, for its turn. */
 void jobs_enqueue(struct jobs *jobs, struct job *job);
 void jobs_add_running(struct jobs *jobs, struct job *job);

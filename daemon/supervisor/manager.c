@@ -191,6 +191,7 @@ static void on_reload(struct service *service)
                 manager->config = config;
                 bound_peers(manager);
                 supervisor_log(LOG_INFO, "the configuration was read anew");
+                jobs_log_bounds(&manager->jobs);
                 if (!manager->draining) {
                         engine_apply(&manager->engine);
                         jobs_kick(&manager->jobs);
@@ -347,6 +348,7 @@ static int init_jobs(struct manager *manager)
         if (r < 0)
                 return tell(r, NULL);
         incoming_sweep(manager->state.jobs_fd);
+        jobs_log_bounds(&manager->jobs);
         r = resume_jobs(&manager->jobs);
         if (r < 0) {
                 supervisor_log(LOG_ERR, "cannot read the jobs that were: %s",

@@ -6,6 +6,8 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "daemon/supervisor/failure.h"
+
 static int cannot(char **ret_error, int error, const char *format, ...) _printf_(3, 4);
 
 static int cannot(char **ret_error, int error, const char *format, ...)
@@ -91,9 +93,8 @@ static int lock(struct state *state, const char *path, char **ret_error)
 
         state->lock_fd = openat(state->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (state->lock_fd < 0)
-                return cannot(ret_error, -errno, "cannot make %s/lock: %s; give the daemon the right to "
-                              "write there, or another directory with --state DIR", path,
-                              strerror(errno));
+                return cannot(ret_error, -errno, "cannot make %s/lock: %s; %s", path, strerror(errno),
+                              failure_advice(-errno));
         if (fcntl(state->lock_fd, F_SETLK, &whole) >= 0)
                 return 0;
         if (errno == EAGAIN || errno == EACCES)
@@ -154,8 +155,8 @@ int state_init(struct state *state, const char *path, char **ret_error)
         if (r == -EACCES && access(path, F_OK) >= 0 && check_owner(-EBADF, path, ret_error) < 0)
                 return r;
         if (r < 0)
-                return cannot(ret_error, r, "cannot make the state directory %s: %s; give another with "
-                              "--state DIR", path, strerror(-r));
+                return cannot(ret_error, r, "cannot make the state directory %s: %s; %s, or give another "
+                              "with --state DIR", path, strerror(-r), failure_advice(r));
         r = check_owner(state->fd, path, ret_error);
         if (r >= 0)
                 r = lock(state, path, ret_error);
@@ -165,9 +166,8 @@ int state_init(struct state *state, const char *path, char **ret_error)
         if (r >= 0)
                 r = make_jobs(state);
         if (r < 0)
-                return cannot(ret_error, r, "cannot write in the state directory %s: %s; make room or "
-                              "give the daemon the right, or another directory with --state DIR", path,
-                              strerror(-r));
+                return cannot(ret_error, r, "cannot write in the state directory %s: %s; %s", path,
+                              strerror(-r), failure_advice(r));
         return 0;
 }
 

@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "daemon/supervisor/failure.h"
+
 #define STORE_VERSION 5
 
 /* Each takes the database from the version of its index to the next. */
@@ -121,11 +123,19 @@ int store_errno(int code)
         }
 }
 
+/* Where a call of the system failed, that tells more than SQLite's code: a quota is no I/O error. */
+static int store_errno_of(struct store *store, int code)
+{
+        int error = sqlite3_system_errno(store->db), r = store_errno(code);
+
+        return r == -EIO && error > 0 ? -error : r;
+}
+
 int store_exec(struct store *store, const char *sql)
 {
         int r = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
 
-        return r == SQLITE_OK ? 0 : store_errno(r);
+        return r == SQLITE_OK ? 0 : store_errno_of(store, r);
 }
 
 /* Runs a statement that gives one number; 0 when it gives none. */
@@ -246,7 +256,7 @@ static int open_database(struct store *store, const char *path)
         r = sqlite3_open_v2(path, &store->db,
                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
         if (r != SQLITE_OK)
-                return store_errno(r);
+                return store_errno_of(store, r);
         sqlite3_busy_timeout(store->db, START_BUSY_MS);
         r = store_exec(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
         /* In the place of SQLite's own, which has it done at the commit. */
@@ -271,12 +281,10 @@ static const char *advice(int error)
                 return "move it away (the results of its jobs stay in jobs/) and start again";
         case -EPROTONOSUPPORT:
                 return "install that version, or give another directory with --state";
-        case -ENOSPC:
-                return "make room on its file system";
         case -EBUSY:
                 return "end the program that has it open";
         default:
-                return "see to the rights and the state of its directory";
+                return failure_advice(error);
         }
 }
 

@@ -27,11 +27,11 @@ def being(uid):
 class Quota(Case):
     with_daemon = False
 
-    def with_config(self, name, *lines):
+    def with_config(self, name, *lines, **options):
         path = os.path.join(self.temp, f"{name}.conf")
         with open(path, "w") as file:
             file.write("\n".join(["[jobs]", *lines, ""]))
-        daemon = self.fresh(name, args=["--config", path])
+        daemon = self.fresh(name, args=["--config", path], **options)
         if os.geteuid() == 0:
             os.chmod(daemon.socket, 0o666)
         return daemon
@@ -181,9 +181,10 @@ class Room(Quota):
     def test_the_oldest_that_were_kept_make_room(self):
         daemon = self.with_config("kept", "max_size_per_user = 1M")
         anne, bert = self.connect(daemon, ANNE), self.connect(daemon, BERT)
-        theirs = [self.submit(client, "sum", numbers(12_000)) for client in (bert, anne, anne, anne)]
-        for job in theirs:
-            daemon.wait(job)
+        theirs = []
+        for client in (bert, anne, anne, anne):
+            theirs.append(self.submit(client, "sum", numbers(12_000)))
+            daemon.wait(theirs[-1])
         path = os.path.join(daemon.state, "jobs")
         wait_until(lambda: not os.path.exists(os.path.join(path, str(theirs[1]))), "her oldest job gone")
         self.assertEqual(sorted(os.listdir(path)), sorted(str(job) for job in theirs if job != theirs[1]))
@@ -229,3 +230,8 @@ class Old(Quota):
         with self.assertRaisesRegex(Error, "Failed.*File too large.*LimitFSIZE"):
             daemon.submit("serial", "sum", numbers(40_000))
         self.assertEqual(daemon.wait(daemon.submit("serial", "sum", ["5"]))["state"], "done")
+
+    def test_a_queue_that_is_cut_by_the_limit_on_open_files_is_told(self):
+        daemon = self.with_config("cut", "max_queued = 1000", wrap=["sh", "-c", 'ulimit -n 400; exec "$@"', "sh"])
+        self.assertRegex(daemon.log(), "no more than 100 jobs may wait, and not max_queued = 1000: .*LimitNOFILE=")
+        self.assertNotIn("jobs may wait", self.with_config("uncut", "max_queued = 5").log())

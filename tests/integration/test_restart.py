@@ -64,10 +64,12 @@ class Adoption(Case):
         with self.assertRaises((OSError, varlink.Closed)):
             daemon.submit("serial", "sum", ["6"])
         self.assertEqual(daemon.popen.wait(20), -signal.SIGSYS, "it died as it made the results file")
-        self.assertTrue(os.path.exists(os.path.join(daemon.state, "jobs", str(before + 1), "inputs")))
+        made = os.path.join(daemon.state, "jobs", f"{before + 1}.new")
+        self.assertTrue(os.path.exists(os.path.join(made, "inputs")))
         daemon.kill()
         daemon.wrap = []
         daemon.start()
+        self.assertFalse(os.path.exists(made), "what nobody was told of is removed")
         listed = [json.loads(line)["job"] for line in daemon.pppctl("list", "--json").stdout.splitlines()]
         self.assertEqual(listed, [before])
         after = daemon.submit("serial", "sum", ["7"])

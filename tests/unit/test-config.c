@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/supervisor/config.h"
 #include "lib/inputs.h"
@@ -351,7 +352,27 @@ static void test_no_utf8(void)
         test_int(parse(texts[0]), ==, 0);
 }
 
+/* As when HOME is still that of whoever said sudo: what is there is not for us. */
+static void test_home_of_another(void)
+{
+        char home[] = "/tmp/test-config-XXXXXX", path[64];
+        bool is_root = geteuid() == 0;
+
+        test_true(mkdtemp(home));
+        snprintf(path, sizeof(path), "%s/pppctl.conf", home);
+        test_int(chmod(home, is_root ? 0700 : 0), ==, 0);
+        test_true(!is_root || seteuid(65534) == 0);
+        start_over();
+        test_int(config_load(&config, path, false, &error), ==, 0);
+        test_int(config.max_running, ==, 4);
+        start_over();
+        test_int(config_load(&config, path, true, &error), ==, -EACCES);
+        test_true(!is_root || seteuid(0) == 0);
+        test_int(rmdir(home), ==, 0);
+}
+
 TEST_MAIN("config",
+          { "the home of another", test_home_of_another },
           { "defaults", test_defaults }, { "values", test_values }, { "errors", test_errors },
           { "a NUL byte", test_nul }, { "sizes", test_sizes }, { "fragments", test_fragments },
           { "missing files", test_missing }, { "machines: defaults", test_machines_defaults },
