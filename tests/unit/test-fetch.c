@@ -272,7 +272,7 @@ static void tells_failures_apart(void)
                 { "/error/1000", PPP_REASON_HTTP_STATUS, 500, 0 },
                 { "/error/1000000", PPP_REASON_HTTP_STATUS, 500, 0 },
                 { "/redirect/11", PPP_REASON_REDIRECTS, 0, 0 },
-                { "/to-ftp", PPP_REASON_BAD_SCHEME, 0, 0 },
+                { "/to-ftp", PPP_REASON_BAD_SCHEME, PPP_SCHEME_FTP, 0 },
                 { "/drop", PPP_REASON_TRANSFER, 52, 0 },
                 { "/short", PPP_REASON_TRANSFER, 18, 4 },
                 { "/no-http", PPP_REASON_PROTOCOL, 1, 0 },
