@@ -37,6 +37,7 @@ struct runner {
         int cancel_fd;                  /* eventfd, readable once cancelled; for poll and rings */
         bool cancelled;                 /* read with runner_cancelled() */
         bool resuming;                  /* some records are already there */
+        unsigned n_worker_groups;       /* ever made; a node's level may be started again */
         uint64_t workers_rss_peak;      /* sum of the peak memory of worker processes, in bytes */
         json_t *measures;               /* the object written to RUNNER_FD_MEASURES at the end */
         json_t *unavailable;            /* its array of {"metric", "reason"} */

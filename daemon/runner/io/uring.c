@@ -323,7 +323,8 @@ int loop_run(struct loop *loop, loop_more *more, void *userdata)
                 run_ready(loop);
                 if (loop->hungry)
                         loop->hungry = start_fibers(loop, more, userdata);
-                if (loop->n_fibers == 0 && !loop->hungry && !is_fed(loop))
+                /* One that could make no fiber at all would wait for nothing. */
+                if (loop->n_fibers == 0 && !loop->hungry && (!is_fed(loop) || loop->n_spawned == 0))
                         return 0;
                 run_deferred(loop);
                 r = turn(loop, !loop->ready && !loop->deferred && !loop->hungry);

@@ -28,6 +28,7 @@ struct async_loop {
         struct histogram births;
         int result;
         int spawn_error;                /* why the window is smaller than asked for */
+        bool has_fibers;
         struct ring_counters counters;
         const char *setup;
 } __attribute__((aligned(128)));
@@ -60,11 +61,16 @@ static void spawn_failed(struct async_loop *async, int error)
                           async->loop.n_spawned + 1, async->window, strerrordesc_np(-error));
 }
 
-/* Of a node: what is parked has to hear of the end too. */
+/*
+ * The first fiber is there before anything is claimed: where none can be made, the other loops do it all.
+ * Of a node: what is parked has to hear of the end too.
+ */
 static bool claim(struct async_loop *async)
 {
         struct runner *runner = async->worker.runner;
 
+        if (async->loop.n_spawned == 0)
+                return !runner_cancelled(runner);
         if (!runner->feed)
                 return worker_claim(&async->worker);
         return feed_claim_or_ask(&async->worker, async->number) ||
@@ -115,8 +121,7 @@ static int async_run(struct async_loop *async)
         if (r < 0)
                 log_error("the io_uring of the level async broke: %s; the tasks in flight have no "
                           "result, run the job again for those", strerrordesc_np(-r));
-        else if (async->spawn_error && async->loop.n_spawned == 0)
-                r = async->spawn_error;
+        async->has_fibers = async->loop.n_spawned > 0;
         async->counters = async->loop.ring.counters;
         loop_deinit(&async->loop);
         return r;
@@ -217,6 +222,19 @@ static void measure_births(struct runner *runner, const struct async_loop *loops
         free(births);
 }
 
+/* One that has no fiber has done nothing, which is an error only where no loop has one. */
+static int spawn_result(const struct async_loop *loops, unsigned n)
+{
+        int r = 0;
+
+        for (unsigned i = 0; i < n; ++i) {
+                if (loops[i].has_fibers)
+                        return 0;
+                r = MIN(r, loops[i].spawn_error);
+        }
+        return r;
+}
+
 /* The first loop is set up before others start: what forbids it forbids them all. */
 static int loops_run(struct async_loop *loops, unsigned n)
 {
@@ -228,7 +246,8 @@ static int loops_run(struct async_loop *loops, unsigned n)
         start_threads(loops, n);
         first = async_run(&loops[0]);
         others = join_threads(loops, n);
-        return MIN(first, others);
+        first = MIN(first, others);
+        return first < 0 ? first : spawn_result(loops, n);
 }
 
 int level_async_run(struct runner *runner)

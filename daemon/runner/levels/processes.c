@@ -47,7 +47,6 @@ struct pool {
         struct pollfd *polls;           /* by process */
         unsigned n;
         unsigned n_running;
-        unsigned n_births;
         unsigned n_replaced;
         unsigned n_refused;             /* attempts to start one that failed, */
         unsigned n_refused_now;         /* and since one was started last */
@@ -86,7 +85,7 @@ static int process_start(struct pool *pool, struct process *process)
 
         /* One that was refused has its group already. */
         if (process->group.fd < 0) {
-                r = worker_group_make(&process->group, pool->runner, pool->n_births++, pool->limited);
+                r = worker_group_make(&process->group, pool->runner, pool->limited);
                 if (r < 0)
                         return r;
                 pool->limited = true;

@@ -53,17 +53,30 @@ static int make(struct worker_group *group, const struct runner *runner, const c
         return needed ? r : 0;
 }
 
-int worker_group_make(struct worker_group *group, const struct runner *runner, unsigned number,
-                      bool limited)
+int worker_group_make(struct worker_group *group, struct runner *runner, bool limited)
 {
         char name[NAME_SIZE];
         int r;
 
-        *group = (struct worker_group){ -EBADF, number };
-        r = make(group, runner, name_of(number, name), limited);
+        *group = (struct worker_group){ -EBADF, runner->n_worker_groups++ };
+        r = make(group, runner, name_of(group->number, name), limited);
         if (r < 0)
                 worker_group_remove(group, runner);
         return r;
+}
+
+void worker_groups_sweep(const struct runner *runner)
+{
+        for (unsigned i = 0; runner->cgroup_fd >= 0 && i < runner->n_worker_groups; ++i) {
+                char name[NAME_SIZE];
+                struct worker_group group = {
+                        .fd = openat(runner->cgroup_fd, name_of(i, name),
+                                     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+                        .number = i,
+                };
+
+                worker_group_remove(&group, runner);
+        }
 }
 
 void worker_group_remove(struct worker_group *group, const struct runner *runner)

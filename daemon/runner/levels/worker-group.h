@@ -9,21 +9,23 @@
 
 struct worker_group {
         int fd;                         /* -EBADF: none, the worker runs in the runner's group */
-        unsigned number;
+        unsigned number;                /* used once: what the kernel counts in a group stays there */
 };
 
 #define WORKER_GROUP_NULL { .fd = -EBADF }
 
 /*
- * Makes worker-@number with the job's limits for workers. Where there can be no group and none is needed
+ * Makes the next worker-N, with the job's limits for workers. Where there can be no group and none is needed
  * for a limit, that is no error; nor is it when others were @limited, and the controllers are gone since.
  * Errors have been logged.
  */
-int worker_group_make(struct worker_group *group, const struct runner *runner, unsigned number,
-                      bool limited);
+int worker_group_make(struct worker_group *group, struct runner *runner, bool limited);
 
 /* Removes it, unless somebody is left in it or the supervisor has to read of it that pids.max was met. */
 void worker_group_remove(struct worker_group *group, const struct runner *runner);
+
+/* Removes what a level that died, with all its workers, has left of them. */
+void worker_groups_sweep(const struct runner *runner);
 
 /* Whether the kernel killed a process of it for want of memory, its own or the job's. */
 bool worker_group_oom_killed(const struct worker_group *group);

@@ -114,8 +114,16 @@ struct batch {
         struct coordinator *c;
         struct outstanding *chunks[BATCH_CHUNKS];
         unsigned n;
+        unsigned n_replies;             /* that are to come; the last frees it */
         bool refused;                   /* and that was told */
 };
+
+static void reply_came(struct batch *batch)
+{
+        assert(batch->n_replies > 0);
+        if (--batch->n_replies == 0)
+                free(batch);
+}
 
 static void refuse(struct coordinator *c, struct redis *redis, const redisReply *reply)
 {
@@ -134,10 +142,11 @@ static void on_queued(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct batch *batch = userdata;
 
-        if (!reply || !redis_is_error(reply) || batch->refused)
-                return;
-        batch->refused = true;
-        refuse(batch->c, redis, reply);
+        if (reply && redis_is_error(reply) && !batch->refused) {
+                batch->refused = true;
+                refuse(batch->c, redis, reply);
+        }
+        reply_came(batch);
 }
 
 /* @reply: its place among those of the transaction; NULL: not known, the scan will tell. */
@@ -174,7 +183,7 @@ static void on_exec(struct redis *redis, redisReply *reply, void *userdata)
 
         for (unsigned i = 0; i < batch->n; ++i)
                 sent(batch, batch->chunks[i], redis, reply, is_done ? reply->element[i] : reply);
-        free(batch);
+        reply_came(batch);
 }
 
 static struct batch *batch_begin(struct coordinator *c)
@@ -184,6 +193,7 @@ static struct batch *batch_begin(struct coordinator *c)
         if (!batch)
                 return NULL;
         batch->c = c;
+        batch->n_replies = 1;
         if (redis_send(&c->engine.commands, on_queued, batch, "MULTI") >= 0)
                 return batch;
         free(batch);
@@ -195,8 +205,11 @@ static void batch_end(struct batch *batch)
 {
         struct coordinator *c = batch->c;
 
-        if (redis_send(&c->engine.commands, on_exec, batch, "EXEC") < 0)
-                engine_reset(&c->engine, "cannot send chunks: out of memory");
+        ++batch->n_replies;
+        if (redis_send(&c->engine.commands, on_exec, batch, "EXEC") >= 0)
+                return;
+        engine_reset(&c->engine, "cannot send chunks: out of memory");
+        on_exec(&c->engine.commands, NULL, batch);
 }
 
 static int send_chunk(struct batch *batch, struct range range)
@@ -217,6 +230,7 @@ static int send_chunk(struct batch *batch, struct range range)
                 outstanding_remove(&c->sent, chunk);
                 return r;
         }
+        ++batch->n_replies;
         batch->chunks[batch->n++] = chunk;
         chunk->asked = true;
         chunk->sent_ns = now_monotonic();

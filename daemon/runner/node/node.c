@@ -1,5 +1,6 @@
 #include "daemon/runner/node/node.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -74,17 +75,24 @@ static uint64_t oom_kills(const struct node *node)
 static int level_start(struct node *node)
 {
         pid_t parent = getpid(), pid;
+        int ends[2];
 
         feed_restart(node->feed);
         node->level_ended = tasks_ended(node);
         node->level_oom_kills = oom_kills(node);
+        if (pipe2(ends, O_CLOEXEC) < 0) {
+                log_error("cannot start the level's process: %m");
+                return -errno;
+        }
         pid = fork();
+        if (pid == 0)
+                level_main(node, parent);
+        close(ends[1]);
+        node->level_lives_fd = ends[0];
         if (pid < 0) {
                 log_error("cannot start the level's process: %m");
                 return -errno;
         }
-        if (pid == 0)
-                level_main(node, parent);
         node->level_pid = pid;
         node->level_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
         if (node->level_pidfd < 0) {
@@ -94,7 +102,11 @@ static int level_start(struct node *node)
         return 0;
 }
 
-/* Reaps it. What was in progress died with it, unless it was told to leave. */
+/*
+ * Reaps it. What was in progress died with it, unless it was told to leave. Its worker processes are killed
+ * with it but do not end with it, and one that ran on would write to what is given out again: they all hold
+ * the other end of level_lives_fd, so that this is called when the last of them has gone.
+ */
 static int level_died(struct node *node)
 {
         struct ppp_record death = { .state = PPP_STATE_FAILED, .reason = PPP_REASON_EXIT };
@@ -103,6 +115,8 @@ static int level_died(struct node *node)
         if (waitid(P_PIDFD, (id_t)node->level_pidfd, &info, WEXITED) < 0)
                 return -errno;
         node->level_pidfd = close_fd(node->level_pidfd);
+        node->level_lives_fd = close_fd(node->level_lives_fd);
+        worker_groups_sweep(node->runner);
         death.end_ns = now_monotonic();
         death.detail = info.si_status;
         if (info.si_code != CLD_EXITED)
@@ -256,7 +270,7 @@ static int turn(struct node *node)
                 until = 0;
         polls[0] = (struct pollfd){ node->feed->engine_fd, POLLIN, 0 };
         polls[1] = (struct pollfd){ node->stop_fd, POLLIN, 0 };
-        polls[2] = (struct pollfd){ node->level_pidfd, POLLIN, 0 };
+        polls[2] = (struct pollfd){ node->level_lives_fd, POLLIN, 0 };
         r = engine_turn(&node->engine, polls, ARRAY_SIZE(polls), until);
         feed_awake(node->feed);
         if (r < 0) {
@@ -319,7 +333,7 @@ static int node_init(struct node *node, const struct node_terms *terms, char *ow
         node->machines = terms->machines;
         node->machines.owner = owner;
         node->workloads = terms->workloads;
-        node->level_pidfd = node->stop_fd = -EBADF;
+        node->level_pidfd = node->level_lives_fd = node->stop_fd = -EBADF;
         node->burst = 1;
         node->rate_ns = node->busy_ns = now_monotonic();
         r = install_signals(node);

@@ -95,6 +95,7 @@ struct node {
 
         pid_t level_pid;
         int level_pidfd;
+        int level_lives_fd;             /* a pipe whose other end the level and all its workers have */
         uint64_t level_ended;           /* tasks when it was started, */
         uint64_t level_oom_kills;       /* and processes that the kernel had killed for their memory */
         unsigned n_fruitless;
