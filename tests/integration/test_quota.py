@@ -1,6 +1,7 @@
 """What one user may take: slots to run in, and room on disk. Others get theirs, and old results stay."""
 
 import contextlib
+import fcntl
 import glob
 import os
 import resource
@@ -44,7 +45,14 @@ class Quota(Case):
 
     def submit(self, client, workload, inputs, **options):
         spec = {"level": "serial", "workload": workload, **options}
-        return client.call(f"{PPPCTL}.Run", {"spec": spec, "inputs": [str(i) for i in inputs]})["job"]
+        fd = os.memfd_create("inputs", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        try:
+            os.write(fd, "".join(f"{i}\n" for i in inputs).encode())
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+            client.send(f"{PPPCTL}.Run", {"spec": spec, "input_fd": 0}, [fd])
+        finally:
+            os.close(fd)
+        return client.reply(20)[0]["job"]
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root to be several users")
@@ -174,7 +182,7 @@ class Room(Quota):
         with self.assertRaisesRegex(Error, "NoSpace.*when some of your jobs have ended"):
             self.submit(anne, "sum", numbers(20_000))
         self.submit(bert, "sum", numbers(20_000))
-        daemon.submit("serial", "sum", numbers(40_000))         # root is not bounded
+        self.submit(self.connect(daemon, 0), "sum", numbers(40_000))     # root is not bounded
         daemon.cancel(first)
         daemon.wait(self.submit(anne, "sum", numbers(20_000)))
 
@@ -228,7 +236,7 @@ class Old(Quota):
         daemon = self.with_config("long")
         resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
         with self.assertRaisesRegex(Error, "Failed.*File too large.*LimitFSIZE"):
-            daemon.submit("serial", "sum", numbers(40_000))
+            self.submit(daemon.connect(), "sum", numbers(40_000))
         self.assertEqual(daemon.wait(daemon.submit("serial", "sum", ["5"]))["state"], "done")
 
     def test_a_queue_that_is_cut_by_the_limit_on_open_files_is_told(self):
