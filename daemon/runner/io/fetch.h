@@ -10,7 +10,7 @@
  * blocking backend performs it with a small multi handle of its own (transfer-blocking.c); the ring
  * backend adds it to the loop's multi handle (fetch-multi.c), whose sockets are watched by polls on
  * the ring and whose clock is a timeout on the ring (curl-ring.c). Errors become enum ppp_reason in
- * transfer.c, once.
+ * transfer-fail.c, once.
  */
 
 #include "daemon/runner/io/http-url.h"

@@ -76,6 +76,10 @@ void transfer_release(struct transfer *transfer);
  */
 int transfer_work(struct transfer *transfer);
 
+/* transfer-fail.c: task_fail() for what libcurl ended with; and whether a URL has a scheme we take. */
+int transfer_fail(struct transfer *transfer, CURLcode code);
+enum ppp_reason transfer_check_scheme(const char *url);
+
 /* The result of a request that libcurl ended with @code; as of http_answer_end(). */
 int transfer_end(struct transfer *transfer, CURLcode code);
 
