@@ -32,14 +32,12 @@ static int open_new(int dir_fd, const char *name, int flags, int *ret)
         return 0;
 }
 
-static int remove_directory(int jobs_fd, const char *name);
-
 /* What is there by this name is of a supervisor that was killed while it admitted a job. */
-static int make_empty(int jobs_fd, const char *name, int *ret_fd)
+static int make_empty(struct trash *trash, const char *name, int *ret_fd)
 {
-        int fd, r;
+        int jobs_fd = trash->dir_fd, fd, r;
 
-        r = remove_directory(jobs_fd, name);
+        r = trash_put(trash, name);
         if (r < 0)
                 return r;
         if (mkdirat(jobs_fd, name, 0700) < 0)
@@ -65,7 +63,7 @@ static int fill(struct directory *directory, struct incoming *inputs, uint64_t e
         return r < 0 ? r : results_create(directory->results_fd, inputs->n_tasks, epoch_ns);
 }
 
-int directory_make(int jobs_fd, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
+int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
                    struct directory *ret, const char **ret_attempted)
 {
         struct directory directory = DIRECTORY_NULL;
@@ -74,12 +72,12 @@ int directory_make(int jobs_fd, uint64_t number, struct incoming *inputs, uint64
 
         format_new(number, name);
         *ret_attempted = "make the job's directory";
-        r = make_empty(jobs_fd, name, &directory.fd);
+        r = make_empty(trash, name, &directory.fd);
         if (r >= 0)
                 r = fill(&directory, inputs, epoch_ns, ret_attempted);
         if (r < 0) {
                 directory_deinit(&directory);
-                (void)remove_directory(jobs_fd, name);
+                (void)trash_put(trash, name);
                 return r;
         }
         *ret = directory;
@@ -126,59 +124,22 @@ void directory_deinit(struct directory *directory)
         directory->fd = close_fd(directory->fd);
 }
 
-/* Whatever is in it: somebody may have put a file there by hand. */
-static int remove_files(int fd_consumed)
-{
-        DIR *stream = fdopendir(fd_consumed);
-        struct dirent *entry;
-        int r = 0;
-
-        if (!stream) {
-                r = -errno;
-                close_fd(fd_consumed);
-                return r;
-        }
-        while (r >= 0 && (errno = 0, entry = readdir(stream)))
-                if (!streq(entry->d_name, ".") && !streq(entry->d_name, "..") &&
-                    unlinkat(dirfd(stream), entry->d_name, 0) < 0 && errno != ENOENT)
-                        r = -errno;
-        if (r >= 0 && errno != 0)
-                r = -errno;
-        closedir(stream);
-        return r;
-}
-
-static int remove_directory(int jobs_fd, const char *name)
-{
-        int fd, r;
-
-        fd = openat(jobs_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return errno == ENOENT ? 0 : -errno;
-        r = remove_files(fd);
-        if (r < 0)
-                return r;
-        if (unlinkat(jobs_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-                return -errno;
-        return 0;
-}
-
-int directory_remove(int jobs_fd, uint64_t number)
+int directory_remove(struct trash *trash, uint64_t number)
 {
         char name[NAME_SIZE];
 
         format_number(number, name);
-        return remove_directory(jobs_fd, name);
+        return trash_put(trash, name);
 }
 
-void directory_discard(int jobs_fd, uint64_t number)
+void directory_discard(struct trash *trash, uint64_t number)
 {
         char name[NAME_SIZE];
         int r, s;
 
         format_new(number, name);
-        r = remove_directory(jobs_fd, name);
-        s = directory_remove(jobs_fd, number);
+        r = trash_put(trash, name);
+        s = directory_remove(trash, number);
         if (r < 0 || s < 0)
                 supervisor_log(LOG_WARNING, "cannot remove the directory of job %llu, which was not "
                                "admitted: %s", (unsigned long long)number, strerror(r < 0 ? -r : -s));
@@ -207,20 +168,18 @@ uint64_t directory_size(int jobs_fd, uint64_t number)
         return size;
 }
 
-static void scan_entry(int jobs_fd, const char *name, uint64_t *highest)
+bool directory_is_left(const char *name)
+{
+        return streq(name + strspn(name, "0123456789"), NEW_SUFFIX);
+}
+
+static void scan_entry(const char *name, uint64_t *highest)
 {
         size_t digits = strspn(name, "0123456789");
         uint64_t number;
-        int r;
 
-        if (streq(name + digits, NEW_SUFFIX)) {
-                r = remove_directory(jobs_fd, name);
-                if (r < 0)
-                        supervisor_log(LOG_WARNING, "cannot remove the directory jobs/%s of a job that was "
-                                       "not admitted: %s", name, strerror(-r));
-        } else if (name[digits] == 0 && parse_u64(name, digits, INT64_MAX - 1, &number) >= 0) {
+        if (name[digits] == 0 && parse_u64(name, digits, INT64_MAX - 1, &number) >= 0)
                 *highest = MAX(*highest, number);
-        }
 }
 
 int directory_scan(int jobs_fd, uint64_t *ret_highest)
@@ -239,7 +198,7 @@ int directory_scan(int jobs_fd, uint64_t *ret_highest)
         }
         *ret_highest = 0;
         while ((errno = 0, entry = readdir(stream)))
-                scan_entry(jobs_fd, entry->d_name, ret_highest);
+                scan_entry(entry->d_name, ret_highest);
         r = -errno;
         closedir(stream);
         return r;

@@ -11,6 +11,7 @@
  */
 
 #include "daemon/supervisor/incoming.h"
+#include "daemon/supervisor/trash.h"
 
 struct directory {
         int fd;
@@ -20,18 +21,18 @@ struct directory {
 #define DIRECTORY_NULL { .fd = -EBADF, .results_fd = -EBADF }
 
 /*
- * Makes the directory of job @number below @jobs_fd with its inputs, which are taken, and an empty results
+ * Makes the directory of job @number beside @trash with its inputs, which are taken, and an empty results
  * file for as many tasks, by the name NUMBER.new until directory_publish() gives it its own. So one that
  * nobody was told of can be told from those of jobs. On failure nothing is left; *@ret_attempted says which
  * step failed, on which file.
  */
-int directory_make(int jobs_fd, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
+int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
                    struct directory *ret, const char **ret_attempted);
 
 int directory_publish(int jobs_fd, uint64_t number);
 
 /* Removes one that was made and not published, or also, if its job was not stored, published. */
-void directory_discard(int jobs_fd, uint64_t number);
+void directory_discard(struct trash *trash, uint64_t number);
 
 /* Reserves what the results of @n_tasks take on disk. -ENOSPC, -EDQUOT, -EFBIG: it can't be had. */
 int directory_reserve(const struct directory *directory, uint64_t n_tasks);
@@ -42,15 +43,18 @@ uint64_t directory_reserved(const struct directory *directory);
 /* Bytes on disk of all its files; 0 when there is none. */
 uint64_t directory_size(int jobs_fd, uint64_t number);
 
-/* Removes directories that were never published, and tells the highest number of those there are. */
+/* The highest number of those there are. */
 int directory_scan(int jobs_fd, uint64_t *ret_highest);
+
+/* Whether an entry by this name was never published: by nobody, where no job is being admitted. */
+bool directory_is_left(const char *name);
 
 /* Opens one that is there. -ENOENT when it or its results are gone. */
 int directory_open(int jobs_fd, uint64_t number, struct directory *ret);
 void directory_deinit(struct directory *directory);
 
 /* Removes it with all that is in it. 0 when there is none. */
-int directory_remove(int jobs_fd, uint64_t number);
+int directory_remove(struct trash *trash, uint64_t number);
 
 /* Opens one file of job @number read-only, to hand to a client. */
 int directory_open_file(int jobs_fd, uint64_t number, const char *name, int *ret_fd);

@@ -1,6 +1,5 @@
 #include "daemon/supervisor/incoming.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,13 +9,13 @@
 #define DEMO      "\ndemo:"
 #define DEMO_TAIL (sizeof(DEMO) - 2)    /* of what was before, in which a DEMO may have begun */
 
-int incoming_open(int jobs_fd, struct incoming *ret)
+int incoming_open(struct trash *trash, struct incoming *ret)
 {
         static uint64_t n;
-        struct incoming incoming = { .jobs_fd = jobs_fd };
+        struct incoming incoming = { .trash = trash };
 
         snprintf(incoming.name, sizeof(incoming.name), PREFIX "%" PRIu64, n++);
-        incoming.fd = openat(jobs_fd, incoming.name,
+        incoming.fd = openat(trash->dir_fd, incoming.name,
                              O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (incoming.fd < 0)
                 return -errno;
@@ -26,9 +25,9 @@ int incoming_open(int jobs_fd, struct incoming *ret)
 
 void incoming_deinit(struct incoming *incoming)
 {
-        if (incoming->name[0])
-                (void)unlinkat(incoming->jobs_fd, incoming->name, 0);
         incoming->fd = close_fd(incoming->fd);
+        if (incoming->name[0])
+                (void)trash_put(incoming->trash, incoming->name);
         incoming->name[0] = 0;
 }
 
@@ -104,24 +103,13 @@ int incoming_copy_text(struct incoming *incoming, const char *text, size_t n, st
 
 int incoming_take(struct incoming *incoming, int dir_fd, const char *name)
 {
-        if (renameat(incoming->jobs_fd, incoming->name, dir_fd, name) < 0)
+        if (renameat(incoming->trash->dir_fd, incoming->name, dir_fd, name) < 0)
                 return -errno;
         incoming->name[0] = 0;
         return 0;
 }
 
-void incoming_sweep(int jobs_fd)
+bool incoming_is_left(const char *name)
 {
-        int fd = openat(jobs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        DIR *stream = fd < 0 ? NULL : fdopendir(fd);
-        struct dirent *entry;
-
-        if (!stream) {
-                close_fd(fd);
-                return;
-        }
-        while ((entry = readdir(stream)))
-                if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) == 0)
-                        (void)unlinkat(jobs_fd, entry->d_name, 0);
-        closedir(stream);
+        return strncmp(name, PREFIX, strlen(PREFIX)) == 0;
 }

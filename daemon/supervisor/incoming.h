@@ -7,19 +7,20 @@
  * client keeps the memfd.
  */
 
+#include "daemon/supervisor/trash.h"
 #include "lib/inputs.h"
 
 struct incoming {
-        int jobs_fd;            /* borrowed */
+        struct trash *trash;    /* borrowed; it is made beside that */
         int fd;                 /* the copy */
-        char name[32];          /* its name below @jobs_fd; empty: it was taken, or there is none */
+        char name[32];          /* its name in there; empty: it was taken, or there is none */
         uint64_t size, n_tasks;
         bool uses_demo;         /* an input begins with "demo:" */
 };
 
 #define INCOMING_NULL { .fd = -EBADF }
 
-int incoming_open(int jobs_fd, struct incoming *ret);
+int incoming_open(struct trash *trash, struct incoming *ret);
 /* Removes the file, if it was not taken. */
 void incoming_deinit(struct incoming *incoming);
 
@@ -33,5 +34,5 @@ int incoming_copy_text(struct incoming *incoming, const char *text, size_t n, st
 /* Makes it the file @name in @dir_fd. */
 int incoming_take(struct incoming *incoming, int dir_fd, const char *name);
 
-/* Removes what a supervisor that was killed has left. */
-void incoming_sweep(int jobs_fd);
+/* Whether a file by this name is a copy: nobody's, where no list is on its way. */
+bool incoming_is_left(const char *name);

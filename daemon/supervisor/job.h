@@ -47,6 +47,7 @@ struct job_env {
         const struct host *host;
         const char *state;              /* the state directory */
         int jobs_fd;                    /* <state>/jobs */
+        struct trash *trash;            /* of that */
         const char *runner;             /* the program */
         char **environment;             /* the runner's */
 

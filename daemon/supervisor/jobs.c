@@ -388,7 +388,7 @@ static int make_files(struct jobs *jobs, struct submission *submission, struct j
         const char *attempted;
         int r;
 
-        r = directory_make(jobs->env.jobs_fd, number, submission->incoming, submission->submitted_ns,
+        r = directory_make(jobs->env.trash, number, submission->incoming, submission->submitted_ns,
                            &directory, &attempted);
         if (r >= 0) {
                 /* The row says running as it is about to be; the object becomes that when it does. */
@@ -449,7 +449,7 @@ static int make_job(struct jobs *jobs, struct submission *submission, bool start
         }
         store_rollback(jobs->store);
         if (number > 0)
-                directory_discard(jobs->env.jobs_fd, number);
+                directory_discard(jobs->env.trash, number);
         return r;
 }
 

@@ -318,6 +318,11 @@ static int init_engine(struct manager *manager)
         return engine_init(&manager->engine, &env, on_node_stopped);
 }
 
+static bool is_left(const char *name)
+{
+        return incoming_is_left(name) || directory_is_left(name);
+}
+
 static int init_jobs(struct manager *manager)
 {
         struct job_env env = {
@@ -328,11 +333,14 @@ static int init_jobs(struct manager *manager)
                 .host = &manager->host,
                 .state = manager->options->state,
                 .jobs_fd = manager->state.jobs_fd,
+                .trash = &manager->trash,
                 .runner = manager->options->runner,
         };
         int r;
 
         r = host_init(&manager->host);
+        if (r >= 0)
+                r = trash_init(&manager->trash, manager->event, manager->state.jobs_fd, is_left);
         if (r < 0)
                 return tell(r, NULL);
         env.environment = manager->environment = environment_for_child(NULL);
@@ -347,7 +355,6 @@ static int init_jobs(struct manager *manager)
                               on_jobs_changed);
         if (r < 0)
                 return tell(r, NULL);
-        incoming_sweep(manager->state.jobs_fd);
         jobs_log_bounds(&manager->jobs);
         r = resume_jobs(&manager->jobs);
         if (r < 0) {
@@ -423,6 +430,7 @@ void manager_deinit(struct manager *manager)
                 quota_release(&manager->quota, QUOTA_PEERS, peer->uid);
                 peer_free(peer);
         }
+        trash_deinit(&manager->trash);
         doctor_query_deinit(&manager->doctor);
         turns_deinit(&manager->turns);
         service_deinit(&manager->service);

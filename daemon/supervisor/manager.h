@@ -5,6 +5,7 @@
  *
  *     manager
  *       state, config, store     what is kept
+ *       trash                    and what is not
  *       groups, demo, engine,    what runs
  *       jobs
  *       listener, peers          who asks
@@ -23,11 +24,13 @@
 #include "daemon/supervisor/service.h"
 #include "daemon/supervisor/state.h"
 #include "daemon/supervisor/store.h"
+#include "daemon/supervisor/trash.h"
 
 struct manager {
         const struct options *options;
         sd_event *event;
         struct state state;
+        struct trash trash;
         struct config config;
         struct store *store;
         char *store_path;

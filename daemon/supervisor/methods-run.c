@@ -376,7 +376,7 @@ static void run_inputs(struct peer *peer, const json_t *parameters, struct varli
                                "give one of the two");
                 return;
         }
-        r = incoming_open(peer->owner->jobs->env.jobs_fd, &incoming);
+        r = incoming_open(peer->owner->jobs->env.trash, &incoming);
         if (r < 0)
                 failed_errno(peer, r, "make a file for the inputs in the state directory");
         else if (list)

@@ -24,13 +24,18 @@ int prune_one(struct jobs *jobs)
         r = find_outdated(jobs, &outdated);
         if (r == -ENOENT)
                 return 0;
-        number = outdated.number;
-        if (r >= 0)
-                r = directory_remove(jobs->env.jobs_fd, number);
         if (r < 0) {
-                supervisor_log(LOG_WARNING, "cannot remove an old job: %s", strerror(-r));
+                supervisor_log(LOG_WARNING, "cannot find jobs that are to be forgotten: %s",
+                               store_error(jobs->store));
                 return r;
         }
+        number = outdated.number;
+        /* The others are to be forgotten none the less. */
+        r = directory_remove(jobs->env.trash, number);
+        if (r < 0)
+                supervisor_log(LOG_WARNING, "cannot remove the files of the old job %llu, jobs/%llu in the "
+                               "state directory: %s; remove them by hand", (unsigned long long)number,
+                               (unsigned long long)number, strerror(-r));
         r = store_delete(jobs->store, number);
         if (r < 0) {
                 supervisor_log(LOG_WARNING, "cannot remove the old job %llu: %s",

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import glob
+import json
 import os
 import resource
 import unittest
@@ -208,7 +209,7 @@ class Room(Quota):
         daemon = self.with_config("free", "keep_free = 1000000000G")
         with self.assertRaisesRegex(Error, "NoSpace.*keep_free"):
             self.submit(self.connect(daemon, ANNE), "sum", ["5"])
-        self.assertEqual(os.listdir(os.path.join(daemon.state, "jobs")), [])
+        wait_until(lambda: os.listdir(os.path.join(daemon.state, "jobs")) == [], "nothing is left of it")
         self.assertEqual(daemon.wait(daemon.submit("serial", "sum", ["5"]))["state"], "done")
 
 
@@ -230,6 +231,37 @@ class Old(Quota):
         for job in old:
             with open(os.path.join(daemon.state, "jobs", str(job), "inputs")) as file:
                 self.assertEqual(file.read(), "5\n")
+
+    def test_one_that_cannot_be_removed_keeps_no_other(self):
+        daemon = self.with_config("stuck", "keep_jobs = 4")
+        path = os.path.join(daemon.state, "jobs")
+        jobs = [daemon.submit("serial", "sum", ["5"]) for _ in range(4)]
+        for job in jobs:
+            daemon.wait(job)
+        os.mkdir(os.path.join(path, str(jobs[2]), "by hand"))
+        daemon.terminate()
+        with open(os.path.join(self.temp, "stuck.conf"), "w") as file:
+            file.write("[jobs]\nkeep_jobs = 1\n")
+        daemon.start()
+        wait_until(lambda: sorted(os.listdir(path)) == sorted(map(str, jobs[2:])), lambda: os.listdir(path))
+        self.assertEqual(daemon.log().count(f"cannot remove the files of the old job {jobs[2]}, "), 1, daemon.log())
+        listed = [json.loads(line)["job"] for line in daemon.pppctl("list", "--json").stdout.splitlines()]
+        self.assertEqual(listed, jobs[3:])
+
+    def test_a_large_one_is_gone_in_the_end(self):
+        """Another process removes it; where the daemon is killed before, the next one sees to it."""
+        daemon = self.with_config("large", "keep_jobs = 1")
+        path = os.path.join(daemon.state, "jobs")
+        jobs = [daemon.submit("serial", "sum", ["5"])]
+        daemon.wait(jobs[0])
+        with open(os.path.join(path, str(jobs[0]), "large"), "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, 64 << 20)
+        jobs.append(daemon.submit("serial", "sum", ["5"]))
+        daemon.wait(jobs[-1])
+        wait_until(lambda: not os.path.exists(os.path.join(path, str(jobs[0]))), "its name is free")
+        daemon.kill()
+        daemon.start()
+        wait_until(lambda: os.listdir(path) == [str(jobs[1])], lambda: os.listdir(path))
 
     def test_a_file_that_may_not_get_that_long(self):
         """RLIMIT_FSIZE: the job is refused with the reason, and the daemon goes on."""
