@@ -122,6 +122,14 @@ static const char *option_of_field(const char *field, char text[static OPTION_NA
         return limit_option(field, text) ? text : field;
 }
 
+int say_spec_error(const char *attempted, const struct spec_error *error)
+{
+        char text[OPTION_NAME_SIZE];
+
+        return cli_fail(CLI_USAGE, "cannot %s: %s: %s; %s", attempted,
+                        option_of_field(error->field, text), error->why, error->hint);
+}
+
 static int bad_request(const struct failure *f)
 {
         char text[OPTION_NAME_SIZE];

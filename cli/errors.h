@@ -4,10 +4,13 @@
 
 #include <jansson.h>
 
-#include "lib/util.h"
+#include "lib/spec.h"
 
 /*
  * Says that one cannot "@attempted" because of @error (its full name) with @parameters, and returns
  * the exit status. @job: what the call was about, 0 for none.
  */
 int say_varlink_error(const char *attempted, uint64_t job, const char *error, json_t *parameters);
+
+/* Says, as pppd's BadRequest would be said, that one cannot "@attempted"; returns CLI_USAGE. */
+int say_spec_error(const char *attempted, const struct spec_error *error);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "cli/errors.h"
 #include "cli/progress.h"
 #include "cli/say.h"
 #include "cli/signals.h"
@@ -35,18 +36,37 @@ static int receive_after_signal(struct pppd *pppd, struct pppd_reply *ret)
         return r;
 }
 
+/* A spec that pppd would refuse is not sent. */
+static int check_spec(json_t *json)
+{
+        struct spec_error error = { "", "", "" };
+        struct spec spec = SPEC_NULL;
+        int r;
+
+        if (!json)
+                return cli_no_memory();
+        r = spec_from_json(json, &spec, &error);
+        spec_deinit(&spec);
+        if (r == -EBADMSG)
+                return say_spec_error("start the job", &error);
+        return r < 0 ? cli_no_memory() : 0;
+}
+
 int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t *ret_job)
 {
         _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
-        json_t *job;
-        int r;
+        json_t *json = spec_to_json(spec), *job;
+        int r = check_spec(json);
 
         launch->pppd->job = 0;
-        r = pppd_refresh(launch->pppd);
-        if (r)
+        if (r == 0)
+                r = pppd_refresh(launch->pppd);
+        if (r) {
+                json_decref(json);
                 return r;
+        }
         r = pppd_ask(launch->pppd, "start the job", "Run",
-                     json_pack("{s:o, s:i}", "spec", spec_to_json(spec), "input_fd", 0),
+                     json_pack("{s:o, s:i}", "spec", json, "input_fd", 0),
                      launch->source->fd, &reply);
         if (r == CLI_INTERRUPTED)
                 r = receive_after_signal(launch->pppd, &reply);

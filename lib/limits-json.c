@@ -9,7 +9,7 @@
 #include "lib/limits.h"
 #include "lib/spec-reader.h"
 
-#define IO_DEVICES_MAX 64
+#define DEVICE_MAX 20                   /* bytes of "MAJOR:MINOR" */
 
 /* A whole number in [min, max] or, where @takes_none, the largest for LIMIT_NONE. Not given: it is absent. */
 static int read_number(struct reader *reader, const char *member, uint64_t min, uint64_t max,
@@ -84,7 +84,7 @@ static int read_cpus(struct reader *reader, struct limits *limits)
         struct cpu_list list;
         int r;
 
-        r = reader_string(reader, info->member, false, info->form, &text);
+        r = reader_string(reader, info->member, false, LIMIT_CPUS_MAX, info->form, &text);
         if (r < 0 || !text)
                 return r;
         if (cpu_list_parse(text, &list) < 0)
@@ -105,10 +105,10 @@ static int read_device(struct reader *reader, struct io_limit *io)
         char end;
         int r;
 
-        r = reader_string(reader, "device", true, hint, &text);
+        r = reader_string(reader, "device", true, DEVICE_MAX, hint, &text);
         if (r < 0)
                 return r;
-        if (strspn(text, "0123456789:") != strlen(text) || strlen(text) > 20 ||
+        if (strspn(text, "0123456789:") != strlen(text) ||
             sscanf(text, "%u:%u%c", &io->major, &io->minor, &end) != 2)
                 return reader_refuse(reader, "device", hint, "\"%.*s\" is no MAJOR:MINOR",
                                      utf8_prefix(text, NAME_SHOWN), text);
@@ -155,16 +155,14 @@ static int read_io_limit(json_t *json, const char *path, size_t index, struct io
 
 static int read_io(struct reader *reader, struct limits *limits)
 {
-        json_t *list = reader_take(reader, "io_max");
-        size_t n = json_array_size(list);
-        int r = 0;
+        json_t *list = NULL;
+        size_t n;
+        int r;
 
-        if (!list)
-                return 0;
-        if (!json_is_array(list) || n == 0 || n > IO_DEVICES_MAX)
-                return reader_refuse(reader, "io_max", "give one entry for each device, at most 64",
-                                     json_is_array(list) ? "it has %zu entries"
-                                                         : "it is not an array (%zu)", n);
+        r = reader_array(reader, "io_max", LIMIT_IO_DEVICES_MAX, "give one entry for each disk", &list);
+        if (r < 0 || !list)
+                return r;
+        n = json_array_size(list);
         limits->io = calloc(n, sizeof(*limits->io));
         if (!limits->io)
                 return -ENOMEM;

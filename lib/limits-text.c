@@ -6,6 +6,7 @@
 #include "lib/block-device.h"
 #include "lib/cpu-list.h"
 #include "lib/limits.h"
+#include "lib/spec-reader.h"
 
 static _printf_(2, 3) int complain(char **ret_why, const char *format, ...)
 {
@@ -24,7 +25,8 @@ static _printf_(2, 3) int complain(char **ret_why, const char *format, ...)
 
 static int refuse(enum limit limit, const char *text, const char *what, char **ret_why)
 {
-        return complain(ret_why, "\"%s\" %s; %s", text, what, limit_infos[limit].form);
+        return complain(ret_why, "\"%.*s\" %s; %s", utf8_prefix(text, NAME_SHOWN), text, what,
+                        limit_infos[limit].form);
 }
 
 /* "150%", "12.5%": hundredths of a CPU, kept in millionths. */

@@ -24,6 +24,8 @@ enum limit {
 #define LIMIT_NONE UINT64_MAX           /* "max": asked not to limit it */
 #define LIMIT_CPU  UINT64_C(1000000)    /* one CPU, in LIMIT_CPU_MAX's unit */
 #define LIMIT_MEMORY_MIN (UINT64_C(4) << 20)
+#define LIMIT_CPUS_MAX   4096           /* bytes of a list: 819 CPUs one by one */
+#define LIMIT_IO_DEVICES_MAX 64
 
 struct limit_info {
         const char *member;             /* of the type Limits: "memory_max_bytes" */

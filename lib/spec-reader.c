@@ -26,8 +26,8 @@ json_t *reader_take(struct reader *reader, const char *member)
         return json_is_null(v) ? NULL : v;
 }
 
-int reader_string(struct reader *reader, const char *member, bool required, const char *hint,
-                  const char **ret)
+int reader_string(struct reader *reader, const char *member, bool required, size_t max,
+                  const char *hint, const char **ret)
 {
         json_t *v = reader_take(reader, member);
 
@@ -35,8 +35,29 @@ int reader_string(struct reader *reader, const char *member, bool required, cons
                 return reader_refuse(reader, member, hint, "it is missing");
         if (v && !json_is_string(v))
                 return reader_refuse(reader, member, hint, "it is not a string");
+        if (json_string_length(v) > max)
+                return reader_refuse(reader, member, hint, "it is %zu bytes long, more than the %zu "
+                                     "that it may have", json_string_length(v), max);
         if (v)
                 *ret = json_string_value(v);
+        return 0;
+}
+
+int reader_array(struct reader *reader, const char *member, size_t max, const char *hint,
+                 json_t **ret)
+{
+        json_t *v = reader_take(reader, member);
+
+        if (!v)
+                return 0;
+        if (!json_is_array(v))
+                return reader_refuse(reader, member, hint, "it is not an array");
+        if (json_array_size(v) == 0)
+                return reader_refuse(reader, member, hint, "it has no entries");
+        if (json_array_size(v) > max)
+                return reader_refuse(reader, member, hint, "it has %zu entries, more than the %zu "
+                                     "that it may have", json_array_size(v), max);
+        *ret = v;
         return 0;
 }
 
@@ -70,7 +91,6 @@ int reader_bool(struct reader *reader, const char *member, bool *ret)
         *ret = json_is_true(v);
         return 0;
 }
-
 
 int reader_seconds(struct reader *reader, const char *member, uint64_t *ret_ns)
 {

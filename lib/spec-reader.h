@@ -23,9 +23,15 @@ int reader_refuse(struct reader *reader, const char *member, const char *hint, c
 /* The member, NULL where it is absent or null (which the interface's ?type allows). */
 json_t *reader_take(struct reader *reader, const char *member);
 
-/* Each leaves *ret as it is when the member is absent. */
-int reader_string(struct reader *reader, const char *member, bool required, const char *hint,
-                  const char **ret);
+/*
+ * Each leaves *ret as it is when the member is absent. Whatever has a length has a bound, so that a
+ * spec always fits in a message: @max counts bytes of a string, entries of an array, which has one at
+ * least. *ret is borrowed from the object.
+ */
+int reader_string(struct reader *reader, const char *member, bool required, size_t max,
+                  const char *hint, const char **ret);
+int reader_array(struct reader *reader, const char *member, size_t max, const char *hint,
+                 json_t **ret);
 int reader_count(struct reader *reader, const char *member, uint32_t min, uint32_t max,
                  uint32_t *ret);
 int reader_bool(struct reader *reader, const char *member, bool *ret);

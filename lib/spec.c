@@ -72,7 +72,7 @@ static int read_names(struct reader *reader, struct spec *spec)
         int r;
 
         snprintf(hint, sizeof(hint), "give one of %s", level_names);
-        r = reader_string(reader, "level", true, hint, &level);
+        r = reader_string(reader, "level", true, SPEC_NAME_MAX, hint, &level);
         if (r < 0)
                 return r;
         if (level_from_name(level, &spec->level) < 0)
@@ -80,7 +80,7 @@ static int read_names(struct reader *reader, struct spec *spec)
                               utf8_prefix(level, NAME_SHOWN), level);
 
         snprintf(hint, sizeof(hint), "give one of %s", workload_names);
-        r = reader_string(reader, "workload", true, hint, &workload);
+        r = reader_string(reader, "workload", true, SPEC_NAME_MAX, hint, &workload);
         if (r < 0)
                 return r;
         if (workload_from_name(workload, &spec->workload) < 0)
@@ -184,7 +184,7 @@ static int read_ca_file(struct reader *reader, struct spec *spec)
         const char *ca_file = NULL;
         int r;
 
-        r = reader_string(reader, "ca_file", false, "give a path", &ca_file);
+        r = reader_string(reader, "ca_file", false, SPEC_PATH_MAX, "give a path", &ca_file);
         if (r < 0)
                 return r;
         if (ca_file && ca_file[0] != '/')
@@ -216,14 +216,13 @@ static int read_nice(struct reader *reader, struct spec *spec)
 static int read_thread_weights(struct reader *reader, struct spec *spec)
 {
         static const char hint[] = "give an array of weights from 1 to 10000";
-        json_t *list = reader_take(reader, "thread_weights"), *v;
+        json_t *list = NULL, *v;
         size_t i;
+        int r;
 
-        if (!list)
-                return 0;
-        if (!json_is_array(list) || json_array_size(list) == 0 ||
-            json_array_size(list) > SPEC_THREADS_MAX)
-                return reader_refuse(reader, "thread_weights", hint, "it is no array of them");
+        r = reader_array(reader, "thread_weights", SPEC_THREADS_MAX, hint, &list);
+        if (r < 0 || !list)
+                return r;
         spec->thread_weights = calloc(json_array_size(list), sizeof(*spec->thread_weights));
         if (!spec->thread_weights)
                 return -ENOMEM;

@@ -33,6 +33,8 @@ enum workload_id {
 #define SPEC_RETRIES_MAX 100
 #define SPEC_NICE_MIN    (-20)
 #define SPEC_NICE_MAX    19
+#define SPEC_NAME_MAX    64             /* bytes of a level's or a workload's name */
+#define SPEC_PATH_MAX    4095           /* bytes, as the kernel takes: PATH_MAX with its 0 */
 
 struct spec {
         enum level level;

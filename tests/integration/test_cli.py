@@ -37,6 +37,10 @@ class Usage(Case):
     def test_unknown_workload(self):
         self.refused("run", "async", "count", "1", says=["count", "words, sum, sum-array, sleep"])
 
+    def test_bounds(self):
+        self.refused("run", "serial", "sum", "1", "--cpus", "0," * 4000 + "0",
+                     says=["--cpus: it is 8001 bytes long, more than the 4096"])
+
     def test_unknown_option(self):
         self.refused("run", "async", "sum", "1", "--wrokers", "2", says=["--wrokers", "--workers"])
         self.refused("run", "async", "sum", "1", "-z", says=["-z"])

@@ -101,6 +101,19 @@ class Requests(Case):
             with self.subTest(spec=spec):
                 self.assert_error("Run", {"spec": spec, "inputs": ["1"]}, "BadRequest|InvalidParameter", pattern)
 
+    def test_bounds(self):
+        """A spec is a part of each reply about its job, so that no member of it may be as long as a message."""
+        long = "0," * 450_000 + "0"
+        for member in ("cpus", "device"):
+            limits = {"cpus": long} if member == "cpus" else {"io_max": [{"device": long, "reads_per_second": 1}]}
+            with self.subTest(member=member):
+                self.assert_error("Run", {"spec": {**self.GOOD, "limits": limits}, "inputs": ["1"]}, "BadRequest",
+                                  rf"spec\.limits\.\S*{member}", "900001 bytes long, more than the")
+        for member in ("level", "workload", "ca_file"):
+            with self.subTest(member=member):
+                self.assert_error("Run", {"spec": {**self.GOOD, member: "/" * 900_001}, "inputs": ["1"]}, "BadRequest",
+                                  rf"spec\.{member}", "900001 bytes long, more than the")
+
     def test_members_of_run(self):
         cases = [({"spec": self.GOOD}, "input"), ({"inputs": ["1"]}, "spec"), ({"spec": self.GOOD, "inputs": "1"}, "inputs"),
                  ({"spec": self.GOOD, "inputs": [1]}, "inputs"), ({"spec": self.GOOD, "inputs": ["1"], "extra": 1}, "extra"),

@@ -163,7 +163,7 @@ static void test_json_refused(void)
                 { "{\"cpu_max_cpus\":1e300}", "spec.limits.cpu_max_cpus", "out of range" },
                 { "{\"cpus\":\"x\"}", "spec.limits.cpus", "no list" },
                 { "{\"io_max\":{}}", "spec.limits.io_max", "not an array" },
-                { "{\"io_max\":[]}", "spec.limits.io_max", "0 entries" },
+                { "{\"io_max\":[]}", "spec.limits.io_max", "no entries" },
                 { "{\"io_max\":[{\"device\":\"8:0\"}]}", "spec.limits.io_max[0]", "limits nothing" },
                 { "{\"io_max\":[{\"device\":\"sda\",\"reads_per_second\":1}]}",
                   "spec.limits.io_max[0].device", "MAJOR:MINOR" },
@@ -180,6 +180,58 @@ static void test_json_refused(void)
                 test_contains(error.why, cases[i].reason);
                 test_true(*error.hint);
         }
+}
+
+static json_t *make_cpus(size_t n)
+{
+        _cleanup_free_ char *text = malloc(n + 1);
+
+        test_true(text);
+        for (size_t i = 0; i < n; ++i)
+                text[i] = i % 2 ? ',' : '0';
+        text[n] = 0;
+        text[n - 1] = '0';
+        return json_pack("{s:s}", "cpus", text);
+}
+
+static json_t *make_io(unsigned n, const char *major)
+{
+        json_t *json = json_pack("{s:[]}", "io_max");
+
+        for (unsigned i = 0; i < n; ++i) {
+                char device[64];
+
+                snprintf(device, sizeof(device), "%s:%u", major, i);
+                json_array_append_new(json_object_get(json, "io_max"),
+                                      json_pack("{s:s, s:i}", "device", device, "reads_per_second", 1));
+        }
+        return json;
+}
+
+static void bounded(json_t *json, const char *field, const char *reason)
+{
+        struct spec_error error = { "", "", "" };
+        struct limits limits = LIMITS_NULL;
+
+        test_int(limits_from_json(json, "spec.limits", &limits, &error), ==, field ? -EBADMSG : 0);
+        json_decref(json);
+        limits_deinit(&limits);
+        if (!field)
+                return;
+        test_str(error.field, field);
+        test_contains(error.why, reason);
+}
+
+static void test_bounds(void)
+{
+        bounded(make_cpus(LIMIT_CPUS_MAX - 1), NULL, NULL);
+        bounded(make_cpus(LIMIT_CPUS_MAX + 1), "spec.limits.cpus",
+                "4097 bytes long, more than the 4096");
+        bounded(make_io(LIMIT_IO_DEVICES_MAX, "8"), NULL, NULL);
+        bounded(make_io(LIMIT_IO_DEVICES_MAX + 1, "8"), "spec.limits.io_max",
+                "65 entries, more than the 64");
+        bounded(make_io(1, "0000000000000000000000008"), "spec.limits.io_max[0].device",
+                "more than the 20");
 }
 
 /* A directory that stands for a group. */
@@ -408,6 +460,7 @@ static void test_end(void)
 TEST_MAIN("limits",
           { "text", test_text }, { "text that is refused", test_text_refused },
           { "io.max as text", test_io_text }, { "JSON", test_json },
+          { "what has a length has a bound", test_bounds },
           { "JSON that is refused", test_json_refused },
           { "written and read back", test_apply },
           { "what does not come into force is refused", test_apply_fails },

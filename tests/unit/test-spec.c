@@ -98,6 +98,66 @@ static void test_refused(void)
         }
 }
 
+/* Members of "spec" with what is one too many, or the most there may be. */
+static json_t *make_long(const char *member, const char *head, char fill, size_t n)
+{
+        _cleanup_free_ char *text = malloc(n + 1);
+        size_t n_head = strlen(head);
+
+        test_true(text);
+        memset(text, fill, n);
+        memcpy(text, head, n_head);
+        text[n] = 0;
+        return json_pack("{s:s, s:s, s:s}", "level", "serial", "workload", "sum", member, text);
+}
+
+static json_t *make_weights(size_t n)
+{
+        json_t *json = json_pack("{s:s, s:s, s:b, s:[]}", "level", "threads", "workload", "sum",
+                                 "threaded", true, "thread_weights");
+
+        for (size_t i = 0; i < n; ++i)
+                json_array_append_new(json_object_get(json, "thread_weights"), json_integer(1));
+        return json;
+}
+
+static void takes(json_t *json)
+{
+        struct spec_error error = {};
+        struct spec spec;
+
+        test_int(spec_from_json(json, &spec, &error), ==, 0);
+        json_decref(json);
+        spec_deinit(&spec);
+}
+
+static void refuses(json_t *json, const char *field, const char *why)
+{
+        struct spec_error error = {};
+        struct spec spec;
+
+        test_int(spec_from_json(json, &spec, &error), ==, -EBADMSG);
+        json_decref(json);
+        test_str(error.field, field);
+        test_contains(error.why, why);
+        test_true(error.hint[0] != 0);
+}
+
+/* Else a job's spec could be as long as a message, and no list would have room for it. */
+static void test_bounds(void)
+{
+        takes(make_long("ca_file", "/", 'a', SPEC_PATH_MAX));
+        refuses(make_long("ca_file", "/", 'a', SPEC_PATH_MAX + 1), "spec.ca_file",
+                "4096 bytes long, more than the 4095");
+        refuses(make_long("level", "", 'a', 1000000), "spec.level",
+                "1000000 bytes long, more than the 64");
+        refuses(make_long("workload", "", 'a', 65), "spec.workload", "more than the 64");
+        takes(make_weights(SPEC_THREADS_MAX));
+        refuses(make_weights(SPEC_THREADS_MAX + 1), "spec.thread_weights",
+                "4097 entries, more than the 4096");
+        refuses(make_weights(0), "spec.thread_weights", "no entries");
+}
+
 static void test_round_trip(void)
 {
         static const char text[] =
@@ -193,6 +253,7 @@ static void test_fill(void)
 
 TEST_MAIN("spec",
           { "bad specs are refused, the member named", test_refused },
+          { "what has a length has a bound", test_bounds },
           { "a spec survives writing and reading", test_round_trip },
           { "the memory of workers", test_worker_memory },
           { "null is absent", test_null_is_absent },
