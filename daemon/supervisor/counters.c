@@ -98,16 +98,3 @@ int counters_tally(int results_fd, uint64_t n_tasks, struct tally *ret)
                 *ret = tally;
         return r;
 }
-
-int counters_recount(int results_fd, uint64_t n_tasks, struct counters *counters)
-{
-        struct tally tally;
-        int r;
-
-        r = counters_tally(results_fd, n_tasks, &tally);
-        if (r < 0)
-                return r;
-        counters->n_done = tally.n_done;
-        counters->n_failed = tally.n_failed;
-        return 0;
-}

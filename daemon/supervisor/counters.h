@@ -20,10 +20,10 @@ struct counters {
 /* -EBADMSG when the file is no results file any more. */
 int counters_read(int results_fd, struct counters *ret);
 
-/* Counts done and failed anew from the records, for when a worker died before it added its own. */
-int counters_recount(int results_fd, uint64_t n_tasks, struct counters *counters);
-
-/* What the records say, all of them: takes half a second for a hundred million. */
+/*
+ * What the records say, all of them, also of a worker that died before it added its own to the header: takes
+ * half a second for a hundred million.
+ */
 #define TALLY_OPEN_MAX 8
 
 struct tally {
@@ -36,6 +36,9 @@ struct tally {
          */
         uint64_t n_open, open[TALLY_OPEN_MAX];
 };
+
+/* As many records as may be counted in the event loop: three milliseconds. A child counts more. */
+#define COUNTERS_AT_ONCE 65536
 
 /* -EBADMSG when the file is cut short. */
 int counters_tally(int results_fd, uint64_t n_tasks, struct tally *ret);

@@ -71,9 +71,6 @@ static bool exited_with(const struct job *job, int status)
         return job->has_status && job->status.si_code == CLD_EXITED && job->status.si_status == status;
 }
 
-/* As many records as are counted at once; more would keep the loop. */
-#define TALLY_AT_ONCE 65536
-
 /*
  * The header's counters are good when the runner ended as it should; else the records are counted, as they
  * are where it is of interest why tasks failed.
@@ -82,7 +79,7 @@ static bool needs_tally(const struct job *job, const struct counters *counters)
 {
         if (job->has_tally)
                 return false;
-        if (counters->n_failed > 0)
+        if (counters->n_failed > 0 || job->uncounted)
                 return true;
         return job->record.state != JOB_QUEUED && !exited_with(job, RUNNER_EXIT_CANCELLED) &&
                (!exited_with(job, 0) || counters->n_done != job->record.n_tasks);
@@ -379,7 +376,7 @@ static void finish(struct job *job)
         r = counters_read(job->directory.results_fd, &job->counters);
         if (r >= 0 && needs_tally(job, &job->counters)) {
                 /* Where no child can be made, others have to wait. */
-                if (job->record.n_tasks > TALLY_AT_ONCE && start_tally(job) >= 0)
+                if (job->record.n_tasks > COUNTERS_AT_ONCE && start_tally(job) >= 0)
                         return;
                 r = make_tally(job);
         }
@@ -441,7 +438,5 @@ void job_complete(struct job *job)
                 ended_ns = job->counters.epoch_ns + (now_realtime() - job->record.submitted_ns);
         job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         job->adopted = true;
-        if (job->record.n_failed > 0)
-                (void)make_tally(job);
         end(job, JOB_DONE, REASON_NONE, NULL, ended_ns);
 }

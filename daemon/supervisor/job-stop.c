@@ -76,13 +76,17 @@ static void terminate(struct job *job)
 void job_stop(struct job *job, enum job_reason reason)
 {
         assert(reason != REASON_NONE);
-        if (job->stop_reason != REASON_NONE || !job_state_is_live(job->record.state) || job->errand)
+        if (job->stop_reason != REASON_NONE || !job_state_is_live(job->record.state))
                 return;
-        job->stop_reason = reason;
+        /* One that is being counted ends after that. */
         if (job->record.state == JOB_QUEUED) {
+                job->stop_reason = reason;
                 job_look(job);
                 return;
         }
+        if (job->errand)
+                return;
+        job->stop_reason = reason;
         terminate(job);
 }
 

@@ -91,6 +91,7 @@ struct job {
         bool holds_demo;
         bool holds_engine;              /* the private Redis and its nodes */
         struct engine_usage engine_usage;       /* theirs when the job began; not known of one adopted */
+        bool uncounted;                 /* of a former supervisor, not started before its records are counted */
         bool resumed;                   /* was interrupted before */
 
         struct job_group group;
@@ -148,7 +149,7 @@ int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd);
 /* Ends a job that does not run, as failed, with a sentence of why. Calls env->ended(). */
 void job_fail(struct job *job, const char *why);
 
-/* Ends a job whose tasks all have a record already. Calls env->ended(). */
+/* Ends a job whose tasks all have a record already, and a tally. Calls env->ended(). */
 void job_complete(struct job *job);
 
 /*

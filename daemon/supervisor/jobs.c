@@ -510,12 +510,12 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
 }
 
 /* A job of a former supervisor is charged, but never refused. */
-void jobs_enqueue(struct jobs *jobs, struct job *job)
+int jobs_enqueue(struct jobs *jobs, struct job *job)
 {
         if (quota_charge(jobs->quota, QUOTA_QUEUED, job->record.owner, UINT64_MAX, UINT64_MAX) < 0) {
                 (void)supervisor_log_oom();
                 job_free(job); /* Its row says queued: the next supervisor finds it. */
-                return;
+                return -ENOMEM;
         }
         job->charged = QUOTA_QUEUED;
         charge_bytes(jobs, &job->record);
@@ -524,6 +524,7 @@ void jobs_enqueue(struct jobs *jobs, struct job *job)
                 job->record.paused = job->record.resuming = false;
         put_in_queue(jobs, job);
         jobs_kick(jobs);
+        return 0;
 }
 
 void jobs_add_running(struct jobs *jobs, struct job *job)

@@ -68,8 +68,8 @@ uint64_t jobs_queue_limit(const struct jobs *jobs, int e);
 /* Says in the log where the limit on open files allows less than max_queued. */
 void jobs_log_bounds(const struct jobs *jobs);
 
-/* Takes in a job that a former supervisor left, for its turn. */
-void jobs_enqueue(struct jobs *jobs, struct job *job);
+/* Takes in a job that a former supervisor left, for its turn. -ENOMEM: it is left for the next one. */
+int jobs_enqueue(struct jobs *jobs, struct job *job);
 void jobs_add_running(struct jobs *jobs, struct job *job);
 
 /* The live (or unsaved) job with this number, NULL if there is none. */

@@ -292,7 +292,7 @@ static int list_next(struct peer *peer, json_t **ret)
                 return r;
         peer->call.cursor = record.number;
         --peer->call.left;
-        job = record.state == JOB_RUNNING ? jobs_find_running(jobs, record.number) : NULL;
+        job = record.state == JOB_RUNNING ? jobs_find(jobs, record.number) : NULL;
         if (job)
                 job_refresh(job);
         *ret = job_reply(job ? &job->record : &record);

@@ -48,7 +48,7 @@ static bool uses_demo(struct jobs *jobs, uint64_t number, const struct spec *spe
         return named;
 }
 
-/* What the results file says, by its records: whoever wrote it may have been killed. */
+/* What the header of the results file says. It may be wrong: whoever wrote it may have been killed. */
 static int read_results(const struct directory *directory, struct job_record *record,
                         struct counters *ret)
 {
@@ -64,13 +64,19 @@ static int read_results(const struct directory *directory, struct job_record *re
         if (n != record->n_tasks)
                 return -EBADMSG;
         r = counters_read(directory->results_fd, ret);
-        if (r >= 0)
-                r = counters_recount(directory->results_fd, n, ret);
         if (r < 0)
                 return r;
-        record->n_done = ret->n_done;
-        record->n_failed = ret->n_failed;
+        record->n_done = MIN(ret->n_done, n);
+        record->n_failed = MIN(ret->n_failed, n - record->n_done);
         return 0;
+}
+
+static const char *describe(int error)
+{
+        return error == -EBADMSG  ? "its results file is damaged or cut short"
+               : error == -ENOENT ? "its directory or results file is gone"
+               : error == -ECHILD ? "the process that counted its results was killed"
+                                  : strerror(-error);
 }
 
 /* The object of a stored job; NULL when there can be none, and the job was given up. */
@@ -92,9 +98,7 @@ static struct job *load(struct jobs *jobs, struct job_record *record)
         if (r >= 0)
                 r = read_results(&directory, record, &counters);
         if (r < 0) {
-                give_up(jobs, record, r == -EBADMSG ? "its results file is damaged or cut short"
-                                      : r == -ENOENT ? "its directory or results file is gone"
-                                                     : strerror(-r));
+                give_up(jobs, record, describe(r));
                 directory_deinit(&directory);
                 spec_deinit(&spec);
                 return NULL;
@@ -186,32 +190,140 @@ static void log_resumed(const struct job *job)
                              (unsigned long long)job->record.n_tasks);
 }
 
-/* Nothing of it runs: it is complete, or what is missing is run again in its turn. */
-static void run_again(struct jobs *jobs, struct job *job)
+static void arm_timeout(struct job *job)
+{
+        if (job_arm_timeout(job) < 0)
+                supervisor_log(LOG_WARNING, "cannot arm the timeout of job %llu",
+                               (unsigned long long)job->record.number);
+}
+
+/* Counts the records of a job that does not run; if any is missing, its file is ready for a runner then. */
+static int count(const struct job *job, struct tally *ret)
 {
         struct results results = RESULTS_NULL;
         int r;
 
-        if (job->record.n_done + job->record.n_failed == job->record.n_tasks) {
-                job_complete(job);
-                return;
-        }
+        r = counters_tally(job->directory.results_fd, job->record.n_tasks, ret);
+        if (r < 0 || ret->n_done + ret->n_failed == job->record.n_tasks)
+                return r;
         r = results_map(job->directory.results_fd, true, &results);
         if (r >= 0)
                 r = results_resume(&results);
+        results_unmap(&results);
+        return r;
+}
+
+static void fail(struct job *job, int error)
+{
+        _cleanup_free_ char *why = NULL;
+
+        if (asprintf(&why, "the job cannot be gone on with: %s", describe(error)) < 0)
+                why = NULL;
+        job_fail(job, failure_text(why));
+}
+
+/* It was counted: it is complete, or what is missing is run again in its turn. */
+static void go_on(struct jobs *jobs, struct job *job, int r, const struct tally *tally)
+{
+        enum job_reason reason = job->stop_reason;
+
+        job->uncounted = false;
         if (r < 0) {
-                results_unmap(&results);
-                job_fail(job, strerror(-r));
+                fail(job, r);
                 return;
         }
-        job->resumed = job->record.state == JOB_RUNNING || results.header->n_done > 0 ||
-                       results.header->n_failed > 0;
-        results_unmap(&results);
+        job->record.n_done = job->counters.n_done = tally->n_done;
+        job->record.n_failed = job->counters.n_failed = tally->n_failed;
+        if (tally->n_done + tally->n_failed == job->record.n_tasks) {
+                job->tally = *tally;
+                job->has_tally = true;
+                job_complete(job);
+                return;
+        }
         job_refresh(job);
-        job->record.state = JOB_QUEUED;
+        job->resumed |= tally->n_done > 0 || tally->n_failed > 0;
         if (job->resumed)
                 log_resumed(job);
-        jobs_enqueue(jobs, job);
+        arm_timeout(job);
+        /* Somebody wanted it to end meanwhile. */
+        job->stop_reason = REASON_NONE;
+        if (reason != REASON_NONE)
+                job_stop(job, reason);
+        jobs_kick(jobs);
+}
+
+static void count_next(struct jobs *jobs);
+
+static int child_count(void *userdata, int out_fd)
+{
+        struct tally tally;
+        int r = count(userdata, &tally);
+
+        return r < 0 ? r : write_all(out_fd, &tally, sizeof(tally));
+}
+
+static void on_counted(void *userdata, int r, int out_fd)
+{
+        struct job *job = userdata;
+        struct jobs *jobs = container_of(job->env, struct jobs, env);
+        struct tally tally = { .n_done = 0 };
+
+        job->errand = NULL;
+        if (r >= 0 && pread(out_fd, &tally, sizeof(tally), 0) != sizeof(tally))
+                r = -EIO;
+        go_on(jobs, job, r, &tally);
+        count_next(jobs);
+}
+
+static int start_count(struct job *job)
+{
+        const struct errand_work work = {
+                .run = child_count,
+                .done = on_counted,
+                .userdata = job,
+                .fds = { job->directory.results_fd },
+                .n_fds = 1,
+        };
+
+        return errand_start(job->env->event, &work, &job->errand);
+}
+
+/* One that is being ended is counted for that. */
+static struct job *next_uncounted(struct jobs *jobs)
+{
+        struct job *job;
+
+        list_for_each(job, &jobs->queue, struct job, link)
+                if (job->uncounted && job->stop_reason == REASON_NONE)
+                        return job;
+        return NULL;
+}
+
+static void count_here(struct jobs *jobs, struct job *job)
+{
+        struct tally tally = { .n_done = 0 };
+        int r = count(job, &tally);
+
+        go_on(jobs, job, r, &tally);
+}
+
+/* One at a time. Where no child can be made, others have to wait. */
+static void count_next(struct jobs *jobs)
+{
+        struct job *job;
+
+        while ((job = next_uncounted(jobs)) && start_count(job) < 0)
+                count_here(jobs, job);
+}
+
+/* Nothing of it runs. It waits in the queue, and that is also where it is counted if it is large. */
+static void run_again(struct jobs *jobs, struct job *job)
+{
+        job->resumed = job->record.state == JOB_RUNNING;
+        job->record.state = JOB_QUEUED;
+        job->uncounted = true;
+        if (jobs_enqueue(jobs, job) >= 0 && job->record.n_tasks <= COUNTERS_AT_ONCE)
+                count_here(jobs, job);
 }
 
 static void resume_job(struct jobs *jobs, struct job_record *record)
@@ -224,19 +336,10 @@ static void resume_job(struct jobs *jobs, struct job_record *record)
                 run_again(jobs, job);
 }
 
-static void arm_timeouts(struct list *list)
-{
-        struct job *job;
-
-        list_for_each(job, list, struct job, link)
-                if (job_arm_timeout(job) < 0)
-                        supervisor_log(LOG_WARNING, "cannot arm the timeout of job %llu",
-                                       (unsigned long long)job->record.number);
-}
-
 int resume_jobs(struct jobs *jobs)
 {
         uint64_t after = 0;
+        struct job *job;
         int r;
 
         for (;;) {
@@ -248,7 +351,8 @@ int resume_jobs(struct jobs *jobs)
                 after = record.number;
                 resume_job(jobs, &record);
         }
-        arm_timeouts(&jobs->running);
-        arm_timeouts(&jobs->queue);
+        list_for_each(job, &jobs->running, struct job, link)
+                arm_timeout(job);
+        count_next(jobs);
         return r == -ENOENT ? 0 : r;
 }

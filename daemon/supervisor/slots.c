@@ -43,7 +43,7 @@ struct job *slots_next(struct jobs *jobs)
                 if (job->record.resuming)
                         best = better(jobs, best, job);
         list_for_each(job, &jobs->queue, struct job, link)
-                if (!job->record.paused)
+                if (!job->record.paused && !job->uncounted)
                         best = better(jobs, best, job);
         return best;
 }

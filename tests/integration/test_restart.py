@@ -1,15 +1,17 @@
 """A supervisor that ends, in order or not, loses nothing: jobs go on, and what was is remembered."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import sqlite3
+import struct
 import sys
 
-from harness import forbid, varlink
+from harness import attack, forbid, results, varlink
 from harness.case import LEVELS, Case
-from harness.daemon import cgroup_mount, read_pids, remove_group
+from harness.daemon import PPPCTL, cgroup_mount, read_pids, remove_group
 from harness.poll import wait_until
 from harness.process import alive, reap_orphans
 from harness.results import DONE
@@ -100,6 +102,54 @@ class Adoption(Case):
             daemon.cancel(job)
         self.assertIsNotNone(daemon.rows(job)[0], "what was recorded is kept")
         self.assert_alive(daemon)
+
+    def begin_large(self, name, n_jobs=1):
+        """Jobs too large to be counted in the event loop, left without daemon and runners at their last task."""
+        daemon = self.fresh(name)
+        fd = os.memfd_create("inputs", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        os.write(fd, b"0\n" * 70_000 + b"600\n")
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, attack.SEALS)
+        spec = {"level": "serial", "workload": "sleep"}
+        with daemon.connect() as client:
+            jobs = [client.call(f"{PPPCTL}.Run", {"spec": spec, "input_fd": 0}, [fd])["job"] for _ in range(n_jobs)]
+        os.close(fd)
+        for job in jobs:
+            wait_until(lambda: daemon.show(job)["tasks_done"] == 70_000, lambda: daemon.show(job))
+        runners = [daemon.runner(job) for job in jobs]
+        daemon.kill()
+        for runner in runners:
+            os.kill(runner, signal.SIGKILL)
+            wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
+        return daemon, *jobs
+
+    def results_of(self, daemon, job):
+        return open(os.path.join(daemon.state, "jobs", str(job), "results"), "r+b", buffering=0)
+
+    def test_large_jobs_go_on(self):
+        daemon, *jobs = self.begin_large("large", 2)
+        with self.results_of(daemon, jobs[0]) as file:          # as of a worker that was killed before it added its own
+            os.pwrite(file.fileno(), struct.pack("<Q", 69_000), results.COUNTS_OFFSET)
+        daemon.start()
+        for job in jobs:
+            wait_until(lambda: daemon.show(job)["state"] == "running", lambda: daemon.show(job))
+            self.assertEqual(daemon.show(job)["tasks_done"], 70_000)
+            self.assertIn(f"job {job} was interrupted: it goes on with the 1 of its 70001 tasks", daemon.log())
+            self.assertEqual(daemon.cancel(job)["tasks_done"], 70_000)
+
+    def test_a_large_job_that_is_cancelled_before_it_goes_on(self):
+        daemon, job = self.begin_large("counted")
+        daemon.start()
+        shown = daemon.cancel(job)
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("cancelled", 70_000), shown)
+
+    def test_a_large_job_that_is_complete(self):
+        daemon, job = self.begin_large("complete")
+        with self.results_of(daemon, job) as file:
+            last = os.fstat(file.fileno()).st_size - results.RECORD.size
+            os.pwrite(file.fileno(), os.pread(file.fileno(), results.RECORD.size, last - results.RECORD.size), last)
+        daemon.start()
+        shown = daemon.wait(job)
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 70_001), shown)
 
     def test_cancel_after_a_restart(self):
         for how in END:
