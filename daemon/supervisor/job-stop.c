@@ -90,6 +90,18 @@ void job_stop(struct job *job, enum job_reason reason)
         terminate(job);
 }
 
+bool job_stop_late(struct job *job)
+{
+        enum job_reason reason = job->stop_reason;
+
+        assert(job->record.state == JOB_QUEUED && !job->errand);
+        job->stop_reason = REASON_NONE;
+        if (reason == REASON_NONE)
+                return false;
+        job_stop(job, reason);
+        return true;
+}
+
 void job_interrupt(struct job *job)
 {
         assert(job->record.state == JOB_RUNNING);

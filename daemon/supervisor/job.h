@@ -158,6 +158,12 @@ void job_complete(struct job *job);
  */
 void job_stop(struct job *job, enum job_reason reason);
 
+/*
+ * For the end of an errand on behalf of a queued job: does what job_stop() put off meanwhile. True when the
+ * job ends by that, and may be gone.
+ */
+bool job_stop_late(struct job *job);
+
 /* The same because the supervisor stops: the job is to be gone on with later. */
 void job_interrupt(struct job *job);
 void job_kill(struct job *job);

@@ -84,25 +84,29 @@ static void keep_bytes(struct jobs *jobs, struct job_record *record)
                 (void)supervisor_log_oom();
 }
 
-/* The job starts; on failure it is stored as failed, those who wait hear of it, and it is gone. */
-static int start_job(struct jobs *jobs, struct job *job, struct failure *failure)
+/* The job is stored as failed, those who wait hear of it, and it is gone. */
+static void fail_start(struct job *job, const struct failure *failure)
 {
         _cleanup_free_ char *why = NULL;
-        int r;
 
-        r = space_reserve(jobs, job, failure);
-        if (r >= 0)
-                r = job_start(job, failure);
-        if (r >= 0) {
-                list_append(&jobs->running, &job->link);
-                ++jobs->n_running;
-                return 0;
-        }
         if (asprintf(&why, "cannot %s: %s; %s", failure_text(failure->attempted),
                      failure_text(failure->why), failure_text(failure->hint)) < 0)
                 why = NULL;
         job_fail(job, failure_text(why));
-        return r;
+}
+
+/* Room for its results is reserved. */
+static int start_job(struct jobs *jobs, struct job *job, struct failure *failure)
+{
+        int r = job_start(job, failure);
+
+        if (r < 0) {
+                fail_start(job, failure);
+                return r;
+        }
+        list_append(&jobs->running, &job->link);
+        ++jobs->n_running;
+        return 0;
 }
 
 /*
@@ -119,18 +123,42 @@ static int note_running(struct jobs *jobs, struct job_record *record)
         return record->cgroup ? 0 : -ENOMEM;
 }
 
-static void start_next(struct jobs *jobs, struct job *job)
+void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct failure *failure)
 {
-        struct failure failure = FAILURE_NULL;
-
+        if (job_stop_late(job))
+                return;
+        if (r < 0) {
+                fail_start(job, failure);
+                return;
+        }
+        /* Somebody paused it meanwhile. */
+        if (job->record.paused) {
+                slots_put_back(jobs, job);
+                jobs_kick(jobs);
+                return;
+        }
         take_out(jobs, job);
-        slots_take(jobs, job);
         if (note_running(jobs, &job->record) < 0) {
                 job_fail(job, "out of memory");
                 return;
         }
         (void)save(jobs, job);
-        (void)start_job(jobs, job, &failure);
+        (void)start_job(jobs, job, failure);
+        jobs->changed(jobs);
+}
+
+static void start_next(struct jobs *jobs, struct job *job)
+{
+        struct failure failure = FAILURE_NULL;
+        int r;
+
+        slots_take(jobs, job);
+        if (space_takes_long(job->record.n_tasks)) {
+                space_reserve_and_start(jobs, job);
+                return;
+        }
+        r = space_reserve(jobs, job, &failure);
+        jobs_start_reserved(jobs, job, r, &failure);
         failure_deinit(&failure);
 }
 
@@ -474,6 +502,7 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
                 struct failure *failure)
 {
         bool starts = starts_at_once(jobs, submission->owner);
+        bool long_start = space_takes_long(submission->incoming->n_tasks);
         struct job *job;
         uint64_t size;
         int r;
@@ -487,7 +516,7 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
                 return failure_set(failure, r, NULL, "admit a job");
         if (r > 0)
                 return r;
-        r = make_job(jobs, submission, starts, &job, failure);
+        r = make_job(jobs, submission, starts && !long_start, &job, failure);
         if (r < 0) {
                 quota_release(jobs->quota, starts ? QUOTA_RUNNING : QUOTA_QUEUED, submission->owner);
                 return r;
@@ -496,13 +525,18 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
         if (job_arm_timeout(job) < 0)
                 supervisor_log(LOG_WARNING, "cannot arm the timeout of job %llu",
                                (unsigned long long)job->record.number);
-        if (starts) {
+        if (starts && !long_start) {
                 quota_take_turn(jobs->quota, submission->owner);
                 r = start_job(jobs, job, failure);
                 if (r < 0)
                         return r;
         } else {
                 put_in_queue(jobs, job);
+        }
+        /* However few may wait: it is the next to start. */
+        if (starts && long_start) {
+                slots_put_back(jobs, job);
+                jobs_kick(jobs);
         }
         jobs->changed(jobs);
         *ret = job;
@@ -580,7 +614,7 @@ int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *f
         }
         if (r < 0)
                 return r;
-        if (job->record.paused)
+        if (job->record.paused && job->record.state == JOB_RUNNING)
                 slots_give_up(jobs, job);
         (void)save(jobs, job);
         jobs_kick(jobs);

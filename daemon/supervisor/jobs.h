@@ -68,6 +68,9 @@ uint64_t jobs_queue_limit(const struct jobs *jobs, int e);
 /* Says in the log where the limit on open files allows less than max_queued. */
 void jobs_log_bounds(const struct jobs *jobs);
 
+/* Starts a job of the queue whose room was reserved; @r and @failure say whether that was had. */
+void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct failure *failure);
+
 /* Takes in a job that a former supervisor left, for its turn. -ENOMEM: it is left for the next one. */
 int jobs_enqueue(struct jobs *jobs, struct job *job);
 void jobs_add_running(struct jobs *jobs, struct job *job);

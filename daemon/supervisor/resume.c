@@ -225,8 +225,6 @@ static void fail(struct job *job, int error)
 /* It was counted: it is complete, or what is missing is run again in its turn. */
 static void go_on(struct jobs *jobs, struct job *job, int r, const struct tally *tally)
 {
-        enum job_reason reason = job->stop_reason;
-
         job->uncounted = false;
         if (r < 0) {
                 fail(job, r);
@@ -245,10 +243,7 @@ static void go_on(struct jobs *jobs, struct job *job, int r, const struct tally 
         if (job->resumed)
                 log_resumed(job);
         arm_timeout(job);
-        /* Somebody wanted it to end meanwhile. */
-        job->stop_reason = REASON_NONE;
-        if (reason != REASON_NONE)
-                job_stop(job, reason);
+        (void)job_stop_late(job);
         jobs_kick(jobs);
 }
 

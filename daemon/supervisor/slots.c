@@ -43,7 +43,7 @@ struct job *slots_next(struct jobs *jobs)
                 if (job->record.resuming)
                         best = better(jobs, best, job);
         list_for_each(job, &jobs->queue, struct job, link)
-                if (!job->record.paused && !job->uncounted)
+                if (!job->record.paused && !job->uncounted && !job->errand)
                         best = better(jobs, best, job);
         return best;
 }
@@ -74,6 +74,12 @@ void slots_take(struct jobs *jobs, struct job *job)
         if (recharge(jobs, job, QUOTA_RUNNING, UINT64_MAX, UINT64_MAX) < 0)
                 (void)supervisor_log_oom();
         quota_take_turn(jobs->quota, job->record.owner);
+}
+
+void slots_put_back(struct jobs *jobs, struct job *job)
+{
+        if (recharge(jobs, job, QUOTA_QUEUED, UINT64_MAX, UINT64_MAX) < 0)
+                (void)supervisor_log_oom();
 }
 
 /* A frozen runner keeps its memory and our descriptors, so there are not to be any number of them. */

@@ -17,6 +17,9 @@ struct job *slots_next(struct jobs *jobs);
 /* @job takes a slot, and its owner a turn. Never refused: slots_may_run() was asked, or it runs already. */
 void slots_take(struct jobs *jobs, struct job *job);
 
+/* @job, which was not started after all, waits for its turn again. */
+void slots_put_back(struct jobs *jobs, struct job *job);
+
 /* After @job was paused: another may run in its stead, unless too many are frozen already. */
 void slots_give_up(struct jobs *jobs, struct job *job);
 

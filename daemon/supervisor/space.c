@@ -7,6 +7,9 @@
 #define USER_MAX (UINT64_C(4) << 30)
 #define FREE_MAX (UINT64_C(1) << 30)
 
+/* Tasks for whose results room is reserved without a child: on tmpfs, about four milliseconds. */
+#define AT_ONCE 131072
+
 uint64_t space_of_job(size_t n_inputs, uint64_t n_tasks)
 {
         return n_inputs + results_size(n_tasks);
@@ -86,20 +89,74 @@ int space_check(const struct jobs *jobs, uid_t owner, uint64_t size, uint64_t no
         return r < 0 ? r : check_free(jobs, now, failure);
 }
 
+/* Whether what the job's results still lack may be had. */
+static int check_start(const struct jobs *jobs, const struct job *job, struct failure *failure)
+{
+        uint64_t needed = results_size(job->record.n_tasks), taken = directory_reserved(&job->directory);
+
+        if (uid_is_trusted(job->record.owner) || taken >= needed)
+                return 0;
+        return check_free(jobs, needed - taken, failure);
+}
+
+static int reserved(const struct job *job, int r, struct failure *failure)
+{
+        if (r >= 0)
+                return 0;
+        return failure_set(failure, r, NULL, "reserve %.1f MB for the results of job %llu",
+                           megabytes(results_size(job->record.n_tasks)),
+                           (unsigned long long)job->record.number);
+}
+
 int space_reserve(const struct jobs *jobs, struct job *job, struct failure *failure)
 {
-        uint64_t n_tasks = job->record.n_tasks, needed = results_size(n_tasks), taken;
+        int r = check_start(jobs, job, failure);
+
+        return r < 0 ? r : reserved(job, directory_reserve(&job->directory, job->record.n_tasks), failure);
+}
+
+bool space_takes_long(uint64_t n_tasks)
+{
+        return n_tasks > AT_ONCE;
+}
+
+static int child_reserve(void *userdata, int out_fd)
+{
+        const struct job *job = userdata;
+
+        return directory_reserve(&job->directory, job->record.n_tasks);
+}
+
+static void on_reserved(void *userdata, int r, int out_fd)
+{
+        struct job *job = userdata;
+        struct jobs *jobs = container_of(job->env, struct jobs, env);
+        struct failure failure = FAILURE_NULL;
+
+        job->errand = NULL;
+        r = reserved(job, r, &failure);
+        jobs_start_reserved(jobs, job, r, &failure);
+        failure_deinit(&failure);
+}
+
+void space_reserve_and_start(struct jobs *jobs, struct job *job)
+{
+        const struct errand_work work = {
+                .run = child_reserve,
+                .done = on_reserved,
+                .userdata = job,
+                .fds = { job->directory.results_fd },
+                .n_fds = 1,
+        };
+        struct failure failure = FAILURE_NULL;
         int r;
 
-        taken = directory_reserved(&job->directory);
-        if (!uid_is_trusted(job->record.owner) && taken < needed) {
-                r = check_free(jobs, needed - taken, failure);
-                if (r < 0)
-                        return r;
-        }
-        r = directory_reserve(&job->directory, n_tasks);
-        if (r < 0)
-                return failure_set(failure, r, NULL, "reserve %.1f MB for the results of job %llu",
-                                   megabytes(needed), (unsigned long long)job->record.number);
-        return 0;
+        r = check_start(jobs, job, &failure);
+        if (r >= 0 && errand_start(jobs->env.event, &work, &job->errand) >= 0)
+                return;
+        /* Where no child can be made, others have to wait. */
+        if (r >= 0)
+                r = space_reserve(jobs, job, &failure);
+        jobs_start_reserved(jobs, job, r, &failure);
+        failure_deinit(&failure);
 }

@@ -23,3 +23,12 @@ int space_check(const struct jobs *jobs, uid_t owner, uint64_t size, uint64_t no
 
 /* Reserves what the job's results take, before it starts. A negative errno and @failure: it can't be had. */
 int space_reserve(const struct jobs *jobs, struct job *job, struct failure *failure);
+
+/* Whether that keeps others waiting, where file systems have to make what they reserve (tmpfs). */
+bool space_takes_long(uint64_t n_tasks);
+
+/*
+ * The same by a child, for a job that is in the queue and has its slot: ends in jobs_start_reserved(), at
+ * once where no child can be made.
+ */
+void space_reserve_and_start(struct jobs *jobs, struct job *job);

@@ -1,13 +1,16 @@
 """What one user may take: slots to run in, and room on disk. Others get theirs, and old results stay."""
 
 import contextlib
+import errno
 import fcntl
 import glob
 import json
 import os
 import resource
+import sys
 import unittest
 
+from harness import forbid
 from harness.case import Case
 from harness.daemon import PPPCTL
 from harness.poll import wait_until
@@ -211,6 +214,46 @@ class Room(Quota):
             self.submit(self.connect(daemon, ANNE), "sum", ["5"])
         wait_until(lambda: os.listdir(os.path.join(daemon.state, "jobs")) == [], "nothing is left of it")
         self.assertEqual(daemon.wait(daemon.submit("serial", "sum", ["5"]))["state"], "done")
+
+
+class Large(Quota):
+    """Room for many results is reserved by another process, between Run and the job's start."""
+
+    MANY = 140_000
+
+    def run_many(self, daemon):
+        client = daemon.connect()
+        self.addCleanup(client.close)
+        return self.submit(client, "sum", ["5"] * self.MANY)
+
+    def test_it_starts_where_no_job_may_wait(self):
+        daemon = self.with_config("many", "max_running = 1", "max_queued = 0")
+        shown = daemon.wait(self.run_many(daemon))
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("done", self.MANY), shown)
+
+    def test_it_is_cancelled_before(self):
+        daemon = self.with_config("before", "max_running = 1")
+        job = self.run_many(daemon)
+        self.assertIn(daemon.cancel(job)["state"], ("cancelled", "done"))
+        self.assertEqual(daemon.wait(self.run_many(daemon))["state"], "done", "its slot is free")
+
+    def test_it_is_paused_before(self):
+        daemon = self.with_config("paused", "max_running = 1")
+        job = self.run_many(daemon)
+        with contextlib.suppress(Error):        # it may be done already
+            daemon.call("Pause", {"job": job})
+            daemon.wait(daemon.submit("serial", "sum", ["5"]))
+            daemon.call("Resume", {"job": job})
+        self.assertEqual(daemon.wait(job)["tasks_done"], self.MANY)
+
+    def test_there_is_none(self):
+        full = [sys.executable, forbid.__file__, str(forbid.FALLOCATE), str(errno.ENOSPC)]
+        daemon = self.with_config("none", wrap=full)
+        shown = daemon.wait(self.run_many(daemon))
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("failed", 0), shown)
+        self.assertRegex(shown["reason"], "cannot reserve 4.5 MB for the results.*No space left.*keep_jobs")
+        with self.assertRaisesRegex(Error, "Failed.*reserve.*No space left"):
+            daemon.submit("serial", "sum", ["5"])       # a small one is refused
 
 
 class Old(Quota):
