@@ -232,6 +232,32 @@ class Traces(Case):
         daemon.kill()
         return daemon, port, pids
 
+    def test_a_job_that_is_too_long_for_a_message(self):
+        """What makes it too long is left out, and said to be; it stands in no other job's way."""
+        daemon = self.fresh("long")
+        jobs = [daemon.submit("serial", "sum", ["5"]) for _ in range(3)]
+        for job in jobs:
+            daemon.wait(job)
+        daemon.terminate()
+        with contextlib.closing(sqlite3.connect(os.path.join(daemon.state, "jobs.db"))) as db, db:
+            summary, = db.execute("SELECT summary FROM jobs WHERE number = ?", jobs[1:2]).fetchone()
+            longer = json.dumps({**json.loads(summary), "reason_detail": "x" * (1 << 20)})
+            db.execute("UPDATE jobs SET summary = ? WHERE number = ?", (longer, jobs[1]))
+        daemon.start()
+        with daemon.connect() as client:
+            listed = {reply["job"]["job"]: reply["job"] for reply in client.stream(f"{PPPCTL}.List", {})}
+        self.assertEqual(sorted(listed), jobs)
+        for job in (daemon.show(jobs[1]), daemon.wait(jobs[1]), listed[jobs[1]]):
+            self.assertIn("longer than a message may be", job["omitted"])
+            self.assertNotIn("summary", job)
+            self.assertEqual((job["state"], job["tasks_done"]), ("done", 1))
+            self.assertEqual((job["spec"]["level"], job["spec"]["workload"]), ("serial", "sum"))
+        for job in (daemon.show(jobs[0]), listed[jobs[2]]):
+            self.assertNotIn("omitted", job)
+            self.assertIn("summary", job)
+        self.assertRegex(daemon.pppctl("show", jobs[1]).out, r"left out\s+the summary")
+        self.assertEqual(daemon.rows(jobs[1])[0].value, 10)
+
     def test_the_port_of_a_demo_server_that_is_gone(self):
         daemon, port, pids = self.killed_with_a_demo("gone")
         for pid in pids:
