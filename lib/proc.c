@@ -1,5 +1,7 @@
 #include "lib/proc.h"
 
+#include <fcntl.h>
+
 int proc_check(const char **ret_why)
 {
         char text[16] = "";
@@ -18,4 +20,40 @@ int proc_check(const char **ret_why)
                 return 0;
         *ret_why = "it shows the processes of another PID namespace";
         return r < 0 ? r : -ESRCH;
+}
+
+/* A line "MemAvailable:   23411 kB"; the unit never was another. */
+static int find_kib(const char *text, const char *name, uint64_t *ret)
+{
+        size_t n = strlen(name);
+
+        for (const char *line = text; line; line = strchr(line, '\n')) {
+                line += *line == '\n';
+                if (strncmp(line, name, n) != 0 || line[n] != ':')
+                        continue;
+                line += n + 1 + strspn(line + n + 1, " ");
+                return parse_u64(line, strspn(line, "0123456789"), UINT64_MAX >> 12, ret) < 0 ?
+                               -EBADMSG : 0;
+        }
+        return -EBADMSG;
+}
+
+int meminfo_available(const char *text, uint64_t *ret)
+{
+        uint64_t memory, swap = 0;
+        int r = find_kib(text, "MemAvailable", &memory);
+
+        if (r < 0)
+                return r;
+        (void)find_kib(text, "SwapFree", &swap);
+        *ret = (memory + swap) << 10;
+        return 0;
+}
+
+int memory_available(uint64_t *ret)
+{
+        _cleanup_free_ char *text = NULL;
+        int r = read_file_at(AT_FDCWD, "/proc/meminfo", &text, NULL);
+
+        return r < 0 ? r : meminfo_available(text, ret);
 }

@@ -9,3 +9,12 @@
  * when a process began or which cgroup it is in. 0; otherwise a negative errno and *@ret_why, static.
  */
 int proc_check(const char **ret_why);
+
+/*
+ * Bytes that processes may still take before this machine has to kill one: MemAvailable and SwapFree of
+ * @text, which is that of /proc/meminfo (proc(5)). -EBADMSG: it does not say.
+ */
+int meminfo_available(const char *text, uint64_t *ret);
+
+/* That of this machine, now; a negative errno where it cannot be told. */
+int memory_available(uint64_t *ret);

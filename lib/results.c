@@ -196,8 +196,8 @@ static const struct {
                 "a number with ns, us, ms, s, min, h or d, as in 0.2 or 200ms", DETAIL_NONE },
         [PPP_REASON_NEGATIVE] = { "negative", "negative; give a number from 0 up", DETAIL_NONE },
         [PPP_REASON_TOO_LARGE] = { "too-large",
-                "too large; sum and sum-array take numbers up to 4294967296 (past that the result "
-                "does not fit in 64 bits), sleep up to 30 days", DETAIL_NONE },
+                "too large; sum takes numbers up to 4294967296 (past that the result does not fit in 64 "
+                "bits), sleep up to 30 days", DETAIL_NONE },
         [PPP_REASON_BAD_URL] = { "bad-url",
                 "not a URL that parses; check it, and encode spaces as %20", DETAIL_NONE },
         [PPP_REASON_BAD_SCHEME] = { "bad-scheme",
@@ -234,7 +234,7 @@ static const struct {
         [PPP_REASON_EXIT] = { "exit", "its worker exited with status %s in mid-task",
                 DETAIL_NUMBER },
         [PPP_REASON_NO_MEMORY] = { "no-memory",
-                "not enough memory for it; use a smaller number or fewer workers", DETAIL_NONE },
+                "not enough memory for it; use a smaller number or fewer workers", DETAIL_NUMBER },
         [PPP_REASON_IO] = { "io", "the system said: %s", DETAIL_ERRNO },
         [PPP_REASON_NO_FETCH] = { "no-fetch",
                 "libcurl.so.4 cannot be loaded; install libcurl (Debian: libcurl4, Fedora: libcurl)",
@@ -315,6 +315,12 @@ static const char *reason_format(enum ppp_reason reason, int32_t detail)
         if (reason == PPP_REASON_CONNECT && (detail == EMFILE || detail == ENFILE))
                 return "cannot connect: %s; ask for fewer at a time with --workers, or raise the "
                        "limit of open files";
+        if (reason == PPP_REASON_TOO_LARGE && detail == PPP_TOO_LARGE_ARRAY)
+                return "too large for an array, at 8 bytes a number; sum-array takes numbers up to "
+                       "536870912 (4 GiB), sum adds up the same without the memory";
+        if (reason == PPP_REASON_NO_MEMORY && detail > 0)
+                return "not enough memory for it: it needs %s MiB, more than the machine has to spare; "
+                       "use a smaller number or fewer workers";
         if (reason == PPP_REASON_BAD_SCHEME)
                 return scheme_format(detail);
         if (reason == PPP_REASON_PROTOCOL && detail != CURLE_UNSUPPORTED_PROTOCOL)

@@ -26,7 +26,7 @@ enum ppp_reason {
         PPP_REASON_NONE = 0,
         PPP_REASON_NOT_A_NUMBER = 1,
         PPP_REASON_NEGATIVE = 2,
-        PPP_REASON_TOO_LARGE = 3,       /* number past what the workload takes */
+        PPP_REASON_TOO_LARGE = 3,       /* a number past the workload's; detail: enum ppp_too_large */
         PPP_REASON_BAD_URL = 4,
         PPP_REASON_BAD_SCHEME = 5,      /* of a scheme pppd does not take; detail: enum ppp_scheme_fault */
         PPP_REASON_RESOLVE = 6,         /* the host name does not resolve */
@@ -44,7 +44,7 @@ enum ppp_reason {
         PPP_REASON_SIGNAL = 18,         /* the worker was killed; detail: signal */
         PPP_REASON_OOM_KILLED = 19,     /* the worker's cgroup ran out of memory */
         PPP_REASON_EXIT = 20,           /* the worker exited in mid-task; detail: exit status */
-        PPP_REASON_NO_MEMORY = 21,
+        PPP_REASON_NO_MEMORY = 21,      /* detail: MiB that the task needs, 0 unknown */
         PPP_REASON_IO = 22,             /* any other error; detail: errno */
         PPP_REASON_NO_FETCH = 23,       /* libcurl is not there */
         PPP_REASON_CANCELLED = 24,      /* never stored: a cancelled task leaves no record */
@@ -52,6 +52,12 @@ enum ppp_reason {
         PPP_REASON_CA_FILE = 26,        /* --ca-file holds no certificate; detail: CURLcode */
         PPP_REASON_PROXY = 27,          /* not reached, or it refuses; detail: errno, status, 0 unknown */
         _PPP_REASON_N,
+};
+
+/* The limit that a number is past. Append only. */
+enum ppp_too_large {
+        PPP_TOO_LARGE_NUMBER = 0,       /* of the values that the workload can compute */
+        PPP_TOO_LARGE_ARRAY = 1,        /* of the memory that sum-array may take for a task */
 };
 
 /* Whose scheme it is, and the redirect's as far as it is one that needs another answer. Append only. */

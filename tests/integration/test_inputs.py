@@ -4,6 +4,7 @@ import json
 import os
 import threading
 
+from harness import settings
 from harness.case import LEVELS, Case
 from harness.poll import wait_until
 from harness.process import status_field
@@ -19,7 +20,7 @@ class Numbers(Case):
         "sleep": {"soon": "not-a-number", "-0.1": "negative", "nan": "not-a-number", "inf": "not-a-number",
                   "99999999999999999999": "too-large"},
     }
-    CASES["sum-array"] = CASES["sum"]
+    CASES["sum-array"] = {**CASES["sum"], "536870913": "too-large", "4294967296": "too-large"}
 
     def test_each_fails_as_what_it_is(self):
         for level in LEVELS:
@@ -37,6 +38,20 @@ class Numbers(Case):
         self.assertRegex(result.err, r"4294967297: failed: .*4294967296.*64 bits")
         self.assertRegex(result.err, r"-1: failed: .*negative")
         self.assertRegex(result.err, r"x: failed: .*not a number")
+        result = self.daemon.pppctl("run", "serial", "sum-array", "536870913")
+        self.assertRegex(result.err, r"536870913: failed: .*536870912 \(4 GiB\), sum adds up the same")
+
+    def test_memory_that_cannot_be_had(self):
+        """It is that task's failure, and says how much it was; the others go on."""
+        if settings.sanitized():
+            self.skipTest("sanitizers take more address space than a limit would leave")
+        daemon = self.new_daemon("narrow", wrap=("prlimit", f"--as={3 << 30}"))
+        for level in LEVELS:
+            with self.subTest(level=level):
+                outcome = self.run_job(level, "sum-array", ["500000000", "1000"], status=1, daemon=daemon)
+                self.assert_failed(outcome.by_input["500000000"], "no-memory")
+                self.assertIn("3815 MiB", outcome.by_input["500000000"]["why"])
+                self.assertEqual(outcome.by_input["1000"]["value"], 499500)
 
     def test_the_largest_sum_fits(self):
         """2^32 is the last; its result needs 63 bits and takes seconds, so it is cancelled by its timeout."""

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include "lib/proc.h"
 #include "tests/unit/test.h"
 
 static void test_parse_u64(void)
@@ -125,7 +126,24 @@ static void test_read_file(void)
         test_int(strlen(text), ==, n);
 }
 
+static void test_meminfo(void)
+{
+        static const char with_swap[] = "MemTotal:       24683968 kB\nMemFree:        21305 kB\n"
+                                        "MemAvailable:    1024 kB\nSwapCached: 7 kB\n"
+                                        "SwapTotal: 9 kB\nSwapFree:      1 kB\n";
+        uint64_t n = 0;
+
+        test_int(meminfo_available(with_swap, &n), ==, 0);
+        test_int(n, ==, 1025 * 1024);
+        test_int(meminfo_available("MemAvailable: 3 kB\n", &n), ==, 0);
+        test_int(n, ==, 3 * 1024);
+        test_int(meminfo_available("MemFree: 3 kB\n", &n), ==, -EBADMSG);
+        test_int(meminfo_available("MemAvailable: x kB\n", &n), ==, -EBADMSG);
+        test_int(meminfo_available("", &n), ==, -EBADMSG);
+}
+
 TEST_MAIN("util",
+          { "meminfo", test_meminfo },
           { "parse_u64", test_parse_u64 },
           { "parse_duration", test_parse_duration },
           { "utf8_prefix", test_utf8_prefix },

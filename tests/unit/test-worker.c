@@ -15,7 +15,8 @@ static void runner_setup(struct runner *runner, uint64_t n, enum workload_id id,
         struct input_error error;
 
         *runner = (struct runner){ .cgroup_fd = -EBADF };
-        runner->workload = id == WORKLOAD_SUM ? &workload_sum : &workload_sleep;
+        runner->workload = id == WORKLOAD_SUM ? &workload_sum :
+                           id == WORKLOAD_SUM_ARRAY ? &workload_sum_array : &workload_sleep;
         runner->spec = (struct spec){ .level = LEVEL_THREADS, .workers = 4, .workload = id };
         runner->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         for (uint64_t i = 0; i < n; ++i) {
@@ -171,6 +172,25 @@ static void test_bad_numbers(void)
         }
 }
 
+/* Else one line of input would take 32 GiB of the machine. */
+static void test_large_array(void)
+{
+        static const char *const lines[] = { "536870913", "4294967296", "99999999999999999999999" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(lines); ++i) {
+                struct runner runner;
+                struct ppp_record record;
+
+                runner_setup(&runner, 1, WORKLOAD_SUM_ARRAY, lines[i]);
+                run_all(&runner);
+                test_true(results_get(&runner.results, 0, &record));
+                test_int(record.state, ==, PPP_STATE_FAILED);
+                test_int(record.reason, ==, PPP_REASON_TOO_LARGE);
+                test_int(record.detail, ==, PPP_TOO_LARGE_ARRAY);
+                runner_teardown(&runner);
+        }
+}
+
 static void test_resume_skips_records(void)
 {
         struct runner runner;
@@ -271,6 +291,7 @@ TEST_MAIN("worker",
           { "chunks grow where tasks are short, and only there", test_chunks_grow_with_short_tasks },
           { "each task gets its record", test_records },
           { "bad numbers fail by their reason", test_bad_numbers },
+          { "an array has a bound", test_large_array },
           { "a resumed job skips what has a record", test_resume_skips_records },
           { "a task's time limit, and its retries", test_task_timeout },
           { "progress is told before a wait", test_progress_is_told_before_a_wait },

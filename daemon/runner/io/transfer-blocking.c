@@ -79,9 +79,10 @@ static int result(struct transfer *transfer, int r, CURLcode code)
                 return transfer_abandon(transfer);
         case -ETIME:
                 return transfer_time_up(transfer);
+        case -ENOMEM:
+                return task_fail(transfer->get->task, PPP_REASON_NO_MEMORY, 0);
         default:
-                return task_fail(transfer->get->task,
-                                 r == -ENOMEM ? PPP_REASON_NO_MEMORY : PPP_REASON_IO, -r);
+                return task_fail(transfer->get->task, PPP_REASON_IO, -r);
         }
 }
 

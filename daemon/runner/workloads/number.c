@@ -2,13 +2,14 @@
 
 #include "lib/util.h"
 
-int number_parse(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret)
+int number_parse(struct ppp_task *task, const char *input, size_t n_input, uint64_t max,
+                 enum ppp_too_large detail, uint64_t *ret)
 {
         uint64_t ignored;
-        int r = parse_u64(input, n_input, NUMBER_MAX, ret);
+        int r = parse_u64(input, n_input, max, ret);
 
         if (r == -ERANGE)
-                return ppp_fail(task, PPP_REASON_TOO_LARGE, 0);
+                return ppp_fail(task, PPP_REASON_TOO_LARGE, detail);
         if (r < 0 && n_input > 1 && input[0] == '-' &&
             parse_u64(input + 1, n_input - 1, UINT64_MAX, &ignored) != -EINVAL)
                 return ppp_fail(task, PPP_REASON_NEGATIVE, 0);

@@ -16,7 +16,7 @@ static int run(struct ppp_task *task, const char *input, size_t n_input, uint64_
         uint64_t n, i = 0, total = 0;
         int r;
 
-        r = number_parse(task, input, n_input, &n);
+        r = number_parse(task, input, n_input, NUMBER_MAX, PPP_TOO_LARGE_NUMBER, &n);
         if (r < 0)
                 return r;
         while (i < n) {
