@@ -430,6 +430,7 @@ void manager_deinit(struct manager *manager)
                 quota_release(&manager->quota, QUOTA_PEERS, peer->uid);
                 peer_free(peer);
         }
+        quota_deinit(&manager->quota);
         trash_deinit(&manager->trash);
         doctor_query_deinit(&manager->doctor);
         turns_deinit(&manager->turns);

@@ -142,3 +142,13 @@ bool quota_find_over(const struct quota *quota, uint64_t max, uid_t *ret)
         }
         return false;
 }
+
+void quota_deinit(struct quota *quota)
+{
+        struct user *user;
+
+        list_for_each(user, &quota->users, struct user, link) {
+                list_remove(&user->link);
+                free(user);
+        }
+}

@@ -26,6 +26,8 @@ struct quota {
 };
 
 void quota_init(struct quota *quota);
+/* What is still charged (of jobs that are kept) goes with it. */
+void quota_deinit(struct quota *quota);
 
 /* Charges one. Returns 0; QUOTA_E_TOTAL or QUOTA_E_USER when a limit is reached; -ENOMEM. */
 enum {
