@@ -5,8 +5,12 @@
  * process already inside the job's cgroup (JOB/runner), standard output and error on the job's
  * `output` file, standard input on /dev/null. No other descriptor is open.
  *
+ * It is started with SIGTERM as its signal at the supervisor's death (PR_SET_PDEATHSIG), which it clears once it
+ * has the lock on the results file: from then on the next supervisor finds it, and before it has done nothing.
+ *
  * The runner ends with 0 when every task it could run has a record, 1 after a failure of its own
- * (said on standard error, one line), RUNNER_EXIT_CANCELLED after SIGTERM.
+ * (said on standard error, one line), RUNNER_EXIT_CANCELLED after SIGTERM, RUNNER_EXIT_BUSY when another
+ * process has the lock on the results file (lib/results-lock.h): it has done nothing then.
  */
 
 #define RUNNER_FD_SPEC     3    /* sealed memfd: {"spec": {…}, "demo_url": "http://127.0.0.1:PORT"|absent,
@@ -17,6 +21,7 @@
 #define RUNNER_FD_CGROUP   7    /* directory of the job's cgroup, or /dev/null where there is none */
 
 #define RUNNER_EXIT_CANCELLED 3
+#define RUNNER_EXIT_BUSY      4
 
 /* Spec JSON is struct spec's; the runner gets it filled (spec_fill). */
 

@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "daemon/runner/main.h"
 #include "daemon/runner/measure.h"
 #include "lib/machines.h"
+#include "lib/results-lock.h"
 #include "lib/runner-abi.h"
 
 static level_run *const levels[_LEVEL_N] = {
@@ -142,6 +144,25 @@ static int map_files(struct runner *runner)
         return 0;
 }
 
+/*
+ * Comes first: until then, another process may still work on the job. It lasts until all of ours are gone. From
+ * now on we outlive the supervisor, since the next one finds us by the lock.
+ */
+static int lock_results(void)
+{
+        int r, fd;
+
+        r = results_lock(RUNNER_FD_RESULTS, &fd);
+        if (r == -EAGAIN)
+                log_error("another process still runs this job (its results file is locked)");
+        else if (r < 0)
+                log_error("cannot lock the job's results file: %s; the state directory has to be on a file "
+                          "system that has locks (fcntl(2))", strerrordesc_np(-r));
+        else if (prctl(PR_SET_PDEATHSIG, 0) < 0)
+                r = -errno;
+        return r;
+}
+
 static int runner_init(struct runner *runner, uint64_t start_ns)
 {
         int r;
@@ -205,7 +226,11 @@ int runner_main(uint64_t start_ns, const char *job)
                 return EXIT_FAILURE;
         }
         runner->job = job;
-        r = runner_init(runner, start_ns);
+        r = lock_results();
+        if (r == -EAGAIN)
+                return RUNNER_EXIT_BUSY;
+        if (r >= 0)
+                r = runner_init(runner, start_ns);
         if (r >= 0)
                 r = runner_execute(runner);
         if (r >= 0)

@@ -9,7 +9,7 @@
 #include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/outcome.h"
-#include "lib/results.h"
+#include "lib/results-lock.h"
 #include "lib/runner-abi.h"
 
 /* Takes the runner's status and resource usage. Without a child of ours there is none to take. */
@@ -275,38 +275,14 @@ static void interrupt(struct job *job)
         job->env->ended(job->env, job);
 }
 
-static int resume_results(const struct job *job)
+/* Ours is gone, and may not have been the one that works on the job. */
+static bool is_run_by_another(const struct job *job)
 {
-        struct results results = RESULTS_NULL;
-        int r;
+        _cleanup_close_ int pidfd = -EBADF;
+        pid_t pid;
 
-        r = results_map(job->directory.results_fd, true, &results);
-        if (r < 0)
-                return r;
-        r = results_resume(&results);
-        results_unmap(&results);
-        return r;
-}
-
-static void start_again(struct job *job)
-{
-        struct failure failure = FAILURE_NULL;
-        int r;
-
-        supervisor_log(LOG_NOTICE, "the runner of job %llu is gone and left tasks undone: starting it "
-                       "again", (unsigned long long)job->record.number);
-        job_remove_group(job);
-        job_end_run(job);
-        job->resumed = true;
-        r = resume_results(job);
-        if (r < 0)
-                (void)failure_set(&failure, r, NULL, "read the results of job %llu",
-                                  (unsigned long long)job->record.number);
-        else
-                r = job_start(job, &failure);
-        if (r < 0)
-                job_fail(job, failure_text(failure.why));
-        failure_deinit(&failure);
+        return job->record.state == JOB_RUNNING &&
+               results_find_locker(job->directory.results_fd, &pid, &pidfd) >= 0;
 }
 
 static void judge(struct job *job, int r)
@@ -321,6 +297,8 @@ static void judge(struct job *job, int r)
                                 job->record.n_done + job->record.n_failed == job->record.n_tasks,
                                 job->stop_reason, job->interrupted);
         outcome = limit_blame(outcome, &hits);
+        if (is_run_by_another(job))
+                outcome.verdict = OUTCOME_AGAIN;
         switch (outcome.verdict) {
         case OUTCOME_ENDED:
                 detail = describe_end(job, outcome.reason, &hits);
@@ -330,7 +308,7 @@ static void judge(struct job *job, int r)
                 interrupt(job);
                 break;
         case OUTCOME_AGAIN:
-                start_again(job);
+                job_start_again(job);
                 break;
         }
 }
@@ -413,7 +391,7 @@ void job_look(struct job *job)
 
 bool job_check(struct job *job)
 {
-        if (job->record.state != JOB_RUNNING || job->errand || !is_over(job)) {
+        if (job->record.state != JOB_RUNNING || job->errand || job->again_source || !is_over(job)) {
                 job->n_suspect = 0;
                 return true;
         }

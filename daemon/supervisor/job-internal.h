@@ -13,6 +13,9 @@ void job_end_run(struct job *job);
 /* job-stop.c */
 int job_arm_kill(struct job *job);
 
+/* job-stop.c: asks the runner to end, and sees to it that it does. */
+void job_terminate(struct job *job);
+
 /*
  * job-freeze.c: of one that runs. 0 or a negative errno: -ESRCH when its runner is gone, -EOPNOTSUPP when it
  * has no cgroup and this kernel does not tell of a process's children.
@@ -25,6 +28,12 @@ bool job_find_frozen(struct job *job);
 /* job-end.c: looks whether it is over, and ends it if so. The job may be gone after this. */
 void job_look(struct job *job);
 int job_watch(struct job *job);
+
+/*
+ * job-again.c: carries on with a job whose runner is gone, or was another than ours: takes over the process
+ * that works on it, else starts a runner, or waits until it can. The job may be gone after this.
+ */
+void job_start_again(struct job *job);
 
 /* job-cpu-time.c: watches how much of the job's CPU time is used up, while it runs. */
 int job_watch_cpu_time(struct job *job);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#include "daemon/supervisor/identity.h"
 #include "daemon/supervisor/limit-restore.h"
 #include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
@@ -148,6 +147,7 @@ static int spawn_runner(struct job *job, const struct start *start, const char *
                 .n_fds = RUNNER_FD_CGROUP + 1,
                 .has_nice = sets_nice(job),
                 .nice = job->spec.nice,
+                .die_with_parent = true,        /* until it has begun (lib/runner-abi.h) */
         };
 
         snprintf(number, sizeof(number), "%llu", (unsigned long long)job->record.number);
@@ -163,10 +163,6 @@ static int follow(struct job *job, struct start *start, const char **ret_attempt
         job->counters_lost = false;
         job->adopted = job->runner_gone = job->has_status = job->has_usage = false;
         job->measures_fd = steal_fd(&start->measures_fd);
-        if (!job_group_exists(&job->group) && identity_write(&job->directory, job->pid) < 0)
-                supervisor_log(LOG_WARNING, "cannot note which process the runner of job %llu is; a "
-                               "supervisor that takes over will not find it",
-                               (unsigned long long)job->record.number);
         *ret_attempted = "watch";
         r = job_watch(job);
         if (r < 0)

@@ -58,7 +58,7 @@ static void thaw(struct job *job)
                                (unsigned long long)job->record.number, strerror(-r));
 }
 
-static void terminate(struct job *job)
+void job_terminate(struct job *job)
 {
         int r;
 
@@ -87,7 +87,7 @@ void job_stop(struct job *job, enum job_reason reason)
         if (job->errand)
                 return;
         job->stop_reason = reason;
-        terminate(job);
+        job_terminate(job);
 }
 
 bool job_stop_late(struct job *job)
@@ -110,6 +110,11 @@ void job_interrupt(struct job *job)
         job->interrupted = true;
         if (job->stop_reason != REASON_NONE)
                 return;
+        /* There is no runner to ask. The next supervisor finds what still works on it. */
+        if (job->again_source) {
+                job_look(job);
+                return;
+        }
         (void)signal_runner(job, SIGTERM);
         /* Its row goes on to say that it is paused: the next supervisor does not start it. */
         thaw(job);

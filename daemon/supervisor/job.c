@@ -71,6 +71,7 @@ void job_end_run(struct job *job)
         job->progress_source = sd_event_source_disable_unref(job->progress_source);
         job->cpu_time_source = sd_event_source_disable_unref(job->cpu_time_source);
         job->freeze_source = sd_event_source_disable_unref(job->freeze_source);
+        job->again_source = sd_event_source_disable_unref(job->again_source);
         process_tree_deinit(&job->tree);
         job_group_deinit(&job->group);
         job->pidfd = close_fd(job->pidfd);

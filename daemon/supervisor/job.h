@@ -121,6 +121,8 @@ struct job {
         sd_event_source *timeout_source, *kill_source, *progress_source, *cpu_time_source;
         sd_event_source *freeze_source;         /* while processes are on their way to a stop, */
         struct process_tree tree;               /* which are these */
+        sd_event_source *again_source;          /* while another process has its results file locked, */
+        uint64_t again_usec;                    /* which is looked at again after this long */
 };
 
 /* Takes over what is in @record, @spec and @directory, also on failure (-ENOMEM). */
@@ -145,6 +147,18 @@ int job_start(struct job *job, struct failure *failure);
  * there are no cgroups, the process @pid with @pidfd (moved in).
  */
 int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd);
+
+/*
+ * Takes over a job that has been running, but nobody knows whether something of it still works: when nothing
+ * does (any more), a runner is started for what has no record.
+ */
+void job_await(struct job *job);
+
+/*
+ * Sets the results file back to what a runner begins with. -EAGAIN, and nothing has changed, while
+ * something still works on it.
+ */
+int job_rewind(struct job *job);
 
 /* Ends a job that does not run, as failed, with a sentence of why. Calls env->ended(). */
 void job_fail(struct job *job, const char *why);

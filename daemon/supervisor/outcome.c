@@ -31,6 +31,9 @@ struct outcome outcome_judge(const siginfo_t *status, bool all_recorded, enum jo
 
         if (!status)
                 return judge_unknown(all_recorded, stop, interrupted);
+        /* Whatever it was asked, it is for the process that works on the job. */
+        if (status->si_code == CLD_EXITED && status->si_status == RUNNER_EXIT_BUSY)
+                return (struct outcome){ OUTCOME_AGAIN, JOB_QUEUED, REASON_NONE };
         if (status->si_code == CLD_EXITED && status->si_status == 0 && all_recorded)
                 return ended(JOB_DONE, REASON_NONE);
         if (status->si_code == CLD_EXITED && status->si_status == RUNNER_EXIT_CANCELLED)

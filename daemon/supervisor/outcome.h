@@ -9,7 +9,8 @@
 enum outcome_verdict {
         OUTCOME_ENDED,          /* in the given state, for the given reason */
         OUTCOME_INTERRUPTED,    /* to be gone on with by the next supervisor */
-        OUTCOME_AGAIN,          /* its runner is gone, nobody knows why, and tasks are left: start again */
+        OUTCOME_AGAIN,          /* its runner is gone, nobody knows why, and tasks are left, or it found another
+                                   process at work: start again, once that is gone */
 };
 
 struct outcome {

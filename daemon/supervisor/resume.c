@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <sys/pidfd.h>
 
-#include "daemon/supervisor/identity.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/totals.h"
 #include "lib/inputs.h"
+#include "lib/results-lock.h"
 #include "lib/results.h"
 
 /* A job that can't even be made an object of: its row tells why. */
@@ -165,14 +165,14 @@ static bool adopt_by_group(struct jobs *jobs, struct job *job)
         return true;
 }
 
-/* The same where there are no groups. */
-static bool adopt_by_process(struct jobs *jobs, struct job *job)
+/* The same where there are no groups, or where the group is not known any more. */
+static bool adopt_by_lock(struct jobs *jobs, struct job *job)
 {
         struct job_group none = JOB_GROUP_NULL;
         pid_t pid;
         int pidfd;
 
-        if (job->record.cgroup || identity_find(&job->directory, &pid, &pidfd) < 0)
+        if (results_find_locker(job->directory.results_fd, &pid, &pidfd) < 0)
                 return false;
         adopt(jobs, job, &none, pid, pidfd);
         return true;
@@ -198,19 +198,16 @@ static void arm_timeout(struct job *job)
 }
 
 /* Counts the records of a job that does not run; if any is missing, its file is ready for a runner then. */
-static int count(const struct job *job, struct tally *ret)
+static int count(struct job *job, struct tally *ret)
 {
-        struct results results = RESULTS_NULL;
         int r;
 
         r = counters_tally(job->directory.results_fd, job->record.n_tasks, ret);
         if (r < 0 || ret->n_done + ret->n_failed == job->record.n_tasks)
                 return r;
-        r = results_map(job->directory.results_fd, true, &results);
-        if (r >= 0)
-                r = results_resume(&results);
-        results_unmap(&results);
-        return r;
+        r = job_rewind(job);
+        /* A runner that began meanwhile is found when another is started (job-again.c). */
+        return r == -EAGAIN ? 0 : r;
 }
 
 static void fail(struct job *job, int error)
@@ -311,9 +308,26 @@ static void count_next(struct jobs *jobs)
                 count_here(jobs, job);
 }
 
-/* Nothing of it runs. It waits in the queue, and that is also where it is counted if it is large. */
+static bool is_locked(const struct job *job)
+{
+        int r = results_hold(job->directory.results_fd);
+
+        if (r >= 0)
+                results_release(job->directory.results_fd);
+        return r == -EAGAIN;
+}
+
+/*
+ * No runner of it is found. It waits in the queue, and that is also where it is counted if it is large; where a
+ * dead runner left something behind, it waits for that.
+ */
 static void run_again(struct jobs *jobs, struct job *job)
 {
+        if (is_locked(job)) {
+                jobs_add_running(jobs, job);
+                job_await(job);
+                return;
+        }
         job->resumed = job->record.state == JOB_RUNNING;
         job->record.state = JOB_QUEUED;
         job->uncounted = true;
@@ -327,7 +341,7 @@ static void resume_job(struct jobs *jobs, struct job_record *record)
 
         if (!job)
                 return;
-        if (!adopt_by_group(jobs, job) && !adopt_by_process(jobs, job))
+        if (!adopt_by_group(jobs, job) && !adopt_by_lock(jobs, job))
                 run_again(jobs, job);
 }
 

@@ -2,7 +2,8 @@
 
 /*
  * Taking up what a former supervisor left. The cgroup is the identity of a running job: one that is
- * populated is adopted with its runner, of the others what has no record yet is run again.
+ * populated is adopted with its runner; where there is none, the lock on the results file tells who the runner
+ * is. Of the others what has no record yet is run again.
  */
 
 #include "daemon/supervisor/jobs.h"

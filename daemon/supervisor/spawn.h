@@ -24,7 +24,7 @@ struct spawn {
                                            LISTEN_PID_DIGITS and a NUL; NULL: nowhere */
         bool has_nice;
         int nice;                       /* see priority.h */
-        bool die_with_parent;           /* SIGTERM when the supervisor dies */
+        bool die_with_parent;           /* SIGTERM when the supervisor dies; the program may undo that */
 };
 
 #define LISTEN_PID_DIGITS 10

@@ -59,6 +59,15 @@ static void test_stops(void)
         expect(judge(0, 0, false, REASON_CANCELLED, false), JOB_CANCELLED, REASON_CANCELLED);
 }
 
+/* Another works on the job: it is for that, and not for ours, to end as it was asked. */
+static void test_busy(void)
+{
+        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, false, REASON_NONE, false).verdict, ==, OUTCOME_AGAIN);
+        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, true, REASON_NONE, false).verdict, ==, OUTCOME_AGAIN);
+        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, false, REASON_CANCELLED, false).verdict, ==, OUTCOME_AGAIN);
+        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, false, REASON_NONE, true).verdict, ==, OUTCOME_AGAIN);
+}
+
 static void test_deaths(void)
 {
         expect(judge(CLD_KILLED, SIGKILL, false, REASON_NONE, false), JOB_FAILED, REASON_RUNNER_DIED);
@@ -429,7 +438,7 @@ static void test_demo(void)
 }
 
 TEST_MAIN("job-end",
-          { "exits", test_exits }, { "stops", test_stops }, { "deaths", test_deaths },
+          { "exits", test_exits }, { "stops", test_stops }, { "deaths", test_deaths }, { "busy", test_busy },
           { "interruptions", test_interruptions }, { "adopted jobs", test_adopted },
           { "metrics match the schema", test_metrics_match_schema },
           { "values of metrics", test_metric_values }, { "counters", test_counters },
