@@ -230,7 +230,10 @@ static int listen_on(struct listener *listener, const char *path, char **ret_err
         r = make_address(path, &address, ret_error);
         if (r < 0)
                 return r;
+        /* Who may use the socket is up to its own mode, which may be changed. */
+        mask = umask(022);
         r = open_directory_of(path, &directory_fd);
+        umask(mask);
         if (r < 0)
                 return cannot(ret_error, r, "cannot make the directory of the socket %s: %s; give "
                               "another with --socket PATH", path, strerror(-r));

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "daemon/supervisor/failure.h"
+#include "daemon/supervisor/log.h"
 
 static int cannot(char **ret_error, int error, const char *format, ...) _printf_(3, 4);
 
@@ -59,6 +60,37 @@ static int check_owner(int fd, const char *path, char **ret_error)
                               "and the daemon runs as user %u; give it to that user (chown), or give "
                               "another directory with --state DIR", path, st.st_uid, geteuid());
         return 0;
+}
+
+/*
+ * Inputs and results are their owner's alone, and so are the files that tell of them: nobody else may
+ * read what is ours, even if somebody, or an earlier version, has made it with wider rights. What is
+ * not there yet is made with the right ones: see state_init().
+ */
+static int make_private(int at_fd, const char *name, const char *path)
+{
+        struct stat st;
+
+        if (fstatat(at_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return errno == ENOENT ? 0 : -errno;
+        if (S_ISLNK(st.st_mode) || st.st_uid != geteuid() || !(st.st_mode & 077))
+                return 0;
+        if (fchmodat(at_fd, name, st.st_mode & 0700, 0) < 0)
+                return -errno;
+        supervisor_log(LOG_NOTICE, "others had rights to %s/%s (mode %04o); they have none now",
+                       path, name, st.st_mode & 07777);
+        return 0;
+}
+
+static int make_all_private(int fd, const char *path)
+{
+        static const char *const names[] = { ".", "jobs", "jobs.db", "jobs.db-wal", "jobs.db-shm",
+                                             "redis", "lock", "instance" };
+        int r = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(names) && r >= 0; ++i)
+                r = make_private(fd, names[i], path);
+        return r;
 }
 
 /* Who has what we may not: 0 if nobody can tell. */
@@ -149,6 +181,8 @@ int state_init(struct state *state, const char *path, char **ret_error)
 
         *ret_error = NULL;
         *state = (struct state)STATE_NULL;
+        /* Also for the files that SQLite and Redis make, and runners. */
+        (void)umask(077);
         r = make_directories(path);
         if (r >= 0)
                 r = state->fd = open_directory(AT_FDCWD, path);
@@ -162,7 +196,9 @@ int state_init(struct state *state, const char *path, char **ret_error)
                 r = lock(state, path, ret_error);
         if (r < 0)
                 return r;
-        r = read_instance(state);
+        r = make_all_private(state->fd, path);
+        if (r >= 0)
+                r = read_instance(state);
         if (r >= 0)
                 r = make_jobs(state);
         if (r < 0)

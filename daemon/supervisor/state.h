@@ -23,6 +23,9 @@ struct state {
 
 #define STATE_NULL { .fd = -EBADF, .jobs_fd = -EBADF, .lock_fd = -EBADF }
 
-/* On failure *@ret_error is a sentence (NULL: out of memory); the caller frees it. */
+/*
+ * All of it is the daemon's user's alone, directories 0700 and files 0600: the process's umask is 077
+ * from here on, and what is there with wider rights loses them, which is logged.
+ * On failure *@ret_error is a sentence (NULL: out of memory); the caller frees it. */
 int state_init(struct state *state, const char *path, char **ret_error);
 void state_deinit(struct state *state);

@@ -185,6 +185,28 @@ class Unprivileged(Case):
                 self.assertRegex(caught.exception.log, f"{state}: it belongs to user 0.*runs as user 65534.*chown")
                 self.assertEqual(os.listdir(state), [])
 
+    def test_the_state_is_nobody_elses(self):
+        """Whatever the umask, and where the directory was made by somebody with wider rights."""
+        state = self.path("wide")
+        for directory in (state, f"{state}/jobs"):
+            os.mkdir(directory)
+            os.chmod(directory, 0o755)
+        for name in ("jobs.db", "instance"):
+            with open(f"{state}/{name}", "w"):
+                os.chmod(f"{state}/{name}", 0o644)
+        daemon = self.new_daemon("wide", wrap=["sh", "-c", 'umask 0; exec "$@"', "sh"], state=state)
+        secret = self.write("page", b"one two three")
+        self.run_job("processes", "words", [secret], daemon=daemon)
+        self.assertRegex(daemon.log(), f"others had rights to {state}/jobs.db .mode 0644.; they have none now")
+        found = [state, *(os.path.join(top, name) for top, below, files in os.walk(state) for name in below + files)]
+        for name in ("jobs", "jobs/1", "jobs/1/inputs", "jobs/1/results", "jobs.db", "lock"):
+            self.assertIn(f"{state}/{name}", found)
+        for path in found:
+            status = os.lstat(path)
+            self.assertEqual((status.st_mode & 0o077, status.st_uid), (0, os.geteuid()), path)
+        other = subprocess.run([*NOBODY, "find", state, "-mindepth", "1", "-print"], capture_output=True)
+        self.assertEqual((other.stdout, other.returncode), (b"", 1), other)
+
     def test_a_configuration_that_may_not_be_read(self):
         secret = self.write("secret.conf", "[jobs]\n")
         os.chmod(secret, 0o600)
