@@ -23,12 +23,15 @@ static void on_checks(struct doctor_waiter *waiter, json_t *checks, int r)
 
 static void answer(struct peer *peer, const char *redis, json_t *nodes, const char *redis_why)
 {
-        const struct job_env *env = &peer->owner->jobs->env;
+        const struct jobs *jobs = peer->owner->jobs;
+        const struct job_env *env = &jobs->env;
         const struct doctor doctor = {
                 .base = env->groups->path,
                 .why_none = groups_exist(env->groups) ? NULL : env->groups->why,
                 .is_daemon = true,
                 .state = env->state,
+                .max_queued = jobs->config->max_queued,
+                .queue_limit = jobs_queue_limit(jobs, JOBS_E_FULL),
                 .redis = redis,
                 .redis_why = redis_why,
                 .n_nodes = (unsigned)json_array_size(nodes),

@@ -43,4 +43,4 @@ check_look check_cpu, check_cpuset, check_memory, check_pids, check_io, check_me
 check_look check_uring, check_uring_setup, check_uring_msg, check_uring_waitid; /* uring.c */
 check_look check_curl;                                                          /* curl.c */
 check_look check_redis_client, check_redis_tls, check_redis_program, check_redis;        /* machines.c */
-check_look check_descriptors, check_nice, check_state;                          /* process.c */
+check_look check_descriptors, check_nice, check_queue, check_state;             /* process.c */

@@ -44,6 +44,7 @@ static const struct check {
         { "machines", "Redis", MACHINES, check_redis },
         { "process", "libcurl", 0, check_curl },
         { "process", "open files", 0, check_descriptors },
+        { "process", "waiting jobs", 0, check_queue },
         { "process", "state directory", 0, check_state },
 };
 

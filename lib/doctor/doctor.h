@@ -26,6 +26,8 @@ struct doctor {
         const char *why_none;   /* why there is none; NULL: there is one, or it is looked for */
         bool is_daemon;         /* the base is for jobs alone */
         const char *state;      /* the daemon's state directory; NULL: not known */
+        uint64_t max_queued;    /* the daemon's setting, and how many jobs may wait for all that */
+        uint64_t queue_limit;
         const char *redis;      /* where the configured one is; NULL: none is */
         const char *redis_why;  /* why it can't be used; NULL: it answered */
         unsigned n_nodes;       /* that it knows */

@@ -22,6 +22,22 @@ void check_descriptors(const struct patient *patient, struct finding *finding)
                             (unsigned long long)limit.rlim_max);
 }
 
+void check_queue(const struct patient *patient, struct finding *finding)
+{
+        unsigned long long wanted = patient->doctor->max_queued, limit = patient->doctor->queue_limit;
+
+        if (!patient->doctor->is_daemon)
+                finding_set(finding, CHECK_PARTLY, "ask a daemon: start it, then pppctl doctor again",
+                            "it is the daemon's to tell");
+        else if (limit < wanted)
+                finding_set(finding, CHECK_PARTLY, "raise the daemon's limit on open files (LimitNOFILE= of the "
+                            "service, ulimit -Hn) to four times max_queued, or lower max_queued",
+                            "at most %llu, and not max_queued = %llu: each holds two open files, and half of "
+                            "those that the daemon may have are for that", limit, wanted);
+        else
+                finding_set(finding, CHECK_YES, NULL, "at most %llu (max_queued)", limit);
+}
+
 void check_nice(const struct patient *patient, struct finding *finding)
 {
         const char *why, *hint;

@@ -317,4 +317,8 @@ class Old(Quota):
     def test_a_queue_that_is_cut_by_the_limit_on_open_files_is_told(self):
         daemon = self.with_config("cut", "max_queued = 1000", wrap=["sh", "-c", 'ulimit -n 400; exec "$@"', "sh"])
         self.assertRegex(daemon.log(), "no more than 100 jobs may wait, and not max_queued = 1000: .*LimitNOFILE=")
+        check, = (check for check in daemon.call("Doctor")["checks"] if check["name"] == "waiting jobs")
+        self.assertEqual(check["status"], "partly")
+        self.assertRegex(check["detail"], "at most 100, and not max_queued = 1000: .*open files")
+        self.assertIn("LimitNOFILE=", check["remedy"])
         self.assertNotIn("jobs may wait", self.with_config("uncut", "max_queued = 5").log())

@@ -79,6 +79,27 @@ static void test_without_groups(void)
         json_decref(checks);
 }
 
+static void test_waiting_jobs(void)
+{
+        struct doctor doctor = { .is_daemon = true, .why_none = "-", .max_queued = 1000,
+                                 .queue_limit = 1000 };
+        json_t *checks = doctor_look(&doctor);
+
+        test_true(checks);
+        test_str(member(find(checks, "process", "waiting jobs"), "status"), "yes");
+        json_decref(checks);
+        doctor.queue_limit = 256;
+        checks = doctor_look(&doctor);
+        test_true(checks);
+        examine(checks);
+        test_str(member(find(checks, "process", "waiting jobs"), "status"), "partly");
+        test_contains(member(find(checks, "process", "waiting jobs"), "detail"), "256, ");
+        test_contains(member(find(checks, "process", "waiting jobs"), "detail"), "max_queued = 1000");
+        test_contains(member(find(checks, "process", "waiting jobs"), "detail"), "open files");
+        test_contains(member(find(checks, "process", "waiting jobs"), "remedy"), "LimitNOFILE=");
+        json_decref(checks);
+}
+
 static void say_hello(int fd)
 {
         (void)write_all(fd, "hello", 5);
@@ -103,4 +124,4 @@ static void test_children(void)
 
 TEST_MAIN("doctor",
           { "this machine", test_here }, { "without cgroups", test_without_groups },
-          { "children", test_children })
+          { "waiting jobs", test_waiting_jobs }, { "children", test_children })
