@@ -3,48 +3,14 @@
 #include <stdio.h>
 #include <sys/un.h>
 
+#include "lib/percent.h"
+
 #define FORMS "give unix:/path[?db=N], redis://[[user]:password@]host[:port][/db] or rediss://…"
 
 static int refuse(const char **ret_why, const char *why)
 {
         *ret_why = why;
         return -EINVAL;
-}
-
-static int hex_digit(char c)
-{
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        c |= 0x20;
-        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Undoes percent-encoding; -EINVAL for a bad one and for a NUL byte. */
-static int decode(const char *s, size_t n, char **ret)
-{
-        char *text = malloc(n + 1), *to = text;
-
-        if (!text)
-                return -ENOMEM;
-        for (size_t i = 0; i < n; ++i) {
-                int high, low;
-
-                if (s[i] != '%') {
-                        *to++ = s[i];
-                        continue;
-                }
-                high = i + 2 < n ? hex_digit(s[i + 1]) : -1;
-                low = high < 0 ? -1 : hex_digit(s[i + 2]);
-                if (low < 0 || (high == 0 && low == 0)) {
-                        free(text);
-                        return -EINVAL;
-                }
-                *to++ = (char)(high << 4 | low);
-                i += 2;
-        }
-        *to = 0;
-        *ret = text;
-        return 0;
 }
 
 static int parse_db(const char *s, size_t n, struct redis_url *url, const char **ret_why)
@@ -86,9 +52,9 @@ static int parse_user(const char *s, size_t n, struct redis_url *url, const char
         if (!colon)
                 return refuse(ret_why, "before the @ there is no password; " FORMS);
         if (n_name > 0)
-                r = decode(s, n_name, &url->username);
+                r = percent_decode(s, n_name, &url->username);
         if (r >= 0)
-                r = decode(colon + 1, n - n_name - 1, &url->password);
+                r = percent_decode(colon + 1, n - n_name - 1, &url->password);
         return r == -EINVAL ? refuse(ret_why, "user or password has a bad percent-encoding; a percent "
                                               "sign itself is %25") : r;
 }

@@ -2,53 +2,15 @@
 
 #include "daemon/runner/workloads/words-input.h"
 
-#include <ctype.h>
 #include <stdio.h>
 
 #include "lib/input-kind.h"
+#include "lib/percent.h"
 
-static int hex_digit(char c)
+/* A URL's path; it has no query and no fragment. */
+static int decode_path(const char *s, char **ret)
 {
-        if (c >= '0' && c <= '9')
-                return c - '0';
-        c = (char)tolower((unsigned char)c);
-        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* A byte of a URL's path at *@s, which is moved past it. No query, no fragment, no NUL: -EINVAL. */
-static int decode_byte(const char **s)
-{
-        int high, low;
-
-        if (**s == '?' || **s == '#')
-                return -EINVAL;
-        if (**s != '%')
-                return (unsigned char)*(*s)++;
-        high = hex_digit((*s)[1]);
-        low = high < 0 ? -1 : hex_digit((*s)[2]);
-        if (low < 0 || (high | low) == 0)
-                return -EINVAL;
-        *s += 3;
-        return high << 4 | low;
-}
-
-static int percent_decode(const char *s, char **ret)
-{
-        _cleanup_free_ char *path = malloc(strlen(s) + 1);
-        size_t n = 0;
-
-        if (!path)
-                return -ENOMEM;
-        while (*s) {
-                int c = decode_byte(&s);
-
-                if (c < 0)
-                        return c;
-                path[n++] = (char)c;
-        }
-        path[n] = 0;
-        *ret = steal_ptr(path);
-        return 0;
+        return strpbrk(s, "?#") ? -EINVAL : percent_decode(s, strlen(s), ret);
 }
 
 /* @s is what follows "file:". A host must be this one: RFC 8089 knows "" and "localhost". */
@@ -63,7 +25,7 @@ static int parse_file_url(const char *s, struct words_input *ret)
                 s += 2;
         else if (s[0] != '/' || s[1] == '/')
                 return -EINVAL;
-        r = percent_decode(s, &ret->made);
+        r = decode_path(s, &ret->made);
         if (r < 0)
                 return r;
         ret->source = WORDS_READ;
