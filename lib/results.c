@@ -309,6 +309,26 @@ static const char *scheme_format(int32_t detail)
                                                                    reasons[PPP_REASON_BAD_SCHEME].text;
 }
 
+static const char *url_format(int32_t detail)
+{
+        static const char *const formats[] = {
+                [PPP_URL_HOST_UTF8] =
+                        "the host of the URL, or of the one that it redirects to, is not in UTF-8, so "
+                        "which name is meant is not known; write it in UTF-8, or in its ASCII form "
+                        "(xn--...)",
+                [PPP_URL_HOST_NAME] =
+                        "the host of the URL, or of the one that it redirects to, has a character or a "
+                        "label that internationalized host names (IDNA 2008) may not have; check the "
+                        "name, or write it in its ASCII form (xn--...)",
+                [PPP_URL_HOST_LENGTH] =
+                        "the host of the URL, or of the one that it redirects to, is too long: in its "
+                        "ASCII form (xn--...) each label may have 63 bytes, and all of it 253",
+        };
+
+        return detail > 0 && (size_t)detail < ARRAY_SIZE(formats) ? formats[detail] :
+                                                                   reasons[PPP_REASON_BAD_URL].text;
+}
+
 /* It is not always the other side. */
 static const char *reason_format(enum ppp_reason reason, int32_t detail)
 {
@@ -323,6 +343,11 @@ static const char *reason_format(enum ppp_reason reason, int32_t detail)
                        "use a smaller number or fewer workers";
         if (reason == PPP_REASON_BAD_SCHEME)
                 return scheme_format(detail);
+        if (reason == PPP_REASON_BAD_URL)
+                return url_format(detail);
+        if (reason == PPP_REASON_NO_FETCH && detail == PPP_LIBRARY_IDN2)
+                return "libidn2.so.0 cannot be loaded, which a host name that is not ASCII needs; "
+                       "install libidn2 (Debian: libidn2-0, Fedora: libidn2), or write the name as xn--...";
         if (reason == PPP_REASON_PROTOCOL && detail != CURLE_UNSUPPORTED_PROTOCOL)
                 return "the answer is not as HTTP has it (curl error %s); the server, or what is "
                        "between, has to mend that";

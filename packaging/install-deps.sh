@@ -95,6 +95,7 @@ look_build() {
         liburing.h liburing-dev liburing-devel \
         systemd/sd-event.h libsystemd-dev systemd-devel \
         curl/curl.h "libcurl4-openssl-dev ca-certificates" "libcurl-devel ca-certificates" \
+        idn2.h libidn2-dev libidn2-devel \
         jansson.h libjansson-dev jansson-devel \
         hiredis/hiredis.h libhiredis-dev hiredis-devel \
         openssl/ssl.h libssl-dev openssl-devel \

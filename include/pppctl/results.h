@@ -27,7 +27,7 @@ enum ppp_reason {
         PPP_REASON_NOT_A_NUMBER = 1,
         PPP_REASON_NEGATIVE = 2,
         PPP_REASON_TOO_LARGE = 3,       /* a number past the workload's; detail: enum ppp_too_large */
-        PPP_REASON_BAD_URL = 4,
+        PPP_REASON_BAD_URL = 4,         /* detail: enum ppp_url_fault */
         PPP_REASON_BAD_SCHEME = 5,      /* of a scheme pppd does not take; detail: enum ppp_scheme_fault */
         PPP_REASON_RESOLVE = 6,         /* the host name does not resolve */
         PPP_REASON_CONNECT = 7,         /* detail: errno, 0 if unknown */
@@ -46,7 +46,7 @@ enum ppp_reason {
         PPP_REASON_EXIT = 20,           /* the worker exited in mid-task; detail: exit status */
         PPP_REASON_NO_MEMORY = 21,      /* detail: MiB that the task needs, 0 unknown */
         PPP_REASON_IO = 22,             /* any other error; detail: errno */
-        PPP_REASON_NO_FETCH = 23,       /* libcurl is not there */
+        PPP_REASON_NO_FETCH = 23,       /* a library is missing; detail: enum ppp_fetch_library */
         PPP_REASON_CANCELLED = 24,      /* never stored: a cancelled task leaves no record */
         PPP_REASON_PROTOCOL = 25,       /* not HTTP, or broken; detail: CURLcode or fault */
         PPP_REASON_CA_FILE = 26,        /* --ca-file holds no certificate; detail: CURLcode */
@@ -58,6 +58,20 @@ enum ppp_reason {
 enum ppp_too_large {
         PPP_TOO_LARGE_NUMBER = 0,       /* of the values that the workload can compute */
         PPP_TOO_LARGE_ARRAY = 1,        /* of the memory that sum-array may take for a task */
+};
+
+/* Which part of a URL, or of one that a redirect leads to, is wrong. Append only. */
+enum ppp_url_fault {
+        PPP_URL_ANY = 0,
+        PPP_URL_HOST_UTF8 = 1,          /* the host is neither ASCII nor UTF-8 */
+        PPP_URL_HOST_NAME = 2,          /* the host is not ASCII, and no name that IDNA allows */
+        PPP_URL_HOST_LENGTH = 3,        /* in ASCII, a label of it or all of it is too long */
+};
+
+/* The library that a fetch needed. Append only. */
+enum ppp_fetch_library {
+        PPP_LIBRARY_CURL = 0,
+        PPP_LIBRARY_IDN2 = 1,           /* for host names that are not ASCII */
 };
 
 /* Whose scheme it is, and the redirect's as far as it is one that needs another answer. Append only. */

@@ -186,3 +186,34 @@ class Proxies(Case):
                         self.assert_failed(outcome.by_input[url], "proxy")
                         self.assertEqual(outcome.by_input[url].get("detail", 0), detail)
                         self.assertRegex(outcome.by_input[url]["why"], f"proxy .*{pattern}.*no_proxy")
+
+
+class Names(Case):
+    """Hosts that are not ASCII, by a proxy that plays all of them: nothing here resolves them."""
+
+    with_daemon = False
+
+    def test_a_host_that_is_not_ascii(self):
+        proxy = OddServer().start()
+        self.addCleanup(proxy.stop)
+        there = "http://xn--mnchen-3ya.test/"
+        proxy.on(there, body(TEXT))
+        proxy.on("http://name.test/", redirect("http://m\u00fcnchen.test/"))
+        proxy.on("http://other.test/", redirect("//m%c3%bcnchen.test"))
+        proxy.on("http://latin.test/", send(b"HTTP/1.1 302 Found\r\nLocation: http://m\xfcnchen.test/\r\n\r\n"))
+        daemon = self.fresh("names", env={"http_proxy": proxy.url, "no_proxy": ""})
+        good = ["http://m\u00fcnchen.test/", "http://M%C3%9cnchen.TEST", "http://name.test/", "http://other.test/"]
+        bad = {"http://\u2100.test/": (2, "IDNA"), "http://latin.test/": (1, "UTF-8"),
+               f"http://\u00fc{'x' * 63}.test/": (3, "too long")}
+        for level in LEVELS:
+            with self.subTest(level=level):
+                before = proxy.counts[there]
+                outcome = self.run_job(level, "words", [*good, *bad], daemon=daemon, status=1)
+                for url in good:
+                    self.assertEqual(outcome.by_input[url].get("value"), 3, outcome.by_input[url])
+                for url, (detail, why) in bad.items():
+                    self.assert_failed(outcome.by_input[url], "bad-url")
+                    self.assertEqual(outcome.by_input[url]["detail"], detail)
+                    self.assertIn(why, outcome.by_input[url]["why"])
+                self.assertEqual(proxy.counts[there] - before, len(good))
+        self.assertIn(b"\r\nHost: xn--mnchen-3ya.test\r\n", proxy.requests[there])

@@ -150,6 +150,7 @@ static void resolves(void)
                 { "http://h:8/?q", "./x:y", "http://h:8/./x:y" },
                 { "http://h/", "/a b?c d", "http://h/a%20b?c+d" },
                 { "http://h/", "/\303\274\t", "http://h/%c3%bc%09" },
+                { "http://u:p@xn--bcher-kva/", "http://b\303\274cher/x", "http://u:p@xn--bcher-kva/x" },
                 { "http://h/", "http://b\303\274cher/\303\274", "http://b\303\274cher/%c3%bc" },
         };
 
@@ -161,7 +162,57 @@ static void resolves(void)
         }
 }
 
+#define UE "\303\274"
+
+/* NULL: the URL may stay as it is. */
+static const struct {
+        const char *url, *ascii;
+        int error;
+} hosts[] = {
+        { "http://m" UE "nchen.example/", "http://xn--mnchen-3ya.example/", 0 },
+        { "http://M\303\234NCHEN.Example", "http://xn--mnchen-3ya.example", 0 },
+        { "http://mu\314\210nchen.example/", "http://xn--mnchen-3ya.example/", 0 },
+        { "http://m%C3%bCnchen.example/", "http://xn--mnchen-3ya.example/", 0 },
+        { "https://fa\303\237.example:8443/" UE "?" UE "#" UE,
+          "https://xn--fa-hia.example:8443/" UE "?" UE "#" UE, 0 },
+        { "http://" UE ":" UE "@" UE ".example/", "http://" UE ":" UE "@xn--tda.example/", 0 },
+        { "http://" UE "\343\200\202example/", "http://xn--tda.example/", 0 },
+        { "http://" UE "_a.example./", "http://xn--_a-wka.example./", 0 },
+        { "http://\357\274\221\357\274\222\357\274\227.0.0.1:8/x", "http://127.0.0.1:8/x", 0 },
+        { "http://example/" UE, NULL, 0 },
+        { "http://xn--mnchen-3ya.example/", NULL, 0 },
+        { "http://%41.example/", NULL, 0 },
+        { "http://%zz.example/", NULL, 0 },
+        { "http://%c3%bc%00.example/", NULL, 0 },
+        { "http://[::1]/", NULL, 0 },
+        { "http:///" UE, NULL, 0 },
+        { "mailto:" UE, NULL, 0 },
+        { "", NULL, 0 },
+        { "http://\374.example/", NULL, -EILSEQ },
+        { "http://xn--." UE "/", NULL, -EINVAL },
+        { "http://\342\204\200.example/", NULL, -EINVAL },
+        { "http://\302\255/", NULL, -EINVAL },
+        { "http://" UE " x.example/", NULL, -EINVAL },
+        { "http://" UE "%00.example/", NULL, -EINVAL },
+        { "http://" UE "%2f.example/", NULL, -EINVAL },
+        { "http://" UE "%4/", NULL, -EINVAL },
+        { "http://x.\303\274\303\274aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/",
+          NULL, -ENAMETOOLONG },
+};
+
+static void becomes_ascii(void)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(hosts); ++i) {
+                _cleanup_free_ char *ascii = NULL;
+                int r = http_url_to_ascii(hosts[i].url, &ascii);
+
+                if (r != hosts[i].error || !streq(ascii ?: "", hosts[i].ascii ?: ""))
+                        test_fail_at("\"%s\": %d, \"%s\"", hosts[i].url, r, ascii ?: "");
+        }
+}
+
 TEST_MAIN("http-url",
+          { "becomes ASCII", becomes_ascii },
           { "splits", splits },
           { "compares addresses", compares_addresses },
           { "resolves", resolves })

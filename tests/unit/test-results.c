@@ -160,6 +160,17 @@ static void test_reasons(void)
 
                 test_contains(text, "404");
         }
+        for (int i = PPP_URL_HOST_UTF8; i <= PPP_URL_HOST_LENGTH; ++i) {
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_BAD_URL, i);
+
+                test_contains(text, "xn--");
+        }
+        {
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_NO_FETCH,
+                                                            PPP_LIBRARY_IDN2);
+
+                test_contains(text, "install libidn2");
+        }
         {
                 _cleanup_free_ char *text = reason_describe(PPP_REASON_OPEN, ENOENT);
 

@@ -60,14 +60,52 @@ static int check_redirect(struct ppp_task *task, const char *url, unsigned n_lef
         return task_fail(task, PPP_REASON_BAD_SCHEME, (int32_t)find_fault(url, n));
 }
 
+/* @error is http_url_to_ascii()'s. */
+static int fail_host(struct ppp_task *task, int error)
+{
+        switch (error) {
+        case -ENOMEM:
+                return task_fail(task, PPP_REASON_NO_MEMORY, 0);
+        case -ENOPKG:
+                return task_fail(task, PPP_REASON_NO_FETCH, PPP_LIBRARY_IDN2);
+        case -EILSEQ:
+                return task_fail(task, PPP_REASON_BAD_URL, PPP_URL_HOST_UTF8);
+        case -ENAMETOOLONG:
+                return task_fail(task, PPP_REASON_BAD_URL, PPP_URL_HOST_LENGTH);
+        default:
+                return task_fail(task, PPP_REASON_BAD_URL, PPP_URL_HOST_NAME);
+        }
+}
+
+/*
+ * Which way the request goes, its Host, its cookies and the connection that it may have go by the
+ * host, so that is in ASCII before all of them. *@at is freed if it is superseded.
+ */
+static int set_url(struct http_get *get, char **at)
+{
+        char *ascii;
+        int r = http_url_to_ascii(get->url, &ascii);
+
+        if (r < 0)
+                return fail_host(get->task, r);
+        if (ascii) {
+                free(*at);
+                *at = ascii;
+                get->url = ascii;
+        }
+        return 0;
+}
+
 /* The URL that is asked for at the time is ours, but for the first. */
 static int follow(struct http_transport *transport, struct http_get *get)
 {
         _cleanup_free_ char *at = NULL;
+        int r = set_url(get, &at);
 
+        if (r < 0)
+                return r;
         for (unsigned n_left = FETCH_REDIRECTS_MAX;; --n_left) {
                 _cleanup_free_ char *location = NULL;
-                int r;
 
                 if (get->task->deadline_ns && task_time_left(get->task, now_monotonic()) == 0)
                         return task_fail(get->task, PPP_REASON_TIMEOUT, 0);
@@ -81,6 +119,9 @@ static int follow(struct http_transport *transport, struct http_get *get)
                 free(at);
                 at = steal_ptr(location);
                 get->url = at;
+                r = set_url(get, &at);
+                if (r < 0)
+                        return r;
         }
 }
 

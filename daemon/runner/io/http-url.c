@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "daemon/runner/io/http-idna.h"
+
 #define SCHEME          "http://"
 #define ALPHA           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS          "0123456789"
@@ -207,6 +209,25 @@ bool http_url_cut(const char *url, struct http_parts *ret)
         return true;
 }
 
+int http_url_to_ascii(const char *url, char **ret)
+{
+        _cleanup_free_ char *host = NULL;
+        struct http_parts parts;
+        int r;
+
+        *ret = NULL;
+        if (!http_url_cut(url, &parts) || parts.host[0] == '[')
+                return 0;
+        r = http_idna_to_ascii(parts.host, parts.n_host, &host);
+        if (r < 0 || !host)
+                return r;
+        if (asprintf(ret, "%.*s%s%s", (int)(parts.host - url), url, host, parts.port) < 0) {
+                *ret = NULL;
+                return -ENOMEM;
+        }
+        return 0;
+}
+
 /* A host is no text to be encoded: up to its end all stays as it is. */
 static size_t host_end(const char *url)
 {
@@ -249,12 +270,18 @@ static bool same(const char *a, size_t n_a, const char *b, size_t n_b)
         return n_a == n_b && strncasecmp(a, b, n_a) == 0;
 }
 
-/* An absolute URL on the server of @base has its user and password, unless it names others. */
+/*
+ * An absolute URL on the server of @base has its user and password, unless it names others. A host
+ * that cannot be converted is another's, and is refused when it is asked for.
+ */
 static char *with_user(const struct http_parts *base, const char *location)
 {
+        _cleanup_free_ char *ascii = NULL;
         struct http_parts to;
         char *url;
 
+        if (base->n_user > 0 && http_url_to_ascii(location, &ascii) == 0 && ascii)
+                location = ascii;
         if (base->n_user == 0 || !http_url_cut(location, &to) || to.n_user > 0 ||
             !same(base->scheme, base->n_scheme, to.scheme, to.n_scheme) ||
             !same(base->host, base->n_host + base->n_port, to.host, to.n_host + to.n_port))

@@ -4,7 +4,7 @@
  * The http: URLs that need no library: what the ring fetches by itself. A URL whose meaning takes
  * knowledge beyond RFC 3986's plain form (a user, an unusual host or port, characters that have to
  * be encoded, dot segments) is none of ours: libcurl takes it, and says what is wrong with it if
- * something is. Nothing here allocates but http_url_resolve().
+ * something is. Nothing here allocates but http_url_resolve() and http_url_to_ascii().
  */
 
 #include <netinet/in.h>
@@ -64,6 +64,12 @@ struct http_parts {
 
 /* False: not of that form. */
 bool http_url_cut(const char *url, struct http_parts *ret);
+
+/*
+ * @url with its host in ASCII, as http_idna_to_ascii() makes it; the caller's, or NULL if @url may
+ * stay as it is. Negative errno as of there.
+ */
+int http_url_to_ascii(const char *url, char **ret);
 
 /* The length of the scheme that @url begins with, 0 if there is none. */
 size_t http_url_scheme(const char *url);
