@@ -334,7 +334,7 @@ static const char *reason_format(enum ppp_reason reason, int32_t detail)
 {
         if (reason == PPP_REASON_CONNECT && (detail == EMFILE || detail == ENFILE))
                 return "cannot connect: %s; ask for fewer at a time with --workers, or raise the "
-                       "limit of open files";
+                       "limit on open files (LimitNOFILE=, ulimit -n)";
         if (reason == PPP_REASON_TOO_LARGE && detail == PPP_TOO_LARGE_ARRAY)
                 return "too large for an array, at 8 bytes a number; sum-array takes numbers up to "
                        "536870912 (4 GiB), sum adds up the same without the memory";

@@ -37,6 +37,7 @@ struct runner {
         int cancel_fd;                  /* eventfd, readable once cancelled; for poll and rings */
         bool cancelled;                 /* read with runner_cancelled() */
         bool resuming;                  /* some records are already there */
+        unsigned connections_max;       /* descriptors.h; 0: nothing bounds them */
         unsigned n_worker_groups;       /* ever made; a node's level may be started again */
         uint64_t workers_rss_peak;      /* sum of the peak memory of worker processes, in bytes */
         json_t *measures;               /* the object written to RUNNER_FD_MEASURES at the end */
@@ -46,6 +47,14 @@ struct runner {
 static inline bool runner_cancelled(const struct runner *runner)
 {
         return __atomic_load_n(&runner->cancelled, __ATOMIC_RELAXED);
+}
+
+/* Idle connections that a worker which blocks may keep: its requests may go to several hosts in turn. */
+#define RUNNER_CONNECTIONS_MAX 16U
+
+static inline unsigned runner_connections(const struct runner *runner)
+{
+        return runner->connections_max ?: RUNNER_CONNECTIONS_MAX;
 }
 
 /* A level: runs the whole job, returns 0 (also when cancelled) or a negative errno after log_error. */

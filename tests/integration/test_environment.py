@@ -1,15 +1,21 @@
 """What the machine denies: io_uring, cgroups, a place for the state, the socket itself."""
 
+import asyncio
 import errno
+import glob
 import os
+import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import unittest
 
 from harness import activate, forbid, process, settings
 from harness.case import LEVELS, Case, end
+from harness.certificates import Certificates
 from harness.daemon import StartFailure
 
 FORBID_IO_URING = [sys.executable, forbid.__file__, str(forbid.IO_URING_SETUP)]
@@ -49,6 +55,103 @@ class NoIoUring(Case):
         for level in LOCAL:
             self.assertRegex(result.out, rf"(?m)^\W*{level}\b", result)
         self.assertRegex(result.out + result.err, "io_uring", result)
+
+
+class SlowPages:
+    """Answers every request after a moment, however many there are: no thread each, and kept connections."""
+
+    def __init__(self, context=None):
+        self.loop = asyncio.new_event_loop()
+        self.server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096,
+                                                                            ssl=context))
+        self.port = self.server.sockets[0].getsockname()[1]
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+
+    async def _serve(self, reader, writer):
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await asyncio.sleep(0.05)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\none two six")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def stop(self):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.server.close()
+
+
+class FewDescriptors(Case):
+    """A hard limit on open files that is lower than what so many workers need: there are fewer, and it is said."""
+
+    with_daemon = False
+    N = 300
+    PATTERN = r"^pppd-runner: \d+ workers instead of {}, since this process may have only 64 files open; raise the limit on open files " \
+              r"\(LimitNOFILE=, ulimit -n\)\n$"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.scarce = cls.new_daemon("scarce", wrap=["prlimit", "--nofile=64:64", "--"])
+        cls.server = SlowPages()
+        cls.addClassCleanup(cls.server.stop)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scarce.stop()
+
+    def check(self, level, inputs, value, *options):
+        workers = [] if level == "serial" else ["--workers", "256"]
+        outcome = self.run_job(level, "words", inputs, *workers, *options, daemon=self.scarce)
+        self.assert_values(outcome, {str(name): value for name in inputs})
+        log = self.log_of(outcome.summary["job"])
+        if level == "serial":
+            self.assertEqual(log, "")
+        else:
+            self.assertRegex(log, self.PATTERN.format(min(256, len(inputs))))
+
+    def log_of(self, job):
+        found, = glob.glob(f"{self.scarce.state}/**/{job}/output", recursive=True)
+        with open(found) as file:
+            return file.read()
+
+    def test_pages(self):
+        for level in (*LOCAL, "async"):
+            for host in ("127.0.0.1", "localhost"):
+                with self.subTest(level=level, host=host):
+                    n = 20 if level == "serial" else self.N
+                    self.check(level, [f"http://{host}:{self.server.port}/{i}" for i in range(n)], 3)
+
+    def test_pages_by_tls(self):
+        """libcurl's connections are bounded too."""
+        if not shutil.which("openssl"):
+            self.skipTest("openssl is not installed")
+        certificates = Certificates(self.temp)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificates.valid)
+        server = SlowPages(context)
+        self.addCleanup(server.stop)
+        for level in (*LOCAL, "async"):
+            with self.subTest(level=level):
+                n = 10 if level == "serial" else 80
+                urls = [f"https://localhost:{server.port}/{i}" for i in range(n)]
+                self.check(level, urls, 3, "--ca-file", certificates.ca)
+
+    def test_files(self):
+        files = [self.write(f"file-{i}", "one two") for i in range(self.N)]
+        for level in (*LOCAL, "async"):
+            with self.subTest(level=level):
+                self.check(level, files, 2)
+
+    def test_tasks_that_open_nothing(self):
+        for level in (*LOCAL, "async"):
+            with self.subTest(level=level):
+                workers = [] if level == "serial" else ["--workers", "32"]
+                self.assert_values(self.run_job(level, "sum", ["5"], *workers, daemon=self.scarce), {"5": 10})
 
 
 UNSHARE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]

@@ -30,9 +30,6 @@
 /* How often a request that a server did not take is tried on a connection of its own. */
 #define REFUSED_MAX     2
 
-/* libcurl resolves each name in a thread of its own: at most so many at a time, the rest waits. */
-#define RESOLVING_MAX   64
-
 TAILQ_HEAD(transfers, transfer);
 
 struct fetcher {
@@ -116,6 +113,9 @@ static int fetcher_start(struct fetcher *fetcher)
         sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, window);
         sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
                               (long)ORIGIN_STREAMS);
+        if (fetcher->loop->libcurl_max)
+                sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
+                                      (long)fetcher->loop->libcurl_max);
         return 0;
 }
 
@@ -486,7 +486,7 @@ static struct fetch_queue *find_obstacle(struct fetcher *fetcher, struct origin 
                 return NULL;
         if (origin->scouting || (!room && !origin->multiplexes))
                 return &origin->waiting;
-        return fetcher->n_resolving < RESOLVING_MAX ? NULL : &fetcher->held;
+        return fetcher->n_resolving < fetcher->loop->resolving_max ? NULL : &fetcher->held;
 }
 
 /* Whether somebody has found out, since the request was made, where it can go without libcurl. */
@@ -530,7 +530,8 @@ static void begin_queued(struct fetcher *fetcher)
 
         while ((request = fetch_queue_pop(&fetcher->queue)))
                 dispatch(fetcher, request);
-        while (fetcher->n_resolving < RESOLVING_MAX && (request = fetch_queue_pop(&fetcher->held)))
+        while (fetcher->n_resolving < fetcher->loop->resolving_max &&
+               (request = fetch_queue_pop(&fetcher->held)))
                 dispatch(fetcher, request);
 }
 

@@ -231,6 +231,20 @@ static int adopt(struct http_ring *ring, int fd, struct http_connection **ret)
         return 0;
 }
 
+/* A connection that is dropped leaves its descriptor within the next turns of the loop. */
+static int open_socket(struct http_ring *ring, const union http_address *address)
+{
+        for (;;) {
+                int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+                if (fd >= 0)
+                        return fd;
+                if ((errno != EMFILE && errno != ENFILE) || !http_transport_drop_idle(&ring->base))
+                        return -errno;
+                loop_yield(ring->loop);
+        }
+}
+
 static int ring_connect(struct http_transport *transport, struct ppp_task *task,
                         const union http_address *address, struct http_connection **ret)
 {
@@ -240,9 +254,9 @@ static int ring_connect(struct http_transport *transport, struct ppp_task *task,
         int r;
 
         http_transport_make_room(transport);
-        fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        fd = open_socket(ring, address);
         if (fd < 0)
-                return -errno;
+                return fd;
         limit_begin(&limit, ring->loop, task, http_connect_patience(task));
         r = connect_socket(fd, address, &limit);
         limit_end(&limit);

@@ -8,9 +8,6 @@
 #include "daemon/runner/io/interrupt.h"
 #include "daemon/runner/runner.h"
 
-/* Connections that a worker keeps open: its requests may go to several hosts in turn. */
-#define CONNECTIONS_MAX 16
-
 struct http_socket {
         struct http_transport base;
         struct interrupt *interrupt;
@@ -79,7 +76,9 @@ static int socket_connect(struct http_transport *transport, struct ppp_task *tas
         int r;
 
         http_transport_make_room(transport);
-        fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        do
+                fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        while (fd < 0 && (errno == EMFILE || errno == ENFILE) && http_transport_drop_idle(transport));
         if (fd < 0)
                 return -errno;
         r = connect_socket(transport, task, fd, address);
@@ -210,7 +209,8 @@ int http_socket_new(struct runner *runner, struct interrupt *interrupt,
 
         if (!http)
                 return -ENOMEM;
-        if (http_transport_init(&http->base, &socket_ops, runner, CONNECTIONS_MAX) < 0) {
+        if (http_transport_init(&http->base, &socket_ops, runner,
+                                runner_connections(runner)) < 0) {
                 free(http);
                 return -ENOMEM;
         }

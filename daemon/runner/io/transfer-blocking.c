@@ -7,9 +7,6 @@
 #include "daemon/runner/io/interrupt.h"
 #include "daemon/runner/io/transfer.h"
 
-/* Connections a blocking transfer keeps open: its requests may go to several hosts in turn. */
-#define BLOCKING_CONNECTIONS    16L
-
 /* How long libcurl is left alone at most, in milliseconds. */
 #define POLL_MAX_MS             1000U
 
@@ -21,7 +18,8 @@ static int make_multi(struct transfer *transfer)
         transfer->multi = sym_curl_multi_init();
         if (!transfer->multi)
                 return -ENOMEM;
-        sym_curl_multi_setopt(transfer->multi, CURLMOPT_MAXCONNECTS, BLOCKING_CONNECTIONS);
+        sym_curl_multi_setopt(transfer->multi, CURLMOPT_MAXCONNECTS,
+                              (long)runner_connections(transfer->runner));
         return 0;
 }
 

@@ -88,6 +88,7 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
         *loop = (struct loop){
                 .runner = runner,
                 .window = window,
+                .resolving_max = LOOP_RESOLVING_MAX,
                 .cancel_poll.complete = cancel_complete,
                 .timer.complete = loop_timer_complete,
                 .feed_read.complete = feed_complete,

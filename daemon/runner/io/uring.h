@@ -28,6 +28,9 @@ struct http_transport;
 struct uring_files;
 struct loop_fiber;
 
+/* Names that are resolved at a time, where there are descriptors enough. */
+#define LOOP_RESOLVING_MAX 64U
+
 #define LOOP_TURN_NS (1 * NSEC_PER_MSEC)
 
 /*
@@ -72,6 +75,8 @@ struct loop {
         struct fetcher *fetcher;        /* libcurl on this ring; made by what needs it first */
         struct uring_files *files;      /* of uring-file.c; made by the first file */
         unsigned window;                /* fibers at most */
+        unsigned libcurl_max;           /* its connections; 0: any number (descriptors.h) */
+        unsigned resolving_max;         /* names that it resolves at a time, in a thread each */
         unsigned n_fibers;              /* alive */
         unsigned n_spawned;             /* ever; each has its number as slot */
         struct loop_fiber *running;

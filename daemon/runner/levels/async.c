@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include "daemon/runner/descriptors.h"
 #include "daemon/runner/io/uring.h"
 #include "daemon/runner/measure.h"
 #include "daemon/runner/node/feed.h"
@@ -23,6 +24,8 @@ struct async_loop {
         bool started;
         unsigned first_slot;            /* of this loop's part of the window, for the records */
         unsigned window;
+        unsigned n_libcurl;             /* its parts of struct descriptors_of_loops */
+        unsigned n_resolving;
         unsigned number;                /* among the loops */
         uint64_t asked_ns;              /* when the fiber that starts next was asked for */
         struct histogram births;
@@ -108,6 +111,8 @@ static int async_init(struct async_loop *async, struct runner *runner)
         }
         worker_init(&async->worker, runner, 0, &uring_ops, &async->loop);
         async->setup = async->loop.ring.setup;
+        async->loop.libcurl_max = async->n_libcurl;
+        async->loop.resolving_max = async->n_resolving;
         if (runner->feed)
                 loop_feed(&async->loop, runner->feed->loop_fds[async->number]);
         return 0;
@@ -163,13 +168,16 @@ static int join_threads(struct async_loop *loops, unsigned n)
         return r;
 }
 
-static void divide_window(struct async_loop *loops, unsigned n, struct runner *runner)
+static void divide_window(struct async_loop *loops, unsigned n, struct runner *runner,
+                          const struct descriptors_of_loops *share)
 {
         unsigned window = runner->spec.workers, first = 0;
 
         for (unsigned i = 0; i < n; ++i) {
                 loops[i].window = window / n + (i < window % n);
                 loops[i].first_slot = first;
+                loops[i].n_libcurl = share->libcurl ? MAX(share->libcurl / n, 1U) : 0;
+                loops[i].n_resolving = MAX(share->resolving / n, 1U);
                 loops[i].number = i;
                 loops[i].worker.runner = runner;
                 first += loops[i].window;
@@ -252,17 +260,22 @@ static int loops_run(struct async_loop *loops, unsigned n)
 
 int level_async_run(struct runner *runner)
 {
-        unsigned n = MIN(runner->spec.loops, runner->spec.workers);
-        size_t size = n * sizeof(struct async_loop);
-        struct async_loop *loops = aligned_alloc(_Alignof(struct async_loop), size);
+        struct descriptors_of_loops share;
+        struct async_loop *loops;
+        size_t size;
+        unsigned n;
         int r;
 
+        descriptors_share_loops(runner, MIN(runner->spec.loops, runner->spec.workers), &share);
+        n = MIN(runner->spec.loops, runner->spec.workers);
+        size = n * sizeof(struct async_loop);
+        loops = aligned_alloc(_Alignof(struct async_loop), size);
         if (!loops) {
                 log_error("cannot make %u loops: out of memory", n);
                 return -ENOMEM;
         }
         memset(loops, 0, size);
-        divide_window(loops, n, runner);
+        divide_window(loops, n, runner, &share);
         r = loops_run(loops, n);
         if (loops[0].setup) {
                 measure_loops(runner, loops, n);

@@ -16,12 +16,14 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "daemon/runner/descriptors.h"
 #include "daemon/runner/io/blocking.h"
 #include "daemon/runner/levels/worker-group.h"
 #include "daemon/runner/levels/worker-row.h"
 #include "daemon/runner/measure.h"
 #include "lib/cgroup.h"
 
+#define PER_WORKER    2                         /* descriptors: its pidfd, its group */
 #define FRUITLESS_MAX 10
 #define RETRY_MIN_NS  (100 * NSEC_PER_MSEC)     /* after a worker could not be started, doubling */
 #define RETRY_MAX_NS  (10 * NSEC_PER_SEC)
@@ -443,11 +445,14 @@ static int pool_init(struct pool *pool, struct worker_row *table)
 
 int level_processes_run(struct runner *runner)
 {
-        struct pool pool = { .runner = runner, .n = runner->spec.workers };
-        size_t size = pool.n * sizeof(struct worker_row);
+        struct pool pool = { .runner = runner };
         struct worker_row *table;
+        size_t size;
         int r;
 
+        descriptors_share_processes(runner, PER_WORKER);
+        pool.n = runner->spec.workers;
+        size = pool.n * sizeof(struct worker_row);
         table = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (table == MAP_FAILED) {
                 r = -errno;

@@ -2,6 +2,7 @@
  * serial: one worker, the runner's own thread. The baseline the other levels are compared with.
  */
 
+#include "daemon/runner/descriptors.h"
 #include "daemon/runner/io/blocking.h"
 #include "daemon/runner/measure.h"
 
@@ -11,6 +12,7 @@ int level_serial_run(struct runner *runner)
         struct worker worker;
         int r;
 
+        descriptors_share(runner, 0);
         r = blocking_io_new(runner, &io);
         if (r < 0) {
                 log_error("cannot set up the worker: %s", strerrordesc_np(-r));

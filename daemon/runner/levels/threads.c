@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "daemon/runner/descriptors.h"
 #include "daemon/runner/gil.h"
 #include "daemon/runner/io/blocking.h"
 #include "daemon/runner/levels/thread-groups.h"
@@ -117,11 +118,14 @@ static int threads_run_grouped(struct runner *runner, struct thread *threads, st
 
 int level_threads_run(struct runner *runner)
 {
-        size_t size = runner->spec.workers * sizeof(struct thread);
-        struct thread *threads = aligned_alloc(_Alignof(struct thread), size);
+        struct thread *threads;
         struct gil gil;
+        size_t size;
         int r;
 
+        descriptors_share(runner, descriptors_of_blocking(runner));
+        size = runner->spec.workers * sizeof(struct thread);
+        threads = aligned_alloc(_Alignof(struct thread), size);
         if (!threads) {
                 log_error("cannot make %u threads: out of memory", runner->spec.workers);
                 return -ENOMEM;

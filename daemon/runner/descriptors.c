@@ -1,0 +1,115 @@
+#include "daemon/runner/descriptors.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+
+#include "daemon/runner/io/uring.h"
+
+/* For what comes and goes: files of /proc and cgroups, those libcurl and its TLS library read. */
+#define RESERVE                 8U
+
+/* Resolving a name: libcurl's pair of sockets, and a socket and a file of the C library's. */
+#define PER_NAME                4U
+
+/*
+ * A worker that blocks: its timer, the pair by which libcurl is woken, and a name; beside those, each
+ * connection that it keeps counts twice, once for us and once for libcurl.
+ */
+#define PER_BLOCKING            (3U + PER_NAME)
+
+/* A loop: its ring, and what libcurl has for itself. */
+#define PER_LOOP                4U
+
+static unsigned n_open(void)
+{
+        DIR *dir = opendir("/proc/self/fd");
+        unsigned n = 0;
+
+        if (!dir)
+                return 0;
+        while (readdir(dir))
+                ++n;
+        closedir(dir);
+        return n;
+}
+
+/* How many more files may be opened, less the reserve. */
+static unsigned n_free(void)
+{
+        struct rlimit limit;
+        unsigned n;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= UINT32_MAX)
+                return UINT32_MAX;
+        n = n_open() + RESERVE;
+        return limit.rlim_cur > n ? (unsigned)limit.rlim_cur - n : 0;
+}
+
+/* A node takes jobs of any workload. */
+static bool fetches(const struct runner *runner)
+{
+        return runner->feed || runner->workload == &workload_words;
+}
+
+static void lower(struct runner *runner, unsigned n_max)
+{
+        unsigned n = MAX(n_max, 1U);
+        struct rlimit limit = {};
+
+        if (runner->spec.workers <= n)
+                return;
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+        log_error("%u workers instead of %u, since this process may have only %llu files open; raise the "
+                  "limit on open files (LimitNOFILE=, ulimit -n)", n, runner->spec.workers,
+                  (unsigned long long)limit.rlim_cur);
+        runner->spec.workers = n;
+}
+
+static void set_connections(struct runner *runner, unsigned n_each)
+{
+        unsigned n = n_each > PER_BLOCKING ? (n_each - PER_BLOCKING) / 2 : 0;
+
+        runner->connections_max = MIN(MAX(n, 1U), RUNNER_CONNECTIONS_MAX);
+}
+
+unsigned descriptors_of_blocking(const struct runner *runner)
+{
+        return fetches(runner) ? PER_BLOCKING + 2 : 1;
+}
+
+void descriptors_share(struct runner *runner, unsigned per_worker)
+{
+        unsigned n = n_free();
+
+        if (per_worker > 0)
+                lower(runner, n / per_worker);
+        set_connections(runner, n / MAX(runner->spec.workers, 1U));
+}
+
+/* A child starts with all that its parent has open at the time. */
+void descriptors_share_processes(struct runner *runner, unsigned per_worker)
+{
+        unsigned n = n_free(), own = descriptors_of_blocking(runner);
+
+        lower(runner, n > own ? (n - own) / per_worker : 0);
+        set_connections(runner, n - MIN(n, runner->spec.workers * per_worker));
+}
+
+/*
+ * A fiber has one connection, of ours or of libcurl's. We keep no more than there are fibers; libcurl may
+ * have the rest, which is a quarter or more, and lets transfers wait for one beyond that.
+ */
+void descriptors_share_loops(struct runner *runner, unsigned n_loops, struct descriptors_of_loops *ret)
+{
+        unsigned n = n_free(), fixed = n_loops * PER_LOOP;
+
+        *ret = (struct descriptors_of_loops){ .resolving = n_loops * LOOP_RESOLVING_MAX };
+        if (!fetches(runner))
+                return;
+        n -= MIN(n, fixed);
+        ret->resolving = MAX(MIN(n / (4 * PER_NAME), ret->resolving), n_loops);
+        n -= MIN(n, ret->resolving * PER_NAME);
+        lower(runner, n / 4 * 3 + n % 4);
+        if (runner->spec.workers > n / 2)
+                ret->libcurl = MAX(n - MIN(n, runner->spec.workers), n_loops);
+}
