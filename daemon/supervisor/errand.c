@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "daemon/supervisor/child-exit.h"
+
 struct errand {
         sd_event_source *source;
         int pidfd, out_fd;
@@ -71,7 +73,8 @@ static int on_exit_of_child(sd_event_source *source, int fd, uint32_t revents, v
         struct errand *errand = userdata;
         siginfo_t info = { 0 };
 
-        (void)waitid(P_PIDFD, (id_t)errand->pidfd, &info, WEXITED | WNOHANG);
+        if (child_exit_take(errand->pidfd, &info, NULL) == -EAGAIN)
+                return 0;
         if (errand->done) {
                 errand->done(errand->userdata, result_of(&info), errand->out_fd);
                 sd_event_source_disable_unref(source);
@@ -99,8 +102,7 @@ static int start(sd_event *event, const struct errand_work *work, struct errand 
         errand->pidfd = pidfd_open(pid, 0);
         r = errand->pidfd < 0 ? -errno : 0;
         if (r >= 0)
-                r = sd_event_add_io(event, &errand->source, errand->pidfd, EPOLLIN, on_exit_of_child,
-                                    errand);
+                r = child_exit_watch(event, &errand->source, errand->pidfd, on_exit_of_child, errand);
         if (r < 0) {
                 (void)kill(pid, SIGKILL);
                 (void)waitpid(pid, NULL, 0);

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "daemon/supervisor/child-exit.h"
 #include "daemon/supervisor/log.h"
 
 #define GRACE_USEC    UINT64_C(2000000)
@@ -72,8 +73,8 @@ static int make_groups(struct helper *helper, int *ret_fd)
 
 static int watch(struct helper *helper)
 {
-        return sd_event_add_io(helper->event, &helper->exit_source, helper->pidfd, EPOLLIN,
-                               on_exit_of_helper, helper);
+        return child_exit_watch(helper->event, &helper->exit_source, helper->pidfd, on_exit_of_helper,
+                                helper);
 }
 
 /* It is down: what is left of it is its group, which may be gone by now. */
@@ -238,28 +239,28 @@ static void log_death(const struct helper *helper, const siginfo_t *si)
                                refused ? "; it is tried again in a minute, or at a reload" : "");
 }
 
-static void reap(struct helper *helper)
+/* @si is empty for one that a former supervisor started: that is no child of ours. */
+static void note_exit(struct helper *helper, const siginfo_t *si)
 {
-        siginfo_t si = { 0 };
-
-        /* One that a former supervisor started is not our child: ECHILD. */
-        (void)syscall(SYS_waitid, P_PIDFD, helper->pidfd, &si, WEXITED | WNOHANG, NULL);
         helper->exit_source = sd_event_source_disable_unref(helper->exit_source);
         helper->pidfd = close_fd(helper->pidfd);
-        helper->refused = si.si_code == CLD_EXITED && si.si_status == EXIT_FAILURE;
+        helper->refused = si->si_code == CLD_EXITED && si->si_status == EXIT_FAILURE;
         if (helper->state == HELPER_STOPPING) {
                 helper->n_deaths = 0;
                 return;
         }
-        log_death(helper, &si);
+        log_death(helper, si);
         helper->n_deaths = now_monotonic() - helper->started_ns < SOON_NS ? helper->n_deaths + 1 : 1;
 }
 
 static int on_exit_of_helper(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         struct helper *helper = userdata;
+        siginfo_t si = { 0 };
 
-        reap(helper);
+        if (child_exit_take(helper->pidfd, &si, NULL) == -EAGAIN)
+                return 0;
+        note_exit(helper, &si);
         begin_clearing(helper);
         return 0;
 }
@@ -362,6 +363,7 @@ static void await(int fd, short events)
 
 void helper_deinit(struct helper *helper)
 {
+        siginfo_t si = { 0 };
         bool populated;
 
         if (!helper->kind)
@@ -372,7 +374,8 @@ void helper_deinit(struct helper *helper)
                 helper->state = HELPER_STOPPING;
                 helper_kill(helper);
                 await(helper->pidfd, POLLIN);
-                reap(helper);
+                (void)child_exit_take(helper->pidfd, &si, NULL);
+                note_exit(helper, &si);
                 if (kill_rest(helper, &populated) >= 0 && populated)
                         await(helper->events_fd, POLLPRI);
         } else if (helper->state == HELPER_CLEARING) {

@@ -2,9 +2,8 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
+#include "daemon/supervisor/child-exit.h"
 #include "daemon/supervisor/limit-hits.h"
 #include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
@@ -12,34 +11,37 @@
 #include "lib/results-lock.h"
 #include "lib/runner-abi.h"
 
-/* Takes the runner's status and resource usage. Without a child of ours there is none to take. */
-static void reap(struct job *job)
+/*
+ * Takes the runner's status and resource usage. Without a child of ours there is none to take. -EAGAIN: it
+ * is not to be had yet.
+ */
+static int reap(struct job *job)
 {
-        siginfo_t status = { 0 };
+        siginfo_t status = { .si_code = CLD_KILLED };
+        int r;
 
+        r = job->is_child ? child_exit_take(job->pidfd, &status, &job->usage) : 0;
+        if (r == -EAGAIN)
+                return r;
         job->runner_source = sd_event_source_disable_unref(job->runner_source);
         job->runner_gone = true;
         if (!job->is_child)
-                return;
-        /* The system call itself: the library's wrapper does not hand out the usage. */
-        if (syscall(SYS_waitid, P_PIDFD, job->pidfd, &status, WEXITED | WNOHANG, &job->usage) < 0 ||
-            status.si_pid == 0) {
+                return 0;
+        if (r < 0)
                 supervisor_log(LOG_WARNING, "cannot learn how the runner of job %llu ended: %s",
-                               (unsigned long long)job->record.number, strerror(errno));
-                status.si_code = CLD_KILLED;
-        } else {
-                job->has_usage = true;
-        }
+                               (unsigned long long)job->record.number, strerror(-r));
+        job->has_usage = r >= 0;
         job->status = status;
         job->has_status = true;
+        return 0;
 }
 
 static int on_runner_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         struct job *job = userdata;
 
-        reap(job);
-        job_look(job);
+        if (reap(job) >= 0)
+                job_look(job);
         return 0;
 }
 
@@ -58,8 +60,7 @@ int job_watch(struct job *job)
                 r = sd_event_add_io(event, &job->group_source, job->group.events_fd, EPOLLPRI,
                                     on_group_event, job);
         if (r >= 0 && job->pidfd >= 0)
-                r = sd_event_add_io(event, &job->runner_source, job->pidfd, EPOLLIN, on_runner_exit,
-                                    job);
+                r = child_exit_watch(event, &job->runner_source, job->pidfd, on_runner_exit, job);
         job->runner_gone = job->pidfd < 0;
         job->has_nice = !job->runner_gone && job->spec.has_nice &&
                         limit_get_nice(&job->group, job->pid, job->spec.nice, &job->nice) >= 0;

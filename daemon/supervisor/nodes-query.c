@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "daemon/supervisor/child-exit.h"
 #include "daemon/supervisor/engine.h"
 #include "daemon/supervisor/spawn.h"
 #include "lib/json-text.h"
@@ -80,7 +81,8 @@ static int on_exit_of_runner(sd_event_source *source, int fd, uint32_t revents, 
         char why[WHY_MAX];
         json_t *json = NULL, *nodes;
 
-        (void)syscall(SYS_waitid, P_PIDFD, query->pidfd, &si, WEXITED | WNOHANG, NULL);
+        if (child_exit_take(query->pidfd, &si, NULL) == -EAGAIN)
+                return 0;
         if (si.si_code == CLD_EXITED && si.si_status == 0)
                 json = read_answer(query->out_fd);
         read_why(query, why);
@@ -153,8 +155,7 @@ static int start(struct nodes_query *query)
         if (r >= 0)
                 r = spawn_runner(query, spec_fd);
         if (r >= 0)
-                r = sd_event_add_io(event, &query->exit_source, query->pidfd, EPOLLIN,
-                                    on_exit_of_runner, query);
+                r = child_exit_watch(event, &query->exit_source, query->pidfd, on_exit_of_runner, query);
         if (r >= 0)
                 r = sd_event_add_time_relative(event, &query->timer_source, CLOCK_MONOTONIC, WAIT_USEC,
                                                1000, on_too_late, query);
