@@ -4,6 +4,8 @@
 
 #include "lib/json-text.h"
 
+#define END_MSEC 3000
+
 void doctor_query_init(struct doctor_query *query, sd_event *event)
 {
         *query = (struct doctor_query){ .event = event };
@@ -15,7 +17,8 @@ void doctor_query_deinit(struct doctor_query *query)
         if (!query->event)
                 return;
         assert(list_empty(&query->waiters));
-        query->errand = errand_cancel(query->errand);
+        /* Killed, it would leave the groups behind that it tries things in. */
+        query->errand = errand_await(query->errand, END_MSEC);
 }
 
 static int child_look(void *userdata, int out_fd)

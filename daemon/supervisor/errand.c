@@ -1,6 +1,7 @@
 #include "daemon/supervisor/errand.h"
 
 #include <linux/close_range.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
@@ -128,6 +129,17 @@ int errand_start(sd_event *event, const struct errand_work *work, struct errand 
         (void)sd_event_source_set_destroy_callback(errand->source, errand_free);
         *ret = errand;
         return 0;
+}
+
+struct errand *errand_await(struct errand *errand, int msec)
+{
+        struct pollfd pollfd = { .events = POLLIN };
+
+        if (!errand)
+                return NULL;
+        pollfd.fd = errand->pidfd;
+        (void)poll(&pollfd, 1, msec);
+        return errand_cancel(errand);
 }
 
 /* It is the event loop's from here, until the child was reaped. */

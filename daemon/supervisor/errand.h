@@ -35,3 +35,6 @@ int errand_start(sd_event *event, const struct errand_work *work, struct errand 
 
 /* Kills it; done() is not called. NULL is fine. Returns NULL. */
 struct errand *errand_cancel(struct errand *errand);
+
+/* The same after it was given @msec milliseconds to end by itself. Blocks so long: for the daemon's end. */
+struct errand *errand_await(struct errand *errand, int msec);

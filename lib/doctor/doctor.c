@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #define ASYNC    LEVEL_BIT(LEVEL_ASYNC)
@@ -87,8 +88,8 @@ ssize_t check_in_child(void (*work)(int fd), void *ret, size_t size, int *ret_si
 {
         _cleanup_close_ int read_fd = -EBADF, write_fd = -EBADF;
         int ends[2], r;
+        pid_t pid, parent = getpid();
         ssize_t n;
-        pid_t pid;
 
         if (pipe2(ends, O_CLOEXEC) < 0)
                 return -errno;
@@ -98,6 +99,8 @@ ssize_t check_in_child(void (*work)(int fd), void *ret, size_t size, int *ret_si
         if (pid < 0)
                 return -errno;
         if (pid == 0) {
+                if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+                        _exit(EXIT_FAILURE);
                 /* No complaint of a library is to mix with what the caller says. */
                 (void)dup2(write_fd, STDERR_FILENO);
                 work(write_fd);
