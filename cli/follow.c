@@ -251,11 +251,24 @@ static void print_in_order(struct follow *follow, bool final)
         }
 }
 
+/*
+ * Of a job that has not begun not even the blocks of its records may be there: to touch them would make
+ * them, or, on a file system that is full, fail with SIGBUS.
+ */
+static bool has_begun(const struct follow *follow)
+{
+        const struct ppp_results_header *header = follow->results.header;
+
+        return __atomic_load_n(&header->next, __ATOMIC_ACQUIRE) > 0 ||
+               __atomic_load_n(&header->n_done, __ATOMIC_RELAXED) > 0 ||
+               __atomic_load_n(&header->n_failed, __ATOMIC_RELAXED) > 0;
+}
+
 int follow_update(struct follow *follow, bool final)
 {
         int r = 0;
 
-        if (!follow->results.header || follow->show == FOLLOW_NOTHING)
+        if (!follow->results.header || follow->show == FOLLOW_NOTHING || !has_begun(follow))
                 return 0;
         if (follow->ordered)
                 print_in_order(follow, final);
