@@ -268,8 +268,10 @@ int follow_update(struct follow *follow, bool final)
 {
         int r = 0;
 
-        if (!follow->results.header || follow->show == FOLLOW_NOTHING || !has_begun(follow))
+        if (!follow->results.header || follow->show == FOLLOW_NOTHING)
                 return 0;
+        if (!has_begun(follow))
+                return check_size(follow);
         if (follow->ordered)
                 print_in_order(follow, final);
         else

@@ -129,7 +129,9 @@ class Pauses(Quota):
 
     def test_it_waits_for_its_slot_over_a_restart(self):
         daemon, paused = self.begin("over")
-        other = daemon.submit("serial", "sleep", ["600"])
+        other = daemon.submit("serial", "sleep", ["0.01", "600"])
+        # A runner that has not begun goes with its supervisor, and its slot with it.
+        wait_until(lambda: any(daemon.rows(other)), "a first record of the other")
         daemon.call("Resume", {"job": paused})
         daemon.kill()
         daemon.start()

@@ -246,12 +246,12 @@ class Daemon:
         """{N: [pids]} of the job's worker-N groups, or of the runner's children where there is no group."""
         if self.group is None:
             return {i: [pid] for i, pid in enumerate(descendants(self.runner(job)))}
-        workers = {}
         group = self.job_group(job)
-        for name in sorted(os.listdir(group)) if os.path.isdir(group) else []:
-            if name.startswith("worker-"):
-                workers[int(name[7:])] = read_pids(os.path.join(group, name))
-        return workers
+        try:
+            names = sorted(os.listdir(group))
+        except FileNotFoundError:
+            names = []
+        return {int(name[7:]): read_pids(os.path.join(group, name)) for name in names if name.startswith("worker-")}
 
 
 def is_worker(pid):
