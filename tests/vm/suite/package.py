@@ -9,6 +9,7 @@ DEB, RPM = "/payload/package.deb", "/payload/package.rpm"
 NEXT_DEB, NEXT_RPM = "/payload/next.deb", "/payload/next.rpm"       # the same, of a higher version
 IS_DEB = os.path.exists(DEB)
 MEMBER_OF = "pppctl"
+INSTALL_SECONDS = 900.0         # an emulated machine on a busy one takes minutes
 
 deb_only = unittest.skipUnless(IS_DEB, "Debian's packages only")
 
@@ -20,16 +21,16 @@ def name():
 
 def _deb(path):
     """As a person does, who takes more time for it than dpkg alone."""
-    return must("apt-get", "-q", "-y", "-oDpkg::Use-Pty=0", "install", "--no-install-recommends", path, timeout=180.0)
+    return must("apt-get", "-q", "-y", "-oDpkg::Use-Pty=0", "install", "--no-install-recommends", path, timeout=INSTALL_SECONDS)
 
 
 def _dpkg(*args):
-    return must("dpkg", *args, timeout=180.0)
+    return must("dpkg", *args, timeout=INSTALL_SECONDS)
 
 
 def _rpm(*args):
     """The database of rpm knows none of Debian's packages; what Fedora's systemd does after files came or went is ours."""
-    result = must("rpm", "--nodeps", *args, timeout=180.0)
+    result = must("rpm", "--nodeps", *args, timeout=INSTALL_SECONDS)
     must("systemctl", "daemon-reload", timeout=60.0)
     return result
 
