@@ -234,13 +234,31 @@ static inline void *http_serve_connection(void *userdata)
         return NULL;
 }
 
+/*
+ * Detached from its start: one that is detached a moment later may have ended by then, and a sanitizer
+ * that looks at the process's end in between finds a leak.
+ */
+static inline int http_thread_start(void *(*run)(void *userdata), void *userdata)
+{
+        pthread_attr_t attributes;
+        pthread_t thread;
+        int r;
+
+        r = pthread_attr_init(&attributes);
+        if (r != 0)
+                return -r;
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        r = pthread_create(&thread, &attributes, run, userdata);
+        pthread_attr_destroy(&attributes);
+        return -r;
+}
+
 static inline void *http_serve(void *userdata)
 {
         struct http_server *server = userdata;
 
         for (;;) {
                 struct http_connection *connection = malloc(sizeof(*connection));
-                pthread_t thread;
                 int one = 1;
 
                 assert(connection);
@@ -253,8 +271,7 @@ static inline void *http_serve(void *userdata)
                 setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
                 __atomic_fetch_add(&server->n_connections, 1, __ATOMIC_SEQ_CST);
                 __atomic_fetch_add(&server->n_open, 1, __ATOMIC_SEQ_CST);
-                if (pthread_create(&thread, NULL, http_serve_connection, connection) == 0)
-                        pthread_detach(thread);
+                (void)http_thread_start(http_serve_connection, connection);
         }
 }
 
@@ -278,11 +295,9 @@ static inline int http_bind(uint16_t *ret_port)
 /* 0 or a negative errno. */
 static inline int http_server_start(struct http_server *server)
 {
-        pthread_t thread;
-
         *server = (struct http_server){ 0 };
         server->fd = http_bind(&server->port);
         if (server->fd < 0 || listen(server->fd, SOMAXCONN) < 0)
                 return -errno;
-        return -pthread_create(&thread, NULL, http_serve, server);
+        return http_thread_start(http_serve, server);
 }
