@@ -4,7 +4,7 @@
 
 #include "lib/answer-fault.h"
 
-/* What one call of zlib gives at most: counting so much takes far less than a millisecond. */
+/* One call of zlib gives at most this many bytes; counting them takes well below a millisecond. */
 #define BUFFER_SIZE (16 * 1024)
 
 /* zlib's windowBits: 32 KiB of history, and which frame is around the data. */
@@ -167,7 +167,7 @@ static int start(struct coding_stage *stage)
         return 0;
 }
 
-/* What follows the end of a stream: padding, or another stream. */
+/* The bytes after the end of a stream are padding, or another stream. */
 static int go_past_end(struct coding_stage *stage)
 {
         z_stream *stream = &stage->stream;

@@ -27,7 +27,7 @@ enum coding {
         CODING_DEFLATE,
 };
 
-/* What fields say of a body's codings, in the order in which they were applied. */
+/* The codings of a body as its fields list them, in the order in which they were applied. */
 struct coding_list {
         size_t n;
         enum coding codings[CODINGS_MAX];

@@ -4,7 +4,7 @@
 
 #include "daemon/runner/io/fetch.h"
 
-/* What libcurl buffers on sending; ours are requests without a body, this is its minimum. */
+/* The size of the buffer libcurl sends from: its minimum, since our requests have no body. */
 #define UPLOAD_BUFFER_SIZE      16384L
 
 #define LOCAL_HOSTS             "localhost,127.0.0.0/8,::1"

@@ -574,7 +574,7 @@ static void give_up_for_good(struct fetcher *fetcher, struct transfer *transfer,
 {
         sym_curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
         request_done(take_back(fetcher, transfer), result);
-        /* What libcurl has to say to the ring now, it says in a turn. */
+        /* libcurl tells the ring in its next turn what it waits for now. */
         loop_defer(fetcher->loop, &fetcher->turn);
 }
 

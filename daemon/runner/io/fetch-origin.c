@@ -9,7 +9,7 @@
 /* What libcurl keeps a resolved name for. */
 #define ADDRESS_NS (60 * NSEC_PER_SEC)
 
-/* What a host and its port are together: the key's second part. */
+/* Host and port together are the second part of the key. */
 static size_t authority_size(const struct http_parts *at)
 {
         return at->n_host + at->n_port;

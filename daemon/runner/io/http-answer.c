@@ -95,7 +95,7 @@ static void note_charset(struct http_answer *answer)
                 ((char *)answer->charset)[n] = 0;
 }
 
-/* What is not in struct http_head; before the head is read, which writes into it. */
+/* Notes fields that struct http_head lacks, before the head is read: reading writes into @data. */
 static void note_fields(struct http_answer *answer, const char *data, size_t n)
 {
         struct http_get *get = answer->get;

@@ -24,7 +24,7 @@ struct http_coding {
         struct http_coding *next;
 };
 
-/* Those that are free, last in first out. */
+/* Decoders that are free; the last one given back is taken first. */
 struct http_codings {
         struct http_coding *first;
 };
