@@ -547,7 +547,7 @@ static void test_source_files(void)
 static void test_source_blanks(void)
 {
         static const char *const urls[] = { " http://h/", "\thttps://h/", " \t demo:2016",
-                                            "\xef\xbb\xbf" "http://h/", " file:/x" };
+                                            "\xef\xbb\xbfhttp://h/", " file:/x" };
         char *files[] = { A(" notes"), A("\tday:1") };
         struct source source = SOURCE_NULL;
 

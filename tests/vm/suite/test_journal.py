@@ -79,8 +79,8 @@ class Journal(Case):
         self.check(f"job {job} failed: runner-died", f"Job {job} has failed", job, "async", "sleep", "runner-died")
 
     def test_taken_over(self):
-        job = self.pppd.submit("async", "sleep", ["60"])
-        self.pppd.runner(job)
+        job = self.pppd.submit("async", "sleep", ["0", "60"])
+        self.pppd.recorded(job, 1)
         pid = self.pppd.pid
         kill(pid)
         self.pppd.await_new_pid(pid)

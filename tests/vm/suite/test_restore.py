@@ -89,8 +89,9 @@ class Restore(Case):
 
     def test_they_are_enforced(self):
         """By what the kernel does, not by what it says."""
-        job = self.pppd.submit("processes", "sum", ["4294967296"] * 2, workers=2, limits={"cpu_max_cpus": 0.2})
-        self.pppd.runner(job)
+        job = self.pppd.submit("processes", "sum", ["1", "4294967296", "4294967296"], workers=2,
+                               limits={"cpu_max_cpus": 0.2})
+        self.pppd.recorded(job, 1)
         self.kill_supervisor()
         before = self.throttled(job)
         wait_until(lambda: self.throttled(job) > before + 5, lambda: f"throttled periods after {before}", 30.0)
