@@ -7,4 +7,4 @@ FRESH_SUITES ?= bookworm trixie
 .PHONY: check-fresh
 check-fresh:
 	@packaging/install-deps.sh fresh
-	@$(PYTHON) tests/fresh/run.py $(FRESH_SUITES:%=--suite %) --cache '$(FRESH_CACHE)' --only '$(ONLY)'
+	@$(PYTHON) tests/fresh/run.py $(FRESH_SUITES:%=--suite %) --cache '$(FRESH_CACHE)' --only='$(ONLY)'

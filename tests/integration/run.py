@@ -125,7 +125,7 @@ def start_file(args, name):
     """Returns (name, seconds, output, counts)."""
     began = time.monotonic()
     with tempfile.NamedTemporaryFile("r") as report:
-        command = [sys.executable, os.path.join(HERE, "run.py"), "--build", args.build, "--only", args.only,
+        command = [sys.executable, os.path.join(HERE, "run.py"), "--build", args.build, f"--only={args.only}",
                    "--file", name, "--report", report.name] + (["-v"] if args.verbose else [])
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         text = report.read()

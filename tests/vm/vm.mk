@@ -11,7 +11,7 @@ VM_HERE   := $(filter $(VM_SUITES),$(shell . /etc/os-release && echo "$$VERSION_
 .PHONY: check-vm
 check-vm: deb deb-source rpm-next
 	@packaging/install-deps.sh vm
-	@$(PYTHON) tests/vm/run.py $(VM_SUITES:%=--suite %) --jobs $(VM_JOBS) --cache '$(VM_CACHE)' --only '$(ONLY)' \
+	@$(PYTHON) tests/vm/run.py $(VM_SUITES:%=--suite %) --jobs $(VM_JOBS) --cache '$(VM_CACHE)' --only='$(ONLY)' \
 		$(VM_HERE:%=--deb "%=$$(ls -t build/deb/pppctl_*.deb | head -n 1)") --source $(DEB_TREE) \
 		$(VM_HERE:%=--rpm "%=$$(ls -t build/rpm/RPMS/*/pppctl-[0-9]*.rpm | head -n 1)") \
 		--next-rpm "$$(ls -t build/rpm/next/RPMS/*/pppctl-[0-9]*.rpm | head -n 1)"
