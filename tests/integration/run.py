@@ -24,7 +24,10 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAMS = ("pppd-supervisor", "pppd-runner", "pppctl", "pppd-web", "pppd-after-stop")
 # The longest first, so that none of them is begun last.
-FIRST = ("test_engine", "test_patience", "test_machines_nodes", "test_machines", "test_machines_redis")
+FIRST = ("test_machines_cancel", "test_machines_nodes", "test_machines_redis", "test_engine", "test_patience", "test_machines",
+         "test_pause", "test_many", "test_restart")
+# Test files at a time: mostly they wait, for each other's events and for processes to end.
+JOBS = 3 * len(os.sched_getaffinity(0))
 
 
 def parse_args():
@@ -32,7 +35,7 @@ def parse_args():
     parser.add_argument("--build", default="build", help="where the programs are (default: build)")
     parser.add_argument("--only", default="", help="run the tests whose name has this part")
     parser.add_argument("--levels", help="where a test goes through the levels: only these, by a comma")
-    parser.add_argument("--jobs", type=int, default=3, help="test files at a time (default: 3; mostly they wait)")
+    parser.add_argument("--jobs", type=int, default=JOBS, help=f"test files at a time (default here: {JOBS})")
     parser.add_argument("-v", "--verbose", action="store_true", help="name each test and its time")
     parser.add_argument("--file", help=argparse.SUPPRESS)
     parser.add_argument("--report", help=argparse.SUPPRESS)
