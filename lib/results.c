@@ -185,6 +185,27 @@ int results_resume(struct results *results)
         return 0;
 }
 
+int results_note_end(int fd, const struct ppp_end *end)
+{
+        ssize_t n = pwrite(fd, end, sizeof(*end), offsetof(struct ppp_results_header, end));
+
+        return n < 0 ? -errno : n == (ssize_t)sizeof(*end) ? 0 : -ENOSPC;
+}
+
+int results_read_end(int fd, struct ppp_end *ret)
+{
+        struct ppp_end end;
+        ssize_t n = pread(fd, &end, sizeof(end), offsetof(struct ppp_results_header, end));
+
+        if (n != (ssize_t)sizeof(end))
+                return n < 0 ? -errno : -EBADMSG;
+        if (end.realtime_ns == 0)
+                return -ENOENT;
+        end.state[sizeof(end.state) - 1] = end.reason[sizeof(end.reason) - 1] = 0;
+        *ret = end;
+        return 0;
+}
+
 static const struct {
         const char *name;
         const char *text;       /* %s: what detail says */

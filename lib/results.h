@@ -54,6 +54,13 @@ int results_resume(struct results *results);
  */
 uint64_t results_recount(struct results *results);
 
+/*
+ * Notes in the file @fd how its job ended; needs no room. results_read_end() gives -ENOENT where nothing is
+ * noted, -EBADMSG for what is no results file; texts end with a NUL in any case.
+ */
+int results_note_end(int fd, const struct ppp_end *end);
+int results_read_end(int fd, struct ppp_end *ret);
+
 static inline uint8_t record_state(const struct ppp_record *record)
 {
         return __atomic_load_n(&record->state, __ATOMIC_ACQUIRE);

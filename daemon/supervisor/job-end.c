@@ -252,7 +252,9 @@ static void end(struct job *job, enum job_state state, enum job_reason reason, c
                 uint64_t ended_ns)
 {
         job->record.state = state;
-        job->record.ended_ns = now_realtime();
+        if (job->record.ended_ns == 0)
+                job->record.ended_ns = now_realtime();
+        job->over_ns = ended_ns;
         set_reason(job, reason, detail);
         log_end(job, reason, detail);
         log_killed_workers(job);
@@ -265,10 +267,18 @@ static void end(struct job *job, enum job_state state, enum job_reason reason, c
         job->env->ended(job->env, job);
 }
 
+/* Of a job whose runner was a former supervisor's. */
+static void open_measures(struct job *job)
+{
+        job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        job->adopted = true;
+}
+
 static void interrupt(struct job *job)
 {
         job_remove_group(job);
         job_end_run(job);
+        job->timeout_source = sd_event_source_disable_unref(job->timeout_source);
         free(job->record.cgroup);
         job->record.cgroup = NULL;
         job->record.state = JOB_QUEUED;
@@ -286,6 +296,19 @@ static bool is_run_by_another(const struct job *job)
                results_find_locker(job->directory.results_fd, &pid, &pidfd) >= 0;
 }
 
+/* The end is a former supervisor's, also where somebody has asked for another one since. */
+static bool end_by_note(struct job *job)
+{
+        struct noted_end noted;
+
+        if (!job->uncounted || job_read_note(job, &noted) < 0)
+                return false;
+        job->record.ended_ns = noted.note.realtime_ns;
+        open_measures(job);
+        end(job, noted.state, noted.reason, noted.detail, job->counters.epoch_ns + noted.note.elapsed_ns);
+        return true;
+}
+
 static void judge(struct job *job, int r)
 {
         _cleanup_free_ char *detail = NULL;
@@ -294,6 +317,8 @@ static void judge(struct job *job, int r)
 
         limit_hits_read(&job->group, &hits);
         take_counts(job, r);
+        if (end_by_note(job))
+                return;
         outcome = outcome_judge(job->has_status ? &job->status : NULL,
                                 job->record.n_done + job->record.n_failed == job->record.n_tasks,
                                 job->stop_reason, job->interrupted);
@@ -415,7 +440,12 @@ void job_complete(struct job *job)
 
         if (ended_ns == 0)
                 ended_ns = job->counters.epoch_ns + (now_realtime() - job->record.submitted_ns);
-        job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        job->adopted = true;
+        open_measures(job);
         end(job, JOB_DONE, REASON_NONE, NULL, ended_ns);
+}
+
+void job_end_as_noted(struct job *job)
+{
+        assert(job->uncounted && job->record.state == JOB_QUEUED);
+        finish(job);
 }

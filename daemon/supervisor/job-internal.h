@@ -10,6 +10,16 @@ void job_remove_group(struct job *job);
 /* job.c: releases what a run holds: sources, descriptors, demo server. */
 void job_end_run(struct job *job);
 
+/* job-note.c: how a former supervisor noted the job to have ended. -ENOENT, -EBADMSG: it has not. */
+struct noted_end {
+        struct ppp_end note;
+        enum job_state state;
+        enum job_reason reason;
+        const char *detail;             /* within @note; NULL: none */
+};
+
+int job_read_note(const struct job *job, struct noted_end *ret);
+
 /* job-stop.c */
 int job_arm_kill(struct job *job);
 

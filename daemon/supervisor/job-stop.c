@@ -76,7 +76,7 @@ void job_terminate(struct job *job)
 void job_stop(struct job *job, enum job_reason reason)
 {
         assert(reason != REASON_NONE);
-        if (job->stop_reason != REASON_NONE || !job_state_is_live(job->record.state))
+        if (job->stop_reason != REASON_NONE || !job_is_live(job))
                 return;
         /* One that is being counted ends after that. */
         if (job->record.state == JOB_QUEUED) {
@@ -125,7 +125,7 @@ int job_pause(struct job *job, bool pause, struct failure *failure)
         bool grouped = job_group_exists(&job->group);
         int r = 0;
 
-        assert(job_state_is_live(job->record.state));
+        assert(job_is_live(job));
         if (job->record.state == JOB_RUNNING)
                 r = job_freeze(job, pause);
         if (r == -EOPNOTSUPP && !grouped)

@@ -217,7 +217,7 @@ static int on_progress(sd_event_source *source, uint64_t usec, void *userdata)
 
 void job_add_waiter(struct job *job, struct waiter *waiter)
 {
-        assert(job_state_is_live(job->record.state));
+        assert(job_is_live(job));
         list_append(&job->waiters, &waiter->link);
         if (waiter->progress)
                 arm_progress(job);

@@ -59,11 +59,12 @@ enum job_event {
         JOB_EVENT_PROGRESS,
         JOB_EVENT_ENDED,
         JOB_EVENT_INTERRUPTED,          /* the supervisor stops; the job goes on with the next one */
+        JOB_EVENT_UNSTORED,             /* it has ended, but that may come undone: job->unstored_error */
 };
 
 /*
  * Who waits for a job. Embedded in the caller's object. @notify may remove its own waiter, and must
- * not free the job; after ENDED and INTERRUPTED the waiter is no longer linked. To stop waiting, remove
+ * not free the job; after all events but PROGRESS the waiter is no longer linked. To stop waiting, remove
  * the link.
  */
 struct waiter {
@@ -107,6 +108,7 @@ struct job {
         bool has_usage;
         struct rusage usage;
 
+        int unstored_error;             /* why its end could not even be noted, negative errno; 0: it could */
         enum job_reason stop_reason;    /* why it is being stopped; REASON_NONE: it is not */
         bool interrupted;
         bool killed;
@@ -124,6 +126,21 @@ struct job {
         sd_event_source *again_source;          /* while another process has its results file locked, */
         uint64_t again_usec;                    /* which is looked at again after this long */
 };
+
+/*
+ * Whether the job was interrupted and is for the next supervisor to go on with: nothing may be asked of it any
+ * more, and its object is there only until its row is written.
+ */
+static inline bool job_is_left(const struct job *job)
+{
+        return job->interrupted && job->record.state == JOB_QUEUED;
+}
+
+/* Whether its end is still to come, here. */
+static inline bool job_is_live(const struct job *job)
+{
+        return job_state_is_live(job->record.state) && !job_is_left(job);
+}
 
 /* Takes over what is in @record, @spec and @directory, also on failure (-ENOMEM). */
 int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
@@ -162,6 +179,13 @@ int job_rewind(struct job *job);
 
 /* Ends a job that does not run, as failed, with a sentence of why. Calls env->ended(). */
 void job_fail(struct job *job, const char *why);
+
+/* Notes in its results file how the job ended. 0 or a negative errno. */
+int job_note_end(const struct job *job);
+
+/* Whether a former supervisor has; then the job is to be put in the queue, uncounted, and ended as noted. */
+bool job_has_note(const struct job *job);
+void job_end_as_noted(struct job *job);
 
 /* Ends a job whose tasks all have a record already, and a tally. Calls env->ended(). */
 void job_complete(struct job *job);

@@ -1,4 +1,4 @@
-#include "daemon/supervisor/jobs.h"
+#include "daemon/supervisor/jobs-internal.h"
 
 #include <stdio.h>
 #include <sys/resource.h>
@@ -7,17 +7,12 @@
 #include "daemon/supervisor/prune.h"
 #include "daemon/supervisor/slots.h"
 #include "daemon/supervisor/space.h"
-#include "daemon/supervisor/totals.h"
 
-#define SAVE_USEC   UINT64_C(5000000)
 #define PRUNE_USEC  UINT64_C(1000000)
 #define PRUNE_BATCH 16
 #define HOUR_USEC   UINT64_C(3600000000)
 
-static void on_job_ended(struct job_env *env, struct job *job);
-
-/* Timers are made once, at the start, so that arming one later needs no memory. */
-static void arm_or_warn(sd_event_source *source, uint64_t usec)
+void jobs_arm(sd_event_source *source, uint64_t usec)
 {
         int r;
 
@@ -35,7 +30,7 @@ static void put_in_queue(struct jobs *jobs, struct job *job)
         ++jobs->n_queued;
 }
 
-static void take_out(struct jobs *jobs, struct job *job)
+void jobs_take_out(struct jobs *jobs, struct job *job)
 {
         list_remove(&job->link);
         if (job->is_queued) {
@@ -46,41 +41,10 @@ static void take_out(struct jobs *jobs, struct job *job)
         }
 }
 
-static int save(struct jobs *jobs, struct job *job)
-{
-        struct totals totals;
-        int r;
-
-        if (job_state_is_live(job->record.state)) {
-                r = store_update(jobs->store, &job->record);
-        } else {
-                totals_collect(&job->record, job->has_tally ? job->tally.failures : NULL, &totals);
-                r = store_end(jobs->store, &job->record, totals.list, totals.n);
-        }
-        if (r < 0) {
-                const struct log_about about = job_about(job, MESSAGE_STATE, REASON_NONE);
-
-                supervisor_log_about(&about, LOG_ERR, "cannot store job %llu: %s",
-                                     (unsigned long long)job->record.number, store_error(jobs->store));
-        }
-        return r;
-}
-
 /* Those of jobs that wait or run. */
 static void charge_bytes(struct jobs *jobs, const struct job_record *record)
 {
         if (quota_add(jobs->quota, QUOTA_LIVE_BYTES, record->owner, record->size) < 0)
-                (void)supervisor_log_oom();
-}
-
-/* Its files are counted as they are now. */
-static void keep_bytes(struct jobs *jobs, struct job_record *record)
-{
-        quota_subtract(jobs->quota, QUOTA_LIVE_BYTES, record->owner, record->size);
-        if (job_state_is_live(record->state))
-                return;
-        record->size = directory_size(jobs->env.jobs_fd, record->number);
-        if (quota_add(jobs->quota, QUOTA_KEPT_BYTES, record->owner, record->size) < 0)
                 (void)supervisor_log_oom();
 }
 
@@ -137,12 +101,12 @@ void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct failu
                 jobs_kick(jobs);
                 return;
         }
-        take_out(jobs, job);
+        jobs_take_out(jobs, job);
         if (note_running(jobs, &job->record) < 0) {
                 job_fail(job, "out of memory");
                 return;
         }
-        (void)save(jobs, job);
+        (void)jobs_save(jobs, job);
         (void)start_job(jobs, job, failure);
         jobs->changed(jobs);
 }
@@ -184,7 +148,7 @@ static void resume_next(struct jobs *jobs, struct job *job)
                 supervisor_log(LOG_ERR, "job %llu stays paused: cannot %s: %s; %s",
                                (unsigned long long)job->record.number, failure_text(failure.attempted),
                                failure_text(failure.why), failure_text(failure.hint));
-        (void)save(jobs, job);
+        (void)jobs_save(jobs, job);
         failure_deinit(&failure);
 }
 
@@ -203,20 +167,6 @@ static int on_start(sd_event_source *source, void *userdata)
         return 0;
 }
 
-static int on_save(sd_event_source *source, uint64_t usec, void *userdata)
-{
-        struct jobs *jobs = userdata;
-        struct job *job;
-
-        list_for_each(job, &jobs->unsaved, struct job, link)
-                if (save(jobs, job) >= 0)
-                        job_free(job);
-        if (!list_empty(&jobs->unsaved))
-                arm_or_warn(jobs->save_source, SAVE_USEC);
-        jobs->changed(jobs);
-        return 0;
-}
-
 static int on_prune(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct jobs *jobs = userdata;
@@ -227,38 +177,8 @@ static int on_prune(sd_event_source *source, uint64_t usec, void *userdata)
                 r = prune_one(jobs);
         if (store_keep_clock(jobs->store) < 0)
                 supervisor_log(LOG_WARNING, "cannot store how old jobs are: %s", store_error(jobs->store));
-        arm_or_warn(jobs->prune_source, r == 1 ? PRUNE_USEC / 100 : HOUR_USEC);
+        jobs_arm(jobs->prune_source, r == 1 ? PRUNE_USEC / 100 : HOUR_USEC);
         return 0;
-}
-
-/* Answers those who wait, and keeps the job only if the database did not take it. */
-static void conclude(struct jobs *jobs, struct job *job)
-{
-        bool saved = save(jobs, job) >= 0;
-
-        job_notify(job, job->interrupted && job->record.state == JOB_QUEUED ? JOB_EVENT_INTERRUPTED
-                                                                            : JOB_EVENT_ENDED);
-        list_remove(&job->tie);
-        if (saved) {
-                job_free(job);
-                return;
-        }
-        list_append(&jobs->unsaved, &job->link);
-        arm_or_warn(jobs->save_source, SAVE_USEC);
-}
-
-static void on_job_ended(struct job_env *env, struct job *job)
-{
-        struct jobs *jobs = container_of(env, struct jobs, env);
-
-        /* A job whose start failed is in neither list. */
-        if (!list_empty(&job->link))
-                take_out(jobs, job);
-        slots_release(jobs, job);
-        keep_bytes(jobs, &job->record);
-        conclude(jobs, job);
-        jobs_kick(jobs);
-        jobs->changed(jobs);
 }
 
 static void add_kept(void *userdata, uid_t owner, uint64_t size)
@@ -276,7 +196,7 @@ int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
 
         *jobs = (struct jobs){ .env = *env, .store = store, .config = config, .quota = quota,
                                .changed = changed };
-        jobs->env.ended = on_job_ended;
+        jobs->env.ended = jobs_on_ended;
         jobs->since_ns = now_realtime();
         list_init(&jobs->queue);
         list_init(&jobs->running);
@@ -285,7 +205,7 @@ int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
         if (r >= 0)
                 r = sd_event_source_set_enabled(jobs->start_source, SD_EVENT_OFF);
         if (r >= 0)
-                r = sd_event_add_time(env->event, &jobs->save_source, CLOCK_MONOTONIC, 0, 0, on_save,
+                r = sd_event_add_time(env->event, &jobs->save_source, CLOCK_MONOTONIC, 0, 0, jobs_on_save,
                                       jobs);
         if (r >= 0)
                 r = sd_event_source_set_enabled(jobs->save_source, SD_EVENT_OFF);
@@ -307,16 +227,12 @@ static void free_all(struct list *list)
 
 void jobs_deinit(struct jobs *jobs)
 {
-        struct job *job;
-
         if (!jobs->store)
                 return;
-        list_for_each(job, &jobs->unsaved, struct job, link)
-                (void)save(jobs, job);
+        jobs_give_up_unsaved(jobs);
         (void)store_keep_clock(jobs->store);
         free_all(&jobs->queue);
         free_all(&jobs->running);
-        free_all(&jobs->unsaved);
         sd_event_source_disable_unref(jobs->start_source);
         sd_event_source_disable_unref(jobs->save_source);
         sd_event_source_disable_unref(jobs->prune_source);
@@ -616,7 +532,7 @@ int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *f
                 return r;
         if (job->record.paused && job->record.state == JOB_RUNNING)
                 slots_give_up(jobs, job);
-        (void)save(jobs, job);
+        (void)jobs_save(jobs, job);
         jobs_kick(jobs);
         return 0;
 }
@@ -630,7 +546,7 @@ void jobs_drain(struct jobs *jobs)
                 job_interrupt(job);
         /* Their rows say queued already. */
         list_for_each(job, &jobs->queue, struct job, link) {
-                take_out(jobs, job);
+                jobs_take_out(jobs, job);
                 slots_release(jobs, job);
                 job_notify(job, JOB_EVENT_INTERRUPTED);
                 job_free(job);
@@ -652,7 +568,7 @@ void jobs_kick(struct jobs *jobs)
                 (void)sd_event_source_set_enabled(jobs->start_source, SD_EVENT_ONESHOT);
         /* Not pushed back by every job that ends, or many short ones would keep it from ever coming. */
         if (!jobs->prunes_soon)
-                arm_or_warn(jobs->prune_source, PRUNE_USEC);
+                jobs_arm(jobs->prune_source, PRUNE_USEC);
         jobs->prunes_soon = true;
 }
 

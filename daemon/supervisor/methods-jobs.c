@@ -99,6 +99,19 @@ static void say_interrupted(struct peer *peer, uint64_t number)
                              "the daemon stops; the job goes on when it is started again"));
 }
 
+static void say_unstored(struct peer *peer, const struct job *job)
+{
+        _cleanup_free_ char *attempted = NULL;
+
+        if (asprintf(&attempted, "store the end of job %llu", (unsigned long long)job->record.number) < 0)
+                attempted = NULL;
+        peer_error(peer, INTERFACE_JOBS ".Failed",
+                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(attempted), "why",
+                             strerror(-job->unstored_error), "hint", "see that the state directory can be "
+                             "written to: it is tried again every few seconds, and a daemon that is "
+                             "started again before goes on with the job"));
+}
+
 static void on_job_event(struct waiter *waiter, struct job *job, enum job_event event)
 {
         struct peer *peer = container_of(waiter, struct peer, call.waiter);
@@ -110,6 +123,9 @@ static void on_job_event(struct waiter *waiter, struct job *job, enum job_event 
                 break;
         case JOB_EVENT_INTERRUPTED:
                 say_interrupted(peer, job->record.number);
+                break;
+        case JOB_EVENT_UNSTORED:
+                say_unstored(peer, job);
                 break;
         }
 }
@@ -124,7 +140,7 @@ static void wait_for(struct peer *peer, struct job *job, bool progress)
 
 static bool is_live(const struct found *found)
 {
-        return found->job && job_state_is_live(found->job->record.state);
+        return found->job && job_is_live(found->job);
 }
 
 /* What asks for the end of a job that has none here any more: the daemon stops, and it is queued. */
@@ -134,6 +150,8 @@ static void reply_end(struct peer *peer, const struct found *found)
 
         if (job_state_is_live(record->state))
                 say_interrupted(peer, record->number);
+        else if (found->job && found->job->unstored_error)
+                say_unstored(peer, found->job);
         else
                 reply_job(peer, record, false);
 }
@@ -191,7 +209,9 @@ static void set_paused(struct peer *peer, struct found *found, bool pause)
         const struct job_record *record = found_record(found);
         struct failure failure = FAILURE_NULL;
 
-        if (!is_live(found))
+        if (!is_live(found) && job_state_is_live(record->state))
+                say_interrupted(peer, record->number);
+        else if (!is_live(found))
                 peer_error(peer, INTERFACE_JOBS ".NotRunning",
                            json_pack("{s:I, s:s}", "job", (json_int_t)record->number, "state",
                                      job_state_name(record->state)));

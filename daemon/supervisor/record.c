@@ -63,14 +63,19 @@ const char *job_reason_name(enum job_reason reason)
         return reason_names[reason];
 }
 
-const char *job_reason_of(const struct job_record *record)
+enum job_reason job_reason_in(const char *text)
 {
-        size_t n = record->reason ? strcspn(record->reason, ":") : 0;
+        size_t n = text ? strcspn(text, ":") : 0;
 
         for (unsigned i = REASON_NONE + 1; i < _REASON_N && n > 0; ++i)
-                if (strlen(reason_names[i]) == n && strncmp(record->reason, reason_names[i], n) == 0)
-                        return reason_names[i];
-        return NULL;
+                if (strlen(reason_names[i]) == n && strncmp(text, reason_names[i], n) == 0)
+                        return i;
+        return REASON_NONE;
+}
+
+const char *job_reason_of(const struct job_record *record)
+{
+        return job_reason_name(job_reason_in(record->reason));
 }
 
 void job_record_deinit(struct job_record *record)

@@ -64,7 +64,10 @@ const char *job_state_name(enum job_state state);
 int job_state_from_name(const char *name, enum job_state *ret);  /* -EINVAL */
 const char *job_reason_name(enum job_reason reason);             /* NULL for REASON_NONE */
 
-/* The name that a record's reason begins with; NULL for none. Static text. */
+/* The reason that @text, a record's reason or NULL, begins with. */
+enum job_reason job_reason_in(const char *text);
+
+/* Its name; NULL for none. Static text. */
 const char *job_reason_of(const struct job_record *record);
 
 static inline bool job_state_is_live(enum job_state state)

@@ -286,7 +286,7 @@ static struct job *next_uncounted(struct jobs *jobs)
         struct job *job;
 
         list_for_each(job, &jobs->queue, struct job, link)
-                if (job->uncounted && job->stop_reason == REASON_NONE)
+                if (job->uncounted && job->stop_reason == REASON_NONE && !job->errand)
                         return job;
         return NULL;
 }
@@ -335,12 +335,25 @@ static void run_again(struct jobs *jobs, struct job *job)
                 count_here(jobs, job);
 }
 
+/* The former supervisor could not store that it has ended. Nothing of it runs. */
+static void end_as_noted(struct jobs *jobs, struct job *job)
+{
+        job->record.state = JOB_QUEUED;
+        job->uncounted = true;
+        if (jobs_enqueue(jobs, job) >= 0)
+                job_end_as_noted(job);
+}
+
 static void resume_job(struct jobs *jobs, struct job_record *record)
 {
         struct job *job = load(jobs, record);
 
         if (!job)
                 return;
+        if (job_has_note(job)) {
+                end_as_noted(jobs, job);
+                return;
+        }
         if (!adopt_by_group(jobs, job) && !adopt_by_lock(jobs, job))
                 run_again(jobs, job);
 }

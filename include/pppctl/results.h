@@ -137,6 +137,19 @@ struct ppp_record {
 
 _Static_assert(sizeof(struct ppp_record) == 32, "a record is 32 bytes");
 
+/*
+ * How the job ended, noted by the supervisor where its database did not take that: on a full disk too, this
+ * file has room for it. One sector of a disk, so that a note is there as a whole or not at all.
+ */
+struct ppp_end {
+        uint64_t realtime_ns;   /* CLOCK_REALTIME; 0: nothing is noted */
+        uint64_t elapsed_ns;    /* since the header's epoch_ns */
+        char state[16];         /* of the interface's type Job */
+        char reason[480];       /* the same; cut where it is longer, empty where there is none */
+};
+
+_Static_assert(sizeof(struct ppp_end) == 512, "a note of an end is a sector");
+
 struct ppp_results_header {
         char magic[8];
         uint32_t version;
@@ -157,6 +170,8 @@ struct ppp_results_header {
         uint64_t n_done __attribute__((aligned(128)));
         uint64_t n_failed;
         uint64_t n_retried;
+
+        struct ppp_end end __attribute__((aligned(512)));
 };
 
 _Static_assert(sizeof(struct ppp_results_header) <= PPP_RESULTS_HEADER_SIZE, "one page");

@@ -110,6 +110,34 @@ static void test_resume(void)
         results_unmap(&results);
 }
 
+static void test_note_of_an_end(void)
+{
+        _cleanup_close_ int fd = new_file(4);
+        struct ppp_end end = { .realtime_ns = 7, .elapsed_ns = 9 }, found;
+        struct results results = RESULTS_NULL;
+        uint64_t before, after;
+
+        test_int(results_read_end(fd, &found), ==, -ENOENT);
+        before = (uint64_t)lseek(fd, 0, SEEK_END);
+        memset(end.state, 'x', sizeof(end.state));
+        memset(end.reason, 'y', sizeof(end.reason));
+        test_int(results_note_end(fd, &end), ==, 0);
+        after = (uint64_t)lseek(fd, 0, SEEK_END);
+        test_int(after, ==, before);
+        test_int(results_read_end(fd, &found), ==, 0);
+        test_int(found.realtime_ns, ==, 7);
+        test_int(found.elapsed_ns, ==, 9);
+        test_int(strlen(found.state), ==, sizeof(found.state) - 1);
+        test_int(strlen(found.reason), ==, sizeof(found.reason) - 1);
+        /* Nothing else of the file is touched. */
+        test_int(results_map(fd, true, &results), ==, 0);
+        test_int(results.header->n_retried, ==, 0);
+        test_true(!results_get(&results, 0, &(struct ppp_record){ 0 }));
+        results_unmap(&results);
+        test_int(ftruncate(fd, 100), ==, 0);
+        test_int(results_read_end(fd, &found), ==, -EBADMSG);
+}
+
 static void test_full_disk(void)
 {
         int fd = open("/dev/full", O_RDWR | O_CLOEXEC);
@@ -201,6 +229,6 @@ TEST_MAIN("results",
           { "what is no results file is refused", test_refused },
           { "a file cut short is refused", test_cut_short },
           { "a job is taken up again", test_resume },
-          { "a full disk is an error", test_full_disk },
+          { "a note of an end", test_note_of_an_end }, { "a full disk is an error", test_full_disk },
           { "each reason has a name and a text", test_reasons },
           { "each fault of an answer has a text", test_answer_faults })

@@ -1,0 +1,144 @@
+"""How jobs end is stored before it is told, and what was told is true after any restart."""
+
+import contextlib
+import os
+import resource
+import signal
+import sqlite3
+
+from harness.case import Case
+from harness.daemon import PPPCTL
+from harness.poll import wait_until
+from harness.process import reap_orphans
+from harness.varlink import Error
+
+END = {"SIGTERM": lambda daemon: daemon.terminate(), "SIGKILL": lambda daemon: daemon.kill()}
+
+
+class Unstored(Case):
+    """Ends while the database takes nothing, as on a full disk: they are as told after a restart too."""
+
+    with_daemon = False
+
+    def lock(self, daemon):
+        """Another program that writes to the database: no row can be stored until it has ended that."""
+        other = sqlite3.connect(os.path.join(daemon.state, "jobs.db"), isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        return other
+
+    def stored(self, daemon, job):
+        with contextlib.closing(sqlite3.connect(os.path.join(daemon.state, "jobs.db"))) as db:
+            return db.execute("SELECT state FROM jobs WHERE number = ?", [job]).fetchone()[0]
+
+    def begin(self, daemon, inputs=("0", "600"), **options):
+        job = daemon.submit("threads", "sleep", inputs, workers=1, **options)
+        wait_until(lambda: any(daemon.rows(job)), "a first record")
+        return job
+
+    def started_again(self, daemon, how, lock):
+        END[how](daemon)
+        lock.close()
+        daemon.start()
+
+    def assert_ended(self, daemon, job, told):
+        shown = daemon.show(job)
+        names = "state", "reason", "tasks_done", "tasks_failed"
+        self.assertEqual([shown.get(name) for name in names], [told.get(name) for name in names], daemon.log())
+        self.assertEqual(self.stored(daemon, job), told["state"])
+        self.assertIsNone(daemon.find_runner(job))
+        self.assertAlmostEqual(shown["summary"]["wall_seconds"], told["summary"]["wall_seconds"], delta=1)
+
+    def test_a_job_that_was_cancelled_stays_so(self):
+        for how in END:
+            with self.subTest(how=how):
+                daemon = self.fresh(f"cancelled-{how}")
+                job = self.begin(daemon)
+                lock = self.lock(daemon)
+                told = daemon.cancel(job)
+                self.assertEqual(told["state"], "cancelled")
+                self.assertEqual(daemon.show(job)["state"], "cancelled")
+                self.assertEqual(self.stored(daemon, job), "running")
+                self.started_again(daemon, how, lock)
+                self.assert_ended(daemon, job, told)
+                self.assertEqual(daemon.cancel(job)["state"], "cancelled")
+
+    def test_one_that_never_started(self):
+        config = self.write("one.conf", "[jobs]\nmax_running = 1\n")
+        daemon = self.fresh("waits", args=["--config", config])
+        first = self.begin(daemon)
+        job = daemon.submit("serial", "sleep", ["0"])
+        lock = self.lock(daemon)
+        told = daemon.cancel(job)
+        self.started_again(daemon, "SIGKILL", lock)
+        self.assert_ended(daemon, job, told)
+        daemon.cancel(first)
+        reap_orphans()
+
+    def test_other_ends(self):
+        daemon = self.fresh("others")
+        late, failed = self.begin(daemon, timeout_seconds=2), self.begin(daemon)
+        lock = self.lock(daemon)
+        os.kill(daemon.runner(failed), signal.SIGKILL)
+        told = {job: daemon.wait(job) for job in (late, failed)}
+        self.assertEqual(told[late]["reason"], "timeout")
+        self.assertRegex(told[failed]["reason"], "runner-died: killed by signal 9")
+        self.started_again(daemon, "SIGTERM", lock)
+        for job in told:
+            self.assert_ended(daemon, job, told[job])
+        totals = daemon.call("Metrics")["openmetrics"]
+        self.assertRegex(totals, r'pppctl_jobs_total\{[^}]*outcome="cancelled",reason="timeout"[^}]*\} 1\n')
+
+    def test_it_is_stored_as_soon_as_that_is_possible(self):
+        daemon = self.fresh("soon")
+        job = self.begin(daemon)
+        lock = self.lock(daemon)
+        told = daemon.cancel(job)
+        lock.close()
+        wait_until(lambda: self.stored(daemon, job) == "cancelled", daemon.log)
+        self.assertEqual(daemon.show(job)["summary"], told["summary"])
+
+    def test_an_end_that_cannot_even_be_noted_is_not_told(self):
+        daemon = self.fresh("nowhere")
+        job = self.begin(daemon)
+        lock = self.lock(daemon)
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        for method in "Cancel", "Wait":
+            with self.assertRaisesRegex(Error, f"Failed.*store the end of job {job}.*File too large"):
+                daemon.call(method, {"job": job})
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        lock.close()
+        wait_until(lambda: self.stored(daemon, job) == "cancelled", daemon.log)
+        self.assertEqual(daemon.cancel(job)["state"], "cancelled")
+
+    def assert_interrupted(self, connection):
+        with self.assertRaisesRegex(Error, "Interrupted"):
+            while True:
+                connection.reply(60)
+
+    def test_nothing_is_asked_of_a_job_that_was_interrupted(self):
+        """It is for the next supervisor; this one goes on to wait for those that still run."""
+        daemon = self.fresh("left")
+        held, left = self.begin(daemon), self.begin(daemon)
+        runner = daemon.runner(held)
+        lock = self.lock(daemon)
+        with daemon.connect() as waiter, daemon.connect() as client:
+            for connection, job in (waiter, held), (client, left):
+                connection.send(f"{PPPCTL}.Wait", {"job": job}, more=True)
+                connection.reply()
+            os.kill(runner, signal.SIGSTOP)
+            daemon.popen.terminate()
+            self.assert_interrupted(client)
+            for method in "Cancel", "Pause", "Resume", "Wait":
+                with self.assertRaisesRegex(Error, "Interrupted"):
+                    client.call(f"{PPPCTL}.{method}", {"job": left})
+            self.assertEqual(client.call(f"{PPPCTL}.Show", {"job": held})["job"]["state"], "running")
+            os.kill(runner, signal.SIGCONT)
+            self.assert_interrupted(waiter)
+        self.assertEqual(daemon.popen.wait(60), 0, daemon.log())
+        daemon.kill()
+        lock.close()
+        daemon.start()
+        for job in held, left:
+            self.assertIn(daemon.show(job)["state"], ("queued", "running"))
+            self.assertEqual(daemon.cancel(job)["tasks_done"], 1)
