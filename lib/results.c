@@ -45,7 +45,7 @@ int results_create(int fd, uint64_t n_tasks, uint64_t epoch_ns)
                 .record_size = sizeof(struct ppp_record),
                 .n_tasks = n_tasks,
                 .created_realtime_ns = now_realtime(),
-                .epoch_ns = epoch_ns,
+                .epoch_ns = (int64_t)epoch_ns,
         };
         ssize_t n;
         int r;
@@ -116,30 +116,48 @@ void results_unmap(struct results *results)
         *results = (struct results)RESULTS_NULL;
 }
 
-int results_same_boot(const struct results *results)
+/* A wall clock that was set back has no time pass. */
+static int64_t epoch_by_wall_clock(const struct ppp_results_header *header)
 {
-        uint8_t id[16];
-        int r = read_boot_id(id);
+        uint64_t now = now_realtime(), submitted = header->created_realtime_ns;
 
-        return r < 0 ? r : memcmp(id, results->header->boot_id, sizeof(id)) == 0;
+        return (int64_t)(now_monotonic() - (now > submitted ? now - submitted : 0));
 }
 
-/*
- * CLOCK_MONOTONIC began anew: go on from where the records end. The boot comes last: whoever finds it in
- * the header takes the epoch to be of it, and a resumption that was cut short before is done again.
- */
-static int rebase(struct ppp_results_header *header, uint64_t last)
+/* The runner's times keep their distance to the epoch. */
+static void move_epoch(struct ppp_results_header *header, int64_t epoch_ns)
 {
-        uint64_t now = now_monotonic();
-        uint8_t id[16];
-        int r = read_boot_id(id);
+        uint64_t moved = (uint64_t)epoch_ns - (uint64_t)header->epoch_ns;
 
+        header->epoch_ns = epoch_ns;
+        if (header->runner_start_ns != 0)
+                header->runner_start_ns += moved;
+        if (header->runner_end_ns != 0)
+                header->runner_end_ns += moved;
+}
+
+int results_rebase(int fd)
+{
+        const size_t from = offsetof(struct ppp_results_header, boot_id);
+        const size_t size = offsetof(struct ppp_results_header, next) - from;
+        struct ppp_results_header header;
+        uint8_t id[16];
+        ssize_t n;
+        int r;
+
+        n = pread(fd, &header, sizeof(header), 0);
+        if (n != (ssize_t)sizeof(header))
+                return n < 0 ? -errno : -EBADMSG;
+        r = read_boot_id(id);
         if (r < 0)
                 return r;
-        __atomic_store_n(&header->epoch_ns, now > last ? now - last : 0, __ATOMIC_RELAXED);
-        __atomic_signal_fence(__ATOMIC_RELEASE);
-        memcpy(header->boot_id, id, sizeof(id));
-        return 0;
+        if (memcmp(id, header.boot_id, sizeof(id)) == 0)
+                return 0;
+        move_epoch(&header, epoch_by_wall_clock(&header));
+        memcpy(header.boot_id, id, sizeof(id));
+        /* In one call: a boot that is stored without its epoch would never be looked at again. */
+        n = pwrite(fd, (const char *)&header + from, size, (off_t)from);
+        return n < 0 ? -errno : n == (ssize_t)size ? 1 : -EIO;
 }
 
 uint64_t results_recount(struct results *results)
@@ -169,20 +187,17 @@ static uint64_t last_end(const struct results *results)
         return last;
 }
 
-int results_resume(struct results *results)
+void results_resume(struct results *results)
 {
         struct ppp_results_header *header = results->header;
-        int r;
+        uint64_t last = last_end(results), now = now_monotonic();
 
-        r = results_same_boot(results);
-        if (r == 0)
-                r = rebase(header, last_end(results));
-        if (r < 0)
-                return r;
+        /* Where the wall clock tells less than the records do. */
+        if (now - (uint64_t)header->epoch_ns < last)
+                header->epoch_ns = (int64_t)(now - last);
         header->next = 0;
         header->runner_start_ns = header->runner_end_ns = 0;
         (void)results_recount(results);
-        return 0;
 }
 
 int results_note_end(int fd, const struct ppp_end *end)

@@ -38,15 +38,18 @@ int results_reserve(int fd, uint64_t n_tasks);
 int results_map(int fd, bool writable, struct results *ret);
 void results_unmap(struct results *results);
 
-/* 1 if the file was begun in this boot, 0 if not, or a negative errno when that can't be told. */
-int results_same_boot(const struct results *results);
+/*
+ * Where the machine was booted since the epoch of the file @fd was noted, counts that and the runner's times by
+ * this boot's CLOCK_MONOTONIC; the wall clock tells how much time has passed. For what no process works on
+ * that is of this boot. 1 when it did, 0 when there was nothing to do, or a negative errno.
+ */
+int results_rebase(int fd);
 
 /*
- * Starts the job over for what has no record: claim counter to 0, counters recounted. After a reboot
- * the epoch is moved, so that new records' times go on from the old ones'. Nothing has changed when
- * it fails.
+ * Starts the job over for what has no record: claim counter to 0, counters recounted. The file is of this boot
+ * (results_rebase()), and new records' times go on from the old ones', whatever the wall clock told.
  */
-int results_resume(struct results *results);
+void results_resume(struct results *results);
 
 /*
  * Sets the counters of done and failed tasks to what the records say, which they may fall short of after

@@ -224,7 +224,7 @@ static void leave_task(struct worker *worker)
 
 int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t slot, uint64_t *clock)
 {
-        uint64_t epoch = worker->runner->results.header->epoch_ns;
+        uint64_t epoch = (uint64_t)worker->runner->results.header->epoch_ns;
         struct ppp_task task = { .worker = worker, .index = taken->index, .fed = taken->fed };
         struct ppp_record record = { .worker = slot };
         int r;

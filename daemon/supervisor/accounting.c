@@ -88,10 +88,18 @@ static void put_identity(struct summary *summary, const struct accounting *a)
                                        groups_kind(a->groups), "version", PPPCTL_VERSION));
 }
 
+/* What was before this boot is negative, here and there. */
+static uint64_t time_between(int64_t from_ns, uint64_t to_ns)
+{
+        int64_t passed = (int64_t)(to_ns - (uint64_t)from_ns);
+
+        return (uint64_t)MAX(passed, 0);
+}
+
 static void put_tasks(struct summary *summary, const struct accounting *a)
 {
         const struct counters *c = a->counters;
-        uint64_t wall = a->ended_ns > c->epoch_ns ? a->ended_ns - c->epoch_ns : 0;
+        uint64_t wall = time_between(c->epoch_ns, a->ended_ns);
         uint64_t n = a->record->n_done + a->record->n_failed;
 
         summary_put_integer(summary, "tasks_total", a->record->n_tasks);
@@ -104,8 +112,8 @@ static void put_tasks(struct summary *summary, const struct accounting *a)
                     json_real((double)n * (double)NSEC_PER_SEC / (double)wall));
         else
                 summary_miss(summary, "tasks_per_second", "no time passed that the clock could tell");
-        if (c->runner_start_ns >= c->epoch_ns && c->runner_start_ns > 0)
-                summary_put_seconds(summary, "start_seconds", c->runner_start_ns - c->epoch_ns);
+        if (c->runner_start_ns != 0)
+                summary_put_seconds(summary, "start_seconds", time_between(c->epoch_ns, c->runner_start_ns));
         else
                 summary_miss(summary, "start_seconds", "the runner never came to its first instruction");
 }

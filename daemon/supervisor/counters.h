@@ -11,7 +11,7 @@
 
 struct counters {
         uint64_t n_done, n_failed, n_retried;
-        uint64_t epoch_ns;              /* CLOCK_MONOTONIC of submission */
+        int64_t epoch_ns;               /* CLOCK_MONOTONIC of submission; negative: before this boot */
         uint64_t runner_start_ns;       /* CLOCK_MONOTONIC, 0: it never ran */
         uint64_t runner_end_ns;         /* 0: it did not come to its end */
         uint32_t condition;             /* enum ppp_condition */

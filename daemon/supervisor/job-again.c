@@ -21,9 +21,11 @@ int job_rewind(struct job *job)
         r = results_hold(fd);
         if (r < 0)
                 return r;
-        r = results_map(fd, true, &results);
+        r = results_rebase(fd);
         if (r >= 0)
-                r = results_resume(&results);
+                r = results_map(fd, true, &results);
+        if (r >= 0)
+                results_resume(&results);
         results_unmap(&results);
         results_release(fd);
         return r;

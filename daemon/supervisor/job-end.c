@@ -305,7 +305,7 @@ static bool end_by_note(struct job *job)
                 return false;
         job->record.ended_ns = noted.note.realtime_ns;
         open_measures(job);
-        end(job, noted.state, noted.reason, noted.detail, job->counters.epoch_ns + noted.note.elapsed_ns);
+        end(job, noted.state, noted.reason, noted.detail, (uint64_t)job->counters.epoch_ns + noted.note.elapsed_ns);
         return true;
 }
 
@@ -433,13 +433,11 @@ void job_fail(struct job *job, const char *why)
         end(job, JOB_FAILED, REASON_RUNNER_FAILED, why, now_monotonic());
 }
 
-/* When it ended is what the runner noted; without that, the wall clock tells how long it took. */
+/* When it ended is what the runner noted; without that, it is found to have ended now. */
 void job_complete(struct job *job)
 {
-        uint64_t ended_ns = job->counters.runner_end_ns;
+        uint64_t ended_ns = job->counters.runner_end_ns ?: now_monotonic();
 
-        if (ended_ns == 0)
-                ended_ns = job->counters.epoch_ns + (now_realtime() - job->record.submitted_ns);
         open_measures(job);
         end(job, JOB_DONE, REASON_NONE, NULL, ended_ns);
 }

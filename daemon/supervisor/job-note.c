@@ -14,7 +14,7 @@ int job_note_end(const struct job *job)
         const struct job_record *record = &job->record;
         struct ppp_end end = {
                 .realtime_ns = record->ended_ns,
-                .elapsed_ns = job->over_ns - job->counters.epoch_ns,
+                .elapsed_ns = job->over_ns - (uint64_t)job->counters.epoch_ns,
         };
         const char *reason = record->reason ?: "";
 

@@ -113,14 +113,14 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata)
 
 int job_arm_timeout(struct job *job)
 {
-        uint64_t at;
+        int64_t at;
 
         if (job->spec.timeout_ns == 0 || job->timeout_source)
                 return 0;
         if (__builtin_add_overflow(job->counters.epoch_ns, job->spec.timeout_ns, &at))
                 return 0;
         return sd_event_add_time(job->env->event, &job->timeout_source, CLOCK_MONOTONIC,
-                                 at / NSEC_PER_USEC, 1000, on_timeout, job);
+                                 (uint64_t)MAX(at, 0) / NSEC_PER_USEC, 1000, on_timeout, job);
 }
 
 void job_refresh(struct job *job)

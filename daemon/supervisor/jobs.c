@@ -326,7 +326,7 @@ static bool submission_uses_demo(const struct submission *submission)
 static int make_files(struct jobs *jobs, struct submission *submission, struct job_record *record,
                       struct job **ret, struct failure *failure)
 {
-        struct counters counters = { .epoch_ns = submission->submitted_ns };
+        struct counters counters = { .epoch_ns = (int64_t)submission->submitted_ns };
         struct directory directory = DIRECTORY_NULL;
         uint64_t number = record->number;
         const char *attempted;

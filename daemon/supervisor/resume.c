@@ -63,6 +63,9 @@ static int read_results(const struct directory *directory, struct job_record *re
         results_unmap(&results);
         if (n != record->n_tasks)
                 return -EBADMSG;
+        r = results_rebase(directory->results_fd);
+        if (r < 0)
+                return r;
         r = counters_read(directory->results_fd, ret);
         if (r < 0)
                 return r;

@@ -159,7 +159,11 @@ struct ppp_results_header {
         uint64_t n_tasks;
         uint8_t boot_id[16];            /* epoch_ns and the _ns below are of this boot */
         uint64_t created_realtime_ns;   /* CLOCK_REALTIME of submission */
-        uint64_t epoch_ns;              /* CLOCK_MONOTONIC; record times count from here: submission */
+        /*
+         * CLOCK_MONOTONIC of submission, from which record times count. Negative where the machine was
+         * booted since: that clock began anew then.
+         */
+        int64_t epoch_ns;
         uint64_t runner_start_ns;       /* CLOCK_MONOTONIC at the runner's first instruction */
         uint64_t runner_end_ns;         /* CLOCK_MONOTONIC when the last worker ended, 0 before */
 

@@ -5,12 +5,17 @@ import os
 import resource
 import signal
 import sqlite3
+import struct
+import time
 
 from harness.case import Case
 from harness.daemon import PPPCTL
 from harness.poll import wait_until
 from harness.process import reap_orphans
 from harness.varlink import Error
+
+BOOT_OFFSET = 32                # in the results file: of the boot, when it was made, and the epoch
+START_OFFSET = 64               # of when its runner began, 0 before
 
 END = {"SIGTERM": lambda daemon: daemon.terminate(), "SIGKILL": lambda daemon: daemon.kill()}
 
@@ -142,3 +147,41 @@ class Unstored(Case):
         for job in held, left:
             self.assertIn(daemon.show(job)["state"], ("queued", "running"))
             self.assertEqual(daemon.cancel(job)["tasks_done"], 1)
+
+
+class Reboot(Case):
+    """Jobs that are older than this boot: what their files say of time is of another clock."""
+
+    with_daemon = False
+    PASSED = 100_000                # seconds; more than most machines that run tests are up
+
+    def reboot(self, daemon, job):
+        """As if the machine had been booted since, and the job submitted that long ago."""
+        with open(os.path.join(daemon.state, "jobs", str(job), "results"), "r+b", buffering=0) as file:
+            boot_id = bytes(byte ^ 0xff for byte in os.pread(file.fileno(), 16, BOOT_OFFSET))
+            created = time.time_ns() - self.PASSED * 10**9
+            os.pwrite(file.fileno(), struct.pack("<16sQq", boot_id, created, 1), BOOT_OFFSET)
+
+    def runner_start(self, daemon, job):
+        with open(os.path.join(daemon.state, "jobs", str(job), "results"), "rb") as file:
+            return struct.unpack("<Q", os.pread(file.fileno(), 8, START_OFFSET))[0]
+
+    def test_time_goes_on(self):
+        daemon = self.fresh("reboot")
+        begun, late = (daemon.submit("threads", "sleep", ["0", "600"], workers=1, timeout_seconds=seconds)
+                       for seconds in (2 * self.PASSED, self.PASSED / 2))
+        for job in begun, late:
+            wait_until(lambda: any(daemon.rows(job)), "a first record")
+        daemon.terminate()
+        for job in begun, late:
+            self.reboot(daemon, job)
+        daemon.start()
+        self.assertEqual(daemon.wait(late)["reason"], "timeout")
+        wait_until(lambda: self.runner_start(daemon, begun), "its runner has begun again")
+        summary = daemon.cancel(begun)["summary"]
+        for shown in summary, daemon.show(late)["summary"]:
+            self.assertGreaterEqual(shown["wall_seconds"], self.PASSED)
+            self.assertLess(shown["wall_seconds"], self.PASSED + 1000)
+            self.assertAlmostEqual(shown["tasks_per_second"] * shown["wall_seconds"], 1, places=5)
+        self.assertGreaterEqual(summary["start_seconds"], self.PASSED)
+        self.assertLess(daemon.rows(begun)[0].end_ns, self.PASSED * 10**9)

@@ -86,7 +86,7 @@ static void test_resume(void)
         struct results results = RESULTS_NULL;
         struct ppp_record done = { .end_ns = 500, .state = PPP_STATE_DONE };
         struct ppp_record failed = { .end_ns = 900, .state = PPP_STATE_FAILED };
-        uint64_t epoch;
+        int64_t epoch;
 
         test_int(results_map(fd, true, &results), ==, 0);
         epoch = results.header->epoch_ns;
@@ -95,18 +95,57 @@ static void test_resume(void)
         results.header->next = 4;
         results.header->n_done = 17;    /* progress is flushed in batches and may be lost */
 
-        test_int(results_resume(&results), ==, 0);
+        results_resume(&results);
         test_int(results.header->next, ==, 0);
         test_int(results.header->n_done, ==, 1);
         test_int(results.header->n_failed, ==, 1);
         test_true(results.header->epoch_ns == epoch);
 
-        /* another boot: its clock began anew, the records' times must go on */
-        results.header->boot_id[0] ^= 0xff;
-        test_int(results_same_boot(&results), ==, 0);
-        test_int(results_resume(&results), ==, 0);
-        test_int(results_same_boot(&results), ==, 1);
-        test_int(now_monotonic() - results.header->epoch_ns, >=, 900);
+        results_unmap(&results);
+}
+
+/* Moves the file to a boot before this one, after which @passed_ns went by on the wall clock. */
+static void reboot(struct ppp_results_header *header, int64_t passed_ns)
+{
+        header->boot_id[0] ^= 0xff;
+        header->created_realtime_ns = now_realtime() - (uint64_t)passed_ns;
+        header->epoch_ns = 1000;
+        header->runner_start_ns = 1000 + 500;
+        header->runner_end_ns = 0;
+}
+
+static int64_t since_epoch(const struct ppp_results_header *header)
+{
+        return (int64_t)now_monotonic() - header->epoch_ns;
+}
+
+/* A job that is older than this boot, by more than the machine has been up: its clock began anew. */
+static void test_reboot(void)
+{
+        const int64_t long_ago = INT64_C(400) * 86400 * (int64_t)NSEC_PER_SEC;
+        struct ppp_record done = { .end_ns = (uint64_t)long_ago / 2, .state = PPP_STATE_DONE };
+        _cleanup_close_ int fd = new_file(4);
+        struct results results = RESULTS_NULL;
+
+        test_int(results_rebase(fd), ==, 0);
+        test_int(results_map(fd, true, &results), ==, 0);
+        record_publish(&results.records[0], &done);
+        reboot(results.header, long_ago);
+        test_int(results_rebase(fd), ==, 1);
+        test_int(since_epoch(results.header), >=, long_ago);
+        test_int(results.header->epoch_ns, <, 0);
+        test_int((int64_t)results.header->runner_start_ns - results.header->epoch_ns, ==, 500);
+        test_int(results.header->runner_end_ns, ==, 0);
+        test_int(results_rebase(fd), ==, 0);
+        results_resume(&results);
+        test_int(since_epoch(results.header), >=, long_ago);
+
+        /* A wall clock that was set back: the records tell. */
+        reboot(results.header, -long_ago);
+        test_int(results_rebase(fd), ==, 1);
+        results_resume(&results);
+        test_int(since_epoch(results.header), >=, long_ago / 2);
+        test_int(since_epoch(results.header), <, long_ago);
         results_unmap(&results);
 }
 
@@ -229,6 +268,7 @@ TEST_MAIN("results",
           { "what is no results file is refused", test_refused },
           { "a file cut short is refused", test_cut_short },
           { "a job is taken up again", test_resume },
+          { "a machine that was booted since", test_reboot },
           { "a note of an end", test_note_of_an_end }, { "a full disk is an error", test_full_disk },
           { "each reason has a name and a text", test_reasons },
           { "each fault of an answer has a text", test_answer_faults })

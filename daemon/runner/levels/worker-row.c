@@ -15,7 +15,7 @@ static struct ppp_record *record_of_current(const struct worker *worker)
 
 static void record_death(struct worker *worker, struct ppp_record *at, const struct row_death *death)
 {
-        uint64_t epoch = worker->runner->results.header->epoch_ns;
+        uint64_t epoch = (uint64_t)worker->runner->results.header->epoch_ns;
         struct ppp_record record = {
                 .start_ns = (worker->started_ns ?: now_monotonic()) - epoch,
                 .end_ns = now_monotonic() - epoch,

@@ -39,7 +39,7 @@ static uint32_t record_all(struct coordinator *c, const struct result_entry *ent
                            const struct coordinator_node *node, uint64_t base, uint64_t received)
 {
         struct results *results = &c->runner->results;
-        uint64_t epoch = results->header->epoch_ns;
+        uint64_t epoch = (uint64_t)results->header->epoch_ns;
         uint32_t n_run = 0, n_done = 0, n_failed = 0;
 
         for (uint32_t i = 0; i < entry->n; ++i) {
@@ -77,7 +77,7 @@ static void foreign(struct coordinator *c, const char *why)
 static void take_result(struct coordinator *c, const struct result_entry *entry)
 {
         struct outstanding *chunk = outstanding_find(&c->sent, entry->first, entry->n);
-        uint64_t received = now_monotonic(), epoch = c->runner->results.header->epoch_ns, base;
+        uint64_t received = now_monotonic(), base;
         int64_t offset = (int64_t)received - (int64_t)now_realtime();
         struct coordinator_node *node;
         uint32_t n_run;
@@ -87,7 +87,7 @@ static void take_result(struct coordinator *c, const struct result_entry *entry)
                 return;         /* out of memory: it is sent again */
         node->seen = true;
         base = chunk_base(entry->taken_ns, offset, longest(entry), chunk && chunk->sent_ns ?
-                          chunk->sent_ns : epoch, received);
+                          chunk->sent_ns : (uint64_t)MAX(c->runner->results.header->epoch_ns, 0), received);
         n_run = record_all(c, entry, node, base, received);
         if (n_run == entry->n)
                 sizing_note(&c->sizing, n_run, worker_time(node, entry, base, received));

@@ -41,7 +41,7 @@ def create(path, n_tasks):
     """An empty results file, as the supervisor lays it out."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         boot_id = bytes.fromhex(file.read().strip().replace("-", ""))
-    header = struct.pack("<8sIIIIQ16sQQ", MAGIC, 1, HEADER_SIZE, RECORD.size, 0, n_tasks, boot_id,
+    header = struct.pack("<8sIIIIQ16sQq", MAGIC, 1, HEADER_SIZE, RECORD.size, 0, n_tasks, boot_id,
                          time.time_ns(), time.monotonic_ns())
     with open(path, "wb") as file:
         file.write(header)
@@ -63,7 +63,7 @@ def header(path):
     with open(path, "rb") as file:
         data = file.read(HEADER_SIZE)
     condition, n_tasks = struct.unpack_from("<IQ", data, 20)
-    epoch_ns, = struct.unpack_from("<Q", data, 56)
+    epoch_ns, = struct.unpack_from("<q", data, 56)
     return Header(condition, n_tasks, epoch_ns, *struct.unpack_from("<QQ", data, COUNTS_OFFSET))
 
 
