@@ -135,17 +135,34 @@ static int refuse_worker_limit(struct reader *reader, const struct spec *spec, e
                              "only the processes level has workers with a cgroup of their own");
 }
 
+/* The runner, or its loops, and one each that works for it. */
+static int check_pids_max(struct reader *reader, const struct spec *spec)
+{
+        uint64_t loops = MAX(spec->loops, 1U), max = spec->limits.values[LIMIT_PIDS_MAX];
+        char hint[32];
+
+        if (!limits_has(&spec->limits, LIMIT_PIDS_MAX))
+                return 0;
+        if ((spec->level == LEVEL_THREADS || spec->level == LEVEL_PROCESSES) && max < 2)
+                return reader_refuse(reader, "limits.pids_max", "give 2 or more", "the runner is one "
+                                     "itself, so there would be no worker");
+        snprintf(hint, sizeof(hint), "give %llu or more", (unsigned long long)(2 * loops));
+        if (spec->level == LEVEL_ASYNC && max < 2 * loops)
+                return reader_refuse(reader, "limits.pids_max", hint, "each loop is a thread, and needs another "
+                                     "of the kernel's to read a file that is not in memory");
+        return 0;
+}
+
 static int check_limits(struct reader *reader, const struct spec *spec)
 {
-        bool has_workers = spec->level == LEVEL_THREADS || spec->level == LEVEL_PROCESSES;
+        int r;
 
         for (enum limit i = 0; i < _LIMIT_N; ++i)
                 if (limits_has(&spec->worker_limits, i) && spec->level != LEVEL_PROCESSES)
                         return refuse_worker_limit(reader, spec, i);
-        if (limits_has(&spec->limits, LIMIT_PIDS_MAX) && has_workers &&
-            spec->limits.values[LIMIT_PIDS_MAX] < 2)
-                return reader_refuse(reader, "limits.pids_max", "give 2 or more", "the runner is one "
-                                     "itself, so there would be no worker");
+        r = check_pids_max(reader, spec);
+        if (r < 0)
+                return r;
         if (spec->threaded && spec->level != LEVEL_THREADS)
                 return reader_refuse(reader, "threaded", "leave it out, or take the threads level",
                                      "only the threads level has threaded cgroups");

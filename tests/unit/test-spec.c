@@ -61,6 +61,10 @@ static void test_refused(void)
                   "spec.limits.pids_max", "out of range" },
                 { "{\"level\":\"threads\",\"workload\":\"sum\",\"limits\":{\"pids_max\":1}}",
                   "spec.limits.pids_max", "no worker" },
+                { "{\"level\":\"async\",\"workload\":\"words\",\"limits\":{\"pids_max\":1}}",
+                  "spec.limits.pids_max", "to read a file" },
+                { "{\"level\":\"async\",\"workload\":\"words\",\"loops\":3,\"limits\":{\"pids_max\":5}}",
+                  "spec.limits.pids_max", "each loop is a thread" },
                 { "{\"level\":\"threads\",\"workload\":\"sum\","
                   "\"worker_limits\":{\"memory_max_bytes\":67108864}}",
                   "spec.worker_limits.memory_max_bytes", "memory cannot be limited a thread" },
