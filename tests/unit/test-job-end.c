@@ -82,6 +82,9 @@ static void test_interruptions(void)
                  OUTCOME_INTERRUPTED);
         test_int(judge(CLD_KILLED, SIGKILL, false, REASON_NONE, true).verdict, ==, OUTCOME_INTERRUPTED);
         test_int(judge(0, 0, false, REASON_NONE, true).verdict, ==, OUTCOME_INTERRUPTED);
+        /* Nothing is left to be gone on with, and what it took can be told only now. */
+        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, true, REASON_NONE, true), JOB_DONE, REASON_NONE);
+        expect(judge(CLD_KILLED, SIGKILL, true, REASON_NONE, true), JOB_DONE, REASON_NONE);
         /* Who cancelled it meant it, also when the supervisor stops in the middle of that. */
         expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_CANCELLED, true), JOB_CANCELLED,
                REASON_CANCELLED);
