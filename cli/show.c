@@ -25,6 +25,7 @@ enum kind {
         KIND_DISTRIBUTION,
         KIND_TEXT,
         KIND_JSON,                      /* as it is */
+        KIND_MET,
 };
 
 static const struct row {
@@ -71,7 +72,7 @@ static const struct row {
         { NULL, "pressure_io_waiting_seconds", "I/O, some waited", KIND_SECONDS },
         { NULL, "pressure_io_stalled_seconds", "I/O, all stalled", KIND_SECONDS },
 
-        { "memory", "memory_stat.anon_bytes", "anonymous, at the end", KIND_BYTES },
+        { "memory", "memory_stat.anon_bytes", "anonymous", KIND_BYTES },
         { NULL, "memory_stat.file_bytes", "page cache", KIND_BYTES },
         { NULL, "memory_stat.shmem_bytes", "shared", KIND_BYTES },
         { NULL, "memory_stat.kernel_stack_bytes", "kernel stacks", KIND_BYTES },
@@ -96,6 +97,7 @@ static const struct row {
         { NULL, "limits.timeout_seconds", "time", KIND_SECONDS },
         { NULL, "limits.cpu_time_max_seconds", "CPU time", KIND_SECONDS },
         { NULL, "limits.worker", "of each worker", KIND_JSON },
+        { NULL, "limits_met", "met", KIND_MET },
         { NULL, "pids_refused", "refused by pids.max", KIND_COUNT },
         { NULL, "cpu_throttling.periods", "periods of cpu.max", KIND_COUNT },
         { NULL, "cpu_throttling.throttled_periods", "throttled in", KIND_COUNT },
@@ -192,6 +194,45 @@ static bool format_json(json_t *v, char *text, size_t size)
         return json != NULL;
 }
 
+static void print_met(FILE *file, json_t *met)
+{
+        const char *limit = job_text(met, "limit"), *of = job_text(met, "of"),
+                   *group = job_text(met, "group");
+        enum kind kind = streq(limit, "memory.max") ? KIND_BYTES : KIND_COUNT;
+        char number[UNITS_SIZE];
+        double v;
+
+        fprintf(file, "%s of ", limit);
+        if (*group)
+                fputs(group, file);
+        else
+                fprintf(file, "%s %s", streq(of, "job") ? "the" : "a", of);
+        if (summary_number(met, "value", &v))
+                fprintf(file, " (%s)", format_number(kind, v, number));
+        if (summary_number(met, "times", &v))
+                fprintf(file, " %s time%s", units_count(v, number), plural((uint64_t)v));
+}
+
+/*
+ * "memory.max of pppd.slice (96 MiB) 2 times; pids.max of the job (4)"; what does not fit is cut.
+ */
+static bool format_met(json_t *list, char *text, size_t size)
+{
+        FILE *file = json_array_size(list) > 0 ? fmemopen(text, size, "w") : NULL;
+        json_t *met;
+        size_t i;
+
+        if (!file)
+                return false;
+        json_array_foreach (list, i, met) {
+                fputs(i > 0 ? "; " : "", file);
+                print_met(file, met);
+        }
+        fclose(file);
+        text[size - 1] = 0;
+        return true;
+}
+
 static bool format_value(json_t *summary, const struct row *row, char *text, size_t size)
 {
         json_t *v = find(summary, row->path);
@@ -201,6 +242,8 @@ static bool format_value(json_t *summary, const struct row *row, char *text, siz
                 return format_distribution(summary, row->path, text, size);
         if (row->kind == KIND_JSON)
                 return v && format_json(v, text, size);
+        if (row->kind == KIND_MET)
+                return format_met(v, text, size);
         if (row->kind == KIND_TEXT && json_is_string(v))
                 snprintf(text, size, "%s", json_string_value(v));
         else if (row->kind != KIND_TEXT && json_is_number(v))

@@ -114,7 +114,7 @@ static const char *find_line(const char *text, const char *key)
         return NULL;
 }
 
-static int parse_keyed(const char *text, const char *key, uint64_t *ret)
+int cgroup_find_keyed(const char *text, const char *key, uint64_t *ret)
 {
         const char *value = find_line(text, key);
 
@@ -140,10 +140,10 @@ int cgroup_events_read(int events_fd, bool *ret_populated, bool *ret_frozen)
                 return -errno;
         if (n >= 0) {
                 text[n] = 0;
-                r = parse_keyed(text, "populated", &populated);
+                r = cgroup_find_keyed(text, "populated", &populated);
                 if (r < 0)
                         return r;
-                r = parse_keyed(text, "frozen", &frozen);
+                r = cgroup_find_keyed(text, "frozen", &frozen);
                 if (r < 0 && r != -ENOENT)
                         return r;
         }
@@ -169,7 +169,7 @@ int cgroup_read_keyed(int fd, const char *file, const char *key, uint64_t *ret)
         int r;
 
         r = read_file_at(fd, file, &text, NULL);
-        return r < 0 ? r : parse_keyed(text, key, ret);
+        return r < 0 ? r : cgroup_find_keyed(text, key, ret);
 }
 
 /* "some avg10=0.00 avg60=0.00 avg300=0.00 total=0"; Documentation/accounting/psi.rst, 4.20. */

@@ -117,6 +117,8 @@ int cgroup_remove(int parent_fd, const char *name);
 int cgroup_read_u64(int fd, const char *file, uint64_t *ret);
 /* "user_usec" of cpu.stat, "oom_kill" of memory.events, … */
 int cgroup_read_keyed(int fd, const char *file, const char *key, uint64_t *ret);
+/* The same in @text, for several keys of one reading. */
+int cgroup_find_keyed(const char *text, const char *key, uint64_t *ret);
 /* total= of the line @kind ("some", "full") of a *.pressure file, in microseconds */
 int cgroup_read_pressure(int fd, const char *file, const char *kind, uint64_t *ret_usec);
 

@@ -266,7 +266,7 @@ static const struct {
         [PPP_REASON_READ] = { "read", "cannot read: %s", DETAIL_ERRNO },
         [PPP_REASON_SIGNAL] = { "signal", "its worker was killed by signal %s", DETAIL_SIGNAL },
         [PPP_REASON_OOM_KILLED] = { "oom-killed",
-                "out of memory: the kernel killed its worker at the cgroup's limit", DETAIL_NONE },
+                "out of memory: the kernel killed its worker, and did not tell for whose limit", DETAIL_NONE },
         [PPP_REASON_EXIT] = { "exit", "its worker exited with status %s in mid-task",
                 DETAIL_NUMBER },
         [PPP_REASON_NO_MEMORY] = { "no-memory",
@@ -365,6 +365,28 @@ static const char *url_format(int32_t detail)
                                                                    reasons[PPP_REASON_BAD_URL].text;
 }
 
+static const char *oom_format(int32_t detail)
+{
+        static const char *const formats[] = {
+                [PPP_OOM_WORKER] =
+                        "out of memory: the kernel killed its worker, which had come to its own memory.max "
+                        "(--worker-memory-max)",
+                [PPP_OOM_JOB] =
+                        "out of memory: the kernel killed its worker when the job had come to its "
+                        "memory.max (--memory-max; on a node, its share of memory-max in [node])",
+                [PPP_OOM_ABOVE] =
+                        "out of memory: the kernel killed its worker when a group above the job's had come "
+                        "to its memory.max (MemoryMax= of the service or of its slice); the job's summary "
+                        "tells which, under limits_met",
+                [PPP_OOM_MACHINE] =
+                        "out of memory: the kernel killed its worker because the machine had no memory left; "
+                        "use fewer workers, or limit with --memory-max what the job may take",
+        };
+
+        return detail > 0 && (size_t)detail < ARRAY_SIZE(formats) ? formats[detail] :
+                                                                   reasons[PPP_REASON_OOM_KILLED].text;
+}
+
 /* It is not always the other side. */
 static const char *reason_format(enum ppp_reason reason, int32_t detail)
 {
@@ -381,6 +403,8 @@ static const char *reason_format(enum ppp_reason reason, int32_t detail)
                 return scheme_format(detail);
         if (reason == PPP_REASON_BAD_URL)
                 return url_format(detail);
+        if (reason == PPP_REASON_OOM_KILLED)
+                return oom_format(detail);
         if (reason == PPP_REASON_NO_FETCH && detail == PPP_LIBRARY_IDN2)
                 return "libidn2.so.0 cannot be loaded, which a host name that is not ASCII needs; "
                        "install libidn2 (Debian: libidn2-0, Fedora: libidn2), or write the name as xn--...";

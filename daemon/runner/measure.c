@@ -121,6 +121,27 @@ static void measure_memory(struct runner *runner, uint64_t workers_peak)
                 measure_integer(runner, "rss_peak_bytes", own + workers_peak);
 }
 
+void measure_memory_of_workers(struct runner *runner)
+{
+        if (__atomic_exchange_n(&runner->memory_asked, true, __ATOMIC_RELAXED))
+                return;
+        if (runner->cgroup_fd >= 0 && memory_stat_read(runner->cgroup_fd, &runner->memory_stat) >= 0)
+                __atomic_store_n(&runner->memory_told, true, __ATOMIC_RELEASE);
+}
+
+/* Where there is no such file, the supervisor knows better why. */
+static void measure_memory_by_kind(struct runner *runner)
+{
+        if (!runner->memory_asked && runner->spec.level == LEVEL_PROCESSES) {
+                measure_unavailable(runner, "memory_stat", "the workers left before they came to the end of "
+                                    "their work, and of a group without them it would tell nothing");
+                return;
+        }
+        measure_memory_of_workers(runner);
+        if (__atomic_load_n(&runner->memory_told, __ATOMIC_ACQUIRE))
+                measure_object(runner, "memory_stat", memory_stat_to_json(&runner->memory_stat));
+}
+
 /* What one time stamp costs here: the median of a few batches would say no more. */
 static double clock_cost_seconds(void)
 {
@@ -153,6 +174,7 @@ void measure_job(struct runner *runner, uint64_t workers_peak)
                 measure_unavailable(runner, "work_seconds", "no task was run");
         free(scan);
         measure_memory(runner, workers_peak);
+        measure_memory_by_kind(runner);
         measure_unavailable(runner, "syscalls",
                             "not counted: the tracepoint that counts them would slow each of them");
         measure_real(runner, "measuring_seconds",

@@ -18,6 +18,7 @@
 
 #include "daemon/runner/task.h"
 #include "lib/inputs.h"
+#include "lib/memory-stat.h"
 #include "lib/results.h"
 #include "lib/spec.h"
 
@@ -39,6 +40,8 @@ struct runner {
         bool resuming;                  /* some records are already there */
         unsigned connections_max;       /* descriptors.h; 0: nothing bounds them */
         unsigned n_worker_groups;       /* ever made; a node's level may be started again */
+        struct memory_stat memory_stat; /* of the job's group, while its workers were there */
+        bool memory_asked, memory_told; /* once, and whether it could be read */
         uint64_t workers_rss_peak;      /* sum of the peak memory of worker processes, in bytes */
         json_t *measures;               /* the object written to RUNNER_FD_MEASURES at the end */
         json_t *unavailable;            /* its array of {"metric", "reason"} */
@@ -123,3 +126,6 @@ void measure_integer(struct runner *runner, const char *key, uint64_t value);
 void measure_real(struct runner *runner, const char *key, double value);
 void measure_object(struct runner *runner, const char *key, json_t *value); /* steals value */
 void measure_unavailable(struct runner *runner, const char *key, const char *reason);
+
+/* For the worker that first finds nothing left to do, when all the others are still there. */
+void measure_memory_of_workers(struct runner *runner);

@@ -62,12 +62,16 @@ bool worker_claim(struct worker *worker)
         assert(worker->next == worker->end);
 
         next = __atomic_load_n(counter, __ATOMIC_RELAXED);
-        if (next >= n || runner_cancelled(runner))
+        if (next >= n || runner_cancelled(runner)) {
+                measure_memory_of_workers(runner);
                 return false;
+        }
         size = chunk_size(worker, next);
         next = __atomic_fetch_add(counter, size, __ATOMIC_RELAXED);
-        if (next >= n)
+        if (next >= n) {
+                measure_memory_of_workers(runner);
                 return false;
+        }
         worker_hold(worker, 0, next, MIN(next + size, n));
         return true;
 }

@@ -5,21 +5,12 @@
 
 #include "daemon/supervisor/accounting-internal.h"
 
+#include <fcntl.h>
 #include <stdio.h>
-
-#include "daemon/supervisor/limit-hits.h"
 
 /* A metric that is an object: members, and the keys of the file that they are read from. */
 struct field {
         const char *member, *key;
-};
-
-static const struct field memory_stat[] = {
-        { "anon_bytes", "anon" },     { "file_bytes", "file" },
-        { "shmem_bytes", "shmem" },   { "kernel_stack_bytes", "kernel_stack" },
-        { "slab_bytes", "slab" },     { "sock_bytes", "sock" },
-        { "page_faults", "pgfault" }, { "page_faults_major", "pgmajfault" },
-        { NULL, NULL },
 };
 
 static const struct field memory_events[] = {
@@ -44,7 +35,7 @@ static const struct field io[] = {
 
 static const struct group_metric {
         const char *key, *file, *field;
-        enum { FLAT, KEYED_USEC, PRESSURE, OBJECT, SUMS, REFUSED } kind;
+        enum { FLAT, PIDS_PEAK, KEYED_USEC, PRESSURE, OBJECT, SUMS, REFUSED, BY_RUNNER } kind;
         unsigned controller;            /* that the file belongs to; 0: none */
         const char *since;              /* what else it takes; NULL: nothing */
         const struct field *fields;
@@ -55,9 +46,9 @@ static const struct group_metric {
           "the kernel was built without CONFIG_CFS_BANDWIDTH", throttling },
         { "memory_peak_bytes", "memory.peak", NULL, FLAT, CGROUP_MEMORY,
           "memory.peak needs Linux 5.19", NULL },
-        { "memory_stat", "memory.stat", NULL, OBJECT, CGROUP_MEMORY, NULL, memory_stat },
+        { "memory_stat", "memory.stat", NULL, BY_RUNNER, CGROUP_MEMORY, NULL, NULL },
         { "memory_events", "memory.events", NULL, OBJECT, CGROUP_MEMORY, NULL, memory_events },
-        { "pids_peak", "pids.peak", NULL, FLAT, CGROUP_PIDS, "pids.peak needs Linux 6.1", NULL },
+        { "pids_peak", "pids.peak", NULL, PIDS_PEAK, CGROUP_PIDS, "pids.peak needs Linux 6.1", NULL },
         { "pids_refused", "pids.events", NULL, REFUSED, CGROUP_PIDS, NULL, NULL },
         { "io", "io.stat", NULL, SUMS, CGROUP_IO, NULL, io },
         { "pressure_cpu_waiting_seconds", "cpu.pressure", "some", PRESSURE, 0, NULL, NULL },
@@ -142,40 +133,71 @@ static int read_sums(int fd, const struct group_metric *metric, json_t **ret)
         return 0;
 }
 
-static int read_number(const struct job_group *group, const struct group_metric *metric,
-                       uint64_t *ret)
+/*
+ * A process that moves between two groups of the job counts as two in the job's for a moment, and no limit
+ * holds that up. So what is above the limit is one of those.
+ */
+static int read_pids_peak(int fd, const char *file, uint64_t *ret)
 {
+        uint64_t peak, max;
+        int r;
+
+        r = cgroup_read_u64(fd, file, &peak);
+        if (r >= 0)
+                *ret = cgroup_read_u64(fd, "pids.max", &max) >= 0 ? MIN(peak, max) : peak;
+        return r;
+}
+
+static int read_refused(const struct limit_hits *hits, uint64_t *ret)
+{
+        if (!hits->has_refused)
+                return hits->why_no_refused ? -ENODATA : -ENOENT;
+        *ret = hits->n_refused;
+        return 0;
+}
+
+static int read_number(const struct accounting *a, const struct group_metric *metric, uint64_t *ret)
+{
+        int fd = a->group->fd;
+
         switch (metric->kind) {
         case FLAT:
-                return cgroup_read_u64(group->fd, metric->file, ret);
+                return cgroup_read_u64(fd, metric->file, ret);
+        case PIDS_PEAK:
+                return read_pids_peak(fd, metric->file, ret);
         case KEYED_USEC:
-                return cgroup_read_keyed(group->fd, metric->file, metric->field, ret);
+                return cgroup_read_keyed(fd, metric->file, metric->field, ret);
         case PRESSURE:
-                return cgroup_read_pressure(group->fd, metric->file, metric->field, ret);
+                return cgroup_read_pressure(fd, metric->file, metric->field, ret);
         case REFUSED:
-                return limit_count_pids_refused(group, ret);
+                return read_refused(a->hits, ret);
         default:
                 assert(false);
                 return -EINVAL;
         }
 }
 
-static int read_metric(const struct job_group *group, const struct group_metric *metric,
-                       json_t **ret)
+static int read_metric(const struct accounting *a, const struct group_metric *metric, json_t **ret)
 {
         bool seconds = metric->kind == KEYED_USEC || metric->kind == PRESSURE;
         uint64_t value;
         int r;
 
         if (metric->kind == OBJECT)
-                return read_object(group->fd, metric, ret);
+                return read_object(a->group->fd, metric, ret);
         if (metric->kind == SUMS)
-                return read_sums(group->fd, metric, ret);
-        r = read_number(group, metric, &value);
+                return read_sums(a->group->fd, metric, ret);
+        r = read_number(a, metric, &value);
         if (r < 0)
                 return r;
         *ret = seconds ? json_real((double)value / 1e6) : json_integer((json_int_t)value);
         return *ret ? 0 : -ENOMEM;
+}
+
+/* The runner reads it, while there are processes; here it is told why it could not. */
+static int look_for(int fd, const char *file)
+{
+        return faccessat(fd, file, R_OK, 0) < 0 ? -errno : 0;
 }
 
 static const char *why_not_counted(const struct accounting *a, const struct group_metric *metric,
@@ -185,6 +207,8 @@ static const char *why_not_counted(const struct accounting *a, const struct grou
 
         if (error == -ENOENT && metric->controller && !(a->groups->controllers & metric->controller))
                 return groups_why_without(a->groups, metric->controller, &hint);
+        if (metric->kind == REFUSED && a->hits->why_no_refused)
+                return a->hits->why_no_refused;
         if (error == -ENOENT && metric->since)
                 return metric->since;
         if (metric->kind == PRESSURE && (error == -ENOENT || error == -EOPNOTSUPP))
@@ -257,10 +281,12 @@ void summary_put_group(struct summary *summary, const struct accounting *a)
                                               : why ?: "the job's cgroup is gone");
                         continue;
                 }
-                r = read_metric(a->group, metric, &value);
+                value = NULL;
+                r = metric->kind == BY_RUNNER ? look_for(a->group->fd, metric->file)
+                                              : read_metric(a, metric, &value);
                 if (r < 0)
                         miss_metric(summary, a, metric, r);
-                else
+                else if (value)
                         summary_put(summary, metric->key, value);
         }
         put_cpu_source(summary, a);

@@ -151,6 +151,17 @@ static void put_limits(struct summary *summary, const struct accounting *a)
         summary_put(summary, "limits", limits.json);
 }
 
+/* Left out where there were none. */
+static void put_limits_met(struct summary *summary, const struct accounting *a)
+{
+        json_t *list = limit_hits_to_json(a->hits);
+
+        if (!list || json_array_size(list) > 0)
+                summary_put(summary, "limits_met", list);
+        else
+                json_decref(list);
+}
+
 static void put_usage(struct summary *summary, const struct accounting *a)
 {
         static const char *const keys[] = { "context_switches_voluntary",
@@ -172,7 +183,7 @@ static void merge_value(struct summary *summary, const char *key, const json_t *
 {
         const struct metric *metric = metric_find(key);
 
-        if (!metric || !metric->from_runner)
+        if (!metric || !metric->from_runner || is_missed(summary, key))
                 return;
         if (metric_is_valid(metric, value))
                 summary_put(summary, key, json_incref((json_t *)value));
@@ -216,6 +227,15 @@ static json_t *read_measures(int fd)
                 return json;
         json_decref(json);
         return NULL;
+}
+
+uint64_t accounting_read_refused(int measures_fd)
+{
+        json_t *measures = read_measures(measures_fd);
+        json_int_t n = json_integer_value(json_object_get(measures, "workers_refused"));
+
+        json_decref(measures);
+        return n > 0 ? (uint64_t)n : 0;
 }
 
 static const char *why_not_measured(const struct accounting *a, bool measures_there)
@@ -309,6 +329,7 @@ json_t *accounting_summarize(const struct accounting *accounting)
         put_tasks(&summary, accounting);
         summary_put_group(&summary, accounting);
         put_limits(&summary, accounting);
+        put_limits_met(&summary, accounting);
         put_usage(&summary, accounting);
         put_measures(&summary, accounting);
         if (accounting->spec->level == LEVEL_MACHINES)

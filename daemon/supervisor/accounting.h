@@ -12,6 +12,7 @@
 
 #include "daemon/supervisor/counters.h"
 #include "daemon/supervisor/groups.h"
+#include "daemon/supervisor/limit-hits.h"
 #include "daemon/supervisor/record.h"
 #include "lib/spec.h"
 
@@ -40,11 +41,18 @@ struct accounting {
         bool has_nice;                  /* the runner was found to have it */
         int nice;
         bool counters_lost;             /* the group's controllers were gone for a while */
+        const struct limit_hits *hits;
         bool has_nodes_usage;           /* machines: CPU time of the nodes and the Redis for this job alone */
         uint64_t nodes_user_usec, nodes_system_usec;
         const char *nodes_usage_reason; /* why it is unknown, static */
         bool resumed;                   /* the job was interrupted: counters are of its last part */
 };
+
+/*
+ * How many threads or processes the runner has told that it was refused, by what it wrote to
+ * @measures_fd.
+ */
+uint64_t accounting_read_refused(int measures_fd);
 
 /* A new reference; NULL when out of memory. Whatever else goes wrong is told in the summary. */
 json_t *accounting_summarize(const struct accounting *accounting);

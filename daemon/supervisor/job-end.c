@@ -132,13 +132,13 @@ static char *describe_failure(const struct job *job)
         return r < 0 ? NULL : text;
 }
 
-static char *describe_end(const struct job *job, enum job_reason reason,
-                          const struct limit_hits *hits)
+static char *describe_end(const struct job *job, enum job_reason reason)
 {
         char *text;
 
         if (reason == REASON_OOM_KILLED || reason == REASON_PIDS_MAX)
-                return limit_describe(reason, hits, &job->spec, job->has_tally ? &job->tally : NULL);
+                return limit_describe(reason, &job->hits, &job->spec,
+                                      job->has_tally ? &job->tally : NULL);
 
         if (reason == REASON_RUNNER_FAILED)
                 return describe_failure(job);
@@ -185,6 +185,7 @@ static void summarize(struct job *job, enum job_reason reason, const char *detai
                 .usage_reason = why_no_usage(job),
                 .measures_fd = job->measures_fd,
                 .counters_lost = job->counters_lost,
+                .hits = &job->hits,
                 .resumed = job->resumed,
                 .has_nice = job->has_nice,
                 .nice = job->nice,
@@ -235,6 +236,7 @@ static void log_end(const struct job *job, enum job_reason reason, const char *d
 
 static void log_killed_workers(const struct job *job)
 {
+        _cleanup_free_ char *met = limit_describe_met(&job->hits, CHAIN_MEMORY);
         struct log_about about = job_about(job, MESSAGE_WORKERS_KILLED, REASON_NONE);
         uint64_t n_killed = job->tally.n_killed, n_oom = job->tally.n_oom;
 
@@ -242,9 +244,10 @@ static void log_killed_workers(const struct job *job)
                 return;
         about.reason = n_oom > 0 ? job_reason_name(REASON_OOM_KILLED) : NULL;
         supervisor_log_about(&about, LOG_NOTICE, "job %llu: %llu of %llu tasks failed because their worker "
-                             "was killed, %llu of them for want of memory",
+                             "was killed, %llu of them for want of memory%s%s",
                              (unsigned long long)job->record.number, (unsigned long long)n_killed,
-                             (unsigned long long)job->record.n_tasks, (unsigned long long)n_oom);
+                             (unsigned long long)job->record.n_tasks, (unsigned long long)n_oom,
+                             met && *met ? ": " : "", met ?: "");
 }
 
 /* The last step of every end: counters first, then the group goes, then everybody hears of it. */
@@ -309,25 +312,39 @@ static bool end_by_note(struct job *job)
         return true;
 }
 
+static void read_hits(struct job *job)
+{
+        const struct limit_look look = {
+                .group_fd = job->group.fd,
+                .before = &job->chain,
+                .began_later = job->chain_is_late,
+                .n_runner_refused = accounting_read_refused(job->measures_fd),
+                .spec = &job->spec,
+        };
+
+        limit_hits_deinit(&job->hits);
+        if (limit_hits_read(&look, &job->hits) < 0)
+                (void)supervisor_log_oom();
+}
+
 static void judge(struct job *job, int r)
 {
         _cleanup_free_ char *detail = NULL;
-        struct limit_hits hits;
         struct outcome outcome;
 
-        limit_hits_read(&job->group, &hits);
+        read_hits(job);
         take_counts(job, r);
         if (end_by_note(job))
                 return;
         outcome = outcome_judge(job->has_status ? &job->status : NULL,
                                 job->record.n_done + job->record.n_failed == job->record.n_tasks,
                                 job->stop_reason, job->interrupted);
-        outcome = limit_blame(outcome, &hits);
+        outcome = limit_blame(outcome, &job->hits);
         if (is_run_by_another(job))
                 outcome.verdict = OUTCOME_AGAIN;
         switch (outcome.verdict) {
         case OUTCOME_ENDED:
-                detail = describe_end(job, outcome.reason, &hits);
+                detail = describe_end(job, outcome.reason);
                 end(job, outcome.state, outcome.reason, detail, job->over_ns);
                 break;
         case OUTCOME_INTERRUPTED:

@@ -20,6 +20,12 @@ struct noted_end {
 
 int job_read_note(const struct job *job, struct noted_end *ret);
 
+/*
+ * job.c: notes what the job's group and those above it count, for limit_hits_read(); @late when it
+ * may have met limits before.
+ */
+void job_read_chain(struct job *job, bool late);
+
 /* job-stop.c */
 int job_arm_kill(struct job *job);
 

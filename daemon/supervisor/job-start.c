@@ -184,6 +184,7 @@ static int start_runner(struct job *job, const char *demo_url, const char **ret_
         }
         if (r >= 0)
                 r = set_limits(job, failure);
+        job_read_chain(job, false);
         if (r >= 0)
                 r = spawn_runner(job, &start, ret_attempted);
         return r < 0 ? r : follow(job, &start, ret_attempted);
@@ -320,6 +321,7 @@ int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
         /* What is there of measures when the runner ends is read by name then. */
         job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         restore_limits(job);
+        job_read_chain(job, true);
         reacquire_demo(job);
         reacquire_engine(job);
         r = job_watch(job);

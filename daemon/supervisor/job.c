@@ -63,6 +63,24 @@ void job_remove_group(struct job *job)
                                (unsigned long long)job->record.number, strerror(-r));
 }
 
+void job_read_chain(struct job *job, bool late)
+{
+        int r;
+
+        cgroup_chain_deinit(&job->chain);
+        job->chain_is_late = late;
+        if (!job_group_exists(&job->group))
+                return;
+        r = cgroup_chain_read(job->group.fd, &job->chain);
+        if (r >= 0)
+                return;
+        job->chain_is_late = true;
+        supervisor_log(LOG_WARNING,
+                       "cannot read the limits above job %llu: %s; whose limits it meets will not "
+                       "be known",
+                       (unsigned long long)job->record.number, strerror(-r));
+}
+
 void job_end_run(struct job *job)
 {
         job->group_source = sd_event_source_disable_unref(job->group_source);
@@ -100,6 +118,8 @@ void job_free(struct job *job)
         directory_deinit(&job->directory);
         spec_deinit(&job->spec);
         job_record_deinit(&job->record);
+        cgroup_chain_deinit(&job->chain);
+        limit_hits_deinit(&job->hits);
         free(job);
 }
 

@@ -23,6 +23,7 @@
 #include "daemon/supervisor/engine.h"
 #include "daemon/supervisor/errand.h"
 #include "daemon/supervisor/failure.h"
+#include "daemon/supervisor/limit-hits.h"
 #include "daemon/supervisor/list.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/process-tree.h"
@@ -96,6 +97,9 @@ struct job {
         bool resumed;                   /* was interrupted before */
 
         struct job_group group;
+        struct cgroup_chain chain;      /* the group and those above it, as they were when the job began, */
+        bool chain_is_late;             /* or when we took it over */
+        struct limit_hits hits;         /* read when it was found over */
         pid_t pid;                      /* of the runner, 0: none */
         int pidfd;
         int measures_fd;

@@ -2,8 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <stdio.h>
 
+#include "lib/cgroup.h"
 
 static void closedirp(DIR **dir)
 {
@@ -11,12 +11,136 @@ static void closedirp(DIR **dir)
                 closedir(*dir);
 }
 
-/* Of the groups right below the job's. */
-static int sum_children(int group_fd, uint64_t *ret)
+static int add_met(struct limit_hits *hits, enum chain_limit limit, const struct limit_met *met)
+{
+        size_t n = hits->limits[limit].n;
+        struct limit_met *list = reallocarray(hits->limits[limit].met, n + 1, sizeof(*list));
+
+        if (!list)
+                return -ENOMEM;
+        hits->limits[limit].met = list;
+        list[n] = *met;
+        hits->limits[limit].n = n + 1;
+        return 0;
+}
+
+static int add_worker(struct limit_hits *hits, enum chain_limit limit, const struct spec *spec,
+                      uint64_t n)
+{
+        enum limit of = limit == CHAIN_MEMORY ? LIMIT_MEMORY_MAX : LIMIT_PIDS_MAX;
+        const struct limit_met met = {
+                .place = PLACE_WORKER,
+                .max = limits_has(&spec->worker_limits, of) ? spec->worker_limits.values[of]
+                                                            : UINT64_MAX,
+                .n = n,
+        };
+
+        return add_met(hits, limit, &met);
+}
+
+/* Group @i of the chain, the job's being the first. */
+static int add_group(struct limit_hits *hits, enum chain_limit limit,
+                     const struct cgroup_chain *chain, size_t i, uint64_t n)
+{
+        const struct chain_group *group = &chain->groups[i];
+        struct limit_met met = { .place = PLACE_JOB, .max = group->limits[limit].max, .n = n };
+        int r;
+
+        if (i > 0) {
+                met.place = PLACE_ABOVE;
+                met.group = strdup(group->name);
+                if (!met.group)
+                        return -ENOMEM;
+        }
+        r = add_met(hits, limit, &met);
+        if (r < 0)
+                free(met.group);
+        return r;
+}
+
+/* The job's group is new with it, and its count the job's, also when @before came late. */
+static uint64_t met_by_job(const struct cgroup_chain *now, enum chain_limit limit)
+{
+        return now->groups[0].limits[limit].n_met;
+}
+
+static int add_above(struct limit_hits *hits, enum chain_limit limit,
+                     const struct cgroup_chain *now, const struct limit_look *look)
+{
+        int r = 0;
+
+        for (size_t i = 1; i < now->n && r >= 0; ++i) {
+                uint64_t n = cgroup_chain_met_since(now, look->before, i, limit);
+
+                if (n > 0)
+                        r = add_group(hits, limit, now, i, n);
+        }
+        return r;
+}
+
+/* The count of the job's group with all below it, less its own, is its workers'. */
+static int read_memory(struct limit_hits *hits, const struct cgroup_chain *now,
+                       const struct limit_look *look)
+{
+        uint64_t own = met_by_job(now, CHAIN_MEMORY), all;
+        int r = 0;
+
+        if (cgroup_read_keyed(look->group_fd, "memory.events", "oom", &all) >= 0 && all > own)
+                r = add_worker(hits, CHAIN_MEMORY, look->spec, all - own);
+        if (r >= 0 && own > 0)
+                r = add_group(hits, CHAIN_MEMORY, now, 0, own);
+        if (r >= 0)
+                r = add_above(hits, CHAIN_MEMORY, now, look);
+        hits->limits[CHAIN_MEMORY].sure =
+                !look->began_later && cgroup_chain_counts_all(now, CHAIN_MEMORY);
+        return r;
+}
+
+static uint64_t refused_above(const struct cgroup_chain *now, const struct limit_look *look)
+{
+        uint64_t n = 0;
+
+        for (size_t i = 1; i < now->n; ++i)
+                n += cgroup_chain_met_since(now, look->before, i, CHAIN_PIDS);
+        return n;
+}
+
+/*
+ * Linux 6.11 and later. Groups above are others' too: of theirs, those count that the runner has
+ * seen.
+ */
+static int read_pids_by_limit(struct limit_hits *hits, const struct cgroup_chain *now,
+                              const struct limit_look *look, uint64_t all)
+{
+        uint64_t own = met_by_job(now, CHAIN_PIDS), above = refused_above(now, look);
+        uint64_t seen = look->n_runner_refused > all ? MIN(look->n_runner_refused - all, above) : 0;
+        int r = 0;
+
+        if (all > own)
+                r = add_worker(hits, CHAIN_PIDS, look->spec, all - own);
+        if (r >= 0 && own > 0)
+                r = add_group(hits, CHAIN_PIDS, now, 0, own);
+        if (r >= 0 && seen > 0)
+                r = add_above(hits, CHAIN_PIDS, now, look);
+        hits->n_refused = all + seen;
+        hits->has_refused = hits->n_refused > 0 || above == 0;
+        if (!hits->has_refused)
+                hits->why_no_refused =
+                        "a group above the job's refused processes or threads while the job ran, "
+                        "and since Linux 6.11 the kernel does not count whose they were";
+        return r;
+}
+
+/*
+ * Counts the forks refused in the groups right below the job's, and tells whether one of them had
+ * come to its limit.
+ */
+static int sum_children(int group_fd, uint64_t *ret, bool *ret_reached)
 {
         _cleanup_(closedirp) DIR *dir = NULL;
         struct dirent *entry;
-        uint64_t total = 0, n;
+        bool reached = false;
+        uint64_t total = 0;
         int fd;
 
         fd = openat(group_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -28,44 +152,110 @@ static int sum_children(int group_fd, uint64_t *ret)
                 return -errno;
         }
         while ((entry = readdir(dir))) {
-                char path[sizeof(entry->d_name) + sizeof("/pids.events")];
+                _cleanup_close_ int child = -EBADF;
+                uint64_t n, max, peak;
 
                 if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
                         continue;
-                snprintf(path, sizeof(path), "%s/pids.events", entry->d_name);
-                if (cgroup_read_keyed(group_fd, path, "max", &n) >= 0)
-                        total += n;
+                child = openat(group_fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                if (child < 0 || cgroup_read_keyed(child, "pids.events", "max", &n) < 0 || n == 0)
+                        continue;
+                total += n;
+                reached |= cgroup_read_u64(child, "pids.max", &max) >= 0 && max != UINT64_MAX &&
+                           cgroup_read_u64(child, "pids.peak", &peak) >= 0 && peak >= max;
         }
         *ret = total;
+        *ret_reached = reached;
         return 0;
 }
 
-int limit_count_pids_refused(const struct job_group *group, uint64_t *ret)
+static bool was_reached(const struct cgroup_chain *chain, size_t i)
 {
+        return i < chain->n && chain->groups[i].limits[CHAIN_PIDS].was_reached;
+}
+
+/*
+ * The groups whose limit was reached; of those above only such as had reached it @before, or had
+ * not.
+ */
+static int add_reached(struct limit_hits *hits, const struct cgroup_chain *now,
+                       const struct limit_look *look, bool before)
+{
+        int r = 0;
+
+        for (size_t i = 0; i < now->n && r >= 0; ++i)
+                if (was_reached(now, i) && (i > 0 && was_reached(look->before, i)) == before)
+                        r = add_group(hits, CHAIN_PIDS, now, i, 0);
+        return r;
+}
+
+/* Before Linux 6.11. A limit that was never reached has refused nothing. */
+static int read_pids_by_fork(struct limit_hits *hits, const struct cgroup_chain *now,
+                             const struct limit_look *look, uint64_t own)
+{
+        bool worker_reached;
         uint64_t n;
         int r;
 
-        r = cgroup_read_keyed(group->fd, "pids.events", "max", &n);
-        if (r >= 0 && n == 0)
-                r = sum_children(group->fd, &n);
+        r = sum_children(look->group_fd, &n, &worker_reached);
         if (r < 0)
+                return r == -ENOMEM ? r : 0;
+        hits->n_refused = own + n;
+        hits->has_refused = true;
+        if (hits->n_refused == 0)
+                return 0;
+        r = worker_reached ? add_worker(hits, CHAIN_PIDS, look->spec, 0) : 0;
+        if (r >= 0)
+                r = add_reached(hits, now, look, false);
+        if (r >= 0 && hits->limits[CHAIN_PIDS].n == 0)
+                r = add_reached(hits, now, look, true);
+        return r;
+}
+
+static int read_pids(struct limit_hits *hits, const struct cgroup_chain *now,
+                     const struct limit_look *look)
+{
+        uint64_t n, local;
+
+        if (cgroup_read_keyed(look->group_fd, "pids.events", "max", &n) < 0)
+                return 0;
+        return cgroup_read_keyed(look->group_fd, "pids.events.local", "max", &local) >= 0
+                       ? read_pids_by_limit(hits, now, look, n)
+                       : read_pids_by_fork(hits, now, look, n);
+}
+
+int limit_hits_read(const struct limit_look *look, struct limit_hits *ret)
+{
+        struct limit_hits hits = LIMIT_HITS_NULL;
+        struct cgroup_chain now = CGROUP_CHAIN_NULL;
+        uint64_t n;
+        int r;
+
+        r = look->group_fd >= 0 ? cgroup_chain_read(look->group_fd, &now) : -ENOENT;
+        if (r >= 0) {
+                if (cgroup_read_keyed(look->group_fd, "runner/memory.events", "oom_kill", &n) >= 0)
+                        hits.runner_oom_killed = n > 0;
+                r = read_memory(&hits, &now, look);
+        }
+        if (r >= 0)
+                r = read_pids(&hits, &now, look);
+        cgroup_chain_deinit(&now);
+        if (r == -ENOMEM) {
+                limit_hits_deinit(&hits);
                 return r;
-        *ret = n;
+        }
+        *ret = hits;
         return 0;
 }
 
-void limit_hits_read(const struct job_group *group, struct limit_hits *ret)
+void limit_hits_deinit(struct limit_hits *hits)
 {
-        struct limit_hits hits = { false, 0 };
-        uint64_t n;
-
-        if (job_group_exists(group)) {
-                if (cgroup_read_keyed(group->fd, "runner/memory.events", "oom_kill", &n) >= 0)
-                        hits.runner_oom_killed = n > 0;
-                if (limit_count_pids_refused(group, &n) >= 0)
-                        hits.pids_refused = n;
+        for (unsigned k = 0; k < _CHAIN_LIMIT_N; ++k) {
+                for (size_t i = 0; i < hits->limits[k].n; ++i)
+                        free(hits->limits[k].met[i].group);
+                free(hits->limits[k].met);
         }
-        *ret = hits;
+        *hits = (struct limit_hits)LIMIT_HITS_NULL;
 }
 
 struct outcome limit_blame(struct outcome outcome, const struct limit_hits *hits)
@@ -77,75 +267,7 @@ struct outcome limit_blame(struct outcome outcome, const struct limit_hits *hits
         /* To start it again would kill it again. */
         if (hits->runner_oom_killed && (died || outcome.verdict == OUTCOME_AGAIN))
                 return (struct outcome){ OUTCOME_ENDED, JOB_FAILED, REASON_OOM_KILLED };
-        if (hits->pids_refused > 0 && (failed || done))
+        if (hits->n_refused > 0 && (failed || done))
                 outcome.reason = REASON_PIDS_MAX;
         return outcome;
-}
-
-/* " (inputs 3, 7 and 9 others were in progress)", inputs counted from 1; "" when that is not known. */
-static char *describe_open(const struct spec *spec, const struct tally *tally)
-{
-        uint64_t n = tally ? tally->n_open : 0;
-        char list[TALLY_OPEN_MAX * 22] = "", *text;
-        size_t at = 0;
-        int r;
-
-        if (n == 0)
-                return strdup("");
-        /* One after the other: the rest of the chunk was not begun. */
-        if (spec->level == LEVEL_SERIAL)
-                n = 1;
-        for (size_t i = 0; i < MIN(n, (uint64_t)TALLY_OPEN_MAX); ++i)
-                at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%llu", i ? ", " : "",
-                                       (unsigned long long)tally->open[i] + 1);
-        if (n > TALLY_OPEN_MAX)
-                r = asprintf(&text, "; inputs %s and %llu more were in progress or next", list,
-                             (unsigned long long)(n - TALLY_OPEN_MAX));
-        else
-                r = asprintf(&text, "; input%s %s %s in progress%s", n > 1 ? "s" : "", list,
-                             n > 1 ? "were" : "was", n > 1 ? " or next" : "");
-        return r < 0 ? NULL : text;
-}
-
-static char *describe_oom(const struct spec *spec, const struct tally *tally)
-{
-        _cleanup_free_ char *open = describe_open(spec, tally);
-        char *text;
-        int r;
-
-        if (limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
-                r = asprintf(&text, "the kernel killed the runner when the job reached its memory.max "
-                             "of %llu bytes%s",
-                             (unsigned long long)spec->limits.values[LIMIT_MEMORY_MAX], open ?: "");
-        else
-                r = asprintf(&text, "the kernel killed the runner for want of memory; the job has no "
-                             "memory.max of its own%s", open ?: "");
-        return r < 0 ? NULL : text;
-}
-
-static char *describe_pids(const struct limit_hits *hits, const struct spec *spec)
-{
-        const char *what = hits->pids_refused == 1 ? "process or thread" : "processes or threads";
-        unsigned long long n = hits->pids_refused;
-        char *text;
-        int r;
-
-        if (limits_enforces(&spec->limits, LIMIT_PIDS_MAX))
-                r = asprintf(&text, "the kernel refused %llu %s: pids.max of the job is %llu", n, what,
-                             (unsigned long long)spec->limits.values[LIMIT_PIDS_MAX]);
-        else if (limits_enforces(&spec->worker_limits, LIMIT_PIDS_MAX))
-                r = asprintf(&text, "the kernel refused %llu %s: pids.max of a worker is %llu", n, what,
-                             (unsigned long long)spec->worker_limits.values[LIMIT_PIDS_MAX]);
-        else
-                r = asprintf(&text, "the kernel refused %llu %s: pids.max of a group above the job's is "
-                             "reached (TasksMax= of the service or of its slice)", n, what);
-        return r < 0 ? NULL : text;
-}
-
-char *limit_describe(enum job_reason reason, const struct limit_hits *hits, const struct spec *spec,
-                     const struct tally *tally)
-{
-        if (reason == REASON_OOM_KILLED)
-                return describe_oom(spec, tally);
-        return reason == REASON_PIDS_MAX ? describe_pids(hits, spec) : NULL;
 }

@@ -1,28 +1,60 @@
 #pragma once
 
 /*
- * Which limits a job ran into, from the events of its group; and the sentences about that. To be read
- * while the group is there.
+ * Finds the limits that a job ran into, and whose they are: its workers', its own, or those of a
+ * group above it, as the kernel's counts tell; and puts them in words. To be called while the job's
+ * group is there.
+ *
+ * Of memory the kernel counts by group whose limit it had to kill for (memory.events.local). For
+ * processes it does so since Linux 6.11 (pids.events.local); before, it counts where somebody
+ * forked, and a limit is known to have been reached at some time at most (pids.peak). On the other
+ * hand it says no more, since 6.11, whose forks a group above the job's has refused. So those count
+ * as the job's that its runner has seen refused.
  */
 
 #include "daemon/supervisor/counters.h"
-#include "daemon/supervisor/groups.h"
 #include "daemon/supervisor/outcome.h"
+#include "lib/cgroup-chain.h"
 #include "lib/spec.h"
+
+enum limit_place {
+        PLACE_WORKER,
+        PLACE_JOB,
+        PLACE_ABOVE,
+};
+
+struct limit_met {
+        enum limit_place place;
+        char *group;                    /* above: its name, "pppd.slice"; owned */
+        uint64_t max;                   /* the limit; UINT64_MAX: it is not there any more */
+        uint64_t n;                     /* how often it was met; 0: the kernel does not tell */
+};
 
 struct limit_hits {
         bool runner_oom_killed;
-        uint64_t pids_refused;          /* forks that pids.max refused */
+        bool has_refused;
+        uint64_t n_refused;             /* forks that pids.max refused; or why they are not known, */
+        const char *why_no_refused;     /* static; NULL: without the controller, or a group */
+        struct {
+                struct limit_met *met;  /* nearest first; owned */
+                size_t n;
+                bool sure;              /* none that was met is missing */
+        } limits[_CHAIN_LIMIT_N];
 };
 
-/* What can't be read (no such controller, no group) was not hit. */
-void limit_hits_read(const struct job_group *group, struct limit_hits *ret);
+#define LIMIT_HITS_NULL { .runner_oom_killed = false }
 
-/*
- * Before Linux 6.11 pids.events counts in the group that forks, later also in the one with the limit:
- * so the job's own count, or else the sum of the groups in it. -ENOENT without the controller.
- */
-int limit_count_pids_refused(const struct job_group *group, uint64_t *ret);
+struct limit_look {
+        int group_fd;                           /* the job's group; -EBADF: it has none */
+        const struct cgroup_chain *before;      /* of it, when the job began */
+        bool began_later;                       /* @before was read when it had run for a while */
+        uint64_t n_runner_refused;              /* threads and processes that its runner was refused */
+        const struct spec *spec;
+};
+
+/* A limit whose files can't be read was not met. -ENOMEM: nothing is in @ret. */
+int limit_hits_read(const struct limit_look *look, struct limit_hits *ret);
+void limit_hits_deinit(struct limit_hits *hits);
 
 /* Puts the blame where the limits say it belongs. */
 struct outcome limit_blame(struct outcome outcome, const struct limit_hits *hits);
@@ -33,3 +65,11 @@ struct outcome limit_blame(struct outcome outcome, const struct limit_hits *hits
  */
 char *limit_describe(enum job_reason reason, const struct limit_hits *hits, const struct spec *spec,
                      const struct tally *tally);
+
+/*
+ * "pids.max of the job is 4, or pids.max of a worker is 2"; "" when none was met. NULL: no memory.
+ */
+char *limit_describe_met(const struct limit_hits *hits, enum chain_limit limit);
+
+/* The summary's limits_met: a new reference, NULL when out of memory. */
+json_t *limit_hits_to_json(const struct limit_hits *hits);

@@ -10,7 +10,7 @@ const struct metric metrics[] = {
         { "cpu_user_seconds", METRIC_REAL, ALL, false, false },
         { "cpu_system_seconds", METRIC_REAL, ALL, false, false },
         { "memory_peak_bytes", METRIC_INTEGER, ALL, false, false },
-        { "memory_stat", METRIC_NUMBERS, ALL, false, false },
+        { "memory_stat", METRIC_NUMBERS, ALL, true, false },
         { "memory_events", METRIC_NUMBERS, ALL, false, false },
         { "pids_peak", METRIC_INTEGER, ALL, false, false },
         { "pids_refused", METRIC_INTEGER, ALL, false, false },

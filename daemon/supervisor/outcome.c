@@ -36,7 +36,10 @@ struct outcome outcome_judge(const siginfo_t *status, bool all_recorded, enum jo
                 return (struct outcome){ OUTCOME_AGAIN, JOB_QUEUED, REASON_NONE };
         if (status->si_code == CLD_EXITED && status->si_status == 0 && all_recorded)
                 return ended(JOB_DONE, REASON_NONE);
-        /* It got done while the supervisor stops. The next one would find the same, but not the job's group. */
+        /*
+         * It got done while the supervisor stops. The next one would find the same, but not the
+         * job's group.
+         */
         if (interrupted && stop == REASON_NONE && all_recorded)
                 return ended(JOB_DONE, REASON_NONE);
         if (status->si_code == CLD_EXITED && status->si_status == RUNNER_EXIT_CANCELLED)

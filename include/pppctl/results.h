@@ -42,7 +42,7 @@ enum ppp_reason {
         PPP_REASON_OPEN = 16,           /* detail: errno */
         PPP_REASON_READ = 17,           /* detail: errno */
         PPP_REASON_SIGNAL = 18,         /* the worker was killed; detail: signal */
-        PPP_REASON_OOM_KILLED = 19,     /* the worker's cgroup ran out of memory */
+        PPP_REASON_OOM_KILLED = 19,     /* for want of memory; detail: enum ppp_oom_blame */
         PPP_REASON_EXIT = 20,           /* the worker exited in mid-task; detail: exit status */
         PPP_REASON_NO_MEMORY = 21,      /* detail: MiB that the task needs, 0 unknown */
         PPP_REASON_IO = 22,             /* any other error; detail: errno */
@@ -58,6 +58,18 @@ enum ppp_reason {
 enum ppp_too_large {
         PPP_TOO_LARGE_NUMBER = 0,       /* of the values that the workload can compute */
         PPP_TOO_LARGE_ARRAY = 1,        /* of the memory that sum-array may take for a task */
+};
+
+/*
+ * The owner of the limit on memory that was met when the kernel killed a worker. Older files have SIGKILL (9) here, which says
+ * no more than unknown does. Append only, and never 9.
+ */
+enum ppp_oom_blame {
+        PPP_OOM_UNKNOWN = 0,            /* the kernel does not tell (before Linux 5.2), or not to us */
+        PPP_OOM_WORKER = 1,             /* the worker's own */
+        PPP_OOM_JOB = 2,                /* the job's */
+        PPP_OOM_ABOVE = 3,              /* that of a group above the job's: the service's or its slice's */
+        PPP_OOM_MACHINE = 4,            /* nobody's: the machine had no memory left */
 };
 
 /* Which part of a URL, or of one that a redirect leads to, is wrong. Append only. */

@@ -103,7 +103,7 @@ static struct outcome ended(enum job_state state, enum job_reason reason)
 static void blames(struct outcome outcome, bool oom, uint64_t refused, enum job_state state,
                    enum job_reason reason)
 {
-        const struct limit_hits hits = { oom, refused };
+        const struct limit_hits hits = { .runner_oom_killed = oom, .n_refused = refused };
 
         outcome = limit_blame(outcome, &hits);
         test_int(outcome.verdict, ==, OUTCOME_ENDED);
@@ -123,7 +123,7 @@ static void test_blame(void)
         /* Who stopped it had a reason of his own. */
         blames(ended(JOB_CANCELLED, REASON_TIMEOUT), true, 1, JOB_CANCELLED, REASON_TIMEOUT);
         test_int(limit_blame((struct outcome){ OUTCOME_AGAIN, JOB_QUEUED, REASON_NONE },
-                             &(const struct limit_hits){ false, 5 }).verdict, ==, OUTCOME_AGAIN);
+                             &(const struct limit_hits){ .n_refused = 5 }).verdict, ==, OUTCOME_AGAIN);
 }
 
 /* Of 20 tasks 12 were claimed; 3, 7 and from 9 on have no record. */
@@ -147,7 +147,8 @@ static void test_sentences(void)
 {
         _cleanup_close_ int fd = make_results();
         struct spec spec = { .level = LEVEL_THREADS };
-        struct limit_hits hits = { true, 5 };
+        struct limit_met memory = { PLACE_JOB, NULL, 67108864, 1 };
+        struct limit_hits hits = { .runner_oom_killed = true };
         struct tally tally;
         char *text;
 
@@ -157,23 +158,18 @@ static void test_sentences(void)
         test_int(tally.open[1], ==, 7);
 
         text = limit_describe(REASON_OOM_KILLED, &hits, &spec, &tally);
-        test_contains(text, "no memory.max of its own; inputs 4, 8, 10, 11, 12 were in progress");
+        test_contains(text, "; inputs 4, 8, 10, 11, 12 were in progress");
         free(text);
         spec.level = LEVEL_SERIAL;
-        spec.limits.given = LIMIT_BIT(LIMIT_MEMORY_MAX) | LIMIT_BIT(LIMIT_PIDS_MAX);
-        spec.limits.values[LIMIT_MEMORY_MAX] = 67108864;
-        spec.limits.values[LIMIT_PIDS_MAX] = 4;
+        hits.limits[CHAIN_MEMORY].met = &memory;
+        hits.limits[CHAIN_MEMORY].n = 1;
         text = limit_describe(REASON_OOM_KILLED, &hits, &spec, &tally);
-        test_str(text, "the kernel killed the runner when the job reached its memory.max of 67108864 "
+        test_str(text, "the kernel killed the runner for want of memory: memory.max of the job is 67108864 "
                        "bytes; input 4 was in progress");
         free(text);
+        hits.n_refused = 1;
         text = limit_describe(REASON_PIDS_MAX, &hits, &spec, &tally);
-        test_str(text, "the kernel refused 5 processes or threads: pids.max of the job is 4");
-        free(text);
-        spec.limits.given = 0;
-        hits.pids_refused = 1;
-        text = limit_describe(REASON_PIDS_MAX, &hits, &spec, &tally);
-        test_contains(text, "refused 1 process or thread: pids.max of a group above");
+        test_contains(text, "refused 1 process or thread: ");
         free(text);
         test_true(!limit_describe(REASON_TIMEOUT, &hits, &spec, &tally));
 }

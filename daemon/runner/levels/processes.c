@@ -22,6 +22,7 @@
 #include "daemon/runner/levels/worker-row.h"
 #include "daemon/runner/measure.h"
 #include "lib/cgroup.h"
+#include "lib/oom-watch.h"
 
 #define PER_WORKER    2                         /* descriptors: its pidfd, its group */
 #define FRUITLESS_MAX 10
@@ -61,6 +62,7 @@ struct pool {
         bool started;                   /* a worker was, ever */
         bool limited;                   /* a worker has its limits */
         uint64_t rss_peak;              /* sum over all workers there ever were */
+        struct oom_watch oom;
         struct histogram births;
 };
 
@@ -127,14 +129,16 @@ static int reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
         return 0;
 }
 
-static struct row_death death_of(const struct process *process, const siginfo_t *info)
+static struct row_death death_of(struct pool *pool, const struct process *process, const siginfo_t *info)
 {
         if (process->timed_out)
                 return (struct row_death){ PPP_REASON_TIMEOUT, 0 };
         if (info->si_code == CLD_EXITED)
                 return (struct row_death){ PPP_REASON_EXIT, info->si_status };
         if (info->si_status == SIGKILL && worker_group_oom_killed(&process->group))
-                return (struct row_death){ PPP_REASON_OOM_KILLED, SIGKILL };
+                return (struct row_death){ PPP_REASON_OOM_KILLED,
+                                           (int32_t)oom_watch_blame(&pool->oom, pool->runner->cgroup_fd,
+                                                                    process->group.fd) };
         return (struct row_death){ PPP_REASON_SIGNAL, info->si_status };
 }
 
@@ -165,7 +169,7 @@ static void look_for_lost(struct pool *pool)
 /* Gives the dead worker's task its record. Being at one although it "ended well" is a death too. */
 static int account_for(struct pool *pool, const struct process *process, const siginfo_t *info)
 {
-        const struct row_death death = death_of(process, info);
+        const struct row_death death = death_of(pool, process, info);
         bool was_idle = process->row->worker.idle % 2 == 1, was_at_task = row_is_at_task(process->row);
         bool died = was_at_task || info->si_code != CLD_EXITED || info->si_status != EXIT_SUCCESS;
 
@@ -439,6 +443,7 @@ static int pool_init(struct pool *pool, struct worker_row *table)
                 worker_init(&table[i].worker, pool->runner, (uint16_t)i, &blocking_ops, NULL);
                 table[i].worker.watched = true;
         }
+        oom_watch_init(&pool->oom, pool->runner->cgroup_fd);
         pool->look_ns = next_look(pool, now_monotonic());
         return 0;
 }
@@ -468,6 +473,7 @@ int level_processes_run(struct runner *runner)
         measure_integer(runner, "workers_refused", pool.n_refused);
         for (unsigned i = 0; pool.processes && i < pool.n; ++i)
                 worker_group_remove(&pool.processes[i].group, runner);
+        oom_watch_deinit(&pool.oom);
         free(pool.processes);
         free(pool.polls);
         munmap(table, size);

@@ -156,7 +156,7 @@ class Memory(Limits):
         self.assertEqual((summary["state"], summary["reason"]), ("failed", "oom-killed"), result)
         self.assertEqual(rows["1000"]["state"], "done", result)
         text, _ = self.shown(summary["job"])
-        self.assertRegex(text, r"memory\.max of 67108864 bytes; input 2 was in progress")
+        self.assertRegex(text, r"memory\.max of the job is 67108864 bytes; input 2 was in progress")
         self.assert_ok(self.pppd.pppctl("run", "serial", "sum", "10"))
 
     def test_it_is_no_more_than_the_limit(self):
@@ -207,8 +207,8 @@ class Pids(Limits):
         self.assertEqual(result.status, 0, result)
         self.assertEqual((summary["state"], summary["tasks_done"], summary["reason"]), ("done", 10, "pids-max"))
         self.assertGreaterEqual(summary["workers_refused"], 1)
-        # A worker that moves counts twice for a moment, in a kernel's pids.peak.
-        self.assertIn(summary["pids_peak"], (4, 5))
+        # A worker that moves counts twice for a moment, in the kernel's pids.peak.
+        self.assertEqual(summary["pids_peak"], 4)
         text, _ = self.shown(summary["job"])
         self.assertRegex(text, r"pids\.max of the job is 4")
 
