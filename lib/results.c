@@ -393,6 +393,10 @@ static const char *reason_format(enum ppp_reason reason, int32_t detail)
         if (reason == PPP_REASON_CONNECT && (detail == EMFILE || detail == ENFILE))
                 return "cannot connect: %s; ask for fewer at a time with --workers, or raise the "
                        "limit on open files (LimitNOFILE=, ulimit -n)";
+        /* Nobody has cancelled it but the ring, which has no other errno for that. */
+        if ((reason == PPP_REASON_OPEN || reason == PPP_REASON_READ) && detail == ECANCELED)
+                return "cannot be read: it is not in memory, and no thread of the kernel could be started to "
+                       "read it; raise the limit of tasks (--pids-max, TasksMax= of the service or its slice)";
         if (reason == PPP_REASON_TOO_LARGE && detail == PPP_TOO_LARGE_ARRAY)
                 return "too large for an array, at 8 bytes a number; sum-array takes numbers up to "
                        "536870912 (4 GiB), sum adds up the same without the memory";

@@ -1,6 +1,7 @@
 /* The results file: lay-out, validation, publishing, resuming, and the texts of all reasons. */
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #include "lib/results.h"
@@ -258,6 +259,23 @@ static void test_reasons(void)
 
                 test_contains(text, "curl error 8");
                 test_true(!strstr(text, "port"));
+        }
+        {
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_OPEN, ECANCELED);
+
+                test_contains(text, "no thread of the kernel");
+        }
+        /* Older files have the signal there. */
+        for (int32_t detail = PPP_OOM_UNKNOWN; detail <= SIGKILL; ++detail) {
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_OOM_KILLED, detail);
+                static const char *const parts[SIGKILL + 1] = {
+                        [PPP_OOM_WORKER] = "its own memory.max",
+                        [PPP_OOM_JOB] = "the job had come to its memory.max",
+                        [PPP_OOM_ABOVE] = "a group above the job's",
+                        [PPP_OOM_MACHINE] = "the machine had no memory left",
+                };
+
+                test_contains(text, parts[detail] ?: "did not tell for whose limit");
         }
         test_str(reason_name(PPP_REASON_OOM_KILLED), "oom-killed");
         test_str(reason_name((enum ppp_reason)250), "unknown");
