@@ -16,7 +16,9 @@ struct ring_connection {
         bool polled;                    /* poll is in flight */
         bool readable;                  /* there may be something to read */
         bool hung_up;                   /* the other side closed or broke it: no more changes */
-        bool closing;                   /* goes when poll has completed */
+        bool closing;                   /* goes when poll and last have completed */
+        struct ring_op last;            /* queued behind all else that was for it */
+        bool lasting;                   /* last is in flight */
         int error;                      /* of poll; negative errno */
         struct ring_op send;            /* armed silently */
         bool unsent;                    /* it did not send all, but this: */
@@ -105,27 +107,39 @@ static void close_now(struct ring_connection *connection)
         free_now(connection);
 }
 
+static void close_if_over(struct ring_connection *connection)
+{
+        if (!connection->polled && !connection->lasting)
+                close_now(connection);
+}
+
+static void last_complete(struct ring_op *op, int res, uint32_t flags)
+{
+        struct ring_connection *connection = container_of(op, struct ring_connection, last);
+
+        connection->lasting = false;
+        close_if_over(connection);
+}
+
 /*
  * What was queued for it, a request above all, must be gone before the descriptor is: entries are
- * issued in order, so with the completion of one that was queued later it is.
+ * issued in order, so with the completion of one that was queued later it is. The end of the poll does
+ * not tell: it may have ended by itself, while the kernel has refused for now to take what is queued.
  */
 static void ring_close(struct http_connection *base)
 {
         struct ring_connection *connection = of(base);
         struct http_ring *http = container_of(base->transport, struct http_ring, base);
         struct ring *ring = &connection->loop->ring;
-        struct io_uring_sqe *sqe;
+        struct io_uring_sqe *sqe = ring_sqe(ring);
 
-        connection->closing = true;
+        connection->closing = connection->lasting = true;
         TAILQ_INSERT_HEAD(&http->closing, connection, link);
-        if (connection->polled) {
-                ring_cancel(ring, &connection->poll);
-                return;
-        }
-        sqe = ring_sqe(ring);
-        io_uring_prep_nop(sqe);
-        ring_arm(ring, sqe, &connection->poll);
-        connection->polled = true;
+        if (connection->polled)
+                io_uring_prep_cancel64(sqe, (uintptr_t)&connection->poll, 0);
+        else
+                io_uring_prep_nop(sqe);
+        ring_arm(ring, sqe, &connection->last);
 }
 
 /* A late report of what was read already is neither an end nor bytes that nobody asked for. */
@@ -147,8 +161,7 @@ static void poll_complete(struct ring_op *op, int res, uint32_t flags)
 
         connection->polled = flags & IORING_CQE_F_MORE;
         if (connection->closing) {
-                if (!connection->polled)
-                        close_now(connection);
+                close_if_over(connection);
                 return;
         }
         connection->readable = true;
@@ -225,6 +238,7 @@ static int adopt(struct http_ring *ring, int fd, struct http_connection **ret)
                 .loop = ring->loop,
                 .poll.complete = poll_complete,
                 .send.complete = send_complete,
+                .last.complete = last_complete,
         };
         http_connection_init(&connection->base, &ring->base, fd);
         *ret = &connection->base;
