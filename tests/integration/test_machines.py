@@ -6,8 +6,8 @@ import signal
 import time
 import unittest
 
-from harness import machines
-from harness.case import Case
+from harness import machines, settings
+from harness.case import TEST_SECONDS, Case
 from harness.machines import Job, Node, Redis
 from harness.poll import wait_until
 from harness.results import DONE, FAILED, reasons
@@ -218,6 +218,50 @@ class Ends(Machines):
                 self.assertEqual(node.wait(), 1)
                 self.assertIn(says, node.text())
                 os.unlink(node.output)
+
+
+class Kills(Machines):
+    seconds = TEST_SECONDS + settings.kills
+
+    def test_workers_are_killed_wherever_they_are(self):
+        """Tiny tasks, so that a kill comes between any two steps. PPPCTL_TEST_KILLS=2000 for a long look."""
+        node = self.node("n1", level="processes", workers=3)
+        self.serving("n1")
+        n, left, n_failed = 16000, settings.kills, 0
+        while left > 0:
+            job = self.job(["20000"] * n, "sum")
+            killed = self.kill_while_it_runs(node, job, left)
+            left -= killed
+            rows = self.ends(job)
+            header = job.header()
+            done, failed = (sum(row.state == state for row in rows if row) for state in (DONE, FAILED))
+            self.assertEqual((done + failed, header["done"], header["failed"]), (n, done, failed))
+            self.assertEqual({row.value for row in rows if row.state == DONE}, {199_990_000})
+            self.assertEqual({(row.reason, row.detail) for row in rows if row.state == FAILED} -
+                             {(reasons()["SIGNAL"], signal.SIGKILL)}, set())
+            self.assertLessEqual(failed, killed)
+            counts = job.measures["machines"]
+            self.assertEqual((counts["results_duplicate"], counts["chunks_resent"]), (0, 0), node.text())
+            n_failed += failed
+        self.assertGreater(n_failed, 0)
+        self.assertEqual((node.stop(), node.text()), (0, ""))
+
+    def kill_while_it_runs(self, node, job, most):
+        """Two at a time, and no more before tasks have ended: ten deaths for nothing would end the level."""
+        killed, seen, ended = 0, set(), -1
+        while killed < most and job.coordinator.poll() is None:
+            header = job.header()
+            if (now := header["done"] + header["failed"]) == ended:
+                continue
+            fresh = {pid for level in node.levels() for pid in machines.children_of(level)} - seen
+            for pid in list(fresh)[:min(2, most - killed)]:
+                seen.add(pid)
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                killed, ended = killed + 1, now
+        return killed
 
 
 class Losses(Machines):

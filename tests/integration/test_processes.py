@@ -4,7 +4,8 @@ import os
 import signal
 import threading
 
-from harness.case import Case
+from harness import settings
+from harness.case import TEST_SECONDS, Case
 from harness.daemon import read_pids
 from harness.oddserver import OddServer, body
 from harness.poll import wait_until
@@ -13,6 +14,8 @@ from harness.results import DONE, FAILED, reasons
 
 
 class Workers(Case):
+    seconds = TEST_SECONDS + settings.kills
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -148,7 +151,7 @@ class Workers(Case):
 
     def test_workers_are_killed_wherever_they_are(self):
         """Tiny tasks, so that a kill comes between any two steps. PPPCTL_TEST_KILLS=2000 for a long look."""
-        n, left, replaced = 16000, int(os.environ.get("PPPCTL_TEST_KILLS", "100")), 0
+        n, left, replaced = 16000, settings.kills, 0
         while left > 0:
             job = self.daemon.submit("processes", "sum", ["3"] * n, workers=3)
             killed = self.kill_while_it_runs(job, left)
