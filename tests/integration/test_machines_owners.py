@@ -6,6 +6,7 @@ import signal
 from harness import results
 from harness.daemon import read_pids
 from harness.fleet import FleetCase, naps
+from harness.held import HeldAtEnd
 from harness.machines import children_of
 from harness.poll import wait_until
 from harness.process import alive
@@ -78,6 +79,33 @@ class Owners(FleetCase):
                 self.cancel(long)
                 self.assertTrue(node.running())
                 node.end()
+
+    def test_a_level_whose_worker_has_not_ended(self):
+        """Its chunks are given to nobody before that has gone; and its group is not used again."""
+        if not self.group:
+            self.skipTest("no cgroups here")
+        node, redis = self.node("node", level="processes", workers=1), self.connect()
+        one = self.runner_of(node, redis, "one:1")
+        job, level = self.jobs_begun, self.level_of(one)
+        [worker] = wait_until(lambda: children_of(level), "a worker")
+        try:
+            held = HeldAtEnd(worker)
+        except OSError as error:
+            self.skipTest(str(error))
+        os.kill(level, signal.SIGKILL)
+        held.wait()
+        for _ in range(2):
+            seen = float(redis("ZSCORE", self.key("nodes"), "node"))
+            wait_until(lambda: float(redis("ZSCORE", self.key("nodes"), "node")) > seen, "a heartbeat")
+        self.assertEqual(node.output(), "", "nothing is taken for failed yet")
+        self.assertFalse(set(children_of(one)) - {level}, "no other level")
+        held.release()
+        wait_until(lambda: "the level's process was ended by signal 9" in node.output(), "its tasks to fail")
+        wait_until(lambda: self.worker_groups(node) == ["worker-1"], lambda: f"{self.worker_groups(node)}")
+        self.cancel(job)
+
+    def worker_groups(self, node):
+        return [name for name in os.listdir(os.path.join(node.group, "owner-0")) if name.startswith("worker-")]
 
     def test_a_runner_that_is_killed(self):
         """As a node that dies, for one owner: its chunks are run again, by the runner that is started anew."""

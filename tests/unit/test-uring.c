@@ -3,6 +3,8 @@
  * needed, the loop turns, deadlines, cancellation of all that is in flight.
  */
 
+#include <sys/syscall.h>
+
 #include "daemon/runner/io/fetch.h"
 #include "daemon/runner/node/feed.h"
 #include "tests/unit/uring-job.h"
@@ -330,6 +332,50 @@ static void test_fed_as_it_ends(void)
         job_end(&job);
 }
 
+/*
+ * No stack for a fiber is had in this thread. This takes the place of the C library's function in this
+ * program: nothing else uses memory up for one thread alone.
+ */
+static pid_t stackless;
+static unsigned n_refused;
+
+void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+        if (flags & MAP_STACK && stackless && gettid() == stackless) {
+                __atomic_add_fetch(&n_refused, 1, __ATOMIC_RELAXED);
+                errno = ENOMEM;
+                return MAP_FAILED;
+        }
+        return (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
+}
+
+/* Leaves the rest to be claimed until that thread has tried. */
+static int run_after_refusal(struct ppp_task *task, const char *input, size_t n, uint64_t *ret)
+{
+        int r = 0;
+
+        while (r == 0 && __atomic_load_n(&n_refused, __ATOMIC_RELAXED) == 0)
+                r = ppp_sleep(task, NSEC_PER_MSEC);
+        *ret = n;
+        return r;
+}
+
+static void test_loop_without_fibers(void)
+{
+        struct job job;
+
+        job_begin(&job);
+        for (unsigned i = 0; i < 100; ++i)
+                job_add(&job, "x");
+        job.runner.spec.loops = 2;
+        stackless = gettid();
+        job_run(&job, run_after_refusal, 8);
+        stackless = 0;
+        for (unsigned i = 0; i < 100; ++i)
+                test_done(&job, i, 1);
+        job_end(&job);
+}
+
 static const struct test_case cases[] = {
         { "deadlines in any order", test_deadlines },
         { "sleeping overlaps", test_sleep },
@@ -342,6 +388,7 @@ static const struct test_case cases[] = {
         { "cancelled before it began", test_cancelled_before },
         { "cancelled as it ends", test_cancelled_as_it_ends },
         { "fed as it ends", test_fed_as_it_ends },
+        { "a loop without fibers claims nothing", test_loop_without_fibers },
         { "the widest window", test_widest_window },
 };
 

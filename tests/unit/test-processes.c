@@ -1,0 +1,141 @@
+/*
+ * The level processes in a node, whose worker is killed and cannot be replaced at once: what it had claimed
+ * goes back, and another is tried again until it can be had.
+ */
+
+#include "tests/unit/stepped.h"
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "daemon/runner/node/feed.h"
+#include "daemon/runner/runner.h"
+
+enum { N = 6, DEADLY = 1 };
+
+static struct {
+        uint8_t attempts[N];
+        bool refuses;
+        unsigned n_refused;
+} *shared;
+
+/*
+ * This takes the place of the C library's function in this program: nothing else makes the kernel refuse a
+ * process at will.
+ */
+long syscall(long number, ...)
+{
+        static long (*real)(long number, ...);
+        long arguments[6];
+        va_list list;
+
+        va_start(list, number);
+        for (unsigned i = 0; i < ARRAY_SIZE(arguments); ++i)
+                arguments[i] = va_arg(list, long);
+        va_end(list);
+        if (number == SYS_clone3 && __atomic_load_n(&shared->refuses, __ATOMIC_ACQUIRE)) {
+                __atomic_add_fetch(&shared->n_refused, 1, __ATOMIC_RELEASE);
+                errno = EAGAIN;
+                return -1;
+        }
+        if (!real)
+                *(void **)&real = dlsym(RTLD_NEXT, "syscall");
+        return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
+                    arguments[5]);
+}
+
+static int run_or_die(struct ppp_task *task, const char *input, size_t n, uint64_t *ret)
+{
+        unsigned long i = strtoul(input, NULL, 10);
+
+        ++shared->attempts[i];
+        if (i == DEADLY) {
+                __atomic_store_n(&shared->refuses, true, __ATOMIC_RELEASE);
+                raise(SIGKILL);
+        }
+        *ret = i;
+        return 0;
+}
+
+static const struct ppp_workload workload = {
+        .abi = PPP_WORKLOAD_ABI,
+        .name = "deadly",
+        .run = run_or_die,
+};
+
+static pid_t start_level(struct runner *runner)
+{
+        pid_t pid = fork();
+
+        test_int(pid, >=, 0);
+        if (pid > 0)
+                return pid;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        _exit(level_processes_run(runner) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+static void end_level(struct runner *runner, pid_t pid)
+{
+        int status;
+
+        feed_close(runner->feed);
+        test_int(waitpid(pid, &status, 0), ==, pid);
+        test_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS);
+}
+
+static void test_refused(void)
+{
+        static const struct task_terms terms = { .workload = &workload };
+        struct runner runner = { .cgroup_fd = -EBADF, .workload = &workload };
+        struct feed_chunk *chunk;
+        uint32_t done;
+        pid_t pid;
+        int at;
+
+        runner.spec = (struct spec){ .level = LEVEL_PROCESSES, .workers = 1 };
+        runner.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        runner.measures = json_object();
+        runner.unavailable = json_array();
+        test_int(feed_new(0, &runner.feed), ==, 0);
+        runner.results.header = &runner.feed->header;
+        at = feed_push(runner.feed, "0\n1\n2\n3\n4\n5\n", 12, N, &terms);
+        test_int(at, >=, 0);
+        chunk = &runner.feed->chunks[at];
+        pid = start_level(&runner);
+
+        while (__atomic_load_n(&shared->n_refused, __ATOMIC_ACQUIRE) < 2)
+                usleep(1000);
+        /* Nobody has any of it. */
+        test_int(chunk->n_left, ==, feed_unclaimed(runner.feed, (uint32_t)at));
+        test_int(chunk->n_left, <, N - 1 - DEADLY);
+        __atomic_store_n(&shared->refuses, false, __ATOMIC_RELEASE);
+
+        while ((done = feed_next_done(runner.feed)) == FEED_NONE)
+                usleep(1000);
+        test_int(done, ==, at);
+        for (unsigned i = 0; i < N; ++i)
+                test_int(shared->attempts[i], ==, record_state(&chunk->records[i]) != PPP_STATE_NONE);
+        test_int(record_state(&chunk->records[DEADLY]), ==, PPP_STATE_FAILED);
+        test_int(record_state(&chunk->records[N - 1]), ==, PPP_STATE_DONE);
+        end_level(&runner, pid);
+        feed_free(runner.feed);
+        json_decref(runner.measures);
+        json_decref(runner.unavailable);
+        close(runner.cancel_fd);
+}
+
+static const struct test_case cases[] = {
+        { "a worker that is not replaced at once", test_refused },
+};
+
+int main(void)
+{
+        shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (shared == MAP_FAILED)
+                return EXIT_FAILURE;
+        alarm(600);                     /* for what never comes */
+        return test_main("processes", cases, ARRAY_SIZE(cases));
+}
