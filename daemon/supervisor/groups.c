@@ -10,6 +10,7 @@
 #include <sys/vfs.h>
 
 #include "daemon/supervisor/log.h"
+#include "lib/doctor/doctor.h"
 
 #define SUPERVISOR_GROUP "supervisor"
 
@@ -296,6 +297,18 @@ static void sweep_one(struct groups *groups, const char *name)
         }
 }
 
+static bool is_left_over(const char *name, bool (*is_known)(void *userdata, uint64_t number),
+                         void *userdata)
+{
+        uint64_t number;
+
+        if (strncmp(name, DOCTOR_GROUP, strlen(DOCTOR_GROUP)) == 0)
+                return true;
+        return strncmp(name, "job-", 4) == 0 &&
+               parse_u64(name + 4, strlen(name + 4), UINT64_MAX, &number) >= 0 &&
+               !is_known(userdata, number);
+}
+
 void groups_sweep(struct groups *groups, bool (*is_known)(void *userdata, uint64_t number),
                   void *userdata)
 {
@@ -306,13 +319,8 @@ void groups_sweep(struct groups *groups, bool (*is_known)(void *userdata, uint64
                 return;
         n = scandir(groups->path, &entries, NULL, NULL);
         for (int i = 0; i < n; ++i) {
-                const char *name = entries[i]->d_name;
-                uint64_t number;
-
-                if (strncmp(name, "job-", 4) == 0 &&
-                    parse_u64(name + 4, strlen(name + 4), UINT64_MAX, &number) >= 0 &&
-                    !is_known(userdata, number))
-                        sweep_one(groups, name);
+                if (is_left_over(entries[i]->d_name, is_known, userdata))
+                        sweep_one(groups, entries[i]->d_name);
                 free(entries[i]);
         }
         if (n >= 0)

@@ -39,7 +39,10 @@ struct groups {
 int groups_init(struct groups *groups, const char *path, const char *instance);
 void groups_deinit(struct groups *groups);
 
-/* Removes the job groups in the base that hold no process; those that do are killed and reported. */
+/*
+ * Removes the groups in the base that nobody is in: of jobs that are not known, and of the doctor where it was
+ * killed with its daemon. Those that hold processes are killed and reported.
+ */
 void groups_sweep(struct groups *groups, bool (*is_known)(void *userdata, uint64_t number),
                   void *userdata);
 

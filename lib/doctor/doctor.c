@@ -130,7 +130,7 @@ static char *own_group(const char *mount, const char *own)
 
 static void try_name(char name[static TRY_NAME_SIZE])
 {
-        snprintf(name, TRY_NAME_SIZE, "pppctl-doctor-%d", getpid());
+        snprintf(name, TRY_NAME_SIZE, DOCTOR_GROUP "%d", getpid());
 }
 
 static void admit(struct patient *patient, const struct doctor *doctor)

@@ -20,6 +20,9 @@ enum check_status {
         _CHECK_STATUS_N,
 };
 
+/* Things are tried in a group below the base whose name begins so; one that is killed leaves it there. */
+#define DOCTOR_GROUP "pppctl-doctor-"
+
 /* Where to look. */
 struct doctor {
         const char *base;       /* directory of the cgroup below which jobs' are made; NULL: our own */

@@ -274,6 +274,17 @@ class Traces(Case):
         self.assertFalse(os.path.exists(port))
         daemon.start()
 
+    def test_the_group_of_a_look_that_was_killed(self):
+        """What the doctor tries things in, where the daemon was killed meanwhile and the look with it."""
+        daemon = self.fresh("look")
+        if daemon.group is None:
+            self.skipTest("no cgroup can be made here")
+        daemon.kill()
+        left = os.path.join(daemon.group, "pppctl-doctor-1")
+        os.makedirs(os.path.join(left, "thread-0"))
+        daemon.start()
+        self.assertFalse(os.path.exists(left))
+
     def test_the_group_that_was_named(self):
         """One that it made goes with it; one that was there stays."""
         mount = cgroup_mount()
