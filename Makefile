@@ -149,7 +149,7 @@ export TSAN_OPTIONS  ?= halt_on_error=1:suppressions=$(CURDIR)/tests/tsan.supp
 # Tests to run: a part of their names.
 ONLY    ?=
 
-.PHONY: demo check check-unit check-integration bench deps
+.PHONY: demo check check-unit check-integration stress bench deps
 demo:
 	@CC='$(CC)' packaging/install-deps.sh build demo
 	+@$(submake) all notify-run
@@ -162,6 +162,11 @@ check-unit: unit-tests
 	@tests/run --build $(BUILD) --only '$(ONLY)' unit
 check-integration: all
 	@PYTHON='$(PYTHON)' tests/run --build $(BUILD) --only '$(ONLY)' integration
+# The same SEED makes the same choices; how they fall together is the machine's.
+SECONDS ?= 60
+SEED    ?=
+stress: all
+	@$(PYTHON) tests/stress/run.py --build $(BUILD) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 bench:
 	@CC='$(CC)' packaging/install-deps.sh build check bench
 	+@$(submake) all
@@ -255,6 +260,7 @@ help:
 	'make check              install what is missing, build, run all tests (ONLY=part of a name)' \
 	'make check-unit         unit tests only' \
 	'make check-integration  integration tests only' \
+	'make stress             random calls, kills and restarts for SECONDS=60; SEED= repeats a run' \
 	'make check-aarch64      the aarch64 context switch under qemu' \
 	'make fuzz               FUZZ_SECONDS=60 for each fuzz target' \
 	'make bench              side by side with what else one would use' \

@@ -1,0 +1,136 @@
+"""The daemon under test, its life, and what it leaves."""
+
+import collections
+import os
+import re
+import threading
+import time
+
+from harness import process
+from harness.daemon import Daemon, StartFailure
+from harness.poll import Late, wait_until
+
+from ledger import Broken
+
+END_SECONDS = 180.0                     # in which all that goes on by itself has to end
+
+
+class World:
+    """`going` is set before the daemon is ended on purpose: until it is there again, connections may break."""
+
+    def __init__(self, directory, config):
+        self.daemon = Daemon(directory, args=["--config", config])
+        self.up = threading.Event()
+        self.stopping = threading.Event()       # no more calls and faults
+        self.generation = 0
+        self.restarts = self.kills = self.helper_kills = 0
+        self.failure = None
+        self.lock = threading.Lock()
+        self.calls = 0
+        self.began = time.monotonic()
+
+    def fail(self, text):
+        with self.lock:
+            self.failure = self.failure or text
+        self.stopping.set()
+
+    def marks(self):
+        return self.restarts, self.helper_kills
+
+    def count_call(self):
+        with self.lock:
+            self.calls += 1
+
+    # The daemon's life; of one thread
+
+    def start(self):
+        try:
+            self.daemon.start()
+        except StartFailure as failure:
+            raise Broken(f"the daemon does not start: {failure}") from None
+        self.generation += 1
+        self.up.set()
+
+    def _going(self):
+        self.check_alive()
+        self.up.clear()
+        self.generation += 1
+        self.restarts += 1
+
+    def kill(self):
+        self._going()
+        self.daemon.kill()
+
+    def terminate(self):
+        self._going()
+        status = self.daemon.terminate()
+        if status != 0:
+            raise Broken(f"the daemon ended with {status} on SIGTERM")
+
+    def check_alive(self):
+        if not self.daemon.running():
+            raise Broken(f"the daemon has ended by itself, with {self.daemon.popen.returncode}")
+
+    def call(self, method, parameters, **options):
+        return self.daemon.call(method, parameters, **options)
+
+    # The end
+
+    def descriptors(self):
+        """What the daemon has open, as {what: how many}."""
+        directory, found = f"/proc/{self.daemon.pid}/fd", collections.Counter()
+        for fd in os.listdir(directory):
+            try:
+                name = os.readlink(os.path.join(directory, fd))
+            except FileNotFoundError:
+                continue
+            found[re.sub(r"\[\d+\]", "", name)] += 1
+        return found
+
+    def check_descriptors(self, before):
+        """Those of the demo server and of nodes stay until these have had nothing to do for a while."""
+        def more():
+            return self.descriptors() - before
+        try:
+            wait_until(lambda: not more(), "", seconds=END_SECONDS, step=0.1)
+        except Late:
+            raise Broken(f"descriptors are left: {dict(more())}") from None
+
+    def check_files(self, numbers):
+        """A job has a directory, and nothing else has; what is removed may take a moment."""
+        path = os.path.join(self.daemon.state, "jobs")
+        wanted = sorted(map(str, numbers))
+        try:
+            wait_until(lambda: sorted(os.listdir(path)) == wanted, "", seconds=END_SECONDS, step=0.1)
+        except Late:
+            raise Broken(f"in {path} is {sorted(set(os.listdir(path)) ^ set(wanted))}, or is missing") from None
+
+    def check_groups(self):
+        """Of jobs; those of helpers stay as long as these do."""
+        if not self.daemon.group:
+            return
+        left = [name for name in os.listdir(self.daemon.group) if name.startswith("job-")]
+        if left:
+            raise Broken(f"cgroups are left: {left}")
+
+    def check_totals(self, n_jobs):
+        """Each end counts once, whatever died when."""
+        text = self.call("Metrics", {})["openmetrics"]
+        n = sum(int(line.split()[-1]) for line in text.splitlines() if line.startswith("pppctl_jobs_total{"))
+        if n != n_jobs:
+            raise Broken(f"{n_jobs} jobs have ended, {n} were counted")
+
+    def stop(self):
+        """In order; nothing of it may be left."""
+        self.terminate()
+        self.restarts -= 1                      # it is none
+        left = self.daemon.leftovers()
+        if left:
+            groups = [path for group in self.daemon.groups for path, _, _ in os.walk(group)]
+            raise Broken(f"left behind: {left}; groups: {groups}")
+
+    def clean_up(self):
+        if self.daemon.running():
+            self.daemon.kill()
+        self.daemon.clean_up()
+        process.reap_orphans()
