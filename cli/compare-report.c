@@ -14,9 +14,15 @@ void comparison_deinit(struct comparison *comparison)
 {
         for (size_t i = 0; i < comparison->n; ++i) {
                 json_decref(comparison->contenders[i].runs);
+                json_decref(comparison->contenders[i].unfinished);
                 free(comparison->contenders[i].left_out);
         }
         *comparison = (struct comparison){ .n = 0 };
+}
+
+static size_t n_runs(const struct contender *contender)
+{
+        return json_array_size(contender->runs);
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -29,7 +35,7 @@ static int compare_doubles(const void *a, const void *b)
 /* All values in order, owned by the caller; NULL when there is none or one is missing. */
 static double *sorted_values(const struct contender *contender, const char *path, size_t *ret_n)
 {
-        size_t n = json_array_size(contender->runs);
+        size_t n = n_runs(contender);
         _cleanup_free_ double *values = n ? calloc(n, sizeof(*values)) : NULL;
 
         if (!values)
@@ -68,19 +74,29 @@ bool contender_spread(const struct contender *contender, double *ret)
         return true;
 }
 
+/* NULL when no level has a run. */
+static const struct contender *first_with_runs(const struct comparison *comparison)
+{
+        for (size_t i = 0; i < comparison->n; ++i)
+                if (n_runs(&comparison->contenders[i]) > 0)
+                        return &comparison->contenders[i];
+        return NULL;
+}
+
 static const struct contender *baseline(const struct comparison *comparison)
 {
         for (size_t i = 0; i < comparison->n; ++i)
                 if (comparison->contenders[i].level == LEVEL_SERIAL)
                         return &comparison->contenders[i];
-        return &comparison->contenders[0];
+        return first_with_runs(comparison);
 }
 
 bool comparison_speed_up(const struct comparison *comparison, size_t i, double *ret)
 {
+        const struct contender *slow = baseline(comparison);
         double base, own;
 
-        if (!contender_median(baseline(comparison), "wall_seconds", &base) ||
+        if (!slow || !contender_median(slow, "wall_seconds", &base) ||
             !contender_median(&comparison->contenders[i], "wall_seconds", &own) || own <= 0)
                 return false;
         *ret = base / own;
@@ -264,7 +280,7 @@ static void choose_memory(struct report *report)
                 const char *why = summary_why_absent(json_array_get(contender->runs, 0),
                                                      "memory_peak_bytes");
 
-                if (json_array_size(contender->runs) == 0 ||
+                if (n_runs(contender) == 0 ||
                     contender_median(contender, "memory_peak_bytes", &v))
                         continue;
                 report->resident = true;
@@ -288,6 +304,24 @@ static void note_cpu(struct report *report)
         }
 }
 
+static void print_unfinished(const struct contender *contender, size_t room, struct output *output)
+{
+        json_t *job;
+        size_t i;
+
+        json_array_foreach(contender->unfinished, i, job) {
+                _cleanup_free_ char *text = NULL;
+                const char *reason = job_reason(job);
+                char label[48];
+
+                snprintf(label, sizeof(label), "%s: ", level_name(contender->level));
+                if (asprintf(&text, "job %" PRIu64 " %s%s%s%s, so what it cost is not shown", job_number(job),
+                             job_text(job, "state"), *reason ? " (" : "", reason, *reason ? ")" : "") < 0)
+                        text = NULL;
+                output_wrapped(output, label, strlen(label), text ?: "a job did not get done", room);
+        }
+}
+
 static void print_notes(const struct report *report, size_t room, struct output *output)
 {
         const struct comparison *comparison = report->comparison;
@@ -302,6 +336,8 @@ static void print_notes(const struct report *report, size_t room, struct output 
                         text = NULL;
                 output_wrapped(output, label, strlen(label), text ?: note->text, room);
         }
+        for (size_t i = 0; i < comparison->n; ++i)
+                print_unfinished(&comparison->contenders[i], room, output);
         for (size_t i = 0; i < comparison->n; ++i) {
                 if (!comparison->contenders[i].left_out)
                         continue;
@@ -316,12 +352,16 @@ static int print_report(struct report *report, bool color, struct output *output
 {
         size_t room = table_room();
         _cleanup_free_ char *text = NULL;
-        int r = table_print(&report->table, room, true, color, &text);
+        int r = 0;
 
+        if (first_with_runs(report->comparison))
+                r = table_print(&report->table, room, true, color, &text);
         if (r)
                 return r;
-        output_text(output, text);
-        output_text(output, "\n");
+        if (text) {
+                output_text(output, text);
+                output_text(output, "\n");
+        }
         print_notes(report, MAX(room, (size_t)60), output);
         return 0;
 }
@@ -330,15 +370,16 @@ int comparison_print_table(const struct comparison *comparison, bool color, stru
 {
         struct report report = {
                 .comparison = comparison,
-                .many_runs = json_array_size(comparison->contenders[0].runs) > 1,
         };
         int r;
 
+        for (size_t i = 0; i < comparison->n; ++i)
+                report.many_runs |= n_runs(&comparison->contenders[i]) > 1;
         choose_memory(&report);
         note_cpu(&report);
         add_columns(&report);
         for (size_t i = 0; i < comparison->n; ++i)
-                if (json_array_size(comparison->contenders[i].runs) > 0)
+                if (n_runs(&comparison->contenders[i]) > 0)
                         add_contender(&report, i);
         r = print_report(&report, color, output);
         table_deinit(&report.table);
@@ -359,7 +400,9 @@ static json_t *contender_json(const struct comparison *comparison, size_t i)
         double median, spread, speed_up;
 
         if (json &&
-            ((contender_median(contender, "wall_seconds", &median) &&
+            ((json_array_size(contender->unfinished) > 0 &&
+              json_object_set(json, "unfinished", contender->unfinished) < 0) ||
+             (contender_median(contender, "wall_seconds", &median) &&
               set_number(json, "wall_seconds_median", median) < 0) ||
              (contender_spread(contender, &spread) &&
               set_number(json, "wall_spread_ratio", spread) < 0) ||

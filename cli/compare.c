@@ -7,6 +7,7 @@
 
 #include "cli/choose.h"
 #include "cli/launch.h"
+#include "cli/reference.h"
 #include "cli/say.h"
 #include "cli/signals.h"
 #include "cli/summary.h"
@@ -21,8 +22,7 @@ struct compare {
         struct source source;
         struct output output;
         struct comparison comparison;
-        struct results reference;       /* of the first level that came to an end */
-        enum level reference_level;
+        struct reference reference;
         bool wrong;                     /* a task failed, a level did, or levels disagree */
 };
 
@@ -36,8 +36,12 @@ static int add_level(struct comparison *comparison, enum level level)
                                         level_name(level));
         contender->level = level;
         contender->runs = json_array();
-        if (!contender->runs)
+        contender->unfinished = json_array();
+        if (!contender->runs || !contender->unfinished) {
+                json_decref(contender->runs);
+                json_decref(contender->unfinished);
                 return cli_no_memory();
+        }
         ++comparison->n;
         return 0;
 }
@@ -105,42 +109,31 @@ static int spec_of(const struct compare *compare, enum level level, struct spec 
 }
 
 static void say_disagreement(const struct compare *compare, uint64_t i, enum level level,
-                             uint64_t here, uint64_t there)
+                             uint64_t here, const struct first_value *first)
 {
         size_t n;
         const char *input = inputs_get(&compare->source.given, i, &n);
 
         cli_fail(CLI_FAILED, "levels disagree on \"%.*s\": %s says %" PRIu64 ", %s %" PRIu64,
-                 (int)MIN(n, (size_t)200), input, level_name(compare->reference_level), there,
+                 (int)MIN(n, (size_t)200), input, level_name(first->level), first->value,
                  level_name(level), here);
 }
 
-/* Failures are told as such; here values count. */
-static void check_agreement(struct compare *compare, enum level level,
-                            const struct results *results)
+/* Failures are told as such, and what a job did before it was cancelled is true: here values count. */
+static int check_agreement(struct compare *compare, enum level level, const struct results *results)
 {
-        struct ppp_record here, there;
+        struct ppp_record record;
 
         for (uint64_t i = 0; i < results->n_tasks; ++i) {
-                if (!results_get(results, i, &here) || here.state != PPP_STATE_DONE ||
-                    !results_get(&compare->reference, i, &there) || there.state != PPP_STATE_DONE ||
-                    here.value == there.value)
-                        continue;
-                if (compare->comparison.n_disagree++ < DISAGREE_MAX)
-                        say_disagreement(compare, i, level, here.value, there.value);
-        }
-}
+                const struct first_value *other;
 
-static int take_results(struct compare *compare, enum level level, struct outcome *outcome)
-{
-        if (compare->reference.header) {
-                check_agreement(compare, level, &outcome->results);
-                return follow_check_mapped();
+                if (!results_get(results, i, &record) || record.state != PPP_STATE_DONE)
+                        continue;
+                other = reference_check(&compare->reference, i, level, record.value);
+                if (other && compare->comparison.n_disagree++ < DISAGREE_MAX)
+                        say_disagreement(compare, i, level, record.value, other);
         }
-        compare->reference = outcome->results;
-        compare->reference_level = level;
-        outcome->results = (struct results)RESULTS_NULL;
-        return 0;
+        return follow_check_mapped();
 }
 
 static bool prints_results(const struct compare *compare)
@@ -164,6 +157,15 @@ static void print_count(struct compare *compare, json_t *job)
                     job_count(job, "tasks_done"), plural(job_count(job, "tasks_done")), job_count(job, "tasks_failed"));
 }
 
+/* What a job cost that was cancelled, or failed, is not what its level costs. */
+static int keep_unfinished(struct contender *contender, json_t *job)
+{
+        json_t *why = json_pack("{s:I, s:s, s:s}", "job", (json_int_t)job_number(job), "state",
+                                job_text(job, "state"), "reason", job_text(job, "reason"));
+
+        return json_array_append_new(contender->unfinished, why) < 0 ? cli_no_memory() : 0;
+}
+
 static int keep_summary(struct contender *contender, json_t *job)
 {
         if (!job_summary(job))
@@ -176,16 +178,19 @@ static int take_outcome(struct compare *compare, struct contender *contender, un
                         struct outcome *outcome)
 {
         json_t *job = outcome->job;
+        bool done = streq(job_text(job, "state"), "done");
         int r;
 
         if (round == 0 && !args_has(compare->args, OPTION_JSON) && !prints_results(compare))
                 print_count(compare, job);
         if (job_status(job) != CLI_OK)
                 compare->wrong = true;
-        if (!streq(job_text(job, "state"), "done"))
+        if (!done)
                 summary_say(job);
-        r = take_results(compare, contender->level, outcome);
-        return r ? r : keep_summary(contender, job);
+        r = check_agreement(compare, contender->level, &outcome->results);
+        if (r)
+                return r;
+        return done ? keep_summary(contender, job) : keep_unfinished(contender, job);
 }
 
 static int leave_out(struct contender *contender, const char *why, const char *hint)
@@ -255,6 +260,7 @@ static int take_refusal(struct compare *compare, struct contender *contender)
 {
         json_t *refusal = compare->pppd.refusal;
 
+        contender->refused = true;
         if (refusal)
                 return leave_out(contender, job_text(refusal, "why"), job_text(refusal, "hint"));
         compare->wrong = true;
@@ -293,44 +299,41 @@ static int run_job(struct compare *compare, struct contender *contender, unsigne
         return r ? r : take_outcome(compare, contender, round, &outcome);
 }
 
+static int run_level(struct compare *compare, struct contender *contender, unsigned round)
+{
+        _cleanup_(spec_deinit) struct spec spec = SPEC_NULL;
+        int r;
+
+        /* To have said once that it cannot run is enough. */
+        if (contender->refused || contender->left_out)
+                return 0;
+        if (contender->optional && compare->args->ca_file)
+                return leave_out(contender, "the nodes do not have the file of --ca-file",
+                                 "add that authority to the system's on each, and leave the option out");
+        r = spec_of(compare, contender->level, &spec);
+        if (r == 0 && contender->optional && round == 0)
+                r = leave_out_unserved(compare, contender);
+        if (r || contender->left_out)
+                return r;
+        return run_job(compare, contender, round, &spec);
+}
+
 /* Round by round, so that what changes on the machine meanwhile meets all levels alike. */
 static int run_all(struct compare *compare)
 {
         unsigned rounds = args_has(compare->args, OPTION_RUNS) ? compare->args->runs : 1;
-        int r = 0;
 
+        if (reference_init(&compare->reference, compare->source.given.n) < 0)
+                return cli_no_memory();
         for (unsigned round = 0; round < rounds; ++round) {
                 for (size_t i = 0; i < compare->comparison.n; ++i) {
-                        _cleanup_(spec_deinit) struct spec spec = SPEC_NULL;
-                        struct contender *contender = &compare->comparison.contenders[i];
+                        int r = run_level(compare, &compare->comparison.contenders[i], round);
 
-                        /* It could not run in the first round: once is enough to say so. */
-                        if (round > 0 && json_array_size(contender->runs) == 0)
-                                continue;
-                        if (contender->optional && compare->args->ca_file) {
-                                r = leave_out(contender, "the nodes do not have the file of --ca-file",
-                                              "add that authority to the system's on each, and leave "
-                                              "the option out");
-                                break;
-                        }
-                        r = spec_of(compare, contender->level, &spec);
-                        if (r == 0 && contender->optional && round == 0)
-                                r = leave_out_unserved(compare, contender);
-                        if (r == 0 && !contender->left_out)
-                                r = run_job(compare, contender, round, &spec);
                         if (r)
                                 return r;
                 }
         }
         return 0;
-}
-
-static bool has_runs(const struct comparison *comparison)
-{
-        for (size_t i = 0; i < comparison->n; ++i)
-                if (json_array_size(comparison->contenders[i].runs) > 0)
-                        return true;
-        return false;
 }
 
 static int report(struct compare *compare)
@@ -344,7 +347,7 @@ static int report(struct compare *compare)
                          comparison->n_disagree);
         if (args_has(compare->args, OPTION_JSON)) {
                 r = comparison_print_json(comparison, &compare->output);
-        } else if (has_runs(comparison)) {
+        } else {
                 output_text(&compare->output, "\n");
                 r = comparison_print_table(comparison, color, &compare->output);
         }
@@ -379,7 +382,7 @@ static int run(const struct args *args)
                 .args = args,
                 .pppd = PPPD_NULL,
                 .source = SOURCE_NULL,
-                .reference = RESULTS_NULL,
+                .reference = REFERENCE_NULL,
         };
         int r = choose(&compare);
 
@@ -398,7 +401,7 @@ static int run(const struct args *args)
                 r = report(&compare);
         pppd_close(&compare.pppd);
         source_close(&compare.source);
-        results_unmap(&compare.reference);
+        reference_deinit(&compare.reference);
         comparison_deinit(&compare.comparison);
         return r;
 }

@@ -10,8 +10,10 @@
 /* One level and the summaries of its runs. */
 struct contender {
         enum level level;
-        json_t *runs;                   /* array of summaries; owned */
+        json_t *runs;                   /* array of summaries of jobs that are done; owned */
+        json_t *unfinished;             /* array of jobs that were cancelled or failed; owned */
         bool optional;                  /* nobody named it: it is left out where it can't run */
+        bool refused;                   /* pppd does not take its jobs */
         char *left_out;                 /* why, and what to do; owned; NULL: it is not */
 };
 
@@ -34,7 +36,10 @@ bool contender_median(const struct contender *contender, const char *path, doubl
 /* (longest - shortest) / median of the wall time. */
 bool contender_spread(const struct contender *contender, double *ret);
 
-/* How many times faster than serial, or than the first where serial is not among them. */
+/*
+ * How many times faster than serial, or where serial is not among them, than the first that has a run.
+ * False if that or this one has none.
+ */
 bool comparison_speed_up(const struct comparison *comparison, size_t i, double *ret);
 
 /* Each prints to @output, and returns 0 or an exit status. */

@@ -5,7 +5,6 @@
 
 #include "cli/args.h"
 #include "cli/choose.h"
-#include "cli/compare.h"
 #include "cli/errors.h"
 #include "cli/follow.h"
 #include "cli/output.h"
@@ -889,87 +888,6 @@ static void test_job_status(void)
         json_decref(job);
 }
 
-static json_t *run_of(double wall)
-{
-        return json_pack("{s:f, s:i, s:f}", "wall_seconds", wall, "workers", 2, "tasks_per_second",
-                         20.0);
-}
-
-static void comparison_fill(struct comparison *comparison)
-{
-        static const double walls[2][3] = { { 0.8, 0.9, 0.7 }, { 0.1, 0.3, 0.2 } };
-        static const enum level levels[] = { LEVEL_THREADS, LEVEL_SERIAL };
-
-        *comparison = (struct comparison){ .n = 2, .workload = WORKLOAD_SUM };
-        for (size_t i = 0; i < 2; ++i) {
-                comparison->contenders[i] = (struct contender){ .level = levels[i],
-                                                                .runs = json_array() };
-                for (size_t k = 0; k < 3; ++k)
-                        json_array_append_new(comparison->contenders[i].runs, run_of(walls[i][k]));
-        }
-}
-
-static bool near(double a, double b)
-{
-        return a - b < 1e-9 && b - a < 1e-9;
-}
-
-static void test_comparison_figures(void)
-{
-        struct comparison comparison;
-        double v = 0;
-
-        comparison_fill(&comparison);
-        test_true(contender_median(&comparison.contenders[0], "wall_seconds", &v) && near(v, 0.8));
-        json_array_append_new(comparison.contenders[0].runs, run_of(1.0));
-        test_true(contender_median(&comparison.contenders[0], "wall_seconds", &v) && near(v, 0.85));
-        json_array_remove(comparison.contenders[0].runs, 3);
-        test_true(contender_spread(&comparison.contenders[0], &v) && near(v, 0.25));
-        /* Serial is the base, though it is the second here. */
-        test_true(comparison_speed_up(&comparison, 0, &v) && near(v, 0.25));
-        test_true(comparison_speed_up(&comparison, 1, &v) && near(v, 1));
-        test_true(!contender_median(&comparison.contenders[0], "syscalls", &v));
-        comparison_deinit(&comparison);
-}
-
-static void test_comparison_table(void)
-{
-        struct comparison comparison;
-        struct output output = OUTPUT_NULL;
-
-        comparison_fill(&comparison);
-        capture_begin(&out, stdout);
-        test_int(comparison_print_table(&comparison, false, &output), ==, 0);
-        capture_end(&out);
-        test_contains(out.text, "SPREAD");
-        test_contains(out.text, "0.25x");
-        test_contains(out.text, "[1] PEAK MEM");
-        test_contains(out.text, "CPU USER, CPU SYS, PEAK MEM, CTX SW VOL, CTX SW INVOL, P50, P99: the summary "
-                      "does not have it and does not say why");
-        comparison_deinit(&comparison);
-}
-
-static void test_comparison_json(void)
-{
-        struct comparison comparison;
-        struct output output = OUTPUT_NULL;
-        json_t *json, *first;
-
-        comparison_fill(&comparison);
-        comparison.n_disagree = 1;
-        capture_begin(&out, stdout);
-        test_int(comparison_print_json(&comparison, &output), ==, 0);
-        json = json_loads(capture_end(&out), 0, NULL);
-        test_str(json_string_value(json_object_get(json, "schema")), "io.pppctl.compare");
-        test_true(json_is_false(json_object_get(json, "values_agree")));
-        first = json_array_get(json_object_get(json, "levels"), 0);
-        test_str(json_string_value(json_object_get(first, "level")), "threads");
-        test_int(json_array_size(json_object_get(first, "runs")), ==, 3);
-        test_true(near(json_real_value(json_object_get(first, "speed_up_ratio")), 0.25));
-        json_decref(json);
-        comparison_deinit(&comparison);
-}
-
 static void check_table(size_t room, bool may_turn, const char *expected)
 {
         struct table table = TABLE_NULL;
@@ -1046,7 +964,4 @@ TEST_MAIN("cli",
           { "members of a summary", test_summary_members },
           { "how far a job is", test_job_progress },
           { "status of a job", test_job_status },
-          { "figures of a comparison", test_comparison_figures },
-          { "table of a comparison", test_comparison_table },
-          { "JSON of a comparison", test_comparison_json },
           { "tables", test_table })
