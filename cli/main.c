@@ -1,24 +1,12 @@
 /* pppctl: the companion of pppd. See cli/verbs.c for what it can do. */
 
-#include <fcntl.h>
 #include <stdio.h>
 
 #include "cli/output.h"
 #include "cli/say.h"
 #include "cli/verbs.h"
 
-/*
- * If standard output is closed, the next file opened would take its number, and results would be
- * written into that. /dev/null holds the place, opened such that writing fails.
- */
-static void hold_standard_fds(void)
-{
-        for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
-                if (fcntl(fd, F_GETFD) < 0)
-                        (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
-}
-
-/* What verbs print is checked by output_finish(); this is for the help. */
+/* Output of verbs is checked by output_finish(); this is for the help. */
 static int flush_help(void)
 {
         if (fflush(stdout) == 0)
@@ -31,9 +19,11 @@ static int flush_help(void)
 
 int main(int argc, char **argv)
 {
-        int r;
+        int r = hold_standard_fds();
 
-        hold_standard_fds();
+        if (r < 0)
+                return cli_fail(CLI_FAILED, "cannot open /dev/null in place of a standard stream that is "
+                                "closed: %s", strerrordesc_np(-r));
         r = pppctl(argc, argv);
         return r == CLI_OK ? flush_help() : r;
 }

@@ -118,6 +118,15 @@ int utf8_prefix(const char *s, size_t max)
         return (int)n;
 }
 
+int hold_standard_fds(void)
+{
+        for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+                if (fcntl(fd, F_GETFD) < 0 &&
+                    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+                        return -errno;
+        return 0;
+}
+
 int write_all(int fd, const void *data, size_t n)
 {
         const char *p = data;

@@ -143,6 +143,14 @@ int parse_size(const char *s, uint64_t *ret);
 /* How much of UTF-8 text @s to print in at most @max bytes without cutting a character. */
 int utf8_prefix(const char *s, size_t max);
 
+/*
+ * For main(), first of all: sees to it that descriptors 0 to 2 are open. Were one closed, the next file
+ * opened (a lock, a socket, results) would take its number, and messages would be written into that.
+ * /dev/null holds the place, opened such that reading, or writing, fails as before. Returns 0, or the
+ * error of opening that.
+ */
+int hold_standard_fds(void);
+
 /* Writes or reads all of @n unless an error or (read) the end comes first; restarts on EINTR. */
 int write_all(int fd, const void *data, size_t n);
 ssize_t read_all(int fd, void *data, size_t n);

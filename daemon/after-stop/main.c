@@ -206,6 +206,8 @@ int main(int argc, char **argv)
         const char *result = getenv("SERVICE_RESULT");
         bool room = argc == 2 && streq(argv[1], "--make-room");
 
+        if (hold_standard_fds() < 0)
+                return EXIT_FAILURE;
         if (!result || (argc != 1 && !room)) {
                 fputs("pppd-after-stop: only for ExecStopPost= of pppd.service; its one option is "
                       "--make-room. See pppd.service(8)\n", stderr);

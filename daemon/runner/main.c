@@ -21,6 +21,8 @@ int main(int argc, char **argv)
         uint64_t start_ns = now_monotonic();
         bool is_job;
 
+        if (hold_standard_fds() < 0)
+                return EXIT_FAILURE;
         if (argc == 2 && streq(argv[1], "--help"))
                 return help(stdout);
         if (argc == 2 && streq(argv[1], "--version")) {

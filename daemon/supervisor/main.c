@@ -77,9 +77,15 @@ int main(int argc, char **argv)
         struct options options = OPTIONS_NULL;
         int status = EXIT_SUCCESS, r;
 
+        r = hold_standard_fds();
         if (argc == 3 && streq(argv[1], CHECKPOINT_ARG))
                 return -store_checkpoint(argv[2]);
         supervisor_log_init();
+        if (r < 0) {
+                supervisor_log(LOG_ERR, "cannot open /dev/null in place of a standard stream that is closed: "
+                               "%s", strerror(-r));
+                return EXIT_FAILURE;
+        }
         r = supervisor_options_parse(&options, argc, argv);
         if (r < 0)
                 status = EXIT_USAGE;

@@ -218,6 +218,12 @@ int main(int argc, char **argv)
         struct arguments arguments = { .delay_ns = 200 * NSEC_PER_MSEC };
         int fd = -EBADF, r;
 
+        r = hold_standard_fds();
+        if (r < 0) {
+                fprintf(stderr, "pppd-web: cannot open /dev/null in place of a standard stream that is closed: "
+                                "%s\n", strerror(-r));
+                return EXIT_FAILURE;
+        }
         r = parse_arguments(argc, argv, &arguments);
         if (r != 0)
                 return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;

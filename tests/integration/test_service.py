@@ -2,12 +2,15 @@
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 
 from harness import activate
 from harness.case import Case
 from harness.daemon import StartFailure
 from harness.poll import wait_until
+from harness.process import clean_environment, program
 
 TINY = "[jobs]\nmax_running = 1\nmax_queued = 0\n"
 LARGER = "[jobs]\nmax_running = 2\nmax_queued = 0\n"
@@ -71,6 +74,37 @@ class Socket(Case):
     def test_the_state_is_for_its_user_alone(self):
         daemon = self.fresh("private")
         self.assertEqual(os.stat(daemon.state).st_mode & 0o077, 0, oct(os.stat(daemon.state).st_mode))
+
+
+class ClosedDescriptors(Case):
+    """Started with standard streams closed: no file of its own takes their places, and messages go nowhere else."""
+
+    with_daemon = False
+    closed = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+
+    def assert_held(self, pid):
+        self.assertEqual([os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)], ["/dev/null"] * 3)
+
+    def test_supervisor(self):
+        daemon = self.fresh("closed", wrap=self.closed)
+        self.assert_held(daemon.pid)
+        self.assertEqual(daemon.wait(daemon.submit("processes", "sum", ["10"]))["state"], "done")
+        with self.assertRaisesRegex(StartFailure, "another pppd-supervisor has it"):
+            self.new_daemon("second", state=daemon.state)
+
+    def test_web(self):
+        """Its socket is handed to it, as there is nobody to tell the URL."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            web = subprocess.Popen([sys.executable, activate.__file__, str(listener.fileno()), *self.closed,
+                                    program("pppd-web")], pass_fds=[listener.fileno()], env=clean_environment())
+            try:
+                with socket.create_connection(listener.getsockname(), timeout=30) as client:
+                    client.sendall(b"GET /nothing HTTP/1.0\r\n\r\n")
+                    self.assertRegex(client.recv(100), b"^HTTP/1.[01] 404")
+                self.assert_held(web.pid)
+            finally:
+                web.terminate()
+                web.wait()
 
 
 class Config(Case):

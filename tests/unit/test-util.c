@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "lib/proc.h"
 #include "tests/unit/test.h"
@@ -142,7 +143,39 @@ static void test_meminfo(void)
         test_int(meminfo_available("", &n), ==, -EBADMSG);
 }
 
+/* In a child: closes all but standard error, and returns a number that tells which step went wrong. */
+static int without_standard_fds(void)
+{
+        char byte;
+
+        close(STDIN_FILENO);
+        close(STDOUT_FILENO);
+        if (hold_standard_fds() < 0)
+                return 1;
+        if (fcntl(STDIN_FILENO, F_GETFD) < 0 || fcntl(STDOUT_FILENO, F_GETFD) < 0)
+                return 2;
+        if (open("/dev/null", O_RDWR) <= STDERR_FILENO)
+                return 3;
+        /* Nobody takes them for an empty file, or for a place where data is safe. */
+        if (read(STDIN_FILENO, &byte, 1) != -1 || errno != EBADF)
+                return 4;
+        return write(STDOUT_FILENO, "x", 1) != -1 || errno != EBADF ? 5 : 0;
+}
+
+static void test_standard_fds(void)
+{
+        pid_t pid = fork();
+        int status;
+
+        test_int(pid, >=, 0);
+        if (pid == 0)
+                _exit(without_standard_fds());
+        test_int(waitpid(pid, &status, 0), ==, pid);
+        test_int(status, ==, 0);
+}
+
 TEST_MAIN("util",
+          { "standard descriptors", test_standard_fds },
           { "meminfo", test_meminfo },
           { "parse_u64", test_parse_u64 },
           { "parse_duration", test_parse_duration },
