@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "lib/block-device.h"
 #include "lib/cpu-list.h"
 #include "lib/limits.h"
 #include "lib/spec-reader.h"
@@ -102,16 +103,15 @@ static int read_device(struct reader *reader, struct io_limit *io)
 {
         static const char hint[] = "give the disk's numbers as in lsblk, \"8:0\"";
         const char *text = NULL;
-        char end;
         int r;
 
         r = reader_string(reader, "device", true, DEVICE_MAX, hint, &text);
         if (r < 0)
                 return r;
-        if (strspn(text, "0123456789:") != strlen(text) ||
-            sscanf(text, "%u:%u%c", &io->major, &io->minor, &end) != 2)
-                return reader_refuse(reader, "device", hint, "\"%.*s\" is no MAJOR:MINOR",
-                                     utf8_prefix(text, NAME_SHOWN), text);
+        r = block_device_parse(text, &io->major, &io->minor);
+        if (r < 0)
+                return reader_refuse(reader, "device", hint, "\"%.*s\" %s", utf8_prefix(text, NAME_SHOWN),
+                                     text, r == -ERANGE ? "is out of range" : "is no MAJOR:MINOR");
         return 0;
 }
 

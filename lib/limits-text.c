@@ -42,7 +42,7 @@ static int parse_percent(const char *text, uint64_t *ret)
                 digits = strspn(text + whole + 1, "0123456789");
         if (whole + (text[whole] == '.' ? 1 + digits : 0) != n - 1 || (text[whole] == '.' && !digits))
                 return -EINVAL;
-        r = parse_u64(text, whole, UINT64_MAX / unit, &v);
+        r = parse_u64(text, whole, limit_infos[LIMIT_CPU_MAX].max / unit, &v);
         if (r < 0)
                 return r;
         v *= unit;
@@ -139,6 +139,8 @@ static int find_device(const char *text, struct io_limit *io, char **ret_why)
 {
         int r = block_device_find(text, &io->major, &io->minor);
 
+        if (r == -ERANGE)
+                return refuse(LIMIT_IO_MAX, text, "is out of range: no disk has such numbers", ret_why);
         if (r == -ENODEV)
                 return complain(ret_why, "no disk is behind %s (it may be on tmpfs, overlay or a "
                                 "network file system); %s", text, limit_infos[LIMIT_IO_MAX].form);

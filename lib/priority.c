@@ -36,8 +36,9 @@ bool priority_may_set(int nice, const char **ret_why, const char **ret_hint)
         /* To what it is already: only a filter can forbid that. */
         if (setpriority(PRIO_PROCESS, 0, current) < 0) {
                 *ret_why = "the daemon's system call filter forbids setpriority(2)";
-                *ret_hint = "allow setpriority in SystemCallFilter= of the service, or have cpu in its "
-                            "Delegate=: then the weight of the job's cgroup stands for it";
+                *ret_hint = "allow setpriority in SystemCallFilter= of the service, or let it have the cpu "
+                            "controller, if it can (pppctl doctor): then the weight of the job's cgroup "
+                            "stands for it";
                 return false;
         }
         if (nice >= current || may_lower_to(nice))

@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "lib/block-device.h"
+
 /* A metric that is an object: members, and the keys of the file that they are read from. */
 struct field {
         const char *member, *key;
@@ -120,6 +122,7 @@ static int read_sums(int fd, const struct group_metric *metric, json_t **ret)
         r = read_file_at(fd, metric->file, &text, NULL);
         if (r < 0)
                 return r;
+        io_stat_keep_disks(text, block_device_is_stacked);
         json = json_object();
         if (!json)
                 return -ENOMEM;

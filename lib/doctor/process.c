@@ -50,7 +50,7 @@ void check_nice(const struct patient *patient, struct finding *finding)
         else if (priority_may_set(-20, &why, &hint))
                 finding_set(finding, CHECK_YES, NULL, "--nice -20 to 19");
         else if (priority_may_set(19, &why, &hint))
-                finding_set(finding, CHECK_PARTLY, "give the service LimitNICE=-20, or use --cpu-weight",
+                finding_set(finding, CHECK_PARTLY, "give the service LimitNICE=-20",
                             "--nice takes values that lower the priority");
         else
                 finding_set(finding, CHECK_NO, hint, "%s", why);

@@ -88,6 +88,10 @@ static void test_text_refused(void)
         refuses(LIMIT_IO_MAX, "8:0 rbps=0", "\"rbps=0\" would let nothing through");
         refuses(LIMIT_IO_MAX, "8:0 rbps=99999999T", "\"rbps=99999999T\" is too large, at most 8388607T");
         refuses(LIMIT_IO_MAX, "8:0 rps=5", "is no rate");
+        refuses(LIMIT_IO_MAX, "4294967304:0 rbps=5", "\"4294967304:0\" is out of range");
+        refuses(LIMIT_IO_MAX, "8:1048576 rbps=5", "\"8:1048576\" is out of range");
+        /* In millionths of a CPU this is 2^64 and some thousands. */
+        refuses(LIMIT_CPU_MAX, "1844674407370955.99%", "is too large");
         refuses(LIMIT_IO_MAX, "/nonexistent rbps=5", "cannot find the disk of /nonexistent");
         refuses(LIMIT_IO_MAX, "/proc rbps=5", "no disk is behind /proc");
 }
@@ -166,6 +170,10 @@ static void test_json_refused(void)
                 { "{\"io_max\":[]}", "spec.limits.io_max", "no entries" },
                 { "{\"io_max\":[{\"device\":\"8:0\"}]}", "spec.limits.io_max[0]", "limits nothing" },
                 { "{\"io_max\":[{\"device\":\"sda\",\"reads_per_second\":1}]}",
+                  "spec.limits.io_max[0].device", "MAJOR:MINOR" },
+                { "{\"io_max\":[{\"device\":\"4294967304:0\",\"reads_per_second\":1}]}",
+                  "spec.limits.io_max[0].device", "out of range" },
+                { "{\"io_max\":[{\"device\":\"8:0:1\",\"reads_per_second\":1}]}",
                   "spec.limits.io_max[0].device", "MAJOR:MINOR" },
                 { "{\"io_max\":[{\"device\":\"8:0\",\"reads_per_second\":1},"
                   "{\"device\":\"8:0\",\"writes_per_second\":1}]}", "spec.limits.io_max", "twice" },
@@ -449,6 +457,51 @@ static void test_devices(void)
         test_int(block_device_find("/proc/self", &major, &minor), ==, -ENODEV);
         test_int(block_device_find("/nonexistent", &major, &minor), ==, -ENOENT);
         test_int(block_device_is_disk(4000, 4000), ==, 0);
+        test_true(!block_device_is_stacked(4000, 4000));
+}
+
+static void test_device_numbers(void)
+{
+        static const struct {
+                const char *text;
+                int r;
+        } cases[] = {
+                { "0:0", 0 },
+                { "4095:1048575", 0 },
+                { "4096:0", -ERANGE },
+                { "4294967304:0", -ERANGE },
+                { "8:18446744073709551617", -ERANGE },
+                { "", -EINVAL },
+                { "8", -EINVAL },
+                { ":", -EINVAL },
+                { "8:", -EINVAL },
+                { ":0", -EINVAL },
+                { "8:0 ", -EINVAL },
+                { "8:-1", -EINVAL },
+                { "99999999999:x", -EINVAL },
+        };
+        unsigned major, minor;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); ++i)
+                test_int(block_device_parse(cases[i].text, &major, &minor), ==, cases[i].r);
+}
+
+static bool is_mapped(unsigned major, unsigned minor)
+{
+        return major == 253 && minor == 1;
+}
+
+static void test_stacked_devices(void)
+{
+        char text[] = "253:1 rbytes=10 wbytes=1\n8:0 rbytes=10 wbytes=1\n253:11 rbytes=7\n253:1 rbytes=3";
+        char last[] = "8:0 rbytes=5\n253:1", none[] = "";
+
+        io_stat_keep_disks(text, is_mapped);
+        test_str(text, "8:0 rbytes=10 wbytes=1\n253:11 rbytes=7\n");
+        io_stat_keep_disks(last, is_mapped);
+        test_str(last, "8:0 rbytes=5\n");
+        io_stat_keep_disks(none, is_mapped);
+        test_str(none, "");
 }
 
 static void test_end(void)
@@ -467,4 +520,6 @@ TEST_MAIN("limits",
           { "the usual weight", test_default_weight }, { "lists of CPUs", test_cpu_lists },
           { "where controllers are", test_whereabouts },
           { "a controller that is withheld", test_withheld }, { "devices", test_devices },
+          { "numbers of devices", test_device_numbers },
+          { "devices that are made of others", test_stacked_devices },
           { "end", test_end })
