@@ -239,15 +239,23 @@ static void log_killed_workers(const struct job *job)
         _cleanup_free_ char *met = limit_describe_met(&job->hits, CHAIN_MEMORY);
         struct log_about about = job_about(job, MESSAGE_WORKERS_KILLED, REASON_NONE);
         uint64_t n_killed = job->tally.n_killed, n_oom = job->tally.n_oom;
+        const char *why, *hint;
+        char of_memory[512];
 
         if (job->spec.level != LEVEL_PROCESSES || !job->has_tally || n_killed == 0)
                 return;
         about.reason = n_oom > 0 ? job_reason_name(REASON_OOM_KILLED) : NULL;
+        why = groups_why_without(job->env->groups, CGROUP_MEMORY, &hint);
+        if (why)
+                snprintf(of_memory, sizeof(of_memory), "whether for want of memory is not known, since %s", why);
+        else
+                snprintf(of_memory, sizeof(of_memory), "%llu of them for want of memory",
+                         (unsigned long long)n_oom);
         supervisor_log_about(&about, LOG_NOTICE, "job %llu: %llu of %llu tasks failed because their worker "
-                             "was killed, %llu of them for want of memory%s%s",
+                             "was killed, %s%s%s",
                              (unsigned long long)job->record.number, (unsigned long long)n_killed,
-                             (unsigned long long)job->record.n_tasks, (unsigned long long)n_oom,
-                             met && *met ? ": " : "", met ?: "");
+                             (unsigned long long)job->record.n_tasks, of_memory, met && *met ? ": " : "",
+                             met ?: "");
 }
 
 /* The last step of every end: counters first, then the group goes, then everybody hears of it. */
