@@ -386,12 +386,12 @@ static int run(const struct args *args)
         };
         int r = choose(&compare);
 
-        output_init(&compare.output, false);
-        output_take_workload(&compare.output, compare.comparison.workload);
         if (r == 0)
                 r = pppd_open(&compare.pppd, args);
         if (r == 0)
                 r = signals_open(&signal_fd);
+        output_init(&compare.output, false);
+        output_take_workload(&compare.output, compare.comparison.workload);
         compare.pppd.signal_fd = signal_fd;
         compare.pppd.return_ns = PPPD_RETURN_NS;
         compare.pppd.quiet = args_has(args, OPTION_QUIET);

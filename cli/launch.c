@@ -100,12 +100,15 @@ struct watch {
         char *condition;                /* that was noted last; owned, NULL: none */
 };
 
-/* The reader of our output has left, or the disk is full: there is nobody to work for here. */
+/*
+ * The reader of our output has left, or the disk is full: there is nobody to work for here. Where there
+ * was just nobody who reads when a signal came, the job is to be cancelled.
+ */
 static int leave(const struct watch *watch)
 {
         int r = output_finish(watch->launch->output);
 
-        if (!watch->launch->quiet)
+        if (r != CLI_INTERRUPTED && !watch->launch->quiet)
                 cli_note("job %" PRIu64 " goes on; pppctl cancel %" PRIu64 " ends it, pppctl "
                          "results %" PRIu64 " shows its results",
                          watch->job, watch->job, watch->job);
@@ -121,7 +124,7 @@ static int say_cancelled(struct watch *watch, json_t *job)
                 r = launch_print_summary(watch->launch->output, job);
         if (r == 0)
                 r = output_finish(watch->launch->output);
-        if (r)
+        if (r && r != CLI_INTERRUPTED)
                 return r;
         if (streq(job_text(job, "state"), "done"))
                 cli_note("job %" PRIu64 " was done before it could be cancelled", watch->job);
@@ -159,6 +162,13 @@ static int cancel(struct watch *watch)
         if (r == 0)
                 r = pppd_reply_job(&pppd, &reply, &job);
         return r ? r : say_cancelled(watch, job);
+}
+
+int launch_leave(const struct launch *launch, uint64_t job)
+{
+        struct watch watch = { launch, FOLLOW_NULL, job, now_monotonic(), NULL };
+
+        return signals_drain(launch->pppd->signal_fd) ? cancel(&watch) : 0;
 }
 
 /* Ctrl-C when there is nobody who could cancel. */

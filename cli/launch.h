@@ -37,6 +37,12 @@ int launch_print_summary(struct output *output, json_t *job);
 int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t *ret_job);
 
 /*
+ * Before one leaves a job that goes on: cancels it when a signal came while it was submitted, and returns
+ * CLI_INTERRUPTED, with all said; otherwise 0.
+ */
+int launch_leave(const struct launch *launch, uint64_t job);
+
+/*
  * Follows it to its end. @ret is set also when the job failed or was cancelled by others; that is
  * no error here (see job_status()). CLI_INTERRUPTED: a signal came, the job is cancelled, all is
  * said.

@@ -7,6 +7,7 @@
 
 #include "cli/progress.h"
 #include "cli/say.h"
+#include "cli/stream.h"
 #include "cli/visible.h"
 #include "lib/results.h"
 
@@ -201,10 +202,11 @@ static void put_json(const struct output *output, const char *input, size_t n,
         put_text(stdout, "}\n");
 }
 
+/* A line on standard error may have flushed standard output meanwhile, and met the error. */
 static void note_error(struct output *output)
 {
         if (output->error == 0 && ferror(stdout))
-                output->error = errno ? -errno : -EIO;
+                output->error = streams_output_error() ?: (errno ? -errno : -EIO);
 }
 
 void output_result(struct output *output, const char *input, size_t n_input,
@@ -297,8 +299,8 @@ bool output_flush(struct output *output)
 {
         progress_clear();
         errno = 0;
-        if (output->error == 0 && fflush(stdout) != 0)
-                output->error = errno ? -errno : -EIO;
+        (void)fflush(stdout);
+        note_error(output);
         (void)fflush(stderr);
         return output->error == 0;
 }
@@ -324,6 +326,8 @@ int output_finish(struct output *output)
                 return 0;
         if (output->error == -EPIPE)
                 return CLI_PIPE;
+        if (output->error == -EINTR)
+                return CLI_INTERRUPTED;
         return cli_fail(CLI_FAILED, "cannot write to standard output: %s; %s",
                         strerrordesc_np(-output->error), output_hint(output->error));
 }

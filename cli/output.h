@@ -61,5 +61,8 @@ bool output_flush(struct output *output);
 /* What to do about an error of writing to standard output. */
 const char *output_hint(int error);
 
-/* The last flush. Returns 0 or an exit status: CLI_PIPE, quietly, when the reader has left. */
+/*
+ * The last flush. Returns 0 or an exit status: quietly CLI_PIPE when the reader has left, CLI_INTERRUPTED
+ * when a signal came while there was nobody who reads.
+ */
 int output_finish(struct output *output);

@@ -4,11 +4,12 @@
 #include <sys/signalfd.h>
 
 #include "cli/say.h"
+#include "cli/stream.h"
 
 int signals_open(int *ret_fd)
 {
         sigset_t set;
-        int fd;
+        int fd, r;
 
         sigemptyset(&set);
         sigaddset(&set, SIGINT);
@@ -19,14 +20,21 @@ int signals_open(int *ret_fd)
                 return cli_fail(CLI_FAILED, "cannot wait for signals (signalfd(2)): %s",
                                 strerrordesc_np(errno));
         }
+        r = streams_mind_signals(fd);
+        if (r < 0) {
+                close_fd(fd);
+                return cli_fail(CLI_FAILED, "cannot set up the standard streams: %s", strerrordesc_np(-r));
+        }
         *ret_fd = fd;
         return 0;
 }
 
-void signals_drain(int fd)
+bool signals_drain(int fd)
 {
         struct signalfd_siginfo info;
+        bool any = false;
 
         while (read(fd, &info, sizeof(info)) > 0)
-                ;
+                any = true;
+        return any;
 }
