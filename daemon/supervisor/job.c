@@ -159,7 +159,7 @@ void job_refresh(struct job *job)
                                    job->record.n_tasks - job->record.n_done);
 }
 
-/* Some waiters want progress: then, and only then, a timer runs. */
+/* Some waiters want progress: then, and only then, a timer runs (arm_progress()). */
 static bool wants_progress(const struct job *job)
 {
         struct waiter *waiter;
@@ -170,13 +170,21 @@ static bool wants_progress(const struct job *job)
         return false;
 }
 
+static bool is_armed(sd_event_source *source)
+{
+        int enabled;
+
+        return source && sd_event_source_get_enabled(source, &enabled) >= 0 && enabled != SD_EVENT_OFF;
+}
+
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata);
 
 static void arm_progress(struct job *job)
 {
         int r;
 
-        if (!wants_progress(job))
+        /* One that runs already is left alone, or it would never come due while others begin to wait. */
+        if (!wants_progress(job) || is_armed(job->progress_source))
                 return;
         if (!job->progress_source)
                 r = sd_event_add_time_relative(job->env->event, &job->progress_source,
