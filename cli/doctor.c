@@ -4,7 +4,6 @@
 
 #include <pwd.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
 #include "cli/choose.h"
 #include "cli/client.h"
@@ -52,16 +51,15 @@ static const char *name_of(uid_t uid, char text[static 64])
         return text;
 }
 
-static json_t *answered(const struct pppd *pppd)
+/* SO_PEERCRED would tell of whoever made the socket: where the daemon is a service, that is systemd. */
+static json_t *answered(const struct pppd *pppd, json_t *uid)
 {
-        struct ucred peer = { 0 };
-        socklen_t n = sizeof(peer);
         char text[512], daemon[64], own[64];
 
-        if (getsockopt(pppd->varlink.fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+        if (!json_is_integer(uid))
                 return socket_check("yes", "", pppd->path);
         snprintf(text, sizeof(text), "%s, where the daemon is %s and you are %s", pppd->path,
-                 name_of(peer.uid, daemon), name_of(getuid(), own));
+                 name_of((uid_t)json_integer_value(uid), daemon), name_of(getuid(), own));
         return socket_check("yes", "", text);
 }
 
@@ -90,7 +88,7 @@ static int ask_daemon(const struct args *args, struct diagnosis *diagnosis)
         diagnosis->checks = json_incref(checks);
         diagnosis->has_daemon = true;
         diagnosis->socket = strdup(pppd.path);
-        return add(diagnosis, answered(&pppd));
+        return add(diagnosis, answered(&pppd, json_object_get(reply.parameters, "uid")));
 }
 
 static int look_for_ourselves(struct diagnosis *diagnosis)

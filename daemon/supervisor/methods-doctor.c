@@ -16,7 +16,7 @@ static void on_checks(struct doctor_waiter *waiter, json_t *checks, int r)
         struct peer *peer = container_of(waiter, struct peer, call.doctor);
 
         if (checks)
-                peer_reply(peer, json_pack("{s:O}", "checks", checks), false, NULL, 0);
+                peer_reply(peer, json_pack("{s:O, s:I}", "checks", checks, "uid", (json_int_t)geteuid()), false, NULL, 0);
         else
                 failed(peer, r);
 }
