@@ -84,6 +84,7 @@ class Package(Case):
         self.pppd.wait(self.pppd.submit("serial", "sum", [10]))
         package.purge()
         self.assertEqual(processes(), {})
+        self.assertEqual(run("systemctl", "is-active", "pppd.slice").out.strip(), "inactive")
         self.assertEqual(self.leftovers(), [])
         self.assertEqual(glob.glob("/etc/systemd/system/*/pppd.*"), [])
         self.assertEqual(self.units_known(), [])
