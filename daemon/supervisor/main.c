@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sysexits.h>
 
 #include "daemon/supervisor/checkpoint.h"
 #include "daemon/supervisor/event-loop.h"
@@ -63,13 +64,20 @@ static int run(const struct options *options)
         }
         raise_descriptor_limit();
         r = manager_init(&manager, event, options);
-        if (r >= 0) {
+        if (r == 0) {
                 r = event_loop_run(event);
                 if (r < 0)
                         supervisor_log(LOG_ERR, "the event loop failed: %s", strerror(-r));
         }
         manager_deinit(&manager);
         return r;
+}
+
+static int exit_status(int r)
+{
+        if (r == MANAGER_E_CONFIG)
+                return EX_CONFIG;
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
@@ -89,8 +97,8 @@ int main(int argc, char **argv)
         r = supervisor_options_parse(&options, argc, argv);
         if (r < 0)
                 status = EXIT_USAGE;
-        else if (r == 0 && run(&options) < 0)
-                status = EXIT_FAILURE;
+        else if (r == 0)
+                status = exit_status(options.check_config ? manager_check_config(&options) : run(&options));
         supervisor_options_deinit(&options);
         return status;
 }

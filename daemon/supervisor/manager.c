@@ -29,7 +29,7 @@ static int tell(int error, char *text_consumed)
         return tell_about(MESSAGE_NONE, error, text_consumed);
 }
 
-static int load_config(struct manager *manager, struct config *ret, char **ret_error)
+static int load_config(const struct options *options, struct config *ret, char **ret_error)
 {
         char *files[CONFIG_FILES_MAX] = { NULL };
         struct config config;
@@ -38,8 +38,8 @@ static int load_config(struct manager *manager, struct config *ret, char **ret_e
 
         *ret_error = NULL;
         config_defaults(&config);
-        if (manager->options->config) {
-                r = config_load(&config, manager->options->config, true, ret_error);
+        if (options->config) {
+                r = config_load(&config, options->config, true, ret_error);
         } else {
                 r = supervisor_config_files(files, &n);
                 for (size_t i = 0; i < n && r >= 0; ++i)
@@ -54,6 +54,25 @@ static int load_config(struct manager *manager, struct config *ret, char **ret_e
                 return r;
         }
         *ret = config;
+        return 0;
+}
+
+static int tell_about_config(int error, char *text_consumed)
+{
+        (void)tell_about(MESSAGE_CONFIG, error, text_consumed);
+        return error == -ENOMEM ? error : MANAGER_E_CONFIG;
+}
+
+int manager_check_config(const struct options *options)
+{
+        struct config config;
+        char *error;
+        int r;
+
+        r = load_config(options, &config, &error);
+        if (r < 0)
+                return tell_about_config(r, error);
+        config_deinit(&config);
         return 0;
 }
 
@@ -182,7 +201,7 @@ static void on_reload(struct service *service)
         int r;
 
         service_set_reloading(service);
-        r = load_config(manager, &config, &error);
+        r = load_config(manager->options, &config, &error);
         if (r < 0) {
                 (void)tell_about(MESSAGE_CONFIG, r, error);
                 supervisor_log(LOG_ERR, "the configuration stays as it was");
@@ -235,9 +254,9 @@ static int init_kept(struct manager *manager)
         int r;
 
         config_defaults(&manager->config);
-        r = load_config(manager, &manager->config, &error);
+        r = load_config(manager->options, &manager->config, &error);
         if (r < 0)
-                return tell_about(MESSAGE_CONFIG, r, error);
+                return tell_about_config(r, error);
         bound_peers(manager);
         r = state_init(&manager->state, manager->options->state, &error);
         if (r < 0)
@@ -398,7 +417,7 @@ int manager_init(struct manager *manager, sd_event *event, const struct options 
         if (r < 0)
                 return tell(r, NULL);
         r = init_kept(manager);
-        if (r < 0)
+        if (r != 0)
                 return r;
         r = listener_init(&manager->listener, &manager->turns, event, options->socket, on_accepted, &error);
         if (r < 0)

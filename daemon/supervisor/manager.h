@@ -53,6 +53,14 @@ struct manager {
         bool draining;
 };
 
+enum {
+        _MANAGER_E_SUCCESS,
+        MANAGER_E_CONFIG,               /* the configuration is wrong, so that trying again is of no use */
+};
+
+/* Reads the configuration, and nothing else. Errors have been told. */
+int manager_check_config(const struct options *options);
+
 /* Takes over what a former supervisor left, and listens. Errors have been told when it fails. */
 int manager_init(struct manager *manager, sd_event *event, const struct options *options);
 void manager_deinit(struct manager *manager);

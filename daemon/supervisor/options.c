@@ -29,6 +29,7 @@ static const char help[] =
         "                  group that systemd delegated, else a new one below our own)\n"
         "  --runner PATH   the runner (default: pppd-runner beside this program)\n"
         "  --web PATH      the demo server (default: pppd-web beside this program)\n"
+        "  --check-config  only read the configuration; exit with 78 if it is wrong\n"
         "  --help          print this\n"
         "  --version       print the version\n"
         "\n"
@@ -185,7 +186,8 @@ static int fill_in(struct options *options)
         return r;
 }
 
-enum { OPT_SOCKET = 256, OPT_STATE, OPT_CONFIG, OPT_CGROUP, OPT_RUNNER, OPT_WEB, OPT_HELP, OPT_VERSION };
+enum { OPT_SOCKET = 256, OPT_STATE, OPT_CONFIG, OPT_CGROUP, OPT_RUNNER, OPT_WEB, OPT_CHECK_CONFIG, OPT_HELP,
+       OPT_VERSION };
 
 static const struct option long_options[] = {
         { "socket", required_argument, NULL, OPT_SOCKET },
@@ -194,6 +196,7 @@ static const struct option long_options[] = {
         { "cgroup", required_argument, NULL, OPT_CGROUP },
         { "runner", required_argument, NULL, OPT_RUNNER },
         { "web", required_argument, NULL, OPT_WEB },
+        { "check-config", no_argument, NULL, OPT_CHECK_CONFIG },
         { "help", no_argument, NULL, OPT_HELP },
         { "version", no_argument, NULL, OPT_VERSION },
         { NULL, 0, NULL, 0 },
@@ -240,6 +243,10 @@ int supervisor_options_parse(struct options *options, int argc, char **argv)
                         return answer("pppd-supervisor " PPPCTL_VERSION "\n");
                 if (c == '?' || c == ':')
                         return usage();
+                if (c == OPT_CHECK_CONFIG) {
+                        options->check_config = true;
+                        continue;
+                }
                 if (*optarg == 0) {
                         supervisor_log(LOG_ERR, "an option has an empty argument: give a path");
                         return usage();
@@ -253,7 +260,7 @@ int supervisor_options_parse(struct options *options, int argc, char **argv)
                                argv[optind]);
                 return usage();
         }
-        return fill_in(options);
+        return options->check_config ? 0 : fill_in(options);
 }
 
 void supervisor_options_deinit(struct options *options)

@@ -11,9 +11,10 @@ struct options {
         char *cgroup;           /* NULL: found or made */
         char *runner;
         char *web;
+        bool check_config;      /* and nothing else; the other members are as they were given */
 };
 
-#define OPTIONS_NULL { NULL, NULL, NULL, NULL, NULL, NULL }
+#define OPTIONS_NULL { .socket = NULL }
 
 /*
  * Returns 0; 1 when --help or --version was answered and there is nothing else to do; a negative

@@ -1,18 +1,21 @@
 """The daemon as a service: what it tells its manager, its configuration, its socket, its end."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import unittest
 
 from harness import activate
 from harness.case import Case
 from harness.daemon import StartFailure
 from harness.poll import wait_until
-from harness.process import clean_environment, program
+from harness.process import clean_environment, program, run
 
 TINY = "[jobs]\nmax_running = 1\nmax_queued = 0\n"
+WRONG_CONFIG = 78                       # EX_CONFIG of sysexits.h; the unit is not started again then
 LARGER = "[jobs]\nmax_running = 2\nmax_queued = 0\n"
 
 
@@ -64,6 +67,18 @@ class Socket(Case):
         self.assert_alive(daemon)
         daemon.terminate()
         self.assertTrue(os.path.exists(path), "the socket is the manager's to remove")
+
+    @unittest.skipUnless(os.getuid() == 0, "takes root, to make a socket for somebody else")
+    def test_the_daemon_says_who_it_is(self):
+        """The kernel tells of whoever made the socket, which is root here."""
+        home, path = self.path("nobody"), self.path("nobody.sock")
+        os.mkdir(home)
+        os.chown(home, 65534, 65534)
+        daemon = self.fresh("nobody", socket_path=path, listens=False, state=f"{home}/state",
+                            wrap=[sys.executable, activate.__file__, path, shutil.which("setpriv"), "--reuid=65534",
+                                  "--regid=65534", "--clear-groups"])
+        self.assertEqual(daemon.call("Doctor")["uid"], 65534)
+        self.assertRegex(" ".join(daemon.pppctl("doctor").out.split()), "where the daemon is nobody and you are root")
 
     def test_its_own_socket_goes_with_it(self):
         daemon = self.fresh("own")
@@ -145,8 +160,17 @@ class Config(Case):
                 daemon = self.new_daemon("bad", start=False, args=("--config", config))
                 with self.assertRaises(StartFailure) as caught:
                     daemon.start()
-                self.assertNotEqual(caught.exception.status, 0)
+                self.assertEqual(caught.exception.status, WRONG_CONFIG)
                 self.assertIn(f"bad.conf:{line}", caught.exception.log)
+
+    def test_it_may_be_checked_before_it_is_used(self):
+        """As `systemctl reload` does; what is kept, and where one listens, is of no concern."""
+        check = [program("pppd-supervisor"), "--check-config", "--config"]
+        good, bad = self.write("checked.conf", TINY), self.write("mistaken.conf", TINY + "max_runing = 3\n")
+        result = run([*check, good], self.temp)
+        self.assertEqual((result.status, result.out, result.err), (0, "", ""), result)
+        self.assert_says(run([*check, bad], self.temp), WRONG_CONFIG, r"mistaken\.conf:4: unknown key \"max_runing\"")
+        self.assert_says(run([*check, self.path("absent.conf")], self.temp), WRONG_CONFIG, "absent.conf.*No such file")
 
     def test_a_file_that_is_not_there(self):
         daemon = self.new_daemon("absent", start=False, args=("--config", self.path("absent.conf")))

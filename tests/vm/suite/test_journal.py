@@ -97,7 +97,7 @@ class Journal(Case):
         self.addCleanup(shutil.rmtree, CONFIG)
         with open(os.path.join(CONFIG, "test.conf"), "w") as file:
             file.write("[jobs]\nno_such_key = 1\n")
-        systemctl("reload", "pppd.service")
+        self.pppd.systemctl("reload", "pppd.service", check=False)
         self.check(f"{CONFIG}/test.conf:2:", "The configuration of pppd has a mistake")
 
     def test_a_state_directory_that_cannot_be_used(self):

@@ -110,7 +110,7 @@ class Configuration(Case):
     def test_an_unknown_key(self):
         self.write("[jobs]\nno_such_key = 1\n")
         since, pid = self.now(), self.pppd.pid
-        self.pppd.systemctl("reload", "pppd.service", check=False)
+        self.assertNotEqual(self.pppd.systemctl("reload", "pppd.service", check=False).status, 0)
         self.assertRegex(self.said(since), rf'{self.path}:2: unknown key "no_such_key"')
         self.assertEqual(self.pppd.pid, pid, "it goes on as it was")
 
@@ -121,6 +121,9 @@ class Configuration(Case):
         result = self.pppd.systemctl("restart", "pppd.service", check=False)
         self.assertNotEqual(result.status, 0)
         self.assertRegex(self.said(since), rf"{self.path}:2: max_running takes a number")
+        restarts = self.pppd.systemctl("show", "--property=NRestarts", "--value", "pppd.service").out.strip()
+        self.assertEqual(restarts, "0", "to try again is of no use")
+        self.assertEqual(self.pppd.systemctl("is-active", "pppd.socket", check=False).out.strip(), "active")
         os.unlink(self.path)
         self.pppd.reset()
         # The service manager may be about to try again by itself.
