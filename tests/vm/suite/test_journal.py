@@ -6,7 +6,7 @@ import shutil
 import time
 
 from case import Case
-from commands import must, systemctl
+from commands import must
 from daemon import kill
 
 CATALOG = "/usr/lib/systemd/catalog/pppctl.catalog"
