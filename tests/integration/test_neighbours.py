@@ -4,7 +4,6 @@ What holds on any machine is asserted: what was taken, how much was sent, that a
 PPPCTL_TEST_QUIET=1 on a machine with nothing else to do, latencies are bounded as the README promises.
 """
 
-import contextlib
 import fcntl
 import json
 import os
@@ -13,7 +12,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 import time
 
 from harness import attack, process
@@ -254,28 +252,3 @@ class Neighbours(Case):
         with open(os.path.join(self.daemon.state, "jobs", str(job), "inputs"), "rb") as file:
             self.assertEqual(file.read() == text, True)
         self.daemon.wait(job)
-
-
-class Waiters(Case):
-    """Of one job, each with a connection of its own."""
-
-    def test_progress_comes_while_others_begin_to_wait(self):
-        job = self.daemon.submit("serial", "sleep", ["0.05"] * 2000)
-        stop = threading.Event()
-
-        def begin_to_wait():
-            while not stop.is_set():
-                with contextlib.suppress(OSError), self.daemon.connect() as client:         # there may be too many
-                    client.send(f"{PPPCTL}.Wait", {"job": job}, more=True)
-
-        others = threading.Thread(target=begin_to_wait)
-        with self.daemon.connect() as client:
-            client.send(f"{PPPCTL}.Wait", {"job": job}, more=True)
-            others.start()
-            try:
-                for _ in range(3):
-                    self.assertTrue(client.reply(timeout=60)[1], "progress")
-            finally:
-                stop.set()
-                others.join()
-        self.daemon.cancel(job)
