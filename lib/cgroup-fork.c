@@ -68,9 +68,45 @@ static int hear_child(int answer_fd, int pidfd)
         return error;
 }
 
+/* -ENOSYS where a filter forbids it. */
+static pid_t fork_by_clone3(int cgroup_fd, int *pidfd)
+{
+        struct clone_args args = {
+                .flags = CLONE_PIDFD,
+                .pidfd = (uint64_t)(uintptr_t)pidfd,
+                .exit_signal = SIGCHLD,
+        };
+        pid_t pid;
+
+        if (cgroup_fd >= 0) {
+                args.flags |= CLONE_INTO_CGROUP;
+                args.cgroup = (uint64_t)cgroup_fd;
+        }
+        pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+        return pid < 0 ? -errno : pid;
+}
+
+/* The second best. In the child *@procs_fd is by which it moves, if there is a group. */
+static pid_t fork_unmoved(int cgroup_fd, int *pidfd, int *procs_fd)
+{
+        pid_t pid;
+
+        if (cgroup_fd >= 0) {
+                *procs_fd = openat(cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+                if (*procs_fd < 0)
+                        return -errno;
+        }
+        pid = fork_by_clone(pidfd);
+        if (pid < 0)
+                pid = -errno;
+        if (pid != 0)
+                *procs_fd = close_fd(*procs_fd);
+        return pid;
+}
+
 /*
- * The second best: the child moves itself before this returns in either. That takes the kernel about
- * 12 ms when it has not moved a process just before (it waits for RCU), else 0.2 ms.
+ * The child moves itself before this returns in either. That takes the kernel about 12 ms when it has not
+ * moved a process just before (it waits for RCU), else 0.2 ms.
  */
 static pid_t fork_and_move(int cgroup_fd, int *ret_pidfd)
 {
@@ -78,18 +114,15 @@ static pid_t fork_and_move(int cgroup_fd, int *ret_pidfd)
         int ends[2], pidfd = -EBADF, r;
         pid_t pid;
 
-        procs_fd = openat(cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-        if (procs_fd < 0 || pipe2(ends, O_CLOEXEC) < 0)
+        if (pipe2(ends, O_CLOEXEC) < 0)
                 return -errno;
         read_fd = ends[0];
         write_fd = ends[1];
-        pid = fork_by_clone(&pidfd);
-        if (pid < 0)
-                return -errno;
-        if (pid == 0) {
+        pid = fork_unmoved(cgroup_fd, &pidfd, &procs_fd);
+        if (pid == 0)
                 child_move(procs_fd, write_fd);
-                return 0;
-        }
+        if (pid <= 0)
+                return pid;
         write_fd = close_fd(write_fd);
         r = hear_child(read_fd, pidfd);
         if (r < 0) {
@@ -106,29 +139,33 @@ bool cgroup_clone3_is_forbidden(void)
         return syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS;
 }
 
-pid_t cgroup_fork(int cgroup_fd, int *ret_pidfd)
+/* The descriptor is the parent's alone; the child's table was copied before it was made. */
+static pid_t hand_out(pid_t pid, int pidfd, int *ret_pidfd)
 {
-        int pidfd = -EBADF;
-        struct clone_args args = {
-                .flags = CLONE_PIDFD,
-                .pidfd = (uint64_t)(uintptr_t)&pidfd,
-                .exit_signal = SIGCHLD,
-        };
-        pid_t pid;
-
-        if (cgroup_fd >= 0) {
-                args.flags |= CLONE_INTO_CGROUP;
-                args.cgroup = (uint64_t)cgroup_fd;
-        }
-        pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-        if (pid < 0 && errno == ENOSYS && cgroup_fd >= 0)
-                return fork_and_move(cgroup_fd, ret_pidfd);
-        if (pid < 0 && errno == ENOSYS)
-                pid = fork_by_clone(&pidfd);
-        if (pid < 0)
-                return -errno;
-        /* The descriptor is the parent's alone; the child's table was copied before it was made. */
         if (pid > 0)
                 *ret_pidfd = pidfd;
         return pid;
+}
+
+pid_t cgroup_fork(int cgroup_fd, int *ret_pidfd)
+{
+        int pidfd = -EBADF, none = -EBADF;
+        pid_t pid = fork_by_clone3(cgroup_fd, &pidfd);
+
+        if (pid == -ENOSYS && cgroup_fd >= 0)
+                return fork_and_move(cgroup_fd, ret_pidfd);
+        if (pid == -ENOSYS)
+                pid = fork_unmoved(-EBADF, &pidfd, &none);
+        return hand_out(pid, pidfd, ret_pidfd);
+}
+
+pid_t cgroup_fork_unmoved(int cgroup_fd, int *ret_pidfd, int *ret_procs_fd)
+{
+        int pidfd = -EBADF;
+        pid_t pid = fork_by_clone3(cgroup_fd, &pidfd);
+
+        *ret_procs_fd = -EBADF;
+        if (pid == -ENOSYS)
+                pid = fork_unmoved(cgroup_fd, &pidfd, ret_procs_fd);
+        return hand_out(pid, pidfd, ret_pidfd);
 }

@@ -133,5 +133,11 @@ int cgroup_read_pressure(int fd, const char *file, const char *kind, uint64_t *r
  */
 pid_t cgroup_fork(int cgroup_fd, int *ret_pidfd);
 
+/*
+ * The same for a parent that must not wait for the child, whose group may be frozen or throttled. In the
+ * child *@ret_procs_fd is -EBADF, or else it is not in the group yet: it moves there by writing "0" to that.
+ */
+pid_t cgroup_fork_unmoved(int cgroup_fd, int *ret_pidfd, int *ret_procs_fd);
+
 /* Whether a filter forbids clone3, so that children move into their groups instead of being born there. */
 bool cgroup_clone3_is_forbidden(void);

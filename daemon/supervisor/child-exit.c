@@ -1,5 +1,7 @@
 #include "daemon/supervisor/child-exit.h"
 
+#include <poll.h>
+#include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -7,6 +9,7 @@
 
 #define AGAIN_USEC  UINT64_C(10000)
 #define AGAIN_BURST 2
+#define FORCE_MSEC  1000
 
 int child_exit_watch(sd_event *event, sd_event_source **ret, int pidfd, sd_event_io_handler_t handler,
                      void *userdata)
@@ -37,4 +40,14 @@ int child_exit_take(int pidfd, siginfo_t *ret, struct rusage *ret_usage)
                 return -EAGAIN;
         *ret = info;
         return 0;
+}
+
+void child_exit_force(int pidfd)
+{
+        struct pollfd pollfd = { .fd = pidfd, .events = POLLIN };
+        siginfo_t info;
+
+        (void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+        (void)poll(&pollfd, 1, FORCE_MSEC);
+        (void)child_exit_take(pidfd, &info, NULL);
 }

@@ -20,3 +20,9 @@ int child_exit_watch(sd_event *event, sd_event_source **ret, int pidfd, sd_event
  * ended, or its status cannot be had yet.
  */
 int child_exit_take(int pidfd, siginfo_t *ret, struct rusage *ret_usage);
+
+/*
+ * Kills it and reaps it, for one that nobody can watch. Blocks until it is gone, for a second at most: what is
+ * not gone by then stays a zombie until we end.
+ */
+void child_exit_force(int pidfd);

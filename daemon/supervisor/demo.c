@@ -81,7 +81,7 @@ static void close_listener(struct demo_server *server)
         remove_port(server);
 }
 
-static int spawn_server(struct demo_server *server, int group_fd, pid_t *ret_pid, int *ret_pidfd,
+static int spawn_server(struct demo_server *server, int group_fd, struct spawned *ret,
                         const char **ret_attempted)
 {
         char digits[] = "LISTEN_PID=0000000000";
@@ -108,11 +108,10 @@ static int spawn_server(struct demo_server *server, int group_fd, pid_t *ret_pid
         while (environment[n + 1])
                 ++n;
         spawn.listen_pid = environment[n] + strlen("LISTEN_PID=");
-        return spawn_child(&spawn, ret_pid, ret_pidfd, ret_attempted);
+        return spawn_child(&spawn, ret, ret_attempted);
 }
 
-static int start(struct helper *helper, int group_fd, pid_t *ret_pid, int *ret_pidfd,
-                 struct failure *failure)
+static int start(struct helper *helper, int group_fd, struct spawned *ret, struct failure *failure)
 {
         struct demo_server *server = container_of(helper, struct demo_server, helper);
         const char *attempted = "make a loopback socket for";
@@ -121,7 +120,7 @@ static int start(struct helper *helper, int group_fd, pid_t *ret_pid, int *ret_p
         if (server->listen_fd < 0)
                 r = make_listener(server);
         if (r >= 0)
-                r = spawn_server(server, group_fd, ret_pid, ret_pidfd, &attempted);
+                r = spawn_server(server, group_fd, ret, &attempted);
         return r >= 0 ? 0 : failure_set(failure, r, r == -ENOENT ? "name it with --web PATH" : NULL,
                                         "%s the demo server %s", attempted, server->program);
 }

@@ -4,8 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "daemon/supervisor/child-exit.h"
 #include "daemon/supervisor/log.h"
@@ -97,8 +95,9 @@ static void drop_group(struct helper *helper)
 static void give_up(struct helper *helper)
 {
         helper_kill(helper);
-        (void)syscall(SYS_waitid, P_PIDFD, helper->pidfd, NULL, WEXITED, NULL);
+        child_exit_force(helper->pidfd);
         helper->pidfd = close_fd(helper->pidfd);
+        helper->complaint_fd = close_fd(helper->complaint_fd);
         helper->state = HELPER_DOWN;
         drop_group(helper);
 }
@@ -106,6 +105,7 @@ static void give_up(struct helper *helper)
 static int start(struct helper *helper, struct failure *failure)
 {
         _cleanup_close_ int leaf_fd = -EBADF;
+        struct spawned child;
         int r;
 
         assert(helper->state == HELPER_DOWN);
@@ -115,12 +115,14 @@ static int start(struct helper *helper, struct failure *failure)
                 return failure_set(failure, r, groups_hint_gone(helper->groups),
                                    "make the cgroup %s of %s", helper->group, helper->kind->what);
         }
-        r = helper->kind->start(helper, leaf_fd >= 0 ? leaf_fd : helper->group_fd, &helper->pid,
-                                &helper->pidfd, failure);
+        r = helper->kind->start(helper, leaf_fd >= 0 ? leaf_fd : helper->group_fd, &child, failure);
         if (r < 0) {
                 drop_group(helper);
                 return r;
         }
+        helper->pid = child.pid;
+        helper->pidfd = child.pidfd;
+        helper->complaint_fd = child.complaint_fd;
         helper->state = HELPER_RUNS;
         helper->started_ns = now_monotonic();
         disarm(helper);
@@ -226,11 +228,15 @@ static void begin_clearing(struct helper *helper)
                 become_down(helper);
 }
 
-static void log_death(const struct helper *helper, const siginfo_t *si)
+/* @attempted: what it could not do on its way to its program, for @error; NULL: it got there. */
+static void log_death(const struct helper *helper, const siginfo_t *si, const char *attempted, int error)
 {
         bool refused = helper->refused && helper->kind->may_refuse;
 
-        if (si->si_pid == 0)
+        if (attempted)
+                supervisor_log(LOG_ERR, "cannot %s %s: %s; %s", attempted, helper->kind->what,
+                               strerror(-error), failure_advice(error));
+        else if (si->si_pid == 0)
                 supervisor_log(LOG_WARNING, "%s (process %d) ended", helper->kind->what, helper->pid);
         else
                 supervisor_log(LOG_WARNING, "%s (process %d) ended: %s %d%s", helper->kind->what,
@@ -242,6 +248,10 @@ static void log_death(const struct helper *helper, const siginfo_t *si)
 /* @si is empty for one that a former supervisor started: that is no child of ours. */
 static void note_exit(struct helper *helper, const siginfo_t *si)
 {
+        const char *attempted = NULL;
+        int r = spawn_hear(helper->complaint_fd, &attempted);
+
+        helper->complaint_fd = -EBADF;
         helper->exit_source = sd_event_source_disable_unref(helper->exit_source);
         helper->pidfd = close_fd(helper->pidfd);
         helper->refused = si->si_code == CLD_EXITED && si->si_status == EXIT_FAILURE;
@@ -249,7 +259,7 @@ static void note_exit(struct helper *helper, const siginfo_t *si)
                 helper->n_deaths = 0;
                 return;
         }
-        log_death(helper, si);
+        log_death(helper, si, attempted, r);
         helper->n_deaths = now_monotonic() - helper->started_ns < SOON_NS ? helper->n_deaths + 1 : 1;
 }
 
@@ -267,11 +277,13 @@ static int on_exit_of_helper(sd_event_source *source, int fd, uint32_t revents, 
 
 void helper_kill(struct helper *helper)
 {
-        int r = helper->group_fd >= 0 ? cgroup_kill(helper->group_fd) : -ENOENT;
+        int r = 0;
 
-        if (helper->pidfd >= 0 && r == -ENOENT &&
-            pidfd_send_signal(helper->pidfd, SIGKILL, NULL, 0) < 0)
+        /* It may not be in its group yet. */
+        if (helper->pidfd >= 0 && pidfd_send_signal(helper->pidfd, SIGKILL, NULL, 0) < 0)
                 r = -errno;
+        if (helper->group_fd >= 0)
+                r = cgroup_kill(helper->group_fd);
         if (r < 0 && r != -ENOENT && r != -ESRCH)
                 supervisor_log(LOG_WARNING, "cannot kill %s (process %d): %s", helper->kind->what,
                                helper->pid, strerror(-r));

@@ -18,6 +18,7 @@
 
 #include "daemon/supervisor/failure.h"
 #include "daemon/supervisor/groups.h"
+#include "daemon/supervisor/spawn.h"
 
 struct helper;
 
@@ -33,8 +34,7 @@ struct helper_kind {
          * Starts the process in @group_fd (-EBADF: there are no groups). helper->group_fd is its own
          * group, whose limits may be set here.
          */
-        int (*start)(struct helper *helper, int group_fd, pid_t *ret_pid, int *ret_pidfd,
-                     struct failure *failure);
+        int (*start)(struct helper *helper, int group_fd, struct spawned *ret, struct failure *failure);
         /* It is down, and is not to be started before somebody needs it again. May be NULL. */
         void (*down)(struct helper *helper);
 };
@@ -55,14 +55,14 @@ struct helper {
 
         enum helper_state state;
         pid_t pid;
-        int pidfd, group_fd, events_fd;
+        int pidfd, complaint_fd, group_fd, events_fd;
         bool refused;                   /* it left with exit status 1 */
         unsigned n_users, n_deaths;
         uint64_t started_ns;
         sd_event_source *exit_source, *clear_source, *timer_source;
 };
 
-#define HELPER_NULL { .pidfd = -EBADF, .group_fd = -EBADF, .events_fd = -EBADF }
+#define HELPER_NULL { .pidfd = -EBADF, .complaint_fd = -EBADF, .group_fd = -EBADF, .events_fd = -EBADF }
 
 /* All is borrowed. */
 void helper_init(struct helper *helper, const struct helper_kind *kind, sd_event *event,

@@ -8,8 +8,42 @@
 #include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/outcome.h"
+#include "daemon/supervisor/spawn.h"
 #include "lib/results-lock.h"
 #include "lib/runner-abi.h"
+
+static void hear_start(struct job *job)
+{
+        if (job->complaint_fd < 0)
+                return;
+        job->start_source = sd_event_source_disable_unref(job->start_source);
+        job->start_error = spawn_hear(job->complaint_fd, &job->start_attempted);
+        job->complaint_fd = -EBADF;
+}
+
+/* It has become the runner, or it said why it cannot: then it ends. */
+static int on_start(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+        struct job *job = userdata;
+        int r;
+
+        hear_start(job);
+        if (!job->record.paused)
+                return 0;
+        r = job_freeze(job, true);
+        if (r < 0 && r != -ESRCH) {
+                supervisor_log(LOG_WARNING, "cannot pause job %llu: %s",
+                               (unsigned long long)job->record.number, strerror(-r));
+                job->record.paused = job->record.resuming = false;
+        }
+        return 0;
+}
+
+static void find_nice(struct job *job)
+{
+        job->has_nice = job->spec.has_nice &&
+                        limit_get_nice(&job->group, job->pid, job->spec.nice, &job->nice) >= 0;
+}
 
 /*
  * Takes the runner's status and resource usage. Without a child of ours there is none to take. -EAGAIN: it
@@ -20,6 +54,9 @@ static int reap(struct job *job)
         siginfo_t status = { .si_code = CLD_KILLED };
         int r;
 
+        /* Until then a child of ours has its process ID and its nice value. */
+        if (job->is_child)
+                find_nice(job);
         r = job->is_child ? child_exit_take(job->pidfd, &status, &job->usage) : 0;
         if (r == -EAGAIN)
                 return r;
@@ -33,6 +70,7 @@ static int reap(struct job *job)
         job->has_usage = r >= 0;
         job->status = status;
         job->has_status = true;
+        hear_start(job);
         return 0;
 }
 
@@ -61,9 +99,11 @@ int job_watch(struct job *job)
                                     on_group_event, job);
         if (r >= 0 && job->pidfd >= 0)
                 r = child_exit_watch(event, &job->runner_source, job->pidfd, on_runner_exit, job);
+        if (r >= 0 && job->complaint_fd >= 0)
+                r = sd_event_add_io(event, &job->start_source, job->complaint_fd, EPOLLIN, on_start, job);
         job->runner_gone = job->pidfd < 0;
-        job->has_nice = !job->runner_gone && job->spec.has_nice &&
-                        limit_get_nice(&job->group, job->pid, job->spec.nice, &job->nice) >= 0;
+        if (!job->is_child && !job->runner_gone)
+                find_nice(job);
         return r < 0 ? r : job_watch_cpu_time(job);
 }
 
@@ -114,14 +154,26 @@ static void take_counts(struct job *job, int r)
         record->n_failed = MIN(counters->n_failed, record->n_tasks - record->n_done);
 }
 
+/* There was no runner. */
+static char *describe_start(const struct job *job)
+{
+        const char *hint = job_start_hint(job, job->start_error);
+        char *text;
+
+        return asprintf(&text, "cannot %s the runner %s of job %llu: %s; %s", job->start_attempted,
+                        job->env->runner, (unsigned long long)job->record.number,
+                        strerror(-job->start_error), hint ? hint : failure_advice(job->start_error)) < 0
+                       ? NULL : text;
+}
+
 /* What the runner said last, or else what can be said of how it left. */
 static char *describe_failure(const struct job *job)
 {
         uint64_t left = job->record.n_tasks - job->record.n_done - job->record.n_failed;
-        char *text = directory_last_line(&job->directory);
+        char *text = job->start_attempted ? describe_start(job) : directory_last_line(&job->directory);
         int r = 0;
 
-        if (text)
+        if (text || job->start_attempted)
                 return text;
         if (exited_with(job, 0))
                 r = asprintf(&text, "it ended without a record for %llu of %llu task%s",

@@ -62,6 +62,9 @@ int job_freeze(struct job *job, bool freeze)
 {
         int r;
 
+        /* On its way to its program it has copies of all our descriptors: it is frozen as soon as it is there. */
+        if (freeze && job->complaint_fd >= 0)
+                return 0;
         if (job_group_exists(&job->group))
                 return cgroup_freeze(job->group.fd, freeze);
         r = freeze ? stop_tree(job) : continue_tree(job);

@@ -26,6 +26,9 @@ int job_read_note(const struct job *job, struct noted_end *ret);
  */
 void job_read_chain(struct job *job, bool late);
 
+/* job-start.c: what to do about an error at the start of the runner; NULL: what fits the error. */
+const char *job_start_hint(const struct job *job, int error);
+
 /* job-stop.c */
 int job_arm_kill(struct job *job);
 
@@ -33,7 +36,7 @@ int job_arm_kill(struct job *job);
 void job_terminate(struct job *job);
 
 /*
- * job-freeze.c: of one that runs. 0 or a negative errno: -ESRCH when its runner is gone, -EOPNOTSUPP when it
+ * job-freeze.c: of one that runs; one that has yet to become the runner is frozen then, if it is paused still. 0 or a negative errno: -ESRCH when its runner is gone, -EOPNOTSUPP when it
  * has no cgroup and this kernel does not tell of a process's children.
  */
 int job_freeze(struct job *job, bool freeze);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "daemon/supervisor/child-exit.h"
 #include "daemon/supervisor/limit-restore.h"
 #include "daemon/supervisor/limit-set.h"
 #include "daemon/supervisor/log.h"
@@ -128,6 +129,7 @@ static bool sets_nice(const struct job *job)
 static int spawn_runner(struct job *job, const struct start *start, const char **ret_attempted)
 {
         char number[24], *argv[] = { (char *)"pppd-runner", number, NULL };
+        struct spawned child;
         struct spawn spawn = {
                 .path = job->env->runner,
                 .argv = argv,
@@ -149,24 +151,32 @@ static int spawn_runner(struct job *job, const struct start *start, const char *
                 .nice = job->spec.nice,
                 .die_with_parent = true,        /* until it has begun (lib/runner-abi.h) */
         };
+        int r;
 
         snprintf(number, sizeof(number), "%llu", (unsigned long long)job->record.number);
-        return spawn_child(&spawn, &job->pid, &job->pidfd, ret_attempted);
+        r = spawn_child(&spawn, &child, ret_attempted);
+        if (r < 0)
+                return r;
+        job->pid = child.pid;
+        job->pidfd = child.pidfd;
+        job->complaint_fd = child.complaint_fd;
+        return 0;
 }
 
-/* The runner runs: only now is there something to lose. */
+/* The runner is on its way: only now is there something to lose. */
 static int follow(struct job *job, struct start *start, const char **ret_attempted)
 {
         int r;
 
         job->is_child = true;
         job->counters_lost = false;
-        job->adopted = job->runner_gone = job->has_status = job->has_usage = false;
+        job->adopted = job->runner_gone = job->has_status = job->has_usage = job->has_nice = false;
+        job->start_attempted = NULL;
         job->measures_fd = steal_fd(&start->measures_fd);
         *ret_attempted = "watch";
         r = job_watch(job);
         if (r < 0)
-                job_kill(job);
+                child_exit_force(job->pidfd);
         return r;
 }
 
@@ -216,13 +226,13 @@ static int acquire_engine(struct job *job, struct failure *failure)
         return 0;
 }
 
-static const char *hint_for(const struct job *job, int error)
+const char *job_start_hint(const struct job *job, int error)
 {
         const char *gone = groups_hint_gone(job->env->groups);
 
         if (gone)
                 return gone;
-        if (error == -ENOENT || error == -EACCES)
+        if (error == -ENOENT || error == -EACCES || error == -ENOEXEC)
                 return "see whether it is there and may be executed, or name it with --runner PATH";
         return NULL;
 }
@@ -247,15 +257,11 @@ int job_start(struct job *job, struct failure *failure)
                 job_end_run(job);
                 if (failure->limit)
                         return r;
-                return failure_set(failure, r, hint_for(job, r),
+                return failure_set(failure, r, job_start_hint(job, r),
                                    "%s the runner %s of job %llu", attempted, job->env->runner,
                                    (unsigned long long)job->record.number);
         }
         job->record.state = JOB_RUNNING;
-        /* Started again while it was paused. A process can't be born into a frozen group: it is too
-         * late then for what is to be heard of its start. */
-        if (job->record.paused && job_freeze(job, true) < 0)
-                job->record.paused = job->record.resuming = false;
         return 0;
 }
 

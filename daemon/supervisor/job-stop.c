@@ -32,14 +32,13 @@ static int signal_runner(struct job *job, int signal)
 
 void job_kill(struct job *job)
 {
-        int r = -ENOENT;
+        int r;
 
         job->killed = true;
+        /* It may not be in its group yet. Its workers go with it, where there is no group. */
+        r = signal_runner(job, SIGKILL);
         if (job_group_exists(&job->group))
                 r = cgroup_kill(job->group.fd);
-        /* Before Linux 5.14, or without a group: the runner takes its workers along. */
-        if (r == -ENOENT)
-                r = signal_runner(job, SIGKILL);
         if (r < 0 && r != -ESRCH)
                 supervisor_log(LOG_ERR, "cannot kill job %llu: %s",
                                (unsigned long long)job->record.number, strerror(-r));

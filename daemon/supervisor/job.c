@@ -27,6 +27,7 @@ int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
                 .charged = _QUOTA_N,
                 .group = JOB_GROUP_NULL,
                 .pidfd = -EBADF,
+                .complaint_fd = -EBADF,
                 .measures_fd = -EBADF,
         };
         *record = (struct job_record)JOB_RECORD_NULL;
@@ -85,6 +86,7 @@ void job_end_run(struct job *job)
 {
         job->group_source = sd_event_source_disable_unref(job->group_source);
         job->runner_source = sd_event_source_disable_unref(job->runner_source);
+        job->start_source = sd_event_source_disable_unref(job->start_source);
         job->kill_source = sd_event_source_disable_unref(job->kill_source);
         job->progress_source = sd_event_source_disable_unref(job->progress_source);
         job->cpu_time_source = sd_event_source_disable_unref(job->cpu_time_source);
@@ -93,6 +95,7 @@ void job_end_run(struct job *job)
         process_tree_deinit(&job->tree);
         job_group_deinit(&job->group);
         job->pidfd = close_fd(job->pidfd);
+        job->complaint_fd = close_fd(job->complaint_fd);
         job->measures_fd = close_fd(job->measures_fd);
         if (job->holds_demo)
                 demo_server_release(job->env->demo);

@@ -102,6 +102,9 @@ struct job {
         struct limit_hits hits;         /* read when it was found over */
         pid_t pid;                      /* of the runner, 0: none */
         int pidfd;
+        int complaint_fd;               /* of a child, for spawn_hear() */
+        const char *start_attempted;    /* what it could not do on its way to its program; NULL: it got there, */
+        int start_error;                /* else the negative errno */
         int measures_fd;
         bool is_child;                  /* started by us: its status will be known */
         bool adopted;                   /* started by a former supervisor */
@@ -116,7 +119,7 @@ struct job {
         enum job_reason stop_reason;    /* why it is being stopped; REASON_NONE: it is not */
         bool interrupted;
         bool killed;
-        bool has_nice;                  /* what the runner was found to have */
+        bool has_nice;                  /* as the runner was found to have it: */
         int nice;
         struct progress told;           /* as the waiters were last told of it */
         uint32_t condition;             /* as last seen, */
@@ -124,6 +127,7 @@ struct job {
         unsigned n_suspect;             /* self-checks in a row that found it over but not ended */
 
         sd_event_source *group_source, *runner_source;
+        sd_event_source *start_source;          /* until a child has become the runner */
         sd_event_source *timeout_source, *kill_source, *progress_source, *cpu_time_source;
         sd_event_source *freeze_source;         /* while processes are on their way to a stop, */
         struct process_tree tree;               /* which are these */
@@ -160,7 +164,10 @@ struct log_about job_about(const struct job *job, enum message message, enum job
 /* Arms the job's timeout, counted from submission. Once, for a queued job. */
 int job_arm_timeout(struct job *job);
 
-/* Starts the runner. On failure nothing runs: call job_fail(). */
+/*
+ * Starts the runner. On failure nothing runs: call job_fail(). A process that cannot become the runner fails the
+ * job later, when it has ended.
+ */
 int job_start(struct job *job, struct failure *failure);
 
 /*

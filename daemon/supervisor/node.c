@@ -160,8 +160,8 @@ static void down(struct helper *helper)
                 engine->stopped(engine);
 }
 
-static int spawn_node(const struct node *node, int group_fd, int spec_fd, pid_t *ret_pid,
-                      int *ret_pidfd, const char **ret_attempted)
+static int spawn_node(const struct node *node, int group_fd, int spec_fd, struct spawned *ret,
+                      const char **ret_attempted)
 {
         _cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
         char *argv[] = { (char *)"pppd-runner", (char *)RUNNER_ARG_NODE, NULL };
@@ -185,11 +185,10 @@ static int spawn_node(const struct node *node, int group_fd, int spec_fd, pid_t 
         };
 
         *ret_attempted = "open /dev/null for";
-        return null_fd < 0 ? -errno : spawn_child(&spawn, ret_pid, ret_pidfd, ret_attempted);
+        return null_fd < 0 ? -errno : spawn_child(&spawn, ret, ret_attempted);
 }
 
-static int start(struct helper *helper, int group_fd, pid_t *ret_pid, int *ret_pidfd,
-                 struct failure *failure)
+static int start(struct helper *helper, int group_fd, struct spawned *ret, struct failure *failure)
 {
         struct node *node = container_of(helper, struct node, helper);
         _cleanup_close_ int spec_fd = -EBADF;
@@ -208,7 +207,7 @@ static int start(struct helper *helper, int group_fd, pid_t *ret_pid, int *ret_p
                              NSEC_PER_USEC;
         r = make_spec(node, *url ? url : NULL, &spec_fd);
         if (r >= 0)
-                r = spawn_node(node, group_fd, spec_fd, ret_pid, ret_pidfd, &attempted);
+                r = spawn_node(node, group_fd, spec_fd, ret, &attempted);
         return r >= 0 ? 0 : failure_set(failure, r, NULL, "%s %s (%s)", attempted, helper->kind->what,
                                         node->engine->env.runner);
 }

@@ -6,8 +6,6 @@
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "daemon/supervisor/child-exit.h"
 #include "daemon/supervisor/engine.h"
@@ -31,6 +29,7 @@ static void end(struct nodes_query *query)
         query->exit_source = sd_event_source_disable_unref(query->exit_source);
         query->timer_source = sd_event_source_disable_unref(query->timer_source);
         query->pidfd = close_fd(query->pidfd);
+        query->complaint_fd = close_fd(query->complaint_fd);
         query->out_fd = close_fd(query->out_fd);
         query->err_fd = close_fd(query->err_fd);
 }
@@ -59,10 +58,14 @@ static json_t *read_answer(int fd)
 }
 
 /* The first line of what it said, without its name. */
-static void read_why(const struct nodes_query *query, char why[static WHY_MAX])
+static void read_why(struct nodes_query *query, char why[static WHY_MAX])
 {
         static const char name[] = "pppd-runner: ";
         ssize_t n = pread(query->err_fd, why, WHY_MAX - 1, 0);
+        const char *attempted;
+        int r = spawn_hear(query->complaint_fd, &attempted);
+
+        query->complaint_fd = -EBADF;
 
         why[MAX(n, (ssize_t)0)] = 0;
         why[strcspn(why, "\n")] = 0;
@@ -70,6 +73,8 @@ static void read_why(const struct nodes_query *query, char why[static WHY_MAX])
                 memmove(why, why + strlen(name), strlen(why) - strlen(name) + 1);
         if (query->too_late)
                 snprintf(why, WHY_MAX, "the Redis has not answered within five seconds");
+        else if (r < 0)
+                snprintf(why, WHY_MAX, "cannot %s pppd-runner: %s", attempted, strerror(-r));
         else if (!*why)
                 snprintf(why, WHY_MAX, "pppd-runner " RUNNER_ARG_NODES " ended without an answer");
 }
@@ -134,9 +139,15 @@ static int spawn_runner(struct nodes_query *query, int spec_fd)
                 .die_with_parent = true,
         };
         const char *attempted;
-        pid_t pid;
+        struct spawned child;
+        int r;
 
-        return null_fd < 0 ? -errno : spawn_child(&spawn, &pid, &query->pidfd, &attempted);
+        r = null_fd < 0 ? -errno : spawn_child(&spawn, &child, &attempted);
+        if (r < 0)
+                return r;
+        query->pidfd = child.pidfd;
+        query->complaint_fd = child.complaint_fd;
+        return 0;
 }
 
 static int start(struct nodes_query *query)
@@ -164,10 +175,8 @@ static int start(struct nodes_query *query)
 
 static void give_up(struct nodes_query *query)
 {
-        if (query->pidfd >= 0) {
-                (void)pidfd_send_signal(query->pidfd, SIGKILL, NULL, 0);
-                (void)syscall(SYS_waitid, P_PIDFD, query->pidfd, NULL, WEXITED, NULL);
-        }
+        if (query->pidfd >= 0)
+                child_exit_force(query->pidfd);
         end(query);
 }
 

@@ -23,12 +23,12 @@ struct nodes_waiter {
 struct nodes_query {
         struct engine *engine;
         struct list waiters;
-        int pidfd, out_fd, err_fd;
+        int pidfd, complaint_fd, out_fd, err_fd;
         bool too_late;
         sd_event_source *exit_source, *timer_source;
 };
 
-#define NODES_QUERY_NULL { .pidfd = -EBADF, .out_fd = -EBADF, .err_fd = -EBADF }
+#define NODES_QUERY_NULL { .pidfd = -EBADF, .complaint_fd = -EBADF, .out_fd = -EBADF, .err_fd = -EBADF }
 
 void nodes_query_init(struct nodes_query *query, struct engine *engine);
 void nodes_query_deinit(struct nodes_query *query);

@@ -87,6 +87,8 @@ void peer_free(struct peer *peer)
         turn_deinit(&peer->turn);
         list_remove(&peer->link);
         cancel_tied(peer);
+        /* A child on its way to its program has a copy of the connection. */
+        (void)shutdown(peer->varlink.fd, SHUT_RDWR);
         varlink_deinit(&peer->varlink);
         free(peer);
 }

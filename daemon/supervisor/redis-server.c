@@ -82,8 +82,7 @@ static int make_config(const struct redis_server *server, int *ret_fd)
         return r >= 0 && lseek(*ret_fd, 0, SEEK_SET) < 0 ? -errno : r;
 }
 
-static int start(struct helper *helper, int group_fd, pid_t *ret_pid, int *ret_pidfd,
-                 struct failure *failure)
+static int start(struct helper *helper, int group_fd, struct spawned *ret, struct failure *failure)
 {
         struct redis_server *server = container_of(helper, struct redis_server, helper);
         _cleanup_free_ char **environment = environment_for_child(NULL);
@@ -113,7 +112,7 @@ static int start(struct helper *helper, int group_fd, pid_t *ret_pid, int *ret_p
                 spawn.path = program;
                 spawn.fds[STDIN_FILENO] = config_fd;
                 spawn.fds[STDOUT_FILENO] = spawn.fds[STDERR_FILENO] = STDERR_FILENO;
-                r = spawn_child(&spawn, ret_pid, ret_pidfd, &attempted);
+                r = spawn_child(&spawn, ret, &attempted);
         }
         return r >= 0 ? 0 : failure_set(failure, r, NULL, "%s the private Redis (%s)", attempted,
                                         program ?: REDIS_PROGRAM_NAMES);

@@ -5,22 +5,22 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "lib/priority.h"
 #include "lib/cgroup.h"
 
-enum step { STEP_SIGNALS, STEP_PARENT, STEP_DESCRIPTORS, STEP_NICE, STEP_EXEC, _STEP_N };
+enum step { STEP_SIGNALS, STEP_PARENT, STEP_GROUP, STEP_DESCRIPTORS, STEP_NICE, STEP_EXEC, _STEP_N };
 
 static const char *const step_names[_STEP_N] = {
         [STEP_SIGNALS] = "reset the signals for",
         [STEP_PARENT] = "tie the supervisor's end to",
+        [STEP_GROUP] = "move a process into the cgroup of",
         [STEP_DESCRIPTORS] = "set up the descriptors of",
         [STEP_NICE] = "set the nice value of",
         [STEP_EXEC] = "execute",
 };
 
-/* What the child says on the pipe when it cannot become the program. */
+/* The child says this on the pipe when it cannot become the program. */
 struct complaint {
         int error;
         enum step step;
@@ -40,13 +40,19 @@ static int child_reset_signals(void)
         return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
 }
 
-static int child_tie(const struct spawn *spawn, pid_t parent)
+/* Before it is in its group, nobody but this supervisor knows of it. It may be stopped: SIGTERM is not enough. */
+static int child_tie(pid_t parent)
 {
-        if (!spawn->die_with_parent)
-                return 0;
-        if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
                 return -errno;
         return getppid() == parent ? 0 : -ESRCH;
+}
+
+static int child_move(const struct spawn *spawn, int procs_fd)
+{
+        if (procs_fd >= 0 && write(procs_fd, "0", 1) < 0)
+                return -errno;
+        return prctl(PR_SET_PDEATHSIG, spawn->die_with_parent ? SIGTERM : 0) < 0 ? -errno : 0;
 }
 
 /* All sources are above the targets (see raise_fds()), so none is overwritten before its turn. */
@@ -73,32 +79,45 @@ static void child_write_pid(char *digits)
                 digits[--n] = (char)('0' + pid % 10);
 }
 
-_Noreturn static void child_run(const struct spawn *spawn, const int *sources, int error_fd, pid_t parent)
+/* Each descriptor is the child's own copy. */
+struct ends {
+        const int *sources;
+        int procs_fd, complaint_fd;
+};
+
+static int child_take(const struct spawn *spawn, const struct ends *ends, pid_t parent, enum step step)
+{
+        switch (step) {
+        case STEP_SIGNALS:
+                return child_reset_signals();
+        case STEP_PARENT:
+                return child_tie(parent);
+        case STEP_GROUP:
+                return child_move(spawn, ends->procs_fd);
+        case STEP_DESCRIPTORS:
+                return child_place_fds(spawn, ends->sources);
+        case STEP_NICE:
+                return spawn->has_nice ? priority_set(spawn->nice) : 0;
+        case STEP_EXEC:
+        case _STEP_N:
+                break;
+        }
+        if (spawn->listen_pid)
+                child_write_pid(spawn->listen_pid);
+        execve(spawn->path, spawn->argv, spawn->envp);
+        return -errno;
+}
+
+_Noreturn static void child_run(const struct spawn *spawn, const struct ends *ends, pid_t parent)
 {
         struct complaint complaint = { 0, STEP_SIGNALS };
 
-        complaint.error = child_reset_signals();
-        if (complaint.error >= 0) {
-                complaint.step = STEP_PARENT;
-                complaint.error = child_tie(spawn, parent);
+        (void)setsid();
+        for (enum step step = STEP_SIGNALS; step < _STEP_N && complaint.error >= 0; ++step) {
+                complaint.step = step;
+                complaint.error = child_take(spawn, ends, parent, step);
         }
-        if (complaint.error >= 0) {
-                complaint.step = STEP_DESCRIPTORS;
-                complaint.error = child_place_fds(spawn, sources);
-        }
-        if (complaint.error >= 0) {
-                (void)setsid();
-                complaint.step = STEP_NICE;
-                complaint.error = spawn->has_nice ? priority_set(spawn->nice) : 0;
-        }
-        if (complaint.error >= 0) {
-                if (spawn->listen_pid)
-                        child_write_pid(spawn->listen_pid);
-                complaint.step = STEP_EXEC;
-                execve(spawn->path, spawn->argv, spawn->envp);
-                complaint.error = -errno;
-        }
-        (void)!write(error_fd, &complaint, sizeof(complaint));
+        (void)!write(ends->complaint_fd, &complaint, sizeof(complaint));
         _exit(127);
 }
 
@@ -113,65 +132,64 @@ static int raise_fds(const struct spawn *spawn, int *ret)
         return 0;
 }
 
-/* Waits for the exec, or for the complaint. A child that complained is reaped here. */
-static int hear_child(int error_fd, int pidfd, const char **ret_attempted)
+static int fork_child(const struct spawn *spawn, const int *sources, struct spawned *ret,
+                      const char **ret_attempted)
 {
-        struct complaint complaint;
-        ssize_t n;
-
-        n = read_all(error_fd, &complaint, sizeof(complaint));
-        if (n == 0)
-                return 0;
-        (void)syscall(SYS_waitid, P_PIDFD, pidfd, NULL, WEXITED, NULL);
-        if (n != sizeof(complaint) || complaint.step >= _STEP_N || complaint.error >= 0)
-                return n < 0 ? (int)n : -EIO;
-        *ret_attempted = step_names[complaint.step];
-        return complaint.error;
-}
-
-static int fork_and_hear(const struct spawn *spawn, const int *sources, pid_t *ret_pid,
-                         int *ret_pidfd, const char **ret_attempted)
-{
-        _cleanup_close_ int read_fd = -EBADF, write_fd = -EBADF, pidfd = -EBADF;
+        _cleanup_close_ int read_fd = -EBADF, write_fd = -EBADF;
+        struct ends ends = { .sources = sources };
         pid_t parent = getpid(), pid;
-        int ends[2], r;
+        int pipe_fds[2], pidfd;
 
-        if (pipe2(ends, O_CLOEXEC) < 0)
+        if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
                 return -errno;
-        read_fd = ends[0];
-        write_fd = fcntl(ends[1], F_DUPFD_CLOEXEC, SPAWN_FDS_MAX);
-        close_fd(ends[1]);
+        read_fd = pipe_fds[0];
+        write_fd = fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, SPAWN_FDS_MAX);
+        close_fd(pipe_fds[1]);
         if (write_fd < 0)
                 return -errno;
+        ends.complaint_fd = write_fd;
         *ret_attempted = spawn->cgroup_fd < 0 ? "make a process for" : "make a process in the cgroup of";
-        pid = cgroup_fork(spawn->cgroup_fd, &pidfd);
+        pid = cgroup_fork_unmoved(spawn->cgroup_fd, &pidfd, &ends.procs_fd);
         if (pid == 0)
-                child_run(spawn, sources, write_fd, parent);
+                child_run(spawn, &ends, parent);
         if (pid < 0)
                 return pid;
-        write_fd = close_fd(write_fd);
-        r = hear_child(read_fd, pidfd, ret_attempted);
-        if (r < 0)
-                return r;
-        *ret_pid = pid;
-        *ret_pidfd = steal_fd(&pidfd);
+        *ret = (struct spawned){ .pid = pid, .pidfd = pidfd, .complaint_fd = steal_fd(&read_fd) };
         return 0;
 }
 
-int spawn_child(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd,
-                const char **ret_attempted)
+int spawn_child(const struct spawn *spawn, struct spawned *ret, const char **ret_attempted)
 {
         int sources[SPAWN_FDS_MAX] = { -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF };
         int r;
 
         assert(spawn->n_fds <= SPAWN_FDS_MAX);
-        *ret_attempted = "set up the descriptors of";
+        /* The child would find out as well, but only later. */
+        *ret_attempted = step_names[STEP_EXEC];
+        if (faccessat(AT_FDCWD, spawn->path, X_OK, AT_EACCESS) < 0)
+                return -errno;
+        *ret_attempted = step_names[STEP_DESCRIPTORS];
         r = raise_fds(spawn, sources);
         if (r >= 0)
-                r = fork_and_hear(spawn, sources, ret_pid, ret_pidfd, ret_attempted);
+                r = fork_child(spawn, sources, ret, ret_attempted);
         for (size_t i = 0; i < SPAWN_FDS_MAX; ++i)
                 close_fd(sources[i]);
         return r;
+}
+
+int spawn_hear(int complaint_fd_consumed, const char **ret_attempted)
+{
+        struct complaint complaint;
+        ssize_t n;
+
+        if (complaint_fd_consumed < 0)
+                return 0;
+        n = read(complaint_fd_consumed, &complaint, sizeof(complaint));
+        close_fd(complaint_fd_consumed);
+        if (n != sizeof(complaint) || complaint.step >= _STEP_N || complaint.error >= 0)
+                return 0;
+        *ret_attempted = step_names[complaint.step];
+        return complaint.error;
 }
 
 static bool is_ours(const char *variable)

@@ -1,10 +1,13 @@
 #pragma once
 
 /*
- * Starting a child: all that can fail before the program runs is told to the parent, by a pipe that
- * the exec closes. The child is born in its cgroup, in a session of its own (so that a Ctrl-C at the
- * supervisor's terminal is the supervisor's to handle), with no signal blocked or ignored, and with
- * the given descriptors and no other.
+ * Starting a child. It is born in its cgroup (or moves there first of all), in a session of its own (so
+ * that a Ctrl-C at the supervisor's terminal is the supervisor's to handle), with no signal blocked or
+ * ignored, and with the given descriptors and no other.
+ *
+ * Nobody waits for it to become the program: in a group that is frozen or throttled that may take for
+ * ever. A child that cannot says why on a pipe, which an exec closes, and exits; so that is heard of when
+ * its exit is, by its pidfd like any other.
  */
 
 #include <sys/types.h>
@@ -29,11 +32,25 @@ struct spawn {
 
 #define LISTEN_PID_DIGITS 10
 
+struct spawned {
+        pid_t pid;
+        int pidfd;
+        int complaint_fd;               /* for spawn_hear() */
+};
+
 /*
- * Returns when the program runs. On failure a negative errno, and *@ret_attempted says what was tried
- * ("execute the program").
+ * The child may be anywhere between its birth and its program when this returns: it may not be in its group
+ * yet, and SIGTERM ends it. Until it is in its group it dies with the supervisor in any case, so the next one
+ * finds it there or not at all. On failure there is no child: a negative errno, and *@ret_attempted says what
+ * was tried ("execute").
  */
-int spawn_child(const struct spawn *spawn, pid_t *ret_pid, int *ret_pidfd, const char **ret_attempted);
+int spawn_child(const struct spawn *spawn, struct spawned *ret, const char **ret_attempted);
+
+/*
+ * After the child's exit: why it did not become the program, a negative errno with what it tried in
+ * *@ret_attempted; 0 if it did, or was killed before. -EBADF for a descriptor is fine.
+ */
+int spawn_hear(int complaint_fd_consumed, const char **ret_attempted);
 
 /*
  * A copy of the environment without what is meant for the supervisor itself (NOTIFY_SOCKET, LISTEN_*,

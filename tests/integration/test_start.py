@@ -1,0 +1,143 @@
+"""What starts a job: nobody waits for it. A group that is frozen keeps a process from ever becoming the runner."""
+
+import errno
+import os
+import signal
+import sys
+
+from harness import forbid
+from harness.case import Case
+from harness.daemon import descendants, populated
+from harness.poll import wait_until
+from harness.varlink import Error
+
+FORBID_CLONE3 = [sys.executable, forbid.__file__, str(forbid.CLONE3), str(errno.ENOSYS)]
+SLEEP = {"level": "threads", "workload": "sleep", "workers": 1}
+
+
+def freeze(group, on):
+    with open(os.path.join(group, "cgroup.freeze"), "w") as file:
+        file.write("1" if on else "0")
+
+
+def frozen(group):
+    with open(os.path.join(group, "cgroup.freeze")) as file:
+        return file.read().strip() == "1"
+
+
+class Frozen(Case):
+    """As if it were throttled for ever."""
+
+    wrap = ()
+
+    def setUp(self):
+        self.daemon = self.fresh(self.id().rpartition(".")[2], wrap=self.wrap)
+        if not self.daemon.group:
+            self.skipTest("jobs have no cgroups here")
+        self.freeze(True)
+        self.addCleanup(self.freeze, False)
+
+    def freeze(self, on):
+        if os.path.isdir(self.daemon.group):
+            freeze(self.daemon.group, on)
+
+    def submit(self, *inputs, **options):
+        return self.daemon.submit(**SLEEP, inputs=inputs, **options)
+
+    def await_born(self, job):
+        """By now it is in its group, and stands still there."""
+        wait_until(lambda: populated(self.daemon.job_group(job)), f"a process in the group of job {job}")
+
+    def assert_done(self, job, tasks=1):
+        shown = self.daemon.wait(job)
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("done", tasks), shown)
+
+    def test_others_are_served(self):
+        job = self.submit("0.01")
+        self.await_born(job)
+        self.assertEqual(self.daemon.show(job)["state"], "running")
+        self.assertIn(job, self.daemon.unfinished())
+        self.freeze(False)
+        self.assert_done(job)
+
+    def test_it_can_be_cancelled(self):
+        job = self.submit("600")
+        self.await_born(job)
+        self.assertEqual(self.daemon.cancel(job)["state"], "cancelled")
+        self.assertFalse(os.path.exists(self.daemon.job_group(job)))
+
+    def test_it_can_be_paused(self):
+        job = self.submit("0.01")
+        self.assertEqual(self.daemon.call("Pause", {"job": job})["job"]["state"], "paused")
+        self.await_born(job)
+        self.freeze(False)
+        wait_until(lambda: frozen(self.daemon.job_group(job)), "its processes frozen")
+        self.assertEqual(self.daemon.show(job)["state"], "paused")
+        self.daemon.call("Resume", {"job": job})
+        self.assert_done(job)
+
+    def test_it_can_time_out(self):
+        job = self.submit("600", timeout_seconds=0.1)
+        shown = self.daemon.wait(job)
+        self.assertEqual(shown["state"], "cancelled", shown)
+
+    def test_the_demo_server_may_take_its_time(self):
+        job = self.daemon.submit("threads", "words", ["demo:2016"], workers=1)
+        self.assertIn(job, self.daemon.unfinished())
+        self.freeze(False)
+        self.assert_done(job)
+
+    def test_the_supervisor_may_die_meanwhile(self):
+        job = self.submit("0.01", "0.02")
+        self.await_born(job)
+        self.daemon.kill()
+        self.daemon.start()
+        self.freeze(False)
+        self.assert_done(job, 2)
+
+    def test_the_supervisor_may_stop_meanwhile(self):
+        job = self.submit("0.01", "0.02")
+        self.await_born(job)
+        self.daemon.popen.send_signal(signal.SIGTERM)
+        self.freeze(False)
+        self.assertEqual(self.daemon.terminate(), 0)
+        self.daemon.start()
+        self.assert_done(job, 2)
+
+
+class FrozenWithoutClone3(Frozen):
+    """As under RestrictNamespaces=: the child moves itself into its group, and stands still in the middle of that."""
+
+    wrap = FORBID_CLONE3
+
+
+class NoProgram(Case):
+    with_daemon = False
+
+    def start(self, name, text, mode=0o755):
+        path = os.path.join(self.temp, name)
+        if text is not None:
+            with open(path, "w") as file:
+                file.write(text)
+            os.chmod(path, mode)
+        return self.fresh(f"daemon-{name}", args=["--runner", path]), path
+
+    def test_what_the_kernel_refuses(self):
+        """Only the child can find that out."""
+        daemon, path = self.start("garbage", "this is no program\n")
+        job = daemon.submit(**SLEEP, inputs=["0.01"])
+        shown = daemon.wait(job)
+        self.assertEqual(shown["state"], "failed", shown)
+        self.assertIn(f"cannot execute the runner {path} of job {job}: Exec format error", shown["reason"])
+        self.assertEqual(descendants(daemon.pid), [], "reaped")
+        result = daemon.pppctl("run", "threads", "sleep", "0.01")
+        self.assertNotEqual(result.status, 0, result)
+        self.assertIn("Exec format error; see whether it is there", result.err)
+
+    def test_one_that_is_not_there(self):
+        """That is told at once."""
+        daemon, path = self.start("nothing", None)
+        with self.assertRaises(Error) as caught:
+            daemon.submit(**SLEEP, inputs=["0.01"])
+        self.assertIn(path, str(caught.exception))
+        self.assertEqual(daemon.unfinished(), [])
