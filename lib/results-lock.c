@@ -57,7 +57,9 @@ int results_find_locker(int fd, pid_t *ret_pid, int *ret_pidfd)
                 return -ESRCH;
         /* Between the name and the descriptor the number may have become another process's. */
         pidfd = pidfd_open(pid, 0);
-        if (pidfd < 0 || find_pid(fd) != pid)
+        if (pidfd < 0)
+                return -errno;
+        if (find_pid(fd) != pid)
                 return -ESRCH;
         *ret_pid = pid;
         *ret_pidfd = steal_fd(&pidfd);

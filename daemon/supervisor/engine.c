@@ -262,6 +262,14 @@ int engine_init(struct engine *engine, const struct engine_env *env,
         return 0;
 }
 
+void engine_leave(struct engine *engine)
+{
+        helper_leave(&engine->served.helper);
+        for (size_t i = 0; i < ENGINE_LOCAL_NODES; ++i)
+                helper_leave(&engine->local[i].helper);
+        helper_leave(&engine->redis.helper);
+}
+
 void engine_deinit(struct engine *engine)
 {
         if (!engine->env.event)

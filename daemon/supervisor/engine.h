@@ -60,6 +60,8 @@ struct engine {
 int engine_init(struct engine *engine, const struct engine_env *env,
                 void (*stopped)(struct engine *engine));
 void engine_deinit(struct engine *engine);
+/* Before that: what runs is left for the next supervisor; see helper_leave(). */
+void engine_leave(struct engine *engine);
 
 /* The configuration has changed: serves, serves no more, or serves anew; so do private nodes that run. */
 void engine_apply(struct engine *engine);

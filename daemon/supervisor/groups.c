@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -13,6 +15,7 @@
 #include "lib/doctor/doctor.h"
 
 #define SUPERVISOR_GROUP "supervisor"
+#define EMPTY_MSEC       1000
 
 static int say_why(struct groups *groups, int error, const char *format, ...) _printf_(3, 4);
 
@@ -110,14 +113,42 @@ static int adopt_base(struct groups *groups, char *path_consumed, int fd_consume
 }
 
 /*
- * A group with controllers for its children must hold no process itself, so we leave it for a child.
+ * Two supervisors in one base would take each other's jobs for leftovers. -EBUSY: another has it, *@ret_holder.
+ *
+ * The lock is of the process (fcntl): one of the open file would live on in a child that a frozen group keeps
+ * from its exec. It takes a file that may be written where a group is delegated, and that we open nowhere else,
+ * since closing it there would release the lock.
  */
-static int use_delegated(struct groups *groups, const char *path, int fd)
+static int lock_base(struct groups *groups, int fd, pid_t *ret_holder)
+{
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+        groups->lock_fd = openat(fd, "cgroup.threads", O_WRONLY | O_CLOEXEC);
+        /* Whoever may not write it can hardly make groups there either. */
+        if (groups->lock_fd < 0 || fcntl(groups->lock_fd, F_SETLK, &lock) >= 0)
+                return 0;
+        if (errno != EAGAIN && errno != EACCES)
+                return 0;
+        *ret_holder = fcntl(groups->lock_fd, F_GETLK, &lock) < 0 ? 0 : MAX(lock.l_pid, 0);
+        groups->lock_fd = close_fd(groups->lock_fd);
+        return -EBUSY;
+}
+
+static int use_made(struct groups *groups, const char *parent, int fd, const char *name);
+
+/*
+ * A group with controllers for its children must hold no process itself, so we leave it for a child. Where
+ * another supervisor was delegated the same, we make a group of our own there.
+ */
+static int use_delegated(struct groups *groups, const char *path, int fd, const char *name)
 {
         _cleanup_close_ int own = -EBADF, base = -EBADF;
+        pid_t holder;
         char *copy;
         int r;
 
+        if (lock_base(groups, fd, &holder) < 0)
+                return use_made(groups, path, fd, name);
         r = cgroup_make(fd, SUPERVISOR_GROUP, &own);
         if (r >= 0)
                 r = cgroup_attach(own, getpid());
@@ -136,6 +167,7 @@ static int use_made(struct groups *groups, const char *parent, int fd, const cha
 {
         _cleanup_close_ int base = -EBADF;
         struct stat st;
+        pid_t holder;
         char *path;
         bool there;
         int r;
@@ -149,6 +181,10 @@ static int use_made(struct groups *groups, const char *parent, int fd, const cha
         if (r < 0)
                 return say_why(groups, r, "cannot make the cgroup %s%s%s: %s", parent,
                                streq(parent, "/") ? "" : "/", name, strerror(-r));
+        r = lock_base(groups, base, &holder);
+        if (r < 0)
+                return say_why(groups, r, "another pppd-supervisor (process %d) has its jobs in %s/%s: give each "
+                               "a cgroup of its own", holder, parent, name);
         if (asprintf(&path, "%s/%s", parent, name) < 0)
                 return -ENOMEM;
         /* Also when a predecessor made it that was killed; an instance's own name is ours in any case. */
@@ -165,7 +201,8 @@ static bool is_delegated(int fd)
 }
 
 /* Where our own group ends with "supervisor", its parent may be what was delegated. */
-static int use_delegated_parent(struct groups *groups, const char *path, bool *ret_used)
+static int use_delegated_parent(struct groups *groups, const char *path, const char *name,
+                                bool *ret_used)
 {
         _cleanup_free_ char *parent = strdup(path);
         _cleanup_close_ int fd = -EBADF;
@@ -182,7 +219,7 @@ static int use_delegated_parent(struct groups *groups, const char *path, bool *r
         if (fd < 0 || !is_delegated(fd))
                 return 0;
         *ret_used = true;
-        return use_delegated(groups, parent, fd);
+        return use_delegated(groups, parent, fd, name);
 }
 
 static int use_own(struct groups *groups, const char *instance)
@@ -205,14 +242,14 @@ static int use_own(struct groups *groups, const char *instance)
                 name = NULL;
                 return -ENOMEM;
         }
-        r = use_delegated_parent(groups, path, &used);
+        r = use_delegated_parent(groups, path, name, &used);
         if (r < 0 || used)
                 return r;
         fd = open_group(path);
         if (fd < 0)
                 return say_why(groups, fd, "cannot open our own cgroup %s: %s", path, strerror(-fd));
         if (is_delegated(fd))
-                return use_delegated(groups, path, fd);
+                return use_delegated(groups, path, fd, name);
         return use_made(groups, path, fd, name);
 }
 
@@ -261,7 +298,8 @@ void groups_deinit(struct groups *groups)
         free(groups->why);
         for (unsigned i = 0; i < GROUPS_CONTROLLERS; ++i)
                 free(groups->missing[i].why);
-        groups->fd = close_fd(groups->fd);
+        close_fd(groups->fd);
+        close_fd(groups->lock_fd);
         *groups = (struct groups)GROUPS_NULL;
 }
 
@@ -279,22 +317,43 @@ const char *groups_kind(const struct groups *groups)
         return groups->controllers ? "v2" : "v2-without-controllers";
 }
 
+/* Waits until it is empty: SIGKILL takes a moment. */
+static int kill_all(int parent_fd, const char *name)
+{
+        _cleanup_close_ int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), events_fd = -EBADF;
+        bool populated = true;
+        int r;
+
+        if (fd < 0)
+                return -errno;
+        r = cgroup_events_open(fd, &events_fd);
+        if (r >= 0)
+                r = cgroup_kill(fd);
+        while (r >= 0 && populated) {
+                struct pollfd pollfd = { .fd = events_fd, .events = POLLPRI };
+
+                r = cgroup_events_read(events_fd, &populated, NULL);
+                if (r >= 0 && populated && poll(&pollfd, 1, EMPTY_MSEC) <= 0)
+                        return -ETIMEDOUT;
+        }
+        return r;
+}
+
 static void sweep_one(struct groups *groups, const char *name)
 {
-        _cleanup_close_ int fd = -EBADF;
         int r;
 
         r = cgroup_remove(groups->fd, name);
         if (r == -EBUSY) {
-                fd = openat(groups->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-                r = fd < 0 ? -errno : cgroup_kill(fd);
-                supervisor_log(LOG_WARNING, "killed what was left in %s/%s, a group of no job of ours"
-                               "%s%s", groups->path, name, r < 0 ? ": " : "",
-                               r < 0 ? strerror(-r) : "");
-        } else if (r < 0) {
+                supervisor_log(LOG_WARNING, "killing what was left in %s/%s, a group of no job of ours",
+                               groups->path, name);
+                r = kill_all(groups->fd, name);
+                if (r >= 0)
+                        r = cgroup_remove(groups->fd, name);
+        }
+        if (r < 0)
                 supervisor_log(LOG_WARNING, "cannot remove the cgroup %s/%s: %s", groups->path, name,
                                strerror(-r));
-        }
 }
 
 static bool is_left_over(const char *name, bool (*is_known)(void *userdata, uint64_t number),
@@ -415,7 +474,7 @@ int job_group_is_populated(const struct job_group *group, bool *ret)
         return 0;
 }
 
-int group_first_process(int parent_fd, const char *name, pid_t *ret)
+static int first_process(int parent_fd, const char *name, pid_t *ret)
 {
         char path[64];
         _cleanup_free_ char *text = NULL;
@@ -433,9 +492,32 @@ int group_first_process(int parent_fd, const char *name, pid_t *ret)
         return 0;
 }
 
-int job_group_find_runner(const struct job_group *group, pid_t *ret)
+/* Between the name and the descriptor the number may have become another process's. */
+int group_open_process(int parent_fd, const char *name, pid_t *ret, int *ret_pidfd)
 {
-        int r = group_first_process(group->fd, "runner", ret);
+        _cleanup_close_ int pidfd = -EBADF;
+        pid_t before, after;
+        int r;
+
+        r = first_process(parent_fd, name, &before);
+        if (r < 0)
+                return r;
+        pidfd = pidfd_open(before, 0);
+        if (pidfd < 0)
+                return -errno;
+        r = first_process(parent_fd, name, &after);
+        if (r < 0)
+                return r;
+        if (before != after)
+                return -ESRCH;
+        *ret = before;
+        *ret_pidfd = steal_fd(&pidfd);
+        return 0;
+}
+
+int job_group_open_runner(const struct job_group *group, pid_t *ret, int *ret_pidfd)
+{
+        int r = group_open_process(group->fd, "runner", ret, ret_pidfd);
 
         return r == -ENOENT ? -ESRCH : r;
 }

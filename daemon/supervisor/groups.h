@@ -25,11 +25,12 @@ struct groups {
                 char *why;      /* a sentence; NULL where it is enabled */
                 const char *hint;
         } missing[GROUPS_CONTROLLERS];  /* by groups_slot() */
+        int lock_fd;            /* while it is open, no other supervisor uses the base */
         bool made;              /* by us: to be removed at the end */
         char *why;              /* why there is none; NULL when there is one */
 };
 
-#define GROUPS_NULL { .fd = -EBADF }
+#define GROUPS_NULL { .fd = -EBADF, .lock_fd = -EBADF }
 
 /*
  * Finds or makes the base. @path: this group, made if it is not there, instead of looking for one;
@@ -41,7 +42,7 @@ void groups_deinit(struct groups *groups);
 
 /*
  * Removes the groups in the base that nobody is in: of jobs that are not known, and of the doctor where it was
- * killed with its daemon. Those that hold processes are killed and reported.
+ * killed with its daemon. The processes in those, if any, are killed, waited for and reported.
  */
 void groups_sweep(struct groups *groups, bool (*is_known)(void *userdata, uint64_t number),
                   void *userdata);
@@ -87,12 +88,12 @@ int job_group_open(const char *path, uint64_t number, struct job_group *ret);
 /* A group that is gone (somebody removed it) is not populated. */
 int job_group_is_populated(const struct job_group *group, bool *ret);
 
-/* The first process in the group's "runner"; -ESRCH when there is none. */
-int job_group_find_runner(const struct job_group *group, pid_t *ret);
+/* The first process in the group's "runner", and a pidfd for it; -ESRCH when there is none. */
+int job_group_open_runner(const struct job_group *group, pid_t *ret, int *ret_pidfd);
 
 /* Removes the group with all below it, closes it. -EBUSY while it is populated (it is closed anyway). */
 int job_group_remove(struct job_group *group);
 void job_group_deinit(struct job_group *group);
 
-/* The first process of the group @name below @parent_fd; -ESRCH when it has none, -ENOENT no group. */
-int group_first_process(int parent_fd, const char *name, pid_t *ret);
+/* The first process of the group @name below @parent_fd. -ESRCH when it has none, -ENOENT no group. */
+int group_open_process(int parent_fd, const char *name, pid_t *ret, int *ret_pidfd);

@@ -345,16 +345,13 @@ int helper_find(struct helper *helper)
         if (!groups_exist(helper->groups))
                 return 0;
         snprintf(path, sizeof(path), "%s%s%s", helper->group, leaf ? "/" : "", leaf ?: "");
-        if (group_first_process(helper->groups->fd, path, &helper->pid) < 0)
+        r = group_open_process(helper->groups->fd, path, &helper->pid, &helper->pidfd);
+        if (r == -ENOENT || r == -ENODEV || r == -ESRCH)
                 return find_rest(helper);
-        r = cgroup_make(helper->groups->fd, helper->group, &helper->group_fd);
+        if (r >= 0)
+                r = cgroup_make(helper->groups->fd, helper->group, &helper->group_fd);
         if (r < 0)
                 return r;
-        helper->pidfd = pidfd_open(helper->pid, 0);
-        if (helper->pidfd < 0) {
-                helper->group_fd = close_fd(helper->group_fd);
-                return errno == ESRCH ? find_rest(helper) : -errno;
-        }
         helper->state = HELPER_RUNS;
         helper->started_ns = now_monotonic();
         r = watch(helper);
@@ -394,6 +391,20 @@ void helper_deinit(struct helper *helper)
                 await(helper->events_fd, POLLPRI);
         }
         drop_group(helper);
+        *helper = (struct helper)HELPER_NULL;
+}
+
+void helper_leave(struct helper *helper)
+{
+        if (!helper->kind || helper->group_fd < 0)
+                return;
+        sd_event_source_disable_unref(helper->timer_source);
+        sd_event_source_disable_unref(helper->exit_source);
+        sd_event_source_disable_unref(helper->clear_source);
+        close_fd(helper->pidfd);
+        close_fd(helper->complaint_fd);
+        close_fd(helper->events_fd);
+        close_fd(helper->group_fd);
         *helper = (struct helper)HELPER_NULL;
 }
 

@@ -71,7 +71,10 @@ void helper_init(struct helper *helper, const struct helper_kind *kind, sd_event
 /* Finds a process that a former supervisor left: 1 when there is one, 0 when there is none. */
 int helper_find(struct helper *helper);
 
-/* Kills it, and removes its group. */
+/* Lets go of one that the next supervisor will find by its group; nothing is done to one that has none. */
+void helper_leave(struct helper *helper);
+
+/* Kills it, and removes its group. Nothing to do after helper_leave(). */
 void helper_deinit(struct helper *helper);
 
 /* Sees that it runs, or will when it has stopped, and counts one user. On failure none is counted. */

@@ -11,8 +11,6 @@
 #include "daemon/supervisor/slots.h"
 #include "daemon/supervisor/totals.h"
 
-#define SAVE_USEC UINT64_C(5000000)
-
 int jobs_save(struct jobs *jobs, struct job *job)
 {
         struct totals totals;
@@ -104,6 +102,8 @@ int jobs_on_save(sd_event_source *source, uint64_t usec, void *userdata)
                         job_free(job);
         if (!list_empty(&jobs->unsaved))
                 jobs_arm(jobs->save_source, SAVE_USEC);
+        jobs->puts_off = false;
+        jobs_kick(jobs);
         jobs->changed(jobs);
         return 0;
 }

@@ -4,6 +4,9 @@
 
 #include "daemon/supervisor/jobs.h"
 
+/* Until what the database did not take is tried again. */
+#define SAVE_USEC UINT64_C(5000000)
+
 /* jobs.c: timers are made once, at the start, so that arming one later needs no memory. */
 void jobs_arm(sd_event_source *source, uint64_t usec);
 

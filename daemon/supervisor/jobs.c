@@ -87,6 +87,17 @@ static int note_running(struct jobs *jobs, struct job_record *record)
         return record->cgroup ? 0 : -ENOMEM;
 }
 
+/* What the next supervisor would not know of is not started. Others would fare no better. */
+static void put_off(struct jobs *jobs, struct job *job)
+{
+        job->record.state = JOB_QUEUED;
+        free(job->record.cgroup);
+        job->record.cgroup = NULL;
+        slots_put_back(jobs, job);
+        jobs->puts_off = true;
+        jobs_arm(jobs->save_source, SAVE_USEC);
+}
+
 void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct failure *failure)
 {
         if (job_stop_late(job))
@@ -101,12 +112,11 @@ void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct failu
                 jobs_kick(jobs);
                 return;
         }
-        jobs_take_out(jobs, job);
-        if (note_running(jobs, &job->record) < 0) {
-                job_fail(job, "out of memory");
+        if (note_running(jobs, &job->record) < 0 || jobs_save(jobs, job) < 0) {
+                put_off(jobs, job);
                 return;
         }
-        (void)jobs_save(jobs, job);
+        jobs_take_out(jobs, job);
         (void)start_job(jobs, job, failure);
         jobs->changed(jobs);
 }

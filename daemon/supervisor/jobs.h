@@ -25,6 +25,7 @@ struct jobs {
         struct list unsaved;            /* ended, but the database did not take it yet */
         unsigned n_queued, n_running;
         bool draining;                  /* nothing is started any more */
+        bool puts_off;                  /* nor for a while, since the database did not take a start */
         bool prunes_soon;
 
         uint64_t since_ns;              /* CLOCK_REALTIME */

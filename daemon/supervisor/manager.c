@@ -376,11 +376,8 @@ static int init_jobs(struct manager *manager)
                 return tell(r, NULL);
         jobs_log_bounds(&manager->jobs);
         r = resume_jobs(&manager->jobs);
-        if (r < 0) {
-                supervisor_log(LOG_ERR, "cannot read the jobs that were: %s",
-                               store_error(manager->store));
+        if (r < 0)
                 return r;
-        }
         groups_sweep(&manager->groups, is_in_base, manager);
         return 0;
 }
@@ -454,6 +451,11 @@ void manager_deinit(struct manager *manager)
         doctor_query_deinit(&manager->doctor);
         turns_deinit(&manager->turns);
         service_deinit(&manager->service);
+        /* Jobs go on without us, and need them. */
+        if (!manager->draining) {
+                engine_leave(&manager->engine);
+                helper_leave(&manager->demo.helper);
+        }
         engine_deinit(&manager->engine);
         demo_server_deinit(&manager->demo);
         groups_deinit(&manager->groups);

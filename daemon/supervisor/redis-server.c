@@ -146,8 +146,10 @@ int redis_server_init(struct redis_server *server, sd_event *event, struct group
 
 void redis_server_deinit(struct redis_server *server)
 {
+        bool left = !server->helper.kind;
+
         helper_deinit(&server->helper);
-        if (server->socket)
+        if (server->socket && !left)
                 (void)unlink(server->socket);
         free(server->socket);
         free(server->directory);

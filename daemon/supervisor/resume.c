@@ -1,13 +1,16 @@
 #include "daemon/supervisor/resume.h"
 
 #include <stdio.h>
-#include <sys/pidfd.h>
 
 #include "daemon/supervisor/log.h"
 #include "daemon/supervisor/totals.h"
 #include "lib/inputs.h"
 #include "lib/results-lock.h"
 #include "lib/results.h"
+
+/* From one attempt to count the records of a job to the next; each time twice as long. */
+#define COUNT_USEC     UINT64_C(1000000)
+#define COUNT_USEC_MAX UINT64_C(60000000)
 
 /* A job that can't even be made an object of: its row tells why. */
 static void give_up(struct jobs *jobs, struct job_record *record, const char *why)
@@ -74,6 +77,12 @@ static int read_results(const struct directory *directory, struct job_record *re
         return 0;
 }
 
+/* Of all else it is not known whether it will be as it is now. */
+static bool is_for_good(int error)
+{
+        return error == -EBADMSG || error == -ENOENT || error == -ENOTDIR || error == -EISDIR || error == -ELOOP;
+}
+
 static const char *describe(int error)
 {
         return error == -EBADMSG  ? "its results file is damaged or cut short"
@@ -82,103 +91,106 @@ static const char *describe(int error)
                                   : strerror(-error);
 }
 
-/* The object of a stored job; NULL when there can be none, and the job was given up. */
-static struct job *load(struct jobs *jobs, struct job_record *record)
+/* The object of a stored job. *@ret is NULL when there can be none, and the job was given up. */
+static int load(struct jobs *jobs, struct job_record *record, struct job **ret)
 {
         struct directory directory = DIRECTORY_NULL;
         struct spec_error error = { "", "", "" };
         struct spec spec = SPEC_NULL;
         struct counters counters;
-        struct job *job;
         bool demo;
         int r;
 
+        *ret = NULL;
         if (spec_from_json(record->spec, &spec, &error) < 0) {
                 give_up(jobs, record, *error.why ? error.why : "its spec cannot be read");
-                return NULL;
+                return 0;
         }
         r = directory_open(jobs->env.jobs_fd, record->number, &directory);
         if (r >= 0)
                 r = read_results(&directory, record, &counters);
         if (r < 0) {
-                give_up(jobs, record, describe(r));
+                if (is_for_good(r))
+                        give_up(jobs, record, describe(r));
                 directory_deinit(&directory);
                 spec_deinit(&spec);
-                return NULL;
+                return is_for_good(r) ? 0 : r;
         }
         demo = uses_demo(jobs, record->number, &spec);
-        if (job_new(&jobs->env, record, &spec, &directory, &counters, demo, &job) < 0) {
-                (void)supervisor_log_oom();
-                return NULL;
-        }
-        return job;
+        return job_new(&jobs->env, record, &spec, &directory, &counters, demo, ret);
 }
 
-static void adopt(struct jobs *jobs, struct job *job, struct job_group *group, pid_t pid, int pidfd)
+static int adopt(struct jobs *jobs, struct job *job, struct job_group *group, pid_t pid, int pidfd)
 {
         const struct log_about about = job_about(job, MESSAGE_JOB_TAKEN_UP, REASON_NONE);
+        int r;
 
         supervisor_log_about(&about, LOG_INFO, "took over job %llu (runner process %d)",
                              (unsigned long long)job->record.number, pid);
-        if (job_adopt(job, group, pid, pidfd) < 0)
-                supervisor_log(LOG_ERR, "cannot watch job %llu: it will not be seen to end",
-                               (unsigned long long)job->record.number);
+        r = job_adopt(job, group, pid, pidfd);
         jobs_add_running(jobs, job);
+        return r < 0 ? r : 1;
 }
 
 /*
- * The runner of a group, and a pidfd for it; 0 when there is none any more. Looked up before and after,
- * since between the name and the descriptor the number may have become another process's.
+ * Where its row says, or else in our base: whoever started it may not have been able to store that, or may have
+ * had to start it again in another base.
  */
-static pid_t open_runner(const struct job_group *group, int *ret_pidfd)
+static int open_group(const struct jobs *jobs, struct job *job, struct job_group *ret)
 {
-        _cleanup_close_ int pidfd = -EBADF;
-        pid_t before, after;
+        struct job_record *record = &job->record;
+        const char *base = jobs->env.groups->path;
+        int r = record->cgroup ? job_group_open(record->cgroup, record->number, ret) : -ENOENT;
 
-        if (job_group_find_runner(group, &before) < 0)
-                return 0;
-        pidfd = pidfd_open(before, 0);
-        if (pidfd < 0 || job_group_find_runner(group, &after) < 0 || before != after)
-                return 0;
-        *ret_pidfd = steal_fd(&pidfd);
-        return before;
+        if (r != -ENOENT || !base || (record->cgroup && streq(record->cgroup, base)))
+                return r;
+        return job_group_open(base, record->number, ret);
 }
 
-/* True when the job's group holds its runner, or what that left behind, and the job goes on in it. */
-static bool adopt_by_group(struct jobs *jobs, struct job *job)
+static int remove_empty(struct job *job, struct job_group *group)
+{
+        int r = job_group_remove(group);
+
+        if (r < 0)
+                supervisor_log(LOG_WARNING, "cannot remove the old cgroup of job %llu: %s",
+                               (unsigned long long)job->record.number, strerror(-r));
+        return 0;
+}
+
+/* 1 when the job's group holds its runner, or what that left behind, and the job goes on in it; else 0. */
+static int adopt_by_group(struct jobs *jobs, struct job *job)
 {
         struct job_group group = JOB_GROUP_NULL;
         bool populated = false;
         int pidfd = -EBADF, r;
-        pid_t pid;
+        pid_t pid = 0;
 
-        if (!job->record.cgroup ||
-            job_group_open(job->record.cgroup, job->record.number, &group) < 0)
-                return false;
+        r = open_group(jobs, job, &group);
+        if (r < 0)
+                return is_for_good(r) || r == -ENODEV ? 0 : r;
         r = job_group_is_populated(&group, &populated);
-        if (r < 0 || !populated) {
-                r = job_group_remove(&group);
-                if (r < 0)
-                        supervisor_log(LOG_WARNING, "cannot remove the old cgroup of job %llu: %s",
-                                       (unsigned long long)job->record.number, strerror(-r));
-                return false;
+        if (r >= 0 && !populated)
+                return remove_empty(job, &group);
+        if (r >= 0)
+                r = job_group_open_runner(&group, &pid, &pidfd);
+        if (r < 0 && r != -ESRCH) {
+                job_group_deinit(&group);
+                return r;
         }
-        pid = open_runner(&group, &pidfd);
-        adopt(jobs, job, &group, pid, pidfd);
-        return true;
+        return adopt(jobs, job, &group, pid, pidfd);
 }
 
 /* The same where there are no groups, or where the group is not known any more. */
-static bool adopt_by_lock(struct jobs *jobs, struct job *job)
+static int adopt_by_lock(struct jobs *jobs, struct job *job)
 {
         struct job_group none = JOB_GROUP_NULL;
         pid_t pid;
-        int pidfd;
+        int pidfd, r;
 
-        if (results_find_locker(job->directory.results_fd, &pid, &pidfd) < 0)
-                return false;
-        adopt(jobs, job, &none, pid, pidfd);
-        return true;
+        r = results_find_locker(job->directory.results_fd, &pid, &pidfd);
+        if (r < 0)
+                return r == -ESRCH ? 0 : r;
+        return adopt(jobs, job, &none, pid, pidfd);
 }
 
 static void log_resumed(const struct job *job)
@@ -222,10 +234,41 @@ static void fail(struct job *job, int error)
         job_fail(job, failure_text(why));
 }
 
+static void count_next(struct jobs *jobs);
+
+static int on_count_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct job *job = userdata;
+
+        job->again_source = sd_event_source_disable_unref(job->again_source);
+        count_next(container_of(job->env, struct jobs, env));
+        return 0;
+}
+
+/* It waits in the queue meanwhile. */
+static void count_again(struct job *job, int error)
+{
+        int r;
+
+        job->again_usec = job->again_usec == 0 ? COUNT_USEC : MIN(job->again_usec * 2, COUNT_USEC_MAX);
+        supervisor_log(LOG_ERR, "cannot count the results of job %llu: %s; %s; it is tried again in %u seconds",
+                       (unsigned long long)job->record.number, describe(error), failure_advice(error),
+                       (unsigned)(job->again_usec / COUNT_USEC));
+        r = sd_event_add_time_relative(job->env->event, &job->again_source, CLOCK_MONOTONIC, job->again_usec,
+                                       1000, on_count_again, job);
+        if (r < 0)
+                fail(job, r);
+}
+
 /* It was counted: it is complete, or what is missing is run again in its turn. */
 static void go_on(struct jobs *jobs, struct job *job, int r, const struct tally *tally)
 {
+        if (r < 0 && !is_for_good(r)) {
+                count_again(job, r);
+                return;
+        }
         job->uncounted = false;
+        job->again_usec = 0;
         if (r < 0) {
                 fail(job, r);
                 return;
@@ -247,8 +290,6 @@ static void go_on(struct jobs *jobs, struct job *job, int r, const struct tally 
         jobs_kick(jobs);
 }
 
-static void count_next(struct jobs *jobs);
-
 static int child_count(void *userdata, int out_fd)
 {
         struct tally tally;
@@ -264,6 +305,8 @@ static void on_counted(void *userdata, int r, int out_fd)
         struct tally tally = { .n_done = 0 };
 
         job->errand = NULL;
+        /* A child that was killed may have left the lock to us, who share the open file with it. */
+        results_release(job->directory.results_fd);
         if (r >= 0 && pread(out_fd, &tally, sizeof(tally), 0) != sizeof(tally))
                 r = -EIO;
         go_on(jobs, job, r, &tally);
@@ -289,7 +332,7 @@ static struct job *next_uncounted(struct jobs *jobs)
         struct job *job;
 
         list_for_each(job, &jobs->queue, struct job, link)
-                if (job->uncounted && job->stop_reason == REASON_NONE && !job->errand)
+                if (job->uncounted && job->stop_reason == REASON_NONE && !job->errand && !job->again_source)
                         return job;
         return NULL;
 }
@@ -311,73 +354,103 @@ static void count_next(struct jobs *jobs)
                 count_here(jobs, job);
 }
 
-static bool is_locked(const struct job *job)
-{
-        int r = results_hold(job->directory.results_fd);
-
-        if (r >= 0)
-                results_release(job->directory.results_fd);
-        return r == -EAGAIN;
-}
-
 /*
  * No runner of it is found. It waits in the queue, and that is also where it is counted if it is large; where a
  * dead runner left something behind, it waits for that.
  */
-static void run_again(struct jobs *jobs, struct job *job)
+static int run_again(struct jobs *jobs, struct job *job)
 {
-        if (is_locked(job)) {
+        int fd = job->directory.results_fd, r;
+
+        r = results_hold(fd);
+        if (r == -EAGAIN) {
                 jobs_add_running(jobs, job);
                 job_await(job);
-                return;
+                return 0;
         }
+        if (r < 0) {
+                job_free(job);
+                return r;
+        }
+        results_release(fd);
         job->resumed = job->record.state == JOB_RUNNING;
         job->record.state = JOB_QUEUED;
         job->uncounted = true;
-        if (jobs_enqueue(jobs, job) >= 0 && job->record.n_tasks <= COUNTERS_AT_ONCE)
+        r = jobs_enqueue(jobs, job);
+        if (r >= 0 && job->record.n_tasks <= COUNTERS_AT_ONCE)
                 count_here(jobs, job);
+        return r;
 }
 
 /* The former supervisor could not store that it has ended. Nothing of it runs. */
-static void end_as_noted(struct jobs *jobs, struct job *job)
+static int end_as_noted(struct jobs *jobs, struct job *job)
 {
+        int r;
+
         job->record.state = JOB_QUEUED;
         job->uncounted = true;
-        if (jobs_enqueue(jobs, job) >= 0)
+        r = jobs_enqueue(jobs, job);
+        if (r >= 0)
                 job_end_as_noted(job);
+        return r;
 }
 
-static void resume_job(struct jobs *jobs, struct job_record *record)
+static int resume_job(struct jobs *jobs, struct job_record *record)
 {
-        struct job *job = load(jobs, record);
+        struct job *job;
+        int r;
 
-        if (!job)
-                return;
-        if (job_has_note(job)) {
-                end_as_noted(jobs, job);
-                return;
-        }
-        if (!adopt_by_group(jobs, job) && !adopt_by_lock(jobs, job))
-                run_again(jobs, job);
+        r = load(jobs, record, &job);
+        if (r < 0 || !job)
+                return r;
+        if (job_has_note(job))
+                return end_as_noted(jobs, job);
+        r = adopt_by_group(jobs, job);
+        if (r == 0)
+                r = adopt_by_lock(jobs, job);
+        if (r == 0)
+                return run_again(jobs, job);
+        if (r < 0 && list_empty(&job->link))
+                job_free(job);
+        return r;
 }
 
-int resume_jobs(struct jobs *jobs)
+static int resume_all(struct jobs *jobs)
 {
         uint64_t after = 0;
-        struct job *job;
         int r;
 
         for (;;) {
                 _cleanup_(job_record_deinit) struct job_record record = JOB_RECORD_NULL;
 
                 r = store_get_live_after(jobs->store, after, &record);
-                if (r < 0)
-                        break;
+                if (r == -ENOENT)
+                        return 0;
+                if (r < 0) {
+                        supervisor_log(LOG_ERR, "cannot read the jobs that were: %s", store_error(jobs->store));
+                        return r;
+                }
                 after = record.number;
-                resume_job(jobs, &record);
+                r = resume_job(jobs, &record);
+                if (r < 0) {
+                        supervisor_log(LOG_ERR, "cannot take up job %llu: %s; %s, and start the daemon again: "
+                                       "until then jobs that run go on, and all others stay as they are",
+                                       (unsigned long long)after, strerror(-r), failure_advice(r));
+                        return r;
+                }
         }
+}
+
+int resume_jobs(struct jobs *jobs)
+{
+        struct job *job;
+        int r;
+
+        r = resume_all(jobs);
+        if (r < 0)
+                return r;
         list_for_each(job, &jobs->running, struct job, link)
                 arm_timeout(job);
         count_next(jobs);
-        return r == -ENOENT ? 0 : r;
+        return 0;
 }

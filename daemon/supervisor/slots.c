@@ -13,7 +13,7 @@ static uint64_t running_max(const struct jobs *jobs, uid_t owner)
 
 static bool has_room(const struct jobs *jobs)
 {
-        return !jobs->draining && jobs->quota->totals[QUOTA_RUNNING] < jobs->config->max_running;
+        return !jobs->draining && !jobs->puts_off && jobs->quota->totals[QUOTA_RUNNING] < jobs->config->max_running;
 }
 
 bool slots_may_run(const struct jobs *jobs, uid_t owner)

@@ -3,12 +3,14 @@
 import errno
 import os
 import signal
+import sqlite3
 import sys
 
 from harness import forbid
 from harness.case import Case
-from harness.daemon import descendants, populated
+from harness.daemon import StartFailure, cgroup_mount, descendants, populated, remove_group
 from harness.poll import wait_until
+from harness.process import alive, reap_orphans
 from harness.varlink import Error
 
 FORBID_CLONE3 = [sys.executable, forbid.__file__, str(forbid.CLONE3), str(errno.ENOSYS)]
@@ -141,3 +143,96 @@ class NoProgram(Case):
             daemon.submit(**SLEEP, inputs=["0.01"])
         self.assertIn(path, str(caught.exception))
         self.assertEqual(daemon.unfinished(), [])
+
+
+class Later(Case):
+    """What cannot be done now and may be done later loses nothing."""
+
+    with_daemon = False
+
+    def with_config(self, name, text, **options):
+        path = os.path.join(self.temp, f"{name}.conf")
+        with open(path, "w") as file:
+            file.write(text)
+        return self.fresh(name, args=["--config", path], **options)
+
+    def assert_done(self, daemon, job, tasks):
+        shown = daemon.wait(job)
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("done", tasks), shown)
+
+    def test_a_start_without_descriptors(self):
+        """Of what waits and runs nothing is given up, and nothing is killed."""
+        daemon = self.with_config("descriptors", "[jobs]\nmax_running = 1\n")
+        first = daemon.submit(**SLEEP, inputs=["0.01", "1.5"])
+        wait_until(lambda: any(daemon.rows(first)), "a first record")
+        rest = [daemon.submit(**SLEEP, inputs=["0.01"]) for _ in range(40)]
+        runner = daemon.runner(first)
+        daemon.kill()
+        daemon.wrap = ["prlimit", "--nofile=48:48"]
+        with self.assertRaises(StartFailure) as caught:
+            daemon.start()
+        self.assertRegex(caught.exception.log, r"cannot take up job \d+: Too many open files; .*LimitNOFILE")
+        self.assertNotIn("killing", caught.exception.log)
+        self.assertTrue(alive(runner) or os.path.exists(daemon.state))
+        daemon.wrap = []
+        daemon.start()
+        self.assert_done(daemon, first, 2)
+        for job in rest:
+            self.assert_done(daemon, job, 1)
+        reap_orphans()
+
+    def test_a_database_that_takes_no_start(self):
+        """The next supervisor would not know of it, so there is none."""
+        daemon = self.with_config("locked", "[jobs]\nmax_running = 1\n")
+        first = daemon.submit(**SLEEP, inputs=["2"])
+        second, third = (daemon.submit(**SLEEP, inputs=["0.01", "0.02"]) for _ in range(2))
+        other = sqlite3.connect(os.path.join(daemon.state, "jobs.db"), isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            daemon.wait(first)
+            wait_until(lambda: f"cannot store job {second}" in daemon.log(), "that it cannot be started")
+            self.assertEqual(daemon.show(second)["state"], "queued")
+            daemon.kill()
+        finally:
+            other.close()
+        daemon.start()
+        for job, tasks in ((first, 1), (second, 2), (third, 2)):
+            self.assert_done(daemon, job, tasks)
+        self.assertNotIn("killing", daemon.log())
+
+    def test_a_database_that_takes_it_in_a_while(self):
+        daemon = self.with_config("unlocked", "[jobs]\nmax_running = 1\n")
+        first = daemon.submit(**SLEEP, inputs=["600"])
+        second = daemon.submit(**SLEEP, inputs=["0.01"])
+        other = sqlite3.connect(os.path.join(daemon.state, "jobs.db"), isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            daemon.cancel(first)
+            wait_until(lambda: f"cannot store job {second}" in daemon.log(), "that it cannot be started")
+        finally:
+            other.close()
+        self.assert_done(daemon, second, 1)
+
+
+class OneBase(Case):
+    """Two supervisors with one cgroup."""
+
+    with_daemon = False
+
+    def test_the_second_is_refused(self):
+        path = os.path.join(cgroup_mount() or "", f"test-base-{os.getpid()}")
+        try:
+            os.mkdir(path)
+        except OSError as error:
+            self.skipTest(f"no cgroup can be made here: {error}")
+        self.addCleanup(remove_group, path)
+        first = self.fresh("first", args=["--cgroup", path])
+        job = first.submit(**SLEEP, inputs=["0.01", "0.3"])
+        second = self.new_daemon("second", start=False, args=["--cgroup", path])
+        with self.assertRaises(StartFailure) as caught:
+            second.start()
+        self.assertIn(f"another pppd-supervisor (process {first.pid})", caught.exception.log)
+        shown = first.wait(job)
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 2), shown)
+        first.kill()
+        first.start()
