@@ -496,8 +496,7 @@ static int print_job(struct output *output, json_t *job)
         print_row(output, "submitted", times_local(job_text(job, "submitted_at"), submitted));
         print_owner(output, job);
         if (json_is_true(json_object_get(summary, "resumed")))
-                print_row(output, "resumed", "yes: what the kernel and the runner counted is of its last "
-                          "part alone");
+                print_row(output, "resumed", "yes: what its runner measured is of its last part alone");
         print_spec(output, json_object_get(job, "spec"), summary);
         if (!summary) {
                 print_tasks(output, job);

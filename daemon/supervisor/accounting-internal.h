@@ -14,6 +14,9 @@ struct summary {
 void summary_put(struct summary *summary, const char *key, json_t *value_stolen);
 void summary_miss(struct summary *summary, const char *key, const char *reason);
 
+/* The reason why @key is missing, as text that is the caller's, which it is not any more; NULL: it is not. */
+json_t *summary_take_missed(struct summary *summary, const char *key);
+
 static inline void summary_put_integer(struct summary *summary, const char *key, uint64_t value)
 {
         summary_put(summary, key, json_integer((json_int_t)value));
@@ -27,3 +30,9 @@ static inline void summary_put_seconds(struct summary *summary, const char *key,
 
 /* accounting-group.c: what the job's cgroup counted. */
 void summary_put_group(struct summary *summary, const struct accounting *accounting);
+
+/* accounting.c: all that the kernel counted of this part of the job. */
+void summary_put_counted(struct summary *summary, const struct accounting *accounting);
+
+/* accounting-parts.c: and of those before. */
+void summary_add_parts(struct summary *summary, const struct accounting *accounting);

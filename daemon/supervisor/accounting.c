@@ -49,6 +49,22 @@ void summary_miss(struct summary *summary, const char *key, const char *reason)
                 summary->failed = true;
 }
 
+json_t *summary_take_missed(struct summary *summary, const char *key)
+{
+        const json_t *entry;
+        json_t *reason;
+        size_t i;
+
+        json_array_foreach (summary->unavailable, i, entry) {
+                if (!streq(json_string_value(json_object_get(entry, "metric")), key))
+                        continue;
+                reason = json_incref(json_object_get(entry, "reason"));
+                (void)json_array_remove(summary->unavailable, i);
+                return reason;
+        }
+        return NULL;
+}
+
 static bool is_missed(const struct summary *summary, const char *key)
 {
         const json_t *entry;
@@ -179,6 +195,28 @@ static void put_usage(struct summary *summary, const struct accounting *a)
         summary_put_integer(summary, keys[3], (uint64_t)usage->ru_majflt);
 }
 
+/* The CPU time of nodes; no keys of the summary, in which it is part of the job's. */
+static const char *const nodes_keys[] = { "nodes_cpu_user_seconds", "nodes_cpu_system_seconds" };
+
+static void put_nodes_usage(struct summary *summary, const struct accounting *a)
+{
+        const uint64_t usec[] = { a->nodes_user_usec, a->nodes_system_usec };
+
+        for (size_t i = 0; i < ARRAY_SIZE(nodes_keys); ++i)
+                if (a->has_nodes_usage)
+                        summary_put_seconds(summary, nodes_keys[i], usec[i] * NSEC_PER_USEC);
+                else
+                        summary_miss(summary, nodes_keys[i], a->nodes_usage_reason);
+}
+
+void summary_put_counted(struct summary *summary, const struct accounting *a)
+{
+        summary_put_group(summary, a);
+        put_usage(summary, a);
+        if (a->spec->level == LEVEL_MACHINES)
+                put_nodes_usage(summary, a);
+}
+
 static void merge_value(struct summary *summary, const char *key, const json_t *value)
 {
         const struct metric *metric = metric_find(key);
@@ -264,22 +302,26 @@ static void put_measures(struct summary *summary, const struct accounting *a)
                         summary_miss(summary, metrics[i].key, why);
 }
 
-static void set_apart_cpu(struct summary *summary, const struct accounting *a, const json_t *own,
-                          const char *key, uint64_t nodes_usec)
+/* The job's is what its coordinator and its nodes took. */
+static void set_apart_cpu(struct summary *summary, const json_t *own, const char *key,
+                          const char *nodes_key)
 {
-        const json_t *value = json_object_get(own, key);
+        const json_t *value = json_object_get(own, key), *nodes = json_object_get(summary->json, nodes_key);
+        json_t *reason = summary_take_missed(summary, nodes_key);
 
-        if (value && a->has_nodes_usage)
-                summary_put(summary, key, json_real(json_number_value(value) + (double)nodes_usec / 1e6));
+        if (value && nodes)
+                summary_put(summary, key, json_real(json_number_value(value) + json_number_value(nodes)));
         else if (value)
-                summary_miss(summary, key, a->nodes_usage_reason);
+                summary_miss(summary, key, json_string_value(reason));
+        (void)json_object_del(summary->json, nodes_key);
+        json_decref(reason);
 }
 
 /*
  * At the level machines the job's cgroup holds its coordinator alone: what that used is told as such, and
  * not as what the job took.
  */
-static void set_apart_coordinator(struct summary *summary, const struct accounting *a)
+static void set_apart_coordinator(struct summary *summary)
 {
         static const char *const keys[] = {
                 "cpu_user_seconds", "cpu_system_seconds", "memory_peak_bytes", "rss_peak_bytes",
@@ -300,8 +342,8 @@ static void set_apart_coordinator(struct summary *summary, const struct accounti
                         summary_miss(summary, keys[i], "nodes do the work, and what they use is theirs to "
                                      "count; \"coordinator\" has the job's own share");
         }
-        set_apart_cpu(summary, a, own, keys[0], a->nodes_user_usec);
-        set_apart_cpu(summary, a, own, keys[1], a->nodes_system_usec);
+        for (size_t i = 0; i < ARRAY_SIZE(nodes_keys); ++i)
+                set_apart_cpu(summary, own, keys[i], nodes_keys[i]);
         summary_put(summary, "coordinator", own);
 }
 
@@ -327,13 +369,13 @@ json_t *accounting_summarize(const struct accounting *accounting)
                 summary.failed = true;
         put_identity(&summary, accounting);
         put_tasks(&summary, accounting);
-        summary_put_group(&summary, accounting);
+        summary_put_counted(&summary, accounting);
+        summary_add_parts(&summary, accounting);
         put_limits(&summary, accounting);
         put_limits_met(&summary, accounting);
-        put_usage(&summary, accounting);
         put_measures(&summary, accounting);
         if (accounting->spec->level == LEVEL_MACHINES)
-                set_apart_coordinator(&summary, accounting);
+                set_apart_coordinator(&summary);
         add_measuring(&summary, now_monotonic() - began);
         summary_put(&summary, "unavailable", json_incref(summary.unavailable));
         json_decref(summary.unavailable);

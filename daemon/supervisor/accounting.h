@@ -45,7 +45,8 @@ struct accounting {
         bool has_nodes_usage;           /* machines: CPU time of the nodes and the Redis for this job alone */
         uint64_t nodes_user_usec, nodes_system_usec;
         const char *nodes_usage_reason; /* why it is unknown, static */
-        bool resumed;                   /* the job was interrupted: counters are of its last part */
+        bool resumed;                   /* the job was interrupted: what its runner told is of its last part */
+        bool carried;                   /* record->parts has all that ran */
 };
 
 /*
@@ -53,6 +54,15 @@ struct accounting {
  * @measures_fd.
  */
 uint64_t accounting_read_refused(int measures_fd);
+
+/*
+ * What the job has used until now, for record->parts: that of its parts before, and of the one that has just
+ * ended. A new reference; NULL when out of memory.
+ */
+json_t *accounting_carry(const struct accounting *accounting);
+
+/* The CPU time in record->parts, as far as it is known; 0 for NULL. */
+double accounting_cpu_seconds(const json_t *parts);
 
 /* A new reference; NULL when out of memory. Whatever else goes wrong is told in the summary. */
 json_t *accounting_summarize(const struct accounting *accounting);

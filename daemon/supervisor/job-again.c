@@ -98,7 +98,11 @@ void job_start_again(struct job *job)
 {
         int r;
 
-        job_remove_group(job);
+        if (!job->carried) {
+                job_carry(job);
+                job_remove_group(job);
+                job->env->changed(job->env, job);
+        }
         job_end_run(job);
         set_no_runner(job);
         if (take_over(job))

@@ -23,20 +23,29 @@ static int arm(struct job *job, uint64_t left_ns)
         return r < 0 ? r : sd_event_source_set_enabled(job->cpu_time_source, SD_EVENT_ONESHOT);
 }
 
+/* What earlier parts of the job used is no longer there to be used. */
+static uint64_t max_of_this_part(const struct job *job)
+{
+        double used_ns = accounting_cpu_seconds(job->record.parts) * (double)NSEC_PER_SEC;
+
+        return used_ns < (double)job->spec.cpu_time_max_ns ? job->spec.cpu_time_max_ns - (uint64_t)used_ns
+                                                           : 0;
+}
+
 static int look_at_cpu_time(struct job *job)
 {
-        uint64_t used;
+        uint64_t used, max = max_of_this_part(job);
         int r;
 
         r = cgroup_read_keyed(job->group.fd, "cpu.stat", "usage_usec", &used);
         if (r < 0)
                 return r;
         used *= NSEC_PER_USEC;
-        if (used >= job->spec.cpu_time_max_ns) {
+        if (used >= max) {
                 job_stop(job, REASON_CPU_TIME_MAX);
                 return 0;
         }
-        return arm(job, job->spec.cpu_time_max_ns - used);
+        return arm(job, max - used);
 }
 
 static int on_cpu_time(sd_event_source *source, uint64_t usec, void *userdata)
@@ -57,5 +66,5 @@ int job_watch_cpu_time(struct job *job)
         if (job->spec.cpu_time_max_ns == 0 || !job_group_exists(&job->group))
                 return 0;
         /* What was used before this supervisor came is not known yet. */
-        return arm(job, job->adopted ? 0 : job->spec.cpu_time_max_ns);
+        return arm(job, job->adopted ? 0 : max_of_this_part(job));
 }

@@ -221,7 +221,7 @@ static void read_nodes_usage(const struct job *job, struct accounting *accountin
                                          &accounting->nodes_usage_reason);
 }
 
-static void summarize(struct job *job, enum job_reason reason, const char *detail, uint64_t ended_ns)
+static struct accounting account_for(struct job *job)
 {
         struct accounting accounting = {
                 .host = job->env->host,
@@ -229,9 +229,6 @@ static void summarize(struct job *job, enum job_reason reason, const char *detai
                 .record = &job->record,
                 .spec = &job->spec,
                 .counters = &job->counters,
-                .reason = reason,
-                .reason_detail = detail,
-                .ended_ns = ended_ns,
                 .group = job_group_exists(&job->group) ? &job->group : NULL,
                 .usage = job->has_usage ? &job->usage : NULL,
                 .usage_reason = why_no_usage(job),
@@ -239,15 +236,47 @@ static void summarize(struct job *job, enum job_reason reason, const char *detai
                 .counters_lost = job->counters_lost,
                 .hits = &job->hits,
                 .resumed = job->resumed,
+                .carried = job->carried,
                 .has_nice = job->has_nice,
                 .nice = job->nice,
         };
 
         read_nodes_usage(job, &accounting);
+        return accounting;
+}
+
+void job_carry(struct job *job)
+{
+        struct accounting accounting;
+        json_t *parts;
+
+        if (job->carried)
+                return;
+        accounting = account_for(job);
+        parts = accounting_carry(&accounting);
+        if (!parts) {
+                (void)supervisor_log_oom();
+                return;
+        }
+        json_decref(job->record.parts);
+        job->record.parts = parts;
+        job->carried = true;
+}
+
+static void summarize(struct job *job, enum job_reason reason, const char *detail, uint64_t ended_ns)
+{
+        struct accounting accounting = account_for(job);
+
+        accounting.reason = reason;
+        accounting.reason_detail = detail;
+        accounting.ended_ns = ended_ns;
         json_decref(job->record.summary);
         job->record.summary = accounting_summarize(&accounting);
         if (!job->record.summary)
                 (void)supervisor_log_oom();
+        /* The summary has it all. */
+        json_decref(job->record.parts);
+        job->record.parts = NULL;
 }
 
 static void set_reason(struct job *job, enum job_reason reason, const char *detail)
@@ -339,6 +368,7 @@ static void open_measures(struct job *job)
 
 static void interrupt(struct job *job)
 {
+        job_carry(job);
         job_remove_group(job);
         job_end_run(job);
         job->timeout_source = sd_event_source_disable_unref(job->timeout_source);

@@ -169,7 +169,7 @@ static int follow(struct job *job, struct start *start, const char **ret_attempt
         int r;
 
         job->is_child = true;
-        job->counters_lost = false;
+        job->carried = job->counters_lost = false;
         job->adopted = job->runner_gone = job->has_status = job->has_usage = job->has_nice = false;
         job->start_attempted = NULL;
         job->measures_fd = steal_fd(&start->measures_fd);
@@ -319,7 +319,7 @@ int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
         *group = (struct job_group)JOB_GROUP_NULL;
         job->pid = pid;
         job->pidfd = pidfd;
-        job->is_child = false;
+        job->is_child = job->carried = false;
         job->adopted = true;
         job->record.state = JOB_RUNNING;
         job->record.paused = job_find_frozen(job);

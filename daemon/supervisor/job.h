@@ -52,6 +52,9 @@ struct job_env {
         const char *runner;             /* the program */
         char **environment;             /* the runner's */
 
+        /* The job's row is to be written. */
+        void (*changed)(struct job_env *env, struct job *job);
+
         /* The job has ended, or (job->interrupted) is to be taken up by the next supervisor. */
         void (*ended)(struct job_env *env, struct job *job);
 };
@@ -95,6 +98,7 @@ struct job {
         struct engine_usage engine_usage;       /* theirs when the job began; not known of one adopted */
         bool uncounted;                 /* of a former supervisor, not started before its records are counted */
         bool resumed;                   /* was interrupted before */
+        bool carried;                   /* all that ran until now is in record.parts */
 
         struct job_group group;
         struct cgroup_chain chain;      /* the group and those above it, as they were when the job began, */
@@ -175,6 +179,12 @@ int job_start(struct job *job, struct failure *failure);
  * there are no cgroups, the process @pid with @pidfd (moved in).
  */
 int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd);
+
+/*
+ * Keeps what the part of the job that has ended used, as far as it can be told, before its group goes. Once a
+ * part.
+ */
+void job_carry(struct job *job);
 
 /*
  * Takes over a job that has been running, but nobody knows whether something of it still works: when nothing

@@ -31,6 +31,11 @@ int jobs_save(struct jobs *jobs, struct job *job)
         return r;
 }
 
+void jobs_on_changed(struct job_env *env, struct job *job)
+{
+        (void)jobs_save(container_of(env, struct jobs, env), job);
+}
+
 /* The size of its files is as it is now. */
 static void keep_bytes(struct jobs *jobs, struct job_record *record)
 {

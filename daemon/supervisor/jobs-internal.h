@@ -16,7 +16,8 @@ void jobs_take_out(struct jobs *jobs, struct job *job);
 /* jobs-end.c: writes the job's row, and once it has ended what it adds to the totals; logs a failure. */
 int jobs_save(struct jobs *jobs, struct job *job);
 
-/* jobs-end.c: env->ended, and the timer that stores what could not be stored at once. */
+/* jobs-end.c: env->changed, env->ended, and the timer that stores what could not be stored at once. */
+void jobs_on_changed(struct job_env *env, struct job *job);
 void jobs_on_ended(struct job_env *env, struct job *job);
 int jobs_on_save(sd_event_source *source, uint64_t usec, void *userdata);
 

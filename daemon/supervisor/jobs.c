@@ -207,6 +207,7 @@ int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
         *jobs = (struct jobs){ .env = *env, .store = store, .config = config, .quota = quota,
                                .changed = changed };
         jobs->env.ended = jobs_on_ended;
+        jobs->env.changed = jobs_on_changed;
         jobs->since_ns = now_realtime();
         list_init(&jobs->queue);
         list_init(&jobs->running);

@@ -33,7 +33,7 @@ struct jobs {
         void (*changed)(struct jobs *jobs);     /* more or fewer run, or the last one has ended */
 };
 
-/* jobs->env is the caller's to fill in, but for ended. */
+/* jobs->env is the caller's to fill in, but for changed and ended. */
 int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
               const struct config *config, struct quota *quota,
               void (*changed)(struct jobs *jobs));

@@ -84,6 +84,7 @@ void job_record_deinit(struct job_record *record)
         free(record->cgroup);
         json_decref(record->spec);
         json_decref(record->summary);
+        json_decref(record->parts);
         *record = (struct job_record)JOB_RECORD_NULL;
 }
 

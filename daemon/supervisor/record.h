@@ -47,6 +47,7 @@ struct job_record {
         uint64_t n_tasks, n_done, n_failed;
         uint64_t size;                  /* bytes that its files take, or will, on disk */
         json_t *summary;                /* NULL before the end */
+        json_t *parts;                  /* what parts of it that were interrupted used, see accounting-parts.c */
         char *cgroup;                   /* the group its own is in, while it runs; NULL: none */
 };
 

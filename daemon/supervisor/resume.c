@@ -117,7 +117,12 @@ static int load(struct jobs *jobs, struct job_record *record, struct job **ret)
                 return is_for_good(r) ? 0 : r;
         }
         demo = uses_demo(jobs, record->number, &spec);
-        return job_new(&jobs->env, record, &spec, &directory, &counters, demo, ret);
+        r = job_new(&jobs->env, record, &spec, &directory, &counters, demo, ret);
+        if (r < 0)
+                return r;
+        (*ret)->carried = (*ret)->record.state == JOB_QUEUED || counters.runner_start_ns == 0;
+        (*ret)->resumed = (*ret)->record.parts != NULL;
+        return 0;
 }
 
 static int adopt(struct jobs *jobs, struct job *job, struct job_group *group, pid_t pid, int pidfd)
@@ -147,10 +152,21 @@ static int open_group(const struct jobs *jobs, struct job *job, struct job_group
         return job_group_open(base, record->number, ret);
 }
 
+/* What its runner used is kept, which has ended and left @group, or (NULL) nothing that tells. */
+static void carry(struct job *job, const struct job_group *group)
+{
+        job->adopted = true;
+        job->group = group ? *group : (struct job_group)JOB_GROUP_NULL;
+        job_carry(job);
+        job->group = (struct job_group)JOB_GROUP_NULL;
+}
+
 static int remove_empty(struct job *job, struct job_group *group)
 {
-        int r = job_group_remove(group);
+        int r;
 
+        carry(job, group);
+        r = job_group_remove(group);
         if (r < 0)
                 supervisor_log(LOG_WARNING, "cannot remove the old cgroup of job %llu: %s",
                                (unsigned long long)job->record.number, strerror(-r));
@@ -282,7 +298,7 @@ static void go_on(struct jobs *jobs, struct job *job, int r, const struct tally 
                 return;
         }
         job_refresh(job);
-        job->resumed |= tally->n_done > 0 || tally->n_failed > 0;
+        job->resumed |= job->record.parts || tally->n_done > 0 || tally->n_failed > 0;
         if (job->resumed)
                 log_resumed(job);
         arm_timeout(job);
@@ -360,6 +376,7 @@ static void count_next(struct jobs *jobs)
  */
 static int run_again(struct jobs *jobs, struct job *job)
 {
+        bool ran = job->record.state == JOB_RUNNING;
         int fd = job->directory.results_fd, r;
 
         r = results_hold(fd);
@@ -373,8 +390,11 @@ static int run_again(struct jobs *jobs, struct job *job)
                 return r;
         }
         results_release(fd);
-        job->resumed = job->record.state == JOB_RUNNING;
         job->record.state = JOB_QUEUED;
+        if (ran) {
+                carry(job, NULL);
+                job->env->changed(job->env, job);
+        }
         job->uncounted = true;
         r = jobs_enqueue(jobs, job);
         if (r >= 0 && job->record.n_tasks <= COUNTERS_AT_ONCE)

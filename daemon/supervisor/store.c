@@ -121,10 +121,12 @@ static int require_change(struct store *store)
 int store_update(struct store *store, const struct job_record *record)
 {
         sqlite3_stmt *statement = begin(store, UPDATE);
-        _cleanup_free_ char *summary = NULL;
+        _cleanup_free_ char *summary = NULL, *parts = NULL;
         int r;
 
         r = dump(record->summary, &summary);
+        if (r >= 0)
+                r = dump(record->parts, &parts);
         if (r < 0)
                 return r;
         bind_text(statement, 1, job_state_name(record->state));
@@ -138,6 +140,7 @@ int store_update(struct store *store, const struct job_record *record)
         bind_int(statement, 9, record->number);
         bind_int(statement, 10, record->size);
         bind_int(statement, 11, ended_seen(store, record));
+        bind_text(statement, 12, parts);
         r = finish(statement, sqlite3_step(statement));
         return r < 0 ? r : require_change(store);
 }
@@ -282,6 +285,10 @@ static int read_row(struct store *store, sqlite3_stmt *statement, struct job_rec
         if (r >= 0) {
                 *ret_why = "its summary is no JSON object";
                 r = column_json(statement, 10, &ret->summary);
+        }
+        if (r >= 0) {
+                *ret_why = "what parts of it used is no JSON object";
+                r = column_json(statement, 14, &ret->parts);
         }
         return r;
 }

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -9,9 +10,9 @@ import struct
 import time
 
 from harness.case import Case
-from harness.daemon import PPPCTL
+from harness.daemon import PPPCTL, remove_group
 from harness.poll import wait_until
-from harness.process import reap_orphans
+from harness.process import alive, reap_orphans
 from harness.varlink import Error
 
 BOOT_OFFSET = 32                # in the results file: of the boot, when it was made, and the epoch
@@ -185,3 +186,82 @@ class Reboot(Case):
             self.assertAlmostEqual(shown["tasks_per_second"] * shown["wall_seconds"], 1, places=5)
         self.assertGreaterEqual(summary["start_seconds"], self.PASSED)
         self.assertLess(daemon.rows(begun)[0].end_ns, self.PASSED * 10**9)
+
+
+class Parts(Case):
+    """Jobs that are interrupted: what each of their parts used is told, and is used up."""
+
+    with_daemon = False
+
+    def cpu_time(self, daemon, job):
+        with open(os.path.join(daemon.job_group(job), "cpu.stat")) as file:
+            return int(re.search(r"usage_usec (\d+)", file.read())[1]) / 1e6
+
+    def begin(self, name, n_tasks=100, **options):
+        """A job of which no task is done before it has used some CPU time."""
+        daemon = self.fresh(name)
+        if daemon.group is None:
+            self.skipTest("needs a cgroup")
+        job = daemon.submit("serial", "sum", ["2000000000"] * n_tasks, **options)
+        daemon.runner(job)
+        return daemon, job
+
+    def used(self, summary):
+        return summary["cpu_user_seconds"] + summary["cpu_system_seconds"]
+
+    def test_a_budget_does_not_begin_anew(self):
+        daemon, job = self.begin("budget", cpu_time_max_seconds=1)
+        wait_until(lambda: self.cpu_time(daemon, job) >= 0.7, "most of its budget is used")
+        daemon.terminate()
+        daemon.start()
+        shown = daemon.wait(job)
+        self.assertEqual((shown["state"], shown["reason"]), ("cancelled", "cpu-time-max"))
+        self.assertTrue(shown["summary"]["resumed"])
+        self.assertGreaterEqual(self.used(shown["summary"]), 1)
+        self.assertLess(self.used(shown["summary"]), 1.6)
+        totals = re.findall(r"pppctl_cpu_(?:user|system)_seconds_total\{.*\} (\S+)", daemon.call("Metrics")["openmetrics"])
+        self.assertAlmostEqual(sum(map(float, totals)), self.used(shown["summary"]), places=3)
+
+    def test_one_that_is_cancelled_before_it_goes_on(self):
+        daemon, job = self.begin("waits")
+        wait_until(lambda: self.cpu_time(daemon, job) >= 0.3, "some CPU time")
+        daemon.call("Pause", {"job": job})      # so that the next daemon does not start it
+        daemon.terminate()
+        daemon.start()
+        summary = daemon.cancel(job)["summary"]
+        self.assertTrue(summary["resumed"])
+        self.assertGreaterEqual(self.used(summary), 0.3)
+        self.assertEqual(summary["cpu_source"], "cgroup")
+        missing = {entry["metric"] for entry in summary["unavailable"]}
+        self.assertFalse(missing & {"cpu_user_seconds", "cpu_system_seconds", "context_switches_voluntary"}, missing)
+
+    def test_a_runner_that_ends_without_a_daemon(self):
+        """Its group still tells."""
+        daemon, job = self.begin("meanwhile", 1)
+        runner = daemon.runner(job)
+        daemon.kill()
+        wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
+        daemon.start()
+        shown = daemon.wait(job, timeout=120)
+        self.assertEqual(shown["state"], "done")
+        self.assertGreater(self.used(shown["summary"]), 0)
+        self.assertNotIn("resumed", shown["summary"])
+
+    def test_a_part_that_is_lost(self):
+        """A number that is not known of a part is not known of the job."""
+        daemon, job = self.begin("lost", 2)
+        runner = daemon.runner(job)
+        wait_until(lambda: self.cpu_time(daemon, job) > 0.1, "some CPU time")
+        daemon.kill()
+        os.kill(runner, signal.SIGKILL)
+        wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
+        remove_group(daemon.job_group(job))
+        daemon.start()
+        shown = daemon.wait(job, timeout=120)
+        self.assertEqual(shown["state"], "done")
+        self.assertTrue(shown["summary"]["resumed"])
+        self.assertNotIn("cpu_user_seconds", shown["summary"])
+        missing = {entry["metric"]: entry["reason"] for entry in shown["summary"]["unavailable"]}
+        self.assertIn("cgroup is gone", missing["cpu_user_seconds"])
+        self.assertIn("started again", missing["page_faults_minor"])
+        self.assertNotIn("cpu_source", shown["summary"])

@@ -329,20 +329,25 @@ static void remove_group(const char *directory, int fd)
         test_int(rmdir(directory), ==, 0);
 }
 
-static json_t *summarize_group(int fd, enum level level, bool nodes_known)
+/* @make of a job of which that group is the last part; @parts is taken: what it used before. */
+static json_t *make_of_group(int fd, enum level level, bool nodes_known, json_t *parts, bool carried,
+                             json_t *(*make)(const struct accounting *accounting))
 {
         const struct limit_hits hits = { .has_refused = true, .n_refused = 5 };
         struct host host = { (char *)"6.1.0", 2 };
         struct groups groups = { .fd = fd, .controllers = 0x1f };
         struct job_group group = { .parent_fd = -EBADF, .fd = fd, .events_fd = -EBADF };
-        struct job_record record = { .number = 12, .state = JOB_DONE, .n_tasks = 1, .n_done = 1 };
+        struct job_record record = { .number = 12, .state = JOB_DONE, .n_tasks = 1, .n_done = 1,
+                                     .parts = parts };
         struct spec spec = { .level = level, .workload = WORKLOAD_SUM, .workers = 2,
                              .timeout_ns = NSEC_PER_SEC };
         struct counters counters = { 1, 0, 0, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC,
                                      PPP_CONDITION_NONE };
+        json_t *json;
         struct accounting accounting = {
                 .host = &host, .groups = &groups, .record = &record, .spec = &spec,
-                .counters = &counters, .ended_ns = 5 * NSEC_PER_SEC, .group = &group,
+                .counters = &counters, .ended_ns = 5 * NSEC_PER_SEC, .group = carried ? NULL : &group,
+                .carried = carried,
                 .usage_reason = "unknown", .measures_fd = -EBADF, .has_nice = true, .nice = 5,
                 .has_nodes_usage = nodes_known, .nodes_user_usec = 1000000, .nodes_system_usec = 500000,
                 .nodes_usage_reason = "nobody knows", .hits = &hits,
@@ -350,7 +355,14 @@ static json_t *summarize_group(int fd, enum level level, bool nodes_known)
 
         spec.worker_limits.given = LIMIT_BIT(LIMIT_PIDS_MAX);
         spec.worker_limits.values[LIMIT_PIDS_MAX] = 3;
-        return accounting_summarize(&accounting);
+        json = make(&accounting);
+        json_decref(parts);
+        return json;
+}
+
+static json_t *summarize_group(int fd, enum level level, bool nodes_known)
+{
+        return make_of_group(fd, level, nodes_known, NULL, false, accounting_summarize);
 }
 
 /* The job's own group is the coordinator's, which did none of the work. */
@@ -405,6 +417,68 @@ static void test_group_metrics(void)
         remove_group(directory, fd);
 }
 
+/* A job that was interrupted: sums are of all parts, peaks of the highest. */
+static void test_parts(void)
+{
+        char directory[] = "/tmp/test-job-end.XXXXXX";
+        int fd = make_group(directory);
+        json_t *parts = make_of_group(fd, LEVEL_PROCESSES, false, NULL, false, accounting_carry), *summary;
+
+        test_true(parts);
+        test_true(accounting_cpu_seconds(parts) == 2.5);
+        parts = make_of_group(fd, LEVEL_PROCESSES, false, parts, false, accounting_carry);
+        test_true(accounting_cpu_seconds(parts) == 5);
+
+        summary = make_of_group(fd, LEVEL_PROCESSES, false, json_incref(parts), false, accounting_summarize);
+        test_true(number(summary, "cpu_user_seconds") == 6);
+        test_true(number(summary, "cpu_system_seconds") == 1.5);
+        test_true(number(summary, "memory_peak_bytes") == 1048576);
+        test_true(number(summary, "pids_peak") == 7);
+        test_true(number(summary, "pids_refused") == 15);
+        test_true(number(json_object_get(summary, "memory_events"), "max") == 9);
+        test_true(number(json_object_get(summary, "io"), "read_bytes") == 45);
+        test_str(why_missing(summary, "page_faults_minor"), "unknown");
+        json_decref(summary);
+
+        /* It is ended before its next part begins. */
+        summary = make_of_group(fd, LEVEL_PROCESSES, false, json_incref(parts), true, accounting_summarize);
+        test_true(number(summary, "cpu_user_seconds") == 4);
+        test_true(!why_missing(summary, "cpu_user_seconds"));
+        test_str(json_string_value(json_object_get(summary, "cpu_source")), "cgroup");
+        test_true(number(json_object_get(summary, "io"), "read_bytes") == 30);
+        json_decref(summary);
+
+        /* A part of which nothing is known: its CPU time is no more used up than is known of. */
+        parts = make_of_group(-EBADF, LEVEL_PROCESSES, false, parts, false, accounting_carry);
+        test_true(accounting_cpu_seconds(parts) == 5);
+        summary = make_of_group(fd, LEVEL_PROCESSES, false, parts, false, accounting_summarize);
+        test_true(!json_object_get(summary, "cpu_user_seconds"));
+        test_true(!json_object_get(summary, "cpu_source"));
+        test_contains(why_missing(summary, "cpu_user_seconds"), "cgroup");
+        json_decref(summary);
+        remove_group(directory, fd);
+}
+
+/* The nodes' CPU time of each part is part of the job's. */
+static void test_parts_at_machines(void)
+{
+        char directory[] = "/tmp/test-job-end.XXXXXX";
+        int fd = make_group(directory);
+        json_t *parts = make_of_group(fd, LEVEL_MACHINES, true, NULL, false, accounting_carry), *summary;
+
+        summary = make_of_group(fd, LEVEL_MACHINES, true, json_incref(parts), false, accounting_summarize);
+        test_true(number(summary, "cpu_user_seconds") == 6);
+        test_true(number(json_object_get(summary, "coordinator"), "cpu_user_seconds") == 4);
+        test_true(!json_object_get(summary, "nodes_cpu_user_seconds"));
+        json_decref(summary);
+
+        summary = make_of_group(fd, LEVEL_MACHINES, false, parts, false, accounting_summarize);
+        test_str(why_missing(summary, "cpu_user_seconds"), "nobody knows");
+        test_true(!why_missing(summary, "nodes_cpu_user_seconds"));
+        json_decref(summary);
+        remove_group(directory, fd);
+}
+
 /* Every metric of the level is there or missing with a reason, and none of another level is either. */
 static void test_nothing_is_left_out(void)
 {
@@ -450,4 +524,5 @@ TEST_MAIN("job-end",
           { "values of metrics", test_metric_values }, { "counters", test_counters },
           { "a summary", test_summary }, { "nothing is left out", test_nothing_is_left_out },
           { "metrics of a group", test_group_metrics }, { "machines", test_machines },
+          { "parts", test_parts }, { "parts at machines", test_parts_at_machines },
           { "demo inputs", test_demo })

@@ -391,16 +391,20 @@ static void test_older_version(void)
         add(JOB_QUEUED, 0, 0);
         sql("DROP TABLE damaged; DROP TABLE totals; DROP TABLE clock; DROP INDEX jobs_ended;"
             "CREATE INDEX jobs_ended ON jobs (ended_ns) WHERE state NOT IN ('queued', 'running');"
-            "ALTER TABLE jobs DROP COLUMN size; ALTER TABLE jobs DROP COLUMN ended_seen_ns; ALTER TABLE jobs DROP COLUMN paused; PRAGMA user_version = 1");
+            "ALTER TABLE jobs DROP COLUMN size; ALTER TABLE jobs DROP COLUMN ended_seen_ns; ALTER TABLE jobs DROP COLUMN paused; "
+            "ALTER TABLE jobs DROP COLUMN parts; PRAGMA user_version = 1");
         test_int(reopen(), ==, 0);
         test_int(store_get(store, 1, &record), ==, 0);
         test_true(!record.paused);
+        test_true(!record.parts);
         record.paused = true;
+        record.parts = json_pack("{s:f}", "cpu_seconds", 1.5);
         test_int(store_update(store, &record), ==, 0);
         job_record_deinit(&record);
         test_int(reopen(), ==, 0);
         test_int(store_get(store, 1, &record), ==, 0);
         test_true(record.paused);
+        test_true(json_number_value(json_object_get(record.parts, "cpu_seconds")) == 1.5);
         test_str(job_record_state_name(&record), "paused");
         test_int(record.state, ==, JOB_QUEUED);
         job_record_deinit(&record);

@@ -1,0 +1,126 @@
+/*
+ * The parts of a job that was interrupted. Each had a cgroup and a runner of its own, so what the kernel counted
+ * of one is kept in the job's row when it ends, as the summary has it, and the parts are added up. A number that
+ * one of the parts lacks is not known of the job, with the reason that it was not known of that part.
+ */
+
+#include "daemon/supervisor/accounting-internal.h"
+
+/* Numbers are sums, but for peaks, and for what tells of a moment. */
+enum addition { ADD, HIGHEST, LATEST };
+
+static enum addition addition_of(const char *key)
+{
+        if (streq(key, "memory_peak_bytes") || streq(key, "pids_peak"))
+                return HIGHEST;
+        return streq(key, "memory_stat") ? LATEST : ADD;
+}
+
+static json_t *add_numbers(const char *key, json_t *before, json_t *now)
+{
+        bool highest = addition_of(key) == HIGHEST;
+
+        if (json_is_integer(before) && json_is_integer(now)) {
+                json_int_t a = json_integer_value(before), b = json_integer_value(now);
+
+                return json_integer(highest ? MAX(a, b) : a + b);
+        }
+        return json_real(highest ? MAX(json_number_value(before), json_number_value(now))
+                                 : json_number_value(before) + json_number_value(now));
+}
+
+/* A member that one of them lacks, as after the boot of another kernel, is left out. */
+static json_t *add_members(json_t *before, json_t *now)
+{
+        json_t *sum = json_object(), *value;
+        const char *member;
+
+        json_object_foreach (now, member, value) {
+                json_t *other = json_object_get(before, member);
+
+                if (other && json_object_set_new(sum, member, add_numbers(member, other, value)) < 0) {
+                        json_decref(sum);
+                        return NULL;
+                }
+        }
+        return sum;
+}
+
+static json_t *add_values(const char *key, json_t *before, json_t *now)
+{
+        if (addition_of(key) == LATEST || !json_is_number(now))
+                return json_is_object(now) && addition_of(key) == ADD ? add_members(before, now)
+                                                                      : json_incref(now);
+        return add_numbers(key, before, now);
+}
+
+static void add_counted(struct summary *summary, const char *key, json_t *before, bool carried)
+{
+        json_t *now = json_object_get(summary->json, key);
+
+        if (now)
+                summary_put(summary, key, add_values(key, before, now));
+        else if (carried) {
+                json_decref(summary_take_missed(summary, key));
+                summary_put(summary, key, json_incref(before));
+        }
+}
+
+static void add_missing(struct summary *summary, const json_t *entry)
+{
+        const char *key = json_string_value(json_object_get(entry, "metric"));
+        const char *reason = json_string_value(json_object_get(entry, "reason"));
+
+        if (!key || !reason || addition_of(key) == LATEST)
+                return;
+        (void)json_object_del(summary->json, key);
+        json_decref(summary_take_missed(summary, key));
+        summary_miss(summary, key, reason);
+}
+
+void summary_add_parts(struct summary *summary, const struct accounting *a)
+{
+        const json_t *parts = a->record->parts, *entry;
+        const char *key;
+        json_t *before;
+        size_t i;
+
+        json_object_foreach (json_object_get(parts, "counted"), key, before)
+                add_counted(summary, key, before, a->carried);
+        json_array_foreach (json_object_get(parts, "unavailable"), i, entry)
+                add_missing(summary, entry);
+        /* Of CPU time that is told it is told where it is from, and of other none. */
+        if (!json_object_get(summary->json, "cpu_user_seconds"))
+                (void)json_object_del(summary->json, "cpu_source");
+}
+
+static double cpu_seconds_of(const json_t *counted)
+{
+        return json_number_value(json_object_get(counted, "cpu_user_seconds")) +
+               json_number_value(json_object_get(counted, "cpu_system_seconds"));
+}
+
+double accounting_cpu_seconds(const json_t *parts)
+{
+        return json_number_value(json_object_get(parts, "cpu_seconds"));
+}
+
+json_t *accounting_carry(const struct accounting *accounting)
+{
+        struct summary summary = { json_object(), json_array(), false };
+        double cpu_seconds = accounting_cpu_seconds(accounting->record->parts);
+        json_t *parts;
+
+        if (!summary.json || !summary.unavailable)
+                summary.failed = true;
+        summary_put_counted(&summary, accounting);
+        /* What is known of it, also where that is not all of it: it is used up. */
+        cpu_seconds += cpu_seconds_of(summary.json);
+        summary_add_parts(&summary, accounting);
+        parts = json_pack("{s:f, s:o, s:o}", "cpu_seconds", cpu_seconds, "counted", summary.json,
+                          "unavailable", summary.unavailable);
+        if (!summary.failed)
+                return parts;
+        json_decref(parts);
+        return NULL;
+}
