@@ -21,5 +21,11 @@ void jobs_on_changed(struct job_env *env, struct job *job);
 void jobs_on_ended(struct job_env *env, struct job *job);
 int jobs_on_save(sd_event_source *source, uint64_t usec, void *userdata);
 
+/* jobs-pause.c: lets a paused job go on whose turn has come. */
+void jobs_resume_next(struct jobs *jobs, struct job *job);
+
+/* jobs.c: advice for when the database did not take something; NULL: what fits any such error. */
+const char *jobs_busy_hint(int error);
+
 /* jobs-end.c: tries once more to store all that is not, and lets go of it. */
 void jobs_give_up_unsaved(struct jobs *jobs);

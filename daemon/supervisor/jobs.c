@@ -136,32 +136,6 @@ static void start_next(struct jobs *jobs, struct job *job)
         failure_deinit(&failure);
 }
 
-/* Its turn has come to go on. */
-static int resume(struct jobs *jobs, struct job *job, struct failure *failure)
-{
-        int r;
-
-        slots_take(jobs, job);
-        r = job_pause(job, false, failure);
-        if (r < 0) {
-                job->record.resuming = false;
-                slots_give_up(jobs, job);
-        }
-        return r;
-}
-
-static void resume_next(struct jobs *jobs, struct job *job)
-{
-        struct failure failure = FAILURE_NULL;
-
-        if (resume(jobs, job, &failure) < 0)
-                supervisor_log(LOG_ERR, "job %llu stays paused: cannot %s: %s; %s",
-                               (unsigned long long)job->record.number, failure_text(failure.attempted),
-                               failure_text(failure.why), failure_text(failure.hint));
-        (void)jobs_save(jobs, job);
-        failure_deinit(&failure);
-}
-
 static int on_start(sd_event_source *source, void *userdata)
 {
         struct jobs *jobs = userdata;
@@ -169,7 +143,7 @@ static int on_start(sd_event_source *source, void *userdata)
 
         while ((job = slots_next(jobs))) {
                 if (job->record.state == JOB_RUNNING)
-                        resume_next(jobs, job);
+                        jobs_resume_next(jobs, job);
                 else
                         start_next(jobs, job);
         }
@@ -297,11 +271,15 @@ static int charge(struct jobs *jobs, enum quota_slot slot, uid_t owner)
         return r == QUOTA_E_USER ? JOBS_E_FULL_USER : r;
 }
 
+const char *jobs_busy_hint(int error)
+{
+        return error == -EBUSY ? "another program writes to jobs.db in the state directory: let it end, and "
+                                 "try again" : NULL;
+}
+
 static int not_stored(struct jobs *jobs, int error, struct failure *failure)
 {
-        return failure_set_why(failure, error, store_error(jobs->store),
-                               error == -EBUSY ? "another program writes to jobs.db in the state directory: "
-                                                 "let it end, and try again" : NULL,
+        return failure_set_why(failure, error, store_error(jobs->store), jobs_busy_hint(error),
                                "store a new job in the database of jobs");
 }
 
@@ -521,31 +499,6 @@ struct job *jobs_find(struct jobs *jobs, uint64_t number)
         struct job *job = jobs_find_running(jobs, number);
 
         return job ? job : find_in(&jobs->queue, number);
-}
-
-int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *failure)
-{
-        int r;
-
-        if (jobs->draining || job->stop_reason != REASON_NONE)
-                return failure_set_why(failure, -EBUSY, jobs->draining ? "the daemon is stopping"
-                                                                       : "the job is being ended",
-                                       "see pppctl show JOB", "%s job %llu",
-                                       pause ? "pause" : "resume",
-                                       (unsigned long long)job->record.number);
-        if (pause || job->charged != QUOTA_FROZEN) {
-                r = job_pause(job, pause, failure);
-        } else {
-                job->record.resuming = true;
-                r = slots_next(jobs) == job ? resume(jobs, job, failure) : 0;
-        }
-        if (r < 0)
-                return r;
-        if (job->record.paused && job->record.state == JOB_RUNNING)
-                slots_give_up(jobs, job);
-        (void)jobs_save(jobs, job);
-        jobs_kick(jobs);
-        return 0;
 }
 
 void jobs_drain(struct jobs *jobs)

@@ -117,6 +117,24 @@ class Unstored(Case):
         wait_until(lambda: self.stored(daemon, job) == "cancelled", daemon.log)
         self.assertEqual(daemon.cancel(job)["state"], "cancelled")
 
+    def test_a_pause_that_is_not_stored_is_refused(self):
+        config = self.write("pause.conf", "[jobs]\nmax_running = 1\n")
+        daemon = self.fresh("pause", args=["--config", config])
+        running = self.begin(daemon)
+        queued = daemon.submit("serial", "sleep", ["0"])
+        for was, method, what in ("running", "Pause", "is paused"), ("paused", "Resume", "is to go on"):
+            lock = self.lock(daemon)
+            for job in running, queued:
+                with self.assertRaisesRegex(Error, f"Failed.*store that job {job} {what}.*locked.*try again"):
+                    daemon.call(method, {"job": job})
+            states = {job: daemon.show(job)["state"] for job in (running, queued)}
+            self.assertEqual(states, {running: was, queued: "paused" if was == "paused" else "queued"})
+            lock.close()
+            for job in queued, running:     # the other order would start the queued one
+                daemon.call(method, {"job": job})
+        self.assertEqual(daemon.cancel(running)["tasks_done"], 1)
+        self.assertEqual(daemon.wait(queued)["state"], "done")
+
     def assert_interrupted(self, connection):
         with self.assertRaisesRegex(Error, "Interrupted"):
             while True:
