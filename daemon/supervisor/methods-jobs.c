@@ -296,6 +296,15 @@ void method_list(struct peer *peer, json_t *parameters, struct varlink_message *
         peer->call.left = limited ? (uint64_t)json_integer_value(limit) : UINT64_MAX;
 }
 
+/* The object of a job that the database knows as live. Of those in the queue it knows all there is to tell. */
+static struct job *find_live(struct jobs *jobs, const struct job_record *record)
+{
+        if (!job_state_is_live(record->state))
+                return NULL;
+        return record->state == JOB_RUNNING ? jobs_find(jobs, record->number)
+                                            : jobs_find_running(jobs, record->number);
+}
+
 /* The next job of the list, as a reply. -ENOENT at the end of the list. */
 static int list_next(struct peer *peer, json_t **ret)
 {
@@ -312,7 +321,7 @@ static int list_next(struct peer *peer, json_t **ret)
                 return r;
         peer->call.cursor = record.number;
         --peer->call.left;
-        job = record.state == JOB_RUNNING ? jobs_find(jobs, record.number) : NULL;
+        job = find_live(jobs, &record);
         if (job)
                 job_refresh(job);
         *ret = job_reply(job ? &job->record : &record);

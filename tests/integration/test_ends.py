@@ -1,6 +1,7 @@
 """How jobs end is stored before it is told, and what was told is true after any restart."""
 
 import contextlib
+import json
 import os
 import re
 import resource
@@ -76,6 +77,8 @@ class Unstored(Case):
         job = daemon.submit("serial", "sleep", ["0"])
         lock = self.lock(daemon)
         told = daemon.cancel(job)
+        listed = {shown["job"]: shown["state"] for shown in map(json.loads, daemon.pppctl("list", "--json").out.splitlines())}
+        self.assertEqual(listed, {first: "running", job: "cancelled"})
         self.started_again(daemon, "SIGKILL", lock)
         self.assert_ended(daemon, job, told)
         daemon.cancel(first)
