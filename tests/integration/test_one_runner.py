@@ -155,7 +155,7 @@ class OneRunner(Case):
                 self.gone(first)
 
     def test_a_runner_at_work_is_taken_over(self):
-        job = self.submit()
+        job = self.submit("1")
         self.let_go(1)
         first = self.started(1)
         self.recorded(job, 1)

@@ -110,7 +110,7 @@ class Reconnect(Case):
 
     def test_restarted_again_and_again(self):
         daemon = self.fresh("again")
-        process, job = self.start("async", "sleep", *(["0.05"] * 60), "--workers", "2", daemon=daemon)
+        process, job = self.start("async", "sleep", *(["0.2"] * 60), "--workers", "2", daemon=daemon)
         for i in range(1, 4):
             before = sum(row is not None for row in daemon.rows(job))
             daemon.kill()
@@ -120,7 +120,7 @@ class Reconnect(Case):
             wait_until(lambda: sum(row is not None for row in daemon.rows(job)) > min(before, 59), "progress")
         result = process.wait()
         reap_orphans()
-        self.assertEqual((result.status, result.out), (0, "0.05: 0.05 s\n" * 60), result)
+        self.assertEqual((result.status, result.out), (0, "0.2: 0.2 s\n" * 60), result)
 
     def test_compare(self):
         daemon = self.fresh("compare")

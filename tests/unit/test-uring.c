@@ -168,7 +168,7 @@ static void test_sleep_deadline(void)
         job_begin(&job);
         job_add(&job, "10000");
         job_add(&job, "1");
-        job.runner.spec.task_timeout_ns = 40 * NSEC_PER_MSEC;
+        job.runner.spec.task_timeout_ns = NSEC_PER_SEC;
         job_run(&job, run_sleep, 2);
         test_failed(&job, 0, PPP_REASON_TIMEOUT, 0);
         test_done(&job, 1, 7);
