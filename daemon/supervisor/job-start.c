@@ -204,7 +204,7 @@ static int acquire_demo(struct job *job, char url[static DEMO_URL_MAX], struct f
 {
         int r;
 
-        if (!job->uses_demo)
+        if (job->record.uses_demo != DEMO_USED)
                 return 0;
         r = demo_server_acquire(job->env->demo, url, failure);
         if (r >= 0)
@@ -251,7 +251,7 @@ int job_start(struct job *job, struct failure *failure)
                 job_end_run(job);
                 return r;
         }
-        r = start_runner(job, job->uses_demo ? url : NULL, &attempted, failure);
+        r = start_runner(job, job->holds_demo ? url : NULL, &attempted, failure);
         if (r < 0) {
                 job_remove_group(job);
                 job_end_run(job);

@@ -5,7 +5,7 @@
 #define PROGRESS_USEC UINT64_C(100000)
 
 int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
-            struct directory *directory, const struct counters *counters, bool uses_demo,
+            struct directory *directory, const struct counters *counters,
             struct job **ret)
 {
         struct job *job;
@@ -23,7 +23,6 @@ int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
                 .spec = *spec,
                 .directory = *directory,
                 .counters = *counters,
-                .uses_demo = uses_demo,
                 .charged = _QUOTA_N,
                 .carried = true,
                 .group = JOB_GROUP_NULL,

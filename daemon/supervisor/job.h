@@ -92,7 +92,6 @@ struct job {
         struct tally tally;
         bool is_queued;                 /* @link is in the queue */
         enum quota_slot charged;        /* to the owner; _QUOTA_N: nothing */
-        bool uses_demo;
         bool holds_demo;
         bool holds_engine;              /* the private Redis and its nodes */
         struct engine_usage engine_usage;       /* theirs when the job began; not known of one adopted */
@@ -156,7 +155,7 @@ static inline bool job_is_live(const struct job *job)
 
 /* Takes over what is in @record, @spec and @directory, also on failure (-ENOMEM). */
 int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
-            struct directory *directory, const struct counters *counters, bool uses_demo,
+            struct directory *directory, const struct counters *counters,
             struct job **ret);
 /* Nobody may wait for it any more; a runner it may have is left alone. */
 void job_free(struct job *job);

@@ -283,6 +283,12 @@ static int not_stored(struct jobs *jobs, int error, struct failure *failure)
                                "store a new job in the database of jobs");
 }
 
+static enum demo_use uses_demo(const struct submission *submission)
+{
+        return submission->spec.workload == WORKLOAD_WORDS && submission->incoming->uses_demo ? DEMO_USED
+                                                                                             : DEMO_UNUSED;
+}
+
 static int insert(struct jobs *jobs, const struct submission *submission, struct job_record *record,
                   struct failure *failure)
 {
@@ -292,6 +298,7 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
         record->submitted_ns = now_realtime() - (now_monotonic() - submission->submitted_ns);
         record->n_tasks = submission->incoming->n_tasks;
         record->size = space_of_job(submission->incoming->size, submission->incoming->n_tasks);
+        record->uses_demo = uses_demo(submission);
         record->spec = spec_to_json(&submission->spec);
         if (!record->spec)
                 r = -ENOMEM;
@@ -303,12 +310,6 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
         if (r < 0)
                 return not_stored(jobs, r, failure);
         return 0;
-}
-
-static bool submission_uses_demo(const struct submission *submission)
-{
-        return submission->spec.workload == WORKLOAD_WORDS &&
-               submission->incoming->uses_demo;
 }
 
 /* The directory and the object of the job in @record, whose number is given but not yet taken. */
@@ -327,8 +328,7 @@ static int make_files(struct jobs *jobs, struct submission *submission, struct j
                 /* The row says running as it is about to be; the object becomes that when it does. */
                 record->state = JOB_QUEUED;
                 attempted = "admit the job";
-                r = job_new(&jobs->env, record, &submission->spec, &directory, &counters,
-                            submission_uses_demo(submission), ret);
+                r = job_new(&jobs->env, record, &submission->spec, &directory, &counters, ret);
         }
         if (r < 0)
                 return failure_set(failure, r, NULL, "%s (job %llu, in the state directory)", attempted,

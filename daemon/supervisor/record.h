@@ -33,6 +33,13 @@ enum job_reason {
         _REASON_N,
 };
 
+/* Whether a job's inputs name the demo server, which is found out when they are copied. */
+enum demo_use {
+        DEMO_UNUSED,
+        DEMO_USED,
+        DEMO_UNKNOWN,                   /* the row was written before this was stored */
+};
+
 struct job_record {
         uint64_t number;
         enum job_state state;
@@ -45,6 +52,7 @@ struct job_record {
         uint64_t ended_ns;              /* CLOCK_REALTIME, 0 before */
         json_t *spec;                   /* filled */
         uint64_t n_tasks, n_done, n_failed;
+        enum demo_use uses_demo;
         uint64_t size;                  /* bytes that its files take, or will, on disk */
         json_t *summary;                /* NULL before the end */
         json_t *parts;                  /* what parts of it that were interrupted used, see accounting-parts.c */

@@ -35,7 +35,8 @@ static void give_up(struct jobs *jobs, struct job_record *record, const char *wh
                                store_error(jobs->store));
 }
 
-static bool uses_demo(struct jobs *jobs, uint64_t number, const struct spec *spec)
+/* Reads all inputs, so it is asked only of a job that an older version admitted: that did not store it. */
+static enum demo_use find_demo(struct jobs *jobs, uint64_t number, const struct spec *spec)
 {
         struct inputs inputs = INPUTS_NULL;
         struct input_error error;
@@ -45,10 +46,10 @@ static bool uses_demo(struct jobs *jobs, uint64_t number, const struct spec *spe
         if (spec->workload != WORKLOAD_WORDS ||
             directory_open_file(jobs->env.jobs_fd, number, "inputs", &fd) < 0 ||
             inputs_map(fd, false, &inputs, &error) < 0)
-                return false;
+                return DEMO_UNUSED;
         named = demo_is_named(inputs.text, inputs.size);
         inputs_unmap(&inputs);
-        return named;
+        return named ? DEMO_USED : DEMO_UNUSED;
 }
 
 /* What the header of the results file says. It may be wrong: whoever wrote it may have been killed. */
@@ -98,7 +99,6 @@ static int load(struct jobs *jobs, struct job_record *record, struct job **ret)
         struct spec_error error = { "", "", "" };
         struct spec spec = SPEC_NULL;
         struct counters counters;
-        bool demo;
         int r;
 
         *ret = NULL;
@@ -116,8 +116,9 @@ static int load(struct jobs *jobs, struct job_record *record, struct job **ret)
                 spec_deinit(&spec);
                 return is_for_good(r) ? 0 : r;
         }
-        demo = uses_demo(jobs, record->number, &spec);
-        r = job_new(&jobs->env, record, &spec, &directory, &counters, demo, ret);
+        if (record->uses_demo == DEMO_UNKNOWN)
+                record->uses_demo = find_demo(jobs, record->number, &spec);
+        r = job_new(&jobs->env, record, &spec, &directory, &counters, ret);
         if (r < 0)
                 return r;
         (*ret)->carried = (*ret)->record.state == JOB_QUEUED || counters.runner_start_ns == 0;

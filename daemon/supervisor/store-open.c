@@ -4,7 +4,7 @@
 
 #include "daemon/supervisor/failure.h"
 
-#define STORE_VERSION 6
+#define STORE_VERSION 7
 
 /* Each takes the database from the version of its index to the next. */
 static const char *const migrations[STORE_VERSION] = {
@@ -58,18 +58,21 @@ static const char *const migrations[STORE_VERSION] = {
 
         "ALTER TABLE jobs ADD COLUMN parts TEXT;"
         "PRAGMA user_version = 6;",
+
+        "ALTER TABLE jobs ADD COLUMN uses_demo INTEGER;"
+        "PRAGMA user_version = 7;",
 };
 
 #define OLD_COLUMNS                                                                                  \
         "number, state, reason, owner, submitted_ns, ended_ns, spec, n_tasks, n_done, n_failed, "  \
         "summary, cgroup, paused"
-#define COLUMNS OLD_COLUMNS ", size, parts"
+#define COLUMNS OLD_COLUMNS ", size, parts, uses_demo"
 #define ENDED "state NOT IN ('queued', 'running')"
 
 static const char *const statements[_STATEMENT_N] = {
         [INSERT] = "INSERT INTO jobs (state, reason, owner, submitted_ns, ended_ns, spec, n_tasks, "
-                   "n_done, n_failed, summary, cgroup, size, ended_seen_ns) "
-                   "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+                   "n_done, n_failed, summary, cgroup, size, ended_seen_ns, uses_demo) "
+                   "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
         [UPDATE] = "UPDATE jobs SET state=?1, reason=?2, ended_ns=?3, n_done=?4, n_failed=?5, "
                    "summary=?6, cgroup=?7, paused=?8, size=?10, ended_seen_ns=?11, parts=?12 WHERE number=?9",
         [SET_ASIDE] = "INSERT OR REPLACE INTO damaged (" OLD_COLUMNS ") SELECT " OLD_COLUMNS

@@ -81,6 +81,7 @@ static int insert(struct store *store, const struct job_record *record, uint64_t
         bind_text(statement, 11, record->cgroup);
         bind_int(statement, 12, record->size);
         bind_int(statement, 13, ended_seen(store, record));
+        bind_int(statement, 14, record->uses_demo == DEMO_USED);
         r = finish(statement, sqlite3_step(statement));
         if (r < 0)
                 return r;
@@ -251,6 +252,13 @@ static int column_json(sqlite3_stmt *statement, int i, json_t **ret)
                        ? -ENOMEM : -EBADMSG;
 }
 
+static enum demo_use column_demo(sqlite3_stmt *statement, int i)
+{
+        if (sqlite3_column_type(statement, i) == SQLITE_NULL)
+                return DEMO_UNKNOWN;
+        return sqlite3_column_int64(statement, i) ? DEMO_USED : DEMO_UNUSED;
+}
+
 /* -EBADMSG and *@ret_why: the row is damaged. */
 static int read_row(struct store *store, sqlite3_stmt *statement, struct job_record *ret,
                     const char **ret_why)
@@ -273,6 +281,7 @@ static int read_row(struct store *store, sqlite3_stmt *statement, struct job_rec
         ret->size = (uint64_t)MAX(sqlite3_column_int64(statement, 13), 0);
         ret->paused = sqlite3_column_int64(statement, 12) & 1;
         ret->resuming = ret->paused && sqlite3_column_int64(statement, 12) & 2;
+        ret->uses_demo = column_demo(statement, 15);
         r = column_dup(statement, 2, &ret->reason);
         if (r >= 0)
                 r = column_dup(statement, 11, &ret->cgroup);

@@ -274,6 +274,31 @@ class Traces(Case):
         self.assertFalse(os.path.exists(port))
         daemon.start()
 
+    def test_whether_a_job_names_the_demo_server_is_stored(self):
+        """A start of the daemon reads no inputs for that, but those of jobs that an older version admitted."""
+        config = self.write("one.conf", "[jobs]\nmax_running = 1\n")
+        for stored in (True, False):
+            with self.subTest(stored=stored):
+                self.go_on_with_a_demo(self.fresh(f"names-{stored}", args=["--config", config]), stored)
+
+    def go_on_with_a_demo(self, daemon, stored):
+        first = daemon.submit("serial", "sleep", ["600"])
+        job = daemon.submit("serial", "words", ["demo:2016"])
+        daemon.runner(first)
+        daemon.kill()
+        inputs = os.path.join(daemon.state, "jobs", str(job), "inputs")
+        if stored:
+            os.rename(inputs, f"{inputs}.aside")
+        else:
+            with contextlib.closing(sqlite3.connect(os.path.join(daemon.state, "jobs.db"))) as database, database:
+                database.execute("UPDATE jobs SET uses_demo = NULL")
+        daemon.start()
+        if stored:
+            os.rename(f"{inputs}.aside", inputs)
+        daemon.cancel(first)
+        shown = daemon.wait(job)
+        self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 1), shown)
+
     def test_the_group_of_a_look_that_was_killed(self):
         """What the doctor tries things in, where the daemon was killed meanwhile and the look with it."""
         daemon = self.fresh("look")

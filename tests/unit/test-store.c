@@ -105,6 +105,7 @@ static void test_round_trip(void)
         record.submitted_ns = 1790000000123456789;
         record.spec = json_pack("{s:s, s:i}", "level", "threads", "workers", 3);
         record.n_tasks = 100;
+        record.uses_demo = DEMO_USED;
         record.cgroup = strdup("/sys/fs/cgroup/x");
         test_int(store_insert(store, &record, &number), ==, 0);
         test_int(store_commit(store), ==, 0);
@@ -133,6 +134,7 @@ static void test_round_trip(void)
         test_int(read.n_done, ==, 60);
         test_int(read.n_failed, ==, 40);
         test_true(!read.cgroup);
+        test_int(read.uses_demo, ==, DEMO_USED);
         test_true(json_equal(read.spec, record.spec));
         test_true(json_equal(read.summary, record.summary));
         job_record_deinit(&read);
@@ -392,11 +394,13 @@ static void test_older_version(void)
         sql("DROP TABLE damaged; DROP TABLE totals; DROP TABLE clock; DROP INDEX jobs_ended;"
             "CREATE INDEX jobs_ended ON jobs (ended_ns) WHERE state NOT IN ('queued', 'running');"
             "ALTER TABLE jobs DROP COLUMN size; ALTER TABLE jobs DROP COLUMN ended_seen_ns; ALTER TABLE jobs DROP COLUMN paused; "
-            "ALTER TABLE jobs DROP COLUMN parts; PRAGMA user_version = 1");
+            "ALTER TABLE jobs DROP COLUMN parts; ALTER TABLE jobs DROP COLUMN uses_demo; "
+            "PRAGMA user_version = 1");
         test_int(reopen(), ==, 0);
         test_int(store_get(store, 1, &record), ==, 0);
         test_true(!record.paused);
         test_true(!record.parts);
+        test_int(record.uses_demo, ==, DEMO_UNKNOWN);
         record.paused = true;
         record.parts = json_pack("{s:f}", "cpu_seconds", 1.5);
         test_int(store_update(store, &record), ==, 0);
