@@ -1,8 +1,7 @@
 /*
- * A cgroup v2 group, by its directory descriptor: make, populate, limit, freeze, kill, watch,
- * measure. All of it is small writes and reads of the files in cgroups(7) and the kernel's
+ * A cgroup v2 group, by its directory descriptor: make, populate, limit, freeze, watch, measure. All of it is small writes and reads of the files in cgroups(7) and the kernel's
  * admin-guide/cgroup-v2.rst. Finding the hierarchy is in cgroup-locate.c, controllers in
- * cgroup-controllers.c, removing groups in cgroup-remove.c, starting children in cgroup-fork.c.
+ * cgroup-controllers.c, removing groups in cgroup-remove.c, starting children in cgroup-fork.c, killing in cgroup-kill.c.
  */
 
 #include "lib/cgroup.h"
@@ -66,11 +65,6 @@ int cgroup_attach(int fd, pid_t pid)
 
         snprintf(text, sizeof(text), "%d", pid);
         return cgroup_write(fd, "cgroup.procs", text);
-}
-
-int cgroup_kill(int fd)
-{
-        return cgroup_write(fd, "cgroup.kill", "1");
 }
 
 int cgroup_freeze(int fd, bool freeze)

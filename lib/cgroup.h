@@ -88,10 +88,16 @@ char *cgroup_explain(enum cgroup_controller controller, const struct cgroup_wher
 const char *cgroup_advise(const struct cgroup_whereabouts *where);
 
 /*
- * cgroup.kill (5.14): SIGKILL to all below. Asynchronous: wait for populated 0. -ENOENT before
- * 5.14.
+ * SIGKILL to all below, by cgroup.kill (5.14) or else by cgroup_kill_each(). Asynchronous: wait for
+ * populated 0.
  */
 int cgroup_kill(int fd);
+
+/*
+ * The same, process by process; public for tests. -EAGAIN if new processes still came after many attempts.
+ * A group that is gone has none.
+ */
+int cgroup_kill_each(int fd);
 
 /* cgroup.freeze (5.2). Asynchronous too: "frozen 1" in cgroup.events. */
 int cgroup_freeze(int fd, bool freeze);
