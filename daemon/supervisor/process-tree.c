@@ -90,23 +90,19 @@ static int read_stat(pid_t pid, char *ret_state, pid_t *ret_parent)
         return at && sscanf(at, ") %c %d", ret_state, ret_parent) == 2 ? 0 : -EBADMSG;
 }
 
-static bool state_is_stopped(char state)
-{
-        return state == 'T' || state == 't';
-}
-
+/* By a signal: one that a debugger holds goes on when that lets it. */
 bool process_is_stopped(pid_t pid)
 {
         pid_t parent;
         char state;
 
-        return read_stat(pid, &state, &parent) >= 0 && state_is_stopped(state);
+        return read_stat(pid, &state, &parent) >= 0 && state == 'T';
 }
 
-/* A process that has ended and only waits to be reaped will not run again either. */
+/* One that was told to stop, also while it is traced, or has ended and only waits to be reaped. */
 static bool state_is_still(char state)
 {
-        return state_is_stopped(state) || state == 'Z' || state == 'X';
+        return strchr("TtZX", state);
 }
 
 /*
