@@ -56,8 +56,12 @@ static void check_file(const struct patient *patient, const char *file, const ch
 
 void check_cgroup_kill(const struct patient *patient, struct finding *finding)
 {
-        check_file(patient, "cgroup.kill", "a job is killed at one stroke", "boot Linux 5.14 or newer",
-                   finding);
+        if (patient->try_fd >= 0 && faccessat(patient->try_fd, "cgroup.kill", F_OK, 0) < 0 && errno == ENOENT)
+                finding_set(finding, CHECK_PARTLY, "boot Linux 5.14 or newer",
+                            "the kernel has none: a job's processes are killed one by one");
+        else
+                check_file(patient, "cgroup.kill", "a job is killed at one stroke", "boot Linux 5.14 or newer",
+                           finding);
 }
 
 void check_cgroup_freeze(const struct patient *patient, struct finding *finding)
