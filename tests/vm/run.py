@@ -66,7 +66,7 @@ def parse_args():
     parser.add_argument("--cache", default="build/vm", help="where base roots are (default: build/vm)")
     parser.add_argument("--mirror", help="where to get Debian from (default: where this machine does)")
     parser.add_argument("--accel", default="tcg", help="QEMU's accelerator (default: tcg)")
-    parser.add_argument("--seconds", type=int, default=900, help="time limit for each machine (default: 900)")
+    parser.add_argument("--seconds", type=int, default=1800, help="time limit for each machine (default: 1800)")
     parser.add_argument("-v", "--verbose", action="store_true", help="name each test and its time")
     return parser.parse_args()
 
