@@ -11,8 +11,13 @@ LARGE = "130000000"         # an array of 1 GB
 
 class Blame(Limits):
     def limit_slice(self, name, value):
-        self.addCleanup(systemctl, "set-property", "--runtime", "pppd.slice", f"{name}=infinity")
+        self.addCleanup(self.unlimit_slice, name)
         systemctl("set-property", "--runtime", "pppd.slice", f"{name}={value}")
+
+    def unlimit_slice(self, name):
+        """At once, and without a drop-in that would outlive the package."""
+        systemctl("set-property", "--runtime", "pppd.slice", f"{name}=infinity")
+        systemctl("revert", "pppd.slice")
 
     def leave_tasks(self, n):
         """So many more in the slice than there are; the limit that makes."""
