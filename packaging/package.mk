@@ -107,13 +107,13 @@ rpm:
 		$(call copy_source,build/rpm/pppctl-$(VERSION)) && \
 		tar -C build/rpm --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cJf \
 			build/rpm/SOURCES/pppctl-$(VERSION).tar.xz pppctl-$(VERSION)
-	@$(call build_rpm,build/rpm,-ba --noclean)
+	@$(call build_rpm,build/rpm,-ba)
 	@cp build/rpm/RPMS/*/*.rpm build/rpm/SRPMS/*.rpm build/rpm/ && ls build/rpm/*.rpm
 
-# The same of a higher release, to see it upgraded: of what was compiled for the other.
+# The same of a higher release, to see it upgraded.
 .PHONY: rpm-next
 rpm-next: rpm
-	@$(call build_rpm,build/rpm/next,-bb --noprep --noclean --define 'dist .next' --define "_builddir $$PWD/build/rpm/BUILD")
+	@$(call build_rpm,build/rpm/next,-bb --define 'dist .next')
 
 check-rpm: rpm
 	@rpmlint --strict --config packaging/rpm/rpmlint.toml packaging/rpm/pppctl.spec build/rpm/*.rpm
