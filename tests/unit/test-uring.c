@@ -334,11 +334,12 @@ static void test_fed_as_it_ends(void)
 
 /*
  * No stack for a fiber is had in this thread. This takes the place of the C library's function in this
- * program: nothing else uses memory up for one thread alone.
+ * program: nothing else uses memory up for one thread alone. Sanitizers call it before they are set up.
  */
 static pid_t stackless;
 static unsigned n_refused;
 
+__attribute__((no_sanitize("address", "thread", "undefined")))
 void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
 {
         if (flags & MAP_STACK && stackless && gettid() == stackless) {
