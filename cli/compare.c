@@ -157,7 +157,7 @@ static void print_count(struct compare *compare, json_t *job)
                     job_count(job, "tasks_done"), plural(job_count(job, "tasks_done")), job_count(job, "tasks_failed"));
 }
 
-/* What a job cost that was cancelled, or failed, is not what its level costs. */
+/* A job that was cancelled or failed does not show what its level costs, so it is kept apart. */
 static int keep_unfinished(struct contender *contender, json_t *job)
 {
         json_t *why = json_pack("{s:I, s:s, s:s}", "job", (json_int_t)job_number(job), "state",

@@ -66,7 +66,7 @@ static ssize_t write_some(const struct stream *stream, const char *data, size_t 
 
         if (stream->own_fd >= 0)
                 l = write(stream->own_fd, data, n);
-        else    /* What fits in a pipe for which poll(2) found room does not wait. */
+        else    /* poll(2) found room in the pipe: PIPE_BUF bytes fit then, and the write does not wait. */
                 l = write(stream->fd, data, stream->waits ? MIN(n, (size_t)PIPE_BUF) : n);
         return l < 0 ? -errno : l;
 }

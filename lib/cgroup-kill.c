@@ -12,7 +12,7 @@
 #include <search.h>
 #include <signal.h>
 
-/* One that forks faster than we read, where nothing can be frozen, is not to keep us here for ever. */
+/* Where a group cannot be frozen, a process may fork faster than we read: we stop trying at some time. */
 #define PASSES_MAX 100
 
 static int compare_pids(const void *a, const void *b)
@@ -37,7 +37,7 @@ static int remember(void **pids, uint64_t pid)
 
 static int kill_one(uint64_t pid, void **pids)
 {
-        /* What kill(2) takes 0 for is another matter: that is how processes of other PID namespaces show. */
+        /* Processes of other PID namespaces are listed as 0, which kill(2) would take for our own process group. */
         if (pid == 0)
                 return 0;
         if (kill((pid_t)pid, SIGKILL) < 0 && errno != ESRCH)

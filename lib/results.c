@@ -192,7 +192,7 @@ void results_resume(struct results *results)
         struct ppp_results_header *header = results->header;
         uint64_t last = last_end(results), now = now_monotonic();
 
-        /* Where the wall clock tells less than the records do. */
+        /* The wall clock may have been set back: no record may end later than now. */
         if (now - (uint64_t)header->epoch_ns < last)
                 header->epoch_ns = (int64_t)(now - last);
         header->next = 0;

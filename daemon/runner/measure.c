@@ -129,7 +129,7 @@ void measure_memory_of_workers(struct runner *runner)
                 __atomic_store_n(&runner->memory_told, true, __ATOMIC_RELEASE);
 }
 
-/* Where there is no such file, the supervisor knows better why. */
+/* Without a memory.stat nothing is said here: the supervisor knows better why there is none. */
 static void measure_memory_by_kind(struct runner *runner)
 {
         if (!runner->memory_asked && runner->spec.level == LEVEL_PROCESSES) {

@@ -114,7 +114,7 @@ json_t *accounting_carry(const struct accounting *accounting)
         if (!summary.json || !summary.unavailable)
                 summary.failed = true;
         summary_put_counted(&summary, accounting);
-        /* What is known of it, also where that is not all of it: it is used up. */
+        /* CPU time that is known is used up, also where more was used than is known. */
         cpu_seconds += cpu_seconds_of(summary.json);
         summary_add_parts(&summary, accounting);
         parts = json_pack("{s:f, s:o, s:o}", "cpu_seconds", cpu_seconds, "counted", summary.json,

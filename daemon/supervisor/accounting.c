@@ -104,7 +104,7 @@ static void put_identity(struct summary *summary, const struct accounting *a)
                                        groups_kind(a->groups), "version", PPPCTL_VERSION));
 }
 
-/* What was before this boot is negative, here and there. */
+/* Both times count from this boot: one before it is negative, also where its type has no sign. */
 static uint64_t time_between(int64_t from_ns, uint64_t to_ns)
 {
         int64_t passed = (int64_t)(to_ns - (uint64_t)from_ns);

@@ -124,7 +124,7 @@ static int lock_base(struct groups *groups, int fd, pid_t *ret_holder)
         struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
         groups->lock_fd = openat(fd, "cgroup.threads", O_WRONLY | O_CLOEXEC);
-        /* Whoever may not write it can hardly make groups there either. */
+        /* A supervisor that may not write this file can hardly make groups there: there is nothing to lock. */
         if (groups->lock_fd < 0 || fcntl(groups->lock_fd, F_SETLK, &lock) >= 0)
                 return 0;
         if (errno != EAGAIN && errno != EACCES)

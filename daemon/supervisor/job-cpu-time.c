@@ -23,7 +23,7 @@ static int arm(struct job *job, uint64_t left_ns)
         return r < 0 ? r : sd_event_source_set_enabled(job->cpu_time_source, SD_EVENT_ONESHOT);
 }
 
-/* What earlier parts of the job used is no longer there to be used. */
+/* Earlier parts of the job have used up some of its CPU time. */
 static uint64_t max_of_this_part(const struct job *job)
 {
         double used_ns = accounting_cpu_seconds(job->record.parts) * (double)NSEC_PER_SEC;

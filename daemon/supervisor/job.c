@@ -186,7 +186,7 @@ static void arm_progress(struct job *job)
 {
         int r;
 
-        /* One that runs already is left alone, or it would never come due while others begin to wait. */
+        /* A timer that runs is left alone: set anew by each who begins to wait, it might never come due. */
         if (!wants_progress(job) || is_armed(job->progress_source))
                 return;
         if (!job->progress_source)

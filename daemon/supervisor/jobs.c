@@ -87,7 +87,10 @@ static int note_running(struct jobs *jobs, struct job_record *record)
         return record->cgroup ? 0 : -ENOMEM;
 }
 
-/* What the next supervisor would not know of is not started. Others would fare no better. */
+/*
+ * A job whose start cannot be stored is not started: the next supervisor would not know of it. The jobs behind it
+ * could not be stored either, so they wait too.
+ */
 static void put_off(struct jobs *jobs, struct job *job)
 {
         job->record.state = JOB_QUEUED;

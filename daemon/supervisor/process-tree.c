@@ -90,7 +90,7 @@ static int read_stat(pid_t pid, char *ret_state, pid_t *ret_parent)
         return at && sscanf(at, ") %c %d", ret_state, ret_parent) == 2 ? 0 : -EBADMSG;
 }
 
-/* By a signal: one that a debugger holds goes on when that lets it. */
+/* A process that a debugger holds (t) is not stopped: it goes on when the debugger lets it. */
 bool process_is_stopped(pid_t pid)
 {
         pid_t parent;
@@ -99,7 +99,7 @@ bool process_is_stopped(pid_t pid)
         return read_stat(pid, &state, &parent) >= 0 && state == 'T';
 }
 
-/* One that was told to stop, also while it is traced, or has ended and only waits to be reaped. */
+/* The process was told to stop, also while a debugger has it, or has ended and only waits to be reaped. */
 static bool state_is_still(char state)
 {
         return strchr("TtZX", state);

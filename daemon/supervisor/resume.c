@@ -153,7 +153,10 @@ static int open_group(const struct jobs *jobs, struct job *job, struct job_group
         return job_group_open(base, record->number, ret);
 }
 
-/* What its runner used is kept, which has ended and left @group, or (NULL) nothing that tells. */
+/*
+ * The job's runner has ended, and what it used is added to the job's account. @group: the cgroup that the runner
+ * left behind; NULL: there is none.
+ */
 static void carry(struct job *job, const struct job_group *group)
 {
         job->adopted = true;

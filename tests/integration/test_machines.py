@@ -6,7 +6,7 @@ import signal
 import time
 import unittest
 
-from harness import machines, settings
+from harness import machines, process, settings
 from harness.case import TEST_SECONDS, Case
 from harness.machines import Job, Node, Redis
 from harness.poll import wait_until
@@ -230,7 +230,9 @@ class Kills(Machines):
         n, left, n_failed = 16000, settings.kills, 0
         while left > 0:
             job = self.job(["20000"] * n, "sum")
-            killed = self.kill_while_it_runs(node, job, left)
+            killed = process.kill_while_there_is_progress(
+                lambda: {pid for level in node.levels() for pid in machines.children_of(level)},
+                lambda: None if job.coordinator.poll() is not None else job.header()["done"] + job.header()["failed"], left)
             left -= killed
             rows = self.ends(job)
             header = job.header()
@@ -245,23 +247,6 @@ class Kills(Machines):
             n_failed += failed
         self.assertGreater(n_failed, 0)
         self.assertEqual((node.stop(), node.text()), (0, ""))
-
-    def kill_while_it_runs(self, node, job, most):
-        """Two at a time, and no more before tasks have ended: ten deaths for nothing would end the level."""
-        killed, seen, ended = 0, set(), -1
-        while killed < most and job.coordinator.poll() is None:
-            header = job.header()
-            if (now := header["done"] + header["failed"]) == ended:
-                continue
-            fresh = {pid for level in node.levels() for pid in machines.children_of(level)} - seen
-            for pid in list(fresh)[:min(2, most - killed)]:
-                seen.add(pid)
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-                killed, ended = killed + 1, now
-        return killed
 
 
 class Losses(Machines):

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 
-from harness import settings
+from harness import process, settings
 from harness.case import TEST_SECONDS, Case
 from harness.daemon import read_pids
 from harness.oddserver import OddServer, body
@@ -154,7 +154,8 @@ class Workers(Case):
         n, left, replaced = 16000, settings.kills, 0
         while left > 0:
             job = self.daemon.submit("processes", "sum", ["3"] * n, workers=3)
-            killed = self.kill_while_it_runs(job, left)
+            killed = process.kill_while_there_is_progress(
+                lambda: {pid for pids in self.daemon.workers(job).values() for pid in pids}, lambda: self.ended(job), left)
             left -= killed
             shown = self.daemon.wait(job)
             rows = self.daemon.rows(job)
@@ -167,24 +168,10 @@ class Workers(Case):
             replaced += shown["summary"]["workers_replaced"]
         self.assertGreater(replaced, 0)
 
-    def kill_while_it_runs(self, job, most):
-        """Two at a time, and no more before tasks have ended: ten deaths for nothing would end the job."""
-        killed, seen, ended = 0, set(), -1
-        while killed < most:
-            shown = self.daemon.show(job)
-            if shown["state"] not in ("queued", "running"):
-                break
-            if (now := shown["tasks_done"] + shown["tasks_failed"]) == ended:
-                continue
-            fresh = {pid for pids in self.daemon.workers(job).values() for pid in pids} - seen
-            for pid in list(fresh)[:min(2, most - killed)]:
-                seen.add(pid)
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-                killed, ended = killed + 1, now
-        return killed
+    def ended(self, job):
+        """How many of its tasks have; None once the job has."""
+        shown = self.daemon.show(job)
+        return shown["tasks_done"] + shown["tasks_failed"] if shown["state"] in ("queued", "running") else None
 
     def test_descriptors_are_not_handed_to_workers(self):
         """A worker has its job's files and no socket of the supervisor's."""

@@ -61,7 +61,7 @@ class Ledger:
         with self.lock:
             return sum(job.ended is None for job in self.jobs.values())
 
-    # What was told
+    # Replies
 
     def told(self, shown, asked_ns):
         """A reply about a job: what has ended stays as it was."""
@@ -140,7 +140,7 @@ class Ledger:
         return job.worker_killed or (job.work.spec["level"] == "machines" and
                                      self.world.helper_kills > job.helper_kills)
 
-    # What happened
+    # Events
 
     def attempts(self, job):
         """How often a task was begun at most, without one too many: each end of the daemon may interrupt it."""

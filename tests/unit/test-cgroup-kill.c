@@ -43,7 +43,7 @@ static void test_kill_each(void)
         test_int(cgroup_read_u64(group.fd, "cgroup.freeze", &frozen), ==, 0);
         test_int(frozen, ==, 0);
 
-        /* One that somebody froze stays so. */
+        /* A group that was frozen before stays frozen. */
         pids[0] = start_sleeper(group.fd, &pidfds[0]);
         test_int(cgroup_freeze(group.fd, true), ==, 0);
         wait_events(&group, true, true);

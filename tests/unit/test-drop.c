@@ -4,13 +4,13 @@
  */
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
 #include "daemon/runner/io/ring.h"
 #include "daemon/runner/node/feed.h"
+#include "tests/unit/feed-done.h"
 #include "tests/unit/http-server.h"
 #include "tests/unit/test.h"
 
@@ -102,23 +102,6 @@ static void drop(struct node *node, uint32_t number)
         feed_tell_dropped(feed);
 }
 
-/* The chunk that ends next, waiting for it as the node's process does. */
-static uint32_t next_done(struct node *node)
-{
-        struct feed *feed = node->runner.feed;
-        uint32_t number;
-
-        while ((number = feed_next_done(feed)) == FEED_NONE) {
-                if (feed_may_sleep(feed)) {
-                        struct pollfd poll_fd = { feed->engine_fd, POLLIN, 0 };
-
-                        test_int(poll(&poll_fd, 1, 20000), ==, 1);
-                }
-                feed_awake(feed);
-        }
-        return number;
-}
-
 static void await_open(unsigned n)
 {
         uint64_t end = now_monotonic() + 10 * NSEC_PER_SEC;
@@ -169,16 +152,16 @@ static void check_wait(enum level level, const struct wait *wait)
 
         /* It would wait for ever, and is done before the others have waited for their time. */
         drop(&node, gone);
-        test_int(next_done(&node), ==, gone);
+        test_int(feed_await_done(node.runner.feed), ==, gone);
         check_none(chunk_of(&node, gone));
         if (wait->connects)
                 await_open(OTHERS);
         feed_release(node.runner.feed, gone);
 
         next = push(&node, &workload_sum, "3", GONE, 0);
-        test_int(next_done(&node), ==, next);
+        test_int(feed_await_done(node.runner.feed), ==, next);
         feed_release(node.runner.feed, next);
-        test_int(next_done(&node), ==, others);
+        test_int(feed_await_done(node.runner.feed), ==, others);
         check_timed_out(chunk_of(&node, others));
         node_stop(&node);
 }
@@ -242,12 +225,12 @@ static void check_any_moment(enum level level, const char *input, const struct p
                 usleep(i % 8 * 100);
                 if (!feed_drop(feed, gone)) {
                         feed_tell_dropped(feed);
-                        test_int(next_done(&node), ==, gone);
+                        test_int(feed_await_done(node.runner.feed), ==, gone);
                 }
                 check_none(chunk_of(&node, gone));
                 feed_release(feed, gone);
                 next = push(&node, &workload_sum, "3", 1, 0);
-                test_int(next_done(&node), ==, next);
+                test_int(feed_await_done(node.runner.feed), ==, next);
                 feed_release(feed, next);
         }
         node_stop(&node);

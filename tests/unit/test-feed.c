@@ -1,6 +1,5 @@
 /* The feed of a node: each task to one worker, each chunk ends once, memory comes back. */
 
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 
 #include "daemon/runner/io/blocking.h"
 #include "daemon/runner/node/feed.h"
+#include "tests/unit/feed-done.h"
 #include "tests/unit/test.h"
 
 static const struct task_terms sums = { .workload = &workload_sum };
@@ -70,22 +70,6 @@ static void join(struct thread *threads, unsigned n)
         }
 }
 
-/* Waits as the node's process does. */
-static uint32_t next_done(struct feed *feed)
-{
-        uint32_t number;
-
-        while ((number = feed_next_done(feed)) == FEED_NONE) {
-                if (feed_may_sleep(feed)) {
-                        struct pollfd poll_fd = { feed->engine_fd, POLLIN, 0 };
-
-                        test_int(poll(&poll_fd, 1, 20000), ==, 1);
-                }
-                feed_awake(feed);
-        }
-        return number;
-}
-
 static void check_sums(const struct feed_chunk *chunk, unsigned first)
 {
         for (uint64_t i = 0; i < chunk->n; ++i) {
@@ -121,7 +105,7 @@ static void test_each_once(void)
                         firsts[at] = n_pushed++;
                         n_tasks += n;
                 }
-                number = next_done(runner.feed);
+                number = feed_await_done(runner.feed);
                 check_sums(&runner.feed->chunks[number], firsts[number]);
                 feed_release(runner.feed, number);
                 ++n_done;
@@ -148,7 +132,7 @@ static void test_withdraw(void)
         test_int(feed_unclaimed(runner.feed, (uint32_t)first), ==, 0);
         feed_release(runner.feed, (uint32_t)first);
         start(&thread, 1, &runner);
-        test_int(next_done(runner.feed), ==, second);
+        test_int(feed_await_done(runner.feed), ==, second);
         feed_close(runner.feed);
         join(&thread, 1);
         teardown(&runner);
@@ -193,7 +177,7 @@ static void test_drop(void)
         feed_tell_dropped(runner.feed);
         next = push(runner.feed, 0, 3, &sums);
         /* The last that ended comes first. */
-        test_int(next_done(runner.feed) + next_done(runner.feed), ==, (uint32_t)at + (uint32_t)next);
+        test_int(feed_await_done(runner.feed) + feed_await_done(runner.feed), ==, (uint32_t)at + (uint32_t)next);
         test_int(record_state(&runner.feed->chunks[at].records[0]), ==, PPP_STATE_NONE);
         check_sums(&runner.feed->chunks[next], 0);
         feed_close(runner.feed);

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include "tests/unit/test.h"
@@ -161,6 +162,25 @@ static void test_slices(void)
         end_tree(pidfd);
 }
 
+/* A debugger, or a leak checker at the process's end, lets it go on: nobody has paused it. */
+static void test_traced(void)
+{
+        siginfo_t info;
+        bool stopped;
+        pid_t pid;
+
+        if (start(&pid))
+                for (;;)
+                        pause();
+        test_int(ptrace(PTRACE_SEIZE, pid, NULL, NULL), ==, 0);
+        test_int(ptrace(PTRACE_INTERRUPT, pid, NULL, NULL), ==, 0);
+        test_int(waitid(P_PID, (id_t)pid, &info, WSTOPPED), ==, 0);
+        stopped = process_is_stopped(pid);
+        test_int(kill(pid, SIGKILL), ==, 0);
+        test_int(waitpid(pid, NULL, 0), ==, pid);
+        test_true(!stopped);
+}
+
 static void test_gone(void)
 {
         _cleanup_(process_tree_deinit) struct process_tree tree = PROCESS_TREE_NULL;
@@ -181,4 +201,5 @@ TEST_MAIN("process tree",
           { "stop and continue", test_stop_and_continue },
           { "one that is stopped in part", test_half_stopped },
           { "slices of time", test_slices },
+          { "one that a debugger holds", test_traced },
           { "one that is gone", test_gone })

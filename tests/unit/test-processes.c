@@ -13,14 +13,16 @@
 
 #include "daemon/runner/node/feed.h"
 #include "daemon/runner/runner.h"
+#include "tests/unit/feed-done.h"
 
 enum { N = 6, DEADLY = 1 };
 
 static struct {
         uint8_t attempts[N];
         bool refuses;
-        unsigned n_refused;
 } *shared;
+
+static int refused_fd;                  /* eventfd: counts the processes that were refused */
 
 /*
  * This takes the place of the C library's function in this program: nothing else makes the kernel refuse a
@@ -37,7 +39,7 @@ long syscall(long number, ...)
                 arguments[i] = va_arg(list, long);
         va_end(list);
         if (number == SYS_clone3 && __atomic_load_n(&shared->refuses, __ATOMIC_ACQUIRE)) {
-                __atomic_add_fetch(&shared->n_refused, 1, __ATOMIC_RELEASE);
+                (void)eventfd_write(refused_fd, 1);
                 errno = EAGAIN;
                 return -1;
         }
@@ -91,7 +93,7 @@ static void test_refused(void)
         static const struct task_terms terms = { .workload = &workload };
         struct runner runner = { .cgroup_fd = -EBADF, .workload = &workload };
         struct feed_chunk *chunk;
-        uint32_t done;
+        eventfd_t refused;
         pid_t pid;
         int at;
 
@@ -106,16 +108,14 @@ static void test_refused(void)
         chunk = &runner.feed->chunks[at];
         pid = start_level(&runner);
 
-        while (__atomic_load_n(&shared->n_refused, __ATOMIC_ACQUIRE) < 2)
-                usleep(1000);
+        for (unsigned i = 0; i < 2; ++i)
+                test_int(eventfd_read(refused_fd, &refused), ==, 0);
         /* Nobody has any of it. */
         test_int(chunk->n_left, ==, feed_unclaimed(runner.feed, (uint32_t)at));
         test_int(chunk->n_left, <, N - 1 - DEADLY);
         __atomic_store_n(&shared->refuses, false, __ATOMIC_RELEASE);
 
-        while ((done = feed_next_done(runner.feed)) == FEED_NONE)
-                usleep(1000);
-        test_int(done, ==, at);
+        test_int(feed_await_done(runner.feed), ==, at);
         for (unsigned i = 0; i < N; ++i)
                 test_int(shared->attempts[i], ==, record_state(&chunk->records[i]) != PPP_STATE_NONE);
         test_int(record_state(&chunk->records[DEADLY]), ==, PPP_STATE_FAILED);
@@ -134,7 +134,8 @@ static const struct test_case cases[] = {
 int main(void)
 {
         shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (shared == MAP_FAILED)
+        refused_fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+        if (shared == MAP_FAILED || refused_fd < 0)
                 return EXIT_FAILURE;
         alarm(600);                     /* for what never comes */
         return test_main("processes", cases, ARRAY_SIZE(cases));

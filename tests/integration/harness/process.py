@@ -225,6 +225,23 @@ def alive(pid):
         return False
 
 
+def kill_while_there_is_progress(find, progress, most):
+    """Kills the processes that `find` gives, `most` of them: two at a time, and no more before `progress`, a number of
+    tasks, has changed, since ten deaths for nothing end a job. Until that is None. Returns how many it has killed."""
+    killed, seen, last = 0, set(), -1
+    while killed < most and (now := progress()) is not None:
+        if now == last:
+            continue
+        for pid in list(find() - seen)[:min(2, most - killed)]:
+            seen.add(pid)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            killed, last = killed + 1, now
+    return killed
+
+
 def raise_descriptor_limit():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
