@@ -177,12 +177,12 @@ deps:
 # The context switch of the machine we are not on, under an emulator.
 AARCH64_CC  ?= aarch64-linux-gnu-gcc
 AARCH64_RUN ?= $(or $(shell command -v qemu-aarch64-static),qemu-aarch64)
-AARCH64_SOURCES := tests/unit/fiber-standalone.c $(sort $(wildcard daemon/runner/io/fiber*.c)) \
-	daemon/runner/io/fiber-aarch64.S
+AARCH64_SOURCES := tests/unit/fiber-standalone.c $(sort $(wildcard daemon/runner/loop/fiber*.c)) \
+	daemon/runner/loop/fiber-aarch64.S
 .PHONY: check-aarch64
 check-aarch64: $(BUILD)/aarch64/fiber-standalone
 	$(AARCH64_RUN) $<
-AARCH64_HEADERS := $(wildcard daemon/runner/io/fiber*.h tests/unit/fiber*.h lib/util.h)
+AARCH64_HEADERS := $(wildcard daemon/runner/loop/fiber*.h tests/unit/fiber*.h lib/util.h)
 $(BUILD)/aarch64/fiber-standalone: $(AARCH64_SOURCES) $(AARCH64_HEADERS)
 	@mkdir -p $(@D)
 	@command -v $(AARCH64_CC) >/dev/null || { echo "check-aarch64: $(AARCH64_CC) is not there;" \

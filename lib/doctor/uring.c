@@ -1,6 +1,6 @@
 /*
  * io_uring, tried in a child by its three system calls, since a seccomp filter may answer to any of them
- * with a signal. The ladder is the runner's (daemon/runner/io/ring-setup.c).
+ * with a signal. The ladder is the runner's (daemon/runner/loop/ring-setup.c).
  */
 
 #include "lib/doctor/check.h"

@@ -3,7 +3,7 @@
  * cut, and no more may come out than the sink is told of.
  */
 
-#include "daemon/runner/io/content-coding.h"
+#include "daemon/runner/fetch/content-coding.h"
 #include "tests/fuzz/fuzz.h"
 
 #define OUTPUT_MAX (1U << 20)           /* a bomb: enough seen of it */

@@ -3,9 +3,9 @@
  * comes of them must not depend on where they are cut.
  */
 
-#include "daemon/runner/io/http-chunks.h"
-#include "daemon/runner/io/http-head.h"
-#include "daemon/runner/io/http-url.h"
+#include "daemon/runner/fetch/http-chunks.h"
+#include "daemon/runner/fetch/http-head.h"
+#include "daemon/runner/fetch/http-url.h"
 #include "tests/fuzz/fuzz.h"
 
 struct body {

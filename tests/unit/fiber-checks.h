@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#include "daemon/runner/io/fiber-sanitizer.h"
-#include "daemon/runner/io/fiber.h"
+#include "daemon/runner/loop/fiber-sanitizer.h"
+#include "daemon/runner/loop/fiber.h"
 
 #define ASKED_STACK_SIZE (64 * 1024)
 #define CHECK_STACK_SIZE (ASKED_STACK_SIZE * FIBER_STACK_FACTOR)

@@ -1,6 +1,6 @@
 /* Undoing Content-Encoding: whole streams however they are cut, and streams that are not whole. */
 
-#include "daemon/runner/io/content-coding.h"
+#include "daemon/runner/fetch/content-coding.h"
 #include "tests/unit/test.h"
 
 #define TEXT_SIZE 300000

@@ -1,4 +1,4 @@
-#include "daemon/runner/io/content-type.h"
+#include "daemon/runner/fetch/content-type.h"
 #include "tests/unit/test.h"
 
 static const struct {

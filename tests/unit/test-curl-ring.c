@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <sys/socket.h>
 
-#include "daemon/runner/io/curl-ring.h"
+#include "daemon/runner/fetch/curl-ring.h"
 #include "tests/unit/test.h"
 
 static struct {

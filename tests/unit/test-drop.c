@@ -8,7 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
-#include "daemon/runner/io/ring.h"
+#include "daemon/runner/loop/ring.h"
 #include "daemon/runner/node/feed.h"
 #include "tests/unit/feed-done.h"
 #include "tests/unit/http-server.h"

@@ -6,9 +6,9 @@
 #include <dirent.h>
 #include <sys/eventfd.h>
 
+#include "daemon/runner/fetch/fetch.h"
 #include "daemon/runner/io/blocking.h"
-#include "daemon/runner/io/fetch.h"
-#include "daemon/runner/io/uring.h"
+#include "daemon/runner/loop/uring.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/http-server.h"
 #include "tests/unit/test.h"

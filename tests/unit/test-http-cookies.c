@@ -3,9 +3,9 @@
  * they, and Retry-After, are read from.
  */
 
-#include "daemon/runner/io/http-cookies.h"
-#include "daemon/runner/io/http-fields.h"
-#include "daemon/runner/io/retry-after.h"
+#include "daemon/runner/fetch/http-cookies.h"
+#include "daemon/runner/fetch/http-fields.h"
+#include "daemon/runner/fetch/retry-after.h"
 #include "tests/unit/test.h"
 
 static void take(struct http_cookies *cookies, const char *url, const char *field)

@@ -1,7 +1,7 @@
 /* Heads of answers and chunked bodies, whole and cut anywhere. */
 
-#include "daemon/runner/io/http-chunks.h"
-#include "daemon/runner/io/http-head.h"
+#include "daemon/runner/fetch/http-chunks.h"
+#include "daemon/runner/fetch/http-head.h"
 #include "tests/unit/test.h"
 
 #define OK "HTTP/1.1 200 OK\r\n"

@@ -3,7 +3,7 @@
  * must not meet its descriptor in another's hands.
  */
 
-#include "daemon/runner/io/http-ring.h"
+#include "daemon/runner/fetch/http-ring.h"
 
 #include <arpa/inet.h>
 #include <dlfcn.h>

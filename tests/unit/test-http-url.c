@@ -2,7 +2,7 @@
 
 #include <arpa/inet.h>
 
-#include "daemon/runner/io/http-url.h"
+#include "daemon/runner/fetch/http-url.h"
 #include "tests/unit/test.h"
 
 static const struct {

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include "daemon/runner/io/ring.h"
+#include "daemon/runner/loop/ring.h"
 #include "tests/unit/test.h"
 
 /* The first so many attempts to set a ring up fail as on a kernel that does not know the flags. */

@@ -5,7 +5,7 @@
 
 #include <sys/syscall.h>
 
-#include "daemon/runner/io/fetch.h"
+#include "daemon/runner/fetch/fetch.h"
 #include "daemon/runner/node/feed.h"
 #include "tests/unit/uring-job.h"
 

@@ -10,8 +10,8 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
-#include "daemon/runner/io/fiber-sanitizer.h"
-#include "daemon/runner/io/uring.h"
+#include "daemon/runner/loop/fiber-sanitizer.h"
+#include "daemon/runner/loop/uring.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/test.h"
 

@@ -4,10 +4,10 @@
 #include <poll.h>
 #include <sys/stat.h>
 
-#include "daemon/runner/io/http-answer.h"
-#include "daemon/runner/io/http-fetch.h"
-#include "daemon/runner/io/http-socket.h"
-#include "daemon/runner/io/interrupt.h"
+#include "daemon/runner/fetch/http-answer.h"
+#include "daemon/runner/fetch/http-fetch.h"
+#include "daemon/runner/fetch/http-socket.h"
+#include "daemon/runner/interrupt.h"
 #include "daemon/runner/node/feed.h"
 
 #define READ_SIZE      (128 * 1024)     /* stays in the second level of the cache */

@@ -52,7 +52,7 @@ struct feed {
         int loop_fds[FEED_LOOPS];
         unsigned n_loops;
         uint32_t n_drops;               /* how often jobs were dropped: loops look again when it changed */
-        int drop_fd;                    /* eventfd, written each time and never read: io/interrupt.h */
+        int drop_fd;                    /* eventfd, written each time and never read: interrupt.h */
 
         uint32_t done __attribute__((aligned(128)));    /* stack of chunks that ended; FEED_NONE */
         uint32_t engine_sleeps;

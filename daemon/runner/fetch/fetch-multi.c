@@ -1,0 +1,740 @@
+/*
+ * The fetcher: all fetches of one loop, on one multi handle that the loop's ring drives.
+ *
+ * libcurl does not run on fibers: their stacks are small, and each page of a thousand of them that
+ * is touched counts. A fiber leaves its request in a queue and is suspended; fetcher_turn(), on the
+ * loop's stack and once for all fibers that ran, hands the queue to libcurl, lets it work, and
+ * wakes those whose transfers are done. Nor may libcurl be called from its own callbacks: transfers
+ * end here, after it has returned.
+ *
+ * Easy handles are never more than fibers in flight. The one that was used last is taken first: its
+ * buffer is in the cache.
+ */
+
+#include <limits.h>
+
+#include "daemon/runner/fetch/curl-ring.h"
+#include "daemon/runner/fetch/fetch-origin.h"
+#include "daemon/runner/fetch/transfer.h"
+#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/runner.h"
+
+/*
+ * A large receive buffer takes a page in one recv(2), but each transfer in flight has its own: so
+ * many bytes in all, within these limits for one.
+ */
+#define BUFFERS_TOTAL   (8 * 1024 * 1024)
+#define BUFFER_MIN      (8 * 1024)
+#define BUFFER_MAX      (128 * 1024)
+
+/* How often a request that a server did not take is tried on a connection of its own. */
+#define REFUSED_MAX     2
+
+TAILQ_HEAD(transfers, transfer);
+
+struct fetcher {
+        struct loop *loop;
+        struct loop_deferred turn;
+        CURLM *multi;                   /* made by the first turn */
+        struct curl_ring driver;
+        size_t buffer_size;
+        struct fetch_queue queue;       /* not yet libcurl's */
+        struct fetch_queue held;        /* for want of a place among those that resolve names */
+        struct origins origins;
+        bool has_proxy;                 /* then a name's address is not where its requests go */
+        unsigned n_resolving;
+        bool arm_later;                 /* the last turn left the ring alone */
+        struct transfer *in_flight;
+        struct transfers working;       /* those of them with a body that was put off, in rotation */
+        struct transfer *idle;          /* last in first out */
+};
+
+static void fetcher_turn(struct loop_deferred *deferred);
+
+int fetcher_new(struct loop *loop, struct fetcher **ret)
+{
+        struct fetcher *fetcher = calloc(1, sizeof(*fetcher));
+        size_t share = BUFFERS_TOTAL / MAX(loop->window, 1U);
+
+        if (!fetcher)
+                return -ENOMEM;
+        fetcher->loop = loop;
+        fetcher->turn.run = fetcher_turn;
+        TAILQ_INIT(&fetcher->working);
+        fetcher->buffer_size = MIN(MAX(share, (size_t)BUFFER_MIN), (size_t)BUFFER_MAX);
+        fetch_queue_init(&fetcher->queue);
+        fetch_queue_init(&fetcher->held);
+        origins_init(&fetcher->origins);
+        fetcher->has_proxy = fetch_has_proxy();
+        *ret = fetcher;
+        return 0;
+}
+
+struct fetcher *fetcher_free(struct fetcher *fetcher)
+{
+        struct transfer *next;
+
+        if (!fetcher)
+                return NULL;
+        assert(fetch_queue_is_empty(&fetcher->queue) && fetch_queue_is_empty(&fetcher->held) &&
+               !fetcher->in_flight);
+        loop_undefer(fetcher->loop, &fetcher->turn);
+        for (struct transfer *t = fetcher->idle; t; t = next) {
+                next = t->next;
+                transfer_free(t);
+        }
+        if (fetcher->multi) {
+                sym_curl_multi_cleanup(fetcher->multi);
+                curl_ring_deinit(&fetcher->driver);
+        }
+        origins_deinit(&fetcher->origins);
+        free(fetcher);
+        return NULL;
+}
+
+static void on_acted(struct curl_ring *driver)
+{
+        struct fetcher *fetcher = container_of(driver, struct fetcher, driver);
+
+        loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+/* 0, or a negative errno: no fetch can be done, but a later one may try again. */
+static int fetcher_start(struct fetcher *fetcher)
+{
+        long window = (long)fetcher->loop->window;
+
+        if (fetcher->multi)
+                return 0;
+        fetcher->multi = sym_curl_multi_init();
+        if (!fetcher->multi)
+                return -ENOMEM;
+        curl_ring_init(&fetcher->driver, &fetcher->loop->ring, fetcher->multi, on_acted);
+        sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, window);
+        sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
+                              (long)ORIGIN_STREAMS);
+        if (fetcher->loop->libcurl_max)
+                sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
+                                      (long)fetcher->loop->libcurl_max);
+        return 0;
+}
+
+/* A place is free among those that resolve names. */
+static void resolved(struct transfer *transfer)
+{
+        struct fetcher *fetcher = transfer->fetcher;
+
+        if (!transfer->resolving)
+                return;
+        transfer->resolving = false;
+        --fetcher->n_resolving;
+        if (!fetch_queue_is_empty(&fetcher->held))
+                loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+/* All who wait may try again. */
+static void let_in(struct fetcher *fetcher, struct origin *origin)
+{
+        if (fetch_queue_is_empty(&origin->waiting))
+                return;
+        fetch_queue_move(&fetcher->queue, &origin->waiting);
+        loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+/* Those who waited for the scout need not any longer. */
+static void scouted(struct transfer *transfer)
+{
+        resolved(transfer);
+        if (!transfer->scouting)
+                return;
+        transfer->scouting = false;
+        transfer->origin->scouting = false;
+        let_in(transfer->fetcher, transfer->origin);
+}
+
+/* The name is known by now. */
+static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose,
+                                    struct curl_sockaddr *address)
+{
+        struct transfer *transfer = userdata;
+        int fd = curl_ring_open_socket(&transfer->fetcher->driver, address);
+
+        resolved(transfer);
+        transfer->opened = true;
+        transfer_opens(transfer, address);
+        if (fd >= 0)
+                return fd;
+        transfer->socket_errno = -fd;
+        return CURL_SOCKET_BAD;
+}
+
+static int on_close_socket(void *userdata, curl_socket_t fd)
+{
+        curl_ring_close_socket(userdata, fd);
+        return 0;
+}
+
+/* Of an http: origin. */
+static void learn_address(struct transfer *transfer, const char *remote, int port)
+{
+        struct origin *origin = transfer->origin;
+
+        if (origin && !origin->secure && !transfer->fetcher->has_proxy)
+                origin_set_address(origin, remote, port);
+}
+
+/* The connection stands, handshake and all; what follows is the request. */
+static int on_connected(void *userdata, char *remote, char *local, int remote_port, int local_port)
+{
+        struct transfer *transfer = userdata;
+        struct origin *origin = transfer->origin;
+
+        transfer_connected(transfer);
+        learn_address(transfer, remote, remote_port);
+        if (!transfer->scouting)
+                return CURL_PREREQFUNC_OK;
+        if (origin->multiplexes && transfer->opened)
+                origin->room += ORIGIN_STREAMS;
+        origin->known = true;
+        scouted(transfer);
+        return CURL_PREREQFUNC_OK;
+}
+
+static void on_put_off(struct transfer *transfer)
+{
+        TAILQ_INSERT_TAIL(&transfer->fetcher->working, transfer, link);
+        loop_defer(transfer->fetcher->loop, &transfer->fetcher->turn);
+}
+
+static int make_transfer(struct fetcher *fetcher, struct transfer **ret)
+{
+        int r;
+
+        r = transfer_new(fetcher->loop->runner, fetcher->buffer_size, ret);
+        if (r < 0)
+                return r;
+        (*ret)->fetcher = fetcher;
+        (*ret)->put_off = on_put_off;
+        return 0;
+}
+
+static int take_transfer(struct fetcher *fetcher, struct transfer **ret)
+{
+        if (!fetcher->idle)
+                return make_transfer(fetcher, ret);
+        *ret = fetcher->idle;
+        fetcher->idle = fetcher->idle->next;
+        return 0;
+}
+
+static void put_idle(struct fetcher *fetcher, struct transfer *transfer)
+{
+        transfer->next = fetcher->idle;
+        fetcher->idle = transfer;
+}
+
+static void link_in_flight(struct fetcher *fetcher, struct transfer *transfer)
+{
+        transfer->previous = NULL;
+        transfer->next = fetcher->in_flight;
+        if (transfer->next)
+                transfer->next->previous = transfer;
+        fetcher->in_flight = transfer;
+}
+
+static void unlink_in_flight(struct fetcher *fetcher, struct transfer *transfer)
+{
+        if (transfer->next)
+                transfer->next->previous = transfer->previous;
+        if (transfer->previous)
+                transfer->previous->next = transfer->next;
+        else
+                fetcher->in_flight = transfer->next;
+}
+
+static void wake(struct fetch_request *request)
+{
+        if (!request->woken)
+                loop_wake(request->fetcher->loop, request->fiber);
+        request->woken = true;
+}
+
+static void request_done(struct fetch_request *request, int result)
+{
+        request->result = result;
+        request->done = true;
+        wake(request);
+}
+
+static void enter_origin(struct transfer *transfer, struct origin *origin)
+{
+        transfer->origin = origin;
+        transfer->opened = false;
+        if (!origin)
+                return;
+        transfer->scouting = !origin->known || origin->n_users >= origin->room;
+        origin->scouting |= transfer->scouting;
+        ++origin->n_users;
+        transfer->resolving = transfer->scouting;
+        transfer->fetcher->n_resolving += transfer->resolving;
+}
+
+static void fail_waiting(struct origin *origin, enum ppp_reason reason, int32_t detail)
+{
+        struct fetch_request *request;
+
+        while ((request = fetch_queue_pop(&origin->waiting)))
+                request_done(request, task_fail(request->get->task, reason, detail));
+}
+
+/* What takes long to fail, and fails alike for all who ask at the same time. */
+static bool is_shared(enum ppp_reason reason, int32_t detail)
+{
+        return reason == PPP_REASON_RESOLVE ||
+               (reason == PPP_REASON_CONNECT && detail == ETIMEDOUT);
+}
+
+/*
+ * The first scout did not get through. If the name resolved it is in libcurl's cache; only one
+ * whose time was up found out nothing, and the next one scouts.
+ */
+static void scout_failed(struct transfer *transfer)
+{
+        enum ppp_reason reason = transfer->get->task->reason;
+        int32_t detail = transfer->get->task->detail;
+
+        if (is_shared(reason, detail))
+                fail_waiting(transfer->origin, reason, detail);
+        else
+                transfer->origin->known = reason != PPP_REASON_TIMEOUT &&
+                                          reason != PPP_REASON_CANCELLED;
+}
+
+/* Which protocol it is shows with the first answer. */
+static void learn_protocol(struct transfer *transfer)
+{
+        struct origin *origin = transfer->origin;
+        long version = 0;
+
+        if (!origin->secure || origin->multiplexes || origin->room == UINT_MAX)
+                return;
+        sym_curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_VERSION, &version);
+        if (version == CURL_HTTP_VERSION_2_0)
+                origin->multiplexes = true;
+        else if (version != 0)
+                origin->room = UINT_MAX;
+}
+
+static void leave_origin(struct transfer *transfer)
+{
+        struct origin *origin = transfer->origin;
+
+        if (!origin)
+                return;
+        if (transfer->scouting && !origin->known)
+                scout_failed(transfer);
+        scouted(transfer);
+        learn_protocol(transfer);
+        --origin->n_users;
+        if (!origin->scouting)
+                let_in(transfer->fetcher, origin);
+        transfer->origin = NULL;
+}
+
+/* Takes a transfer back from libcurl, which is through with it or has to give it up. */
+static struct fetch_request *take_back(struct fetcher *fetcher, struct transfer *transfer)
+{
+        transfer->request->transfer = NULL;
+        if (transfer->working)
+                TAILQ_REMOVE(&fetcher->working, transfer, link);
+        leave_origin(transfer);
+        sym_curl_multi_remove_handle(fetcher->multi, transfer->easy);
+        transfer_release(transfer);
+        unlink_in_flight(fetcher, transfer);
+        put_idle(fetcher, transfer);
+        return transfer->request;
+}
+
+/*
+ * A server that closes an HTTP/2 connection says from which request on it takes no more. Those it
+ * did not take are to be sent again; libcurl (7.88) tries the same connection, then fails them.
+ */
+static bool is_refused(struct transfer *transfer, CURLcode code)
+{
+        if (transfer_is_stale(transfer, code))
+                return transfer->request->n_refused < REFUSED_MAX;
+        switch (code) {
+        case CURLE_SEND_ERROR:
+        case CURLE_RECV_ERROR:
+        case CURLE_HTTP2:
+        case CURLE_HTTP2_STREAM:
+                return transfer->origin && transfer->origin->multiplexes &&
+                       transfer->request->n_refused < REFUSED_MAX && transfer_unanswered(transfer);
+        default:
+                return false;
+        }
+}
+
+static int end(struct transfer *transfer, CURLcode code)
+{
+        struct fetch_request *request = transfer->request;
+        int r;
+
+        r = transfer_end(transfer, code);
+        if (r != 0 || !request->connect_only)
+                return r;
+        request->fd = transfer_socket(transfer);
+        return MIN(request->fd, 0);
+}
+
+/* One whose body is still being handed on is kept until that is done. */
+static void transfer_done(struct fetcher *fetcher, struct transfer *transfer, CURLcode code)
+{
+        struct fetch_request *request;
+        bool refused;
+        int result;
+
+        transfer->ended = transfer->working && code == CURLE_OK;
+        if (transfer->ended)
+                return;
+        refused = is_refused(transfer, code);
+        result = refused ? 0 : end(transfer, code);
+        request = take_back(fetcher, transfer);
+        if (!refused) {
+                request_done(request, result);
+                return;
+        }
+        ++request->n_refused;
+        fetch_queue_push(&fetcher->queue, request);
+        loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+/*
+ * Where the server multiplexes, requests wait for a connection that is being opened instead of
+ * opening more; where it does not, that would open one after the other.
+ */
+static void set_options(struct transfer *transfer, const struct fetch_request *request,
+                        const struct origin *origin)
+{
+        CURL *easy = transfer->easy;
+
+        sym_curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+        sym_curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+        sym_curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+        sym_curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, &transfer->fetcher->driver);
+        sym_curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_connected);
+        sym_curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
+        if (origin && origin->multiplexes)
+                sym_curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+        if (request->n_refused > 0)
+                transfer_set_fresh(transfer);
+}
+
+static int hand_over(struct fetcher *fetcher, struct transfer *transfer,
+                     struct fetch_request *request, struct origin *origin)
+{
+        int r;
+
+        r = transfer_begin(transfer, request->get, request->connect_only);
+        if (r < 0)
+                return r;
+        set_options(transfer, request, origin);
+        if (sym_curl_multi_add_handle(fetcher->multi, transfer->easy) != CURLM_OK) {
+                transfer_release(transfer);
+                return task_fail(request->get->task, PPP_REASON_NO_MEMORY, 0);
+        }
+        transfer->request = request;
+        request->transfer = transfer;
+        link_in_flight(fetcher, transfer);
+        enter_origin(transfer, origin);
+        return 0;
+}
+
+/* 0: libcurl has it; else a negative errno after task_fail(). */
+static int begin(struct fetcher *fetcher, struct fetch_request *request, struct origin *origin)
+{
+        struct transfer *transfer;
+        int r;
+
+        if (take_transfer(fetcher, &transfer) < 0)
+                return task_fail(request->get->task, PPP_REASON_NO_MEMORY, 0);
+        r = hand_over(fetcher, transfer, request, origin);
+        if (r < 0)
+                put_idle(fetcher, transfer);
+        return r;
+}
+
+static int start(struct fetcher *fetcher, struct ppp_task *task)
+{
+        int r;
+
+        r = fetch_load(task);
+        if (r < 0)
+                return r;
+        return fetcher_start(fetcher) < 0 ? task_fail(task, PPP_REASON_NO_MEMORY, 0) : 0;
+}
+
+/* Where the request has to wait, NULL if it need not. */
+static struct fetch_queue *find_obstacle(struct fetcher *fetcher, struct origin *origin)
+{
+        bool room;
+
+        if (!origin)
+                return NULL;
+        room = origin->n_users < origin->room;
+        if (origin->known && room)
+                return NULL;
+        if (origin->scouting || (!room && !origin->multiplexes))
+                return &origin->waiting;
+        return fetcher->n_resolving < fetcher->loop->resolving_max ? NULL : &fetcher->held;
+}
+
+/* Whether somebody has found out, since the request was made, where it can go without libcurl. */
+static bool is_known(const struct fetch_request *request, struct origin *origin)
+{
+        union http_address address;
+
+        if (!request->may_be_known || !origin)
+                return false;
+        if (origin_get_address(origin, &address))
+                return true;
+        origin_extend_address(origin);
+        return false;
+}
+
+static void dispatch(struct fetcher *fetcher, struct fetch_request *request)
+{
+        struct origin *origin = origins_get(&fetcher->origins, request->get->url);
+        struct fetch_queue *obstacle;
+        int r;
+
+        if (is_known(request, origin)) {
+                request_done(request, FETCH_KNOWN);
+                return;
+        }
+        obstacle = find_obstacle(fetcher, origin);
+        if (obstacle) {
+                fetch_queue_push(obstacle, request);
+                return;
+        }
+        r = start(fetcher, request->get->task);
+        if (r == 0)
+                r = begin(fetcher, request, origin);
+        if (r < 0)
+                request_done(request, r);
+}
+
+static void begin_queued(struct fetcher *fetcher)
+{
+        struct fetch_request *request;
+
+        while ((request = fetch_queue_pop(&fetcher->queue)))
+                dispatch(fetcher, request);
+        while (fetcher->n_resolving < fetcher->loop->resolving_max &&
+               (request = fetch_queue_pop(&fetcher->held)))
+                dispatch(fetcher, request);
+}
+
+static void end_done(struct fetcher *fetcher)
+{
+        CURLMsg *message;
+        int left;
+
+        while ((message = sym_curl_multi_info_read(fetcher->multi, &left))) {
+                struct transfer *transfer;
+
+                sym_curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+                transfer_done(fetcher, transfer, message->data.result);
+        }
+}
+
+/*
+ * Fibers that were woken will mostly ask for the next page, so the ring hears of their sockets
+ * after they have run, in one go. It is put off once only: others may keep the loop busy.
+ */
+static bool put_off_arming(struct fetcher *fetcher)
+{
+        fetcher->arm_later = fetcher->loop->ready && !fetcher->arm_later;
+        return fetcher->arm_later;
+}
+
+static void give_up(struct fetcher *fetcher, struct transfer *transfer)
+{
+        int result = transfer_abandon(transfer);
+
+        request_done(take_back(fetcher, transfer), result);
+}
+
+/*
+ * A connection over HTTP/2 stays open for others, and libcurl (7.88) tells the server that a request is
+ * taken back only when it next has to do with the connection. So one that nobody else uses is closed.
+ */
+
+static void give_up_for_good(struct fetcher *fetcher, struct transfer *transfer, int result)
+{
+        sym_curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
+        request_done(take_back(fetcher, transfer), result);
+        /* libcurl tells the ring in its next turn what it waits for now. */
+        loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+/* A moment for the one whose turn it is; in each turn of the loop, so that all else goes on. */
+static void work(struct fetcher *fetcher)
+{
+        struct transfer *transfer = TAILQ_FIRST(&fetcher->working);
+
+        if (!transfer)
+                return;
+        TAILQ_REMOVE(&fetcher->working, transfer, link);
+        if (transfer_work(transfer) == HTTP_MORE)
+                TAILQ_INSERT_TAIL(&fetcher->working, transfer, link);
+        else if (transfer->result < 0)
+                give_up_for_good(fetcher, transfer, transfer_end(transfer, CURLE_WRITE_ERROR));
+        else if (transfer->ended)
+                transfer_done(fetcher, transfer, CURLE_OK);
+        else if (transfer->paused) {
+                transfer->paused = false;
+                sym_curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+        }
+        if (!TAILQ_EMPTY(&fetcher->working))
+                loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+static void fetcher_turn(struct loop_deferred *deferred)
+{
+        struct fetcher *fetcher = container_of(deferred, struct fetcher, turn);
+        bool again;
+
+        begin_queued(fetcher);
+        if (!fetcher->multi)
+                return;
+        curl_ring_run_due(&fetcher->driver);
+        work(fetcher);
+        end_done(fetcher);
+        again = put_off_arming(fetcher);
+        if (!again)
+                curl_ring_arm(&fetcher->driver);
+        if (again || fetcher->driver.due)
+                loop_defer(fetcher->loop, &fetcher->turn);
+}
+
+static void time_passed(struct fetch_request *request)
+{
+        struct transfer *transfer = request->transfer;
+
+        if (!transfer || !transfer->until_ns || now_monotonic() < transfer->until_ns)
+                wake(request);
+        else
+                give_up_for_good(request->fetcher, transfer, transfer_time_up(transfer));
+}
+
+/*
+ * The job is gone. Those of others go on that wait for what this one has begun for all: the next of them
+ * scouts.
+ */
+static void request_dropped(struct fetch_request *request)
+{
+        struct transfer *transfer = request->transfer;
+
+        if (transfer) {
+                give_up_for_good(request->fetcher, transfer, transfer_abandon(transfer));
+                return;
+        }
+        fetch_queue_remove(request);
+        request_done(request, task_fail(request->get->task, PPP_REASON_CANCELLED, 0));
+}
+
+static void request_passed(struct loop_deadline *deadline)
+{
+        struct fetch_request *request = container_of(deadline, struct fetch_request, deadline);
+
+        if (request->done)
+                return;
+        if (task_cancelled(request->get->task))
+                request_dropped(request);
+        else
+                time_passed(request);
+}
+
+/* The time that a transfer has may change at any moment: the fiber looks at it now and then. */
+static uint64_t next_look(const struct fetch_request *request)
+{
+        uint64_t at_ns = now_monotonic() + MIN(fetch_patience.discard_ns, fetch_patience.stall_ns);
+
+        if (request->transfer && request->transfer->until_ns)
+                return MIN(at_ns, request->transfer->until_ns);
+        return at_ns;
+}
+
+static int do_request(struct fetcher *fetcher, struct fetch_request *request)
+{
+        struct ppp_task *task = request->get->task;
+
+        if (task_cancelled(task))       /* nobody would end it any more */
+                return task_fail(task, PPP_REASON_CANCELLED, 0);
+        request->deadline.passed = request_passed;
+        request->fetcher = fetcher;
+        request->fiber = loop_current(fetcher->loop);
+        fetch_queue_push(&fetcher->queue, request);
+        loop_defer(fetcher->loop, &fetcher->turn);
+        while (!request->done) {
+                loop_deadline_add(fetcher->loop, &request->deadline, task, next_look(request));
+                loop_suspend(fetcher->loop);
+                loop_deadline_remove(fetcher->loop, &request->deadline);
+                request->woken = false;
+        }
+        return request->result;
+}
+
+int fetcher_fetch(struct fetcher *fetcher, struct http_get *get)
+{
+        struct fetch_request request = { .get = get, .fd = -EBADF };
+
+        return do_request(fetcher, &request);
+}
+
+int fetcher_connect(struct fetcher *fetcher, struct ppp_task *task, const char *url,
+                    bool may_be_known, int *ret_fd)
+{
+        struct http_get get = { .task = task, .url = url };
+        struct fetch_request request = {
+                .get = &get, .fd = -EBADF, .connect_only = true, .may_be_known = may_be_known,
+        };
+        int r;
+
+        r = do_request(fetcher, &request);
+        *ret_fd = request.fd;
+        return r;
+}
+
+bool fetcher_find_address(struct fetcher *fetcher, const char *url, union http_address *ret)
+{
+        struct origin *origin = origins_get(&fetcher->origins, url);
+
+        return origin && origin_get_address(origin, ret);
+}
+
+void fetcher_forget_address(struct fetcher *fetcher, const char *url)
+{
+        struct origin *origin = origins_get(&fetcher->origins, url);
+
+        if (origin)
+                origin_forget_address(origin);
+}
+
+static void cancel_queue(struct fetch_queue *queue)
+{
+        struct fetch_request *request;
+
+        while ((request = fetch_queue_pop(queue)))
+                request_done(request, task_fail(request->get->task, PPP_REASON_CANCELLED, 0));
+}
+
+/* Those who wait for a scout are back in the queue when it is taken back. */
+void fetcher_cancel_all(struct fetcher *fetcher)
+{
+        while (fetcher->in_flight)
+                give_up(fetcher, fetcher->in_flight);
+        cancel_queue(&fetcher->queue);
+        cancel_queue(&fetcher->held);
+}

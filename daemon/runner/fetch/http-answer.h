@@ -1,0 +1,114 @@
+#pragma once
+
+/*
+ * What is asked for and what comes of the answer, whoever reads it from the wire: the engine
+ * (http-exchange.h) or libcurl (transfer.h). Both hand each head whole and as it came, and the body
+ * without its framing. So what a head may say, which body is wanted, how it is decoded, where a
+ * redirect leads and how a failure is called is stated here, once.
+ *
+ * A body that nobody wants (of a redirect, of an error) is read for the connection's sake only, up
+ * to FETCH_DISCARD_MAX bytes and for FETCH_DISCARD_NS: HTTP_ENOUGH.
+ */
+
+#include <curl/curl.h>
+
+#include "daemon/runner/fetch/content-coding.h"
+#include "daemon/runner/fetch/http-head.h"
+#include "daemon/runner/task.h"
+
+struct http_cookies;
+
+/* Only encoded bodies need one, for as long as the body comes in. */
+struct http_coding {
+        struct content_coding coding;
+        struct http_coding *next;
+};
+
+/* Decoders that are free; the last one given back is taken first. */
+struct http_codings {
+        struct http_coding *first;
+};
+
+void http_codings_deinit(struct http_codings *codings);
+
+/* One request, without the redirects that follow it. */
+struct http_get {
+        struct ppp_task *task;
+        const char *url;                /* its host is of ASCII */
+        struct http_cookies *cookies;   /* to be sent, and to be added to by a redirect */
+        struct http_codings *codings;
+        ppp_sink *sink;
+        void *userdata;
+        char *location;                 /* of HTTP_FOLLOW: the absolute URL; the caller's */
+};
+
+struct http_answer {
+        struct http_get *get;
+        struct http_head head;          /* status 0: it has not come */
+        size_t n_head;                  /* bytes of heads and trailers */
+        size_t n_discarded;
+        bool transfer_undone;           /* who reads it undoes the transfer's codings too */
+        struct http_coding *coding;     /* NULL: none to undo */
+        const char *plain;              /* of a body that is not coded: fed, and not handed on */
+        size_t n_plain;
+        /*
+         * Called between two pieces that are handed on: the task's time may be up, or others may want
+         * to run. 0 or a negative errno after task_fail(). What was fed may move meanwhile.
+         */
+        int (*breathe)(struct http_answer *answer);
+        const char *charset;            /* NULL, where the head was, or charset_kept */
+        char *charset_kept;
+};
+
+#define HTTP_ENOUGH     1       /* a body nobody wants: its connection is not worth the rest */
+#define HTTP_FOLLOW     2       /* a redirect: get->location is to be asked for */
+#define HTTP_MORE       3       /* there is more to be handed on */
+
+void http_answer_init(struct http_answer *answer, struct http_get *get,
+                      int (*breathe)(struct http_answer *answer));
+
+/*
+ * One head, @n bytes as http_head_find_end() found them, into which NULs are written. It has to stay
+ * where it is until http_answer_keep(). A status below 200: the next head is to come. Returns 0 or a
+ * negative errno after task_fail().
+ */
+int http_answer_head(struct http_answer *answer, char *data, size_t n);
+
+/* What has come so far of a head that is not whole, or @n further bytes of trailers. As above. */
+int http_answer_check(struct http_answer *answer, const char *data, size_t n);
+int http_answer_count(struct http_answer *answer, size_t n);
+
+/* Copies what is still needed of the head. 0 or a negative errno after task_fail(). */
+int http_answer_keep(struct http_answer *answer);
+
+/* Whether the body is read for the connection's sake only. */
+static inline bool http_answer_is_unwanted(const struct http_answer *answer)
+{
+        return answer->head.status >= 400 || answer->get->location;
+}
+
+/* A piece of the body. 0, HTTP_ENOUGH, or a negative errno: the sink's, or after task_fail(). */
+int http_answer_body(struct http_answer *answer, const char *data, size_t n);
+
+/*
+ * The same in steps, for who has others to look after: feeds a piece, and hands on so much of it that it
+ * takes far less than a millisecond, which may be nothing yet. HTTP_MORE: call again. Until then the
+ * piece is in use; what is left of it may lie elsewhere from one call to the next.
+ */
+void http_answer_feed(struct http_answer *answer, const char *data, size_t n);
+int http_answer_next(struct http_answer *answer);
+size_t http_answer_left(const struct http_answer *answer);
+void http_answer_move(struct http_answer *answer, const char *data);
+
+/*
+ * The result of an answer that came to its end (@r 0), or of a failure that was noted (@r negative).
+ * What the server told by its status counts more than how its body came to an end. 0, HTTP_FOLLOW
+ * or a negative errno.
+ */
+int http_answer_end(struct http_answer *answer, int r);
+
+/* task_fail() by libcurl's code, as far as the engine has the same failures. */
+static inline int http_fail_transfer(struct ppp_task *task, CURLcode code)
+{
+        return task_fail(task, PPP_REASON_TRANSFER, (int32_t)code);
+}

@@ -1,0 +1,443 @@
+/*
+ * The loop: scheduler of fibers on one ring, and those calls of the backend that are short. Reading
+ * files is uring-file.c, fetching is http-ring.c and fetch-multi.c.
+ */
+
+#include "daemon/runner/loop/uring.h"
+
+#include <poll.h>
+#include <stdio.h>
+
+#include "daemon/runner/fetch/fetch.h"
+#include "daemon/runner/fetch/http-fetch.h"
+#include "daemon/runner/fetch/http-ring.h"
+#include "daemon/runner/node/feed.h"
+
+/*
+ * A workload may use PPP_STACK_SIZE; below it come our own frames and those of a signal handler,
+ * with all vector registers saved. Only pages that are touched cost memory.
+ */
+#define STACK_SIZE      (PPP_STACK_SIZE + 16 * 1024)
+
+/* Entries queued between two turns; when more come they are submitted in between. */
+#define ENTRIES_MIN     64U
+#define ENTRIES_MAX     2048U
+
+struct loop_fiber {
+        struct fiber *fiber;
+        struct loop *loop;
+        struct loop_fiber *next;        /* on the ready list */
+        unsigned slot;
+        bool suspended;                 /* until it is woken */
+};
+
+static void cancel_complete(struct ring_op *op, int res, uint32_t flags)
+{
+        struct loop *loop = container_of(op, struct loop, cancel_poll);
+
+        if (!runner_cancelled(loop->runner))
+                return;
+        loop->cancelling = loop->hungry = true;
+        if (loop->fetcher)
+                fetcher_cancel_all(loop->fetcher);
+}
+
+static void poll_cancel(struct loop *loop)
+{
+        struct io_uring_sqe *sqe = ring_sqe(&loop->ring);
+
+        io_uring_prep_poll_add(sqe, loop->runner->cancel_fd, POLLIN);
+        ring_arm(&loop->ring, sqe, &loop->cancel_poll);
+}
+
+static void read_feed(struct loop *loop)
+{
+        struct io_uring_sqe *sqe = ring_sqe(&loop->ring);
+
+        io_uring_prep_read(sqe, loop->feed_fd, &loop->feed_value, sizeof(loop->feed_value), 0);
+        ring_arm(&loop->ring, sqe, &loop->feed_read);
+}
+
+static void feed_complete(struct ring_op *op, int res, uint32_t flags)
+{
+        struct loop *loop = container_of(op, struct loop, feed_read);
+
+        uint32_t n_drops = feed_n_drops(loop->runner->feed);
+
+        loop->hungry = true;
+        if (n_drops != loop->n_drops)
+                loop_end_dropped(loop);
+        loop->n_drops = n_drops;
+        /* A read that is armed after all were asked to end would keep the loop from its own end. */
+        if (!loop->cancelling && (res >= 0 || res == -EINTR || res == -EAGAIN))
+                read_feed(loop);
+}
+
+void loop_feed(struct loop *loop, int fd)
+{
+        loop->feed_fd = fd;
+        loop->n_drops = feed_n_drops(loop->runner->feed);
+        read_feed(loop);
+}
+
+int loop_init(struct loop *loop, struct runner *runner, unsigned window, const char **ret_advice)
+{
+        int r;
+
+        assert(window > 0);
+        *loop = (struct loop){
+                .runner = runner,
+                .window = window,
+                .resolving_max = LOOP_RESOLVING_MAX,
+                .cancel_poll.complete = cancel_complete,
+                .timer.complete = loop_timer_complete,
+                .feed_read.complete = feed_complete,
+                .feed_fd = -EBADF,
+        };
+        loop->ready_tail = &loop->ready;
+        TAILQ_INIT(&loop->by_time);
+        TAILQ_INIT(&loop->overdue);
+        TAILQ_INIT(&loop->of_node);
+        r = ring_init(&loop->ring, MIN(MAX(2 * window, ENTRIES_MIN), ENTRIES_MAX), ret_advice);
+        if (r < 0)
+                return r;
+        poll_cancel(loop);
+        return 0;
+}
+
+/*
+ * Ends what is in flight with no fiber left: our poll and timer; and submits the last closes. Completions
+ * that come meanwhile arm nothing anew.
+ */
+static void drain(struct loop *loop)
+{
+        loop->cancelling = true;
+        ring_cancel_all(&loop->ring);
+        do
+                if (ring_turn(&loop->ring, true) < 0)
+                        return;         /* a broken ring is ended by its closing */
+        while (loop->ring.n_in_flight > 0);
+}
+
+void loop_deinit(struct loop *loop)
+{
+        if (!loop->ring.initialized)
+                return;
+        if (loop->n_fibers == 0) {
+                /* A cancellation that the ring tells of only now must not find it. */
+                loop->fetcher = fetcher_free(loop->fetcher);
+                drain(loop);
+        }
+        ring_deinit(&loop->ring);
+        loop->files = uring_files_free(loop->files);
+        loop->http = http_ring_free(loop->http);
+        http_codings_deinit(&loop->codings);
+}
+
+/* On the loop's stack: runs @fiber until it waits or ends, and buries it when it has ended. */
+static void resume(struct loop *loop, struct loop_fiber *fiber)
+{
+        bool alive;
+
+        loop->running = fiber;
+        alive = fiber_resume(fiber->fiber);
+        loop->running = NULL;
+        if (alive)
+                return;
+        fiber_free(fiber->fiber);
+        free(fiber);
+        --loop->n_fibers;
+}
+
+int loop_spawn(struct loop *loop, fiber_fn *fn, void *userdata)
+{
+        struct loop_fiber *fiber;
+        int r;
+
+        assert(!loop->running && loop->n_spawned < loop->window);
+        fiber = malloc(sizeof(*fiber));
+        if (!fiber)
+                return -ENOMEM;
+        *fiber = (struct loop_fiber){ .loop = loop, .slot = loop->n_spawned };
+        r = fiber_new(fn, userdata, STACK_SIZE, &fiber->fiber);
+        if (r < 0) {
+                free(fiber);
+                return r;
+        }
+        ++loop->n_spawned;
+        ++loop->n_fibers;
+        resume(loop, fiber);
+        return 0;
+}
+
+unsigned loop_slot(const struct loop *loop)
+{
+        assert(loop->running);
+        return loop->running->slot;
+}
+
+struct loop_fiber *loop_current(struct loop *loop)
+{
+        assert(loop->running);
+        return loop->running;
+}
+
+void loop_suspend(struct loop *loop)
+{
+        loop_current(loop)->suspended = true;
+        fiber_suspend();
+}
+
+void loop_wake(struct loop *loop, struct loop_fiber *fiber)
+{
+        assert(fiber->suspended);
+        fiber->suspended = false;
+        fiber->next = NULL;
+        *loop->ready_tail = fiber;
+        loop->ready_tail = &fiber->next;
+        ++loop->n_ready;
+}
+
+void loop_yield(struct loop *loop)
+{
+        struct loop_fiber *fiber = loop_current(loop);
+
+        fiber->suspended = true;
+        loop_wake(loop, fiber);
+        fiber_suspend();
+}
+
+void loop_park(struct loop *loop)
+{
+        struct loop_fiber *fiber = loop_current(loop);
+
+        fiber->next = loop->parked;
+        loop->parked = fiber;
+        loop->hungry = true;
+        loop_suspend(loop);
+}
+
+bool loop_unpark(struct loop *loop)
+{
+        struct loop_fiber *fiber = loop->parked;
+
+        if (!fiber)
+                return false;
+        loop->parked = fiber->next;
+        loop_wake(loop, fiber);
+        return true;
+}
+
+static bool time_to_turn(const struct loop *loop)
+{
+        return now_monotonic() - loop->turned_ns >= LOOP_TURN_NS;
+}
+
+static struct loop_fiber *take_ready(struct loop *loop)
+{
+        struct loop_fiber *fiber = loop->ready;
+
+        loop->ready = fiber->next;
+        if (!loop->ready)
+                loop->ready_tail = &loop->ready;
+        --loop->n_ready;
+        return fiber;
+}
+
+/* Those that become ready meanwhile (they yielded) are for after the turn. */
+static void run_ready(struct loop *loop)
+{
+        for (unsigned n = loop->n_ready; n > 0; --n) {
+                resume(loop, take_ready(loop));
+                if (time_to_turn(loop))
+                        return;
+        }
+}
+
+static bool has_room(const struct loop *loop)
+{
+        return loop->n_spawned < loop->window || loop->parked;
+}
+
+/* Returns whether there may be more to start. */
+static bool start_fibers(struct loop *loop, loop_more *more, void *userdata)
+{
+        while (!loop->ready && has_room(loop)) {
+                if (!more(loop, userdata))
+                        return false;
+                if (time_to_turn(loop))
+                        break;
+        }
+        return has_room(loop);
+}
+
+static void run_deferred(struct loop *loop)
+{
+        struct loop_deferred *deferred, *next = steal_ptr(loop->deferred);
+
+        while ((deferred = next)) {
+                next = deferred->next;
+                deferred->pending = false;
+                deferred->run(deferred);
+        }
+}
+
+/*
+ * What was asked to end may come back over several turns, and the next entry of a link starts only
+ * when the one before it has ended: ask for all that is left when no more completions come, but
+ * only if some came since the last time, lest what can't be cancelled keep us busy.
+ */
+static void cancel_rest(struct loop *loop, int n_completed)
+{
+        if (n_completed > 0) {
+                loop->cancel_again = true;
+        } else if (loop->cancel_again) {
+                loop->cancel_again = false;
+                ring_cancel_all(&loop->ring);
+        }
+}
+
+static int turn(struct loop *loop, bool wait)
+{
+        int r;
+
+        loop->stall_max_ns = MAX(loop->stall_max_ns, now_monotonic() - loop->turned_ns);
+        r = ring_turn(&loop->ring, wait && !loop->cancel_again);
+        if (r >= 0 && loop->cancelling)
+                cancel_rest(loop, r);
+        loop->turned_ns = now_monotonic();
+        return r;
+}
+
+static bool is_fed(const struct loop *loop)
+{
+        return loop->feed_fd >= 0 && !feed_closed(loop->runner->feed);
+}
+
+int loop_run(struct loop *loop, loop_more *more, void *userdata)
+{
+        int r;
+
+        loop->hungry = true;
+        loop->turned_ns = now_monotonic();
+        for (;;) {
+                run_ready(loop);
+                if (loop->hungry)
+                        loop->hungry = start_fibers(loop, more, userdata);
+                /* One that could make no fiber at all would wait for nothing. */
+                if (loop->n_fibers == 0 && !loop->hungry && (!is_fed(loop) || loop->n_spawned == 0))
+                        return 0;
+                run_deferred(loop);
+                r = turn(loop, !loop->ready && !loop->deferred && !loop->hungry);
+                if (r < 0)
+                        return r;
+        }
+}
+
+static void wait_complete(struct ring_op *op, int res, uint32_t flags)
+{
+        struct loop_wait *wait = container_of(op, struct loop_wait, op);
+
+        wait->res = res;
+        wait->flags = flags;
+        if (flags & IORING_CQE_F_MORE)
+                return;
+        wait->done = true;
+        if (wait->fiber)
+                loop_wake(wait->loop, wait->fiber);
+}
+
+void loop_wait_init(struct loop_wait *wait, struct loop *loop)
+{
+        *wait = (struct loop_wait){ .op.complete = wait_complete, .loop = loop };
+}
+
+int loop_await(struct loop_wait *wait)
+{
+        if (!wait->done) {
+                wait->fiber = loop_current(wait->loop);
+                loop_suspend(wait->loop);
+        }
+        assert(wait->done);
+        return wait->res;
+}
+
+int loop_task_fail(struct ppp_task *task, enum ppp_reason reason, int res)
+{
+        bool interrupted = res == -ECANCELED || res == -EINTR;
+
+        if (interrupted && task_cancelled(task))
+                return task_fail(task, PPP_REASON_CANCELLED, 0);
+        if (interrupted && task_time_left(task, now_monotonic()) == 0)
+                return task_fail(task, PPP_REASON_TIMEOUT, 0);
+        return task_fail(task, reason, -res);
+}
+
+struct __kernel_timespec loop_timespec(uint64_t ns)
+{
+        return (struct __kernel_timespec){
+                .tv_sec = (int64_t)(ns / NSEC_PER_SEC),
+                .tv_nsec = (long long)(ns % NSEC_PER_SEC),
+        };
+}
+
+struct sleeper {
+        struct loop_deadline deadline;  /* without a time: the timeout it waits for is that */
+        struct loop_wait wait;
+};
+
+static void sleeper_dropped(struct loop_deadline *deadline)
+{
+        struct sleeper *sleeper = container_of(deadline, struct sleeper, deadline);
+
+        if (!sleeper->wait.done)
+                ring_cancel(&sleeper->wait.loop->ring, &sleeper->wait.op);
+}
+
+static int uring_sleep(struct ppp_task *task, uint64_t nanoseconds)
+{
+        struct loop *loop = task->worker->io_context;
+        struct sleeper sleeper = { .deadline.passed = sleeper_dropped };
+        struct __kernel_timespec at;
+        struct io_uring_sqe *sqe;
+        uint64_t until;
+        bool cut;
+        int r;
+
+        if (__builtin_add_overflow(now_monotonic(), nanoseconds, &until))
+                until = UINT64_MAX;
+        cut = task->deadline_ns && task->deadline_ns < until;
+        at = loop_timespec(cut ? task->deadline_ns : until);
+
+        loop_wait_init(&sleeper.wait, loop);
+        sqe = ring_sqe(&loop->ring);
+        io_uring_prep_timeout(sqe, &at, 0, IORING_TIMEOUT_ABS);
+        ring_arm(&loop->ring, sqe, &sleeper.wait.op);
+        loop_deadline_add(loop, &sleeper.deadline, task, 0);
+        r = loop_await(&sleeper.wait);
+        loop_deadline_remove(loop, &sleeper.deadline);
+        if (r != -ETIME)
+                return loop_task_fail(task, PPP_REASON_IO, r);
+        return cut ? task_fail(task, PPP_REASON_TIMEOUT, 0) : 0;
+}
+
+static int uring_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, void *userdata)
+{
+        struct loop *loop = task->worker->io_context;
+
+        if (!loop->http && http_ring_new(loop, &loop->http) < 0)
+                return task_fail(task, PPP_REASON_NO_MEMORY, 0);
+        return http_fetch(loop->http, &loop->codings, task, url, sink, userdata);
+}
+
+static void uring_wait_for_chunk(struct worker *worker)
+{
+        loop_park(worker->io_context);
+}
+
+const struct io_ops uring_ops = {
+        .fetch = uring_fetch,
+        .read_file = uring_read_file,
+        .sleep = uring_sleep,
+        .wait_for_chunk = uring_wait_for_chunk,
+};

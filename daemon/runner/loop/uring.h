@@ -1,0 +1,217 @@
+#pragma once
+
+/*
+ * The io_uring backend and its loop: fibers carry tasks, a call submits to the ring and suspends
+ * its fiber until the completion resumes it. One loop is one ring on one thread.
+ *
+ * One turn of the loop: resume the fibers that are ready; start new ones while none is and there is
+ * work for them; run what was deferred; enter the ring, waiting only when nothing else is left to
+ * do. A fiber runs task after task and gives way only when one waits, or after LOOP_TURN_NS.
+ *
+ * Cancellation (the runner's cancel_fd, polled in the ring) ends everything in flight; whoever
+ * waited returns -ECANCELED after task_fail(PPP_REASON_CANCELLED), and the loop ends when all have.
+ * In a node, where jobs come and go, a job that is gone ends what is in flight for its tasks (struct
+ * loop_deadline), and their fibers go on with others.
+ */
+
+#include <sys/queue.h>
+
+#include "daemon/runner/fetch/http-answer.h"
+#include "daemon/runner/loop/fiber.h"
+#include "daemon/runner/loop/ring.h"
+#include "daemon/runner/task.h"
+
+extern const struct io_ops uring_ops;   /* io_context is struct loop * */
+
+struct fetcher;
+struct http_transport;
+struct uring_files;
+struct loop_fiber;
+
+/* Names that are resolved at a time, where there are descriptors enough. */
+#define LOOP_RESOLVING_MAX 64U
+
+#define LOOP_TURN_NS (1 * NSEC_PER_MSEC)
+
+/*
+ * Work for the loop's own stack (what may not run on a fiber's small one, or not within a
+ * completion): run once, when the ready fibers have run and before the ring is entered. It may wake
+ * fibers and defer itself again. A loop that has fibers ready or work deferred does not wait in the
+ * ring.
+ */
+struct loop_deferred {
+        void (*run)(struct loop_deferred *deferred);
+        struct loop_deferred *next;
+        bool pending;
+};
+
+/*
+ * A bound on what a fiber waits for in the ring; stands on its stack. When the time has come, or the
+ * task's node has dropped its job, passed() is called on the loop's stack, to cancel what is in flight,
+ * and again every few milliseconds until the deadline is removed: what is linked to another entry may
+ * start only then. It may find that the wait has ended and its fiber has only not run yet; it does not
+ * add or remove deadlines.
+ *
+ * One timeout in the ring serves all of a loop. Linked timeouts (IORING_OP_LINK_TIMEOUT) would need
+ * one for each entry, which nearly doubles what reading a small file costs; and without
+ * DEFER_TASKRUN they do not fire where a link goes on in a worker thread (Linux 6.18).
+ */
+struct loop_deadline {
+        void (*passed)(struct loop_deadline *deadline);
+        uint64_t at_ns;                 /* CLOCK_MONOTONIC; 0: no time */
+        bool overdue;                   /* passed() has been called, or is about to be */
+        const struct feed_chunk *fed;   /* the task's */
+        TAILQ_ENTRY(loop_deadline) by_time;             /* or of those overdue */
+        TAILQ_ENTRY(loop_deadline) of_node;             /* where fed is set */
+};
+
+TAILQ_HEAD(loop_deadlines, loop_deadline);
+
+struct loop {
+        struct ring ring;
+        struct runner *runner;
+        struct http_transport *http;    /* HTTP/1.1 on this ring; made by the first fetch */
+        struct http_codings codings;
+        struct fetcher *fetcher;        /* libcurl on this ring; made by what needs it first */
+        struct uring_files *files;      /* of uring-file.c; made by the first file */
+        unsigned window;                /* fibers at most */
+        unsigned libcurl_max;           /* its connections; 0: any number (descriptors.h) */
+        unsigned resolving_max;         /* names that it resolves at a time, in a thread each */
+        unsigned n_fibers;              /* alive */
+        unsigned n_spawned;             /* ever; each has its number as slot */
+        struct loop_fiber *running;
+        struct loop_fiber *ready;       /* to be resumed, first in first out */
+        struct loop_fiber **ready_tail;
+        unsigned n_ready;
+        struct loop_deferred *deferred;
+        struct loop_deadlines by_time, overdue;
+        struct loop_deadlines of_node;  /* by age */
+        uint64_t again_ns;              /* when those that are overdue are called again */
+        struct ring_op timer;           /* for the next of them, */
+        uint64_t timer_ns;              /* when it fires, 0: not in flight */
+        struct __kernel_timespec timer_at;
+        uint64_t stall_max_ns;          /* longest time from the end of a turn to the next */
+        uint64_t turned_ns;             /* when the last turn ended */
+        struct ring_op cancel_poll;     /* on the runner's cancel_fd */
+        bool cancelling;
+        bool cancel_again;              /* completions have come since all were asked to end */
+        bool hungry;                    /* there may be something to start a fiber for */
+        struct loop_fiber *parked;      /* of a node: fibers without a task, the last parked first */
+        struct ring_op feed_read;       /* of the eventfd that tells of chunks, and of jobs dropped */
+        int feed_fd;
+        uint64_t feed_value;
+        uint32_t n_drops;               /* of the feed, that were seen */
+};
+
+/*
+ * Sets up the ring; on the thread that will run the loop. Returns 0 or a negative errno; then
+ * *ret_advice is as of ring_init().
+ */
+int loop_init(struct loop *loop, struct runner *runner, unsigned window, const char **ret_advice);
+
+/*
+ * Makes it the loop of a node: it does not end when there is nothing to start a fiber for, but waits until
+ * the eventfd @fd is written, and asks again; and fibers without a task wait in loop_park().
+ */
+void loop_feed(struct loop *loop, int fd);
+
+/* Takes a loop that was run to its end, one that was never run, or one whose ring broke. */
+void loop_deinit(struct loop *loop);
+
+/*
+ * Runs until all fibers have returned. @more is called on the loop's stack when no fiber is ready
+ * and the window is not full: it starts one with loop_spawn() and returns true, or returns false
+ * and is not called again (but see loop_feed()). A fiber should go on until there is nothing left to do: in the window
+ * its place is not taken by another. Returns 0 (also when cancelled), or a negative errno when the
+ * ring broke; then fibers may be left suspended in mid-task.
+ */
+typedef bool loop_more(struct loop *loop, void *userdata);
+int loop_run(struct loop *loop, loop_more *more, void *userdata);
+
+/* Starts a fiber and runs it until it first waits; from a loop_more. -ENOMEM and the like. */
+int loop_spawn(struct loop *loop, fiber_fn *fn, void *userdata);
+
+/* From a fiber: waits until loop_unpark(), which a loop_more may call instead of loop_spawn(). */
+void loop_park(struct loop *loop);
+
+/* Wakes one that waits so; false when none does. */
+bool loop_unpark(struct loop *loop);
+
+/* The running fiber's number within its loop, 0 .. window - 1. */
+unsigned loop_slot(const struct loop *loop);
+
+/* From a fiber: lets all others run, and the ring turn, before it goes on. */
+void loop_yield(struct loop *loop);
+
+/* The same if it is time, which @now tells. Returns the time after it. */
+static inline uint64_t loop_breathe(struct loop *loop, uint64_t now)
+{
+        if (_likely_(now - loop->turned_ns < LOOP_TURN_NS))
+                return now;
+        loop_yield(loop);
+        return now_monotonic();
+}
+
+/* What a fiber waits with: stands on the fiber's stack for one call. */
+struct loop_wait {
+        struct ring_op op;
+        struct loop *loop;
+        struct loop_fiber *fiber;
+        int res;
+        uint32_t flags;
+        bool done;
+};
+
+/* The loop fiber that runs now; only from within one. */
+struct loop_fiber *loop_current(struct loop *loop);
+
+/* Suspends the running fiber until loop_wake() was called for it. */
+void loop_suspend(struct loop *loop);
+
+/* Puts a suspended fiber on the ready list; on the loop's stack. Never twice before it ran. */
+void loop_wake(struct loop *loop, struct loop_fiber *fiber);
+
+/* Asks for one run of @deferred, from wherever; nothing if one is asked for already. */
+static inline void loop_defer(struct loop *loop, struct loop_deferred *deferred)
+{
+        if (deferred->pending)
+                return;
+        deferred->pending = true;
+        deferred->next = loop->deferred;
+        loop->deferred = deferred;
+}
+
+/* Takes back what loop_defer() asked for, before its object goes; not from a deferred run. */
+static inline void loop_undefer(struct loop *loop, struct loop_deferred *deferred)
+{
+        for (struct loop_deferred **p = &loop->deferred; *p; p = &(*p)->next)
+                if (*p == deferred) {
+                        *p = deferred->next;
+                        break;
+                }
+        deferred->pending = false;
+}
+
+/* The running fiber waits for @wait's terminal completion; returns its result. */
+int loop_await(struct loop_wait *wait);
+void loop_wait_init(struct loop_wait *wait, struct loop *loop);
+
+/*
+ * Fails the task for an operation that ended with the negative @res: -ECANCELED and -EINTR are told
+ * apart by who wanted it, who cancelled the job or the task's deadline; all else is @reason with the errno.
+ */
+int loop_task_fail(struct ppp_task *task, enum ppp_reason reason, int res);
+
+/* A time of CLOCK_MONOTONIC for the ring. */
+struct __kernel_timespec loop_timespec(uint64_t ns);
+
+/* uring-deadline.c; with @at_ns 0 and not in a node there is nothing that could pass, which costs nothing. */
+void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, const struct ppp_task *task,
+                       uint64_t at_ns);
+void loop_end_dropped(struct loop *loop);
+void loop_deadline_remove(struct loop *loop, struct loop_deadline *deadline);
+void loop_timer_complete(struct ring_op *op, int res, uint32_t flags);
+
+/* uring-file.c */
+int uring_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
+struct uring_files *uring_files_free(struct uring_files *files);
