@@ -21,21 +21,15 @@ static void hear_start(struct job *job)
         job->complaint_fd = -EBADF;
 }
 
-/* It has become the runner, or it said why it cannot: then it ends. */
+/* The child has become the runner, or has said why it cannot, and ends. */
 static int on_start(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         struct job *job = userdata;
-        int r;
 
         hear_start(job);
-        if (!job->record.paused)
-                return 0;
-        r = job_freeze(job, true);
-        if (r < 0 && r != -ESRCH) {
-                supervisor_log(LOG_WARNING, "cannot pause job %llu: %s",
-                               (unsigned long long)job->record.number, strerror(-r));
-                job->record.paused = job->record.resuming = false;
-        }
+        /* A job that is interrupted has been sent SIGTERM, on which a frozen runner does not act. */
+        if (job->record.paused && !job->interrupted)
+                job_freeze_late(job);
         return 0;
 }
 

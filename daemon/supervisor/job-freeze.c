@@ -74,15 +74,38 @@ int job_freeze(struct job *job, bool freeze)
         return r;
 }
 
-/* The kernel knows: it has kept what the former supervisor asked for. */
-bool job_find_frozen(struct job *job)
+const char *job_freeze_hint(int error)
+{
+        if (error == -ENOENT)
+                return "boot Linux 5.2 or newer";
+        if (error == -EOPNOTSUPP)
+                return "start the daemon as a service, or give it a cgroup with --cgroup PATH";
+        return NULL;
+}
+
+void job_freeze_late(struct job *job)
+{
+        const struct log_about about = job_about(job, MESSAGE_NONE, REASON_NONE);
+        int r = job_freeze(job, true);
+
+        assert(job->record.paused);
+        /* The runner's end is told elsewhere; another runner is frozen in its turn. */
+        if (r >= 0 || r == -ESRCH)
+                return;
+        supervisor_log_about(&about, LOG_ERR, "job %llu goes on though it was to be paused: cannot %s: %s; %s, "
+                             "and pause it again", (unsigned long long)job->record.number,
+                             job_group_exists(&job->group) ? "write its cgroup.freeze" : "stop its processes",
+                             strerror(-r), job_freeze_hint(r) ?: failure_advice(r));
+        job->record.paused = job->record.resuming = false;
+        job->env->changed(job->env, job);
+}
+
+/* The kernel keeps what the former supervisor asked for. */
+bool job_find_frozen(const struct job *job)
 {
         uint64_t frozen;
 
         if (job_group_exists(&job->group))
                 return cgroup_read_u64(job->group.fd, "cgroup.freeze", &frozen) >= 0 && frozen;
-        if (job->pid == 0 || !process_is_stopped(job->pid))
-                return false;
-        /* The former supervisor may have died before all of it had stopped. */
-        return job_freeze(job, true) >= 0;
+        return job->pid > 0 && process_is_stopped(job->pid);
 }

@@ -36,13 +36,20 @@ int job_arm_kill(struct job *job);
 void job_terminate(struct job *job);
 
 /*
- * job-freeze.c: of one that runs; one that has yet to become the runner is frozen then, if it is paused still. 0 or a negative errno: -ESRCH when its runner is gone, -EOPNOTSUPP when it
- * has no cgroup and this kernel does not tell of a process's children.
+ * job-freeze.c: freezes a running job, or lets it go on. A child that has yet to become the runner is frozen when it
+ * has, if the job is still paused then. 0 or a negative errno: -ESRCH when the runner is gone, -EOPNOTSUPP when the
+ * job has no cgroup and this kernel does not tell of a process's children.
  */
 int job_freeze(struct job *job, bool freeze);
 
-/* Whether the former supervisor had frozen it; one it had not done with is frozen as a whole now. */
-bool job_find_frozen(struct job *job);
+/* Advice for an error of job_freeze(); NULL: what fits any such error. */
+const char *job_freeze_hint(int error);
+
+/* Freezes a job that was paused before that could be done. If it cannot be, the job goes on, and that is told. */
+void job_freeze_late(struct job *job);
+
+/* Whether a former supervisor has frozen the job, or begun to. */
+bool job_find_frozen(const struct job *job);
 
 /* job-end.c: looks whether it is over, and ends it if so. The job may be gone after this. */
 void job_look(struct job *job);

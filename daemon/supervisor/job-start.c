@@ -321,9 +321,13 @@ int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
         job->pidfd = pidfd;
         job->is_child = job->carried = false;
         job->adopted = true;
+        job->runner_gone = pidfd < 0;
         job->record.state = JOB_RUNNING;
-        job->record.paused = job_find_frozen(job);
+        /* The former supervisor may have died in the middle of it, or somebody may have let the job go on since. */
+        job->record.paused |= job_find_frozen(job);
         job->record.resuming &= job->record.paused;
+        if (job->record.paused)
+                job_freeze_late(job);
         /* What is there of measures when the runner ends is read by name then. */
         job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         restore_limits(job);

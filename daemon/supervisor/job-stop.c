@@ -129,12 +129,11 @@ int job_pause(struct job *job, bool pause, struct failure *failure)
                 r = job_freeze(job, pause);
         if (r == -EOPNOTSUPP && !grouped)
                 return failure_set_why(failure, r, "this kernel does not tell which processes are a "
-                                       "process's children (CONFIG_PROC_CHILDREN)", "start the daemon as a "
-                                       "service, or give it a cgroup with --cgroup PATH",
+                                       "process's children (CONFIG_PROC_CHILDREN)", job_freeze_hint(r),
                                        "stop the processes of job %llu, which has no cgroup",
                                        (unsigned long long)job->record.number);
         if (r < 0)
-                return failure_set(failure, r, r == -ENOENT ? "boot Linux 5.2 or newer" : NULL, "%s job %llu",
+                return failure_set(failure, r, job_freeze_hint(r), "%s job %llu",
                                    grouped ? "write cgroup.freeze of" : pause ? "stop the processes of"
                                                                               : "continue the processes of",
                                    (unsigned long long)job->record.number);

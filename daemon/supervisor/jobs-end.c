@@ -33,7 +33,12 @@ int jobs_save(struct jobs *jobs, struct job *job)
 
 void jobs_on_changed(struct job_env *env, struct job *job)
 {
-        (void)jobs_save(container_of(env, struct jobs, env), job);
+        struct jobs *jobs = container_of(env, struct jobs, env);
+
+        /* It goes on without having waited for its turn. */
+        if (job->charged == QUOTA_FROZEN && !job->record.paused)
+                slots_take(jobs, job);
+        (void)jobs_save(jobs, job);
 }
 
 /* The size of its files is as it is now. */

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import time
 
 from harness.case import LEVELS, Case
@@ -169,6 +170,32 @@ class Pause(Case):
         self.assertTrue(frozen(daemon, job))
         daemon.call("Resume", {"job": job})
         self.assertEqual(daemon.wait(job)["tasks_done"], 10)
+        reap_orphans()
+
+    def let_go_on(self, daemon, job):
+        """Behind the daemon's back."""
+        if daemon.group is None:
+            for pid in [daemon.runner(job), *descendants(daemon.runner(job))]:
+                os.kill(pid, signal.SIGCONT)
+            return
+        with open(os.path.join(daemon.job_group(job), "cgroup.freeze"), "w") as file:
+            file.write("0")
+
+    def test_a_daemon_that_is_killed_before_it_has_paused_the_job(self):
+        """That it is paused is stored first: the next daemon does the rest."""
+        daemon = self.fresh("halfway")
+        job = self.begin("processes", ["0"] + ["600"] * 2, daemon, workers=2)
+        self.pause(job, daemon)
+        runner = daemon.runner(job)
+        daemon.kill()
+        self.let_go_on(daemon, job)
+        wait_until(lambda: not frozen(daemon, job), "the job goes on")
+        daemon.start()
+        self.assertTrue(alive(runner))
+        self.assertEqual(daemon.show(job)["state"], "paused")
+        wait_until(lambda: frozen(daemon, job), "all processes frozen")
+        daemon.call("Resume", {"job": job})
+        self.assertEqual(daemon.cancel(job)["tasks_done"], 1)
         reap_orphans()
 
     def test_a_daemon_that_is_stopped(self):
