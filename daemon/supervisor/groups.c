@@ -13,6 +13,7 @@
 
 #include "daemon/supervisor/log.h"
 #include "lib/doctor/doctor.h"
+#include "lib/process-lock.h"
 
 #define SUPERVISOR_GROUP "supervisor"
 #define EMPTY_MSEC       1000
@@ -113,25 +114,28 @@ static int adopt_base(struct groups *groups, char *path_consumed, int fd_consume
 }
 
 /*
- * Two supervisors in one base would take each other's jobs for leftovers. -EBUSY: another has it, *@ret_holder.
- *
- * The lock is of the process (fcntl): one of the open file would live on in a child that a frozen group keeps
- * from its exec. It takes a file that may be written where a group is delegated, and that we open nowhere else,
- * since closing it there would release the lock.
+ * Two supervisors in one base would take each other's jobs for leftovers. -EBUSY: the process *@ret_holder has it, or
+ * an unknown one, 0. The lock takes a file that may be written where a group is delegated, and that we open nowhere
+ * else.
  */
 static int lock_base(struct groups *groups, int fd, pid_t *ret_holder)
 {
-        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
         groups->lock_fd = openat(fd, "cgroup.threads", O_WRONLY | O_CLOEXEC);
         /* A supervisor that may not write this file can hardly make groups there: there is nothing to lock. */
-        if (groups->lock_fd < 0 || fcntl(groups->lock_fd, F_SETLK, &lock) >= 0)
+        if (groups->lock_fd < 0 || process_lock(groups->lock_fd, ret_holder) != -EBUSY)
                 return 0;
-        if (errno != EAGAIN && errno != EACCES)
-                return 0;
-        *ret_holder = fcntl(groups->lock_fd, F_GETLK, &lock) < 0 ? 0 : MAX(lock.l_pid, 0);
         groups->lock_fd = close_fd(groups->lock_fd);
         return -EBUSY;
+}
+
+static int say_taken(struct groups *groups, const char *parent, const char *name, pid_t holder)
+{
+        char process[32] = "";
+
+        if (holder > 0)
+                snprintf(process, sizeof(process), " (process %d)", holder);
+        return say_why(groups, -EBUSY, "another pppd-supervisor%s has its jobs in %s/%s: stop that one, or give this "
+                       "one another cgroup with --cgroup PATH", process, parent, name);
 }
 
 static int use_made(struct groups *groups, const char *parent, int fd, const char *name);
@@ -181,10 +185,8 @@ static int use_made(struct groups *groups, const char *parent, int fd, const cha
         if (r < 0)
                 return say_why(groups, r, "cannot make the cgroup %s%s%s: %s", parent,
                                streq(parent, "/") ? "" : "/", name, strerror(-r));
-        r = lock_base(groups, base, &holder);
-        if (r < 0)
-                return say_why(groups, r, "another pppd-supervisor (process %d) has its jobs in %s/%s: give each "
-                               "a cgroup of its own", holder, parent, name);
+        if (lock_base(groups, base, &holder) < 0)
+                return say_taken(groups, parent, name, holder);
         if (asprintf(&path, "%s/%s", parent, name) < 0)
                 return -ENOMEM;
         /* Also when a predecessor made it that was killed; an instance's own name is ours in any case. */

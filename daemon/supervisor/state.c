@@ -8,6 +8,7 @@
 
 #include "daemon/supervisor/failure.h"
 #include "daemon/supervisor/log.h"
+#include "lib/process-lock.h"
 
 static int cannot(char **ret_error, int error, const char *format, ...) _printf_(3, 4);
 
@@ -93,46 +94,33 @@ static int make_all_private(int fd, const char *path)
         return r;
 }
 
-/* Who has what we may not: 0 if nobody can tell. */
-static pid_t find_holder(int lock_fd)
-{
-        struct flock holder = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-        if (fcntl(lock_fd, F_GETLK, &holder) < 0 || holder.l_type == F_UNLCK)
-                return 0;
-        return MAX(holder.l_pid, 0);
-}
-
-static int locked(const struct state *state, const char *path, char **ret_error)
+static int locked(const char *path, pid_t holder, char **ret_error)
 {
         char process[32] = "";
-        pid_t pid = find_holder(state->lock_fd);
 
-        if (pid > 0)
-                snprintf(process, sizeof(process), ", process %d", pid);
+        if (holder > 0)
+                snprintf(process, sizeof(process), ", process %d", holder);
         return cannot(ret_error, -EWOULDBLOCK, "cannot use the state directory %s: another "
                       "pppd-supervisor has it%s; stop that one, or give another directory with "
                       "--state DIR", path, process);
 }
 
-/*
- * A lock of the process (fcntl), not of the open file (flock): that one would outlive a supervisor that
- * is killed, in a child of its that has not come to its execve() yet.
- */
 static int lock(struct state *state, const char *path, char **ret_error)
 {
-        const struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        pid_t holder;
+        int r;
 
         state->lock_fd = openat(state->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (state->lock_fd < 0)
                 return cannot(ret_error, -errno, "cannot make %s/lock: %s; %s", path, strerror(errno),
                               failure_advice(-errno));
-        if (fcntl(state->lock_fd, F_SETLK, &whole) >= 0)
-                return 0;
-        if (errno == EAGAIN || errno == EACCES)
-                return locked(state, path, ret_error);
-        return cannot(ret_error, -errno, "cannot lock %s/lock: %s; give another directory with --state "
-                      "DIR", path, strerror(errno));
+        r = process_lock(state->lock_fd, &holder);
+        if (r == -EBUSY)
+                return locked(path, holder, ret_error);
+        if (r < 0)
+                return cannot(ret_error, r, "cannot lock %s/lock: %s; give another directory with --state DIR",
+                              path, strerror(-r));
+        return 0;
 }
 
 static bool is_instance(const char *text)

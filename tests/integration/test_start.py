@@ -231,7 +231,8 @@ class OneBase(Case):
         second = self.new_daemon("second", start=False, args=["--cgroup", path])
         with self.assertRaises(StartFailure) as caught:
             second.start()
-        self.assertIn(f"another pppd-supervisor (process {first.pid})", caught.exception.log)
+        self.assertRegex(caught.exception.log, rf"another pppd-supervisor \(process {first.pid}\) has its jobs in "
+                                               rf"{path}: .*--cgroup PATH")
         shown = first.wait(job)
         self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 2), shown)
         first.kill()

@@ -1,0 +1,16 @@
+#pragma once
+
+/*
+ * Lets one process at a time use something that belongs to a file. The lock is the process's (fcntl_locking(2)), not
+ * the open file's (flock): that one would outlive a process that is killed, in a child of its that has not come to
+ * its execve() yet, and a frozen cgroup may keep it from ever doing so. The kernel releases it when the process
+ * closes any descriptor of the file.
+ */
+
+#include <sys/types.h>
+
+/*
+ * Locks the file open for writing as @fd. -EBUSY when another process has it; *@ret_holder is that process, or 0
+ * where it cannot be told, as from another PID namespace.
+ */
+int process_lock(int fd, pid_t *ret_holder);
