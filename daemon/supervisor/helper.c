@@ -348,10 +348,13 @@ int helper_find(struct helper *helper)
         r = group_open_process(helper->groups->fd, path, &helper->pid, &helper->pidfd);
         if (r == -ENOENT || r == -ENODEV || r == -ESRCH)
                 return find_rest(helper);
-        if (r >= 0)
-                r = cgroup_make(helper->groups->fd, helper->group, &helper->group_fd);
         if (r < 0)
                 return r;
+        r = cgroup_make(helper->groups->fd, helper->group, &helper->group_fd);
+        if (r < 0) {
+                helper->pidfd = close_fd(helper->pidfd);
+                return r;
+        }
         helper->state = HELPER_RUNS;
         helper->started_ns = now_monotonic();
         r = watch(helper);
