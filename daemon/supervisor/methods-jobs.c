@@ -143,14 +143,20 @@ static bool is_live(const struct found *found)
         return found->job && job_is_live(found->job);
 }
 
-/* What asks for the end of a job that has none here any more: the daemon stops, and it is queued. */
+/* Whether the job's end may still come undone, and so is not to be told. */
+static bool is_unstored(const struct found *found)
+{
+        return found->job && found->job->unstored_error;
+}
+
+/* Answers who asks for the end of a job that has none to come here. A queued one is for the next daemon. */
 static void reply_end(struct peer *peer, const struct found *found)
 {
         const struct job_record *record = found_record(found);
 
         if (job_state_is_live(record->state))
                 say_interrupted(peer, record->number);
-        else if (found->job && found->job->unstored_error)
+        else if (is_unstored(found))
                 say_unstored(peer, found->job);
         else
                 reply_job(peer, record, false);
@@ -193,7 +199,10 @@ void method_show(struct peer *peer, json_t *parameters, struct varlink_message *
 
         if (!find_job(peer, parameters, "see this job", &found))
                 return;
-        reply_job(peer, found_record(&found), false);
+        if (is_unstored(&found))
+                say_unstored(peer, found.job);
+        else
+                reply_job(peer, found_record(&found), false);
         found_deinit(&found);
 }
 
@@ -211,6 +220,8 @@ static void set_paused(struct peer *peer, struct found *found, bool pause)
 
         if (!is_live(found) && job_state_is_live(record->state))
                 say_interrupted(peer, record->number);
+        else if (is_unstored(found))
+                say_unstored(peer, found->job);
         else if (!is_live(found))
                 peer_error(peer, INTERFACE_JOBS ".NotRunning",
                            json_pack("{s:I, s:s}", "job", (json_int_t)record->number, "state",
@@ -252,16 +263,11 @@ static void results_failed(struct peer *peer, uint64_t number, int error)
         failure_deinit(&failure);
 }
 
-void method_results(struct peer *peer, json_t *parameters, struct varlink_message *message)
+static void reply_results(struct peer *peer, const struct job_record *record)
 {
         _cleanup_close_ int results = -EBADF, inputs = -EBADF;
         int jobs_fd = peer->owner->jobs->env.jobs_fd, r;
-        const struct job_record *record;
-        struct found found;
 
-        if (!find_job(peer, parameters, "read the results of this job", &found))
-                return;
-        record = found_record(&found);
         r = directory_open_file(jobs_fd, record->number, "results", &results);
         if (r >= 0)
                 r = directory_open_file(jobs_fd, record->number, "inputs", &inputs);
@@ -271,6 +277,18 @@ void method_results(struct peer *peer, json_t *parameters, struct varlink_messag
                 peer_reply(peer, json_pack("{s:o, s:i, s:i}", "job", job_record_to_json(record),
                                            "results_fd", 0, "inputs_fd", 1),
                            false, (int[]){ results, inputs }, 2);
+}
+
+void method_results(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        struct found found;
+
+        if (!find_job(peer, parameters, "read the results of this job", &found))
+                return;
+        if (is_unstored(&found))
+                say_unstored(peer, found.job);
+        else
+                reply_results(peer, found_record(&found));
         found_deinit(&found);
 }
 
@@ -296,13 +314,19 @@ void method_list(struct peer *peer, json_t *parameters, struct varlink_message *
         peer->call.left = limited ? (uint64_t)json_integer_value(limit) : UINT64_MAX;
 }
 
-/* The object of a job that the database knows as live. Of those in the queue it knows all there is to tell. */
+/*
+ * The object of a job that the database knows as live, where it has more to tell: of those in the queue the row says
+ * all, and an end that is not stored is not told.
+ */
 static struct job *find_live(struct jobs *jobs, const struct job_record *record)
 {
+        struct job *job;
+
         if (!job_state_is_live(record->state))
                 return NULL;
-        return record->state == JOB_RUNNING ? jobs_find(jobs, record->number)
-                                            : jobs_find_running(jobs, record->number);
+        job = record->state == JOB_RUNNING ? jobs_find(jobs, record->number)
+                                           : jobs_find_running(jobs, record->number);
+        return job && !job->unstored_error ? job : NULL;
 }
 
 /* The next job of the list, as a reply. -ENOENT at the end of the list. */

@@ -38,6 +38,10 @@ class Unstored(Case):
         with contextlib.closing(sqlite3.connect(os.path.join(daemon.state, "jobs.db"))) as db:
             return db.execute("SELECT state FROM jobs WHERE number = ?", [job]).fetchone()[0]
 
+    def listed(self, daemon):
+        lines = daemon.pppctl("list", "--json").out.splitlines()
+        return {shown["job"]: shown["state"] for shown in map(json.loads, lines)}
+
     def begin(self, daemon, inputs=("0", "600"), **options):
         job = daemon.submit("threads", "sleep", inputs, workers=1, **options)
         wait_until(lambda: any(daemon.rows(job)), "a first record")
@@ -77,8 +81,7 @@ class Unstored(Case):
         job = daemon.submit("serial", "sleep", ["0"])
         lock = self.lock(daemon)
         told = daemon.cancel(job)
-        listed = {shown["job"]: shown["state"] for shown in map(json.loads, daemon.pppctl("list", "--json").out.splitlines())}
-        self.assertEqual(listed, {first: "running", job: "cancelled"})
+        self.assertEqual(self.listed(daemon), {first: "running", job: "cancelled"})
         self.started_again(daemon, "SIGKILL", lock)
         self.assert_ended(daemon, job, told)
         daemon.cancel(first)
@@ -112,9 +115,10 @@ class Unstored(Case):
         job = self.begin(daemon)
         lock = self.lock(daemon)
         resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
-        for method in "Cancel", "Wait":
+        for method in "Cancel", "Wait", "Show", "Pause", "Resume", "Results":
             with self.assertRaisesRegex(Error, f"Failed.*store the end of job {job}.*File too large"):
                 daemon.call(method, {"job": job})
+        self.assertEqual(self.listed(daemon), {job: "running"})
         resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         lock.close()
         wait_until(lambda: self.stored(daemon, job) == "cancelled", daemon.log)
