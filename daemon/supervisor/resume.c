@@ -22,7 +22,7 @@ static void give_up(struct jobs *jobs, struct job_record *record, const char *wh
         supervisor_log_about(&about, LOG_ERR, "cannot take up job %llu: %s",
                              (unsigned long long)record->number, why);
         free(record->reason);
-        if (asprintf(&record->reason, "runner-failed: the job cannot be gone on with: %s", why) < 0)
+        if (asprintf(&record->reason, "runner-failed: the job cannot be resumed: %s", why) < 0)
                 record->reason = NULL;
         record->state = JOB_FAILED;
         record->ended_ns = now_realtime();
@@ -139,6 +139,26 @@ static int adopt(struct jobs *jobs, struct job *job, struct job_group *group, pi
 }
 
 /*
+ * Nothing of a job is given up for an error that may pass, or that somebody can mend. @base: the cgroup that the job's
+ * own is in, where the error is about that; NULL: it is about the job's files.
+ */
+static int cannot_take_up(struct jobs *jobs, uint64_t number, const char *base, int error)
+{
+        const struct log_about about = { .message = MESSAGE_STATE, .job = number };
+        const char *advice = failure_advice(error), *or_else = "";
+
+        if (error == -EACCES || error == -EPERM)
+                advice = "give the daemon's user the right to read and write all that is there (chown -R)";
+        if (!base && error != -EMFILE && error != -ENFILE && error != -ENOMEM && error != -EAGAIN)
+                or_else = ", or move that directory away, which fails the job";
+        supervisor_log_about(&about, LOG_ERR, "cannot take up job %llu in %s/%s%llu: %s; %s%s, and start the daemon "
+                             "again: until then jobs that run go on, and all others stay as they are",
+                             (unsigned long long)number, base ?: jobs->env.state, base ? "job-" : "jobs/",
+                             (unsigned long long)number, strerror(-error), advice, or_else);
+        return error;
+}
+
+/*
  * Where its row says, or else in our base: whoever started it may not have been able to store that, or may have
  * had to start it again in another base.
  */
@@ -249,7 +269,7 @@ static void fail(struct job *job, int error)
 {
         _cleanup_free_ char *why = NULL;
 
-        if (asprintf(&why, "the job cannot be gone on with: %s", describe(error)) < 0)
+        if (asprintf(&why, "the job cannot be resumed: %s", describe(error)) < 0)
                 why = NULL;
         job_fail(job, failure_text(why));
 }
@@ -390,6 +410,7 @@ static int run_again(struct jobs *jobs, struct job *job)
                 return 0;
         }
         if (r < 0) {
+                (void)cannot_take_up(jobs, job->record.number, NULL, r);
                 job_free(job);
                 return r;
         }
@@ -421,19 +442,27 @@ static int end_as_noted(struct jobs *jobs, struct job *job)
 
 static int resume_job(struct jobs *jobs, struct job_record *record)
 {
+        uint64_t number = record->number;
         struct job *job;
         int r;
 
         r = load(jobs, record, &job);
-        if (r < 0 || !job)
-                return r;
+        if (r < 0)
+                return cannot_take_up(jobs, number, NULL, r);
+        if (!job)
+                return 0;
         if (job_has_note(job))
                 return end_as_noted(jobs, job);
         r = adopt_by_group(jobs, job);
-        if (r == 0)
+        if (r < 0)
+                (void)cannot_take_up(jobs, number, job->record.cgroup ?: jobs->env.groups->path, r);
+        if (r == 0) {
                 r = adopt_by_lock(jobs, job);
-        if (r == 0)
-                return run_again(jobs, job);
+                if (r == 0)
+                        return run_again(jobs, job);
+                if (r < 0)
+                        (void)cannot_take_up(jobs, number, NULL, r);
+        }
         if (r < 0 && list_empty(&job->link))
                 job_free(job);
         return r;
@@ -456,12 +485,8 @@ static int resume_all(struct jobs *jobs)
                 }
                 after = record.number;
                 r = resume_job(jobs, &record);
-                if (r < 0) {
-                        supervisor_log(LOG_ERR, "cannot take up job %llu: %s; %s, and start the daemon again: "
-                                       "until then jobs that run go on, and all others stay as they are",
-                                       (unsigned long long)after, strerror(-r), failure_advice(r));
+                if (r < 0)
                         return r;
-                }
         }
 }
 

@@ -171,7 +171,7 @@ class Later(Case):
         daemon.wrap = ["prlimit", "--nofile=48:48"]
         with self.assertRaises(StartFailure) as caught:
             daemon.start()
-        self.assertRegex(caught.exception.log, r"cannot take up job \d+: Too many open files; .*LimitNOFILE")
+        self.assertRegex(caught.exception.log, r"cannot take up job \d+ in .*: Too many open files; .*LimitNOFILE")
         self.assertNotIn("killing", caught.exception.log)
         self.assertTrue(alive(runner) or os.path.exists(daemon.state))
         daemon.wrap = []
@@ -180,6 +180,31 @@ class Later(Case):
         for job in rest:
             self.assert_done(daemon, job, 1)
         reap_orphans()
+
+    def test_files_that_are_not_the_daemons(self):
+        """Such as those that root has put there: what is wrong with which is told, and how to do without the job."""
+        if os.getuid() != 0:
+            self.skipTest("needs root, to give a file to somebody else")
+        home = os.path.join(self.temp, "home")
+        os.mkdir(home)
+        os.chown(home, 65534, 65534)
+        daemon = self.fresh("alien", socket_path=f"{home}/sock", state=f"{home}/state",
+                            wrap=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+        job, other = (daemon.submit(**SLEEP, inputs=["0.01", "600"]) for _ in range(2))
+        wait_until(lambda: any(daemon.rows(job)) and any(daemon.rows(other)), "first records")
+        daemon.terminate()
+        path = os.path.join(daemon.state, "jobs", str(job))
+        os.chown(os.path.join(path, "results"), 0, 0)
+        with self.assertRaises(StartFailure) as caught:
+            daemon.start()
+        self.assertRegex(caught.exception.log, rf"cannot take up job {job} in {path}: Permission denied; .*chown.*, or move "
+                                               r"that directory away, which fails the job")
+        os.rename(path, f"{path}.away")
+        daemon.start()
+        shown = daemon.show(job)
+        self.assertEqual(shown["state"], "failed", shown)
+        self.assertIn("its directory or results file is gone", shown["reason"])
+        self.assertEqual(daemon.cancel(other)["tasks_done"], 1)
 
     def test_a_database_that_takes_no_start(self):
         """The next supervisor would not know of it, so there is none."""
