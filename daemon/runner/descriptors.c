@@ -3,7 +3,7 @@
 #include <dirent.h>
 #include <sys/resource.h>
 
-#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/loop/loop.h"
 
 /* For what comes and goes: files of /proc and cgroups, those libcurl and its TLS library read. */
 #define RESERVE                 8U

@@ -8,7 +8,7 @@
 
 #include "daemon/runner/fetch/fetch.h"
 #include "daemon/runner/io/blocking.h"
-#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/loop/loop.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/http-server.h"
 #include "tests/unit/test.h"

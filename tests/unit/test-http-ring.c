@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include "tests/unit/uring-job.h"
+#include "tests/unit/async-job.h"
 
 #define REQUEST "GET / HTTP/1.1\r\n\r\n"
 
@@ -171,5 +171,5 @@ static const struct test_case cases[] = {
 
 int main(void)
 {
-        return uring_main("http-ring", cases, ARRAY_SIZE(cases));
+        return async_main("http-ring", cases, ARRAY_SIZE(cases));
 }

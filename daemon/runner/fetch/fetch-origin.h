@@ -15,7 +15,7 @@
  */
 
 #include "daemon/runner/fetch/http-url.h"
-#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/loop/loop.h"
 
 struct http_get;
 struct transfer;

@@ -8,7 +8,7 @@
  *
  * A transfer is one request without its redirects, on an easy handle of its own (curl-easy.h). The
  * blocking backend performs it with a small multi handle of its own (transfer-blocking.c); the ring
- * backend adds it to the loop's multi handle (fetch-multi.c), whose sockets are watched by polls on
+ * backend adds it to the loop's multi handle (fetcher.c), whose sockets are watched by polls on
  * the ring and whose clock is a timeout on the ring (curl-ring.c). Errors become enum ppp_reason in
  * transfer-fail.c, once.
  */

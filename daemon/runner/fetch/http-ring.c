@@ -5,7 +5,7 @@
 
 #include "daemon/runner/fetch/fetch.h"
 #include "daemon/runner/fetch/http-answer.h"
-#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/loop/loop.h"
 
 #define HANG_UP (POLLRDHUP | POLLHUP | POLLERR)
 

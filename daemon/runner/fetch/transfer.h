@@ -1,7 +1,7 @@
 #pragma once
 
 /*
- * A transfer from the inside, for the two that drive it: transfer-blocking.c and fetch-multi.c (the
+ * A transfer from the inside, for the two that drive it: transfer-blocking.c and fetcher.c (the
  * ring). transfer_begin() makes an easy handle for one request, transfer_end() turns how libcurl
  * says it went into the task's result, transfer_release() lets go of the handle. In between the
  * handle belongs to a multi handle.

@@ -13,7 +13,7 @@
 #include <pthread.h>
 
 #include "daemon/runner/descriptors.h"
-#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/loop/loop.h"
 #include "daemon/runner/measure.h"
 #include "daemon/runner/node/feed.h"
 

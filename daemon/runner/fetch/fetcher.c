@@ -16,7 +16,7 @@
 #include "daemon/runner/fetch/curl-ring.h"
 #include "daemon/runner/fetch/fetch-origin.h"
 #include "daemon/runner/fetch/transfer.h"
-#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/loop/loop.h"
 #include "daemon/runner/runner.h"
 
 /*

@@ -73,7 +73,7 @@ struct loop {
         struct http_transport *http;    /* HTTP/1.1 on this ring; made by the first fetch */
         struct http_codings codings;
         struct fetcher *fetcher;        /* libcurl on this ring; made by what needs it first */
-        struct uring_files *files;      /* of uring-file.c; made by the first file */
+        struct uring_files *files;      /* of async-file.c; made by the first file */
         unsigned window;                /* fibers at most */
         unsigned libcurl_max;           /* its connections; 0: any number (descriptors.h) */
         unsigned resolving_max;         /* names that it resolves at a time, in a thread each */
@@ -205,13 +205,13 @@ int loop_task_fail(struct ppp_task *task, enum ppp_reason reason, int res);
 /* A time of CLOCK_MONOTONIC for the ring. */
 struct __kernel_timespec loop_timespec(uint64_t ns);
 
-/* uring-deadline.c; with @at_ns 0 and not in a node there is nothing that could pass, which costs nothing. */
+/* loop-deadline.c; with @at_ns 0 and not in a node there is nothing that could pass, which costs nothing. */
 void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, const struct ppp_task *task,
                        uint64_t at_ns);
 void loop_end_dropped(struct loop *loop);
 void loop_deadline_remove(struct loop *loop, struct loop_deadline *deadline);
 void loop_timer_complete(struct ring_op *op, int res, uint32_t flags);
 
-/* uring-file.c */
+/* async-file.c */
 int uring_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
 struct uring_files *uring_files_free(struct uring_files *files);

@@ -20,7 +20,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
-#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/loop/loop.h"
 #include "daemon/runner/runner.h"
 
 /* One buffer a file in flight; what was let go of last is taken first, since it is in the cache. */

@@ -4,9 +4,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "tests/unit/uring-job.h"
+#include "tests/unit/async-job.h"
 
-static char directory[] = "/tmp/test-uring-XXXXXX";
+static char directory[] = "/tmp/test-loop-XXXXXX";
 
 /* sink: adds up bytes, and a sum that tells their order */
 struct digest {
@@ -352,7 +352,7 @@ int main(void)
                 perror(directory);
                 return EXIT_FAILURE;
         }
-        r = uring_main("uring-file", cases, ARRAY_SIZE(cases));
+        r = async_main("async-file", cases, ARRAY_SIZE(cases));
         remove_files();
         return r;
 }

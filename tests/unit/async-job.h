@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 
 #include "daemon/runner/loop/fiber-sanitizer.h"
-#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/loop/loop.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/test.h"
 
@@ -154,7 +154,7 @@ static inline void test_cancel(uint64_t (*cancel)(void))
 }
 
 /* Runs the cases, or says why io_uring can't be had and returns TEST_SKIP. */
-static inline int uring_main(const char *suite, const struct test_case *cases, size_t n)
+static inline int async_main(const char *suite, const struct test_case *cases, size_t n)
 {
         const char *advice = NULL;
         struct ring ring;

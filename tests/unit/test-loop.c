@@ -7,7 +7,7 @@
 
 #include "daemon/runner/fetch/fetch.h"
 #include "daemon/runner/node/feed.h"
-#include "tests/unit/uring-job.h"
+#include "tests/unit/async-job.h"
 
 /* What the workloads of this file saw. They run on the loops' threads. */
 static unsigned n_running, n_running_max, n_started;
@@ -395,5 +395,5 @@ static const struct test_case cases[] = {
 
 int main(void)
 {
-        return uring_main("uring", cases, ARRAY_SIZE(cases));
+        return async_main("loop", cases, ARRAY_SIZE(cases));
 }

@@ -11,7 +11,7 @@
  * so it finds each that is to be cancelled at once.
  */
 
-#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/loop/loop.h"
 #include "daemon/runner/node/feed.h"
 
 #define AGAIN_NS (5 * NSEC_PER_MSEC)

@@ -1,9 +1,9 @@
 /*
  * The loop: scheduler of fibers on one ring, and those calls of the backend that are short. Reading
- * files is uring-file.c, fetching is http-ring.c and fetch-multi.c.
+ * files is async-file.c, fetching is http-ring.c and fetcher.c.
  */
 
-#include "daemon/runner/loop/uring.h"
+#include "daemon/runner/loop/loop.h"
 
 #include <poll.h>
 #include <stdio.h>
