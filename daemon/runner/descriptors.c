@@ -3,7 +3,7 @@
 #include <dirent.h>
 #include <sys/resource.h>
 
-#include "daemon/runner/loop/loop.h"
+#include "daemon/runner/fetch/fetch.h"
 
 /* For what comes and goes: files of /proc and cgroups, those libcurl and its TLS library read. */
 #define RESERVE                 8U
@@ -103,7 +103,7 @@ void descriptors_share_loops(struct runner *runner, unsigned n_loops, struct des
 {
         unsigned n = n_free(), fixed = n_loops * PER_LOOP;
 
-        *ret = (struct descriptors_of_loops){ .resolving = n_loops * LOOP_RESOLVING_MAX };
+        *ret = (struct descriptors_of_loops){ .resolving = n_loops * FETCHER_RESOLVING_MAX };
         if (!fetches(runner))
                 return;
         n -= MIN(n, fixed);

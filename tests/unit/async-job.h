@@ -10,8 +10,8 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
+#include "daemon/runner/io/async.h"
 #include "daemon/runner/loop/fiber-sanitizer.h"
-#include "daemon/runner/loop/loop.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/test.h"
 
@@ -116,6 +116,13 @@ static inline int64_t ring_measure(const struct job *job, const char *key)
         test_true(ring);
         test_true(json_object_get(ring, key));
         return json_integer_value(json_object_get(ring, key));
+}
+
+static inline struct loop *loop_of(const struct ppp_task *task)
+{
+        struct async_io *io = task->worker->io_context;
+
+        return io->loop;
 }
 
 struct canceller {

@@ -7,8 +7,8 @@
 #include <sys/eventfd.h>
 
 #include "daemon/runner/fetch/fetch.h"
+#include "daemon/runner/io/async.h"
 #include "daemon/runner/io/blocking.h"
-#include "daemon/runner/loop/loop.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/http-server.h"
 #include "tests/unit/test.h"
@@ -146,7 +146,7 @@ static void run_blocking(struct batch *batch)
 
 static int fetch_ring(void *io, struct ppp_task *task, const char *url, struct sink_state *state)
 {
-        return uring_ops.fetch(task, url, take, state);
+        return async_ops.fetch(task, url, take, state);
 }
 
 static void fiber(void *userdata)
@@ -167,9 +167,12 @@ static bool more(struct loop *loop, void *userdata)
         return true;
 }
 
+static const struct fetcher_bounds bounds = { .resolving_max = FETCHER_RESOLVING_MAX };
+
 static void run_ring(struct batch *batch)
 {
         const char *advice = NULL;
+        struct async_io io;
         struct loop loop;
         int r;
 
@@ -178,10 +181,12 @@ static void run_ring(struct batch *batch)
                 fprintf(stderr, "no io_uring here: %s: %s\n", strerror(-r), advice ? advice : "");
                 exit(TEST_SKIP);
         }
-        batch->worker.io = &uring_ops;
-        batch->worker.io_context = &loop;
+        batch->worker.io = &async_ops;
+        async_io_init(&io, &loop, &bounds);
+        batch->worker.io_context = &io;
         test_int(loop_run(&loop, more, batch), ==, 0);
         loop_deinit(&loop);
+        async_io_deinit(&io);
 }
 
 static void run(struct batch *batch)
@@ -633,6 +638,7 @@ static void many_origins(void)
 /* One fiber fetches what unfolds to much, the other counts the turns that it is given while that comes. */
 struct watched {
         struct batch batch;
+        struct loop *loop;
         unsigned n_spawned, n_turns;
         bool done;
 };
@@ -650,7 +656,7 @@ static void count_turns(void *userdata)
         struct watched *watched = userdata;
 
         while (!watched->done) {
-                loop_yield(watched->batch.worker.io_context);
+                loop_yield(watched->loop);
                 watched->n_turns += watched->batch.outcomes->n_bytes > 0;
         }
 }
@@ -671,15 +677,19 @@ static unsigned watch(const char *url, bool overdue, struct outcome *outcome)
                 .batch = { .url = url, .n = 1, .overdue = overdue, .outcomes = outcome },
         };
         const char *advice = NULL;
+        struct async_io io;
         struct loop loop;
 
         if (loop_init(&loop, &runner, 2, &advice) < 0)
                 exit(TEST_SKIP);
+        async_io_init(&io, &loop, &bounds);
+        watched.loop = &loop;
         watched.batch.worker = (struct worker){
-                .runner = &runner, .io = &uring_ops, .io_context = &loop,
+                .runner = &runner, .io = &async_ops, .io_context = &io,
         };
         test_int(loop_run(&loop, two_fibers, &watched), ==, 0);
         loop_deinit(&loop);
+        async_io_deinit(&io);
         return watched.n_turns;
 }
 

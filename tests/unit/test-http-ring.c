@@ -121,14 +121,15 @@ static void turn_often(struct loop *loop)
 
 static int run_refused(struct ppp_task *task, const char *input, size_t n, uint64_t *ret)
 {
-        struct loop *loop = task->worker->io_context;
+        struct async_io *io = task->worker->io_context;
+        struct loop *loop = io->loop;
         struct http_connection *connection;
         _cleanup_close_ int peer = -EBADF;
         struct alarm alarm;
         int fd;
 
-        test_int(http_ring_new(loop, &loop->http), ==, 0);
-        test_int(loop->http->ops->connect(loop->http, task, &address, &connection), ==, 0);
+        test_int(http_ring_new(loop, &io->bounds, &io->http), ==, 0);
+        test_int(io->http->ops->connect(io->http, task, &address, &connection), ==, 0);
         fd = connection->fd;
         peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         test_int(peer, >=, 0);
@@ -136,7 +137,7 @@ static int run_refused(struct ppp_task *task, const char *input, size_t n, uint6
 
         task->deadline_ns = set_alarm(loop, task, &alarm);
         refusing = true;
-        test_int(loop->http->ops->ask(connection, task, strlen(REQUEST)), ==, -ETIME);
+        test_int(io->http->ops->ask(connection, task, strlen(REQUEST)), ==, -ETIME);
         task->deadline_ns = 0;
         loop_deadline_remove(loop, &alarm.deadline);
         http_connection_close(connection);

@@ -5,7 +5,6 @@
 
 #include <sys/syscall.h>
 
-#include "daemon/runner/fetch/fetch.h"
 #include "daemon/runner/node/feed.h"
 #include "tests/unit/async-job.h"
 
@@ -89,7 +88,7 @@ static uint64_t alarms_ns;
 /* Input: milliseconds to a deadline, which is to call until it is removed. Value: the order. */
 static int run_alarm(struct ppp_task *task, const char *input, size_t n, uint64_t *ret)
 {
-        struct loop *loop = task->worker->io_context;
+        struct loop *loop = loop_of(task);
         uint64_t at = alarms_ns + strtoull(input, NULL, 10) * NSEC_PER_MSEC;
         struct alarm alarm = { { .passed = alarm_passed }, loop, loop_current(loop), 0 };
 
@@ -294,9 +293,34 @@ static void test_widest_window(void)
         job_end(&job);
 }
 
-/* A loop that was set up and is taken down before it turned: what it armed completes as it is drained. */
-static void test_cancelled_as_it_ends(void)
+/* As somebody who keeps something on the ring. */
+struct ending {
+        struct loop_hook hook;
+        unsigned n_cancelled, n_ended;
+};
+
+static void on_cancel(struct loop_hook *hook)
 {
+        ++container_of(hook, struct ending, hook)->n_cancelled;
+}
+
+/* The object may go here, so nothing may look at the hook after this. */
+static void on_end(struct loop_hook *hook)
+{
+        ++container_of(hook, struct ending, hook)->n_ended;
+        hook->cancel = NULL;
+        hook->end = NULL;
+        hook->next = (struct loop_hook *)1;
+}
+
+static bool until_cancelled(struct loop *loop, void *userdata)
+{
+        return !loop->cancelling;
+}
+
+static void test_hooks(void)
+{
+        struct ending first = { { on_cancel, on_end, NULL }, 0, 0 }, second = { { NULL, on_end, NULL }, 0, 0 };
         const char *advice;
         struct loop loop;
         struct job job;
@@ -305,11 +329,38 @@ static void test_cancelled_as_it_ends(void)
         job_add(&job, "0");
         job_prepare(&job, run_sleep, 1);
         test_int(loop_init(&loop, &job.runner, 1, &advice), ==, 0);
-        test_int(fetcher_new(&loop, &loop.fetcher), ==, 0);
+        loop_hook_add(&loop, &first.hook);
+        loop_hook_add(&loop, &second.hook);
+        job.runner.cancelled = true;
+        test_int(eventfd_write(job.runner.cancel_fd, 1), ==, 0);
+        test_int(loop_run(&loop, until_cancelled, NULL), ==, 0);
+        test_int(first.n_cancelled, ==, 1);
+        test_int(first.n_ended + second.n_ended, ==, 0);
+        loop_deinit(&loop);
+        test_int(first.n_cancelled, ==, 1);
+        test_int(first.n_ended, ==, 1);
+        test_int(second.n_ended, ==, 1);
+        job_end(&job);
+}
+
+/* A loop that was set up and is taken down before it turned: what it armed completes as it is drained. */
+static void test_cancelled_as_it_ends(void)
+{
+        struct ending ending = { { on_cancel, on_end, NULL }, 0, 0 };
+        const char *advice;
+        struct loop loop;
+        struct job job;
+
+        job_begin(&job);
+        job_add(&job, "0");
+        job_prepare(&job, run_sleep, 1);
+        test_int(loop_init(&loop, &job.runner, 1, &advice), ==, 0);
+        loop_hook_add(&loop, &ending.hook);
         job.runner.cancelled = true;
         test_int(eventfd_write(job.runner.cancel_fd, 1), ==, 0);
         loop_deinit(&loop);
-        test_true(loop.fetcher == NULL);
+        test_int(ending.n_cancelled, ==, 0);
+        test_int(ending.n_ended, ==, 1);
         job_end(&job);
 }
 
@@ -387,6 +438,7 @@ static const struct test_case cases[] = {
         { "several loops", test_loops },
         { "cancel sleepers within 100 ms", test_cancel_sleepers },
         { "cancelled before it began", test_cancelled_before },
+        { "hooks", test_hooks },
         { "cancelled as it ends", test_cancelled_as_it_ends },
         { "fed as it ends", test_fed_as_it_ends },
         { "a loop without fibers claims nothing", test_loop_without_fibers },

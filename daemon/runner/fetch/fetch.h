@@ -73,8 +73,17 @@ int transfer_perform(struct transfer *transfer, struct http_get *get,
 int transfer_connect(struct transfer *transfer, struct ppp_task *task,
                      const struct interrupt *interrupt, const char *url, int *ret_fd);
 
+/* Names that a loop resolves at a time, where there are descriptors enough. */
+#define FETCHER_RESOLVING_MAX 64U
+
+/* How much one loop may have of libcurl. */
+struct fetcher_bounds {
+        unsigned connections_max;       /* 0: any number */
+        unsigned resolving_max;         /* names that it resolves at a time, in a thread each */
+};
+
 /* Cheap: libcurl is loaded and set up with the first fetch. */
-int fetcher_new(struct loop *loop, struct fetcher **ret);
+int fetcher_new(struct loop *loop, const struct fetcher_bounds *bounds, struct fetcher **ret);
 /* Closes all connections; needs a ring on which nothing of it is in flight but its own polls. */
 struct fetcher *fetcher_free(struct fetcher *fetcher);
 

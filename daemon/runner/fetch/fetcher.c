@@ -34,6 +34,7 @@ TAILQ_HEAD(transfers, transfer);
 
 struct fetcher {
         struct loop *loop;
+        struct fetcher_bounds bounds;
         struct loop_deferred turn;
         CURLM *multi;                   /* made by the first turn */
         struct curl_ring driver;
@@ -51,7 +52,7 @@ struct fetcher {
 
 static void fetcher_turn(struct loop_deferred *deferred);
 
-int fetcher_new(struct loop *loop, struct fetcher **ret)
+int fetcher_new(struct loop *loop, const struct fetcher_bounds *bounds, struct fetcher **ret)
 {
         struct fetcher *fetcher = calloc(1, sizeof(*fetcher));
         size_t share = BUFFERS_TOTAL / MAX(loop->window, 1U);
@@ -59,6 +60,7 @@ int fetcher_new(struct loop *loop, struct fetcher **ret)
         if (!fetcher)
                 return -ENOMEM;
         fetcher->loop = loop;
+        fetcher->bounds = *bounds;
         fetcher->turn.run = fetcher_turn;
         TAILQ_INIT(&fetcher->working);
         fetcher->buffer_size = MIN(MAX(share, (size_t)BUFFER_MIN), (size_t)BUFFER_MAX);
@@ -113,9 +115,9 @@ static int fetcher_start(struct fetcher *fetcher)
         sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAXCONNECTS, window);
         sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
                               (long)ORIGIN_STREAMS);
-        if (fetcher->loop->libcurl_max)
+        if (fetcher->bounds.connections_max)
                 sym_curl_multi_setopt(fetcher->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
-                                      (long)fetcher->loop->libcurl_max);
+                                      (long)fetcher->bounds.connections_max);
         return 0;
 }
 
@@ -486,7 +488,7 @@ static struct fetch_queue *find_obstacle(struct fetcher *fetcher, struct origin 
                 return NULL;
         if (origin->scouting || (!room && !origin->multiplexes))
                 return &origin->waiting;
-        return fetcher->n_resolving < fetcher->loop->resolving_max ? NULL : &fetcher->held;
+        return fetcher->n_resolving < fetcher->bounds.resolving_max ? NULL : &fetcher->held;
 }
 
 /* Whether somebody has found out, since the request was made, where it can go without libcurl. */
@@ -530,7 +532,7 @@ static void begin_queued(struct fetcher *fetcher)
 
         while ((request = fetch_queue_pop(&fetcher->queue)))
                 dispatch(fetcher, request);
-        while (fetcher->n_resolving < fetcher->loop->resolving_max &&
+        while (fetcher->n_resolving < fetcher->bounds.resolving_max &&
                (request = fetch_queue_pop(&fetcher->held)))
                 dispatch(fetcher, request);
 }

@@ -32,7 +32,10 @@ TAILQ_HEAD(ring_connections, ring_connection);
 struct http_ring {
         struct http_transport base;
         struct loop *loop;
+        struct loop_hook hook;
         struct ring_connections closing;
+        struct fetcher_bounds bounds;
+        struct fetcher *fetcher;        /* libcurl on this loop; made by what needs it first */
 };
 
 /*
@@ -399,11 +402,9 @@ static int ring_breathe(struct http_transport *transport, struct ppp_task *task)
 
 static struct fetcher *get_fetcher(struct http_ring *ring, struct ppp_task *task)
 {
-        struct loop *loop = ring->loop;
-
-        if (!loop->fetcher && fetcher_new(loop, &loop->fetcher) < 0)
+        if (!ring->fetcher && fetcher_new(ring->loop, &ring->bounds, &ring->fetcher) < 0)
                 task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        return loop->fetcher;
+        return ring->fetcher;
 }
 
 /*
@@ -413,7 +414,7 @@ static struct fetcher *get_fetcher(struct http_ring *ring, struct ppp_task *task
 static int reach_directly(struct http_ring *ring, struct ppp_task *task, const char *url,
                           struct http_connection **ret)
 {
-        struct fetcher *fetcher = ring->loop->fetcher;
+        struct fetcher *fetcher = ring->fetcher;
         union http_address address;
         int r;
 
@@ -474,8 +475,24 @@ static const struct http_transport_ops ring_ops = {
         .close = ring_close,
 };
 
+static void on_cancel(struct loop_hook *hook)
+{
+        struct http_ring *ring = container_of(hook, struct http_ring, hook);
+
+        if (ring->fetcher)
+                fetcher_cancel_all(ring->fetcher);
+}
+
+/* Connections of our own stay until the ring is gone, which takes what they have there along. */
+static void on_end(struct loop_hook *hook)
+{
+        struct http_ring *ring = container_of(hook, struct http_ring, hook);
+
+        ring->fetcher = fetcher_free(ring->fetcher);
+}
+
 /* No more connections than fibers: those to hosts of the past make room. */
-int http_ring_new(struct loop *loop, struct http_transport **ret)
+int http_ring_new(struct loop *loop, const struct fetcher_bounds *bounds, struct http_transport **ret)
 {
         struct http_ring *ring = calloc(1, sizeof(*ring));
 
@@ -486,7 +503,10 @@ int http_ring_new(struct loop *loop, struct http_transport **ret)
                 return -ENOMEM;
         }
         ring->loop = loop;
+        ring->bounds = *bounds;
         TAILQ_INIT(&ring->closing);
+        ring->hook = (struct loop_hook){ .cancel = on_cancel, .end = on_end };
+        loop_hook_add(loop, &ring->hook);
         *ret = &ring->base;
         return 0;
 }

@@ -23,8 +23,10 @@
 
 #include "daemon/runner/fetch/http-transport.h"
 
+struct fetcher_bounds;
 struct loop;
 
-int http_ring_new(struct loop *loop, struct http_transport **ret);
-/* Nothing of it may be in flight, or the ring be gone. Takes fibers' connections too. */
+/* @bounds: of what libcurl is needed for. It is part of the loop until that ends (struct loop_hook). */
+int http_ring_new(struct loop *loop, const struct fetcher_bounds *bounds, struct http_transport **ret);
+/* After loop_deinit(). Takes fibers' connections too. */
 struct http_transport *http_ring_free(struct http_transport *transport);

@@ -20,7 +20,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
-#include "daemon/runner/loop/loop.h"
+#include "daemon/runner/io/async.h"
 #include "daemon/runner/runner.h"
 
 /* One buffer a file in flight; what was let go of last is taken first, since it is in the cache. */
@@ -32,7 +32,7 @@ struct buffer {
         struct buffer *next;            /* free ones only; lies in the buffer itself */
 };
 
-struct uring_files {
+struct async_files {
         struct buffer *free;
         unsigned n_direct;              /* places in the ring's table */
 };
@@ -58,24 +58,24 @@ static unsigned table_size(unsigned window)
         return (unsigned)MIN((rlim_t)window, limit.rlim_cur);
 }
 
-static int files_get(struct loop *loop, struct uring_files **ret)
+static int files_get(struct async_io *io, struct async_files **ret)
 {
-        struct uring_files *files = loop->files;
+        struct async_files *files = io->files;
 
         if (!files) {
                 files = calloc(1, sizeof(*files));
                 if (!files)
                         return -ENOMEM;
-                files->n_direct = table_size(loop->window);
-                if (io_uring_register_files_sparse(&loop->ring.uring, files->n_direct) < 0)
+                files->n_direct = table_size(io->loop->window);
+                if (io_uring_register_files_sparse(&io->loop->ring.uring, files->n_direct) < 0)
                         files->n_direct = 0;
-                loop->files = files;
+                io->files = files;
         }
         *ret = files;
         return 0;
 }
 
-struct uring_files *uring_files_free(struct uring_files *files)
+struct async_files *async_files_free(struct async_files *files)
 {
         struct buffer *next;
 
@@ -89,7 +89,7 @@ struct uring_files *uring_files_free(struct uring_files *files)
         return NULL;
 }
 
-static char *buffer_take(struct uring_files *files)
+static char *buffer_take(struct async_files *files)
 {
         struct buffer *buffer = files->free;
 
@@ -99,7 +99,7 @@ static char *buffer_take(struct uring_files *files)
         return (char *)buffer;
 }
 
-static void buffer_put(struct uring_files *files, char *data)
+static void buffer_put(struct async_files *files, char *data)
 {
         struct buffer *buffer = (struct buffer *)data;
 
@@ -271,10 +271,11 @@ static int file_read(struct file *file, const char *path)
         return r;
 }
 
-int uring_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata)
+int async_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata)
 {
-        struct loop *loop = task->worker->io_context;
-        struct uring_files *files;
+        struct async_io *io = task->worker->io_context;
+        struct loop *loop = io->loop;
+        struct async_files *files;
         struct file file = {
                 .loop = loop,
                 .task = task,
@@ -285,7 +286,7 @@ int uring_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, voi
         };
         int r;
 
-        if (files_get(loop, &files) < 0 || !(file.buffer = buffer_take(files)))
+        if (files_get(io, &files) < 0 || !(file.buffer = buffer_take(files)))
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
         file.direct = loop_slot(loop) < files->n_direct;
         r = file_read(&file, path);

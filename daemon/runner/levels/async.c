@@ -13,19 +13,19 @@
 #include <pthread.h>
 
 #include "daemon/runner/descriptors.h"
-#include "daemon/runner/loop/loop.h"
+#include "daemon/runner/io/async.h"
 #include "daemon/runner/measure.h"
 #include "daemon/runner/node/feed.h"
 
 struct async_loop {
         struct loop loop;
+        struct async_io io;
         struct worker worker;
         pthread_t thread;
         bool started;
         unsigned first_slot;            /* of this loop's part of the window, for the records */
         unsigned window;
-        unsigned n_libcurl;             /* its parts of struct descriptors_of_loops */
-        unsigned n_resolving;
+        struct fetcher_bounds bounds;   /* its part of struct descriptors_of_loops */
         unsigned number;                /* among the loops */
         uint64_t asked_ns;              /* when the fiber that starts next was asked for */
         struct histogram births;
@@ -109,10 +109,9 @@ static int async_init(struct async_loop *async, struct runner *runner)
                           advice ? ": " : "", advice ? advice : "");
                 return r;
         }
-        worker_init(&async->worker, runner, 0, &uring_ops, &async->loop);
+        async_io_init(&async->io, &async->loop, &async->bounds);
+        worker_init(&async->worker, runner, 0, &async_ops, &async->io);
         async->setup = async->loop.ring.setup;
-        async->loop.libcurl_max = async->n_libcurl;
-        async->loop.resolving_max = async->n_resolving;
         if (runner->feed)
                 loop_feed(&async->loop, runner->feed->loop_fds[async->number]);
         return 0;
@@ -129,6 +128,7 @@ static int async_run(struct async_loop *async)
         async->has_fibers = async->loop.n_spawned > 0;
         async->counters = async->loop.ring.counters;
         loop_deinit(&async->loop);
+        async_io_deinit(&async->io);
         return r;
 }
 
@@ -176,8 +176,10 @@ static void divide_window(struct async_loop *loops, unsigned n, struct runner *r
         for (unsigned i = 0; i < n; ++i) {
                 loops[i].window = window / n + (i < window % n);
                 loops[i].first_slot = first;
-                loops[i].n_libcurl = share->libcurl ? MAX(share->libcurl / n, 1U) : 0;
-                loops[i].n_resolving = MAX(share->resolving / n, 1U);
+                loops[i].bounds = (struct fetcher_bounds){
+                        .connections_max = share->libcurl ? MAX(share->libcurl / n, 1U) : 0,
+                        .resolving_max = MAX(share->resolving / n, 1U),
+                };
                 loops[i].number = i;
                 loops[i].worker.runner = runner;
                 first += loops[i].window;

@@ -1,16 +1,8 @@
-/*
- * The loop: scheduler of fibers on one ring, and those calls of the backend that are short. Reading
- * files is async-file.c, fetching is http-ring.c and fetcher.c.
- */
-
 #include "daemon/runner/loop/loop.h"
 
 #include <poll.h>
 #include <stdio.h>
 
-#include "daemon/runner/fetch/fetch.h"
-#include "daemon/runner/fetch/http-fetch.h"
-#include "daemon/runner/fetch/http-ring.h"
 #include "daemon/runner/node/feed.h"
 
 /*
@@ -38,8 +30,9 @@ static void cancel_complete(struct ring_op *op, int res, uint32_t flags)
         if (!runner_cancelled(loop->runner))
                 return;
         loop->cancelling = loop->hungry = true;
-        if (loop->fetcher)
-                fetcher_cancel_all(loop->fetcher);
+        for (struct loop_hook *hook = loop->hooks; hook; hook = hook->next)
+                if (hook->cancel)
+                        hook->cancel(hook);
 }
 
 static void poll_cancel(struct loop *loop)
@@ -88,7 +81,6 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
         *loop = (struct loop){
                 .runner = runner,
                 .window = window,
-                .resolving_max = LOOP_RESOLVING_MAX,
                 .cancel_poll.complete = cancel_complete,
                 .timer.complete = loop_timer_complete,
                 .feed_read.complete = feed_complete,
@@ -103,6 +95,23 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
                 return r;
         poll_cancel(loop);
         return 0;
+}
+
+void loop_hook_add(struct loop *loop, struct loop_hook *hook)
+{
+        hook->next = loop->hooks;
+        loop->hooks = hook;
+}
+
+/* A hook may go with its object as it ends. */
+static void call_ends(struct loop *loop)
+{
+        struct loop_hook *hook, *next = steal_ptr(loop->hooks);
+
+        while ((hook = next)) {
+                next = hook->next;
+                hook->end(hook);
+        }
 }
 
 /*
@@ -124,14 +133,11 @@ void loop_deinit(struct loop *loop)
         if (!loop->ring.initialized)
                 return;
         if (loop->n_fibers == 0) {
-                /* A cancellation that the ring tells of only now must not find it. */
-                loop->fetcher = fetcher_free(loop->fetcher);
+                /* A cancellation that the ring tells of only now finds no hook. */
+                call_ends(loop);
                 drain(loop);
         }
         ring_deinit(&loop->ring);
-        loop->files = uring_files_free(loop->files);
-        loop->http = http_ring_free(loop->http);
-        http_codings_deinit(&loop->codings);
 }
 
 /* On the loop's stack: runs @fiber until it waits or ends, and buries it when it has ended. */
@@ -380,64 +386,3 @@ struct __kernel_timespec loop_timespec(uint64_t ns)
                 .tv_nsec = (long long)(ns % NSEC_PER_SEC),
         };
 }
-
-struct sleeper {
-        struct loop_deadline deadline;  /* without a time: the timeout it waits for is that */
-        struct loop_wait wait;
-};
-
-static void sleeper_dropped(struct loop_deadline *deadline)
-{
-        struct sleeper *sleeper = container_of(deadline, struct sleeper, deadline);
-
-        if (!sleeper->wait.done)
-                ring_cancel(&sleeper->wait.loop->ring, &sleeper->wait.op);
-}
-
-static int uring_sleep(struct ppp_task *task, uint64_t nanoseconds)
-{
-        struct loop *loop = task->worker->io_context;
-        struct sleeper sleeper = { .deadline.passed = sleeper_dropped };
-        struct __kernel_timespec at;
-        struct io_uring_sqe *sqe;
-        uint64_t until;
-        bool cut;
-        int r;
-
-        if (__builtin_add_overflow(now_monotonic(), nanoseconds, &until))
-                until = UINT64_MAX;
-        cut = task->deadline_ns && task->deadline_ns < until;
-        at = loop_timespec(cut ? task->deadline_ns : until);
-
-        loop_wait_init(&sleeper.wait, loop);
-        sqe = ring_sqe(&loop->ring);
-        io_uring_prep_timeout(sqe, &at, 0, IORING_TIMEOUT_ABS);
-        ring_arm(&loop->ring, sqe, &sleeper.wait.op);
-        loop_deadline_add(loop, &sleeper.deadline, task, 0);
-        r = loop_await(&sleeper.wait);
-        loop_deadline_remove(loop, &sleeper.deadline);
-        if (r != -ETIME)
-                return loop_task_fail(task, PPP_REASON_IO, r);
-        return cut ? task_fail(task, PPP_REASON_TIMEOUT, 0) : 0;
-}
-
-static int uring_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, void *userdata)
-{
-        struct loop *loop = task->worker->io_context;
-
-        if (!loop->http && http_ring_new(loop, &loop->http) < 0)
-                return task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        return http_fetch(loop->http, &loop->codings, task, url, sink, userdata);
-}
-
-static void uring_wait_for_chunk(struct worker *worker)
-{
-        loop_park(worker->io_context);
-}
-
-const struct io_ops uring_ops = {
-        .fetch = uring_fetch,
-        .read_file = uring_read_file,
-        .sleep = uring_sleep,
-        .wait_for_chunk = uring_wait_for_chunk,
-};

@@ -1,8 +1,10 @@
 #pragma once
 
 /*
- * The io_uring backend and its loop: fibers carry tasks, a call submits to the ring and suspends
- * its fiber until the completion resumes it. One loop is one ring on one thread.
+ * The loop: the scheduler of fibers on one io_uring, on one thread. A fiber that has to wait submits an
+ * entry to the ring and is suspended until its completion. What fibers wait for is not the loop's to know:
+ * io/async.c has the operations, and whoever keeps more on the ring than a fiber's wait (connections that
+ * are kept, transfers) hears of the loop's end by a hook.
  *
  * One turn of the loop: resume the fibers that are ready; start new ones while none is and there is
  * work for them; run what was deferred; enter the ring, waiting only when nothing else is left to
@@ -16,20 +18,11 @@
 
 #include <sys/queue.h>
 
-#include "daemon/runner/fetch/http-answer.h"
 #include "daemon/runner/loop/fiber.h"
 #include "daemon/runner/loop/ring.h"
 #include "daemon/runner/task.h"
 
-extern const struct io_ops uring_ops;   /* io_context is struct loop * */
-
-struct fetcher;
-struct http_transport;
-struct uring_files;
 struct loop_fiber;
-
-/* Names that are resolved at a time, where there are descriptors enough. */
-#define LOOP_RESOLVING_MAX 64U
 
 #define LOOP_TURN_NS (1 * NSEC_PER_MSEC)
 
@@ -43,6 +36,18 @@ struct loop_deferred {
         void (*run)(struct loop_deferred *deferred);
         struct loop_deferred *next;
         bool pending;
+};
+
+/*
+ * By which somebody who has something in flight for longer than a fiber's wait hears of the loop's end; both
+ * are called on the loop's stack. cancel() is called when the runner is cancelled, and has all that fibers
+ * wait for come to its end; it may be NULL. end() is called when no fiber is left and before the ring goes,
+ * and takes everything off the ring. It is not called where the ring is broken.
+ */
+struct loop_hook {
+        void (*cancel)(struct loop_hook *hook);
+        void (*end)(struct loop_hook *hook);
+        struct loop_hook *next;
 };
 
 /*
@@ -70,13 +75,8 @@ TAILQ_HEAD(loop_deadlines, loop_deadline);
 struct loop {
         struct ring ring;
         struct runner *runner;
-        struct http_transport *http;    /* HTTP/1.1 on this ring; made by the first fetch */
-        struct http_codings codings;
-        struct fetcher *fetcher;        /* libcurl on this ring; made by what needs it first */
-        struct uring_files *files;      /* of async-file.c; made by the first file */
+        struct loop_hook *hooks;
         unsigned window;                /* fibers at most */
-        unsigned libcurl_max;           /* its connections; 0: any number (descriptors.h) */
-        unsigned resolving_max;         /* names that it resolves at a time, in a thread each */
         unsigned n_fibers;              /* alive */
         unsigned n_spawned;             /* ever; each has its number as slot */
         struct loop_fiber *running;
@@ -114,6 +114,9 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
  * the eventfd @fd is written, and asks again; and fibers without a task wait in loop_park().
  */
 void loop_feed(struct loop *loop, int fd);
+
+/* @hook is part of the loop until that ends, and has to live as long. */
+void loop_hook_add(struct loop *loop, struct loop_hook *hook);
 
 /* Takes a loop that was run to its end, one that was never run, or one whose ring broke. */
 void loop_deinit(struct loop *loop);
@@ -211,7 +214,3 @@ void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, const 
 void loop_end_dropped(struct loop *loop);
 void loop_deadline_remove(struct loop *loop, struct loop_deadline *deadline);
 void loop_timer_complete(struct ring_op *op, int res, uint32_t flags);
-
-/* async-file.c */
-int uring_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
-struct uring_files *uring_files_free(struct uring_files *files);
