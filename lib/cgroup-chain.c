@@ -128,9 +128,20 @@ uint64_t cgroup_chain_met_since(const struct cgroup_chain *now, const struct cgr
 {
         uint64_t n = now->groups[i].limits[limit].n_met, was;
 
-        was = i < before->n ? before->groups[i].limits[limit].n_met : 0;
+        if (i >= before->n)
+                return 0;
+        was = before->groups[i].limits[limit].n_met;
         /* It counts from 0 again when the controller was away. */
         return n >= was ? n - was : n;
+}
+
+bool cgroup_chain_covers(const struct cgroup_chain *before, const struct cgroup_chain *now,
+                         enum chain_limit limit)
+{
+        for (size_t i = before->n; i < now->n; ++i)
+                if (now->groups[i].limits[limit].n_met > 0)
+                        return false;
+        return true;
 }
 
 bool cgroup_chain_counts_all(const struct cgroup_chain *chain, enum chain_limit limit)

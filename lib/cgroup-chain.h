@@ -38,11 +38,15 @@ int cgroup_chain_read(int fd, struct cgroup_chain *ret);
 void cgroup_chain_deinit(struct cgroup_chain *chain);
 
 /*
- * How often the limit of group @i was met since @before was read, which may be shorter: from the
- * start then.
+ * How often the limit of group @i was met since @before was read. Where @before ends below that group it
+ * is 0: what the group counts may be older, and cgroup_chain_covers() tells whether it counts anything.
  */
 uint64_t cgroup_chain_met_since(const struct cgroup_chain *now, const struct cgroup_chain *before,
                                 size_t i, enum chain_limit limit);
+
+/* Whether each group that has met its limit is in @before, so that none is missed by what it met since. */
+bool cgroup_chain_covers(const struct cgroup_chain *before, const struct cgroup_chain *now,
+                         enum chain_limit limit);
 
 /* Whether no limit can have been met without one of the groups telling of it. */
 bool cgroup_chain_counts_all(const struct cgroup_chain *chain, enum chain_limit limit);

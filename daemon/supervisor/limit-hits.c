@@ -92,7 +92,8 @@ static int read_memory(struct limit_hits *hits, const struct cgroup_chain *now,
         if (r >= 0)
                 r = add_above(hits, CHAIN_MEMORY, now, look);
         hits->limits[CHAIN_MEMORY].sure =
-                !look->began_later && cgroup_chain_counts_all(now, CHAIN_MEMORY);
+                !look->began_later && cgroup_chain_covers(look->before, now, CHAIN_MEMORY) &&
+                cgroup_chain_counts_all(now, CHAIN_MEMORY);
         return r;
 }
 
@@ -114,6 +115,7 @@ static int read_pids_by_limit(struct limit_hits *hits, const struct cgroup_chain
 {
         uint64_t own = met_by_job(now, CHAIN_PIDS), above = refused_above(now, look);
         uint64_t seen = look->n_runner_refused > all ? MIN(look->n_runner_refused - all, above) : 0;
+        bool covered = cgroup_chain_covers(look->before, now, CHAIN_PIDS);
         int r = 0;
 
         if (all > own)
@@ -123,11 +125,13 @@ static int read_pids_by_limit(struct limit_hits *hits, const struct cgroup_chain
         if (r >= 0 && seen > 0)
                 r = add_above(hits, CHAIN_PIDS, now, look);
         hits->n_refused = all + seen;
-        hits->has_refused = hits->n_refused > 0 || above == 0;
+        hits->has_refused = hits->n_refused > 0 || (above == 0 && covered);
         if (!hits->has_refused)
                 hits->why_no_refused =
-                        "a group above the job's refused processes or threads while the job ran, "
-                        "and since Linux 6.11 the kernel does not count whose they were";
+                        covered ? "a group above the job's refused processes or threads while the job ran, "
+                                  "and since Linux 6.11 the kernel does not count whose they were"
+                                : "a group above the job's has refused processes or threads, and its count "
+                                  "could not be read when the job began";
         return r;
 }
 
@@ -169,14 +173,15 @@ static int sum_children(int group_fd, uint64_t *ret, bool *ret_reached)
         return 0;
 }
 
-static bool was_reached(const struct cgroup_chain *chain, size_t i)
+/* A group that could not be read when the job began may have reached its limit long ago. */
+static bool may_have_reached(const struct cgroup_chain *before, size_t i)
 {
-        return i < chain->n && chain->groups[i].limits[CHAIN_PIDS].was_reached;
+        return i >= before->n || before->groups[i].limits[CHAIN_PIDS].was_reached;
 }
 
 /*
- * The groups whose limit was reached; of those above only such as had reached it @before, or had
- * not.
+ * Adds the groups whose limit was reached; of those above only such as may have reached it @before, or
+ * such as had not.
  */
 static int add_reached(struct limit_hits *hits, const struct cgroup_chain *now,
                        const struct limit_look *look, bool before)
@@ -184,7 +189,8 @@ static int add_reached(struct limit_hits *hits, const struct cgroup_chain *now,
         int r = 0;
 
         for (size_t i = 0; i < now->n && r >= 0; ++i)
-                if (was_reached(now, i) && (i > 0 && was_reached(look->before, i)) == before)
+                if (now->groups[i].limits[CHAIN_PIDS].was_reached &&
+                    (i > 0 && may_have_reached(look->before, i)) == before)
                         r = add_group(hits, CHAIN_PIDS, now, i, 0);
         return r;
 }

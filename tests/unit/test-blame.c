@@ -358,6 +358,57 @@ static void test_pids_of_others(void)
         end(&run);
 }
 
+/* What a group counts that could not be read when the job began, may be others' and old. */
+static void check_unread_before(void (*forget)(struct run *))
+{
+        struct run run;
+
+        begin(&run, LINUX_6_12);
+        forget(&run);
+        look(&run);
+        test_int(run.hits.limits[CHAIN_MEMORY].n, ==, 0);
+        test_true(!run.hits.limits[CHAIN_MEMORY].sure);
+        test_int(run.hits.limits[CHAIN_PIDS].n, ==, 0);
+        test_true(!run.hits.has_refused);
+        test_contains(run.hits.why_no_refused, "could not be read when the job began");
+        run.n_runner_refused = 5;
+        look(&run);
+        test_int(run.hits.limits[CHAIN_PIDS].n, ==, 0);
+        /* What counts nothing has met nothing. */
+        put_number(SLICE, "memory.events.local", "oom", 0);
+        put_number(SLICE, "pids.events.local", "max", 0);
+        look(&run);
+        test_true(run.hits.limits[CHAIN_MEMORY].sure);
+        test_true(run.hits.has_refused && run.hits.n_refused == 0);
+        end(&run);
+
+        begin(&run, LINUX_6_1);
+        put_number(SLICE, "pids.peak", "", 6);
+        forget(&run);
+        put_number(RUNNER, "pids.events", "max", 5);
+        put_number(JOB, "pids.peak", "", 100);
+        says(&run, REASON_PIDS_MAX, REFUSED "pids.max of the job is 100");
+        put_number(JOB, "pids.peak", "", 5);
+        says(&run, REASON_PIDS_MAX, above);
+        end(&run);
+}
+
+static void forget_slice(struct run *run)
+{
+        free(run->before.groups[--run->before.n].name);
+}
+
+static void forget_all(struct run *run)
+{
+        cgroup_chain_deinit(&run->before);
+}
+
+static void test_unread_before(void)
+{
+        check_unread_before(forget_slice);
+        check_unread_before(forget_all);
+}
+
 static enum ppp_oom_blame blame(struct oom_watch *watch, int fd)
 {
         _cleanup_close_ int worker = openat(fd, "worker-0", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -418,4 +469,5 @@ TEST_MAIN("blame", { "memory of the job", test_memory_of_the_job },
           { "processes of a worker", test_pids_of_a_worker },
           { "processes of a group above", test_pids_above },
           { "reached before", test_pids_above_before }, { "forks of others", test_pids_of_others },
-          { "workers", test_workers }, { "memory by kind", test_memory_by_kind })
+          { "unread before", test_unread_before }, { "workers", test_workers },
+          { "memory by kind", test_memory_by_kind })
