@@ -79,11 +79,11 @@ static char *describe_culprit(const struct limit_hits *hits, enum chain_limit li
                 return limit_describe_met(hits, limit);
         if (limit == CHAIN_MEMORY && hits->limits[limit].sure)
                 return strdup("the machine had none left, and no memory.max of the job or of a "
-                              "group above it "
-                              "was met");
+                              "group above it was met");
         return strdup(limit == CHAIN_MEMORY
-                              ? "for whose memory.max, or whether for the machine's, is not known"
-                              : "for whose pids.max is not known");
+                              ? "the kernel does not tell whether a memory.max was reached, and whose, "
+                                "or the machine had no memory left"
+                              : "the kernel does not tell whose pids.max was reached");
 }
 
 static char *describe_oom(const struct limit_hits *hits, const struct spec *spec,

@@ -234,7 +234,8 @@ static void test_memory_of_the_machine(void)
         /* A group above may have met its limit before somebody looked. */
         run.late = true;
         says(&run, REASON_OOM_KILLED,
-             KILLED "for whose memory.max, or whether for the machine's, is not known");
+             KILLED "the kernel does not tell whether a memory.max was reached, and whose, "
+                    "or the machine had no memory left");
         end(&run);
 }
 
@@ -334,7 +335,7 @@ static void test_pids_above_before(void)
 
         begin(&run, LINUX_6_1);
         put_number(RUNNER, "pids.events", "max", 5);
-        says(&run, REASON_PIDS_MAX, REFUSED "for whose pids.max is not known");
+        says(&run, REASON_PIDS_MAX, REFUSED "the kernel does not tell whose pids.max was reached");
         end(&run);
 }
 
