@@ -8,6 +8,10 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/xattr.h>
+
+#define NOTE     "user.pppctl.controllers"
+#define NOTE_MAX 128
 
 static const struct {
         enum cgroup_controller bit;
@@ -36,24 +40,52 @@ const char *cgroup_controller_name(enum cgroup_controller controller)
         return controllers[find_row(controller)].name;
 }
 
-/* Both cgroup.controllers and cgroup.subtree_control are one line of names with spaces between. */
+/* The names of controllers with spaces between; those that are not in the table are left out. */
+static unsigned parse_controllers(char *text)
+{
+        unsigned set = 0;
+        char *word;
+
+        while ((word = strsep(&text, " \n")))
+                for (size_t i = 0; i < ARRAY_SIZE(controllers); ++i)
+                        if (streq(word, controllers[i].name))
+                                set |= controllers[i].bit;
+        return set;
+}
+
+/* Both cgroup.controllers and cgroup.subtree_control are one line of names. */
 static int read_controllers(int fd, const char *file, unsigned *ret)
 {
         _cleanup_free_ char *text = NULL;
-        char *word, *rest;
-        unsigned set = 0;
         int r;
 
         r = read_file_at(fd, file, &text, NULL);
         if (r < 0)
                 return r;
-        rest = text;
-        while ((word = strsep(&rest, " \n")))
-                for (size_t i = 0; i < ARRAY_SIZE(controllers); ++i)
-                        if (streq(word, controllers[i].name))
-                                set |= controllers[i].bit;
-        *ret = set;
+        *ret = parse_controllers(text);
         return 0;
+}
+
+void cgroup_note_controllers(int fd, unsigned set)
+{
+        char text[NOTE_MAX] = "";
+        size_t n = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(controllers); ++i)
+                if (set & controllers[i].bit)
+                        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s ", controllers[i].name);
+        (void)fsetxattr(fd, NOTE, text, n, 0);
+}
+
+unsigned cgroup_noted_controllers(int fd)
+{
+        char text[NOTE_MAX];
+        ssize_t n = fgetxattr(fd, NOTE, text, sizeof(text) - 1);
+
+        if (n < 0)
+                return ~0U;
+        text[n] = 0;
+        return parse_controllers(text);
 }
 
 int cgroup_read_available(int fd, unsigned *ret)

@@ -61,6 +61,13 @@ int cgroup_enable_some(int fd, unsigned wanted, unsigned *ret_enabled);
 int cgroup_read_available(int fd, unsigned *ret);
 int cgroup_read_enabled(int fd, unsigned *ret);
 
+/*
+ * Notes with the group, in an extended attribute (5.7), which controllers it passed on from the beginning:
+ * a bit set, all bits set where there is no note, as of a group that an older version made.
+ */
+void cgroup_note_controllers(int fd, unsigned controllers);
+unsigned cgroup_noted_controllers(int fd);
+
 /* "memory" */
 const char *cgroup_controller_name(enum cgroup_controller controller);
 

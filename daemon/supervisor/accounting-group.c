@@ -231,10 +231,19 @@ static void miss_metric(struct summary *summary, const struct accounting *a,
         summary_miss(summary, metric->key, known ?: text ?: strerror(-error));
 }
 
-/* What controllers count began anew when they came back, and of a peak not even a part is true. */
-static bool is_lost(const struct accounting *a, const struct group_metric *metric)
+/*
+ * Why the group's file, though it is there, cannot tell; NULL when it can. What a controller counts begins when
+ * it comes, or comes back, and of a peak not even a part is true.
+ */
+static const char *why_not_whole(const struct accounting *a, const struct group_metric *metric)
 {
-        return a->counters_lost && metric->controller;
+        if (a->controllers.lost & metric->controller)
+                return "the daemon died while the job ran, and without DelegateSubgroup= (systemd 254) "
+                       "another can be started only after its cgroup's controllers, with all they had "
+                       "counted, are gone";
+        if (a->controllers.gained & metric->controller)
+                return "the daemon got the controller that counts it only after the job had begun";
+        return NULL;
 }
 
 static bool is_cpu_time(const struct group_metric *metric)
@@ -268,6 +277,7 @@ void summary_put_group(struct summary *summary, const struct accounting *a)
 
         for (size_t i = 0; i < ARRAY_SIZE(group_metrics); ++i) {
                 const struct group_metric *metric = &group_metrics[i];
+                const char *missing = a->group ? why_not_whole(a, metric) : why ?: "the job's cgroup is gone";
                 json_t *value;
                 int r;
 
@@ -275,13 +285,8 @@ void summary_put_group(struct summary *summary, const struct accounting *a)
                         put_cpu_of_processes(summary, a, metric);
                         continue;
                 }
-                if (!a->group || is_lost(a, metric)) {
-                        summary_miss(summary, metric->key,
-                                     a->group ? "the daemon died while the job ran, and without "
-                                                "DelegateSubgroup= (systemd 254) another can be started "
-                                                "only after its cgroup's controllers, with all they had "
-                                                "counted, are gone"
-                                              : why ?: "the job's cgroup is gone");
+                if (missing) {
+                        summary_miss(summary, metric->key, missing);
                         continue;
                 }
                 value = NULL;

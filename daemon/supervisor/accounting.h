@@ -13,6 +13,7 @@
 #include "daemon/supervisor/counters.h"
 #include "daemon/supervisor/groups.h"
 #include "daemon/supervisor/limit-hits.h"
+#include "daemon/supervisor/limit-restore.h"
 #include "daemon/supervisor/record.h"
 #include "lib/spec.h"
 
@@ -40,7 +41,7 @@ struct accounting {
         int measures_fd;                /* what the runner wrote; -EBADF: it never ran */
         bool has_nice;                  /* the runner was found to have it */
         int nice;
-        bool counters_lost;             /* the group's controllers were gone for a while */
+        struct controller_changes controllers;  /* of the group, since the job began */
         const struct limit_hits *hits;
         bool has_nodes_usage;           /* machines: CPU time of the nodes and the Redis for this job alone */
         uint64_t nodes_user_usec, nodes_system_usec;

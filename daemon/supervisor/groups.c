@@ -412,7 +412,7 @@ int job_group_make(struct groups *groups, uint64_t number, struct job_group *ret
 {
         struct job_group group = JOB_GROUP_NULL;
         _cleanup_close_ int runner = -EBADF;
-        unsigned enabled;
+        unsigned enabled = 0;
         int r;
 
         assert(groups_exist(groups));
@@ -426,8 +426,10 @@ int job_group_make(struct groups *groups, uint64_t number, struct job_group *ret
                 r = cgroup_make(group.parent_fd, group.name, &group.fd);
         if (r >= 0 && groups->controllers)
                 r = cgroup_enable_controllers(group.fd, &enabled);
-        if (r >= 0)
+        if (r >= 0) {
+                cgroup_note_controllers(group.fd, enabled);
                 r = cgroup_make(group.fd, "runner", &runner);
+        }
         if (r >= 0)
                 r = cgroup_events_open(group.fd, &group.events_fd);
         if (r < 0) {

@@ -227,7 +227,7 @@ static struct accounting account_for(struct job *job)
                 .usage = job->has_usage ? &job->usage : NULL,
                 .usage_reason = why_no_usage(job),
                 .measures_fd = job->measures_fd,
-                .counters_lost = job->counters_lost,
+                .controllers = job->controllers,
                 .hits = &job->hits,
                 .resumed = job->resumed,
                 .carried = job->carried,

@@ -169,7 +169,8 @@ static int follow(struct job *job, struct start *start, const char **ret_attempt
         int r;
 
         job->is_child = true;
-        job->carried = job->counters_lost = false;
+        job->carried = false;
+        job->controllers = (struct controller_changes){ 0, 0 };
         job->adopted = job->runner_gone = job->has_status = job->has_usage = job->has_nice = false;
         job->start_attempted = NULL;
         job->measures_fd = steal_fd(&start->measures_fd);
@@ -301,11 +302,11 @@ static void restore_limits(struct job *job)
         const struct log_about about = job_about(job, MESSAGE_LIMITS_LOST, REASON_NONE);
         struct spec_error error = { "", "", "" };
 
-        if (limit_restore(&job->spec, job->env->groups, &job->group, &job->counters_lost, &error) < 0)
+        if (limit_restore(&job->spec, job->env->groups, &job->group, &job->controllers, &error) < 0)
                 supervisor_log_about(&about, LOG_ERR, "job %llu goes on without all of its limits: %s: %s; "
                                      "%s", (unsigned long long)job->record.number, error.field, error.why,
                                      error.hint);
-        else if (job->counters_lost && (job->spec.limits.given || job->spec.worker_limits.given))
+        else if (job->controllers.lost && (job->spec.limits.given || job->spec.worker_limits.given))
                 supervisor_log_about(&about, LOG_NOTICE, "limits of job %llu did not hold while there was "
                                      "no supervisor; they were set again",
                                      (unsigned long long)job->record.number);

@@ -111,7 +111,7 @@ struct job {
         int measures_fd;
         bool is_child;                  /* started by us: its status will be known */
         bool adopted;                   /* started by a former supervisor */
-        bool counters_lost;             /* its group was without controllers between the two */
+        struct controller_changes controllers;  /* of its group, between the two */
         bool runner_gone;
         siginfo_t status;
         bool has_status;

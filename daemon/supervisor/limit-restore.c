@@ -69,10 +69,10 @@ static int restore_threads(const struct spec *spec, const struct job_group *grou
         return complain(error, r, "spec.thread_weights", "weigh threads");
 }
 
-/* A job's group passes on all it has, since whoever made it saw to that. */
-static int pass_on(const struct job_group *group, bool *ret_lost)
+/* A job's group passes on all that it has, since whoever made it saw to that, and noted what it was. */
+static int pass_on(const struct job_group *group, struct controller_changes *ret)
 {
-        unsigned available, enabled;
+        unsigned available, enabled, noted = cgroup_noted_controllers(group->fd);
         int r;
 
         r = cgroup_read_available(group->fd, &available);
@@ -80,19 +80,22 @@ static int pass_on(const struct job_group *group, bool *ret_lost)
                 r = cgroup_read_enabled(group->fd, &enabled);
         if (r < 0)
                 return r;
-        *ret_lost = available & ~enabled;
-        return *ret_lost ? cgroup_enable_controllers(group->fd, &enabled) : 0;
+        *ret = (struct controller_changes){
+                .lost = available & ~enabled & noted,
+                .gained = available & ~noted,
+        };
+        return available & ~enabled ? cgroup_enable_controllers(group->fd, &enabled) : 0;
 }
 
 int limit_restore(const struct spec *spec, const struct groups *groups, const struct job_group *group,
-                  bool *ret_lost, struct spec_error *error)
+                  struct controller_changes *ret, struct spec_error *error)
 {
         int r;
 
-        *ret_lost = false;
+        *ret = (struct controller_changes){ 0, 0 };
         if (!job_group_exists(group))
                 return 0;
-        r = pass_on(group, ret_lost);
+        r = pass_on(group, ret);
         if (r < 0)
                 return complain(error, r, "spec.limits", "enable controllers in the job's cgroup");
         /* Also when they should be in force: they are read back, and what has happened meanwhile is not known. */

@@ -9,10 +9,16 @@
 #include "daemon/supervisor/groups.h"
 #include "lib/spec.h"
 
+/* Bit sets of enum cgroup_controller: neither kind can tell all that the job has used. */
+struct controller_changes {
+        unsigned lost;          /* taken away for a while, with what they had counted */
+        unsigned gained;        /* not there when the job's group was made */
+};
+
 /*
  * Passes the controllers on to the job's group again, and sets the limits of the job, of its workers and of
- * its threads again. *@ret_lost: whether they were lost. A negative errno with @error filled when
- * one of them is not in force.
+ * its threads again. @ret is filled in any case. A negative errno with @error filled when a limit is not in
+ * force.
  */
 int limit_restore(const struct spec *spec, const struct groups *groups, const struct job_group *group,
-                  bool *ret_lost, struct spec_error *error);
+                  struct controller_changes *ret, struct spec_error *error);

@@ -239,13 +239,13 @@ static int restore_owners(const struct node *node, struct spec_error *error)
         share_out(node, &spec.limits);
         for (unsigned i = 0; i < NODE_OWNERS_MAX && r >= 0; ++i) {
                 struct job_group group = JOB_GROUP_NULL;
-                bool lost;
+                struct controller_changes changes;
 
                 snprintf(group.name, sizeof(group.name), "owner-%u", i);
                 group.fd = openat(node->helper.group_fd, group.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
                 if (group.fd < 0)
                         continue;
-                r = limit_restore(&spec, env->groups, &group, &lost, error);
+                r = limit_restore(&spec, env->groups, &group, &changes, error);
                 close_fd(group.fd);
         }
         return r;
@@ -259,9 +259,9 @@ static void take_over(struct node *node)
         struct spec_error error = { "", "", "" };
         struct failure failure = FAILURE_NULL;
         char url[DEMO_URL_MAX];
-        bool lost;
+        struct controller_changes changes;
 
-        if (limit_restore(options_of(node), env->groups, &group, &lost, &error) < 0 ||
+        if (limit_restore(options_of(node), env->groups, &group, &changes, &error) < 0 ||
             restore_owners(node, &error) < 0)
                 supervisor_log(LOG_ERR, "%s goes on without all of its limits: %s: %s; %s",
                                node->helper.kind->what, error.field, error.why, error.hint);

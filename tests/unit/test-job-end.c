@@ -329,6 +329,9 @@ static void remove_group(const char *directory, int fd)
         test_int(rmdir(directory), ==, 0);
 }
 
+/* Of the next job that make_of_group() makes. */
+static struct controller_changes changes;
+
 /* @make of a job of which that group is the last part; @parts is taken: what it used before. */
 static json_t *make_of_group(int fd, enum level level, bool nodes_known, json_t *parts, bool carried,
                              json_t *(*make)(const struct accounting *accounting))
@@ -347,7 +350,7 @@ static json_t *make_of_group(int fd, enum level level, bool nodes_known, json_t 
         struct accounting accounting = {
                 .host = &host, .groups = &groups, .record = &record, .spec = &spec,
                 .counters = &counters, .ended_ns = 5 * NSEC_PER_SEC, .group = carried ? NULL : &group,
-                .carried = carried,
+                .carried = carried, .controllers = changes,
                 .usage_reason = "unknown", .measures_fd = -EBADF, .has_nice = true, .nice = 5,
                 .has_nodes_usage = nodes_known, .nodes_user_usec = 1000000, .nodes_system_usec = 500000,
                 .nodes_usage_reason = "nobody knows", .hits = &hits,
@@ -413,6 +416,27 @@ static void test_group_metrics(void)
         test_true(number(limits, "nice") == 5);
         test_true(number(limits, "timeout_seconds") == 1);
         test_true(number(json_object_get(limits, "worker"), "pids_max") == 3);
+        json_decref(summary);
+        remove_group(directory, fd);
+}
+
+/* What was not counted from the beginning is not told for the whole; the kernel's own counts are. */
+static void test_changed_controllers(void)
+{
+        char directory[] = "/tmp/test-job-end.XXXXXX";
+        int fd = make_group(directory);
+        json_t *summary;
+
+        changes = (struct controller_changes){ .lost = CGROUP_MEMORY, .gained = CGROUP_IO };
+        summary = summarize_group(fd, LEVEL_PROCESSES, false);
+        changes = (struct controller_changes){ 0, 0 };
+        test_contains(why_missing(summary, "memory_peak_bytes"), "DelegateSubgroup=");
+        test_contains(why_missing(summary, "memory_stat"), "DelegateSubgroup=");
+        test_contains(why_missing(summary, "io"), "only after the job had begun");
+        test_true(!json_object_get(summary, "memory_peak_bytes"));
+        test_true(!json_object_get(summary, "io"));
+        test_true(number(summary, "pids_peak") == 7);
+        test_true(number(summary, "cpu_user_seconds") == 2);
         json_decref(summary);
         remove_group(directory, fd);
 }
@@ -523,6 +547,7 @@ TEST_MAIN("job-end",
           { "metrics match the schema", test_metrics_match_schema },
           { "values of metrics", test_metric_values }, { "counters", test_counters },
           { "a summary", test_summary }, { "nothing is left out", test_nothing_is_left_out },
-          { "metrics of a group", test_group_metrics }, { "machines", test_machines },
+          { "metrics of a group", test_group_metrics },
+          { "changed controllers", test_changed_controllers }, { "machines", test_machines },
           { "parts", test_parts }, { "parts at machines", test_parts_at_machines },
           { "demo inputs", test_demo })
