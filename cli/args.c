@@ -145,9 +145,9 @@ static int add_weight(struct args *args, const char *word, size_t n)
                 return cli_fail(CLI_USAGE, "--thread-weight: \"%.*s\" %s; give whole numbers from 1 to 10000 "
                                 "with commas between, as in 100,300", (int)n, word,
                                 r == -EINVAL ? "is no weight" : "is out of range");
-        if (args->n_thread_weights == SPEC_THREADS_MAX)
+        if (args->n_thread_weights == SPEC_WEIGHTS_MAX)
                 return cli_fail(CLI_USAGE, "--thread-weight: these are more than %d weights; give one for "
-                                "each thread", SPEC_THREADS_MAX);
+                                "each thread", SPEC_WEIGHTS_MAX);
         larger = reallocarray(args->thread_weights, args->n_thread_weights + 1, sizeof(*larger));
         if (!larger)
                 return cli_no_memory();

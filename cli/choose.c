@@ -8,34 +8,37 @@
 
 int choose_level(const char *name, enum level *ret)
 {
+        char list[LEVEL_LIST_SIZE];
         const char *names[_LEVEL_N];
 
         if (level_from_name(name, ret) >= 0)
                 return 0;
         for (size_t i = 0; i < _LEVEL_N; ++i)
                 names[i] = level_name((enum level)i);
-        return cli_fail(CLI_USAGE, "there is no level \"%s\"; levels are %s%s", name, level_names,
+        return cli_fail(CLI_USAGE, "there is no level \"%s\"; levels are %s%s", name, level_list(LEVELS_ALL, list),
                         suggest_text(name, names, _LEVEL_N));
 }
 
 int choose_workload(const char *name, enum workload_id *ret)
 {
+        char list[WORKLOAD_LIST_SIZE];
         const char *names[_WORKLOAD_N];
         enum level level;
 
         if (workload_from_name(name, ret) >= 0)
                 return 0;
+        workload_list(WORKLOADS_ALL, list);
         if (level_from_name(name, &level) >= 0)
                 return cli_fail(CLI_USAGE, "\"%s\" is a level where a workload is expected; "
                                 "workloads are %s, and compare takes --levels %s", name,
-                                workload_names, name);
+                                list, name);
         for (size_t i = 0; i < _WORKLOAD_N; ++i)
                 names[i] = workload_name((enum workload_id)i);
         if (strpbrk(name, "/:."))
                 return cli_fail(CLI_USAGE, "\"%s\" is an input where a workload is expected; name "
-                                "one of %s first: words \"%s\"", name, workload_names, name);
+                                "one of %s first: words \"%s\"", name, list, name);
         return cli_fail(CLI_USAGE, "there is no workload \"%s\"; workloads are %s%s", name,
-                        workload_names, suggest_text(name, names, _WORKLOAD_N));
+                        list, suggest_text(name, names, _WORKLOAD_N));
 }
 
 int choose_job(const struct args *args, uint64_t *ret)

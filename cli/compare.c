@@ -51,10 +51,10 @@ static int add_all_levels(struct comparison *comparison)
 {
         int r = 0;
 
-        for (unsigned i = 0; r == 0 && i < _LEVEL_N; ++i)
-                r = add_level(comparison, (enum level)i);
-        if (r == 0)
-                comparison->contenders[LEVEL_MACHINES].optional = true;
+        for (enum level i = 0; r == 0 && i < _LEVEL_N; ++i) {
+                r = add_level(comparison, i);
+                comparison->contenders[i].optional = !level_has(i, LEVEL_LOCAL);
+        }
         return r;
 }
 
@@ -80,32 +80,14 @@ static int choose_levels(const char *list, struct comparison *comparison)
         return r;
 }
 
-static void leave_threads(struct spec *spec)
-{
-        spec->gil = spec->threaded = false;
-        free(spec->thread_weights);
-        spec->thread_weights = NULL;
-        spec->n_thread_weights = 0;
-}
-
 /* Options that not all levels have mean those that do. */
 static int spec_of(const struct compare *compare, enum level level, struct spec *ret)
 {
         int r = choose_spec(compare->args, level, compare->comparison.workload, ret);
 
-        if (r)
-                return r;
-        if (level == LEVEL_SERIAL || level == LEVEL_MACHINES)
-                ret->workers = 0;
-        if (level != LEVEL_THREADS)
-                leave_threads(ret);
-        if (level != LEVEL_PROCESSES)
-                limits_deinit(&ret->worker_limits);
-        if (level != LEVEL_ASYNC)
-                ret->loops = 0;
-        if (level == LEVEL_MACHINES)
-                ret->cpu_time_max_ns = 0;
-        return 0;
+        if (r == 0)
+                spec_leave_out(ret);
+        return r;
 }
 
 static void say_disagreement(const struct compare *compare, uint64_t i, enum level level,

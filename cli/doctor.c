@@ -111,7 +111,7 @@ static unsigned levels_of(json_t *check)
 
         json_array_foreach(json_object_get(check, "levels"), i, name)
                 if (json_is_string(name) && level_from_name(json_string_value(name), &level) >= 0)
-                        set |= 1U << level;
+                        set |= LEVEL_BIT(level);
         return set;
 }
 
@@ -120,7 +120,7 @@ static void judge(struct diagnosis *diagnosis)
         json_t *check;
         size_t i;
 
-        diagnosis->works = (1U << _LEVEL_N) - 1;
+        diagnosis->works = LEVELS_ALL;
         json_array_foreach(diagnosis->checks, i, check)
                 if (streq(member(check, "status"), "no"))
                         diagnosis->works &= ~levels_of(check);
@@ -213,7 +213,7 @@ static int run(const struct args *args)
                 r = output_finish(&output);
         if (r)
                 return r;
-        return diagnosis.has_daemon && diagnosis.works == (1U << _LEVEL_N) - 1 ? CLI_OK : CLI_FAILED;
+        return diagnosis.has_daemon && diagnosis.works == LEVELS_ALL ? CLI_OK : CLI_FAILED;
 }
 
 const struct verb verb_doctor = {

@@ -4,6 +4,7 @@
 
 #include "cli/say.h"
 #include "cli/verbs.h"
+#include "lib/spec.h"
 
 static void show_option(enum option option)
 {
@@ -42,10 +43,32 @@ void help_show(void)
              "pppctl help VERB tells more.");
 }
 
+static void show_choice(const char *name, const char *what)
+{
+        const char *end = strchrnul(what, '\n');
+
+        printf("  %-10s %.*s\n", name, (int)(end - what), what);
+        if (*end)
+                show_choice("", end + 1);
+}
+
+static void show_choices(void)
+{
+        puts("levels:");
+        for (enum level i = 0; i < _LEVEL_N; ++i)
+                show_choice(level_name(i), level_info(i)->what);
+        puts("\nworkloads:");
+        for (enum workload_id i = 0; i < _WORKLOAD_N; ++i)
+                show_choice(workload_name(i), workload_info(i)->what);
+        puts("");
+}
+
 void help_show_verb(const struct verb *verb)
 {
-        printf("usage: pppctl %s%s%s\n\n%s\n", verb->name, *verb->synopsis ? " " : "",
-               verb->synopsis, verb->text);
+        printf("usage: pppctl %s%s%s\n\n", verb->name, *verb->synopsis ? " " : "", verb->synopsis);
+        if (verb->shows_choices)
+                show_choices();
+        puts(verb->text);
         if (verb->options) {
                 puts("\noptions:");
                 show_options(verb->options);

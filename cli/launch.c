@@ -74,7 +74,7 @@ int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t
                 cli_note("the job may have been started; pppctl list shows it then");
         if (r)
                 return r;
-        if (spec->level == LEVEL_MACHINES && (spec->limits.given || spec->has_nice) && !launch->quiet)
+        if (!level_has(spec->level, LEVEL_LOCAL) && (spec->limits.given || spec->has_nice) && !launch->quiet)
                 cli_note("the limits bound this job's coordinator; what nodes may use is in their "
                          "own pppctl.conf, section [node]");
         job = json_object_get(reply.parameters, "job");

@@ -38,9 +38,9 @@ void output_init(struct output *output, bool json)
 
 void output_take_workload(struct output *output, enum workload_id workload)
 {
-        output->unit = workload_unit(workload);
-        output->nanoseconds = workload == WORKLOAD_SLEEP;
-        output->prefix = workload == WORKLOAD_WORDS ? "demo:" : NULL;
+        output->unit = workload_info(workload)->unit;
+        output->nanoseconds = workload_info(workload)->value_is_time;
+        output->prefix = workload_info(workload)->takes_urls ? "demo:" : NULL;
 }
 
 /* The library's way to write a few bytes is long. */

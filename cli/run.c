@@ -13,12 +13,13 @@
 static int choose(const struct args *args, struct spec *spec)
 {
         enum workload_id workload = WORKLOAD_WORDS;
+        char levels[LEVEL_LIST_SIZE];
         enum level level;
         int r;
 
         if (args->n_operands == 0)
                 return cli_fail(CLI_USAGE, "run needs a level, one of %s: pppctl run async",
-                                level_names);
+                                level_list(LEVELS_ALL, levels));
         r = choose_level(args->operands[0], &level);
         if (r == 0 && args->n_operands > 1)
                 r = choose_workload(args->operands[1], &workload);
@@ -114,22 +115,8 @@ const struct verb verb_run = {
         .name = "run",
         .synopsis = "LEVEL [WORKLOAD] [INPUT...]",
         .what = "run a workload over inputs, print results as tasks end",
-        .text = "levels:\n"
-                "  serial     one task after the other\n"
-                "  threads    in threads of one process\n"
-                "  processes  in worker processes, each in a cgroup of its own\n"
-                "  async      in flight together on an io_uring completion loop\n"
-                "  machines   on every machine that has joined the daemon's Redis (pppctl nodes);\n"
-                "             where none is configured, on two nodes of a private one\n"
-                "\n"
-                "workloads:\n"
-                "  words      count the words of a URL (http, https), a file, or a page that\n"
-                "             comes along, demo:2016 to demo:2019\n"
-                "  sum        add the numbers below INPUT one by one\n"
-                "  sum-array  fill an array with them and add it up\n"
-                "  sleep      wait INPUT seconds (0.2, 200ms)\n"
-                "\n"
-                "SIZE is in bytes, or has K, M, G or T; TIME is in seconds, or has ns, us, ms, s,\n"
+        .shows_choices = true,
+        .text = "SIZE is in bytes, or has K, M, G or T; TIME is in seconds, or has ns, us, ms, s,\n"
                 "min, h or d.\n"
                 "\n"
                 "Limits are enforced by the kernel on the job's cgroup, or refused with the\n"

@@ -11,13 +11,6 @@
 #define READ_SIZE    (256 * 1024)
 #define COMMAND_LINE "the command line"
 
-static const char *const default_inputs[_WORKLOAD_N] = {
-        [WORKLOAD_WORDS] = "demo:2016\ndemo:2017\ndemo:2018\ndemo:2019\n",
-        [WORKLOAD_SUM] = "201600000\n201700000\n201800000\n201900000\n",
-        [WORKLOAD_SUM_ARRAY] = "201600000\n201700000\n201800000\n201900000\n",
-        [WORKLOAD_SLEEP] = "0.2\n0.2\n0.2\n0.2\n",
-};
-
 static int say_memfd(int r)
 {
         return cli_fail(CLI_FAILED, "cannot hold the inputs in memory (memfd_create(2)): %s; free "
@@ -127,7 +120,7 @@ static int write_operands(char *const *operands, size_t n, int to)
 
 static int write_default(enum workload_id workload, int to)
 {
-        const char *text = default_inputs[workload];
+        const char *text = workload_info(workload)->default_inputs;
         int r = write_all(to, text, strlen(text));
 
         return r < 0 ? say_memfd(r) : 0;
@@ -319,9 +312,9 @@ int source_open(struct source *source, enum workload_id workload, const char *fr
                 r = memfd_seal(source->fd);
         if (r == 0)
                 r = map_given(source, source->fd, name);
-        if (r == 0 && workload == WORKLOAD_WORDS)
+        if (r == 0 && workload_info(workload)->takes_urls)
                 r = check_urls(&source->given, name);
-        if (r == 0 && workload == WORKLOAD_WORDS && has_relative_path(&source->given)) {
+        if (r == 0 && workload_info(workload)->takes_urls && has_relative_path(&source->given)) {
                 source->fd = close_fd(source->fd);
                 r = make_absolute(&source->given, &source->fd);
         }

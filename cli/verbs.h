@@ -8,6 +8,7 @@ struct verb {
         const char *name;
         const char *synopsis;           /* after the name */
         const char *what;               /* one line, for the list of verbs */
+        bool shows_choices;             /* its own help begins with the levels and workloads */
         const char *text;               /* lines, for the verb's own help */
         const char *examples;           /* lines */
         uint64_t options;               /* besides OPTIONS_COMMON */

@@ -1,77 +1,138 @@
 #include "lib/spec.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "lib/spec-reader.h"
 
-const char level_names[] = "serial, threads, processes, async, machines";
-const char workload_names[] = "words, sum, sum-array, sleep";
+#define NAMES_SIZE   (LEVEL_LIST_SIZE + WORKLOAD_LIST_SIZE)
+#define NODES_DECIDE "leave it out; a node has it in its configuration ([machines], [node])"
 
-static const char *const levels[_LEVEL_N] = {
-        [LEVEL_SERIAL] = "serial",
-        [LEVEL_THREADS] = "threads",
-        [LEVEL_PROCESSES] = "processes",
-        [LEVEL_ASYNC] = "async",
-        [LEVEL_MACHINES] = "machines",
+enum kind {
+        KIND_COUNT,                     /* uint32_t, 0: not given */
+        KIND_SWITCH,                    /* bool */
+        KIND_SECONDS,                   /* uint64_t of nanoseconds, 0: not given */
+        KIND_PATH,                      /* char *, owned */
+        KIND_LIMITS,                    /* struct limits */
+        KIND_NICE,                      /* the spec's has_nice and nice */
+        KIND_WEIGHTS,                   /* the spec's thread_weights */
 };
 
-static const struct {
+/* What a spec may leave out: read, written, checked against the level, and dropped by its row. */
+struct member {
         const char *name;
-        const char *unit;
-} workloads[_WORKLOAD_N] = {
-        [WORKLOAD_WORDS] = { "words", "word" },
-        [WORKLOAD_SUM] = { "sum", NULL },
-        [WORKLOAD_SUM_ARRAY] = { "sum-array", NULL },
-        [WORKLOAD_SLEEP] = { "sleep", NULL },
+        enum kind kind;
+        size_t offset;                  /* in struct spec, of kinds that are a type */
+        uint32_t min, max;              /* of a count */
+        enum level_feature needs;       /* of the level; 0: all levels take it */
+        bool decides_values;            /* without it, tasks may have other values */
+        const char *of_nodes;           /* what a node's configuration says instead */
+        const char *has;                /* what only the levels have that take it */
+        const char *why, *hint;         /* instead, where that would not tell enough */
 };
 
-const char *level_name(enum level level)
+#define AS(_kind, _field)         .kind = _kind, .offset = offsetof(struct spec, _field)
+#define COUNT(_field, _min, _max) AS(KIND_COUNT, _field), .min = _min, .max = _max
+
+/* In the order in which they are written. */
+static const struct member members[] = {
+        { .name = "workers", COUNT(workers, 1, SPEC_WORKERS_MAX) },
+        { .name = "loops", COUNT(loops, 1, SPEC_LOOPS_MAX), .needs = LEVEL_LOOPS,
+          .of_nodes = "how many loops there are", .has = "loops" },
+        { .name = "gil", AS(KIND_SWITCH, gil), .needs = LEVEL_ONE_PROCESS,
+          .of_nodes = "how tasks run", .has = "a global lock" },
+        { .name = "threaded", AS(KIND_SWITCH, threaded), .needs = LEVEL_ONE_PROCESS,
+          .of_nodes = "how tasks run", .has = "threaded cgroups" },
+        { .name = "thread_weights", .kind = KIND_WEIGHTS, .needs = LEVEL_ONE_PROCESS,
+          .of_nodes = "how tasks run", .has = "threads with a weight" },
+        { .name = "timeout_seconds", AS(KIND_SECONDS, timeout_ns) },
+        { .name = "task_timeout_seconds", AS(KIND_SECONDS, task_timeout_ns) },
+        { .name = "cpu_time_max_seconds", AS(KIND_SECONDS, cpu_time_max_ns), .needs = LEVEL_LOCAL,
+          .why = "the CPU time is that of the nodes, which count it for all jobs together",
+          .hint = "limit its time instead, or that of each task" },
+        { .name = "nice", .kind = KIND_NICE },
+        { .name = "limits", AS(KIND_LIMITS, limits) },
+        { .name = "worker_limits", AS(KIND_LIMITS, worker_limits), .needs = LEVEL_WORKER_GROUPS,
+          .of_nodes = "what their workers may take" },
+        { .name = "retries", COUNT(retries, 0, SPEC_RETRIES_MAX) },
+        { .name = "ca_file", AS(KIND_PATH, ca_file), .needs = LEVEL_LOCAL, .decides_values = true,
+          .why = "a file of this machine is not on the nodes",
+          .hint = "add the authority to the system's on each node" },
+};
+
+static void *value_of(const struct spec *spec, const struct member *member)
 {
-        assert((unsigned)level < _LEVEL_N);
-        return levels[level];
+        return (char *)spec + member->offset;
 }
 
-int level_from_name(const char *name, enum level *ret)
+static bool is_given(const struct spec *spec, const struct member *member)
 {
-        for (unsigned i = 0; i < _LEVEL_N; ++i) {
-                if (streq(name, levels[i])) {
-                        *ret = (enum level)i;
-                        return 0;
-                }
+        const void *value = value_of(spec, member);
+
+        switch (member->kind) {
+        case KIND_COUNT:
+                return *(const uint32_t *)value > 0;
+        case KIND_SWITCH:
+                return *(const bool *)value;
+        case KIND_SECONDS:
+                return *(const uint64_t *)value > 0;
+        case KIND_PATH:
+                return *(char *const *)value;
+        case KIND_LIMITS:
+                return ((const struct limits *)value)->given;
+        case KIND_NICE:
+                return spec->has_nice;
+        case KIND_WEIGHTS:
+                return spec->n_thread_weights > 0;
         }
-        return -EINVAL;
+        assert(false);
+        return false;
 }
 
-const char *workload_name(enum workload_id workload)
+static void clear(struct spec *spec, const struct member *member)
 {
-        assert((unsigned)workload < _WORKLOAD_N);
-        return workloads[workload].name;
-}
+        void *value = value_of(spec, member);
 
-const char *workload_unit(enum workload_id workload)
-{
-        assert((unsigned)workload < _WORKLOAD_N);
-        return workloads[workload].unit;
-}
-
-int workload_from_name(const char *name, enum workload_id *ret)
-{
-        for (unsigned i = 0; i < _WORKLOAD_N; ++i) {
-                if (streq(name, workloads[i].name)) {
-                        *ret = (enum workload_id)i;
-                        return 0;
-                }
+        switch (member->kind) {
+        case KIND_COUNT:
+                *(uint32_t *)value = 0;
+                break;
+        case KIND_SWITCH:
+                *(bool *)value = false;
+                break;
+        case KIND_SECONDS:
+                *(uint64_t *)value = 0;
+                break;
+        case KIND_PATH:
+                free(*(char **)value);
+                *(char **)value = NULL;
+                break;
+        case KIND_LIMITS:
+                limits_deinit(value);
+                break;
+        case KIND_NICE:
+                spec->has_nice = false;
+                break;
+        case KIND_WEIGHTS:
+                free(spec->thread_weights);
+                spec->thread_weights = NULL;
+                spec->n_thread_weights = 0;
+                break;
         }
-        return -EINVAL;
+}
+
+static bool takes(enum level level, const struct member *member)
+{
+        return !member->needs || level_has(level, member->needs);
 }
 
 static int read_names(struct reader *reader, struct spec *spec)
 {
         const char *level, *workload;
-        char hint[128];
+        char hint[128], names[NAMES_SIZE];
         int r;
 
-        snprintf(hint, sizeof(hint), "give one of %s", level_names);
+        snprintf(hint, sizeof(hint), "give one of %s", level_list(LEVELS_ALL, names));
         r = reader_string(reader, "level", true, SPEC_NAME_MAX, hint, &level);
         if (r < 0)
                 return r;
@@ -79,7 +140,7 @@ static int read_names(struct reader *reader, struct spec *spec)
                 return reader_refuse(reader, "level", hint, "there is no level \"%.*s\"",
                               utf8_prefix(level, NAME_SHOWN), level);
 
-        snprintf(hint, sizeof(hint), "give one of %s", workload_names);
+        snprintf(hint, sizeof(hint), "give one of %s", workload_list(WORKLOADS_ALL, names));
         r = reader_string(reader, "workload", true, SPEC_NAME_MAX, hint, &workload);
         if (r < 0)
                 return r;
@@ -89,155 +150,122 @@ static int read_names(struct reader *reader, struct spec *spec)
         return 0;
 }
 
-#define NODES_DECIDE "leave it out; a node has it in its configuration ([machines], [node])"
-
-/* What runs a task is the nodes' affair: this machine could not make them. */
-static int check_machines(struct reader *reader, const struct spec *spec)
+/* A thread has no memory or pids of its own, and at the other levels no worker has a cgroup. */
+static int refuse_worker_limit(struct reader *reader, const struct spec *spec, const struct member *member)
 {
-        if (spec->workers > 0)
-                return reader_refuse(reader, "workers", NODES_DECIDE, "at the level machines the "
-                                     "nodes' own configuration says how many workers there are");
-        if (spec->loops > 0)
-                return reader_refuse(reader, "loops", NODES_DECIDE, "at the level machines the nodes' "
-                                     "own configuration says how many loops there are");
-        if (spec->gil)
-                return reader_refuse(reader, "gil", "leave it out, or take the threads level", "at the "
-                                     "level machines the nodes' own configuration says how tasks run");
-        if (spec->ca_file)
-                return reader_refuse(reader, "ca_file", "add the authority to the system's on each node",
-                                     "a file of this machine is not on the nodes");
-        if (spec->cpu_time_max_ns > 0)
-                return reader_refuse(reader, "cpu_time_max_seconds", "limit its time instead, or that of each "
-                                     "task", "at the level machines the CPU time is that of the nodes, "
-                                     "which count it for all jobs together");
-        return 0;
+        char name[64], names[NAMES_SIZE], hint[256];
+        enum limit limit = 0;
+
+        while (!limits_has(&spec->worker_limits, limit))
+                ++limit;
+        snprintf(name, sizeof(name), "%s.%s", member->name, limit_infos[limit].member);
+        level_list(levels_with(member->needs), names);
+        if (!level_has(spec->level, LEVEL_LOCAL))
+                return reader_refuse(reader, name, NODES_DECIDE, "at the level %s the nodes' own configuration "
+                                     "says %s", level_name(spec->level), member->of_nodes);
+        if (!level_has(spec->level, LEVEL_ONE_PROCESS)) {
+                snprintf(hint, sizeof(hint), "limit the whole job, or take the %s level", names);
+                return reader_refuse(reader, name, hint, "only the %s level has workers with a cgroup of their "
+                                     "own", names);
+        }
+        if (limit_infos[limit].controller == CGROUP_MEMORY) {
+                snprintf(hint, sizeof(hint), "limit the memory of the whole job, or take the %s level", names);
+                return reader_refuse(reader, name, hint, "memory cannot be limited a thread: threads share the "
+                                     "memory of their process");
+        }
+        snprintf(hint, sizeof(hint), "limit the whole job, take the %s level, or share the CPU with thread "
+                 "weights", names);
+        return reader_refuse(reader, name, hint, "a thread has no such limit of its own");
 }
 
-/* A thread has no memory or pids of its own, and no other level has workers with cgroups. */
-static int refuse_worker_limit(struct reader *reader, const struct spec *spec, enum limit limit)
+static int refuse_member(struct reader *reader, const struct spec *spec, const struct member *member)
 {
-        enum cgroup_controller controller = limit_infos[limit].controller;
-        char member[64];
+        char names[NAMES_SIZE], hint[256];
 
-        snprintf(member, sizeof(member), "worker_limits.%s", limit_infos[limit].member);
-        if (spec->level == LEVEL_MACHINES)
-                return reader_refuse(reader, member, NODES_DECIDE, "at the level machines the nodes' "
-                                     "own configuration says what their workers may take");
-        if (spec->level == LEVEL_THREADS && controller == CGROUP_MEMORY)
-                return reader_refuse(reader, member, "limit the memory of the whole job, or take the "
-                                     "processes level", "memory cannot be limited a thread: threads "
-                                     "share the memory of their process");
-        if (spec->level == LEVEL_THREADS)
-                return reader_refuse(reader, member, "limit the whole job, take the processes level, "
-                                     "or share the CPU with thread weights", "a thread has no such "
-                                     "limit of its own");
-        return reader_refuse(reader, member, "limit the whole job, or take the processes level",
-                             "only the processes level has workers with a cgroup of their own");
+        if (member->kind == KIND_LIMITS)
+                return refuse_worker_limit(reader, spec, member);
+        if (member->why)
+                return reader_refuse(reader, member->name, member->hint, "at the level %s %s",
+                                     level_name(spec->level), member->why);
+        if (!level_has(spec->level, LEVEL_LOCAL))
+                return reader_refuse(reader, member->name, NODES_DECIDE, "at the level %s the nodes' own "
+                                     "configuration says %s", level_name(spec->level), member->of_nodes);
+        level_list(levels_with(member->needs), names);
+        snprintf(hint, sizeof(hint), "leave it out, or take the %s level", names);
+        return reader_refuse(reader, member->name, hint, "only the %s level has %s", names, member->has);
+}
+
+static int check_workers(struct reader *reader, const struct spec *spec)
+{
+        const struct level_info *info = level_info(spec->level);
+        char hint[64];
+
+        if (spec->workers <= info->workers_max)
+                return 0;
+        if (info->workers_max == 0)
+                return reader_refuse(reader, "workers", NODES_DECIDE, "at the level %s the nodes' own "
+                                     "configuration says how many workers there are", info->name);
+        if (info->workers_max == 1)
+                return reader_refuse(reader, "workers", "leave it out, or take another level",
+                                     "the %s level has one worker", info->name);
+        snprintf(hint, sizeof(hint), "give at most %u, or take the async level", info->workers_max);
+        return reader_refuse(reader, "workers", hint, "%u is too many for the %s level", spec->workers, info->name);
 }
 
 /* The runner, or its loops, and one each that works for it. */
 static int check_pids_max(struct reader *reader, const struct spec *spec)
 {
-        uint64_t loops = MAX(spec->loops, 1U), max = spec->limits.values[LIMIT_PIDS_MAX];
-        char hint[32];
+        const struct level_info *info = level_info(spec->level);
+        uint64_t min = (uint64_t)info->pids_min * MAX(spec->loops, 1U);
+        char hint[48];
 
-        if (!limits_has(&spec->limits, LIMIT_PIDS_MAX))
+        if (!limits_has(&spec->limits, LIMIT_PIDS_MAX) || spec->limits.values[LIMIT_PIDS_MAX] >= min)
                 return 0;
-        if ((spec->level == LEVEL_THREADS || spec->level == LEVEL_PROCESSES) && max < 2)
-                return reader_refuse(reader, "limits.pids_max", "give 2 or more", "the runner is one "
-                                     "itself, so there would be no worker");
-        snprintf(hint, sizeof(hint), "give %llu or more", (unsigned long long)(2 * loops));
-        if (spec->level == LEVEL_ASYNC && max < 2 * loops)
-                return reader_refuse(reader, "limits.pids_max", hint, "each loop is a thread, and needs another "
-                                     "of the kernel's to read a file that is not in memory");
-        return 0;
-}
-
-static int check_limits(struct reader *reader, const struct spec *spec)
-{
-        int r;
-
-        for (enum limit i = 0; i < _LIMIT_N; ++i)
-                if (limits_has(&spec->worker_limits, i) && spec->level != LEVEL_PROCESSES)
-                        return refuse_worker_limit(reader, spec, i);
-        r = check_pids_max(reader, spec);
-        if (r < 0)
-                return r;
-        if (spec->threaded && spec->level != LEVEL_THREADS)
-                return reader_refuse(reader, "threaded", "leave it out, or take the threads level",
-                                     "only the threads level has threaded cgroups");
-        if (spec->n_thread_weights > 0 && !spec->threaded)
-                return reader_refuse(reader, "thread_weights", "ask for threaded cgroups too",
-                                     "threads have a weight in threaded cgroups only");
-        return 0;
+        snprintf(hint, sizeof(hint), "give %" PRIu64 " or more", min);
+        return reader_refuse(reader, "limits.pids_max", hint, "%s", info->pids_why);
 }
 
 /* An option that the level cannot honour is refused, never ignored. */
 static int check_combination(struct reader *reader, const struct spec *spec)
 {
-        int r = spec->level == LEVEL_MACHINES ? check_machines(reader, spec) : 0;
+        int r = check_workers(reader, spec);
 
         if (r < 0)
                 return r;
-        if (spec->level == LEVEL_SERIAL && spec->workers > 1)
-                return reader_refuse(reader, "workers", "leave it out, or take another level",
-                                     "the serial level has one worker");
-        if ((spec->level == LEVEL_THREADS || spec->level == LEVEL_PROCESSES) &&
-            spec->workers > SPEC_THREADS_MAX)
-                return reader_refuse(reader, "workers", "give at most 4096, or take the async level",
-                                     "%u is too many for the %s level", spec->workers,
-                                     level_name(spec->level));
-        if (spec->loops > 0 && spec->level != LEVEL_ASYNC)
-                return reader_refuse(reader, "loops", "leave it out, or take the async level",
-                                     "only the async level has loops");
-        if (spec->gil && spec->level != LEVEL_THREADS)
-                return reader_refuse(reader, "gil", "leave it out, or take the threads level",
-                                     "only the threads level has a global lock");
-        return check_limits(reader, spec);
+        for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
+                if (is_given(spec, &members[i]) && !takes(spec->level, &members[i]))
+                        return refuse_member(reader, spec, &members[i]);
+        if (spec->n_thread_weights > 0 && !spec->threaded)
+                return reader_refuse(reader, "thread_weights", "ask for threaded cgroups too",
+                                     "threads have a weight in threaded cgroups only");
+        return check_pids_max(reader, spec);
 }
 
-static int read_ca_file(struct reader *reader, struct spec *spec)
-{
-        const char *ca_file = NULL;
-        int r;
-
-        r = reader_string(reader, "ca_file", false, SPEC_PATH_MAX, "give a path", &ca_file);
-        if (r < 0)
-                return r;
-        if (ca_file && ca_file[0] != '/')
-                return reader_refuse(reader, "ca_file", "give it from / on: the daemon has a working "
-                                     "directory of its own", "\"%.*s\" is not an absolute path",
-                                     utf8_prefix(ca_file, NAME_SHOWN), ca_file);
-        if (ca_file && !(spec->ca_file = strdup(ca_file)))
-                return -ENOMEM;
-        return 0;
-}
-
-static int read_nice(struct reader *reader, struct spec *spec)
+static int read_nice(struct reader *reader, const char *member, struct spec *spec)
 {
         static const char hint[] = "give a whole number from -20 to 19";
-        json_t *v = reader_take(reader, "nice");
+        json_t *v = reader_take(reader, member);
 
         if (!v)
                 return 0;
         if (!json_is_integer(v))
-                return reader_refuse(reader, "nice", hint, "it is not a whole number");
+                return reader_refuse(reader, member, hint, "it is not a whole number");
         if (json_integer_value(v) < SPEC_NICE_MIN || json_integer_value(v) > SPEC_NICE_MAX)
-                return reader_refuse(reader, "nice", hint, "%lld is out of range",
+                return reader_refuse(reader, member, hint, "%lld is out of range",
                                      (long long)json_integer_value(v));
         spec->nice = (int)json_integer_value(v);
         spec->has_nice = true;
         return 0;
 }
 
-static int read_thread_weights(struct reader *reader, struct spec *spec)
+static int read_weights(struct reader *reader, const char *member, struct spec *spec)
 {
         static const char hint[] = "give an array of weights from 1 to 10000";
         json_t *list = NULL, *v;
         size_t i;
         int r;
 
-        r = reader_array(reader, "thread_weights", SPEC_THREADS_MAX, hint, &list);
+        r = reader_array(reader, member, SPEC_WEIGHTS_MAX, hint, &list);
         if (r < 0 || !list)
                 return r;
         spec->thread_weights = calloc(json_array_size(list), sizeof(*spec->thread_weights));
@@ -245,51 +273,78 @@ static int read_thread_weights(struct reader *reader, struct spec *spec)
                 return -ENOMEM;
         json_array_foreach(list, i, v) {
                 if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > 10000)
-                        return reader_refuse(reader, "thread_weights", hint,
+                        return reader_refuse(reader, member, hint,
                                              "entry %zu is no weight", i + 1);
                 spec->thread_weights[spec->n_thread_weights++] = (uint32_t)json_integer_value(v);
         }
         return 0;
 }
 
-static int read_limits(struct reader *reader, const char *member, const char *path,
-                       struct limits *ret)
+static int read_limits(struct reader *reader, const char *member, struct limits *ret)
 {
         json_t *json = reader_take(reader, member);
+        char path[64];
 
+        snprintf(path, sizeof(path), "%s.%s", reader->path, member);
         return json ? limits_from_json(json, path, ret, reader->error) : 0;
+}
+
+static int read_path(struct reader *reader, const char *member, char **ret)
+{
+        const char *path = NULL;
+        int r;
+
+        r = reader_string(reader, member, false, SPEC_PATH_MAX, "give a path", &path);
+        if (r < 0 || !path)
+                return r;
+        if (path[0] != '/')
+                return reader_refuse(reader, member, "give it from / on: the daemon has a working directory of "
+                                     "its own", "\"%.*s\" is not an absolute path",
+                                     utf8_prefix(path, NAME_SHOWN), path);
+        *ret = strdup(path);
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int read_member(struct reader *reader, struct spec *spec, const struct member *member)
+{
+        void *value = value_of(spec, member);
+
+        switch (member->kind) {
+        case KIND_COUNT:
+                return reader_count(reader, member->name, member->min, member->max, value);
+        case KIND_SWITCH:
+                return reader_bool(reader, member->name, value);
+        case KIND_SECONDS:
+                return reader_seconds(reader, member->name, value);
+        case KIND_PATH:
+                return read_path(reader, member->name, value);
+        case KIND_LIMITS:
+                return read_limits(reader, member->name, value);
+        case KIND_NICE:
+                return read_nice(reader, member->name, spec);
+        case KIND_WEIGHTS:
+                return read_weights(reader, member->name, spec);
+        }
+        assert(false);
+        return -EINVAL;
 }
 
 static int read_members(struct reader *reader, struct spec *spec)
 {
-        int r;
+        const char *known[ARRAY_SIZE(members) + 3] = { "level", "workload" };
+        int r = read_names(reader, spec);
 
-        if ((r = read_names(reader, spec)) < 0 ||
-            (r = reader_count(reader, "workers", 1, SPEC_WORKERS_MAX, &spec->workers)) < 0 ||
-            (r = reader_count(reader, "loops", 1, SPEC_LOOPS_MAX, &spec->loops)) < 0 ||
-            (r = reader_bool(reader, "gil", &spec->gil)) < 0 ||
-            (r = reader_bool(reader, "threaded", &spec->threaded)) < 0 ||
-            (r = read_thread_weights(reader, spec)) < 0 ||
-            (r = reader_seconds(reader, "timeout_seconds", &spec->timeout_ns)) < 0 ||
-            (r = reader_seconds(reader, "task_timeout_seconds", &spec->task_timeout_ns)) < 0 ||
-            (r = reader_seconds(reader, "cpu_time_max_seconds", &spec->cpu_time_max_ns)) < 0 ||
-            (r = read_nice(reader, spec)) < 0 ||
-            (r = read_limits(reader, "limits", "spec.limits", &spec->limits)) < 0 ||
-            (r = read_limits(reader, "worker_limits", "spec.worker_limits",
-                             &spec->worker_limits)) < 0 ||
-            (r = reader_count(reader, "retries", 0, SPEC_RETRIES_MAX, &spec->retries)) < 0 ||
-            (r = read_ca_file(reader, spec)) < 0)
-                return r;
-        return check_combination(reader, spec);
+        for (size_t i = 0; i < ARRAY_SIZE(members) && r >= 0; ++i) {
+                known[2 + i] = members[i].name;
+                r = read_member(reader, spec, &members[i]);
+        }
+        if (r >= 0)
+                r = check_combination(reader, spec);
+        return r < 0 ? r : reader_finish(reader, "Spec", known);
 }
 
 int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error)
 {
-        static const char *const known[] = {
-                "level", "workload", "workers", "loops", "gil", "threaded", "thread_weights",
-                "timeout_seconds", "task_timeout_seconds", "cpu_time_max_seconds", "nice", "limits",
-                "worker_limits", "retries", "ca_file", NULL,
-        };
         struct reader reader = { json, "spec", error, 0 };
         struct spec spec = SPEC_NULL;
         int r;
@@ -297,8 +352,6 @@ int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error)
         if (!json_is_object(json))
                 return reader_refuse(&reader, NULL, "give an object", "it is not an object");
         r = read_members(&reader, &spec);
-        if (r >= 0)
-                r = reader_finish(&reader, "Spec", known);
         if (r < 0) {
                 spec_deinit(&spec);
                 return r;
@@ -307,87 +360,69 @@ int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error)
         return 0;
 }
 
-static int set_new(json_t *json, const char *key, json_t *value)
+static json_t *weights_to_json(const struct spec *spec)
 {
-        return json_object_set_new(json, key, value);
-}
+        json_t *list = json_array();
 
-static int set_nonzero(json_t *json, const char *key, uint64_t value)
-{
-        return value ? set_new(json, key, json_integer((json_int_t)value)) : 0;
-}
-
-static int set_seconds(json_t *json, const char *key, uint64_t ns)
-{
-        return ns ? set_new(json, key, json_real((double)ns / 1e9)) : 0;
-}
-
-static int set_limits(json_t *json, const char *key, const struct limits *limits)
-{
-        return limits->given ? set_new(json, key, limits_to_json(limits)) : 0;
-}
-
-static int set_weights(json_t *json, const struct spec *spec)
-{
-        json_t *list;
-
-        if (spec->n_thread_weights == 0)
-                return 0;
-        list = json_array();
-        for (size_t i = 0; i < spec->n_thread_weights; ++i)
+        for (size_t i = 0; list && i < spec->n_thread_weights; ++i)
                 if (json_array_append_new(list, json_integer(spec->thread_weights[i])) < 0) {
                         json_decref(list);
-                        return -1;
+                        list = NULL;
                 }
-        return set_new(json, "thread_weights", list);
+        return list;
+}
+
+static json_t *member_to_json(const struct spec *spec, const struct member *member)
+{
+        const void *value = value_of(spec, member);
+
+        switch (member->kind) {
+        case KIND_COUNT:
+                return json_integer(*(const uint32_t *)value);
+        case KIND_SWITCH:
+                return json_boolean(*(const bool *)value);
+        case KIND_SECONDS:
+                return json_real((double)*(const uint64_t *)value / 1e9);
+        case KIND_PATH:
+                return json_string(*(char *const *)value);
+        case KIND_LIMITS:
+                return limits_to_json(value);
+        case KIND_NICE:
+                return json_integer(spec->nice);
+        case KIND_WEIGHTS:
+                return weights_to_json(spec);
+        }
+        assert(false);
+        return NULL;
 }
 
 json_t *spec_to_json(const struct spec *spec)
 {
-        json_t *json = json_object();
+        json_t *json = json_pack("{s:s, s:s}", "workload", workload_name(spec->workload), "level",
+                                 level_name(spec->level));
 
-        if (!json)
-                return NULL;
-        if (set_new(json, "workload", json_string(workload_name(spec->workload))) < 0 ||
-            set_new(json, "level", json_string(level_name(spec->level))) < 0 ||
-            set_nonzero(json, "workers", spec->workers) < 0 ||
-            set_nonzero(json, "loops", spec->loops) < 0 ||
-            (spec->gil && set_new(json, "gil", json_true()) < 0) ||
-            (spec->threaded && set_new(json, "threaded", json_true()) < 0) ||
-            set_weights(json, spec) < 0 ||
-            set_seconds(json, "timeout_seconds", spec->timeout_ns) < 0 ||
-            set_seconds(json, "task_timeout_seconds", spec->task_timeout_ns) < 0 ||
-            set_seconds(json, "cpu_time_max_seconds", spec->cpu_time_max_ns) < 0 ||
-            (spec->has_nice && set_new(json, "nice", json_integer(spec->nice)) < 0) ||
-            set_limits(json, "limits", &spec->limits) < 0 ||
-            set_limits(json, "worker_limits", &spec->worker_limits) < 0 ||
-            set_nonzero(json, "retries", spec->retries) < 0 ||
-            (spec->ca_file && set_new(json, "ca_file", json_string(spec->ca_file)) < 0)) {
-                json_decref(json);
-                return NULL;
-        }
+        for (size_t i = 0; json && i < ARRAY_SIZE(members); ++i)
+                if (is_given(spec, &members[i]) &&
+                    json_object_set_new(json, members[i].name, member_to_json(spec, &members[i])) < 0) {
+                        json_decref(json);
+                        json = NULL;
+                }
         return json;
 }
 
-static uint32_t default_workers(enum level level, unsigned n_cpus)
+void spec_leave_out(struct spec *spec)
 {
-        switch (level) {
-        case LEVEL_THREADS:
-                return MIN(32U, n_cpus + 4);
-        case LEVEL_PROCESSES:
-                return MIN((unsigned)SPEC_THREADS_MAX, n_cpus);
-        case LEVEL_ASYNC:
-                return 256;
-        case LEVEL_SERIAL:
-        default:
-                return 1;
-        }
+        if (level_info(spec->level)->workers_max <= 1)
+                spec->workers = 0;
+        for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
+                if (!takes(spec->level, &members[i]) && !members[i].decides_values)
+                        clear(spec, &members[i]);
 }
 
 /* The job's own limit bounds them all; this names the one that took too much. */
 static void fill_worker_memory(struct spec *spec)
 {
-        if (spec->level != LEVEL_PROCESSES || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX) ||
+        if (!level_has(spec->level, LEVEL_WORKER_GROUPS) || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX) ||
             limits_has(&spec->worker_limits, LIMIT_MEMORY_MAX))
                 return;
         spec->worker_limits.values[LIMIT_MEMORY_MAX] = spec->limits.values[LIMIT_MEMORY_MAX];
@@ -396,21 +431,18 @@ static void fill_worker_memory(struct spec *spec)
 
 void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks)
 {
-        if (spec->level == LEVEL_MACHINES)
+        if (!level_has(spec->level, LEVEL_LOCAL))
                 return;
         if (spec->workers == 0)
-                spec->workers = default_workers(spec->level, n_cpus);
+                spec->workers = level_default_workers(spec->level, n_cpus);
         spec->workers = (uint32_t)MIN((uint64_t)spec->workers, MAX(n_tasks, UINT64_C(1)));
-        if (spec->level == LEVEL_ASYNC)
+        if (level_has(spec->level, LEVEL_LOOPS))
                 spec->loops = MIN(spec->loops ? spec->loops : 1, spec->workers);
         fill_worker_memory(spec);
 }
 
 void spec_deinit(struct spec *spec)
 {
-        free(spec->ca_file);
-        free(spec->thread_weights);
-        limits_deinit(&spec->limits);
-        limits_deinit(&spec->worker_limits);
-        *spec = (struct spec)SPEC_NULL;
+        for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
+                clear(spec, &members[i]);
 }

@@ -7,28 +7,13 @@
 
 #include <jansson.h>
 
+#include "lib/level.h"
 #include "lib/limits.h"
-
-enum level {
-        LEVEL_SERIAL,
-        LEVEL_THREADS,
-        LEVEL_PROCESSES,
-        LEVEL_ASYNC,
-        LEVEL_MACHINES,
-        _LEVEL_N,
-};
-
-enum workload_id {
-        WORKLOAD_WORDS,
-        WORKLOAD_SUM,
-        WORKLOAD_SUM_ARRAY,
-        WORKLOAD_SLEEP,
-        _WORKLOAD_N,
-};
+#include "lib/workload.h"
 
 #define SPEC_WORKERS_MAX 65535
 #define SPEC_SECONDS_MAX (365 * 86400)  /* of each time limit */
-#define SPEC_THREADS_MAX 4096           /* threads and processes */
+#define SPEC_WEIGHTS_MAX 4096
 #define SPEC_LOOPS_MAX   256
 #define SPEC_RETRIES_MAX 100
 #define SPEC_NICE_MIN    (-20)
@@ -75,18 +60,15 @@ json_t *spec_to_json(const struct spec *spec);
 
 /*
  * Fills in what is 0: workers and loops as the level takes them on this machine (@n_cpus), never more
- * workers than tasks. serial 1; threads min(32, n_cpus + 4), as Python's ThreadPoolExecutor;
- * processes n_cpus, as its multiprocessing.Pool; async 256 in flight on one loop; machines none:
- * its workers are the nodes'. A worker process may
- * take as much memory as the job, so that one that takes too much is known by name.
+ * workers than tasks; nothing where the nodes decide. A worker process may take as much memory as the job,
+ * so that one that takes too much is known by name.
  */
 void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks);
-void spec_deinit(struct spec *spec);
 
-const char *level_name(enum level level);
-int level_from_name(const char *name, enum level *ret);        /* -EINVAL */
-const char *workload_name(enum workload_id workload);
-const char *workload_unit(enum workload_id workload);          /* "word" or NULL */
-int workload_from_name(const char *name, enum workload_id *ret); /* -EINVAL */
-/* "serial, threads, processes, async, machines", for error messages */
-extern const char level_names[], workload_names[];
+/*
+ * Sets to its default what the level cannot honour, for a comparison, whose options are for those levels
+ * that have them. What would change the values of tasks stays, and is refused by who reads the spec.
+ */
+void spec_leave_out(struct spec *spec);
+
+void spec_deinit(struct spec *spec);

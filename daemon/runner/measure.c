@@ -132,7 +132,7 @@ void measure_memory_of_workers(struct runner *runner)
 /* Without a memory.stat nothing is said here: the supervisor knows better why there is none. */
 static void measure_memory_by_kind(struct runner *runner)
 {
-        if (!runner->memory_asked && runner->spec.level == LEVEL_PROCESSES) {
+        if (!runner->memory_asked && level_has(runner->spec.level, LEVEL_WORKER_GROUPS)) {
                 measure_unavailable(runner, "memory_stat", "the workers left before they came to the end of "
                                     "their work, and of a group without them it would tell nothing");
                 return;

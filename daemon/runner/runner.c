@@ -109,7 +109,7 @@ static int read_spec(struct runner *runner)
                           spec ? error.why : "it is missing");
         if (r >= 0 && url && !(runner->demo_url = strdup(json_string_value(url))))
                 r = -ENOMEM;
-        if (r >= 0 && runner->spec.level == LEVEL_MACHINES)
+        if (r >= 0 && !level_has(runner->spec.level, LEVEL_LOCAL))
                 r = read_machines(runner, json_object_get(json, "machines"));
         json_decref(json);
         if (r >= 0)

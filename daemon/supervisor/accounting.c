@@ -90,12 +90,12 @@ static void put_identity(struct summary *summary, const struct accounting *a)
                 summary_put(summary, "resumed", json_true());
         summary_put(summary, "level", json_string(level_name(a->spec->level)));
         summary_put(summary, "workload", json_string(workload_name(a->spec->workload)));
-        /* Those of machines are the nodes', of which the runner knows. */
-        if (a->spec->level != LEVEL_MACHINES)
+        /* Those of nodes are told by the runner. */
+        if (level_has(a->spec->level, LEVEL_LOCAL))
                 summary_put_integer(summary, "workers", a->spec->workers);
-        if (a->spec->level == LEVEL_ASYNC)
+        if (level_has(a->spec->level, LEVEL_LOOPS))
                 summary_put_integer(summary, "loops", a->spec->loops);
-        if (a->spec->level == LEVEL_THREADS)
+        if (level_has(a->spec->level, LEVEL_ONE_PROCESS))
                 summary_put(summary, "gil", json_boolean(a->spec->gil));
         if (a->spec->threaded)
                 summary_put(summary, "threaded", json_true());
@@ -213,7 +213,7 @@ void summary_put_counted(struct summary *summary, const struct accounting *a)
 {
         summary_put_group(summary, a);
         put_usage(summary, a);
-        if (a->spec->level == LEVEL_MACHINES)
+        if (!level_has(a->spec->level, LEVEL_LOCAL))
                 put_nodes_usage(summary, a);
 }
 
@@ -374,7 +374,7 @@ json_t *accounting_summarize(const struct accounting *accounting)
         put_limits(&summary, accounting);
         put_limits_met(&summary, accounting);
         put_measures(&summary, accounting);
-        if (accounting->spec->level == LEVEL_MACHINES)
+        if (!level_has(accounting->spec->level, LEVEL_LOCAL))
                 set_apart_coordinator(&summary);
         add_measuring(&summary, now_monotonic() - began);
         summary_put(&summary, "unavailable", json_incref(summary.unavailable));

@@ -138,7 +138,7 @@ static int set_workloads(struct machines_config *machines, const char *value,
                          const struct place *place)
 {
         _cleanup_free_ char *copy = strdup(value);
-        char *at = copy, *word;
+        char *at = copy, *word, names[WORKLOAD_LIST_SIZE];
         unsigned set = 0;
 
         if (!copy)
@@ -150,22 +150,24 @@ static int set_workloads(struct machines_config *machines, const char *value,
                         continue;
                 if (workload_from_name(word, &id) < 0)
                         return config_refuse(place, "workloads: there is no workload \"%s\": give some "
-                                             "of %s", word, workload_names);
-                set |= 1U << id;
+                                             "of %s", word, workload_list(WORKLOADS_ALL, names));
+                set |= WORKLOAD_BIT(id);
         }
         if (set == 0)
-                return config_refuse(place, "workloads is empty: give some of %s", workload_names);
+                return config_refuse(place, "workloads is empty: give some of %s",
+                                     workload_list(WORKLOADS_ALL, names));
         machines->workloads = set;
         return 0;
 }
 
 static int set_level(struct machines_config *machines, const char *value, const struct place *place)
 {
+        char names[LEVEL_LIST_SIZE];
         enum level level;
 
-        if (level_from_name(value, &level) < 0 || level == LEVEL_SERIAL || level == LEVEL_MACHINES)
-                return config_refuse(place, "level takes threads, processes or async, not \"%s\"",
-                                     value);
+        if (level_from_name(value, &level) < 0 || !level_has(level, LEVEL_IN_NODES))
+                return config_refuse(place, "level takes one of %s, not \"%s\"",
+                                     level_list(levels_with(LEVEL_IN_NODES), names), value);
         machines->node.level = level;
         return 0;
 }
@@ -245,7 +247,7 @@ void machines_config_defaults(struct machines_config *machines)
         *machines = (struct machines_config){
                 .url = REDIS_URL_NULL,
                 .heartbeat_ns = MACHINES_HEARTBEAT_NS,
-                .workloads = (1U << _WORKLOAD_N) - 1,
+                .workloads = WORKLOADS_ALL,
                 .owners = NODE_OWNERS_DEFAULT,
                 .node = { .level = LEVEL_THREADS },
         };

@@ -317,7 +317,7 @@ static void log_killed_workers(const struct job *job)
         const char *why, *hint;
         char of_memory[512];
 
-        if (job->spec.level != LEVEL_PROCESSES || !job->has_tally || n_killed == 0)
+        if (!level_has(job->spec.level, LEVEL_WORKER_GROUPS) || !job->has_tally || n_killed == 0)
                 return;
         about.reason = n_oom > 0 ? job_reason_name(REASON_OOM_KILLED) : NULL;
         why = groups_why_without(job->env->groups, CGROUP_MEMORY, &hint);

@@ -53,7 +53,7 @@ static int make_spec(const struct job *job, const char *demo_url, int *ret_fd)
         int r;
 
         json = json_pack("{s:o, s:s*}", "spec", spec_to_json(&job->spec), "demo_url", demo_url);
-        if (json && job->spec.level == LEVEL_MACHINES &&
+        if (json && !level_has(job->spec.level, LEVEL_LOCAL) &&
             json_object_set_new(json, "machines", describe_machines(job)) < 0) {
                 json_decref(json);
                 json = NULL;
@@ -217,7 +217,7 @@ static int acquire_engine(struct job *job, struct failure *failure)
 {
         int r;
 
-        if (job->spec.level != LEVEL_MACHINES)
+        if (level_has(job->spec.level, LEVEL_LOCAL))
                 return 0;
         r = engine_acquire(job->env->engine, failure);
         if (r <= 0)
@@ -285,7 +285,7 @@ static void reacquire_engine(struct job *job)
         struct failure failure = FAILURE_NULL;
         int r;
 
-        if (job->spec.level != LEVEL_MACHINES)
+        if (level_has(job->spec.level, LEVEL_LOCAL))
                 return;
         r = engine_acquire_again(job->env->engine, &failure);
         job->holds_engine = r > 0;

@@ -288,8 +288,9 @@ static int not_stored(struct jobs *jobs, int error, struct failure *failure)
 
 static enum demo_use uses_demo(const struct submission *submission)
 {
-        return submission->spec.workload == WORKLOAD_WORDS && submission->incoming->uses_demo ? DEMO_USED
-                                                                                             : DEMO_UNUSED;
+        bool named = workload_info(submission->spec.workload)->takes_urls && submission->incoming->uses_demo;
+
+        return named ? DEMO_USED : DEMO_UNUSED;
 }
 
 static int insert(struct jobs *jobs, const struct submission *submission, struct job_record *record,

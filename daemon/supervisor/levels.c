@@ -81,7 +81,7 @@ static bool uring_is_available(const char **ret_why, const char **ret_hint)
 bool level_is_available(enum level level, const struct engine *engine, const char **ret_why,
                         const char **ret_hint)
 {
-        if (level == LEVEL_MACHINES)
+        if (!level_has(level, LEVEL_LOCAL))
                 return engine_is_available(engine, ret_why, ret_hint);
-        return level != LEVEL_ASYNC || uring_is_available(ret_why, ret_hint);
+        return !level_has(level, LEVEL_LOOPS) || uring_is_available(ret_why, ret_hint);
 }

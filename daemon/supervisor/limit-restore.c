@@ -100,7 +100,7 @@ int limit_restore(const struct spec *spec, const struct groups *groups, const st
                 return complain(error, r, "spec.limits", "enable controllers in the job's cgroup");
         /* Also when they should be in force: they are read back, and what has happened meanwhile is not known. */
         r = limit_set(spec, groups, group, error);
-        if (r >= 0 && spec->level == LEVEL_PROCESSES)
+        if (r >= 0 && level_has(spec->level, LEVEL_WORKER_GROUPS))
                 r = restore_workers(spec, group, error);
         if (r >= 0 && spec->n_thread_weights > 0)
                 r = restore_threads(spec, group, error);

@@ -16,7 +16,7 @@ static void protect_runner(const struct spec *spec, const struct job_group *grou
         char text[24];
         int r;
 
-        if (spec->level != LEVEL_PROCESSES || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
+        if (!level_has(spec->level, LEVEL_WORKER_GROUPS) || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
                 return;
         snprintf(text, sizeof(text), "%llu",
                  (unsigned long long)MIN(RUNNER_MEMORY_MIN,

@@ -58,7 +58,7 @@ static char *describe_open(const struct spec *spec, const struct tally *tally)
         if (n == 0)
                 return strdup("");
         /* One after the other: the rest of the chunk was not begun. */
-        if (spec->level == LEVEL_SERIAL)
+        if (level_info(spec->level)->workers_max == 1)
                 n = 1;
         for (size_t i = 0; i < MIN(n, (uint64_t)TALLY_OPEN_MAX); ++i)
                 at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%llu", i ? ", " : "",

@@ -1,7 +1,10 @@
 #include "daemon/supervisor/metrics.h"
 
-#define ALL   ((1U << _LEVEL_N) - 1)
-#define ASYNC (1U << LEVEL_ASYNC)
+#define ALL       LEVELS_ALL
+#define THREADS   LEVEL_BIT(LEVEL_THREADS)
+#define PROCESSES LEVEL_BIT(LEVEL_PROCESSES)
+#define ASYNC     LEVEL_BIT(LEVEL_ASYNC)
+#define MACHINES  LEVEL_BIT(LEVEL_MACHINES)
 
 const struct metric metrics[] = {
         { "tasks_retried", METRIC_INTEGER, ALL, false, false },
@@ -32,13 +35,13 @@ const struct metric metrics[] = {
         { "service_seconds", METRIC_DISTRIBUTION, ALL, true, false },
         { "worker_start_seconds", METRIC_DISTRIBUTION, ALL, true, false },
         { "imbalance_ratio", METRIC_REAL, ALL, true, false },
-        { "workers_replaced", METRIC_INTEGER, 1U << LEVEL_PROCESSES, true, false },
-        { "workers_refused", METRIC_INTEGER, 1U << LEVEL_THREADS | 1U << LEVEL_PROCESSES, true, false },
-        { "thread_cpu_seconds", METRIC_REALS, 1U << LEVEL_THREADS, true, true },
+        { "workers_replaced", METRIC_INTEGER, PROCESSES, true, false },
+        { "workers_refused", METRIC_INTEGER, THREADS | PROCESSES, true, false },
+        { "thread_cpu_seconds", METRIC_REALS, THREADS, true, true },
         { "ring", METRIC_RING, ASYNC, true, false },
-        { "workers", METRIC_INTEGER, 1U << LEVEL_MACHINES, true, false },
-        { "machines", METRIC_NUMBERS, 1U << LEVEL_MACHINES, true, false },
-        { "coordinator", METRIC_NUMBERS, 1U << LEVEL_MACHINES, false, false },
+        { "workers", METRIC_INTEGER, MACHINES, true, false },
+        { "machines", METRIC_NUMBERS, MACHINES, true, false },
+        { "coordinator", METRIC_NUMBERS, MACHINES, false, false },
         { "measuring_seconds", METRIC_REAL, ALL, true, false },
 };
 const size_t n_metrics = ARRAY_SIZE(metrics);
@@ -111,7 +114,7 @@ static bool is_reals(const json_t *value)
 
 bool metric_applies(const struct metric *metric, const struct spec *spec)
 {
-        return metric->levels & (1U << spec->level) && (!metric->threaded || spec->threaded);
+        return metric->levels & LEVEL_BIT(spec->level) && (!metric->threaded || spec->threaded);
 }
 
 bool metric_is_valid(const struct metric *metric, const json_t *value)

@@ -121,7 +121,7 @@ static void acquire_demo(struct node *node, char url[static DEMO_URL_MAX])
         struct failure failure = FAILURE_NULL;
 
         url[0] = 0;
-        if (!(env->config->workloads & 1U << WORKLOAD_WORDS))
+        if (!(env->config->workloads & workloads_that_take_urls()))
                 return;
         if (demo_server_acquire(env->demo, url, &failure) < 0) {
                 supervisor_log(LOG_WARNING, "%s goes without a demo server: cannot %s: %s",

@@ -43,7 +43,7 @@ static enum demo_use find_demo(struct jobs *jobs, uint64_t number, const struct 
         _cleanup_close_ int fd = -EBADF;
         bool named;
 
-        if (spec->workload != WORKLOAD_WORDS ||
+        if (!workload_info(spec->workload)->takes_urls ||
             directory_open_file(jobs->env.jobs_fd, number, "inputs", &fd) < 0 ||
             inputs_map(fd, false, &inputs, &error) < 0)
                 return DEMO_UNUSED;

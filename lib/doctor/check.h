@@ -5,9 +5,6 @@
 #include "lib/cgroup.h"
 #include "lib/doctor/doctor.h"
 
-#define LEVEL_BIT(level) (1U << (level))
-#define LEVELS_ALL       (LEVEL_BIT(_LEVEL_N) - 1)
-
 struct patient {
         const struct doctor *doctor;
         char *mount;            /* of cgroup2; NULL: none */

@@ -20,7 +20,7 @@ static void check_limits(const struct spec *spec)
 {
         fuzz_check((unsigned)spec->level < _LEVEL_N && (unsigned)spec->workload < _WORKLOAD_N);
         fuzz_check(spec->workers <= SPEC_WORKERS_MAX && spec->loops <= SPEC_LOOPS_MAX);
-        fuzz_check(spec->level == LEVEL_ASYNC || spec->workers <= SPEC_THREADS_MAX);
+        fuzz_check(spec->workers <= level_info(spec->level)->workers_max);
         fuzz_check(spec->retries <= SPEC_RETRIES_MAX);
         fuzz_check(!spec->ca_file || spec->ca_file[0] == '/');
 }

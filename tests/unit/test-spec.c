@@ -156,8 +156,8 @@ static void test_bounds(void)
         refuses(make_long("level", "", 'a', 1000000), "spec.level",
                 "1000000 bytes long, more than the 64");
         refuses(make_long("workload", "", 'a', 65), "spec.workload", "more than the 64");
-        takes(make_weights(SPEC_THREADS_MAX));
-        refuses(make_weights(SPEC_THREADS_MAX + 1), "spec.thread_weights",
+        takes(make_weights(SPEC_WEIGHTS_MAX));
+        refuses(make_weights(SPEC_WEIGHTS_MAX + 1), "spec.thread_weights",
                 "4097 entries, more than the 4096");
         refuses(make_weights(0), "spec.thread_weights", "no entries");
 }

@@ -47,7 +47,7 @@ static int read_level(struct node_terms *terms, const char *level, json_int_t wo
                 log_error("cannot serve as a node: %s: %s", error.field, error.why);
                 return r;
         }
-        if (terms->spec.level == LEVEL_SERIAL || terms->spec.level == LEVEL_MACHINES)
+        if (!level_has(terms->spec.level, LEVEL_IN_NODES))
                 return refuse("\"level\" is none of threads, processes and async");
         if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
                 n_cpus = (unsigned)CPU_COUNT(&cpus);

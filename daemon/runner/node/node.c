@@ -50,7 +50,7 @@ static __attribute__((noreturn)) void level_main(struct node *node, pid_t parent
         redis_forget(&node->engine.commands);
         redis_forget(&node->engine.reader);
         /* At processes its workers say that, and one of them is enough. */
-        if (runner->spec.level != LEVEL_PROCESSES)
+        if (!level_has(runner->spec.level, LEVEL_WORKER_GROUPS))
                 worker_prefer_for_oom();
         runner->measures = json_object();
         runner->unavailable = json_array();
@@ -338,7 +338,7 @@ static int node_init(struct node *node, const struct node_terms *terms, char *ow
         node->rate_ns = node->busy_ns = now_monotonic();
         r = install_signals(node);
         if (r >= 0)
-                r = feed_new(runner->spec.level == LEVEL_ASYNC ? runner->spec.loops : 0, &node->feed);
+                r = feed_new(level_has(runner->spec.level, LEVEL_LOOPS) ? runner->spec.loops : 0, &node->feed);
         if (r < 0)
                 return r;
         runner->feed = node->feed;

@@ -1,0 +1,49 @@
+#pragma once
+
+/*
+ * The workloads by name, one row of workload_infos each: what all programs know of them. How one works is
+ * in daemon/runner/workloads/.
+ */
+
+#include "lib/util.h"
+
+enum workload_id {
+        WORKLOAD_WORDS,
+        WORKLOAD_SUM,
+        WORKLOAD_SUM_ARRAY,
+        WORKLOAD_SLEEP,
+        _WORKLOAD_N,
+};
+
+#define WORKLOAD_BIT(workload) (1U << (workload))
+#define WORKLOADS_ALL          (WORKLOAD_BIT(_WORKLOAD_N) - 1)
+#define WORKLOAD_LIST_SIZE     64       /* bytes of the names of all workloads with ", " between them */
+
+struct workload_info {
+        const char *name;
+        const char *what;               /* for people: what it does with an input; lines of text */
+        const char *unit;               /* of a value: "word"; NULL: a number without one */
+        bool takes_urls;                /* its inputs are URLs, paths, and pages of the demo server */
+        bool value_is_time;             /* its values are nanoseconds */
+        const char *default_inputs;     /* lines: what pppctl takes where no inputs were given */
+};
+extern const struct workload_info workload_infos[_WORKLOAD_N];
+
+static inline const struct workload_info *workload_info(enum workload_id workload)
+{
+        assert((unsigned)workload < _WORKLOAD_N);
+        return &workload_infos[workload];
+}
+
+static inline const char *workload_name(enum workload_id workload)
+{
+        return workload_info(workload)->name;
+}
+
+int workload_from_name(const char *name, enum workload_id *ret);        /* -EINVAL */
+
+/* "words, sum": those of @set, WORKLOAD_BIT of each. Returns @text. */
+const char *workload_list(unsigned set, char text[static WORKLOAD_LIST_SIZE]);
+
+/* WORKLOAD_BIT of each workload whose inputs may be URLs. */
+unsigned workloads_that_take_urls(void);
