@@ -122,7 +122,7 @@ static int read_rates(struct reader *reader, struct io_limit *io)
 
         for (unsigned i = 0; i < _IO_RATE_N; ++i) {
                 io->rates[i] = LIMIT_NONE;
-                r = read_number(reader, io_rate_infos[i].member, 1, INT64_MAX, true, &given,
+                r = read_number(reader, io_rate_infos[i].member, io_rate_infos[i].min, INT64_MAX, true, &given,
                                 &io->rates[i]);
                 if (r < 0)
                         return r;

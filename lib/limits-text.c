@@ -129,9 +129,14 @@ static int add_rate(const char *word, struct io_limit *io, char **ret_why)
                 return refuse(LIMIT_IO_MAX, word, "is too large, at most 8388607T", ret_why);
         if (r < 0)
                 return refuse(LIMIT_IO_MAX, word, "is no rate", ret_why);
-        for (unsigned i = 0; i < _IO_RATE_N; ++i)
+        for (unsigned i = 0; i < _IO_RATE_N; ++i) {
                 if (io->rates[i] == 0)
                         return refuse(LIMIT_IO_MAX, word, "would let nothing through", ret_why);
+                if (io->rates[i] < io_rate_infos[i].min)
+                        return complain(ret_why, "\"%.*s\" is too small, at least %s; %s",
+                                        utf8_prefix(word, NAME_SHOWN), word, io_rate_infos[i].at_least,
+                                        limit_infos[LIMIT_IO_MAX].form);
+        }
         return 0;
 }
 

@@ -49,6 +49,8 @@ enum io_rate {
 struct io_rate_info {
         const char *key;                /* "rbps", as in io.max */
         const char *member;             /* "read_bytes_per_second" */
+        uint64_t min;
+        const char *at_least;           /* @min, as people write it */
 };
 extern const struct io_rate_info io_rate_infos[_IO_RATE_N];
 

@@ -105,7 +105,7 @@ class Requests(Case):
         """A spec is a part of each reply about its job, so that no member of it may be as long as a message."""
         long = "0," * 450_000 + "0"
         for member in ("cpus", "device"):
-            limits = {"cpus": long} if member == "cpus" else {"io_max": [{"device": long, "reads_per_second": 1}]}
+            limits = {"cpus": long} if member == "cpus" else {"io_max": [{"device": long, "reads_per_second": 10}]}
             with self.subTest(member=member):
                 self.assert_error("Run", {"spec": {**self.GOOD, "limits": limits}, "inputs": ["1"]}, "BadRequest",
                                   rf"spec\.limits\.\S*{member}", "900001 bytes long, more than the")

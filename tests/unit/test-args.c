@@ -75,7 +75,7 @@ static void test_limits(void)
 
         test_int(parse(&args, A("run"), A("processes"), A("--memory-max=64M"), A("--worker-cpu-max"),
                        A("50%"), A("--cpus"), A("0-1"), A("--io-max"), A("8:0 rbps=1M"), A("--io-max"),
-                       A("8:16 wiops=5"), A("--nice"), A("-5"), A("--time-max"), A("2s"),
+                       A("8:16 wiops=50"), A("--nice"), A("-5"), A("--time-max"), A("2s"),
                        A("--cpu-time-max=3s"), A("--thread-weight"), A("100,300")),
                  ==, 0);
         test_int(choose_spec(&args, LEVEL_PROCESSES, WORKLOAD_SUM, &spec), ==, 0);
@@ -83,7 +83,7 @@ static void test_limits(void)
         test_int(spec.limits.values[LIMIT_MEMORY_MAX], ==, 64 << 20);
         test_str(spec.limits.cpus, "0-1");
         test_int(spec.limits.n_io, ==, 2);
-        test_int(spec.limits.io[1].rates[IO_WRITES], ==, 5);
+        test_int(spec.limits.io[1].rates[IO_WRITES], ==, 50);
         test_int(spec.worker_limits.given, ==, LIMIT_BIT(LIMIT_CPU_MAX));
         test_int(spec.worker_limits.values[LIMIT_CPU_MAX], ==, 500000);
         test_true(spec.has_nice);

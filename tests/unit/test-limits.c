@@ -60,7 +60,7 @@ static void test_text_refused(void)
         refuses(LIMIT_CPU_MAX, "150", "\"150\" is not what it takes");
         refuses(LIMIT_CPU_MAX, "%", "is not what it takes");
         refuses(LIMIT_CPU_MAX, "0%", "would let nothing run");
-        refuses(LIMIT_CPU_MAX, "0.5%", "too small");
+        refuses(LIMIT_CPU_MAX, "0.99%", "too small; give percent of one CPU, from 1%");
         refuses(LIMIT_CPU_MAX, "1.%", "is not what it takes");
         refuses(LIMIT_CPU_MAX, "-5%", "is not what it takes");
         refuses(LIMIT_CPU_MAX, "99999999999999999999%", "too large");
@@ -86,14 +86,18 @@ static void test_text_refused(void)
         refuses(LIMIT_IO_MAX, "8:0", "names no rate");
         refuses(LIMIT_IO_MAX, "8:0 rbps", "\"rbps\" is no rate");
         refuses(LIMIT_IO_MAX, "8:0 rbps=0", "\"rbps=0\" would let nothing through");
+        refuses(LIMIT_IO_MAX, "8:0 rbps=65535", "\"rbps=65535\" is too small, at least 64K; give");
+        refuses(LIMIT_IO_MAX, "8:0 wbps=1", "\"wbps=1\" is too small, at least 64K");
+        refuses(LIMIT_IO_MAX, "8:0 riops=9", "\"riops=9\" is too small, at least 10");
+        refuses(LIMIT_IO_MAX, "8:0 rbps=1M wiops=9", "\"wiops=9\" is too small, at least 10");
         refuses(LIMIT_IO_MAX, "8:0 rbps=99999999T", "\"rbps=99999999T\" is too large, at most 8388607T");
-        refuses(LIMIT_IO_MAX, "8:0 rps=5", "is no rate");
-        refuses(LIMIT_IO_MAX, "4294967304:0 rbps=5", "\"4294967304:0\" is out of range");
-        refuses(LIMIT_IO_MAX, "8:1048576 rbps=5", "\"8:1048576\" is out of range");
+        refuses(LIMIT_IO_MAX, "8:0 rps=5M", "is no rate");
+        refuses(LIMIT_IO_MAX, "4294967304:0 rbps=5M", "\"4294967304:0\" is out of range");
+        refuses(LIMIT_IO_MAX, "8:1048576 rbps=5M", "\"8:1048576\" is out of range");
         /* In millionths of a CPU this is 2^64 and some thousands. */
         refuses(LIMIT_CPU_MAX, "1844674407370955.99%", "is too large");
-        refuses(LIMIT_IO_MAX, "/nonexistent rbps=5", "cannot find the disk of /nonexistent");
-        refuses(LIMIT_IO_MAX, "/proc rbps=5", "no disk is behind /proc");
+        refuses(LIMIT_IO_MAX, "/nonexistent rbps=5M", "cannot find the disk of /nonexistent");
+        refuses(LIMIT_IO_MAX, "/proc rbps=5M", "no disk is behind /proc");
 }
 
 static void test_io_text(void)
@@ -101,15 +105,15 @@ static void test_io_text(void)
         struct limits limits = LIMITS_NULL;
 
         test_int(set(&limits, LIMIT_IO_MAX, "8:16  rbps=1M wiops=100 riops=max"), ==, 0);
-        test_int(set(&limits, LIMIT_IO_MAX, "8:32 wbps=5"), ==, 0);
+        test_int(set(&limits, LIMIT_IO_MAX, "8:32 wbps=64K wiops=10"), ==, 0);
         test_int(limits.n_io, ==, 2);
         test_int(limits.io[0].major, ==, 8);
         test_int(limits.io[0].minor, ==, 16);
         test_int(limits.io[0].rates[IO_READ_BYTES], ==, 1 << 20);
         test_true(limits.io[0].rates[IO_WRITE_BYTES] == LIMIT_NONE);
         test_int(limits.io[0].rates[IO_WRITES], ==, 100);
-        test_int(limits.io[1].rates[IO_WRITE_BYTES], ==, 5);
-        test_int(set(&limits, LIMIT_IO_MAX, "8:16 wbps=5"), ==, -EBADMSG);
+        test_int(limits.io[1].rates[IO_WRITE_BYTES], ==, 65536);
+        test_int(set(&limits, LIMIT_IO_MAX, "8:16 wbps=64K"), ==, -EBADMSG);
         test_contains(why, "limited twice");
         limits_deinit(&limits);
 }
@@ -118,7 +122,7 @@ static const char everything[] =
         "{\"cpu_max_cpus\":1.5,\"cpu_weight\":200,\"memory_max_bytes\":67108864,"
         "\"memory_high_bytes\":33554432,\"swap_max_bytes\":0,\"pids_max\":9223372036854775807,"
         "\"cpus\":\"0-1,3\",\"io_max\":[{\"device\":\"8:0\",\"read_bytes_per_second\":1048576,"
-        "\"writes_per_second\":7}]}";
+        "\"writes_per_second\":70}]}";
 
 static int parse(const char *text, struct limits *ret, struct spec_error *error)
 {
@@ -166,17 +170,22 @@ static void test_json_refused(void)
                 { "{\"cpu_max_cpus\":0}", "spec.limits.cpu_max_cpus", "out of range" },
                 { "{\"cpu_max_cpus\":1e300}", "spec.limits.cpu_max_cpus", "out of range" },
                 { "{\"cpus\":\"x\"}", "spec.limits.cpus", "no list" },
+                { "{\"io_max\":[{\"device\":\"8:0\",\"read_bytes_per_second\":65535}]}",
+                  "spec.limits.io_max[0].read_bytes_per_second", "65535 is out of range" },
+                { "{\"io_max\":[{\"device\":\"8:0\",\"writes_per_second\":9}]}",
+                  "spec.limits.io_max[0].writes_per_second", "9 is out of range" },
+                { "{\"cpu_max_cpus\":0.0099}", "spec.limits.cpu_max_cpus", "out of range" },
                 { "{\"io_max\":{}}", "spec.limits.io_max", "not an array" },
                 { "{\"io_max\":[]}", "spec.limits.io_max", "no entries" },
                 { "{\"io_max\":[{\"device\":\"8:0\"}]}", "spec.limits.io_max[0]", "limits nothing" },
-                { "{\"io_max\":[{\"device\":\"sda\",\"reads_per_second\":1}]}",
+                { "{\"io_max\":[{\"device\":\"sda\",\"reads_per_second\":10}]}",
                   "spec.limits.io_max[0].device", "MAJOR:MINOR" },
-                { "{\"io_max\":[{\"device\":\"4294967304:0\",\"reads_per_second\":1}]}",
+                { "{\"io_max\":[{\"device\":\"4294967304:0\",\"reads_per_second\":10}]}",
                   "spec.limits.io_max[0].device", "out of range" },
-                { "{\"io_max\":[{\"device\":\"8:0:1\",\"reads_per_second\":1}]}",
+                { "{\"io_max\":[{\"device\":\"8:0:1\",\"reads_per_second\":10}]}",
                   "spec.limits.io_max[0].device", "MAJOR:MINOR" },
-                { "{\"io_max\":[{\"device\":\"8:0\",\"reads_per_second\":1},"
-                  "{\"device\":\"8:0\",\"writes_per_second\":1}]}", "spec.limits.io_max", "twice" },
+                { "{\"io_max\":[{\"device\":\"8:0\",\"reads_per_second\":10},"
+                  "{\"device\":\"8:0\",\"writes_per_second\":10}]}", "spec.limits.io_max", "twice" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
@@ -211,7 +220,7 @@ static json_t *make_io(unsigned n, const char *major)
 
                 snprintf(device, sizeof(device), "%s:%u", major, i);
                 json_array_append_new(json_object_get(json, "io_max"),
-                                      json_pack("{s:s, s:i}", "device", device, "reads_per_second", 1));
+                                      json_pack("{s:s, s:i}", "device", device, "reads_per_second", 10));
         }
         return json;
 }
@@ -301,7 +310,7 @@ static void test_apply(void)
         has_text(fd, "memory.swap.max", "0");
         has_text(fd, "pids.max", "max\n");
         has_text(fd, "cpuset.cpus", "0-1,3");
-        has_text(fd, "io.max", "8:0 rbps=1048576 wbps=max riops=max wiops=7");
+        has_text(fd, "io.max", "8:0 rbps=1048576 wbps=max riops=max wiops=70");
 
         test_int(limits_read(fd, &back), ==, 0);
         test_true(!limits_has(&back, LIMIT_PIDS_MAX));
