@@ -77,6 +77,14 @@ static void await_beats(void)
                 usleep(1000);
 }
 
+/* A child may count before its parent has come back from fork() and noted the number. */
+static bool all_are_known(void)
+{
+        return __atomic_load_n(&shared->child, __ATOMIC_RELAXED) > 0 &&
+               __atomic_load_n(&shared->grandchild, __ATOMIC_RELAXED) > 0 &&
+               __atomic_load_n(&shared->of_thread, __ATOMIC_RELAXED) > 0;
+}
+
 static int start_tree(void)
 {
         int pidfd;
@@ -89,6 +97,8 @@ static int start_tree(void)
         pidfd = pidfd_open(shared->root, 0);
         test_int(pidfd, >=, 0);
         await_beats();
+        while (!all_are_known())
+                usleep(1000);
         return pidfd;
 }
 
