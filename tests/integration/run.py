@@ -26,8 +26,8 @@ PROGRAMS = ("pppd-supervisor", "pppd-runner", "pppctl", "pppd-web", "pppd-after-
 # The longest first, so that none of them is begun last.
 FIRST = ("test_machines_cancel", "test_machines_nodes", "test_machines_redis", "test_engine", "test_patience", "test_machines",
          "test_pause", "test_many", "test_restart")
-# Test files at a time: mostly they wait, for each other's events and for processes to end.
-JOBS = 3 * len(os.sched_getaffinity(0))
+# Test files at a time: of five seconds that a test takes it computes for less than one, and waits for the others.
+JOBS = 6 * len(os.sched_getaffinity(0))
 
 
 def parse_args():
