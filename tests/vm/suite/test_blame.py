@@ -3,7 +3,7 @@
 import os
 
 from commands import systemctl
-from test_limits import MIB, Memory, Limits
+from test_limits import MIB, Limits
 
 SLICE = "/sys/fs/cgroup/pppd.slice"
 LARGE = "130000000"         # an array of 1 GB
@@ -69,7 +69,7 @@ class Pids(Blame):
 
     def test_a_loop_reads_a_file_that_is_not_cached(self):
         """By a thread of the kernel, which counts."""
-        path = Memory.file(self, "uncached", 1)
+        path = self.file("uncached", 1)
         rows, _, result = self.run_json("async", "words", path, "--pids-max", "2")
         self.assertEqual((result.status, rows[path]["state"]), (0, "done"), result)
         self.refused("--pids-max", "2 or more", options=["--pids-max", "1"])

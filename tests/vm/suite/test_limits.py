@@ -80,6 +80,17 @@ class Limits(Case):
         text = self.assert_ok(self.instance.pppctl("show", job)).out
         return text, json.loads(self.assert_ok(self.instance.pppctl("show", job, "--json")).out)
 
+    def file(self, name, mib):
+        """Not in the page cache: what is there was paid for by who put it there."""
+        path = os.path.join(FILES, name)
+        self.addCleanup(os.unlink, path)
+        with open(path, "wb") as file:
+            for _ in range(mib):
+                file.write(b"w" * (MIB - 1) + b" ")
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return path
+
     def check_oom_of_a_task(self, *options):
         """A task that takes 1 GB is killed; the others are done and the daemon lives."""
         pid = self.instance.pid
@@ -171,17 +182,6 @@ class Memory(Limits):
         self.assertEqual(result.status, 0, result)
         self.assertGreater(summary["memory_events"]["high"], 0, summary)
         self.assertLess(summary["memory_peak_bytes"], 32 * MIB)
-
-    def file(self, name, mib):
-        """Not in the page cache: what is there was paid for by who put it there."""
-        path = os.path.join(FILES, name)
-        self.addCleanup(os.unlink, path)
-        with open(path, "wb") as file:
-            for _ in range(mib):
-                file.write(b"w" * (MIB - 1) + b" ")
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return path
 
     def test_swap(self):
         """With swap space, what is past memory.max is swapped out; --swap-max 0 forbids that."""
@@ -278,7 +278,7 @@ class Cpu(Limits):
 class Io(Limits):
     def test_reading_takes_its_time(self):
         """3 MB that are in no cache, 1 MB a second: for long enough over two seconds."""
-        path = Memory.file(self, "slow", 3)
+        path = self.file("slow", 3)
         rates, _ = io_max("/", rbps=MIB)
         _, summary, result = self.run_json("serial", "words", path, "--io-max", rates)
         self.assertEqual(result.status, 0, result)
