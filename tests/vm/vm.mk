@@ -1,8 +1,8 @@
 # Tests of the packages under a real systemd, in virtual machines. Part of the Makefile.
 
 VM_SUITES ?= bookworm trixie
-# Emulation of one uses less than one processor, most of the time.
-VM_JOBS   ?= 2
+# Emulation of one uses less than one processor, most of the time: its tests wait, too.
+VM_JOBS   ?= 3
 # Roots take minutes to make, and are good until what the package depends on changes.
 VM_CACHE  ?= build/vm
 # The package that is built here is for this suite; for others it is built in a root of theirs.
