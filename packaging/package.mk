@@ -128,5 +128,7 @@ check-hardening:
 	@packaging/install-deps.sh deb
 	@systemd-analyze security --offline=true --no-pager --threshold=$(HARDENING_LIMIT) \
 		units/pppd.service | tail -n 1
+	@systemd-analyze security --offline=true --no-pager --threshold=$(HARDENING_LIMIT) \
+		units/pppd-leftover.service | tail -n 1
 	@systemd-analyze security --offline=true --no-pager --threshold=$(HARDENING_LIMIT_WEB) \
 		units/pppd-web.service | tail -n 1

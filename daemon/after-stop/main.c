@@ -8,6 +8,13 @@
  * cgroup: a cgroup that has controllers enabled for its children takes no process (cgroups(7), "no
  * internal processes"), so they are disabled, bottom up. The limits of jobs that go on do not hold
  * then until the next supervisor has set them again. From 254 on DelegateSubgroup= does without.
+ *
+ * When systemd gives the supervisor up, what goes on is nobody's: to stop a unit that has failed runs
+ * nothing of it. For that there is pppd-leftover.service, of which the program is
+ *
+ *     --await UNIT     the process: it waits until the cgroup of UNIT is empty
+ *     --end UNIT       its ExecStopPost=: if somebody stopped that process by SIGTERM, and no supervisor
+ *                      lives in UNIT, it kills what is there as after a stop
  */
 
 #include <dirent.h>
@@ -19,7 +26,9 @@
 
 #define EXIT_USAGE    2
 #define CONTROL_GROUP ".control"
+#define LEAF_GROUP    "supervisor"
 #define WAIT_NS       (10 * NSEC_PER_SEC)
+#define FOREVER       UINT64_MAX
 
 typedef int group_func(int fd, const char *name);
 
@@ -73,6 +82,11 @@ static int kill_group(int fd, const char *name)
         return r < 0 && r != -ENODEV ? complain(r, "kill", name) : 0;
 }
 
+static int msec_until(uint64_t deadline, uint64_t now)
+{
+        return deadline == FOREVER ? -1 : (int)((deadline - now) / NSEC_PER_MSEC + 1);
+}
+
 /* -ETIME when the group is still populated at @deadline. */
 static int wait_for_events(int events_fd, uint64_t deadline)
 {
@@ -88,22 +102,33 @@ static int wait_for_events(int events_fd, uint64_t deadline)
                 now = now_monotonic();
                 if (now >= deadline)
                         return -ETIME;
-                if (poll(&events, 1, (int)((deadline - now) / NSEC_PER_MSEC + 1)) < 0 &&
-                    errno != EINTR)
+                if (poll(&events, 1, msec_until(deadline, now)) < 0 && errno != EINTR)
                         return -errno;
         }
 }
 
-/* All were killed before the first is waited for. */
-static int await_group(int fd, const char *name)
+static int await_until(int fd, const char *name, uint64_t deadline)
 {
         _cleanup_close_ int events_fd = -EBADF;
         int r;
 
         r = cgroup_events_open(fd, &events_fd);
         if (r >= 0)
-                r = wait_for_events(events_fd, now_monotonic() + WAIT_NS);
+                r = wait_for_events(events_fd, deadline);
         return r < 0 && r != -ENOENT && r != -ENODEV ? complain(r, "wait for the end of", name) : 0;
+}
+
+/* All were killed before the first is waited for. */
+static int await_group(int fd, const char *name)
+{
+        return await_until(fd, name, now_monotonic() + WAIT_NS);
+}
+
+static int kill_all(int fd)
+{
+        int error = for_each_group(fd, kill_group), r = for_each_group(fd, await_group);
+
+        return error < 0 ? error : r;
 }
 
 static int disable_controllers(int fd)
@@ -153,13 +178,8 @@ static bool was_stopped(const char *result)
 
 static int clean_up(int fd, const char *name, bool stopped, bool room)
 {
-        int error = 0, r;
+        int error = stopped ? kill_all(fd) : 0, r;
 
-        if (stopped) {
-                error = for_each_group(fd, kill_group);
-                r = for_each_group(fd, await_group);
-                error = error < 0 ? error : r;
-        }
         if (room) {
                 r = make_room(fd, name);
                 error = error < 0 ? error : r;
@@ -201,17 +221,85 @@ static int run(const char *result, bool room)
         return clean_up(fd, path, was_stopped(result), room);
 }
 
+/*
+ * The cgroup of another unit in the same slice as ours. 0 when it has none: nothing is in it then.
+ */
+static int open_neighbour(const char *unit, char **ret_path, int *ret_fd)
+{
+        _cleanup_free_ char *mount = NULL, *own = NULL, *path = NULL;
+        int fd, r;
+
+        r = cgroup_locate(&mount, &own);
+        if (r < 0)
+                return r == -ENOENT ? 0 : complain(r, "find", "of the unit");
+        if (asprintf(&path, "%s%.*s/%s", mount, (int)(strrchr(own, '/') - own), own, unit) < 0)
+                return complain(-ENOMEM, "open", unit);
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return errno == ENOENT ? 0 : complain(-errno, "open", path);
+        *ret_path = steal_ptr(path);
+        *ret_fd = fd;
+        return 1;
+}
+
+static int await(const char *unit)
+{
+        _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        int r = open_neighbour(unit, &path, &fd);
+
+        return r <= 0 ? r : await_until(fd, path, FOREVER);
+}
+
+static bool has_process(int fd, const char *procs)
+{
+        _cleanup_free_ char *text = NULL;
+
+        return read_file_at(fd, procs, &text, NULL) >= 0 && *text;
+}
+
+/* A supervisor is in its leaf, or on the way there from the unit's own group. */
+static bool has_supervisor(int fd)
+{
+        return has_process(fd, "cgroup.procs") || has_process(fd, LEAF_GROUP "/cgroup.procs");
+}
+
+/* A restart, which systemd does by RestartKillSignal=, is for the next supervisor to take over. */
+static int end(const char *unit)
+{
+        const char *status = getenv("EXIT_STATUS");
+        _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        if (!status || !streq(status, "TERM"))
+                return 0;
+        r = open_neighbour(unit, &path, &fd);
+        return r <= 0 || has_supervisor(fd) ? r : kill_all(fd);
+}
+
+static int usage(void)
+{
+        fputs("pppd-after-stop: only for ExecStopPost= of pppd.service, with or without --make-room, and for "
+              "pppd-leftover.service. See pppd.service(8)\n", stderr);
+        return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
         const char *result = getenv("SERVICE_RESULT");
         bool room = argc == 2 && streq(argv[1], "--make-room");
+        int r;
 
         if (hold_standard_fds() < 0)
                 return EXIT_FAILURE;
-        if (!result || (argc != 1 && !room)) {
-                fputs("pppd-after-stop: only for ExecStopPost= of pppd.service; its one option is "
-                      "--make-room. See pppd.service(8)\n", stderr);
-                return EXIT_USAGE;
-        }
-        return run(result, room) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        if (argc == 3 && streq(argv[1], "--await"))
+                r = await(argv[2]);
+        else if (result && argc == 3 && streq(argv[1], "--end"))
+                r = end(argv[2]);
+        else if (result && (argc == 1 || room))
+                r = run(result, room);
+        else
+                return usage();
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,4 +1,4 @@
-"""What runs after the supervisor, in the place of systemd: pppd-after-stop in a unit's .control."""
+"""What runs after the supervisor, in the place of systemd: pppd-after-stop in a unit's .control, or beside the unit."""
 
 import os
 import subprocess
@@ -91,9 +91,63 @@ class AfterStop(unittest.TestCase):
         self.assertEqual(self.after_stop("success", group="web"), (0, ""))
         self.assertIsNone(self.job.poll())
 
+    def leave_over(self):
+        """The cgroup of pppd-leftover.service, for start()."""
+        group = f"../{os.path.basename(self.unit)}-leftover"
+        os.mkdir(os.path.join(self.unit, group))
+        self.addCleanup(os.rmdir, os.path.join(self.unit, group))
+        return group
+
+    def end_left(self, group, status, unit=None):
+        process = self.start(group, PROGRAM, "--end", unit or os.path.basename(self.unit), stderr=subprocess.PIPE,
+                             env={**os.environ, "SERVICE_RESULT": "success", "EXIT_STATUS": status})
+        error = process.communicate(timeout=30)[1]
+        return process.returncode, error
+
+    def test_what_is_left_over_is_awaited(self):
+        group = self.leave_over()
+        waiting = self.start(group, PROGRAM, "--await", os.path.basename(self.unit))
+        with self.assertRaises(subprocess.TimeoutExpired):
+            waiting.wait(0.2)
+        self.end(self.job)
+        self.assertEqual(waiting.wait(10), 0)
+
+    def test_a_stop_ends_what_is_left_over(self):
+        group = self.leave_over()
+        for status in ("HUP", "0", "1", "KILL"):
+            with self.subTest(status):
+                self.assertEqual(self.end_left(group, status), (0, ""))
+                self.assertIsNone(self.job.poll())
+        self.assertEqual(self.end_left(group, "TERM"), (0, ""))
+        self.assertFalse(self.populated())
+        self.assertEqual(self.job.wait(10), -9)
+
+    def test_a_supervisor_that_lives_sees_to_it(self):
+        """In its leaf, or still on the way there."""
+        group = self.leave_over()
+        leaf = os.path.join(self.unit, "supervisor")
+        os.mkdir(leaf)
+        self.addCleanup(os.rmdir, leaf)
+        for where in ("supervisor", ""):
+            with self.subTest(where):
+                supervisor = self.start(where, "sleep", "600")
+                self.assertEqual(self.end_left(group, "TERM"), (0, ""))
+                self.assertIsNone(supervisor.poll())
+                self.assertIsNone(self.job.poll())
+                self.end(supervisor)
+        self.assertEqual(self.end_left(group, "TERM"), (0, ""))
+        self.assertEqual(self.job.wait(10), -9)
+
+    def test_a_unit_without_a_group_has_nothing(self):
+        group = self.leave_over()
+        self.assertEqual(self.end_left(group, "TERM", "no-such.service"), (0, ""))
+        self.assertEqual(self.start(group, PROGRAM, "--await", "no-such.service").wait(10), 0)
+        self.assertIsNone(self.job.poll())
+
     def test_by_hand_it_says_what_it_is(self):
         env = {name: value for name, value in os.environ.items() if name != "SERVICE_RESULT"}
-        for args, environment in (((), env), (("--all",), {**env, "SERVICE_RESULT": "success"})):
+        for args, environment in (((), env), (("--end", "a.service"), env), (("--await",), env),
+                                  (("--all",), {**env, "SERVICE_RESULT": "success"})):
             done = subprocess.run([PROGRAM, *args], env=environment, stderr=subprocess.PIPE, text=True)
             self.assertEqual(done.returncode, 2)
             self.assertIn("ExecStopPost=", done.stderr)

@@ -10,6 +10,7 @@ from harness.poll import wait_until
 
 SLEEP = "0.5"
 FEW, MANY = 14, 40      # four and ten seconds with two workers; a restart takes up to five under emulation
+LONG = "100"            # longer than a test looks at it
 
 
 class Interruption(Case):
@@ -104,6 +105,59 @@ class Interruption(Case):
         self.assertEqual(shown["state"], "failed", shown)
         self.assertRegex(str(shown.get("reason")), "runner|killed|signal")
         self.assertEqual(self.pppd.pid, pid)
+
+
+class GivenUp(Case):
+    """systemd does not start the daemon again, and its runners go on: until it is started, or stopped."""
+
+    config = "/etc/pppctl/pppctl.conf.d/test.conf"
+
+    def setUp(self):
+        super().setUp()
+        os.makedirs(os.path.dirname(self.config), exist_ok=True)
+        self.addCleanup(self.mend)
+
+    def mend(self):
+        if os.path.exists(self.config):
+            os.unlink(self.config)
+
+    def give_up(self):
+        """A job whose daemon was killed, and does not start: (job, runner, records)."""
+        job = self.pppd.submit("processes", "sleep", ["0.1", "0.1", LONG, LONG], workers=2)
+        before = self.pppd.recorded(job, 2)
+        runner = self.pppd.runner(job)
+        with open(self.config, "w") as file:
+            file.write("[jobs]\nmax_running = many\n")
+        kill(self.pppd.pid)
+        wait_until(lambda: self.pppd.get("ActiveState") == "failed", self.pppd.status, 60.0)
+        self.assertTrue(alive(runner))
+        return job, runner, before
+
+    def test_a_stop_leaves_nothing(self):
+        job, runner, before = self.give_up()
+        self.pppd.stop()
+        self.assert_nothing_runs()
+        self.mend()
+        self.pppd.reset()
+        self.assertNotEqual(self.pppd.runner(job), runner, "the job goes on with another runner")
+        self.assertEqual(self.pppd.rows(job)[:2], before[:2])
+
+    def test_a_start_takes_over(self):
+        """Also after the next crash."""
+        job, runner, _ = self.give_up()
+        self.mend()
+        self.pppd.reset()
+        self.assertEqual(self.pppd.runner(job), runner, "it is the same runner")
+        pid = self.pppd.pid
+        kill(pid)
+        self.pppd.await_new_pid(pid)
+        self.assertEqual(self.pppd.runner(job), runner, "it is the same runner still")
+
+    def test_a_restart_takes_over(self):
+        job, runner, _ = self.give_up()
+        self.mend()
+        self.pppd.restart()
+        self.assertEqual(self.pppd.runner(job), runner, "it is the same runner")
 
 
 class Watchdog(Case):
