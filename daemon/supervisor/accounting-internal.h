@@ -36,3 +36,6 @@ void summary_put_counted(struct summary *summary, const struct accounting *accou
 
 /* accounting-parts.c: and of those before. */
 void summary_add_parts(struct summary *summary, const struct accounting *accounting);
+
+/* accounting-parts.c: the limits that all parts have met, each once. A new reference; NULL when out of memory. */
+json_t *summary_limits_met(const struct accounting *accounting);

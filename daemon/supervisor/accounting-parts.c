@@ -94,6 +94,66 @@ void summary_add_parts(struct summary *summary, const struct accounting *a)
                 (void)json_object_del(summary->json, "cpu_source");
 }
 
+static bool is_equal(const json_t *a, const json_t *b)
+{
+        return (!a && !b) || json_equal(a, b);
+}
+
+static bool is_same_limit(const json_t *a, const json_t *b)
+{
+        static const char *const keys[] = { "limit", "of", "group", "value" };
+        bool same = true;
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
+                same &= is_equal(json_object_get(a, keys[i]), json_object_get(b, keys[i]));
+        return same;
+}
+
+/* Where the kernel does not tell of one part how often the limit was met, it is not known of the job. */
+static int add_times(json_t *sum, const json_t *now)
+{
+        const json_t *a = json_object_get(sum, "times"), *b = json_object_get(now, "times");
+
+        if (a && b)
+                return json_object_set_new(sum, "times", json_integer(json_integer_value(a) + json_integer_value(b)));
+        if (a)
+                (void)json_object_del(sum, "times");
+        return 0;
+}
+
+static int add_limit_met(json_t *list, json_t *met)
+{
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach (list, i, entry)
+                if (is_same_limit(entry, met))
+                        return add_times(entry, met);
+        return json_array_append(list, met);
+}
+
+json_t *summary_limits_met(const struct accounting *a)
+{
+        const json_t *before = json_object_get(a->record->parts, "limits_met");
+        json_t *list = before ? json_deep_copy(before) : json_array(), *now, *met;
+        int r = 0;
+        size_t i;
+
+        if (a->carried || !list)
+                return list;
+        now = limit_hits_to_json(a->hits);
+        if (!now)
+                r = -1;
+        json_array_foreach (now, i, met)
+                if (r >= 0)
+                        r = add_limit_met(list, met);
+        json_decref(now);
+        if (r >= 0)
+                return list;
+        json_decref(list);
+        return NULL;
+}
+
 static double cpu_seconds_of(const json_t *counted)
 {
         return json_number_value(json_object_get(counted, "cpu_user_seconds")) +
@@ -117,8 +177,8 @@ json_t *accounting_carry(const struct accounting *accounting)
         /* CPU time that is known is used up, also where more was used than is known. */
         cpu_seconds += cpu_seconds_of(summary.json);
         summary_add_parts(&summary, accounting);
-        parts = json_pack("{s:f, s:o, s:o}", "cpu_seconds", cpu_seconds, "counted", summary.json,
-                          "unavailable", summary.unavailable);
+        parts = json_pack("{s:f, s:o, s:o, s:o}", "cpu_seconds", cpu_seconds, "counted", summary.json,
+                          "unavailable", summary.unavailable, "limits_met", summary_limits_met(accounting));
         if (!summary.failed)
                 return parts;
         json_decref(parts);

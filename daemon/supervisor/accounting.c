@@ -170,7 +170,7 @@ static void put_limits(struct summary *summary, const struct accounting *a)
 /* Left out where there were none. */
 static void put_limits_met(struct summary *summary, const struct accounting *a)
 {
-        json_t *list = limit_hits_to_json(a->hits);
+        json_t *list = summary_limits_met(a);
 
         if (!list || json_array_size(list) > 0)
                 summary_put(summary, "limits_met", list);

@@ -239,6 +239,21 @@ static struct accounting account_for(struct job *job)
         return accounting;
 }
 
+static void read_hits(struct job *job)
+{
+        const struct limit_look look = {
+                .group_fd = job->group.fd,
+                .before = &job->chain,
+                .began_later = job->chain_is_late,
+                .n_runner_refused = accounting_read_refused(job->measures_fd),
+                .spec = &job->spec,
+        };
+
+        limit_hits_deinit(&job->hits);
+        if (limit_hits_read(&look, &job->hits) < 0)
+                (void)supervisor_log_oom();
+}
+
 void job_carry(struct job *job)
 {
         struct accounting accounting;
@@ -246,6 +261,11 @@ void job_carry(struct job *job)
 
         if (job->carried)
                 return;
+        /* The group is a former supervisor's, and nobody has looked at it here. */
+        if (job->chain.n == 0) {
+                job_read_chain(job, true);
+                read_hits(job);
+        }
         accounting = account_for(job);
         parts = accounting_carry(&accounting);
         if (!parts) {
@@ -394,21 +414,6 @@ static bool end_by_note(struct job *job)
         open_measures(job);
         end(job, noted.state, noted.reason, noted.detail, (uint64_t)job->counters.epoch_ns + noted.note.elapsed_ns);
         return true;
-}
-
-static void read_hits(struct job *job)
-{
-        const struct limit_look look = {
-                .group_fd = job->group.fd,
-                .before = &job->chain,
-                .began_later = job->chain_is_late,
-                .n_runner_refused = accounting_read_refused(job->measures_fd),
-                .spec = &job->spec,
-        };
-
-        limit_hits_deinit(&job->hits);
-        if (limit_hits_read(&look, &job->hits) < 0)
-                (void)supervisor_log_oom();
 }
 
 static void judge(struct job *job, int r)

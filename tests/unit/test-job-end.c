@@ -336,7 +336,9 @@ static struct controller_changes changes;
 static json_t *make_of_group(int fd, enum level level, bool nodes_known, json_t *parts, bool carried,
                              json_t *(*make)(const struct accounting *accounting))
 {
-        const struct limit_hits hits = { .has_refused = true, .n_refused = 5 };
+        struct limit_met met = { .place = PLACE_WORKER, .max = 3, .n = 2 };
+        const struct limit_hits hits = { .has_refused = true, .n_refused = 5,
+                                         .limits[CHAIN_PIDS] = { .met = &met, .n = 1 } };
         struct host host = { (char *)"6.1.0", 2 };
         struct groups groups = { .fd = fd, .controllers = 0x1f };
         struct job_group group = { .parent_fd = -EBADF, .fd = fd, .events_fd = -EBADF };
@@ -439,6 +441,44 @@ static void test_changed_controllers(void)
         test_true(number(summary, "cpu_user_seconds") == 2);
         json_decref(summary);
         remove_group(directory, fd);
+}
+
+static void expect_met(const json_t *summary, json_int_t value, json_int_t times, size_t n)
+{
+        const json_t *list = json_object_get(summary, "limits_met"), *last = json_array_get(list, n - 1);
+
+        test_int(json_array_size(list), ==, n);
+        test_str(json_string_value(json_object_get(last, "limit")), "pids.max");
+        test_int(json_integer_value(json_object_get(last, "value")), ==, value);
+        test_int(json_integer_value(json_object_get(last, "times")), ==, times);
+}
+
+/* Each limit is there once, also where two parts have met it. */
+static void test_limits_met(void)
+{
+        json_t *parts = make_of_group(-EBADF, LEVEL_PROCESSES, false, NULL, false, accounting_carry), *summary, *met;
+
+        parts = make_of_group(-EBADF, LEVEL_PROCESSES, false, parts, false, accounting_carry);
+        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), true, accounting_summarize);
+        expect_met(summary, 3, 4, 1);
+        json_decref(summary);
+        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), false, accounting_summarize);
+        expect_met(summary, 3, 6, 1);
+        json_decref(summary);
+        expect_met(parts, 3, 4, 1);
+
+        /* Of one of them it is not known how often. */
+        met = json_array_get(json_object_get(parts, "limits_met"), 0);
+        test_int(json_object_del(met, "times"), ==, 0);
+        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), false, accounting_summarize);
+        expect_met(summary, 3, 0, 1);
+        json_decref(summary);
+
+        /* It was another limit then. */
+        test_int(json_object_set_new(met, "value", json_integer(5)), ==, 0);
+        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, parts, false, accounting_summarize);
+        expect_met(summary, 3, 2, 2);
+        json_decref(summary);
 }
 
 /* A job that was interrupted: sums are of all parts, peaks of the highest. */
@@ -549,5 +589,6 @@ TEST_MAIN("job-end",
           { "a summary", test_summary }, { "nothing is left out", test_nothing_is_left_out },
           { "metrics of a group", test_group_metrics },
           { "changed controllers", test_changed_controllers }, { "machines", test_machines },
+          { "limits met by parts", test_limits_met },
           { "parts", test_parts }, { "parts at machines", test_parts_at_machines },
           { "demo inputs", test_demo })
