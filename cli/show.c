@@ -491,6 +491,8 @@ static int print_job(struct output *output, json_t *job)
                 print_row(output, "waits", job_note(job));
         if (*job_text(job, "omitted"))
                 print_row(output, "left out", job_text(job, "omitted"));
+        if (*job_text(job, "put_off"))
+                print_row(output, "put off", job_text(job, "put_off"));
         if (*job_text(job, "paused_by"))
                 print_row(output, "paused by", job_text(job, "paused_by"));
         print_row(output, "submitted", times_local(job_text(job, "submitted_at"), submitted));

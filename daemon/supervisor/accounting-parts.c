@@ -89,7 +89,7 @@ void summary_add_parts(struct summary *summary, const struct accounting *a)
                 add_counted(summary, key, before, a->carried);
         json_array_foreach (json_object_get(parts, "unavailable"), i, entry)
                 add_missing(summary, entry);
-        /* Of CPU time that is told it is told where it is from, and of other none. */
+        /* The source of the CPU time is told only where the CPU time is. */
         if (!json_object_get(summary->json, "cpu_user_seconds"))
                 (void)json_object_del(summary->json, "cpu_source");
 }

@@ -46,6 +46,21 @@ const char *failure_advice(int error)
         }
 }
 
+bool failure_is_want(int error)
+{
+        return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS || error == -EAGAIN;
+}
+
+enum failure_kind failure_kind(int error)
+{
+        /* -ECHILD: a child that was to do it was killed. */
+        if (failure_is_want(error) || error == -EIO || error == -EINTR || error == -EBUSY || error == -ECHILD)
+                return FAILURE_PASSES;
+        if (error == -EBADMSG || error == -ENOENT || error == -ENOTDIR || error == -EISDIR || error == -ELOOP)
+                return FAILURE_STAYS;
+        return FAILURE_UNKNOWN;
+}
+
 static void fill(struct failure *failure, const char *why, const char *hint, const char *attempted,
                  va_list args) _printf_(4, 0);
 

@@ -41,6 +41,18 @@ int failure_set_limit(struct failure *failure, int error, const struct spec_erro
 /* Text for what to do about @error on the file system of the state directory, or what else it is about. */
 const char *failure_advice(int error);
 
+/* What becomes of an error if nobody does anything about it. */
+enum failure_kind {
+        FAILURE_PASSES,         /* for want of what others give back, or a fault that need not come again */
+        FAILURE_STAYS,          /* something is gone, or is not what it was */
+        FAILURE_UNKNOWN,        /* somebody may have to mend it first */
+};
+
+enum failure_kind failure_kind(int error);
+
+/* Whether it is for want of what a job that ends gives back. */
+bool failure_is_want(int error);
+
 static inline const char *failure_text(const char *text)
 {
         return text ? text : "(out of memory)";

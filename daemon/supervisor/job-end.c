@@ -48,7 +48,7 @@ static int reap(struct job *job)
         siginfo_t status = { .si_code = CLD_KILLED };
         int r;
 
-        /* Until then a child of ours has its process ID and its nice value. */
+        /* Before it is reaped, a child still has its process ID and its nice value. */
         if (job->is_child)
                 find_nice(job);
         r = job->is_child ? child_exit_take(job->pidfd, &status, &job->usage) : 0;
@@ -148,16 +148,34 @@ static void take_counts(struct job *job, int r)
         record->n_failed = MIN(counters->n_failed, record->n_tasks - record->n_done);
 }
 
-/* There was no runner. */
+/* The child could not become the runner. */
+static void explain_start(const struct job *job, struct failure *failure)
+{
+        (void)failure_set(failure, job->start_error, job_start_hint(job, job->start_error),
+                          "%s the runner %s of job %llu", job->start_attempted, job->env->runner,
+                          (unsigned long long)job->record.number);
+}
+
 static char *describe_start(const struct job *job)
 {
-        const char *hint = job_start_hint(job, job->start_error);
+        struct failure failure = FAILURE_NULL;
         char *text;
 
-        return asprintf(&text, "cannot %s the runner %s of job %llu: %s; %s", job->start_attempted,
-                        job->env->runner, (unsigned long long)job->record.number,
-                        strerror(-job->start_error), hint ? hint : failure_advice(job->start_error)) < 0
-                       ? NULL : text;
+        explain_start(job, &failure);
+        if (asprintf(&text, "cannot %s: %s; %s", failure_text(failure.attempted), failure_text(failure.why),
+                     failure_text(failure.hint)) < 0)
+                text = NULL;
+        failure_deinit(&failure);
+        return text;
+}
+
+static void start_later(struct job *job)
+{
+        struct failure failure = FAILURE_NULL;
+
+        explain_start(job, &failure);
+        job_start_later(job, &failure);
+        failure_deinit(&failure);
 }
 
 /* What the runner said last, or else what can be said of how it left. */
@@ -373,7 +391,7 @@ static void end(struct job *job, enum job_state state, enum job_reason reason, c
         job->env->ended(job->env, job);
 }
 
-/* Of a job whose runner was a former supervisor's. */
+/* Opens what the runner of a former supervisor has measured, for the summary of a job that has no runner here. */
 static void open_measures(struct job *job)
 {
         job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -416,6 +434,14 @@ static bool end_by_note(struct job *job)
         return true;
 }
 
+/* The child could not become the runner, for a reason that passes, and nobody wants the job to end. */
+static bool has_start_to_try_again(const struct job *job, const struct outcome *outcome)
+{
+        return job->has_status && job->start_attempted && failure_kind(job->start_error) == FAILURE_PASSES &&
+               outcome->verdict == OUTCOME_ENDED && outcome->reason == REASON_RUNNER_FAILED &&
+               job->stop_reason == REASON_NONE && !job->interrupted;
+}
+
 static void judge(struct job *job, int r)
 {
         _cleanup_free_ char *detail = NULL;
@@ -431,6 +457,10 @@ static void judge(struct job *job, int r)
         outcome = limit_blame(outcome, &job->hits);
         if (is_run_by_another(job))
                 outcome.verdict = OUTCOME_AGAIN;
+        else if (has_start_to_try_again(job, &outcome)) {
+                start_later(job);
+                return;
+        }
         switch (outcome.verdict) {
         case OUTCOME_ENDED:
                 detail = describe_end(job, outcome.reason);

@@ -61,5 +61,14 @@ int job_watch(struct job *job);
  */
 void job_start_again(struct job *job);
 
+/* The same, in a while: the start has failed for a reason that passes. The job keeps its slot. */
+void job_start_later(struct job *job, const struct failure *failure);
+
+/* Whether it is not known yet what becomes of a running job whose runner is gone. */
+static inline bool job_is_between_runners(const struct job *job)
+{
+        return job->record.state == JOB_RUNNING && (job->rewinds || job->again_source);
+}
+
 /* job-cpu-time.c: watches how much of the job's CPU time is used up, while it runs. */
 int job_watch_cpu_time(struct job *job);

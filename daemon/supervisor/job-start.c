@@ -256,6 +256,8 @@ int job_start(struct job *job, struct failure *failure)
         if (r < 0) {
                 job_remove_group(job);
                 job_end_run(job);
+                job->is_child = false;
+                job->carried = true;
                 if (failure->limit)
                         return r;
                 return failure_set(failure, r, job_start_hint(job, r),
@@ -263,7 +265,25 @@ int job_start(struct job *job, struct failure *failure)
                                    (unsigned long long)job->record.number);
         }
         job->record.state = JOB_RUNNING;
+        job->again_usec = 0;
+        job->start_after_ns = job->start_delay_ns = 0;
+        free(job->record.put_off);
+        job->record.put_off = NULL;
         return 0;
+}
+
+void job_put_off(struct job *job, const struct failure *failure)
+{
+        const struct log_about about = job_about(job, MESSAGE_NONE, REASON_NONE);
+        bool is_first = !job->record.put_off;
+
+        free(job->record.put_off);
+        if (asprintf(&job->record.put_off, "cannot %s: %s; %s", failure_text(failure->attempted),
+                     failure_text(failure->why), failure_text(failure->hint)) < 0)
+                job->record.put_off = NULL;
+        if (is_first)
+                supervisor_log_about(&about, LOG_WARNING, "job %llu is not started yet: %s; it is tried again",
+                                     (unsigned long long)job->record.number, failure_text(job->record.put_off));
 }
 
 /* The runner knows the server's address already: all there is to do is to keep it running. */

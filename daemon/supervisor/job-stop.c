@@ -83,10 +83,16 @@ void job_stop(struct job *job, enum job_reason reason)
                 job_look(job);
                 return;
         }
-        if (job->errand)
+        if (job->errand && !job->rewinds)
                 return;
         job->stop_reason = reason;
-        job_terminate(job);
+        /* One whose results file is being set back ends after that. */
+        if (job->rewinds)
+                return;
+        if (job->again_source)
+                job_start_again(job);
+        else
+                job_terminate(job);
 }
 
 bool job_stop_late(struct job *job)
@@ -104,10 +110,10 @@ bool job_stop_late(struct job *job)
 void job_interrupt(struct job *job)
 {
         assert(job->record.state == JOB_RUNNING);
-        if (job->errand)
+        if (job->errand && !job->rewinds)
                 return;
         job->interrupted = true;
-        if (job->stop_reason != REASON_NONE)
+        if (job->stop_reason != REASON_NONE || job->rewinds)
                 return;
         /* There is no runner to ask. The next supervisor finds what still works on it. */
         if (job->again_source) {
@@ -125,7 +131,8 @@ int job_pause(struct job *job, bool pause, struct failure *failure)
         int r = 0;
 
         assert(job_is_live(job));
-        if (job->record.state == JOB_RUNNING)
+        /* Without a runner there is nothing to freeze: the next one will be. */
+        if (job->record.state == JOB_RUNNING && !job_is_between_runners(job))
                 r = job_freeze(job, pause);
         if (r == -EOPNOTSUPP && !grouped)
                 return failure_set_why(failure, r, "this kernel does not tell which processes are a "

@@ -10,8 +10,11 @@
  * cgroup, the runner's exit is the end.
  *
  * At the end, in this order: the count of its records where it has to be made, by a child if they are many
- * (job->errand; a job that is over is left alone meanwhile); the runner's status and resource usage, the counters of the cgroup, the
- * removal of the cgroup, the summary; then env->ended(), whose callee stores it and answers who waits.
+ * (job->errand; a job that is over is left alone meanwhile); the runner's status and resource usage, the counters of
+ * the cgroup, the removal of the cgroup, the summary; then env->ended(), whose callee stores it and answers who waits.
+ *
+ * A job whose runner is gone while nobody knows how it ended is started again for what has no record (job-again.c). It
+ * is running all the while, also while a child sets its results file back, and while it waits to be tried again.
  */
 
 #include <sys/resource.h>
@@ -87,10 +90,14 @@ struct job {
         struct directory directory;
         struct counters counters;
         struct errand *errand;          /* counts what came of a job that is over; NULL: none does */
+        bool rewinds;                   /* @errand sets the results file back, for a runner that is started then */
         uint64_t over_ns;               /* CLOCK_MONOTONIC of when it was found over */
         bool has_tally;
         struct tally tally;
         bool is_queued;                 /* @link is in the queue */
+        uint64_t start_after_ns;        /* CLOCK_MONOTONIC, when a start that was put off is tried again; 0: it was not */
+        uint64_t start_delay_ns;        /* it was put off for this long the last time */
+        bool start_wants;               /* for want of what a job that ends gives back */
         enum quota_slot charged;        /* to the owner; _QUOTA_N: nothing */
         bool holds_demo;
         bool holds_engine;              /* the private Redis and its nodes */
@@ -134,8 +141,8 @@ struct job {
         sd_event_source *timeout_source, *kill_source, *progress_source, *cpu_time_source;
         sd_event_source *freeze_source;         /* while processes are on their way to a stop, */
         struct process_tree tree;               /* which are these */
-        sd_event_source *again_source;          /* while another process has its results file locked, */
-        uint64_t again_usec;                    /* which is looked at again after this long */
+        sd_event_source *again_source;          /* until it is looked at again what can be done with the job, whose */
+        uint64_t again_usec;                    /* runner is gone, or whose records cannot be counted; waits this long */
 };
 
 /*
@@ -172,6 +179,9 @@ int job_arm_timeout(struct job *job);
  * job later, when it has ended.
  */
 int job_start(struct job *job, struct failure *failure);
+
+/* Notes why the job could not be started, and will be later; said in the log the first time. */
+void job_put_off(struct job *job, const struct failure *failure);
 
 /*
  * Goes on with a runner that a former supervisor started: the one in @group (moved in), or, where

@@ -92,12 +92,12 @@ void jobs_on_ended(struct job_env *env, struct job *job)
 {
         struct jobs *jobs = container_of(env, struct jobs, env);
 
-        /* A job whose start failed is in neither list. */
-        if (!list_empty(&job->link))
-                jobs_take_out(jobs, job);
+        assert(!list_empty(&job->link));
+        jobs_take_out(jobs, job);
         slots_release(jobs, job);
         keep_bytes(jobs, &job->record);
         conclude(jobs, job);
+        jobs_retry_wants(jobs);
         jobs_kick(jobs);
         jobs->changed(jobs);
 }

@@ -4,7 +4,7 @@
 
 #include "daemon/supervisor/jobs.h"
 
-/* Until what the database did not take is tried again. */
+/* What the database did not take is stored again after this time. */
 #define SAVE_USEC UINT64_C(5000000)
 
 /* jobs.c: timers are made once, at the start, so that arming one later needs no memory. */
@@ -12,6 +12,23 @@ void jobs_arm(sd_event_source *source, uint64_t usec);
 
 /* jobs.c: out of the queue, or of those that run. */
 void jobs_take_out(struct jobs *jobs, struct job *job);
+
+/*
+ * jobs-start.c: notes in @record where the job is about to run. To be stored before its runner is there: a supervisor
+ * that dies right after the start must be followed by one that knows where to find it.
+ */
+int jobs_note_running(struct jobs *jobs, struct job_record *record);
+
+/*
+ * jobs-start.c: starts a job of the queue that has its slot, room for its results, and a row that says so. 0 when it
+ * runs, or is put off; else a negative errno, and it has failed and is gone.
+ */
+int jobs_start_stored(struct jobs *jobs, struct job *job, struct failure *failure);
+
+/* jobs-start.c: starts or resumes as many as may be; after a job has ended, and for a timer, those that were put off. */
+int jobs_on_start(sd_event_source *source, void *userdata);
+void jobs_retry_wants(struct jobs *jobs);
+int jobs_on_retry(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* jobs-end.c: writes the job's row, and once it has ended what it adds to the totals; logs a failure. */
 int jobs_save(struct jobs *jobs, struct job *job);

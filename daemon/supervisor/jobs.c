@@ -48,112 +48,6 @@ static void charge_bytes(struct jobs *jobs, const struct job_record *record)
                 (void)supervisor_log_oom();
 }
 
-/* The job is stored as failed, those who wait hear of it, and it is gone. */
-static void fail_start(struct job *job, const struct failure *failure)
-{
-        _cleanup_free_ char *why = NULL;
-
-        if (asprintf(&why, "cannot %s: %s; %s", failure_text(failure->attempted),
-                     failure_text(failure->why), failure_text(failure->hint)) < 0)
-                why = NULL;
-        job_fail(job, failure_text(why));
-}
-
-/* Room for its results is reserved. */
-static int start_job(struct jobs *jobs, struct job *job, struct failure *failure)
-{
-        int r = job_start(job, failure);
-
-        if (r < 0) {
-                fail_start(job, failure);
-                return r;
-        }
-        list_append(&jobs->running, &job->link);
-        ++jobs->n_running;
-        return 0;
-}
-
-/*
- * Stored before the runner is there: a supervisor that dies right after its start must be followed by
- * one that knows where to find it.
- */
-static int note_running(struct jobs *jobs, struct job_record *record)
-{
-        record->state = JOB_RUNNING;
-        if (!groups_exist(jobs->env.groups))
-                return 0;
-        free(record->cgroup);
-        record->cgroup = strdup(jobs->env.groups->path);
-        return record->cgroup ? 0 : -ENOMEM;
-}
-
-/*
- * A job whose start cannot be stored is not started: the next supervisor would not know of it. The jobs behind it
- * could not be stored either, so they wait too.
- */
-static void put_off(struct jobs *jobs, struct job *job)
-{
-        job->record.state = JOB_QUEUED;
-        free(job->record.cgroup);
-        job->record.cgroup = NULL;
-        slots_put_back(jobs, job);
-        jobs->puts_off = true;
-        jobs_arm(jobs->save_source, SAVE_USEC);
-}
-
-void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct failure *failure)
-{
-        if (job_stop_late(job))
-                return;
-        if (r < 0) {
-                fail_start(job, failure);
-                return;
-        }
-        /* Somebody paused it meanwhile. */
-        if (job->record.paused) {
-                slots_put_back(jobs, job);
-                jobs_kick(jobs);
-                return;
-        }
-        if (note_running(jobs, &job->record) < 0 || jobs_save(jobs, job) < 0) {
-                put_off(jobs, job);
-                return;
-        }
-        jobs_take_out(jobs, job);
-        (void)start_job(jobs, job, failure);
-        jobs->changed(jobs);
-}
-
-static void start_next(struct jobs *jobs, struct job *job)
-{
-        struct failure failure = FAILURE_NULL;
-        int r;
-
-        slots_take(jobs, job);
-        if (space_takes_long(job->record.n_tasks)) {
-                space_reserve_and_start(jobs, job);
-                return;
-        }
-        r = space_reserve(jobs, job, &failure);
-        jobs_start_reserved(jobs, job, r, &failure);
-        failure_deinit(&failure);
-}
-
-static int on_start(sd_event_source *source, void *userdata)
-{
-        struct jobs *jobs = userdata;
-        struct job *job;
-
-        while ((job = slots_next(jobs))) {
-                if (job->record.state == JOB_RUNNING)
-                        jobs_resume_next(jobs, job);
-                else
-                        start_next(jobs, job);
-        }
-        jobs->changed(jobs);
-        return 0;
-}
-
 static int on_prune(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct jobs *jobs = userdata;
@@ -189,7 +83,7 @@ int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
         list_init(&jobs->queue);
         list_init(&jobs->running);
         list_init(&jobs->unsaved);
-        r = sd_event_add_defer(env->event, &jobs->start_source, on_start, jobs);
+        r = sd_event_add_defer(env->event, &jobs->start_source, jobs_on_start, jobs);
         if (r >= 0)
                 r = sd_event_source_set_enabled(jobs->start_source, SD_EVENT_OFF);
         if (r >= 0)
@@ -197,6 +91,11 @@ int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
                                       jobs);
         if (r >= 0)
                 r = sd_event_source_set_enabled(jobs->save_source, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time(env->event, &jobs->retry_source, CLOCK_MONOTONIC, 0, 0, jobs_on_retry,
+                                      jobs);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(jobs->retry_source, SD_EVENT_OFF);
         if (r >= 0)
                 r = sd_event_add_time_relative(env->event, &jobs->prune_source, CLOCK_MONOTONIC,
                                                PRUNE_USEC, 0, on_prune, jobs);
@@ -223,6 +122,7 @@ void jobs_deinit(struct jobs *jobs)
         free_all(&jobs->running);
         sd_event_source_disable_unref(jobs->start_source);
         sd_event_source_disable_unref(jobs->save_source);
+        sd_event_source_disable_unref(jobs->retry_source);
         sd_event_source_disable_unref(jobs->prune_source);
         *jobs = (struct jobs){ .store = NULL };
 }
@@ -307,7 +207,7 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
         if (!record->spec)
                 r = -ENOMEM;
         if (r >= 0 && record->state == JOB_RUNNING)
-                r = note_running(jobs, record);
+                r = jobs_note_running(jobs, record);
         if (r < 0)
                 return failure_set(failure, r, NULL, "admit a job");
         r = store_insert(jobs->store, record, &record->number);
@@ -434,13 +334,12 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
         if (job_arm_timeout(job) < 0)
                 supervisor_log(LOG_WARNING, "cannot arm the timeout of job %llu",
                                (unsigned long long)job->record.number);
+        put_in_queue(jobs, job);
         if (starts && !long_start) {
                 quota_take_turn(jobs->quota, submission->owner);
-                r = start_job(jobs, job, failure);
+                r = jobs_start_stored(jobs, job, failure);
                 if (r < 0)
                         return r;
-        } else {
-                put_in_queue(jobs, job);
         }
         /* However few may wait: it is the next to start. */
         if (starts && long_start) {

@@ -26,10 +26,11 @@ struct jobs {
         unsigned n_queued, n_running;
         bool draining;                  /* nothing is started any more */
         bool puts_off;                  /* nor for a while, since the database did not take a start */
+        bool rests;                     /* nor for a moment, since a start was put off */
         bool prunes_soon;
 
         uint64_t since_ns;              /* CLOCK_REALTIME */
-        sd_event_source *start_source, *save_source, *prune_source;
+        sd_event_source *start_source, *save_source, *retry_source, *prune_source;
         void (*changed)(struct jobs *jobs);     /* more or fewer run, or the last one has ended */
 };
 
@@ -54,7 +55,8 @@ struct submission {
 };
 
 /*
- * Admits a job: stores it, and starts it if there is room. A negative errno with @failure when it
+ * Admits a job: stores it, and starts it if there is room; a start that fails for a passing reason is tried again. A
+ * negative errno with @failure when it
  * can't be; then a job that got as far as to have a number is stored as failed.
  */
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,

@@ -82,6 +82,7 @@ void job_record_deinit(struct job_record *record)
 {
         free(record->reason);
         free(record->cgroup);
+        free(record->put_off);
         json_decref(record->spec);
         json_decref(record->summary);
         json_decref(record->parts);
@@ -115,12 +116,13 @@ json_t *job_record_to_json(const struct job_record *record)
         json_t *json;
 
         format_time(record->submitted_ns, submitted_at);
-        json = json_pack("{s:I, s:s, s:s*, s:s*, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
+        json = json_pack("{s:I, s:s, s:s*, s:s*, s:s*, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
                          "job", (json_int_t)record->number,
                          "state", job_record_state_name(record),
                          "reason", record->reason,
                          "condition", condition_name(record),
                          "paused_by", paused_by(record),
+                         "put_off", job_state_is_live(record->state) ? record->put_off : NULL,
                          "owner_uid", (json_int_t)record->owner,
                          "submitted_at", submitted_at,
                          "spec", record->spec,

@@ -45,6 +45,7 @@ struct job_record {
         enum job_state state;
         bool paused;                    /* of a live job; it is told as its state then */
         bool resuming;                  /* paused, and to go on as soon as there is a slot: "queued" */
+        char *put_off;                  /* why its start was put off, a sentence; NULL: it was not. Not stored */
         uint32_t condition;             /* enum ppp_condition, of one that runs: why nothing moves */
         char *reason;                   /* the reason's name, ": " and details; NULL: none */
         uid_t owner;

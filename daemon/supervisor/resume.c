@@ -78,10 +78,10 @@ static int read_results(const struct directory *directory, struct job_record *re
         return 0;
 }
 
-/* Of all else it is not known whether it will be as it is now. */
+/* Whether the error stays: a job that it concerns cannot be taken up later either. All others may pass, or be mended. */
 static bool is_for_good(int error)
 {
-        return error == -EBADMSG || error == -ENOENT || error == -ENOTDIR || error == -EISDIR || error == -ELOOP;
+        return failure_kind(error) == FAILURE_STAYS;
 }
 
 static const char *describe(int error)
@@ -159,8 +159,8 @@ static int cannot_take_up(struct jobs *jobs, uint64_t number, const char *base, 
 }
 
 /*
- * Where its row says, or else in our base: whoever started it may not have been able to store that, or may have
- * had to start it again in another base.
+ * Opens the job's cgroup where the job's row says, or else in our base: the supervisor that started the job may not have
+ * been able to store where, or may have had to start it again in another base.
  */
 static int open_group(const struct jobs *jobs, struct job *job, struct job_group *ret)
 {
@@ -285,7 +285,7 @@ static int on_count_again(sd_event_source *source, uint64_t usec, void *userdata
         return 0;
 }
 
-/* It waits in the queue meanwhile. */
+/* The records could not be counted, and will be in a while. The job waits in the queue until then. */
 static void count_again(struct job *job, int error)
 {
         int r;

@@ -13,7 +13,8 @@ static uint64_t running_max(const struct jobs *jobs, uid_t owner)
 
 static bool has_room(const struct jobs *jobs)
 {
-        return !jobs->draining && !jobs->puts_off && jobs->quota->totals[QUOTA_RUNNING] < jobs->config->max_running;
+        return !jobs->draining && !jobs->puts_off && !jobs->rests &&
+               jobs->quota->totals[QUOTA_RUNNING] < jobs->config->max_running;
 }
 
 bool slots_may_run(const struct jobs *jobs, uid_t owner)
@@ -33,8 +34,15 @@ static struct job *better(const struct jobs *jobs, struct job *best, struct job 
         return best;
 }
 
+/* Whether a job of the queue has all but a slot. */
+static bool is_ready(const struct job *job, uint64_t now)
+{
+        return !job->record.paused && !job->uncounted && !job->errand && job->start_after_ns <= now;
+}
+
 struct job *slots_next(struct jobs *jobs)
 {
+        uint64_t now = now_monotonic();
         struct job *best = NULL, *job;
 
         if (!has_room(jobs))
@@ -43,7 +51,7 @@ struct job *slots_next(struct jobs *jobs)
                 if (job->record.resuming)
                         best = better(jobs, best, job);
         list_for_each(job, &jobs->queue, struct job, link)
-                if (!job->record.paused && !job->uncounted && !job->errand)
+                if (is_ready(job, now))
                         best = better(jobs, best, job);
         return best;
 }

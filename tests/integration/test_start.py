@@ -1,14 +1,17 @@
 """What starts a job: nobody waits for it. A group that is frozen keeps a process from ever becoming the runner."""
 
+import contextlib
 import errno
 import os
+import re
 import signal
 import sqlite3
+import subprocess
 import sys
 
 from harness import forbid
 from harness.case import Case
-from harness.daemon import StartFailure, cgroup_mount, descendants, populated, remove_group
+from harness.daemon import PPPCTL, StartFailure, cgroup_mount, descendants, populated, remove_group
 from harness.poll import wait_until
 from harness.process import alive, reap_orphans
 from harness.varlink import Error
@@ -145,6 +148,9 @@ class NoProgram(Case):
         self.assertEqual(daemon.unfinished(), [])
 
 
+LIMITS = {"nofile": "Max open files", "nproc": "Max processes"}        # of prlimit(1), in /proc/PID/limits
+
+
 class Later(Case):
     """What cannot be done now and may be done later loses nothing."""
 
@@ -181,15 +187,100 @@ class Later(Case):
             self.assert_done(daemon, job, 1)
         reap_orphans()
 
+    @contextlib.contextmanager
+    def limited(self, daemon, limit, value):
+        """As if others had taken what this limit is about."""
+        def set_limit(value):
+            subprocess.run([*daemon.wrap, "prlimit", f"--pid={daemon.pid}", f"--{limit}={value}:"], check=True)
+
+        with open(f"/proc/{daemon.pid}/limits") as file:
+            was = re.search(rf"(?m)^{LIMITS[limit]} +(\w+)", file.read())[1]
+        set_limit(value)
+        yield
+        set_limit(was)
+
+    def stored(self, daemon, job):
+        with contextlib.closing(sqlite3.connect(os.path.join(daemon.state, "jobs.db"))) as db:
+            return db.execute("SELECT state FROM jobs WHERE number = ?", [job]).fetchone()[0]
+
+    def test_a_job_that_cannot_be_started_now(self):
+        """It keeps its place in the queue, and nobody takes turns at failing with it."""
+        daemon = self.with_config("now", "[jobs]\nmax_running = 1\n")
+        first = daemon.submit(**SLEEP, inputs=["600"])
+        jobs = [daemon.submit(**SLEEP, inputs=["0.01", "0.02"]) for _ in range(2)]
+        for job in jobs:
+            daemon.call("Pause", {"job": job})
+        daemon.cancel(first)
+        with daemon.connect() as client:
+            client.call(f"{PPPCTL}.Show", {"job": first})
+            with self.limited(daemon, "nofile", 8):
+                for job in jobs:
+                    client.call(f"{PPPCTL}.Resume", {"job": job})
+                shown = wait_until(lambda: (show := client.call(f"{PPPCTL}.Show", {"job": jobs[0]})["job"]).get("put_off")
+                                   and show, daemon.log)
+                self.assertEqual(shown["state"], "queued")
+                self.assertRegex(shown["put_off"], f"cannot open the files for the runner .* of job {jobs[0]}: "
+                                                   "Too many open files; let jobs or clients end")
+                self.assertNotIn("put_off", client.call(f"{PPPCTL}.Show", {"job": jobs[1]})["job"])
+                self.assertEqual(self.stored(daemon, jobs[0]), "queued")
+        for job in jobs:
+            self.assert_done(daemon, job, 2)
+        self.assertNotIn("put_off", daemon.show(jobs[0]))
+        self.assertEqual(daemon.log().count(f"job {jobs[0]} is not started yet"), 1, daemon.log())
+
+    def unprivileged(self, name):
+        """A daemon to which the limit on processes applies."""
+        if os.getuid() != 0:
+            return self.fresh(name)
+        home = os.path.join(self.temp, f"{name}.home")
+        os.mkdir(home)
+        os.chown(home, 65534, 65534)
+        return self.fresh(name, socket_path=f"{home}/sock", state=f"{home}/state",
+                          wrap=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+
+    def await_put_off(self, daemon, job):
+        return wait_until(lambda: (show := daemon.show(job)).get("put_off") and show, daemon.log)
+
+    def test_a_job_that_cannot_be_started_when_it_is_admitted(self):
+        """It is admitted all the same; a job that ends makes room for it."""
+        daemon = self.unprivileged("admitted")
+        running = daemon.submit(**SLEEP, inputs=["600"])
+        daemon.runner(running)
+        with self.limited(daemon, "nproc", 1):
+            job, late = daemon.submit(**SLEEP, inputs=["0.01"]), daemon.submit(**SLEEP, inputs=["600"], timeout_seconds=0.5)
+            shown = self.await_put_off(daemon, job)
+            self.assertEqual(shown["state"], "queued")
+            self.assertRegex(shown["put_off"], "make a process .*: Resource temporarily unavailable; .*TasksMax=")
+            self.assertRegex(daemon.pppctl("show", job).out, r"put off +cannot make a process")
+            self.assertEqual(daemon.wait(late)["reason"], "timeout")
+        daemon.cancel(running)
+        self.assert_done(daemon, job, 1)
+
+    def test_a_job_that_cannot_be_started_again(self):
+        daemon = self.unprivileged("again")
+        jobs = [daemon.submit(**SLEEP, inputs=["0.01", "600"]) for _ in range(2)]
+        for job in jobs:
+            wait_until(lambda: any(daemon.rows(job)), "a first record")
+        runners = [daemon.runner(job) for job in jobs]
+        daemon.kill()
+        daemon.start()
+        with self.limited(daemon, "nproc", 1):
+            for job, runner in zip(jobs, runners):
+                os.kill(runner, signal.SIGKILL)
+                wait_until(lambda: reap_orphans() or not alive(runner), "the runner's end")
+                self.assertEqual(self.await_put_off(daemon, job)["state"], "running")
+            self.assertEqual(daemon.cancel(jobs[0])["tasks_done"], 1)
+            self.assertEqual(daemon.call("Pause", {"job": jobs[1]})["job"]["state"], "paused")
+            self.assertEqual(daemon.call("Resume", {"job": jobs[1]})["job"]["state"], "running")
+        wait_until(lambda: daemon.find_runner(jobs[1]), daemon.log)
+        shown = daemon.cancel(jobs[1])
+        self.assertEqual((shown["state"], shown["tasks_done"], shown["summary"]["resumed"]), ("cancelled", 1, True))
+
     def test_files_that_are_not_the_daemons(self):
         """Such as those that root has put there: what is wrong with which is told, and how to do without the job."""
         if os.getuid() != 0:
             self.skipTest("needs root, to give a file to somebody else")
-        home = os.path.join(self.temp, "home")
-        os.mkdir(home)
-        os.chown(home, 65534, 65534)
-        daemon = self.fresh("alien", socket_path=f"{home}/sock", state=f"{home}/state",
-                            wrap=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+        daemon = self.unprivileged("alien")
         job, other = (daemon.submit(**SLEEP, inputs=["0.01", "600"]) for _ in range(2))
         wait_until(lambda: any(daemon.rows(job)) and any(daemon.rows(other)), "first records")
         daemon.terminate()
