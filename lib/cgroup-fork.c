@@ -86,7 +86,10 @@ static pid_t fork_by_clone3(int cgroup_fd, int *pidfd)
         return pid < 0 ? -errno : pid;
 }
 
-/* The second best. In the child *@procs_fd is by which it moves, if there is a group. */
+/*
+ * The second best: the child is made where the parent is. If there is a group, the child moves there by writing "0" to
+ * *@procs_fd.
+ */
 static pid_t fork_unmoved(int cgroup_fd, int *pidfd, int *procs_fd)
 {
         pid_t pid;

@@ -39,9 +39,9 @@ int results_map(int fd, bool writable, struct results *ret);
 void results_unmap(struct results *results);
 
 /*
- * Where the machine was booted since the epoch of the file @fd was noted, counts that and the runner's times by
- * this boot's CLOCK_MONOTONIC; the wall clock tells how much time has passed. For what no process works on
- * that is of this boot. 1 when it did, 0 when there was nothing to do, or a negative errno.
+ * Converts the times of the file @fd to this boot's CLOCK_MONOTONIC, if they are an earlier boot's: the epoch, and when
+ * the runner began and ended. The wall clock tells how much time has passed since. No runner may work on the file. 1
+ * when the times were converted, 0 when they are of this boot, or a negative errno.
  */
 int results_rebase(int fd);
 
