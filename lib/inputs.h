@@ -80,9 +80,10 @@ static inline uint64_t zero_bytes(uint64_t word)
         return ~(((word & WORD_LOW_BITS) + WORD_LOW_BITS) | word | WORD_LOW_BITS);
 }
 
-static inline size_t inputs_length(const struct inputs *inputs, const char *at)
+/* Of the line at @at, without its newline; @text_end is where the text ends, at this line or after it. */
+static inline size_t line_length(const char *at, const char *text_end)
 {
-        size_t left = (size_t)(inputs->text + inputs->size - at);
+        size_t left = (size_t)(text_end - at);
         const char *end;
 
         if (left >= sizeof(uint64_t)) {
@@ -94,4 +95,10 @@ static inline size_t inputs_length(const struct inputs *inputs, const char *at)
         end = memchr(at, '\n', left);
         assert(end);
         return (size_t)(end - at);
+}
+
+/* Of the input at @at. */
+static inline size_t inputs_length(const struct inputs *inputs, const char *at)
+{
+        return line_length(at, inputs->text + inputs->size);
 }

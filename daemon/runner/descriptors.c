@@ -45,10 +45,10 @@ static unsigned n_free(void)
         return limit.rlim_cur > n ? (unsigned)limit.rlim_cur - n : 0;
 }
 
-/* A node takes jobs of any workload. */
+/* Without a workload of its own it runs any. */
 static bool fetches(const struct runner *runner)
 {
-        return runner->feed || runner->workload == &workload_words;
+        return !runner->workload || runner->workload == &workload_words;
 }
 
 static void lower(struct runner *runner, unsigned n_max)

@@ -4,8 +4,6 @@
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 
-#include "daemon/runner/node/feed.h"
-
 static int watch(int epoll_fd, int fd, uint32_t events)
 {
         struct epoll_event event = { .events = events };
@@ -13,7 +11,7 @@ static int watch(int epoll_fd, int fd, uint32_t events)
         return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int watch_node(struct interrupt *interrupt, const struct runner *runner)
+static int watch_drops(struct interrupt *interrupt, const struct runner *runner)
 {
         _cleanup_close_ int fd = epoll_create1(EPOLL_CLOEXEC);
         int r;
@@ -22,7 +20,7 @@ static int watch_node(struct interrupt *interrupt, const struct runner *runner)
                 return -errno;
         r = watch(fd, runner->cancel_fd, EPOLLIN);
         if (r >= 0)
-                r = watch(fd, runner->feed->drop_fd, EPOLLIN | EPOLLET);
+                r = watch(fd, runner->source->drop_fd, EPOLLIN | EPOLLET);
         if (r < 0)
                 return r;
         *interrupt = (struct interrupt){ steal_fd(&fd), true, -EBADF };
@@ -32,7 +30,7 @@ static int watch_node(struct interrupt *interrupt, const struct runner *runner)
 int interrupt_init(struct interrupt *interrupt, const struct runner *runner)
 {
         *interrupt = (struct interrupt){ runner->cancel_fd, false, -EBADF };
-        return runner->feed ? watch_node(interrupt, runner) : 0;
+        return runner->source->drop_fd >= 0 ? watch_drops(interrupt, runner) : 0;
 }
 
 void interrupt_deinit(struct interrupt *interrupt)

@@ -1,12 +1,12 @@
 #pragma once
 
 /*
- * What ends a wait of a worker that blocks (thread or process): its runner is to end or, in a node, the
- * job of its task is gone. It is a descriptor to be polled beside what is waited for; when it is readable,
+ * What ends a wait of a worker that blocks (thread or process): its runner is to end, or its task was
+ * dropped. It is a descriptor to be polled beside what is waited for; when it is readable,
  * interrupt_hear() and then ask task_cancelled() whether that was for this task.
  *
- * Of a runner it is the runner's cancel_fd, which stays readable. In a node one eventfd tells all workers
- * that jobs were dropped, and nobody could say when the last has heard of it and it may be read. So each
+ * Where no task can be dropped it is the runner's cancel_fd, which stays readable. Where one can be, one
+ * eventfd tells all workers that some were, and nobody could say when the last has heard of it and it may be read. So each
  * worker has an epoll of its own, edge-triggered: every write makes every one of them readable once, also
  * when it comes between two waits.
  */

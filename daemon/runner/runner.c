@@ -192,6 +192,7 @@ static int runner_execute(struct runner *runner)
 {
         int r, k;
 
+        task_cursor_init(&runner->cursor, runner);
         r = levels[runner->spec.level](runner);
         runner->results.header->runner_end_ns = now_monotonic();
         measure_job(runner, runner->workers_rss_peak);

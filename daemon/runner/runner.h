@@ -16,21 +16,21 @@
 
 #include <jansson.h>
 
-#include "daemon/runner/task.h"
+#include "daemon/runner/cursor.h"
+#include "daemon/runner/worker.h"
 #include "lib/inputs.h"
 #include "lib/memory-stat.h"
 #include "lib/results.h"
 #include "lib/spec.h"
 
-struct feed;
-
 /* Lives in memory that worker processes share, so that they see `cancelled`. */
 struct runner {
         struct spec spec;               /* filled: no member at "default" */
-        const struct ppp_workload *workload;
+        const struct ppp_workload *workload;    /* NULL: each set of tasks has its own, as in a node */
         struct inputs inputs;
         struct results results;
-        struct feed *feed;              /* in a node, where tasks come from: node/feed.h; else NULL */
+        struct task_source *source;     /* of the tasks that its workers run: */
+        struct task_cursor cursor;      /* in a job this; in a node a feed, node/feed.h */
         struct machines *machines;      /* at the level machines, where Redis is; else NULL */
         const char *job;                /* its number, as text */
         char *demo_url;                 /* what "demo:" inputs are fetched from; NULL: no such input */
@@ -50,6 +50,23 @@ struct runner {
 static inline bool runner_cancelled(const struct runner *runner)
 {
         return __atomic_load_n(&runner->cancelled, __ATOMIC_RELAXED);
+}
+
+/* Takes a piece from the source; false: there is none now, or the job is cancelled. */
+static inline bool worker_claim(struct worker *worker)
+{
+        struct task_source *source = worker->runner->source;
+
+        assert(worker->next == worker->end);
+        return source->ops->claim(source, worker);
+}
+
+/* Whether no task is left for it to run, or it is to run no more. */
+static inline bool worker_is_done(const struct worker *worker)
+{
+        const struct runner *runner = worker->runner;
+
+        return runner_cancelled(runner) || runner->source->ops->closed(runner->source, worker);
 }
 
 /* Idle connections that a worker which blocks may keep: its requests may go to several hosts in turn. */
@@ -77,46 +94,6 @@ void raise_descriptor_limit(void);
 /* The built-in workloads, by enum workload_id. */
 extern const struct ppp_workload workload_words, workload_sum, workload_sum_array, workload_sleep;
 extern const struct ppp_workload *const builtin_workloads[_WORKLOAD_N];
-
-void worker_init(struct worker *worker, struct runner *runner, uint16_t id,
-                 const struct io_ops *io, void *io_context);
-
-/*
- * worker_claim() - take the next chunk of indexes into worker->next..end.
- * A chunk is what will be done in a fraction of a millisecond, and never more than a fraction of what
- * is left for each worker, so that no worker ends long after the others.
- * Returns false when nothing is left or the job is cancelled.
- */
-bool worker_claim(struct worker *worker);
-
-/*
- * worker_run() - claim and run tasks until none is left. What serial, threads and processes do.
- * Returns 0, or -ECANCELED when the job was cancelled in mid-task (no record is written then).
- *
- * async splits it, since its fibers share one worker: worker_take() a task, worker_run_taken() it on
- * the fiber, with a slot number as the record's worker.
- */
-int worker_run(struct worker *worker);
-
-struct taken {
-        uint64_t index;
-        const char *input;              /* not NUL-terminated */
-        size_t n_input;
-        struct feed_chunk *fed;         /* NULL but in a node: what index is of, */
-        bool waited;                    /* and whether the worker had to wait for it */
-};
-
-/* False when the chunk is used up and no other can be claimed. Skips tasks that have records. */
-bool worker_take(struct worker *worker, struct taken *ret);
-
-/*
- * Runs one taken task to its record; @slot stamps it. *clock holds the time the task starts at and
- * gets the time it ended at, so that tasks run back to back cost one clock reading each.
- */
-int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t slot, uint64_t *clock);
-
-/* Adds the worker's progress to the results header; at its end, and every few milliseconds before. */
-void worker_flush(struct worker *worker);
 
 /* One line on standard error, "pppd-runner: …"; what was attempted, on what, why, what to do. */
 void log_error(const char *format, ...) _printf_(1, 2);

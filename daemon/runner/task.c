@@ -6,7 +6,7 @@
 #include "daemon/runner/task.h"
 
 #include "daemon/runner/gil.h"
-#include "daemon/runner/node/feed.h"
+#include "daemon/runner/runner.h"
 
 static int reason_errno(enum ppp_reason reason)
 {
@@ -47,7 +47,7 @@ _public_ int ppp_fail(struct ppp_task *task, enum ppp_reason reason, int32_t det
 
 bool task_cancelled(const struct ppp_task *task)
 {
-        return runner_cancelled(task->worker->runner) || (task->fed && feed_is_dropped(task->fed));
+        return runner_cancelled(task->worker->runner) || task_dropped(task->dropped);
 }
 
 static int task_check(struct ppp_task *task)

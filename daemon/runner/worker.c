@@ -1,15 +1,11 @@
-/*
- * What every worker does, whatever it is made of: claim indexes, run each to its record.
- */
+#include "daemon/runner/worker.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
 #include "daemon/runner/gil.h"
-#include "daemon/runner/node/feed.h"
+#include "daemon/runner/runner.h"
 
-#define CHUNK_MAX      1024             /* 32 KiB of records */
-#define CHUNK_NS       (100 * NSEC_PER_USEC)
 #define FLUSH_NS       (10 * NSEC_PER_MSEC)
 #define BACKOFF_NS     (100 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (10 * NSEC_PER_SEC)
@@ -25,66 +21,39 @@ void worker_init(struct worker *worker, struct runner *runner, uint16_t id,
                 .id = id,
                 .current = TASK_NONE,
                 .chunk = 1,
+                .wake = WORKER_NO_WAKE,
         };
 }
 
-/*
- * As many as will take CHUNK_NS, going by the last chunk. So a task that waits or computes is claimed when
- * it can start, and not stuck behind others while a worker is free; and tasks that do nothing come by the
- * thousand, so that workers neither fight for the counter nor write to the same pages.
- */
-static uint64_t adapt_chunk(struct worker *worker)
+/* False when nothing is left to be claimed, or the job is cancelled. */
+static inline bool get_piece(struct worker *worker, struct taken *taken)
 {
-        uint64_t now = now_monotonic(), took = MAX(now - worker->claimed_ns, UINT64_C(1));
-        uint64_t fitting = worker->chunk * CHUNK_NS / took;
+        struct task_source *source = worker->runner->source;
 
-        worker->claimed_ns = now;
-        return MIN(MAX(fitting, UINT64_C(1)), MIN(2 * worker->chunk, UINT64_C(1) * CHUNK_MAX));
-}
-
-/* At most a fraction of what is left for each worker, so that no worker ends long after the others. */
-static uint64_t chunk_size(struct worker *worker, uint64_t next)
-{
-        const struct runner *runner = worker->runner;
-        uint64_t left = runner->results.n_tasks - next;
-
-        worker->chunk = MIN(MAX(left / (4 * (uint64_t)runner->spec.workers), UINT64_C(1)),
-                            adapt_chunk(worker));
-        return worker->chunk;
-}
-
-bool worker_claim(struct worker *worker)
-{
-        struct runner *runner = worker->runner;
-        uint64_t *counter = &runner->results.header->next;
-        uint64_t n = runner->results.n_tasks, next, size;
-
-        assert(worker->next == worker->end);
-
-        next = __atomic_load_n(counter, __ATOMIC_RELAXED);
-        if (next >= n || runner_cancelled(runner)) {
-                measure_memory_of_workers(runner);
-                return false;
+        /* After a wait the worker may have a piece: at async its fibers share it. */
+        while (worker->next == worker->end && !worker_claim(worker)) {
+                if (worker_is_done(worker))
+                        return false;
+                worker_flush(worker);
+                __atomic_store_n(&worker->idle, worker->idle + 1, __ATOMIC_SEQ_CST);
+                worker->io->wait_for_tasks(worker, source);
+                __atomic_store_n(&worker->idle, worker->idle + 1, __ATOMIC_SEQ_CST);
+                taken->waited = true;
         }
-        size = chunk_size(worker, next);
-        next = __atomic_fetch_add(counter, size, __ATOMIC_RELAXED);
-        if (next >= n) {
-                measure_memory_of_workers(runner);
-                return false;
-        }
-        worker_hold(worker, 0, next, MIN(next + size, n));
         return true;
 }
 
 /* The next of the piece, which leaves it with that. */
 static void take_next(struct worker *worker, struct taken *ret)
 {
-        if (worker->cursor)
-                ret->n_input = inputs_length(&worker->runner->inputs, worker->cursor);
-        else
-                worker->cursor = inputs_get(&worker->runner->inputs, worker->next, &ret->n_input);
+        struct task_source *source = worker->runner->source;
+
+        if (!worker->cursor)
+                worker->cursor = source->ops->input(source, worker);
+        ret->set = worker->set;
         ret->index = worker->next;
         ret->input = worker->cursor;
+        ret->n_input = line_length(ret->input, ret->set->text_end);
         worker_note(&worker->next, ret->index + 1);
         worker->cursor = worker->next < worker->end ? inputs_next(ret->input, ret->n_input) : NULL;
 }
@@ -92,18 +61,19 @@ static void take_next(struct worker *worker, struct taken *ret)
 bool worker_take(struct worker *worker, struct taken *ret)
 {
         struct runner *runner = worker->runner;
+        struct task_source *source = runner->source;
 
-        if (_unlikely_(runner->feed != NULL))
-                return feed_take(worker, ret);
-        ret->fed = NULL;
+        ret->waited = false;
         do {
-                if (worker->next == worker->end && !worker_claim(worker))
+                if (!get_piece(worker, ret))
                         return false;
+                if (_unlikely_(runner_cancelled(runner) || task_source_leaves(source))) {
+                        source->ops->give_back(source, worker);
+                        return false;
+                }
                 take_next(worker, ret);
-                if (_unlikely_(runner_cancelled(runner)))
-                        return false;
         } while (_unlikely_(runner->resuming) &&
-                 record_state(&runner->results.records[ret->index]) != PPP_STATE_NONE);
+                 record_state(&ret->set->records[ret->index]) != PPP_STATE_NONE);
         worker_note(&worker->current, ret->index);
         return true;
 }
@@ -124,17 +94,6 @@ static bool reason_is_passing(enum ppp_reason reason, int32_t detail)
         default:
                 return false;
         }
-}
-
-/* In a node each chunk brings its own. */
-static struct task_terms terms_of(const struct ppp_task *task)
-{
-        const struct runner *runner = task->worker->runner;
-
-        if (_unlikely_(task->fed != NULL))
-                return task->fed->terms;
-        return (struct task_terms){ runner->workload, runner->spec.task_timeout_ns,
-                                    runner->spec.retries };
 }
 
 /*
@@ -177,16 +136,16 @@ static uint64_t backoff(const struct ppp_task *task, uint32_t try)
         return task->reason == PPP_REASON_HTTP_STATUS ? MAX(wait, task->retry_after_ns) : wait;
 }
 
-static int run_tries(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
+static int run_tries(struct ppp_task *task, const struct task_terms *terms, const char *input,
+                     size_t n_input, uint64_t *ret_value)
 {
-        const struct task_terms terms = terms_of(task);
         uint64_t begin = task->start_ns;
         int r;
 
         for (uint32_t try = 0;; ++try) {
-                task->deadline_ns = terms.timeout_ns ? begin + terms.timeout_ns : 0;
-                r = run_try(task, terms.workload, input, n_input, ret_value);
-                if (r >= 0 || try >= terms.retries || !reason_is_passing(task->reason, task->detail))
+                task->deadline_ns = terms->timeout_ns ? begin + terms->timeout_ns : 0;
+                r = run_try(task, terms->workload, input, n_input, ret_value);
+                if (r >= 0 || try >= terms->retries || !reason_is_passing(task->reason, task->detail))
                         return r;
 
                 ++task->worker->n_retried;
@@ -211,13 +170,7 @@ static int run_input(struct ppp_task *task, const struct taken *taken, uint64_t 
         }
         memcpy(input, taken->input, taken->n_input);
         input[taken->n_input] = 0;
-        return run_tries(task, input, taken->n_input, ret_value);
-}
-
-static struct ppp_record *record_of(struct worker *worker, const struct taken *taken)
-{
-        return _unlikely_(taken->fed != NULL) ? &taken->fed->records[taken->index] :
-                                                &worker->runner->results.records[taken->index];
+        return run_tries(task, &taken->set->terms, input, taken->n_input, ret_value);
 }
 
 static void leave_task(struct worker *worker)
@@ -226,22 +179,35 @@ static void leave_task(struct worker *worker)
         worker_note(&worker->current, TASK_NONE);
 }
 
+/* 0: the worker goes on, for only this task is unwanted. */
+static int task_was_cancelled(struct worker *worker, const struct taken *taken)
+{
+        struct task_source *source = worker->runner->source;
+
+        if (runner_cancelled(worker->runner) || !taken->set->dropped)
+                return -ECANCELED;
+        source->ops->finish(source, taken->set);
+        return 0;
+}
+
 int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t slot, uint64_t *clock)
 {
+        struct task_source *source = worker->runner->source;
         uint64_t epoch = (uint64_t)worker->runner->results.header->epoch_ns;
-        struct ppp_task task = { .worker = worker, .index = taken->index, .fed = taken->fed };
+        struct ppp_task task = { .worker = worker, .index = taken->index,
+                                 .dropped = taken->set->dropped };
         struct ppp_record record = { .worker = slot };
         int r;
 
-        if (_unlikely_(taken->fed != NULL))
-                feed_task_begins(taken, clock);
+        if (_unlikely_(source->ops->begin != NULL))
+                source->ops->begin(source, taken, clock);
         task.start_ns = *clock;
         worker_note(&worker->started_ns, task.start_ns);
         r = run_input(&task, taken, &record.value);
         *clock = now_monotonic();
         if (r < 0 && task.reason == PPP_REASON_CANCELLED) {
                 leave_task(worker);
-                return taken->fed ? feed_task_cancelled(worker, taken) : -ECANCELED;
+                return task_was_cancelled(worker, taken);
         }
 
         record.start_ns = task.start_ns - epoch;
@@ -254,15 +220,15 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
                 record.detail = task.reason ? task.detail : -r;
                 record.value = 0;
         }
-        record_publish(record_of(worker, taken), &record);
+        record_publish(&taken->set->records[taken->index], &record);
         leave_task(worker);
         if (r < 0)
                 ++worker->n_failed;
         else
                 ++worker->n_done;
-        /* The chunk may be another from here on, so nothing may name the task any more. */
-        if (_unlikely_(taken->fed != NULL))
-                feed_task_ended(worker->runner->feed, taken->fed);
+        /* The set may be another from here on, so nothing may name the task any more. */
+        if (_unlikely_(source->ops->finish != NULL))
+                source->ops->finish(source, taken->set);
 
         if (_unlikely_(*clock - worker->flushed_ns >= FLUSH_NS)) {
                 worker_flush(worker);

@@ -65,6 +65,7 @@ static inline void job_prepare(struct job *job, workload_run *run, unsigned work
         test_int(inputs_map(job->inputs, true, &runner->inputs, &error), ==, 0);
         test_int(results_create(results, runner->inputs.n, now_monotonic()), ==, 0);
         test_int(results_map(results, true, &runner->results), ==, 0);
+        task_cursor_init(&runner->cursor, runner);
 }
 
 static inline void job_run(struct job *job, workload_run *run, unsigned workers)

@@ -38,13 +38,15 @@ static void *run_level(void *userdata)
 static void node_start(struct node *node, enum level level)
 {
         struct runner *runner = &node->runner;
+        struct feed *feed;
 
         *node = (struct node){ .runner.cgroup_fd = -EBADF };
         runner->spec = (struct spec){ .level = level, .workers = N_WORKERS, .loops = 2 };
         runner->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         test_int(runner->cancel_fd, >=, 0);
-        test_int(feed_new(level == LEVEL_ASYNC ? runner->spec.loops : 0, &runner->feed), ==, 0);
-        runner->results.header = &runner->feed->header;
+        test_int(feed_new(level == LEVEL_ASYNC ? runner->spec.loops : 0, &feed), ==, 0);
+        runner->source = &feed->source;
+        runner->results.header = &feed->header;
         runner->measures = json_object();
         runner->unavailable = json_array();
         test_int(pthread_create(&node->level, NULL, run_level, node), ==, 0);
@@ -52,12 +54,12 @@ static void node_start(struct node *node, enum level level)
 
 static void node_stop(struct node *node)
 {
-        feed_close(node->runner.feed);
+        feed_close(feed_of(&node->runner));
         pthread_join(node->level, NULL);
         test_int(node->result, ==, 0);
         json_decref(node->runner.measures);
         json_decref(node->runner.unavailable);
-        feed_free(node->runner.feed);
+        feed_free(feed_of(&node->runner));
         close(node->runner.cancel_fd);
 }
 
@@ -75,27 +77,27 @@ static uint32_t push(struct node *node, const struct ppp_workload *workload, con
         for (unsigned i = 0; i < n; ++i)
                 fprintf(stream, "%s\n", input);
         fclose(stream);
-        number = feed_push(node->runner.feed, text, size, n, &terms);
+        number = feed_push(feed_of(&node->runner), text, size, n, &terms);
         test_int(number, >=, 0);
         return (uint32_t)number;
 }
 
 static const struct feed_chunk *chunk_of(const struct node *node, uint32_t number)
 {
-        return &node->runner.feed->chunks[number];
+        return &feed_of(&node->runner)->chunks[number];
 }
 
 /* There are workers for all. */
 static void await_begun(const struct node *node, uint32_t number)
 {
-        while (feed_unclaimed(node->runner.feed, number) > 0)
+        while (feed_unclaimed(feed_of(&node->runner), number) > 0)
                 sched_yield();
 }
 
 /* Of nobody's interest any more. */
 static void drop(struct node *node, uint32_t number)
 {
-        struct feed *feed = node->runner.feed;
+        struct feed *feed = feed_of(&node->runner);
 
         if (feed_drop(feed, number))
                 feed_release(feed, number);
@@ -120,13 +122,13 @@ struct wait {
 static void check_none(const struct feed_chunk *chunk)
 {
         for (uint32_t i = 0; i < chunk->n; ++i)
-                test_int(record_state(&chunk->records[i]), ==, PPP_STATE_NONE);
+                test_int(record_state(&chunk->tasks.records[i]), ==, PPP_STATE_NONE);
 }
 
 static void check_timed_out(const struct feed_chunk *chunk)
 {
         for (uint32_t i = 0; i < chunk->n; ++i) {
-                const struct ppp_record *record = &chunk->records[i];
+                const struct ppp_record *record = &chunk->tasks.records[i];
 
                 test_int(record_state(record), ==, PPP_STATE_FAILED);
                 test_str(reason_name(record->reason), reason_name(PPP_REASON_TIMEOUT));
@@ -152,16 +154,16 @@ static void check_wait(enum level level, const struct wait *wait)
 
         /* It would wait for ever, and is done before the others have waited for their time. */
         drop(&node, gone);
-        test_int(feed_await_done(node.runner.feed), ==, gone);
+        test_int(feed_await_done(feed_of(&node.runner)), ==, gone);
         check_none(chunk_of(&node, gone));
         if (wait->connects)
                 await_open(OTHERS);
-        feed_release(node.runner.feed, gone);
+        feed_release(feed_of(&node.runner), gone);
 
         next = push(&node, &workload_sum, "3", GONE, 0);
-        test_int(feed_await_done(node.runner.feed), ==, next);
-        feed_release(node.runner.feed, next);
-        test_int(feed_await_done(node.runner.feed), ==, others);
+        test_int(feed_await_done(feed_of(&node.runner)), ==, next);
+        feed_release(feed_of(&node.runner), next);
+        test_int(feed_await_done(feed_of(&node.runner)), ==, others);
         check_timed_out(chunk_of(&node, others));
         node_stop(&node);
 }
@@ -220,17 +222,17 @@ static void check_any_moment(enum level level, const char *input, const struct p
         node_start(&node, level);
         for (unsigned i = 0; i < 200; ++i) {
                 uint32_t gone = push(&node, workload, input, N_WORKERS, 0), next;
-                struct feed *feed = node.runner.feed;
+                struct feed *feed = feed_of(&node.runner);
 
                 usleep(i % 8 * 100);
                 if (!feed_drop(feed, gone)) {
                         feed_tell_dropped(feed);
-                        test_int(feed_await_done(node.runner.feed), ==, gone);
+                        test_int(feed_await_done(feed_of(&node.runner)), ==, gone);
                 }
                 check_none(chunk_of(&node, gone));
                 feed_release(feed, gone);
                 next = push(&node, &workload_sum, "3", 1, 0);
-                test_int(feed_await_done(node.runner.feed), ==, next);
+                test_int(feed_await_done(feed_of(&node.runner)), ==, next);
                 feed_release(feed, next);
         }
         node_stop(&node);

@@ -15,16 +15,19 @@ static const struct task_terms sleeps = { .workload = &workload_sleep };
 
 static void setup(struct runner *runner, unsigned workers)
 {
+        struct feed *feed;
+
         *runner = (struct runner){ .cgroup_fd = -EBADF };
         runner->spec = (struct spec){ .level = LEVEL_THREADS, .workers = workers };
         runner->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        test_int(feed_new(0, &runner->feed), ==, 0);
-        runner->results.header = &runner->feed->header;
+        test_int(feed_new(0, &feed), ==, 0);
+        runner->source = &feed->source;
+        runner->results.header = &feed->header;
 }
 
 static void teardown(struct runner *runner)
 {
-        feed_free(runner->feed);
+        feed_free(feed_of(runner));
         close(runner->cancel_fd);
 }
 
@@ -73,7 +76,7 @@ static void join(struct thread *threads, unsigned n)
 static void check_sums(const struct feed_chunk *chunk, unsigned first)
 {
         for (uint64_t i = 0; i < chunk->n; ++i) {
-                const struct ppp_record *record = &chunk->records[i];
+                const struct ppp_record *record = &chunk->tasks.records[i];
                 uint64_t n = first + i;
 
                 test_int(record_state(record), ==, PPP_STATE_DONE);
@@ -99,22 +102,22 @@ static void test_each_once(void)
                 /* Few in hand, so that workers wait now and then, and places are used again. */
                 while (n_pushed < CHUNKS && n_pushed - n_done < 5) {
                         unsigned n = 1 + n_pushed * 7 % 100;
-                        int at = push(runner.feed, n_pushed, n, &sums);
+                        int at = push(feed_of(&runner), n_pushed, n, &sums);
 
                         test_int(at, >=, 0);
                         firsts[at] = n_pushed++;
                         n_tasks += n;
                 }
-                number = feed_await_done(runner.feed);
-                check_sums(&runner.feed->chunks[number], firsts[number]);
-                feed_release(runner.feed, number);
+                number = feed_await_done(feed_of(&runner));
+                check_sums(&feed_of(&runner)->chunks[number], firsts[number]);
+                feed_release(feed_of(&runner), number);
                 ++n_done;
         }
-        feed_close(runner.feed);
+        feed_close(feed_of(&runner));
         join(threads, THREADS);
-        test_int(runner.feed->header.n_done, ==, n_tasks);
-        test_int(runner.feed->n_free, ==, FEED_CHUNKS);
-        test_true(feed_next_done(runner.feed) == FEED_NONE);
+        test_int(feed_of(&runner)->header.n_done, ==, n_tasks);
+        test_int(feed_of(&runner)->n_free, ==, FEED_CHUNKS);
+        test_true(feed_next_done(feed_of(&runner)) == FEED_NONE);
         teardown(&runner);
 }
 
@@ -125,15 +128,15 @@ static void test_withdraw(void)
         int first, second;
 
         setup(&runner, 1);
-        first = push(runner.feed, 0, 10, &sums);
-        second = push(runner.feed, 0, 10, &sums);
-        test_true(feed_withdraw(runner.feed, (uint32_t)first));
-        test_true(!feed_withdraw(runner.feed, (uint32_t)first));
-        test_int(feed_unclaimed(runner.feed, (uint32_t)first), ==, 0);
-        feed_release(runner.feed, (uint32_t)first);
+        first = push(feed_of(&runner), 0, 10, &sums);
+        second = push(feed_of(&runner), 0, 10, &sums);
+        test_true(feed_withdraw(feed_of(&runner), (uint32_t)first));
+        test_true(!feed_withdraw(feed_of(&runner), (uint32_t)first));
+        test_int(feed_unclaimed(feed_of(&runner), (uint32_t)first), ==, 0);
+        feed_release(feed_of(&runner), (uint32_t)first);
         start(&thread, 1, &runner);
-        test_int(feed_await_done(runner.feed), ==, second);
-        feed_close(runner.feed);
+        test_int(feed_await_done(feed_of(&runner)), ==, second);
+        feed_close(feed_of(&runner));
         join(&thread, 1);
         teardown(&runner);
 }
@@ -144,19 +147,19 @@ static void test_room(void)
 
         setup(&runner, 1);
         for (unsigned i = 0; i < FEED_CHUNKS; ++i)
-                test_int(push(runner.feed, 0, 1, &sums), >=, 0);
-        test_int(push(runner.feed, 0, 1, &sums), ==, -ENOBUFS);
+                test_int(push(feed_of(&runner), 0, 1, &sums), >=, 0);
+        test_int(push(feed_of(&runner), 0, 1, &sums), ==, -ENOBUFS);
         for (uint32_t i = 0; i < FEED_CHUNKS; ++i) {
-                test_true(feed_withdraw(runner.feed, i));
-                feed_release(runner.feed, i);
+                test_true(feed_withdraw(feed_of(&runner), i));
+                feed_release(feed_of(&runner), i);
         }
         /* What was withdrawn is still in the queue, and in nobody's way. */
         for (unsigned round = 0; round < 3; ++round) {
-                int at = push(runner.feed, 0, 16384, &sums);
+                int at = push(feed_of(&runner), 0, 16384, &sums);
 
                 test_int(at, >=, 0);
-                test_true(feed_withdraw(runner.feed, (uint32_t)at));
-                feed_release(runner.feed, (uint32_t)at);
+                test_true(feed_withdraw(feed_of(&runner), (uint32_t)at));
+                feed_release(feed_of(&runner), (uint32_t)at);
         }
         teardown(&runner);
 }
@@ -169,18 +172,18 @@ static void test_drop(void)
         int at, next;
 
         setup(&runner, 1);
-        at = push(runner.feed, 1000, 2, &sleeps);
+        at = push(feed_of(&runner), 1000, 2, &sleeps);
         start(&thread, 1, &runner);
-        while (__atomic_load_n(&runner.feed->chunks[at].records[0].start_ns, __ATOMIC_RELAXED) == 0)
+        while (__atomic_load_n(&feed_of(&runner)->chunks[at].tasks.records[0].start_ns, __ATOMIC_RELAXED) == 0)
                 sched_yield();
-        test_true(!feed_drop(runner.feed, (uint32_t)at));
-        feed_tell_dropped(runner.feed);
-        next = push(runner.feed, 0, 3, &sums);
+        test_true(!feed_drop(feed_of(&runner), (uint32_t)at));
+        feed_tell_dropped(feed_of(&runner));
+        next = push(feed_of(&runner), 0, 3, &sums);
         /* The last that ended comes first. */
-        test_int(feed_await_done(runner.feed) + feed_await_done(runner.feed), ==, (uint32_t)at + (uint32_t)next);
-        test_int(record_state(&runner.feed->chunks[at].records[0]), ==, PPP_STATE_NONE);
-        check_sums(&runner.feed->chunks[next], 0);
-        feed_close(runner.feed);
+        test_int(feed_await_done(feed_of(&runner)) + feed_await_done(feed_of(&runner)), ==, (uint32_t)at + (uint32_t)next);
+        test_int(record_state(&feed_of(&runner)->chunks[at].tasks.records[0]), ==, PPP_STATE_NONE);
+        check_sums(&feed_of(&runner)->chunks[next], 0);
+        feed_close(feed_of(&runner));
         join(&thread, 1);
         teardown(&runner);
 }
@@ -195,22 +198,22 @@ static void test_lost(void)
 
         setup(&runner, 1);
         worker_init(&worker, &runner, 0, &blocking_ops, NULL);
-        lost = push(runner.feed, 0, 1, &sums);
-        other = push(runner.feed, 0, 4, &sums);
-        test_true(feed_claim(&worker));
-        test_true(feed_chunk_of(&worker) == &runner.feed->chunks[lost]);
+        lost = push(feed_of(&runner), 0, 1, &sums);
+        other = push(feed_of(&runner), 0, 4, &sums);
+        test_true(worker_claim(&worker));
+        test_true(feed_chunk_of(&worker) == &feed_of(&runner)->chunks[lost]);
 
-        feed_look_begin(runner.feed, &look);
+        feed_look_begin(feed_of(&runner), &look);
         feed_look_hold(&look, worker.piece_of, 1);
-        test_true(feed_look_end(runner.feed, &look, now_monotonic()));
-        test_true(feed_next_done(runner.feed) == FEED_NONE);
+        test_true(feed_look_end(feed_of(&runner), &look, now_monotonic()));
+        test_true(feed_next_done(feed_of(&runner)) == FEED_NONE);
 
-        feed_look_begin(runner.feed, &look);
-        test_true(feed_look_end(runner.feed, &look, now_monotonic()));
-        test_int(feed_next_done(runner.feed), ==, lost);
-        test_int(feed_unclaimed(runner.feed, (uint32_t)other), ==, 4);
-        feed_release(runner.feed, (uint32_t)lost);
-        test_int(push(runner.feed, 0, 1, &sums), ==, lost);
+        feed_look_begin(feed_of(&runner), &look);
+        test_true(feed_look_end(feed_of(&runner), &look, now_monotonic()));
+        test_int(feed_next_done(feed_of(&runner)), ==, lost);
+        test_int(feed_unclaimed(feed_of(&runner), (uint32_t)other), ==, 4);
+        feed_release(feed_of(&runner), (uint32_t)lost);
+        test_int(push(feed_of(&runner), 0, 1, &sums), ==, lost);
         test_true(feed_chunk_of(&worker) == NULL);
         teardown(&runner);
 }

@@ -60,6 +60,7 @@ static void setup(void)
         started = true;
         http_counters_reset(&server);
         runner = (struct runner){ .cgroup_fd = -EBADF };
+        task_cursor_init(&runner.cursor, &runner);
         runner.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         test_int(runner.cancel_fd, >=, 0);
 }

@@ -367,19 +367,21 @@ static void test_cancelled_as_it_ends(void)
 static void test_fed_as_it_ends(void)
 {
         const char *advice;
+        struct feed *feed;
         struct loop loop;
         struct job job;
 
         job_begin(&job);
         job_add(&job, "0");
         job_prepare(&job, run_sleep, 1);
-        test_int(feed_new(1, &job.runner.feed), ==, 0);
+        test_int(feed_new(1, &feed), ==, 0);
+        job.runner.source = &feed->source;
         test_int(loop_init(&loop, &job.runner, 1, &advice), ==, 0);
-        loop_feed(&loop, job.runner.feed->loop_fds[0]);
-        test_int(eventfd_write(job.runner.feed->loop_fds[0], 1), ==, 0);
+        loop_watch_source(&loop, feed->loop_fds[0]);
+        test_int(eventfd_write(feed->loop_fds[0], 1), ==, 0);
         loop_deinit(&loop);
         test_int(loop.ring.n_in_flight, ==, 0);
-        feed_free(job.runner.feed);
+        feed_free(feed);
         job_end(&job);
 }
 

@@ -83,7 +83,7 @@ static void end_level(struct runner *runner, pid_t pid)
 {
         int status;
 
-        feed_close(runner->feed);
+        feed_close(feed_of(runner));
         test_int(waitpid(pid, &status, 0), ==, pid);
         test_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS);
 }
@@ -93,6 +93,7 @@ static void test_refused(void)
         static const struct task_terms terms = { .workload = &workload };
         struct runner runner = { .cgroup_fd = -EBADF, .workload = &workload };
         struct feed_chunk *chunk;
+        struct feed *feed;
         eventfd_t refused;
         pid_t pid;
         int at;
@@ -101,27 +102,28 @@ static void test_refused(void)
         runner.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         runner.measures = json_object();
         runner.unavailable = json_array();
-        test_int(feed_new(0, &runner.feed), ==, 0);
-        runner.results.header = &runner.feed->header;
-        at = feed_push(runner.feed, "0\n1\n2\n3\n4\n5\n", 12, N, &terms);
+        test_int(feed_new(0, &feed), ==, 0);
+        runner.source = &feed->source;
+        runner.results.header = &feed->header;
+        at = feed_push(feed, "0\n1\n2\n3\n4\n5\n", 12, N, &terms);
         test_int(at, >=, 0);
-        chunk = &runner.feed->chunks[at];
+        chunk = &feed->chunks[at];
         pid = start_level(&runner);
 
         for (unsigned i = 0; i < 2; ++i)
                 test_int(eventfd_read(refused_fd, &refused), ==, 0);
         /* Nobody has any of it. */
-        test_int(chunk->n_left, ==, feed_unclaimed(runner.feed, (uint32_t)at));
+        test_int(chunk->n_left, ==, feed_unclaimed(feed, (uint32_t)at));
         test_int(chunk->n_left, <, N - 1 - DEADLY);
         __atomic_store_n(&shared->refuses, false, __ATOMIC_RELEASE);
 
-        test_int(feed_await_done(runner.feed), ==, at);
+        test_int(feed_await_done(feed), ==, at);
         for (unsigned i = 0; i < N; ++i)
-                test_int(shared->attempts[i], ==, record_state(&chunk->records[i]) != PPP_STATE_NONE);
-        test_int(record_state(&chunk->records[DEADLY]), ==, PPP_STATE_FAILED);
-        test_int(record_state(&chunk->records[N - 1]), ==, PPP_STATE_DONE);
+                test_int(shared->attempts[i], ==, record_state(&chunk->tasks.records[i]) != PPP_STATE_NONE);
+        test_int(record_state(&chunk->tasks.records[DEADLY]), ==, PPP_STATE_FAILED);
+        test_int(record_state(&chunk->tasks.records[N - 1]), ==, PPP_STATE_DONE);
         end_level(&runner, pid);
-        feed_free(runner.feed);
+        feed_free(feed);
         json_decref(runner.measures);
         json_decref(runner.unavailable);
         close(runner.cancel_fd);

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 
 #include "daemon/runner/levels/worker-row.h"
+#include "daemon/runner/node/feed.h"
 
 enum { N = 6, MORE = 3 };
 
@@ -31,12 +32,12 @@ static const struct ppp_workload workload = {
         .run = run_attempt,
 };
 
-static void end_instead_of_waiting(struct worker *worker)
+static void end_instead_of_waiting(struct worker *worker, struct task_source *source)
 {
         worker->runner->cancelled = true;
 }
 
-static const struct io_ops ops = { .wait_for_chunk = end_instead_of_waiting };
+static const struct io_ops ops = { .wait_for_tasks = end_instead_of_waiting };
 
 static void *map_shared(size_t size)
 {
@@ -105,12 +106,13 @@ static void setup_job(struct scene *scene)
         test_int(inputs_map(inputs, true, &runner->inputs, &error), ==, 0);
         test_int(results_create(results, N, now_monotonic()), ==, 0);
         test_int(results_map(results, true, &runner->results), ==, 0);
+        task_cursor_init(&runner->cursor, runner);
         stepped_watch(&scene->stepped, runner->results.header, sizeof(*runner->results.header),
                       sizeof(*runner->results.header));
         stepped_watch(&scene->stepped, runner->results.records, N * sizeof(struct ppp_record),
                       N * sizeof(struct ppp_record));
         /* A piece of several, which a dead worker leaves the rest of; what comes next is another's. */
-        worker_hold(&row->worker, 0, 0, 3);
+        worker_hold(&row->worker, &runner->cursor.tasks, 0, 0, 3);
         record_publish(&runner->results.records[3], &other);
         attempts[3] = 1;
         runner->results.header->n_done = 1;
@@ -188,6 +190,7 @@ static void test_sealed(void)
 
         setup_job(&scene);
         scene.runner.spec.task_timeout_ns = 3600 * NSEC_PER_SEC;
+        task_cursor_init(&scene.runner.cursor, &scene.runner);
         step_through(&scene, run_worker, died_or_sealed);
         teardown_job(&scene);
 }
@@ -211,6 +214,7 @@ static void test_sealed_is_silent(void)
         setup_job(&scene);
         scene.runner.workload = &sealed;
         scene.runner.spec.task_timeout_ns = 3600 * NSEC_PER_SEC;
+        task_cursor_init(&scene.runner.cursor, &scene.runner);
         pid = fork();
         if (pid == 0) {
                 alarm(1);
@@ -234,7 +238,7 @@ static int push(struct runner *runner, unsigned first, uint32_t n)
 
         for (unsigned i = 0; i < n; ++i)
                 size += (size_t)snprintf(text + size, sizeof(text) - size, "%u\n", first + i);
-        return feed_push(runner->feed, text, size, n, &terms);
+        return feed_push(feed_of(runner), text, size, n, &terms);
 }
 
 /* Nearly all of it is places for chunks that are not used here. */
@@ -254,23 +258,25 @@ static void watch_feed(struct stepped *stepped, struct feed *feed)
 static void setup_node(struct scene *scene)
 {
         struct runner *runner = &scene->runner;
+        struct feed *feed;
 
         setup(scene);
-        test_int(feed_new(0, &runner->feed), ==, 0);
-        runner->results.header = &runner->feed->header;
+        test_int(feed_new(0, &feed), ==, 0);
+        runner->source = &feed->source;
+        runner->results.header = &feed->header;
         scene->chunk = push(runner, 0, N);
-        watch_feed(&scene->stepped, runner->feed);
+        watch_feed(&scene->stepped, feed_of(runner));
 }
 
 static void teardown_node(struct scene *scene)
 {
-        feed_free(scene->runner.feed);
+        feed_free(feed_of(&scene->runner));
         teardown(scene);
 }
 
 static struct feed_chunk *chunk_of(const struct scene *scene)
 {
-        return &scene->runner.feed->chunks[scene->chunk];
+        return &feed_of(&scene->runner)->chunks[scene->chunk];
 }
 
 static void run_replacement(struct scene *scene)
@@ -284,7 +290,7 @@ static void check_records(const struct feed_chunk *chunk, unsigned n)
         unsigned n_failed = 0;
 
         for (unsigned i = 0; i < n; ++i) {
-                uint8_t state = record_state(&chunk->records[i]);
+                uint8_t state = record_state(&chunk->tasks.records[i]);
 
                 n_failed += state == PPP_STATE_FAILED;
                 test_int(attempts[i], <=, state != PPP_STATE_NONE);
@@ -301,8 +307,8 @@ static void died_after_chunk(struct scene *scene, uint32_t ended)
         test_int(ended, ==, scene->chunk);
         test_int(chunk->n_left, ==, 0);
         for (unsigned i = 0; i < N; ++i)
-                test_int(record_state(&chunk->records[i]), ==, PPP_STATE_DONE);
-        feed_release(scene->runner.feed, ended);
+                test_int(record_state(&chunk->tasks.records[i]), ==, PPP_STATE_DONE);
+        feed_release(feed_of(&scene->runner), ended);
         test_int(push(&scene->runner, N, MORE), ==, scene->chunk);
 
         row_bury(row, &death);
@@ -310,9 +316,9 @@ static void died_after_chunk(struct scene *scene, uint32_t ended)
         test_int(row->worker.next, ==, row->worker.end);
         test_int(chunk->n_left, ==, MORE);
         for (unsigned i = 0; i < MORE; ++i)
-                test_int(record_state(&chunk->records[i]), ==, PPP_STATE_NONE);
+                test_int(record_state(&chunk->tasks.records[i]), ==, PPP_STATE_NONE);
         run_replacement(scene);
-        test_int(feed_next_done(scene->runner.feed), ==, scene->chunk);
+        test_int(feed_next_done(feed_of(&scene->runner)), ==, scene->chunk);
         for (unsigned i = 0; i < MORE; ++i)
                 test_int(attempts[N + i], ==, 1);
 }
@@ -320,7 +326,7 @@ static void died_after_chunk(struct scene *scene, uint32_t ended)
 static void died_in_node(void *userdata)
 {
         struct scene *scene = userdata;
-        struct feed *feed = scene->runner.feed;
+        struct feed *feed = feed_of(&scene->runner);
         struct feed_chunk *chunk = chunk_of(scene);
         uint32_t ended = feed_next_done(feed);
         bool is_silent = chunk->n_left == 0;
@@ -368,7 +374,7 @@ static void test_killed_and_refused(void)
 static void seen_alive(void *userdata)
 {
         struct scene *scene = userdata;
-        struct feed *feed = scene->runner.feed;
+        struct feed *feed = feed_of(&scene->runner);
         const struct feed_chunk *chunk = chunk_of(scene);
         uint32_t n_left = chunk->n_left;
         uint64_t piece_of, n;
@@ -401,9 +407,9 @@ static void look_with_none(void *userdata)
 {
         struct scene *scene = userdata;
 
-        feed_look_begin(scene->runner.feed, &look);
-        (void)feed_look_end(scene->runner.feed, &look, now_monotonic());
-        test_true(feed_next_done(scene->runner.feed) == FEED_NONE);
+        feed_look_begin(feed_of(&scene->runner), &look);
+        (void)feed_look_end(feed_of(&scene->runner), &look, now_monotonic());
+        test_true(feed_next_done(feed_of(&scene->runner)) == FEED_NONE);
 }
 
 static void test_being_pushed(void)
@@ -411,8 +417,8 @@ static void test_being_pushed(void)
         struct scene scene;
 
         setup_node(&scene);
-        test_true(feed_withdraw(scene.runner.feed, (uint32_t)scene.chunk));
-        feed_release(scene.runner.feed, (uint32_t)scene.chunk);
+        test_true(feed_withdraw(feed_of(&scene.runner), (uint32_t)scene.chunk));
+        feed_release(feed_of(&scene.runner), (uint32_t)scene.chunk);
         step_through(&scene, run_push, look_with_none);
         teardown_node(&scene);
 }
@@ -421,7 +427,7 @@ static void run_withdraw(void *userdata)
 {
         struct scene *scene = userdata;
 
-        (void)feed_withdraw(scene->runner.feed, (uint32_t)scene->chunk);
+        (void)feed_withdraw(feed_of(&scene->runner), (uint32_t)scene->chunk);
 }
 
 static void look_with_piece(void *userdata)
@@ -429,9 +435,9 @@ static void look_with_piece(void *userdata)
         struct scene *scene = userdata;
         uint32_t n_left = chunk_of(scene)->n_left;
 
-        feed_look_begin(scene->runner.feed, &look);
+        feed_look_begin(feed_of(&scene->runner), &look);
         feed_look_hold(&look, row->worker.piece_of, row->worker.end - row->worker.next);
-        (void)feed_look_end(scene->runner.feed, &look, now_monotonic());
+        (void)feed_look_end(feed_of(&scene->runner), &look, now_monotonic());
         test_int(chunk_of(scene)->n_left, ==, n_left);
 }
 
@@ -440,7 +446,7 @@ static void test_being_withdrawn(void)
         struct scene scene;
 
         setup_node(&scene);
-        test_true(feed_claim(&row->worker));
+        test_true(worker_claim(&row->worker));
         step_through(&scene, run_withdraw, look_with_piece);
         teardown_node(&scene);
 }

@@ -28,6 +28,7 @@ static void runner_setup(struct runner *runner, uint64_t n, enum workload_id id,
         test_int(inputs_map(inputs, true, &runner->inputs, &error), ==, 0);
         test_int(results_create(results, n, now_monotonic()), ==, 0);
         test_int(results_map(results, true, &runner->results), ==, 0);
+        task_cursor_init(&runner->cursor, runner);
 }
 
 static void runner_teardown(struct runner *runner)
@@ -121,6 +122,8 @@ static void run_all(struct runner *runner)
         struct worker worker;
         struct blocking_io *io;
 
+        /* Once more: a test may have set other terms. */
+        task_cursor_init(&runner->cursor, runner);
         test_int(blocking_io_new(runner, &io), ==, 0);
         worker_init(&worker, runner, 3, &blocking_ops, io);
         (void)worker_run(&worker);

@@ -65,7 +65,7 @@ static int async_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, v
         return http_fetch(io->http, &io->codings, task, url, sink, userdata);
 }
 
-static void async_wait_for_chunk(struct worker *worker)
+static void async_wait_for_tasks(struct worker *worker, struct task_source *source)
 {
         struct async_io *io = worker->io_context;
 
@@ -76,5 +76,5 @@ const struct io_ops async_ops = {
         .fetch = async_fetch,
         .read_file = async_read_file,
         .sleep = async_sleep,
-        .wait_for_chunk = async_wait_for_chunk,
+        .wait_for_tasks = async_wait_for_tasks,
 };

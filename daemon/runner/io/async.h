@@ -8,6 +8,7 @@
 #include "daemon/runner/fetch/fetch.h"
 #include "daemon/runner/fetch/http-answer.h"
 #include "daemon/runner/loop/loop.h"
+#include "daemon/runner/worker.h"
 
 struct async_files;
 struct http_transport;

@@ -8,7 +8,7 @@
 #include "daemon/runner/fetch/http-fetch.h"
 #include "daemon/runner/fetch/http-socket.h"
 #include "daemon/runner/interrupt.h"
-#include "daemon/runner/node/feed.h"
+#include "daemon/runner/worker.h"
 
 #define READ_SIZE      (128 * 1024)     /* stays in the second level of the cache */
 
@@ -159,14 +159,14 @@ static int blocking_read_file(struct ppp_task *task, const char *path, ppp_sink 
         return read_to_end(task, fd, io->buffer, sink, userdata);
 }
 
-static void blocking_wait_for_chunk(struct worker *worker)
+static void blocking_wait_for_tasks(struct worker *worker, struct task_source *source)
 {
-        feed_wait(worker->runner->feed);
+        source->ops->wait(source);
 }
 
 const struct io_ops blocking_ops = {
         .fetch = blocking_fetch,
         .read_file = blocking_read_file,
         .sleep = blocking_sleep,
-        .wait_for_chunk = blocking_wait_for_chunk,
+        .wait_for_tasks = blocking_wait_for_tasks,
 };

@@ -15,7 +15,6 @@
 #include "daemon/runner/descriptors.h"
 #include "daemon/runner/io/async.h"
 #include "daemon/runner/measure.h"
-#include "daemon/runner/node/feed.h"
 
 struct async_loop {
         struct loop loop;
@@ -66,18 +65,15 @@ static void spawn_failed(struct async_loop *async, int error)
 
 /*
  * The first fiber is there before anything is claimed: where none can be made, the other loops do it all.
- * Of a node: what is parked has to hear of the end too.
+ * What is parked has to hear of the end too.
  */
 static bool claim(struct async_loop *async)
 {
-        struct runner *runner = async->worker.runner;
+        struct worker *worker = &async->worker;
 
         if (async->loop.n_spawned == 0)
-                return !runner_cancelled(runner);
-        if (!runner->feed)
-                return worker_claim(&async->worker);
-        return feed_claim_or_ask(&async->worker, async->number) ||
-               ((feed_closed(runner->feed) || runner_cancelled(runner)) && async->loop.parked);
+                return !runner_cancelled(worker->runner);
+        return worker_claim(worker) || (async->loop.parked && worker_is_done(worker));
 }
 
 static bool more_fibers(struct loop *loop, void *userdata)
@@ -100,7 +96,7 @@ static bool more_fibers(struct loop *loop, void *userdata)
 static int async_init(struct async_loop *async, struct runner *runner)
 {
         const char *advice = NULL;
-        int r;
+        int wake_fd, r;
 
         r = loop_init(&async->loop, runner, async->window, &advice);
         if (r < 0) {
@@ -112,8 +108,11 @@ static int async_init(struct async_loop *async, struct runner *runner)
         async_io_init(&async->io, &async->loop, &async->bounds);
         worker_init(&async->worker, runner, 0, &async_ops, &async->io);
         async->setup = async->loop.ring.setup;
-        if (runner->feed)
-                loop_feed(&async->loop, runner->feed->loop_fds[async->number]);
+        wake_fd = runner->source->ops->wake_fd(runner->source, async->number);
+        if (wake_fd >= 0) {
+                async->worker.wake = async->number;
+                loop_watch_source(&async->loop, wake_fd);
+        }
         return 0;
 }
 

@@ -30,7 +30,6 @@
 #define RETRY_MAX_NS  (10 * NSEC_PER_SEC)
 #define RETRIES_MAX   5                         /* while no worker runs at all */
 #define LOOK_NS       (200 * NSEC_PER_MSEC)     /* while there is something to be looked after */
-#define LOOK_IDLE_NS  NSEC_PER_SEC              /* in a node, whose tasks may have a time limit */
 #define LATE_LOOKS    10                        /* a try is late as often before its worker is killed */
 
 struct process {
@@ -55,7 +54,7 @@ struct pool {
         unsigned n_refused_now;         /* and since one was started last */
         uint64_t retry_ns;              /* when the next is due; 0: nobody waits for one */
         uint64_t look_ns;               /* when to look after the workers; UINT64_MAX: never */
-        uint64_t died_ns;               /* in a node: a death whose lost tasks may not be found yet; or 0 */
+        uint64_t died_ns;               /* of a death whose lost tasks may not be found yet; or 0 */
         unsigned n_deaths;              /* of workers, since the records were last counted */
         unsigned n_fruitless;           /* deaths in a row without any task ended or in progress */
         uint64_t n_ended;               /* tasks, as known at the last death */
@@ -179,53 +178,43 @@ static int account_for(struct pool *pool, const struct process *process, const s
         ++pool->n_deaths;
         if (runner_cancelled(pool->runner))
                 return 0;
-        if (pool->runner->feed)
-                look_for_lost(pool);
+        look_for_lost(pool);
         return count_death(pool, was_at_task || was_idle);
 }
 
 /*
  * A worker that is killed right when it claims, or between two tasks, takes of its claim along: that is in
- * nobody's hands; and what it had not told of its counts is lost. So after deaths the records are counted
- * when no worker runs any more, and who has none is offered again.
+ * nobody's hands; and what it had not told of its counts is lost. So after deaths that is looked for, while
+ * others run and when no worker does any more.
  */
 static bool offer_lost(struct pool *pool)
 {
-        struct results *results = &pool->runner->results;
-        uint64_t n_left;
+        struct task_source *source = pool->runner->source;
 
-        if (pool->n_deaths == 0 || pool->runner->feed)
+        if (pool->n_deaths == 0)
                 return false;
         pool->n_deaths = 0;
-        n_left = results_recount(results);
-        if (n_left == 0 || runner_cancelled(pool->runner))
+        if (!source->ops->offer_lost(source))
                 return false;
-        pool->runner->resuming = true;
-        __atomic_store_n(&results->header->next, 0, __ATOMIC_RELAXED);
         for (unsigned i = 0; i < pool->n; ++i)
                 pool->processes[i].ended = false;
         return true;
 }
 
-/* The same for a node, where workers always run: what is lost goes back, without records. */
-static void give_back_lost(struct pool *pool)
+static bool see(void *userdata, unsigned i, uint64_t *ret_piece_of, uint64_t *ret_n)
 {
-        struct feed_look *look = malloc(sizeof(*look));
-        uint64_t piece_of, n;
-        bool told = look != NULL;
+        const struct process *process = &((struct pool *)userdata)->processes[i];
 
-        if (look)
-                feed_look_begin(pool->runner->feed, look);
-        for (unsigned i = 0; i < pool->n && told; ++i) {
-                if (pool->processes[i].pidfd < 0)
-                        continue;
-                told = row_look(pool->processes[i].row, &piece_of, &n);
-                if (told)
-                        feed_look_hold(look, piece_of, n);
-        }
-        if (told && !feed_look_end(pool->runner->feed, look, pool->died_ns))
+        *ret_piece_of = *ret_n = 0;
+        return process->pidfd < 0 || row_look(process->row, ret_piece_of, ret_n);
+}
+
+static void find_lost(struct pool *pool)
+{
+        struct task_source *source = pool->runner->source;
+
+        if (!source->ops->find_lost(source, pool->n, see, pool, pool->died_ns))
                 pool->died_ns = 0;
-        free(look);
 }
 
 /*
@@ -252,18 +241,16 @@ static void look_at_try(struct process *process, uint64_t now)
 /* When there is something to see: a try that may be late, or what died workers may have lost. */
 static uint64_t next_look(const struct pool *pool, uint64_t now)
 {
-        uint64_t timeout_ns = pool->runner->spec.task_timeout_ns, next = UINT64_MAX;
+        uint64_t next;
 
-        if (pool->runner->feed)
-                next = now + LOOK_IDLE_NS;
-        else if (timeout_ns)
-                next = now + timeout_ns;
-        else
-                return next;
+        if (pool->died_ns)
+                return now + LOOK_NS;
+        if (__builtin_add_overflow(now, pool->runner->source->look_ns, &next))
+                return UINT64_MAX;
         for (unsigned i = 0; i < pool->n; ++i)
                 if (pool->processes[i].pidfd >= 0 && row_deadline(pool->processes[i].row))
                         next = MIN(next, row_deadline(pool->processes[i].row));
-        return pool->died_ns ? now + LOOK_NS : MAX(next, now + LOOK_NS);
+        return MAX(next, now + LOOK_NS);
 }
 
 static void pool_look(struct pool *pool)
@@ -276,20 +263,8 @@ static void pool_look(struct pool *pool)
                 if (pool->processes[i].pidfd >= 0)
                         look_at_try(&pool->processes[i], now);
         if (pool->died_ns)
-                give_back_lost(pool);
+                find_lost(pool);
         pool->look_ns = next_look(pool, now);
-}
-
-static bool has_work(const struct pool *pool, const struct process *process)
-{
-        const struct worker *worker = &process->row->worker;
-
-        if (pool->runner->feed)
-                return !runner_cancelled(pool->runner) && !feed_closed(pool->runner->feed);
-        return !runner_cancelled(pool->runner) &&
-               (worker->next < worker->end ||
-                __atomic_load_n(&pool->runner->results.header->next, __ATOMIC_RELAXED) <
-                        pool->runner->results.n_tasks);
 }
 
 static int process_ended(struct pool *pool, struct process *process)
@@ -311,7 +286,7 @@ static int process_ended(struct pool *pool, struct process *process)
 
         process->late_ns = process->n_late = 0;
         process->timed_out = false;
-        process->ended = !has_work(pool, process);
+        process->ended = worker_is_done(&process->row->worker);
         if (process->ended)
                 row_give_back(process->row);
         else
@@ -355,7 +330,7 @@ static int pool_fill(struct pool *pool)
 
                 if (process->pidfd >= 0 || process->ended)
                         continue;
-                process->ended = !has_work(pool, process);
+                process->ended = worker_is_done(&process->row->worker);
                 if (process->ended) {
                         row_give_back(process->row);
                         continue;

@@ -2,19 +2,10 @@
 
 #define LOOKS_MAX 1000
 
-/* The chunk of a task in progress counts that as left, so it is still there; a row from nowhere is not. */
-static struct ppp_record *record_of_current(const struct worker *worker)
+/* Whatever of its end the worker had not come to. */
+static void end_current(struct worker *worker, const struct row_death *death)
 {
-        struct feed_chunk *chunk;
-
-        if (!worker->runner->feed)
-                return &worker->runner->results.records[worker->current];
-        chunk = feed_chunk_of(worker);
-        return chunk ? &chunk->records[worker->current] : NULL;
-}
-
-static void record_death(struct worker *worker, struct ppp_record *at, const struct row_death *death)
-{
+        struct task_source *source = worker->runner->source;
         uint64_t epoch = (uint64_t)worker->runner->results.header->epoch_ns;
         struct ppp_record record = {
                 .start_ns = (worker->started_ns ?: now_monotonic()) - epoch,
@@ -25,19 +16,8 @@ static void record_death(struct worker *worker, struct ppp_record *at, const str
                 .state = PPP_STATE_FAILED,
         };
 
-        record_publish(at, &record);
-        ++worker->n_failed;
-}
-
-/* Whatever of its end the worker had not come to. */
-static void end_current(struct worker *worker, const struct row_death *death)
-{
-        struct ppp_record *record = record_of_current(worker);
-
-        if (record && record_state(record) == PPP_STATE_NONE)
-                record_death(worker, record, death);
-        if (record && worker->runner->feed)
-                feed_task_ended(worker->runner->feed, feed_chunk_of(worker));
+        if (source->ops->died(source, worker, &record))
+                ++worker->n_failed;
 }
 
 void row_bury(struct worker_row *row, const struct row_death *death)
@@ -59,15 +39,10 @@ void row_bury(struct worker_row *row, const struct row_death *death)
 void row_give_back(struct worker_row *row)
 {
         struct worker *worker = &row->worker;
-        uint32_t n = (uint32_t)(worker->end - worker->next);
-        struct feed_chunk *chunk;
+        struct task_source *source = worker->runner->source;
 
-        if (!worker->runner->feed || n == 0)
-                return;
-        chunk = feed_chunk_of(worker);
-        worker->next = worker->end;
-        if (chunk)
-                feed_give_up(worker->runner->feed, chunk, n);
+        if (worker->next < worker->end)
+                source->ops->give_back(source, worker);
 }
 
 static uint64_t load(const uint64_t *at)

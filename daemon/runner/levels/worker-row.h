@@ -9,7 +9,7 @@
  * which chunk it has; and it is where the two agree on whether a try has ended or has timed out.
  */
 
-#include "daemon/runner/node/feed.h"
+#include "daemon/runner/runner.h"
 
 struct worker_row {
         struct worker worker;
@@ -36,8 +36,8 @@ static inline bool row_is_at_task(const struct worker_row *row)
 void row_bury(struct worker_row *row, const struct row_death *death);
 
 /*
- * Of a row without a worker: in a node, what it still has goes back, to be run by somebody else. In a job
- * it stays, for nobody else could claim it.
+ * Of a row without a worker: what it still has goes back to the source, to be run by somebody else, or stays
+ * if nobody else could claim it.
  */
 void row_give_back(struct worker_row *row);
 

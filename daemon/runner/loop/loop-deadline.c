@@ -6,13 +6,12 @@
  * timeout fires once in that time. What has passed is in a list of its own, so that a thousand of them are
  * called again without a look at those that wait for theirs.
  *
- * Those of a node's tasks are also in a list by age. When the node drops a job, it is gone through: what
- * is of that job has passed. The oldest come first, which is the order the kernel has its timeouts in:
+ * Those of tasks that can be dropped are also in a list by age. When some are dropped, it is gone through,
+ * and theirs have passed. The oldest come first, which is the order the kernel has its timeouts in:
  * so it finds each that is to be cancelled at once.
  */
 
 #include "daemon/runner/loop/loop.h"
-#include "daemon/runner/node/feed.h"
 
 #define AGAIN_NS (5 * NSEC_PER_MSEC)
 
@@ -111,8 +110,8 @@ void loop_end_dropped(struct loop *loop)
 
         if (loop->cancelling)
                 return;
-        TAILQ_FOREACH(deadline, &loop->of_node, of_node)
-                if (!deadline->overdue && feed_is_dropped(deadline->fed)) {
+        TAILQ_FOREACH(deadline, &loop->by_age, by_age)
+                if (!deadline->overdue && task_dropped(deadline->dropped)) {
                         make_overdue(loop, deadline);
                         deadline->passed(deadline);
                 }
@@ -124,11 +123,11 @@ void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, const 
 {
         deadline->at_ns = at_ns;
         deadline->overdue = false;
-        deadline->fed = task->fed;
-        if (_unlikely_(task->fed != NULL))
-                TAILQ_INSERT_TAIL(&loop->of_node, deadline, of_node);
+        deadline->dropped = task->dropped;
+        if (_unlikely_(task->dropped != NULL))
+                TAILQ_INSERT_TAIL(&loop->by_age, deadline, by_age);
         /* The loop has gone through that list already: no one else will find it. */
-        if (_unlikely_(task->fed && feed_is_dropped(task->fed))) {
+        if (_unlikely_(task_dropped(task->dropped))) {
                 deadline->at_ns = 0;
                 make_overdue(loop, deadline);
         } else if (at_ns) {
@@ -140,6 +139,6 @@ void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, const 
 void loop_deadline_remove(struct loop *loop, struct loop_deadline *deadline)
 {
         remove_by_time(loop, deadline);
-        if (_unlikely_(deadline->fed != NULL))
-                TAILQ_REMOVE(&loop->of_node, deadline, of_node);
+        if (_unlikely_(deadline->dropped != NULL))
+                TAILQ_REMOVE(&loop->by_age, deadline, by_age);
 }

@@ -3,7 +3,7 @@
 #include <poll.h>
 #include <stdio.h>
 
-#include "daemon/runner/node/feed.h"
+#include "daemon/runner/runner.h"
 
 /*
  * A workload may use PPP_STACK_SIZE; below it come our own frames and those of a signal handler,
@@ -43,19 +43,18 @@ static void poll_cancel(struct loop *loop)
         ring_arm(&loop->ring, sqe, &loop->cancel_poll);
 }
 
-static void read_feed(struct loop *loop)
+static void read_wake(struct loop *loop)
 {
         struct io_uring_sqe *sqe = ring_sqe(&loop->ring);
 
-        io_uring_prep_read(sqe, loop->feed_fd, &loop->feed_value, sizeof(loop->feed_value), 0);
-        ring_arm(&loop->ring, sqe, &loop->feed_read);
+        io_uring_prep_read(sqe, loop->wake_fd, &loop->wake_value, sizeof(loop->wake_value), 0);
+        ring_arm(&loop->ring, sqe, &loop->wake_read);
 }
 
-static void feed_complete(struct ring_op *op, int res, uint32_t flags)
+static void wake_complete(struct ring_op *op, int res, uint32_t flags)
 {
-        struct loop *loop = container_of(op, struct loop, feed_read);
-
-        uint32_t n_drops = feed_n_drops(loop->runner->feed);
+        struct loop *loop = container_of(op, struct loop, wake_read);
+        uint32_t n_drops = task_source_n_drops(loop->runner->source);
 
         loop->hungry = true;
         if (n_drops != loop->n_drops)
@@ -63,14 +62,14 @@ static void feed_complete(struct ring_op *op, int res, uint32_t flags)
         loop->n_drops = n_drops;
         /* A read that is armed after all were asked to end would keep the loop from its own end. */
         if (!loop->cancelling && (res >= 0 || res == -EINTR || res == -EAGAIN))
-                read_feed(loop);
+                read_wake(loop);
 }
 
-void loop_feed(struct loop *loop, int fd)
+void loop_watch_source(struct loop *loop, int fd)
 {
-        loop->feed_fd = fd;
-        loop->n_drops = feed_n_drops(loop->runner->feed);
-        read_feed(loop);
+        loop->wake_fd = fd;
+        loop->n_drops = task_source_n_drops(loop->runner->source);
+        read_wake(loop);
 }
 
 int loop_init(struct loop *loop, struct runner *runner, unsigned window, const char **ret_advice)
@@ -83,13 +82,13 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
                 .window = window,
                 .cancel_poll.complete = cancel_complete,
                 .timer.complete = loop_timer_complete,
-                .feed_read.complete = feed_complete,
-                .feed_fd = -EBADF,
+                .wake_read.complete = wake_complete,
+                .wake_fd = -EBADF,
         };
         loop->ready_tail = &loop->ready;
         TAILQ_INIT(&loop->by_time);
         TAILQ_INIT(&loop->overdue);
-        TAILQ_INIT(&loop->of_node);
+        TAILQ_INIT(&loop->by_age);
         r = ring_init(&loop->ring, MIN(MAX(2 * window, ENTRIES_MIN), ENTRIES_MAX), ret_advice);
         if (r < 0)
                 return r;
@@ -315,9 +314,9 @@ static int turn(struct loop *loop, bool wait)
         return r;
 }
 
-static bool is_fed(const struct loop *loop)
+static bool may_be_woken(const struct loop *loop)
 {
-        return loop->feed_fd >= 0 && !feed_closed(loop->runner->feed);
+        return loop->wake_fd >= 0 && !task_source_leaves(loop->runner->source);
 }
 
 int loop_run(struct loop *loop, loop_more *more, void *userdata)
@@ -331,7 +330,7 @@ int loop_run(struct loop *loop, loop_more *more, void *userdata)
                 if (loop->hungry)
                         loop->hungry = start_fibers(loop, more, userdata);
                 /* One that could make no fiber at all would wait for nothing. */
-                if (loop->n_fibers == 0 && !loop->hungry && (!is_fed(loop) || loop->n_spawned == 0))
+                if (loop->n_fibers == 0 && !loop->hungry && (!may_be_woken(loop) || loop->n_spawned == 0))
                         return 0;
                 run_deferred(loop);
                 r = turn(loop, !loop->ready && !loop->deferred && !loop->hungry);

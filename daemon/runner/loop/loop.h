@@ -12,7 +12,7 @@
  *
  * Cancellation (the runner's cancel_fd, polled in the ring) ends everything in flight; whoever
  * waited returns -ECANCELED after task_fail(PPP_REASON_CANCELLED), and the loop ends when all have.
- * In a node, where jobs come and go, a job that is gone ends what is in flight for its tasks (struct
+ * Where single tasks can be dropped, as in a node, that ends what is in flight for them (struct
  * loop_deadline), and their fibers go on with others.
  */
 
@@ -52,7 +52,7 @@ struct loop_hook {
 
 /*
  * A bound on what a fiber waits for in the ring; stands on its stack. When the time has come, or the
- * task's node has dropped its job, passed() is called on the loop's stack, to cancel what is in flight,
+ * task was dropped, passed() is called on the loop's stack, to cancel what is in flight,
  * and again every few milliseconds until the deadline is removed: what is linked to another entry may
  * start only then. It may find that the wait has ended and its fiber has only not run yet; it does not
  * add or remove deadlines.
@@ -65,9 +65,9 @@ struct loop_deadline {
         void (*passed)(struct loop_deadline *deadline);
         uint64_t at_ns;                 /* CLOCK_MONOTONIC; 0: no time */
         bool overdue;                   /* passed() has been called, or is about to be */
-        const struct feed_chunk *fed;   /* the task's */
+        const uint32_t *dropped;        /* the task's */
         TAILQ_ENTRY(loop_deadline) by_time;             /* or of those overdue */
-        TAILQ_ENTRY(loop_deadline) of_node;             /* where fed is set */
+        TAILQ_ENTRY(loop_deadline) by_age;              /* of those whose tasks can be dropped */
 };
 
 TAILQ_HEAD(loop_deadlines, loop_deadline);
@@ -85,7 +85,7 @@ struct loop {
         unsigned n_ready;
         struct loop_deferred *deferred;
         struct loop_deadlines by_time, overdue;
-        struct loop_deadlines of_node;  /* by age */
+        struct loop_deadlines by_age;   /* those whose tasks can be dropped */
         uint64_t again_ns;              /* when those that are overdue are called again */
         struct ring_op timer;           /* for the next of them, */
         uint64_t timer_ns;              /* when it fires, 0: not in flight */
@@ -96,11 +96,11 @@ struct loop {
         bool cancelling;
         bool cancel_again;              /* completions have come since all were asked to end */
         bool hungry;                    /* there may be something to start a fiber for */
-        struct loop_fiber *parked;      /* of a node: fibers without a task, the last parked first */
-        struct ring_op feed_read;       /* of the eventfd that tells of chunks, and of jobs dropped */
-        int feed_fd;
-        uint64_t feed_value;
-        uint32_t n_drops;               /* of the feed, that were seen */
+        struct loop_fiber *parked;      /* fibers that wait for a task, the last parked first */
+        struct ring_op wake_read;       /* of the source's eventfd that tells of tasks, and of those dropped */
+        int wake_fd;                    /* -EBADF: the source tells of neither */
+        uint64_t wake_value;
+        uint32_t n_drops;               /* of the source, that were seen */
 };
 
 /*
@@ -110,10 +110,10 @@ struct loop {
 int loop_init(struct loop *loop, struct runner *runner, unsigned window, const char **ret_advice);
 
 /*
- * Makes it the loop of a node: it does not end when there is nothing to start a fiber for, but waits until
- * the eventfd @fd is written, and asks again; and fibers without a task wait in loop_park().
+ * Of a source whose tasks come and go: the loop does not end when there is nothing to start a fiber for, but
+ * waits until the eventfd @fd is written, and asks again; and fibers without a task wait in loop_park().
  */
-void loop_feed(struct loop *loop, int fd);
+void loop_watch_source(struct loop *loop, int fd);
 
 /* @hook is part of the loop until that ends, and has to live as long. */
 void loop_hook_add(struct loop *loop, struct loop_hook *hook);
@@ -124,8 +124,8 @@ void loop_deinit(struct loop *loop);
 /*
  * Runs until all fibers have returned. @more is called on the loop's stack when no fiber is ready
  * and the window is not full: it starts one with loop_spawn() and returns true, or returns false
- * and is not called again (but see loop_feed()). A fiber should go on until there is nothing left to do: in the window
- * its place is not taken by another. Returns 0 (also when cancelled), or a negative errno when the
+ * and is not called again (but see loop_watch_source()). A fiber should go on until there is nothing left to
+ * do: in the window its place is not taken by another. Returns 0 (also when cancelled), or a negative errno when the
  * ring broke; then fibers may be left suspended in mid-task.
  */
 typedef bool loop_more(struct loop *loop, void *userdata);
@@ -208,7 +208,7 @@ int loop_task_fail(struct ppp_task *task, enum ppp_reason reason, int res);
 /* A time of CLOCK_MONOTONIC for the ring. */
 struct __kernel_timespec loop_timespec(uint64_t ns);
 
-/* loop-deadline.c; with @at_ns 0 and not in a node there is nothing that could pass, which costs nothing. */
+/* loop-deadline.c; with @at_ns 0 and a task that cannot be dropped nothing could pass, which costs nothing. */
 void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, const struct ppp_task *task,
                        uint64_t at_ns);
 void loop_end_dropped(struct loop *loop);

@@ -10,6 +10,7 @@
 #define LARGE       (64 * 1024)                 /* memory given back to the kernel at once */
 #define PAGE        4096
 #define PIECE_MAX   64
+#define LOOK_NS     NSEC_PER_SEC                /* a chunk may come whose tasks have a time limit */
 
 static void notify(int fd)
 {
@@ -34,8 +35,8 @@ static void futex_wake(uint32_t *word, uint32_t n)
 static int make_eventfds(struct feed *feed)
 {
         feed->engine_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        feed->drop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (feed->engine_fd < 0 || feed->drop_fd < 0)
+        feed->source.drop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (feed->engine_fd < 0 || feed->source.drop_fd < 0)
                 return -errno;
         for (unsigned i = 0; i < feed->n_loops; ++i) {
                 feed->loop_fds[i] = eventfd(0, EFD_CLOEXEC);
@@ -44,6 +45,8 @@ static int make_eventfds(struct feed *feed)
         }
         return 0;
 }
+
+static const struct task_source_ops feed_ops;
 
 int feed_new(unsigned n_loops, struct feed **ret)
 {
@@ -54,6 +57,8 @@ int feed_new(unsigned n_loops, struct feed **ret)
         feed = mmap(NULL, sizeof(*feed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (feed == MAP_FAILED)
                 return -errno;
+        feed->source.ops = &feed_ops;
+        feed->source.look_ns = LOOK_NS;
         feed->arena_size = ARENA_SIZE;
         feed->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
                            MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -66,7 +71,7 @@ int feed_new(unsigned n_loops, struct feed **ret)
         feed->done = FEED_NONE;
         for (unsigned i = 0; i < FEED_LOOPS; ++i)
                 feed->loop_fds[i] = -EBADF;
-        feed->engine_fd = feed->drop_fd = -EBADF;
+        feed->engine_fd = feed->source.drop_fd = -EBADF;
         feed->n_free = FEED_CHUNKS;
         for (uint32_t i = 0; i < FEED_CHUNKS; ++i)
                 feed->free_chunks[i] = FEED_CHUNKS - 1 - i;
@@ -86,7 +91,7 @@ void feed_free(struct feed *feed)
         for (unsigned i = 0; i < feed->n_loops; ++i)
                 close_fd(feed->loop_fds[i]);
         close_fd(feed->engine_fd);
-        close_fd(feed->drop_fd);
+        close_fd(feed->source.drop_fd);
         munmap(feed->arena, feed->arena_size);
         munmap(feed, sizeof(*feed));
 }
@@ -135,7 +140,7 @@ static void lay_out(struct feed_chunk *chunk, char *memory, const char *text, si
 {
         size_t records = n * sizeof(struct ppp_record);
         uint32_t *offsets = (uint32_t *)(memory + records);
-        char *copy = memory + records + (n + 1) * sizeof(*offsets);
+        char *copy = memory + records + n * sizeof(*offsets);
         const char *at = copy;
 
         memset(memory, 0, records);
@@ -148,8 +153,8 @@ static void lay_out(struct feed_chunk *chunk, char *memory, const char *text, si
                 at = end + 1;
         }
         assert(at == copy + size);
-        offsets[n] = (uint32_t)size;
-        chunk->records = (struct ppp_record *)memory;
+        chunk->tasks.records = (struct ppp_record *)memory;
+        chunk->tasks.text_end = copy + size;
         chunk->offsets = offsets;
         chunk->text = copy;
 }
@@ -168,7 +173,7 @@ static void wake_workers(struct feed *feed, uint32_t n)
 int feed_push(struct feed *feed, const char *text, size_t size, uint32_t n,
               const struct task_terms *terms)
 {
-        size_t bytes = n * sizeof(struct ppp_record) + (n + 1) * sizeof(uint32_t) + size;
+        size_t bytes = n * sizeof(struct ppp_record) + n * sizeof(uint32_t) + size;
         struct feed_chunk *chunk;
         uint64_t generation;
         uint32_t number;
@@ -192,7 +197,8 @@ int feed_push(struct feed *feed, const char *text, size_t size, uint32_t n,
         __atomic_store_n(&chunk->n, n, __ATOMIC_RELEASE);
         __atomic_store_n(&chunk->n_left, n, __ATOMIC_RELEASE);
         chunk->dropped = 0;
-        chunk->terms = *terms;
+        chunk->tasks.dropped = &chunk->dropped;
+        chunk->tasks.terms = *terms;
         chunk->taken_ns = now_monotonic();
         __atomic_store_n(&chunk->in_use, 1, __ATOMIC_RELEASE);
         __atomic_store_n(&chunk->claim, generation << 32, __ATOMIC_RELEASE);
@@ -229,7 +235,7 @@ void feed_release(struct feed *feed, uint32_t number)
 
         assert(chunk->in_use);
         __atomic_store_n(&chunk->in_use, 0, __ATOMIC_RELEASE);
-        memory_put(feed, chunk->records, chunk->class);
+        memory_put(feed, chunk->tasks.records, chunk->class);
         feed->free_chunks[feed->n_free++] = number;
 }
 
@@ -268,15 +274,15 @@ bool feed_drop(struct feed *feed, uint32_t number)
 
 void feed_tell_dropped(struct feed *feed)
 {
-        __atomic_fetch_add(&feed->n_drops, 1, __ATOMIC_SEQ_CST);
+        __atomic_fetch_add(&feed->source.n_drops, 1, __ATOMIC_SEQ_CST);
         for (unsigned i = 0; i < feed->n_loops; ++i)
                 notify(feed->loop_fds[i]);
-        notify(feed->drop_fd);
+        notify(feed->source.drop_fd);
 }
 
 void feed_close(struct feed *feed)
 {
-        __atomic_store_n(&feed->closed, 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&feed->source.leaving, 1, __ATOMIC_SEQ_CST);
         wake_workers(feed, UINT32_MAX);
 }
 
@@ -299,7 +305,7 @@ void feed_restart(struct feed *feed)
 {
         memset(feed->loop_waits, 0, sizeof(feed->loop_waits));
         feed->n_waiting = 0;
-        feed->closed = 0;
+        feed->source.leaving = 0;
         __atomic_store_n(&feed->head, feed->tail, __ATOMIC_SEQ_CST);
 }
 
@@ -320,25 +326,18 @@ void feed_give_up(struct feed *feed, struct feed_chunk *chunk, uint32_t n)
                 notify(feed->engine_fd);
 }
 
-void feed_task_ended(struct feed *feed, struct feed_chunk *chunk)
-{
-        feed_give_up(feed, chunk, 1);
-}
-
 /* A part of what is left for each worker, so that a chunk does not wait for one of them alone. */
 static uint32_t piece_size(const struct runner *runner, uint32_t left)
 {
         return MIN(MAX(left / (2 * runner->spec.workers), 1U), (uint32_t)PIECE_MAX);
 }
 
-bool feed_claim(struct worker *worker)
+static bool claim_piece(struct feed *feed, struct worker *worker)
 {
-        struct feed *feed = worker->runner->feed;
         uint64_t head = __atomic_load_n(&feed->head, __ATOMIC_SEQ_CST), entry, claim;
         struct feed_chunk *chunk;
         uint32_t next, size, n;
 
-        assert(worker->next == worker->end);
         while (head != __atomic_load_n(&feed->tail, __ATOMIC_SEQ_CST)) {
                 entry = __atomic_load_n(&feed->queue[head % FEED_CHUNKS], __ATOMIC_ACQUIRE);
                 chunk = &feed->chunks[(uint32_t)entry % FEED_CHUNKS];
@@ -357,86 +356,103 @@ bool feed_claim(struct worker *worker)
                         head = __atomic_load_n(&feed->head, __ATOMIC_SEQ_CST);
                         continue;
                 }
-                worker_hold(worker, entry, next, next + size);
+                worker_hold(worker, &chunk->tasks, entry, next, next + size);
                 return true;
         }
         return false;
 }
 
-bool feed_claim_or_ask(struct worker *worker, unsigned number)
+/* A loop asks to be woken before it looks for the last time. */
+static bool feed_claim(struct task_source *source, struct worker *worker)
 {
-        struct feed *feed = worker->runner->feed;
+        struct feed *feed = container_of(source, struct feed, source);
 
-        if (feed_claim(worker))
+        if (task_source_leaves(source) || runner_cancelled(worker->runner))
+                return false;
+        if (claim_piece(feed, worker))
                 return true;
-        __atomic_store_n(&feed->loop_waits[number], 1, __ATOMIC_SEQ_CST);
-        return feed_claim(worker);
+        if (worker->wake == WORKER_NO_WAKE)
+                return false;
+        __atomic_store_n(&feed->loop_waits[worker->wake], 1, __ATOMIC_SEQ_CST);
+        return claim_piece(feed, worker);
 }
 
-void feed_wait(struct feed *feed)
+static void feed_wait(struct task_source *source)
 {
+        struct feed *feed = container_of(source, struct feed, source);
         uint32_t seen = __atomic_load_n(&feed->wake, __ATOMIC_SEQ_CST);
 
         __atomic_fetch_add(&feed->n_waiting, 1, __ATOMIC_SEQ_CST);
-        if (feed_empty(feed) && !feed_closed(feed))
+        if (feed_empty(feed) && !task_source_leaves(source))
                 futex_wait(&feed->wake, seen);
         __atomic_fetch_sub(&feed->n_waiting, 1, __ATOMIC_SEQ_CST);
 }
 
-/* What was claimed and has not begun, when the node leaves. */
-static void give_back(struct worker *worker, struct feed *feed)
+static bool feed_closed(const struct task_source *source, const struct worker *worker)
 {
+        return task_source_leaves(source);
+}
+
+static const char *feed_input(struct task_source *source, const struct worker *worker)
+{
+        const struct feed_chunk *chunk = container_of(worker->set, struct feed_chunk, tasks);
+
+        return chunk->text + chunk->offsets[worker->next];
+}
+
+/* A task's start is known from here on, should the whole level die. */
+static void feed_begin(struct task_source *source, const struct taken *taken, uint64_t *clock)
+{
+        const struct feed_chunk *chunk = container_of(taken->set, struct feed_chunk, tasks);
+
+        if (taken->waited || *clock < chunk->taken_ns)
+                *clock = now_monotonic();
+        __atomic_store_n(&taken->set->records[taken->index].start_ns, *clock, __ATOMIC_RELAXED);
+}
+
+static void feed_finish(struct task_source *source, struct task_set *set)
+{
+        feed_give_up(container_of(source, struct feed, source), container_of(set, struct feed_chunk, tasks), 1);
+}
+
+static void feed_give_back(struct task_source *source, struct worker *worker)
+{
+        struct feed_chunk *chunk = feed_chunk_of(worker);
         uint32_t n = (uint32_t)(worker->end - worker->next);
 
         worker_note(&worker->next, worker->end);
-        feed_give_up(feed, feed_chunk_of(worker), n);
+        if (chunk)
+                feed_give_up(container_of(source, struct feed, source), chunk, n);
 }
 
-bool feed_take(struct worker *worker, struct taken *ret)
+/* The chunk of a task in progress counts that as left, so it is still there; a row from nowhere is not. */
+static bool feed_died(struct task_source *source, const struct worker *worker, const struct ppp_record *record)
 {
-        struct feed *feed = worker->runner->feed;
-        struct feed_chunk *chunk;
+        struct feed_chunk *chunk = feed_chunk_of(worker);
+        struct ppp_record *to;
+        bool gets_it;
 
-        ret->waited = false;
-        while (worker->next == worker->end) {
-                if (feed_closed(feed) || runner_cancelled(worker->runner))
-                        return false;
-                if (feed_claim(worker))
-                        break;
-                worker_flush(worker);
-                __atomic_store_n(&worker->idle, worker->idle + 1, __ATOMIC_SEQ_CST);
-                worker->io->wait_for_chunk(worker);
-                __atomic_store_n(&worker->idle, worker->idle + 1, __ATOMIC_SEQ_CST);
-                ret->waited = true;
-        }
-        if (_unlikely_(feed_closed(feed))) {
-                give_back(worker, feed);
+        if (!chunk)
                 return false;
-        }
-        chunk = feed_chunk_of(worker);
-        assert(chunk);
-        ret->index = worker->next;
-        ret->fed = chunk;
-        ret->input = chunk->text + chunk->offsets[ret->index];
-        ret->n_input = chunk->offsets[ret->index + 1] - chunk->offsets[ret->index] - 1;
-        worker_note(&worker->next, ret->index + 1);
-        worker_note(&worker->current, ret->index);
-        return true;
+        to = &chunk->tasks.records[worker->current];
+        gets_it = record_state(to) == PPP_STATE_NONE;
+        if (gets_it)
+                record_publish(to, record);
+        feed_finish(source, &chunk->tasks);
+        return gets_it;
 }
 
-void feed_task_begins(const struct taken *taken, uint64_t *clock)
+/* Workers always run. */
+static bool feed_offer_lost(struct task_source *source)
 {
-        if (taken->waited || *clock < taken->fed->taken_ns)
-                *clock = now_monotonic();
-        __atomic_store_n(&taken->fed->records[taken->index].start_ns, *clock, __ATOMIC_RELAXED);
+        return false;
 }
 
-int feed_task_cancelled(struct worker *worker, const struct taken *taken)
+static int feed_wake_fd(const struct task_source *source, unsigned number)
 {
-        if (runner_cancelled(worker->runner))
-                return -ECANCELED;
-        feed_give_up(worker->runner->feed, taken->fed, 1);
-        return 0;
+        const struct feed *feed = container_of(source, const struct feed, source);
+
+        return number < feed->n_loops ? feed->loop_fds[number] : -EBADF;
 }
 
 void feed_look_begin(const struct feed *feed, struct feed_look *look)
@@ -490,3 +506,35 @@ bool feed_look_end(struct feed *feed, const struct feed_look *look, uint64_t sin
         }
         return again;
 }
+
+static bool feed_find_lost(struct task_source *source, unsigned n_workers, task_source_see *see, void *userdata,
+                           uint64_t since_ns)
+{
+        struct feed *feed = container_of(source, struct feed, source);
+        _cleanup_free_ struct feed_look *look = malloc(sizeof(*look));
+        uint64_t piece_of, n;
+
+        if (!look)
+                return true;
+        feed_look_begin(feed, look);
+        for (unsigned i = 0; i < n_workers; ++i) {
+                if (!see(userdata, i, &piece_of, &n))
+                        return true;
+                feed_look_hold(look, piece_of, n);
+        }
+        return feed_look_end(feed, look, since_ns);
+}
+
+static const struct task_source_ops feed_ops = {
+        .claim = feed_claim,
+        .wait = feed_wait,
+        .closed = feed_closed,
+        .input = feed_input,
+        .begin = feed_begin,
+        .finish = feed_finish,
+        .give_back = feed_give_back,
+        .died = feed_died,
+        .find_lost = feed_find_lost,
+        .offer_lost = feed_offer_lost,
+        .wake_fd = feed_wake_fd,
+};

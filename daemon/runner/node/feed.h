@@ -3,7 +3,7 @@
 /*
  * What a node's two processes share: the one that talks to Redis (engine side) puts chunks in, and the
  * level's workers in the other take tasks out and leave records. To a worker, a node is a job whose
- * inputs keep coming: worker_take() waits for more instead of ending.
+ * inputs keep coming: it is a source of tasks (source.h) whose claims wait.
  *
  * All of it lies in one shared mapping that both processes, and the level's worker processes, have at the
  * same address. A chunk is claimed piece by piece, by compare-and-swap on (generation, next), so that a
@@ -32,27 +32,25 @@ struct feed_chunk {
         uint32_t dropped;               /* its job is gone: nobody wants its records */
         uint32_t withdrawing;           /* what is taken back may still count as left */
         uint32_t in_use;
-        const uint32_t *offsets;        /* n + 1: where each input starts, and past the end */
+        const uint32_t *offsets;        /* where each input starts */
         const char *text;
-        struct ppp_record *records;     /* times absolute; start_ns is set when a task begins */
-        struct task_terms terms;        /* workload and so on, of its job */
+        struct task_set tasks;          /* times of records are absolute; start_ns is set when one begins */
         uint64_t taken_ns;
         unsigned class;                 /* of its memory */
 } __attribute__((aligned(128)));
 
 struct feed {
+        struct task_source source;
+
         /* Chunks to claim from, first in first out: generation << 32 | number. */
         uint64_t head __attribute__((aligned(128)));
         uint64_t tail __attribute__((aligned(128)));
         uint64_t queue[FEED_CHUNKS];
         uint32_t wake;                  /* futex of workers that wait for a chunk */
         uint32_t n_waiting;
-        uint32_t closed;                /* nothing more comes */
         uint32_t loop_waits[FEED_LOOPS];        /* loops that want to be woken by their eventfd */
         int loop_fds[FEED_LOOPS];
         unsigned n_loops;
-        uint32_t n_drops;               /* how often jobs were dropped: loops look again when it changed */
-        int drop_fd;                    /* eventfd, written each time and never read: interrupt.h */
 
         uint32_t done __attribute__((aligned(128)));    /* stack of chunks that ended; FEED_NONE */
         uint32_t engine_sleeps;
@@ -118,31 +116,14 @@ static inline uint32_t feed_unclaimed(const struct feed *feed, uint32_t number)
 
 /* The workers' side. */
 
-/* Claims a piece, worker->next..end. False when there is none now. */
-bool feed_claim(struct worker *worker);
-
-/* The same for loop @number of the async level; when there is none, its eventfd is written once there is. */
-bool feed_claim_or_ask(struct worker *worker, unsigned number);
-
-/* Takes a task, waiting for one by worker->io->wait_for_chunk. False when the feed is closed. */
-bool feed_take(struct worker *worker, struct taken *ret);
-
-/* Blocks the thread until there may be something to claim. */
-void feed_wait(struct feed *feed);
-
-/*
- * What worker_run_taken() does more in a node: notes that the task has begun, so that it is known should the
- * whole level die; and tells, of a task that was cancelled, whether the worker goes on (0) because only the
- * task's job is gone, or ends (-ECANCELED).
- */
-void feed_task_begins(const struct taken *taken, uint64_t *clock);
-int feed_task_cancelled(struct worker *worker, const struct taken *taken);
-
-/* One task of the chunk has its record (or, if dropped, will not get one). */
-void feed_task_ended(struct feed *feed, struct feed_chunk *chunk);
-
 /* Gives up @n tasks of the chunk, which stay without record. */
 void feed_give_up(struct feed *feed, struct feed_chunk *chunk, uint32_t n);
+
+/* The source of the runner of a node. */
+static inline struct feed *feed_of(const struct runner *runner)
+{
+        return container_of(runner->source, struct feed, source);
+}
 
 /*
  * The chunk that the worker's piece is of, or NULL if that has ended and its place is another's. As long as
@@ -150,7 +131,7 @@ void feed_give_up(struct feed *feed, struct feed_chunk *chunk, uint32_t n);
  */
 static inline struct feed_chunk *feed_chunk_of(const struct worker *worker)
 {
-        struct feed_chunk *chunk = &worker->runner->feed->chunks[(uint32_t)worker->piece_of % FEED_CHUNKS];
+        struct feed_chunk *chunk = &feed_of(worker->runner)->chunks[(uint32_t)worker->piece_of % FEED_CHUNKS];
         uint64_t claim = __atomic_load_n(&chunk->claim, __ATOMIC_ACQUIRE);
 
         return claim >> 32 == worker->piece_of >> 32 ? chunk : NULL;
@@ -174,20 +155,6 @@ void feed_look_hold(struct feed_look *look, uint64_t piece_of, uint64_t n);
 /* Returns whether chunks that were pushed until @since_ns have not ended yet: it is to be looked again. */
 bool feed_look_end(struct feed *feed, const struct feed_look *look, uint64_t since_ns);
 
-static inline bool feed_is_dropped(const struct feed_chunk *chunk)
-{
-        return __atomic_load_n(&chunk->dropped, __ATOMIC_ACQUIRE);
-}
-
-static inline uint32_t feed_n_drops(const struct feed *feed)
-{
-        return __atomic_load_n(&feed->n_drops, __ATOMIC_SEQ_CST);
-}
-
-static inline bool feed_closed(const struct feed *feed)
-{
-        return __atomic_load_n(&feed->closed, __ATOMIC_ACQUIRE);
-}
 static inline bool feed_empty(const struct feed *feed)
 {
         return __atomic_load_n(&feed->head, __ATOMIC_SEQ_CST) ==

@@ -418,7 +418,7 @@ static int send_result(struct node *node, struct batch *batch, struct held *held
         if (!key || !records)
                 return -ENOMEM;
         if (held->number != FEED_NONE)
-                records_pack(node->feed->chunks[held->number].records, held->n, held->taken_ns, records);
+                records_pack(node->feed->chunks[held->number].tasks.records, held->n, held->taken_ns, records);
         entry_id_format(held->id, chunk);
         return redis_send(&node->engine.commands, on_queued, batch,
                           "XADD %s NOMKSTREAM * chunk %s first %llu n %u node %s taken %llu records %b",
@@ -572,7 +572,7 @@ void chunks_end_all(struct node *node, const struct ppp_record *death)
 
                 if (held->state != HELD_FED)
                         continue;
-                records = node->feed->chunks[held->number].records;
+                records = node->feed->chunks[held->number].tasks.records;
                 for (uint32_t i = 0; i < held->n && death; ++i) {
                         struct ppp_record record = *death;
 

@@ -341,7 +341,7 @@ static int node_init(struct node *node, const struct node_terms *terms, char *ow
                 r = feed_new(level_has(runner->spec.level, LEVEL_LOOPS) ? runner->spec.loops : 0, &node->feed);
         if (r < 0)
                 return r;
-        runner->feed = node->feed;
+        runner->source = &node->feed->source;
         runner->results.header = &node->feed->header;
         engine_init(&node->engine, &node->machines, &node_ops);
         node->engine.quiet = true;
