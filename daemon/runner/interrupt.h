@@ -6,9 +6,9 @@
  * interrupt_hear() and then ask task_cancelled() whether that was for this task.
  *
  * Where no task can be dropped it is the runner's cancel_fd, which stays readable. Where one can be, one
- * eventfd tells all workers that some were, and nobody could say when the last has heard of it and it may be read. So each
- * worker has an epoll of its own, edge-triggered: every write makes every one of them readable once, also
- * when it comes between two waits.
+ * eventfd tells all workers that some were, and nobody could say when the last has heard of it and it may
+ * be read. So each worker has an epoll of its own, edge-triggered: every write makes every one of them
+ * readable once, also when it comes between two waits.
  */
 
 #include "daemon/runner/runner.h"

@@ -14,7 +14,7 @@ static inline uint32_t feed_await_done(struct feed *feed)
 
         while ((number = feed_next_done(feed)) == FEED_NONE) {
                 if (feed_may_sleep(feed)) {
-                        struct pollfd poll_fd = { feed->engine_fd, POLLIN, 0 };
+                        struct pollfd poll_fd = { feed->ended_fd, POLLIN, 0 };
 
                         test_int(poll(&poll_fd, 1, FEED_DONE_MSEC), ==, 1);
                 }

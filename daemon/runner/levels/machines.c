@@ -37,25 +37,25 @@ void coordinator_close(struct coordinator *c, struct outstanding *chunk)
         }
 }
 
-static void on_up(struct engine *engine)
+static void on_up(struct redis_link *link)
 {
-        struct coordinator *c = container_of(engine, struct coordinator, engine);
+        struct coordinator *c = container_of(link, struct coordinator, link);
 
         c->reading = false;
         coordinator_condition(c, PPP_CONDITION_NONE);
         coordinator_sync(c);
 }
 
-static void on_down(struct engine *engine)
+static void on_down(struct redis_link *link)
 {
-        struct coordinator *c = container_of(engine, struct coordinator, engine);
+        struct coordinator *c = container_of(link, struct coordinator, link);
 
         c->sync = SYNC_DOWN;
         c->reading = c->nodes_asked = c->scanning = c->settling = false;
         coordinator_condition(c, PPP_CONDITION_ENGINE_UNREACHABLE);
 }
 
-static const struct engine_ops coordinator_ops = { on_up, on_down };
+static const struct redis_link_ops coordinator_ops = { on_up, on_down };
 
 /* The same after a resume, and of no other job: the file's time of creation is in it. */
 static char *make_id(const struct runner *runner)
@@ -72,7 +72,7 @@ static int coordinator_init(struct coordinator *c, struct runner *runner)
         const struct ppp_results_header *header = runner->results.header;
 
         *c = (struct coordinator){ .runner = runner };
-        engine_init(&c->engine, machines, &coordinator_ops);
+        redis_link_init(&c->link, machines, &coordinator_ops);
         c->n_recorded = c->rate_n = header->n_done + header->n_failed;
         c->rate_ns = now_monotonic();
         c->id = make_id(runner);
@@ -92,7 +92,7 @@ static int coordinator_init(struct coordinator *c, struct runner *runner)
 
 static void coordinator_deinit(struct coordinator *c)
 {
-        engine_deinit(&c->engine);
+        redis_link_deinit(&c->link);
         outstanding_deinit(&c->sent);
         coordinator_nodes_free(c);
         free(c->again);
@@ -113,10 +113,10 @@ static bool is_over(const struct coordinator *c)
 static int turn(struct coordinator *c, uint64_t until)
 {
         struct pollfd cancel = { c->runner->cancel_fd, POLLIN, 0 };
-        int r = engine_turn(&c->engine, &cancel, runner_cancelled(c->runner) ? 0 : 1, until);
+        int r = redis_link_turn(&c->link, &cancel, runner_cancelled(c->runner) ? 0 : 1, until);
 
         if (r < 0)
-                log_error("%s", c->engine.failed ? c->engine.why : strerrordesc_np(-r));
+                log_error("%s", c->link.failed ? c->link.why : strerrordesc_np(-r));
         return r;
 }
 
@@ -132,7 +132,7 @@ static int work(struct coordinator *c)
                         coordinator_announce(c);
                 if (now >= c->nodes_ns)
                         coordinator_ask_nodes(c);
-                if (c->sync_again && now >= c->full_until_ns && c->engine.is_up)
+                if (c->sync_again && now >= c->full_until_ns && c->link.is_up)
                         coordinator_sync(c);
                 coordinator_read(c);
                 coordinator_send(c);
@@ -159,13 +159,13 @@ static void on_gone(struct redis *redis, redisReply *reply, void *userdata)
 /* Nodes drop the chunks of a job that is not there. Nobody waits for a Redis that does not answer. */
 static void remove_all(struct coordinator *c)
 {
-        struct redis *redis = &c->engine.commands;
+        struct redis *redis = &c->link.commands;
         uint64_t end = now_monotonic() + LEAVE_NS;
 
         /* Answers to what was asked before must not bring the keys back. */
         c->sync = SYNC_DOWN;
         c->scanning = c->settling = false;
-        if (!c->engine.is_up)
+        if (!c->link.is_up)
                 return;
         for (const struct outstanding *chunk = c->sent.first; chunk; chunk = chunk->next) {
                 char id[ENTRY_ID_SIZE];
@@ -179,7 +179,7 @@ static void remove_all(struct coordinator *c)
         }
         if (redis_send(redis, on_gone, c, "DEL %s %s", c->key_job, c->key_results) < 0)
                 return;
-        while (!c->gone && now_monotonic() < end && c->engine.is_up)
+        while (!c->gone && now_monotonic() < end && c->link.is_up)
                 if (turn(c, end) < 0)
                         return;
 }

@@ -149,7 +149,7 @@ static void on_node(struct redis *redis, redisReply *reply, void *userdata)
         if (!reply)
                 return;
         if (redis_trouble_is_final(redis_trouble_of(reply)))
-                engine_fail(&asked.c->engine, redis, reply, "ask what a node takes");
+                redis_link_fail(&asked.c->link, redis, reply, "ask what a node takes");
         node->alive = redis_is_array(reply, 4) && redis_is_string(reply->element[0]) &&
                       redis_is_string(reply->element[3]) &&
                       names(reply->element[3], workload_name(asked.c->runner->spec.workload));
@@ -171,7 +171,7 @@ static void ask_node(struct coordinator *c, struct coordinator_node *node, bool 
         if (!asked)
                 return;
         *asked = (struct asked){ c, node, last };
-        if (!key || redis_send(&c->engine.commands, on_node, asked,
+        if (!key || redis_send(&c->link.commands, on_node, asked,
                                "HMGET %s level workers loops workloads", key) < 0)
                 free(asked);
 }
@@ -189,7 +189,7 @@ static void on_nodes(struct redis *redis, redisReply *reply, void *userdata)
                 /* Something else that has the name of the list does not go away by itself. */
                 if (redis_trouble_is_final(redis_trouble_of(reply)) ||
                     redis_trouble_of(reply) == REDIS_TROUBLE_OTHER)
-                        engine_fail(&c->engine, redis, reply, "look for nodes");
+                        redis_link_fail(&c->link, redis, reply, "look for nodes");
                 return;
         }
         for (size_t i = 0; i < c->n_nodes; ++i)
@@ -222,7 +222,7 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
         struct coordinator *c = userdata;
         uint64_t seconds;
 
-        engine_on_kept(redis, reply, &c->engine);
+        redis_link_on_kept(redis, reply, &c->link);
         if (reply && redis_is_array(reply, 2) && redis_is_string(reply->element[0]) &&
             parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) >= 0)
                 c->redis_ms = seconds * 1000;
@@ -232,9 +232,9 @@ void coordinator_ask_nodes(struct coordinator *c)
 {
         /* In any case: who is late in answering is not asked more often. */
         c->nodes_ns = now_monotonic() + ASK_MAX_NS;
-        if (c->nodes_asked || !c->engine.is_up)
+        if (c->nodes_asked || !c->link.is_up)
                 return;
-        redis_send(&c->engine.commands, on_time, c, "TIME");
-        c->nodes_asked = redis_send(&c->engine.commands, on_nodes, c, "ZRANGE %s -%d -1 WITHSCORES",
+        redis_send(&c->link.commands, on_time, c, "TIME");
+        c->nodes_asked = redis_send(&c->link.commands, on_nodes, c, "ZRANGE %s -%d -1 WITHSCORES",
                                     c->key_nodes, COORDINATOR_NODES_MAX) >= 0;
 }

@@ -129,7 +129,7 @@ static void remove_entries(struct coordinator *c, const redisReply *entries)
                 sizes[n++] = entry->element[0]->len;
         }
         if (n > 2)
-                redis_send_argv(&c->engine.commands, engine_on_kept, &c->engine, n, argv, sizes);
+                redis_send_argv(&c->link.commands, redis_link_on_kept, &c->link, n, argv, sizes);
 }
 
 /* Names of entries grow. After the last one Redis takes no result; without its stream, it is made anew. */
@@ -138,7 +138,7 @@ static void drop_if_at_end(struct coordinator *c)
         if (c->last_result.milliseconds < UINT64_MAX)
                 return;
         c->last_result = (struct entry_id){ 0 };
-        redis_send(&c->engine.commands, NULL, NULL, "DEL %s", c->key_results);
+        redis_send(&c->link.commands, NULL, NULL, "DEL %s", c->key_results);
 }
 
 static size_t take_stream(struct coordinator *c, const redisReply *reply)
@@ -166,10 +166,10 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
         if (redis_is_error(reply)) {
                 if (redis_trouble_is_final(redis_trouble_of(reply)) ||
                     redis_trouble_of(reply) == REDIS_TROUBLE_OTHER) {
-                        engine_fail(&c->engine, redis, reply, "read results");
+                        redis_link_fail(&c->link, redis, reply, "read results");
                 } else {
                         redis_note(redis, reply, "read results");
-                        engine_reset(&c->engine, redis->why);
+                        redis_link_reset(&c->link, redis->why);
                 }
                 return;
         }
@@ -191,11 +191,11 @@ void coordinator_read(struct coordinator *c)
         entry_id_format(c->last_result, id);
         c->read_scan = c->settling ? c->scan : 0;
         if (c->settling)
-                r = redis_send(&c->engine.reader, on_read, c, "XREAD COUNT %u STREAMS %s %s", count,
+                r = redis_send(&c->link.reader, on_read, c, "XREAD COUNT %u STREAMS %s %s", count,
                                c->key_results, id);
         else
-                r = redis_send(&c->engine.reader, on_read, c,
-                               "XREAD COUNT %u BLOCK %d STREAMS %s %s", count, ENGINE_BLOCK_MS,
+                r = redis_send(&c->link.reader, on_read, c,
+                               "XREAD COUNT %u BLOCK %d STREAMS %s %s", count, REDIS_LINK_BLOCK_MS,
                                c->key_results, id);
         c->reading = r >= 0;
 }

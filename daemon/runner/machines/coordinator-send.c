@@ -89,7 +89,7 @@ void coordinator_full(struct coordinator *c, struct redis *redis, const redisRep
                 log_error("%s; waiting until it takes more", redis->why);
         c->full = true;
         coordinator_condition(c, PPP_CONDITION_ENGINE_FULL);
-        c->full_wait_ns = MIN(MAX(2 * c->full_wait_ns, ENGINE_RETRY_MIN_NS), ENGINE_RETRY_MAX_NS);
+        c->full_wait_ns = MIN(MAX(2 * c->full_wait_ns, REDIS_LINK_RETRY_MIN_NS), REDIS_LINK_RETRY_MAX_NS);
         c->refused_ns = now_monotonic();
         c->full_until_ns = c->refused_ns + c->full_wait_ns;
 }
@@ -130,12 +130,12 @@ static void refuse(struct coordinator *c, struct redis *redis, const redisReply 
         enum redis_trouble trouble = redis_trouble_of(reply);
 
         if (!redis_is_error(reply))
-                engine_reset(&c->engine, "Redis answers what it was not asked");
+                redis_link_reset(&c->link, "Redis answers what it was not asked");
         else if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY ||
                  trouble == REDIS_TROUBLE_LOADING)
                 coordinator_full(c, redis, reply, "send a chunk");
         else
-                engine_fail(&c->engine, redis, reply, "send a chunk");
+                redis_link_fail(&c->link, redis, reply, "send a chunk");
 }
 
 static void on_queued(struct redis *redis, redisReply *reply, void *userdata)
@@ -194,7 +194,7 @@ static struct batch *batch_begin(struct coordinator *c)
                 return NULL;
         batch->c = c;
         batch->n_replies = 1;
-        if (redis_send(&c->engine.commands, on_queued, batch, "MULTI") >= 0)
+        if (redis_send(&c->link.commands, on_queued, batch, "MULTI") >= 0)
                 return batch;
         free(batch);
         return NULL;
@@ -206,10 +206,10 @@ static void batch_end(struct batch *batch)
         struct coordinator *c = batch->c;
 
         ++batch->n_replies;
-        if (redis_send(&c->engine.commands, on_exec, batch, "EXEC") >= 0)
+        if (redis_send(&c->link.commands, on_exec, batch, "EXEC") >= 0)
                 return;
-        engine_reset(&c->engine, "cannot send chunks: out of memory");
-        on_exec(&c->engine.commands, NULL, batch);
+        redis_link_reset(&c->link, "cannot send chunks: out of memory");
+        on_exec(&c->link.commands, NULL, batch);
 }
 
 static int send_chunk(struct batch *batch, struct range range)
@@ -223,7 +223,7 @@ static int send_chunk(struct batch *batch, struct range range)
 
         if (!chunk)
                 return -ENOMEM;
-        r = redis_send(&c->engine.commands, on_queued, batch,
+        r = redis_send(&c->link.commands, on_queued, batch,
                        "XADD %s * job %s first %llu n %u inputs %b", c->key_chunks, c->id,
                        (unsigned long long)range.first, (unsigned)range.n, text, size);
         if (r < 0) {

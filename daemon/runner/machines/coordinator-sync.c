@@ -18,14 +18,14 @@ static void on_made(struct redis *redis, redisReply *reply, void *userdata)
                 return;
         trouble = redis_trouble_of(reply);
         if (redis_trouble_is_final(trouble)) {
-                engine_fail(&c->engine, redis, reply, "make the job's keys");
+                redis_link_fail(&c->link, redis, reply, "make the job's keys");
         } else if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY) {
                 coordinator_full(c, redis, reply, "make the job's keys");
                 c->sync = SYNC_JOB;
                 c->sync_again = true;
         } else if (trouble == REDIS_TROUBLE_OTHER && strncmp(reply->str, "BUSYGROUP", 9) != 0) {
                 /* But that the stream is there already, nothing of this passes. */
-                engine_fail(&c->engine, redis, reply, "make the job's keys");
+                redis_link_fail(&c->link, redis, reply, "make the job's keys");
         }
 }
 
@@ -52,7 +52,7 @@ static void make_keys(struct coordinator *c)
 {
         const struct spec *spec = &c->runner->spec;
         _cleanup_free_ char *terms = terms_text(spec);
-        struct redis *redis = &c->engine.commands;
+        struct redis *redis = &c->link.commands;
 
         if (!terms)
                 return;
@@ -80,9 +80,9 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
                 return;
         if (reply->type != REDIS_REPLY_INTEGER) {
                 if (redis_is_error(reply) && redis_trouble_is_final(redis_trouble_of(reply)))
-                        engine_fail(&c->engine, redis, reply, "look for the job");
+                        redis_link_fail(&c->link, redis, reply, "look for the job");
                 else
-                        engine_reset(&c->engine, "Redis answers what it was not asked");
+                        redis_link_reset(&c->link, "Redis answers what it was not asked");
                 return;
         }
         if (reply->integer < N_KEYS) {
@@ -107,8 +107,8 @@ void coordinator_sync(struct coordinator *c)
         c->scanning = c->settling = c->nodes_asked = c->sync_again = false;
         /* What was read was taken off. And this Redis may be another by now, whose clock is behind. */
         c->last_result = (struct entry_id){ 0 };
-        if (redis_send(&c->engine.commands, on_exists, c, "EXISTS %s %s", c->key_job, c->key_results) < 0)
-                engine_reset(&c->engine, "out of memory");
+        if (redis_send(&c->link.commands, on_exists, c, "EXISTS %s %s", c->key_job, c->key_results) < 0)
+                redis_link_reset(&c->link, "out of memory");
         coordinator_announce(c);
         coordinator_ask_nodes(c);
 }
@@ -144,9 +144,9 @@ static void on_scan(struct redis *redis, redisReply *reply, void *userdata)
                 return;
         if (redis_is_error(reply)) {
                 if (redis_trouble_is_final(redis_trouble_of(reply)))
-                        engine_fail(&c->engine, redis, reply, "look for chunks");
+                        redis_link_fail(&c->link, redis, reply, "look for chunks");
                 else
-                        engine_reset(&c->engine, reply->str);
+                        redis_link_reset(&c->link, reply->str);
                 return;
         }
         for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; ++i) {
@@ -173,9 +173,9 @@ static void on_scan(struct redis *redis, redisReply *reply, void *userdata)
 
 static void scan_from(struct coordinator *c, const char *from)
 {
-        if (redis_send(&c->engine.commands, on_scan, c, "XRANGE %s %s + COUNT " SCAN_COUNT,
+        if (redis_send(&c->link.commands, on_scan, c, "XRANGE %s %s + COUNT " SCAN_COUNT,
                        c->key_chunks, from) < 0)
-                engine_reset(&c->engine, "out of memory");
+                redis_link_reset(&c->link, "out of memory");
 }
 
 /* How long a chunk is out before it is looked for: until then a node that fell silent has lost it. */
@@ -224,15 +224,15 @@ void coordinator_settle(struct coordinator *c)
  */
 void coordinator_announce(struct coordinator *c)
 {
-        struct redis *redis = &c->engine.commands;
+        struct redis *redis = &c->link.commands;
 
         c->announce_ns = now_monotonic() + MACHINES_ANNOUNCE_NS;
-        if (!c->engine.is_up)
+        if (!c->link.is_up)
                 return;
-        redis_send(redis, engine_on_kept, &c->engine,
+        redis_send(redis, redis_link_on_kept, &c->link,
                    "XADD %s MAXLEN ~ " MACHINES_OWNERS_LENGTH " * workload %s owner %s", c->key_owners,
                    workload_name(c->runner->spec.workload), c->runner->machines->owner);
-        redis_send(redis, engine_on_kept, &c->engine, "EXPIRE %s " MACHINES_KEY_SECONDS,
+        redis_send(redis, redis_link_on_kept, &c->link, "EXPIRE %s " MACHINES_KEY_SECONDS,
                    c->key_owners);
 }
 
@@ -269,7 +269,7 @@ static void on_refreshed(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct coordinator *c = userdata;
 
-        engine_on_kept(redis, reply, &c->engine);
+        redis_link_on_kept(redis, reply, &c->link);
         if (is_gone(reply))
                 keys_lost(c);
         else if (reply && c->sync == SYNC_DONE && !c->scanning)
@@ -286,14 +286,14 @@ static void on_results_refreshed(struct redis *redis, redisReply *reply, void *u
 void coordinator_beat(struct coordinator *c)
 {
         uint64_t now = now_monotonic();
-        struct redis *redis = &c->engine.commands;
+        struct redis *redis = &c->link.commands;
 
         c->beat_ns = now + c->runner->machines->heartbeat_ns / 4;
         if (c->sync != SYNC_DONE)
                 return;
         redis_send(redis, on_refreshed, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_job);
         redis_send(redis, on_results_refreshed, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_results);
-        redis_send(redis, engine_on_kept, &c->engine, "EXPIRE %s " MACHINES_KEY_SECONDS, c->key_chunks);
+        redis_send(redis, redis_link_on_kept, &c->link, "EXPIRE %s " MACHINES_KEY_SECONDS, c->key_chunks);
         if (c->sent.first && !c->scanning && !c->settling && now >= c->scan_after_ns &&
             now - c->sent.first->sent_ns >= scan_age(c))
                 coordinator_scan(c);

@@ -12,7 +12,7 @@
  * is run twice, and every doubt is settled by sending again.
  */
 
-#include "daemon/runner/machines/engine.h"
+#include "daemon/runner/machines/redis-link.h"
 #include "daemon/runner/machines/keys.h"
 #include "daemon/runner/machines/outstanding.h"
 #include "daemon/runner/machines/sizing.h"
@@ -50,7 +50,7 @@ enum sync {
 
 struct coordinator {
         struct runner *runner;
-        struct engine engine;
+        struct redis_link link;
         char *id;                       /* of the job: the same when it is taken up again */
         char *key_chunks, *key_job, *key_results, *key_nodes, *key_owners;
 

@@ -34,9 +34,9 @@ static void futex_wake(uint32_t *word, uint32_t n)
 
 static int make_eventfds(struct feed *feed)
 {
-        feed->engine_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        feed->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         feed->source.drop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (feed->engine_fd < 0 || feed->source.drop_fd < 0)
+        if (feed->ended_fd < 0 || feed->source.drop_fd < 0)
                 return -errno;
         for (unsigned i = 0; i < feed->n_loops; ++i) {
                 feed->loop_fds[i] = eventfd(0, EFD_CLOEXEC);
@@ -71,7 +71,7 @@ int feed_new(unsigned n_loops, struct feed **ret)
         feed->done = FEED_NONE;
         for (unsigned i = 0; i < FEED_LOOPS; ++i)
                 feed->loop_fds[i] = -EBADF;
-        feed->engine_fd = feed->source.drop_fd = -EBADF;
+        feed->ended_fd = feed->source.drop_fd = -EBADF;
         feed->n_free = FEED_CHUNKS;
         for (uint32_t i = 0; i < FEED_CHUNKS; ++i)
                 feed->free_chunks[i] = FEED_CHUNKS - 1 - i;
@@ -90,7 +90,7 @@ void feed_free(struct feed *feed)
                 return;
         for (unsigned i = 0; i < feed->n_loops; ++i)
                 close_fd(feed->loop_fds[i]);
-        close_fd(feed->engine_fd);
+        close_fd(feed->ended_fd);
         close_fd(feed->source.drop_fd);
         munmap(feed->arena, feed->arena_size);
         munmap(feed, sizeof(*feed));
@@ -134,7 +134,7 @@ static void memory_put(struct feed *feed, void *p, unsigned class)
         feed->free_memory[class] = p;
 }
 
-/* The engine side */
+/* The node's side */
 
 static void lay_out(struct feed_chunk *chunk, char *memory, const char *text, size_t size, uint32_t n)
 {
@@ -288,7 +288,7 @@ void feed_close(struct feed *feed)
 
 bool feed_may_sleep(struct feed *feed)
 {
-        __atomic_store_n(&feed->engine_sleeps, 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&feed->node_sleeps, 1, __ATOMIC_SEQ_CST);
         return __atomic_load_n(&feed->done, __ATOMIC_SEQ_CST) == FEED_NONE;
 }
 
@@ -296,8 +296,8 @@ void feed_awake(struct feed *feed)
 {
         uint64_t n;
 
-        __atomic_store_n(&feed->engine_sleeps, 0, __ATOMIC_RELAXED);
-        if (read(feed->engine_fd, &n, sizeof(n)) < 0)
+        __atomic_store_n(&feed->node_sleeps, 0, __ATOMIC_RELAXED);
+        if (read(feed->ended_fd, &n, sizeof(n)) < 0)
                 assert(errno == EAGAIN || errno == EINTR);
 }
 
@@ -321,9 +321,9 @@ void feed_give_up(struct feed *feed, struct feed_chunk *chunk, uint32_t n)
         while (!__atomic_compare_exchange_n(&feed->done, &chunk->done_next, number, false,
                                             __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
                 ;
-        if (__atomic_load_n(&feed->engine_sleeps, __ATOMIC_SEQ_CST) &&
-            __atomic_exchange_n(&feed->engine_sleeps, 0, __ATOMIC_SEQ_CST))
-                notify(feed->engine_fd);
+        if (__atomic_load_n(&feed->node_sleeps, __ATOMIC_SEQ_CST) &&
+            __atomic_exchange_n(&feed->node_sleeps, 0, __ATOMIC_SEQ_CST))
+                notify(feed->ended_fd);
 }
 
 /* A part of what is left for each worker, so that a chunk does not wait for one of them alone. */

@@ -1,16 +1,16 @@
 #pragma once
 
 /*
- * What a node's two processes share: the one that talks to Redis (engine side) puts chunks in, and the
+ * What a node's two processes share. The one that talks to Redis, called the node here, puts chunks in; the
  * level's workers in the other take tasks out and leave records. To a worker, a node is a job whose
  * inputs keep coming: it is a source of tasks (source.h) whose claims wait.
  *
  * All of it lies in one shared mapping that both processes, and the level's worker processes, have at the
  * same address. A chunk is claimed piece by piece, by compare-and-swap on (generation, next), so that a
  * late claim of a chunk that was replaced in its place fails. Who records the last task of a chunk puts
- * it on the stack of those that are done, and wakes the engine side if that sleeps.
+ * it on the stack of those that are done, and wakes the node if it sleeps.
  *
- * Memory of chunks is the engine side's to give out (powers of two from a reserved range); what is large
+ * Memory of chunks is the node's to give out (powers of two from a reserved range); what is large
  * goes back to the kernel when a chunk ends.
  */
 
@@ -53,11 +53,11 @@ struct feed {
         unsigned n_loops;
 
         uint32_t done __attribute__((aligned(128)));    /* stack of chunks that ended; FEED_NONE */
-        uint32_t engine_sleeps;
-        int engine_fd;                  /* eventfd */
+        uint32_t node_sleeps;
+        int ended_fd;                  /* eventfd */
         struct feed_chunk chunks[FEED_CHUNKS];
 
-        /* The engine side's own. */
+        /* The node's own. */
         uint32_t free_chunks[FEED_CHUNKS];
         unsigned n_free;
         char *arena;
@@ -70,7 +70,7 @@ struct feed {
 int feed_new(unsigned n_loops, struct feed **ret);
 void feed_free(struct feed *feed);
 
-/* The engine side. */
+/* The node's side. */
 
 /*
  * Puts in a chunk of @n inputs, lines in @text (checked, @size bytes, copied). Returns its number, or
@@ -100,7 +100,7 @@ void feed_tell_dropped(struct feed *feed);
 /* Workers end when they have nothing in hand. */
 void feed_close(struct feed *feed);
 
-/* Before the engine side sleeps: true if it may, for whoever ends a chunk will write to engine_fd. */
+/* Before the node sleeps: true if it may, for whoever ends a chunk will write to ended_fd. */
 bool feed_may_sleep(struct feed *feed);
 void feed_awake(struct feed *feed);
 

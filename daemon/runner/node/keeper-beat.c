@@ -25,7 +25,7 @@ static void on_told(struct redis *redis, redisReply *reply, void *userdata)
         struct keeper *keeper = userdata;
         enum redis_trouble trouble = reply ? redis_trouble_of(reply) : REDIS_TROUBLE_NONE;
 
-        engine_on_kept(redis, reply, &keeper->engine);
+        redis_link_on_kept(redis, reply, &keeper->link);
         if (reply && trouble == REDIS_TROUBLE_NONE)
                 keeper->full_said = false;
         if (trouble != REDIS_TROUBLE_FULL || keeper->full_said)
@@ -59,8 +59,8 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
         bool was_known = keeper->clock_known;
         uint64_t now_ms;
 
-        engine_on_kept(redis, reply, &keeper->engine);
-        if (!reply || !engine_read_time(reply, &now_ms))
+        redis_link_on_kept(redis, reply, &keeper->link);
+        if (!reply || !redis_link_read_time(reply, &now_ms))
                 return;
         find_place(keeper, now_ms);
         keeper->clock_ms = (int64_t)now_ms - (int64_t)(now_monotonic() / NSEC_PER_MSEC);
@@ -78,7 +78,7 @@ static void on_instance(struct redis *redis, redisReply *reply, void *userdata)
                 return;
         if (redis_is_error(reply)) {
                 if (redis_trouble_is_final(redis_trouble_of(reply)))
-                        engine_fail(&keeper->engine, redis, reply, "tell of this node");
+                        redis_link_fail(&keeper->link, redis, reply, "tell of this node");
                 return;
         }
         if (redis_is_string(reply) && keeper->told && !keeper->twin_said &&
@@ -134,7 +134,7 @@ static void tell_of_us(struct keeper *keeper)
         _cleanup_free_ char *workloads = workloads_text(keeper->terms.workloads);
         _cleanup_free_ char *nodes = key_nodes(machines), *key = key_node(machines, machines->name);
         int64_t now_ms = (int64_t)(now_monotonic() / NSEC_PER_MSEC) + keeper->clock_ms;
-        struct redis *redis = &keeper->engine.commands;
+        struct redis *redis = &keeper->link.commands;
         struct totals totals = count(keeper);
 
         if (!workloads || !nodes || !key || keeper->stopping)
@@ -146,14 +146,14 @@ static void tell_of_us(struct keeper *keeper)
                    spec->workers, MAX(spec->loops, 1U), workloads, (unsigned long long)totals.load,
                    (unsigned long long)totals.done, (unsigned long long)totals.failed,
                    keeper->instance);
-        redis_send(redis, engine_on_kept, &keeper->engine, "PEXPIRE %s %llu", key,
+        redis_send(redis, redis_link_on_kept, &keeper->link, "PEXPIRE %s %llu", key,
                    (unsigned long long)(4 * machines->heartbeat_ns / NSEC_PER_MSEC));
-        redis_send(redis, engine_on_kept, &keeper->engine, "ZADD %s %lld %s", nodes, (long long)now_ms,
+        redis_send(redis, redis_link_on_kept, &keeper->link, "ZADD %s %lld %s", nodes, (long long)now_ms,
                    machines->name);
         /* Nodes whose names are never seen again. */
-        redis_send(redis, engine_on_kept, &keeper->engine, "ZREMRANGEBYSCORE %s -inf (%lld", nodes,
+        redis_send(redis, redis_link_on_kept, &keeper->link, "ZREMRANGEBYSCORE %s -inf (%lld", nodes,
                    (long long)(now_ms - MACHINES_KEY_MS));
-        redis_send(redis, engine_on_kept, &keeper->engine, "EXPIRE %s " MACHINES_KEY_SECONDS, nodes);
+        redis_send(redis, redis_link_on_kept, &keeper->link, "EXPIRE %s " MACHINES_KEY_SECONDS, nodes);
 }
 
 /*
@@ -176,7 +176,7 @@ static void ask_for_slots(struct keeper *keeper)
                 ++n;
         }
         if (n > 0)
-                redis_send_argv(&keeper->engine.commands, engine_on_kept, &keeper->engine, 1 + n, argv,
+                redis_send_argv(&keeper->link.commands, redis_link_on_kept, &keeper->link, 1 + n, argv,
                                 NULL);
         for (int i = 0; i < n; ++i)
                 free(keys[i]);
@@ -185,9 +185,9 @@ static void ask_for_slots(struct keeper *keeper)
 void keeper_beat(struct keeper *keeper)
 {
         keeper->beat_ns = now_monotonic() + keeper->terms.machines.heartbeat_ns / 4;
-        if (!keeper->engine.is_up)
+        if (!keeper->link.is_up)
                 return;
-        redis_send(&keeper->engine.commands, on_time, keeper, "TIME");
+        redis_send(&keeper->link.commands, on_time, keeper, "TIME");
         if (keeper->clock_known)
                 tell_of_us(keeper);
         else
@@ -199,10 +199,10 @@ void keeper_say_goodbye(struct keeper *keeper)
         const struct machines *machines = &keeper->terms.machines;
         _cleanup_free_ char *nodes = key_nodes(machines), *key = key_node(machines, machines->name);
 
-        if (!keeper->engine.is_up || !nodes || !key)
+        if (!keeper->link.is_up || !nodes || !key)
                 return;
-        redis_send(&keeper->engine.commands, NULL, NULL, "ZREM %s %s", nodes, machines->name);
-        redis_send(&keeper->engine.commands, NULL, NULL, "DEL %s", key);
+        redis_send(&keeper->link.commands, NULL, NULL, "ZREM %s %s", nodes, machines->name);
+        redis_send(&keeper->link.commands, NULL, NULL, "DEL %s", key);
 }
 
 /* Owners */
@@ -235,10 +235,10 @@ static void on_owners(struct redis *redis, redisReply *reply, void *userdata)
                 return;
         if (redis_is_error(reply)) {
                 if (redis_trouble_is_final(redis_trouble_of(reply))) {
-                        engine_fail(&keeper->engine, redis, reply, "hear of owners");
+                        redis_link_fail(&keeper->link, redis, reply, "hear of owners");
                 } else {
                         redis_note(redis, reply, "hear of owners");
-                        engine_reset(&keeper->engine, redis->why);
+                        redis_link_reset(&keeper->link, redis->why);
                 }
                 return;
         }
@@ -253,12 +253,12 @@ static void on_owners(struct redis *redis, redisReply *reply, void *userdata)
 void keeper_listen(struct keeper *keeper)
 {
         const struct machines *machines = &keeper->terms.machines;
-        uint64_t ms = MIN(machines->heartbeat_ns / 4 / NSEC_PER_MSEC, (uint64_t)ENGINE_BLOCK_MS);
+        uint64_t ms = MIN(machines->heartbeat_ns / 4 / NSEC_PER_MSEC, (uint64_t)REDIS_LINK_BLOCK_MS);
         _cleanup_free_ char *key = key_owners(machines);
 
-        if (keeper->reading || keeper->stopping || !keeper->engine.is_up || !keeper->clock_known || !key)
+        if (keeper->reading || keeper->stopping || !keeper->link.is_up || !keeper->clock_known || !key)
                 return;
-        keeper->reading = redis_send(&keeper->engine.reader, on_owners, keeper,
+        keeper->reading = redis_send(&keeper->link.reader, on_owners, keeper,
                                      "XREAD COUNT %d BLOCK %llu STREAMS %s %s", READ_COUNT,
                                      (unsigned long long)MAX(ms, UINT64_C(1)), key, keeper->heard) >= 0;
 }

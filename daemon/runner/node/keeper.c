@@ -36,22 +36,22 @@ static int install_signals(struct keeper *keeper)
         return 0;
 }
 
-static void on_up(struct engine *engine)
+static void on_up(struct redis_link *link)
 {
-        struct keeper *keeper = container_of(engine, struct keeper, engine);
+        struct keeper *keeper = container_of(link, struct keeper, link);
 
         keeper->clock_known = false;
         keeper_beat(keeper);
 }
 
-static void on_down(struct engine *engine)
+static void on_down(struct redis_link *link)
 {
-        struct keeper *keeper = container_of(engine, struct keeper, engine);
+        struct keeper *keeper = container_of(link, struct keeper, link);
 
         keeper->reading = false;
 }
 
-static const struct engine_ops keeper_ops = { on_up, on_down };
+static const struct redis_link_ops keeper_ops = { on_up, on_down };
 
 static void stop(struct keeper *keeper)
 {
@@ -78,9 +78,9 @@ static int turn(struct keeper *keeper)
                 until = MIN(until, keeper->stop_ns);
         polls[0] = (struct pollfd){ keeper->stop_fd, POLLIN, 0 };
         polls[1] = (struct pollfd){ keeper->events_fd, POLLIN, 0 };
-        r = engine_turn(&keeper->engine, polls + keeper->stopping, 2 - keeper->stopping, until);
+        r = redis_link_turn(&keeper->link, polls + keeper->stopping, 2 - keeper->stopping, until);
         if (r < 0) {
-                log_error("cannot serve as a node: %s", keeper->engine.why);
+                log_error("cannot serve as a node: %s", keeper->link.why);
                 return r;
         }
         if (!keeper->stopping && polls[0].revents)
@@ -93,7 +93,7 @@ static int turn(struct keeper *keeper)
 static bool is_over(const struct keeper *keeper)
 {
         return keeper->stopping && keeper->n_places == 0 &&
-               (!keeper->engine.is_up || redis_unsent(&keeper->engine.commands) == 0);
+               (!keeper->link.is_up || redis_unsent(&keeper->link.commands) == 0);
 }
 
 static int keeper_init(struct keeper *keeper)
@@ -116,14 +116,14 @@ static int keeper_init(struct keeper *keeper)
                 log_error("cannot serve as a node: %s", strerrordesc_np(-r));
                 return r;
         }
-        engine_init(&keeper->engine, &keeper->terms.machines, &keeper_ops);
-        keeper->engine.commands.reply_max = keeper->engine.reader.reply_max = REPLY_MAX;
+        redis_link_init(&keeper->link, &keeper->terms.machines, &keeper_ops);
+        keeper->link.commands.reply_max = keeper->link.reader.reply_max = REPLY_MAX;
         return 0;
 }
 
 static void keeper_deinit(struct keeper *keeper)
 {
-        engine_deinit(&keeper->engine);
+        redis_link_deinit(&keeper->link);
         owners_deinit(keeper);
         node_terms_deinit(&keeper->terms);
         close_fd(keeper->stop_fd);
@@ -131,7 +131,7 @@ static void keeper_deinit(struct keeper *keeper)
 
 int node_main(void)
 {
-        struct keeper keeper = { .engine = { .commands = REDIS_NULL, .reader = REDIS_NULL } };
+        struct keeper keeper = { .link = { .commands = REDIS_NULL, .reader = REDIS_NULL } };
         int r = keeper_init(&keeper);
 
         while (r >= 0 && !is_over(&keeper))

@@ -38,7 +38,7 @@ struct owner {
 
 struct keeper {
         struct node_terms terms;
-        struct engine engine;
+        struct redis_link link;
         int cgroup_fd;                  /* directory of the node's group, or -EBADF */
         int stop_fd;                    /* eventfd, written by SIGTERM */
         int events_fd;                  /* epoll: what happens to owners' runners */

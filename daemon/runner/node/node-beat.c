@@ -13,17 +13,17 @@ static void on_group(struct redis *redis, redisReply *reply, void *userdata)
         enum redis_trouble trouble = reply ? redis_trouble_of(reply) : REDIS_TROUBLE_NONE;
 
         if (redis_trouble_is_final(trouble))
-                engine_fail(&node->engine, redis, reply, "make the group of nodes");
+                redis_link_fail(&node->link, redis, reply, "make the group of nodes");
         if (trouble != REDIS_TROUBLE_FULL)
                 return;
         redis_note(redis, reply, "make the group of nodes");
         if (!node->full_said)
                 log_error("%s; trying again until it takes it", redis->why);
         node->full_said = true;
-        node->groups_ns = now_monotonic() + ENGINE_RETRY_MAX_NS;
+        node->groups_ns = now_monotonic() + REDIS_LINK_RETRY_MAX_NS;
 }
 
-void groups_make(struct node *node)
+void node_groups_make(struct node *node)
 {
         for (unsigned i = 0; i < _WORKLOAD_N; ++i) {
                 _cleanup_free_ char *key = NULL;
@@ -35,9 +35,9 @@ void groups_make(struct node *node)
                         continue;
                 /* From the beginning: what was sent before there was a node is for us. On the reading
                  * connection, so that it is there when that reads. */
-                redis_send(&node->engine.reader, on_group, node,
+                redis_send(&node->link.reader, on_group, node,
                            "XGROUP CREATE %s " MACHINES_GROUP " 0 MKSTREAM", key);
-                redis_send(&node->engine.reader, engine_on_kept, &node->engine,
+                redis_send(&node->link.reader, redis_link_on_kept, &node->link,
                            "EXPIRE %s " MACHINES_KEY_SECONDS, key);
         }
 }
@@ -46,7 +46,7 @@ static void on_heard(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct node *node = userdata;
 
-        engine_on_kept(redis, reply, &node->engine);
+        redis_link_on_kept(redis, reply, &node->link);
         if (reply && !redis_is_error(reply))
                 node->beaten_ns = now_monotonic();
 }
@@ -81,13 +81,13 @@ static void claim_ours(struct node *node, enum workload_id workload, const char 
                 if (++n < CLAIM_IDS && held->next)
                         continue;
                 argv[5 + n] = "JUSTID";
-                redis_send_argv(&node->engine.commands, engine_on_kept, &node->engine, 5 + n + 1, argv,
+                redis_send_argv(&node->link.commands, redis_link_on_kept, &node->link, 5 + n + 1, argv,
                                 NULL);
                 n = 0;
         }
         if (n > 0) {
                 argv[5 + n] = "JUSTID";
-                redis_send_argv(&node->engine.commands, engine_on_kept, &node->engine, 5 + n + 1, argv,
+                redis_send_argv(&node->link.commands, redis_link_on_kept, &node->link, 5 + n + 1, argv,
                                 NULL);
         }
 }
@@ -113,18 +113,18 @@ static void keep_ours(struct node *node)
                 if (!key)
                         continue;
                 claim_ours(node, (enum workload_id)i, key);
-                redis_send(&node->engine.commands, engine_on_kept, &node->engine,
+                redis_send(&node->link.commands, redis_link_on_kept, &node->link,
                            "EXPIRE %s " MACHINES_KEY_SECONDS, key);
         }
 }
 
-void beat(struct node *node)
+void node_beat(struct node *node)
 {
         node->beat_ns = now_monotonic() + node->machines.heartbeat_ns / 4;
         __atomic_store_n(&node->share->load, load(node), __ATOMIC_RELAXED);
-        if (!node->engine.is_up)
+        if (!node->link.is_up)
                 return;
-        redis_send(&node->engine.commands, on_heard, node, "TIME");
+        redis_send(&node->link.commands, on_heard, node, "TIME");
         find_out_lost(node);
         chunks_find_silent(node);
         keep_ours(node);

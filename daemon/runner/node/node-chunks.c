@@ -35,7 +35,7 @@ static void held_free(struct node *node, struct held *held)
                 if (!held->ended_ns)
                         feed_release(node->feed, held->number);
         }
-        job_unref(held->job);
+        node_job_unref(held->job);
         free(held->text);
         free(held);
 }
@@ -57,8 +57,8 @@ static void discard(struct node *node, enum workload_id workload, struct entry_i
         if (!key)
                 return;
         entry_id_format(id, text);
-        redis_send(&node->engine.commands, NULL, NULL, "XACK %s " MACHINES_GROUP " %s", key, text);
-        redis_send(&node->engine.commands, NULL, NULL, "XDEL %s %s", key, text);
+        redis_send(&node->link.commands, NULL, NULL, "XACK %s " MACHINES_GROUP " %s", key, text);
+        redis_send(&node->link.commands, NULL, NULL, "XDEL %s %s", key, text);
 }
 
 static void refuse_entry(struct node *node, enum workload_id workload, struct entry_id id,
@@ -95,12 +95,12 @@ static void take_entry(struct node *node, enum workload_id workload, const redis
         *held = (struct held){
                 .id = id, .first = entry.first, .n = entry.n, .number = FEED_NONE,
                 .text = malloc(entry.inputs.size), .size = entry.inputs.size,
-                .job = job_get(node, workload, entry.job.data, entry.job.size),
+                .job = node_job_get(node, workload, entry.job.data, entry.job.size),
                 .taken_ns = now_monotonic(), .taken_real_ns = now_realtime(),
         };
         if (!held->text || !held->job) {
                 if (held->job)
-                        job_unref(held->job);
+                        node_job_unref(held->job);
                 free(held->text);
                 free(held);
                 return;
@@ -109,7 +109,7 @@ static void take_entry(struct node *node, enum workload_id workload, const redis
         held_link(node, held);
         node->last_n = held->n;
         node->last_size = held->size;
-        job_ask(held->job);
+        node_job_ask(held->job);
 }
 
 void chunks_take_entries(struct node *node, enum workload_id workload, const redisReply *entries,
@@ -173,12 +173,12 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
         if (trouble == REDIS_TROUBLE_NOGROUP && now_monotonic() < node->groups_ns)
                 return;
         if (trouble == REDIS_TROUBLE_NOGROUP)
-                groups_make(node);
+                node_groups_make(node);
         else if (trouble != REDIS_TROUBLE_NONE && redis_trouble_is_final(trouble))
-                engine_fail(&node->engine, redis, reply, "read chunks");
+                redis_link_fail(&node->link, redis, reply, "read chunks");
         else if (trouble != REDIS_TROUBLE_NONE && trouble != REDIS_TROUBLE_FULL) {
                 redis_note(redis, reply, "read chunks");
-                engine_reset(&node->engine, redis->why);
+                redis_link_reset(&node->link, redis->why);
         }
 }
 
@@ -238,7 +238,7 @@ bool chunks_have_room(struct node *node, unsigned *ret)
 
 static char *block_text(const struct node *node)
 {
-        uint64_t ms = MIN(node->machines.heartbeat_ns / 4 / NSEC_PER_MSEC, (uint64_t)ENGINE_BLOCK_MS);
+        uint64_t ms = MIN(node->machines.heartbeat_ns / 4 / NSEC_PER_MSEC, (uint64_t)REDIS_LINK_BLOCK_MS);
         char *text;
 
         return asprintf(&text, "%llu", (unsigned long long)MAX(ms, UINT64_C(1))) < 0 ? NULL : text;
@@ -255,7 +255,7 @@ void chunks_read(struct node *node)
         unsigned room, n = 0, argc = 8;
         bool ok = true;
 
-        if (look_first(node) || node->reading || !node->engine.is_up ||
+        if (node_look_first(node) || node->reading || !node->link.is_up ||
             now_monotonic() < node->groups_ns || !chunks_have_room(node, &room))
                 return;
         block = block_text(node);
@@ -272,7 +272,7 @@ void chunks_read(struct node *node)
         for (unsigned i = 0; i < n; ++i)
                 all[argc + n + i] = ">";
         if (ok && block)
-                node->reading = redis_send_argv(&node->engine.reader, on_read, node,
+                node->reading = redis_send_argv(&node->link.reader, on_read, node,
                                                 (int)(argc + 2 * n), all, NULL) >= 0;
         for (unsigned i = 0; i < n; ++i)
                 free(keys[i]);
@@ -303,7 +303,7 @@ void chunks_feed(struct node *node)
                 else if (held->job->known)
                         feed_one(node, held);
                 else
-                        job_ask(held->job);
+                        node_job_ask(held->job);
         }
 }
 
@@ -357,8 +357,8 @@ static void refused(struct node *node, const struct redis *redis, enum redis_tro
         if (!node->full_said && trouble != REDIS_TROUBLE_NONE)
                 log_error("%s; the results are kept and sent again until it takes them", redis->why);
         node->full_said = true;
-        node->retry_after_ns = MIN(MAX(2 * node->retry_after_ns, ENGINE_RETRY_MIN_NS),
-                                   ENGINE_RETRY_MAX_NS);
+        node->retry_after_ns = MIN(MAX(2 * node->retry_after_ns, REDIS_LINK_RETRY_MIN_NS),
+                                   REDIS_LINK_RETRY_MAX_NS);
         node->retry_ns = now_monotonic() + node->retry_after_ns;
 }
 
@@ -384,7 +384,7 @@ static void on_queued(struct redis *redis, redisReply *reply, void *userdata)
                 return;
         batch->trouble = redis_note(redis, reply, "send results");
         if (redis_trouble_is_final(batch->trouble))
-                engine_fail(&batch->node->engine, redis, reply, "send results");
+                redis_link_fail(&batch->node->link, redis, reply, "send results");
 }
 
 static void make_room(struct node *node, const struct batch *batch);
@@ -398,7 +398,7 @@ static void on_exec(struct redis *redis, redisReply *reply, void *userdata)
         if (confirmed) {
                 node->full_said = false;
                 node->retry_ns = node->retry_after_ns = 0;
-        } else if (reply && !node->engine.failed) {
+        } else if (reply && !node->link.failed) {
                 if (batch->trouble == REDIS_TROUBLE_NONE && redis_is_error(reply))
                         batch->trouble = redis_note(redis, reply, "send results");
                 if (batch->trouble == REDIS_TROUBLE_FULL)
@@ -420,7 +420,7 @@ static int send_result(struct node *node, struct batch *batch, struct held *held
         if (held->number != FEED_NONE)
                 records_pack(node->feed->chunks[held->number].tasks.records, held->n, held->taken_ns, records);
         entry_id_format(held->id, chunk);
-        return redis_send(&node->engine.commands, on_queued, batch,
+        return redis_send(&node->link.commands, on_queued, batch,
                           "XADD %s NOMKSTREAM * chunk %s first %llu n %u node %s taken %llu records %b",
                           key, chunk, (unsigned long long)held->first, held->n, node->machines.name,
                           (unsigned long long)held->taken_real_ns, records, size);
@@ -448,12 +448,12 @@ static int send_removal(struct node *node, struct batch *batch, enum workload_id
         argv[0] = "XACK";
         argv[1] = key;
         argv[2] = MACHINES_GROUP;
-        r = redis_send_argv(&node->engine.commands, fn, batch, 3 + n, argv, NULL);
+        r = redis_send_argv(&node->link.commands, fn, batch, 3 + n, argv, NULL);
         if (r < 0)
                 return r;
         argv[1] = "XDEL";
         argv[2] = key;
-        return redis_send_argv(&node->engine.commands, fn, batch, 2 + n, argv + 1, NULL);
+        return redis_send_argv(&node->link.commands, fn, batch, 2 + n, argv + 1, NULL);
 }
 
 /*
@@ -471,7 +471,7 @@ static void make_room(struct node *node, const struct batch *batch)
 
 static int batch_send(struct node *node, struct batch *batch)
 {
-        struct redis *redis = &node->engine.commands;
+        struct redis *redis = &node->link.commands;
         int r = redis_send(redis, on_queued, batch, "MULTI");
 
         /* Of a job that is gone nobody wants results. */
@@ -495,7 +495,7 @@ void chunks_send(struct node *node)
 {
         struct batch *batch = NULL;
 
-        if (!node->engine.is_up || now_monotonic() < node->retry_ns)
+        if (!node->link.is_up || now_monotonic() < node->retry_ns)
                 return;
         node->retry_ns = 0;
         for (struct held *held = node->held_first; held; held = held->next) {
@@ -519,7 +519,7 @@ void chunks_send(struct node *node)
 broken:
         /* Half a transaction is in the pipe: only a new connection ends that. Its replies would go to
          * @batch, so that stays until they were called off. */
-        engine_reset(&node->engine, "cannot send results: out of memory");
+        redis_link_reset(&node->link, "cannot send results: out of memory");
 }
 
 /* Every reply that was outstanding has been answered with NULL: what was sent may be in or not. */

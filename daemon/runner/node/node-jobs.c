@@ -6,7 +6,7 @@
 
 #define SAY_AGAIN_NS (60 * NSEC_PER_SEC)
 
-struct node_job *job_get(struct node *node, enum workload_id workload, const char *name, size_t n)
+struct node_job *node_job_get(struct node *node, enum workload_id workload, const char *name, size_t n)
 {
         struct node_job *job;
 
@@ -33,7 +33,7 @@ struct node_job *job_get(struct node *node, enum workload_id workload, const cha
         return job;
 }
 
-void job_unref(struct node_job *job)
+void node_job_unref(struct node_job *job)
 {
         struct node_job **p = &job->node->jobs;
 
@@ -112,7 +112,7 @@ static void on_job(struct redis *redis, redisReply *reply, void *userdata)
 
         job->asked = false;
         if (redis_trouble_is_final(trouble)) {
-                engine_fail(&node->engine, redis, reply, "read of a job");
+                redis_link_fail(&node->link, redis, reply, "read of a job");
         } else if (trouble == REDIS_TROUBLE_NONE && read_job(job, reply) >= 0) {
                 job->known = true;
         } else if (trouble == REDIS_TROUBLE_NONE || trouble == REDIS_TROUBLE_OTHER) {
@@ -120,17 +120,17 @@ static void on_job(struct redis *redis, redisReply *reply, void *userdata)
                         say_undescribed(node, job->name);
                 chunks_drop_job(node, job);
         }
-        job_unref(job);
+        node_job_unref(job);
 }
 
-void job_ask(struct node_job *job)
+void node_job_ask(struct node_job *job)
 {
         struct node *node = job->node;
         _cleanup_free_ char *key = key_job(&node->machines, job->name);
 
-        if (job->asked || job->known || job->gone || !node->engine.is_up || !key)
+        if (job->asked || job->known || job->gone || !node->link.is_up || !key)
                 return;
-        if (redis_send(&node->engine.commands, on_job, job, "HMGET %s v workload spec owner",
+        if (redis_send(&node->link.commands, on_job, job, "HMGET %s v workload spec owner",
                        key) < 0)
                 return;
         job->asked = true;
@@ -141,18 +141,18 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct node_job *job = userdata;
 
-        engine_on_kept(redis, reply, &job->node->engine);
+        redis_link_on_kept(redis, reply, &job->node->link);
         if (reply && reply->type == REDIS_REPLY_INTEGER && reply->integer == 0)
                 chunks_drop_job(job->node, job);
-        job_unref(job);
+        node_job_unref(job);
 }
 
 /* More often than a long heartbeat: somebody may wait for what a cancelled job keeps busy. */
-void jobs_check(struct node *node)
+void node_jobs_check(struct node *node)
 {
         uint64_t now = now_monotonic();
 
-        if (!node->jobs || now < node->look_ns || !node->engine.is_up)
+        if (!node->jobs || now < node->look_ns || !node->link.is_up)
                 return;
         node->look_ns = now + MIN(node->machines.heartbeat_ns / 4, NODE_LOOK_NS);
         for (struct node_job *job = node->jobs; job; job = job->next) {
@@ -160,7 +160,7 @@ void jobs_check(struct node *node)
 
                 if (!job->known || job->gone || !key)
                         continue;
-                if (redis_send(&node->engine.commands, on_exists, job, "EXISTS %s", key) >= 0)
+                if (redis_send(&node->link.commands, on_exists, job, "EXISTS %s", key) >= 0)
                         ++job->n_held;
         }
 }

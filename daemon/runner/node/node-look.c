@@ -37,7 +37,7 @@ static void on_claimed(struct redis *redis, redisReply *reply, void *userdata)
         if (reply && redis_is_array(reply, 0))
                 chunks_take_entries(node, look->workload, reply, true);
         else if (reply && redis_trouble_is_final(redis_trouble_of(reply)))
-                engine_fail(&node->engine, redis, reply, "take over chunks of silent nodes");
+                redis_link_fail(&node->link, redis, reply, "take over chunks of silent nodes");
         look_end(look);
 }
 
@@ -46,7 +46,7 @@ static void leave_to_others(struct look *look)
         _cleanup_free_ char *key = key_look(&look->node->machines, look->workload);
 
         if (key)
-                redis_send(&look->node->engine.commands, NULL, NULL, "DEL %s", key);
+                redis_send(&look->node->link.commands, NULL, NULL, "DEL %s", key);
         look->node->look_due = true;
 }
 
@@ -72,7 +72,7 @@ static int claim(struct look *look, const redisReply *entries)
                     redis_is_string(entries->element[i]->element[0]))
                         argv[argc++] = entries->element[i]->element[0]->str;
         return argc == 5 ? -ENOENT :
-                           redis_send_argv(&node->engine.commands, on_claimed, look, argc, argv, NULL);
+                           redis_send_argv(&node->link.commands, on_claimed, look, argc, argv, NULL);
 }
 
 static void on_pending(struct redis *redis, redisReply *reply, void *userdata)
@@ -80,7 +80,7 @@ static void on_pending(struct redis *redis, redisReply *reply, void *userdata)
         struct look *look = userdata;
 
         if (reply && redis_trouble_is_final(redis_trouble_of(reply)))
-                engine_fail(&look->node->engine, redis, reply, "look for chunks of silent nodes");
+                redis_link_fail(&look->node->link, redis, reply, "look for chunks of silent nodes");
         if (!reply || !redis_is_array(reply, 1)) {
                 look_end(look);
                 return;
@@ -99,8 +99,8 @@ static void on_locked(struct redis *redis, redisReply *reply, void *userdata)
         _cleanup_free_ char *key = key_chunks(&node->machines, look->workload);
 
         if (reply && redis_trouble_is_final(redis_trouble_of(reply)))
-                engine_fail(&node->engine, redis, reply, "look for chunks of silent nodes");
-        if (!reply || reply->type == REDIS_REPLY_NIL || node->engine.failed || !key ||
+                redis_link_fail(&node->link, redis, reply, "look for chunks of silent nodes");
+        if (!reply || reply->type == REDIS_REPLY_NIL || node->link.failed || !key ||
             redis_send(redis, on_pending, look, "XPENDING %s " MACHINES_GROUP " IDLE %llu - + %u", key,
                        (unsigned long long)node_silence_ms(node), look->room) < 0)
                 look_end(look);
@@ -117,19 +117,19 @@ static void look_at(struct node *node, enum workload_id workload, unsigned room)
         }
         *look = (struct look){ node, workload, room };
         ++node->n_looks;
-        if (redis_send(&node->engine.commands, on_locked, look, "SET %s %s NX PX %llu", key,
+        if (redis_send(&node->link.commands, on_locked, look, "SET %s %s NX PX %llu", key,
                        node->machines.name, (unsigned long long)
                        MAX(node->machines.heartbeat_ns / 8 / NSEC_PER_MSEC, UINT64_C(1))) < 0)
                 look_end(look);
 }
 
-bool look_first(struct node *node)
+bool node_look_first(struct node *node)
 {
         unsigned room;
 
         if (node->n_looks > 0)
                 return true;
-        if (!node->look_due || !node->engine.is_up || !chunks_have_room(node, &room))
+        if (!node->look_due || !node->link.is_up || !chunks_have_room(node, &room))
                 return false;
         node->look_due = false;
         for (unsigned i = 0; i < _WORKLOAD_N; ++i)

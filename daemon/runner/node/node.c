@@ -47,8 +47,8 @@ static __attribute__((noreturn)) void level_main(struct node *node, pid_t parent
                 _exit(EXIT_FAILURE);
         /* Its parent hears of SIGTERM and closes the feed. */
         signal(SIGTERM, SIG_IGN);
-        redis_forget(&node->engine.commands);
-        redis_forget(&node->engine.reader);
+        redis_forget(&node->link.commands);
+        redis_forget(&node->link.reader);
         /* At processes its workers say that, and one of them is enough. */
         if (!level_has(runner->spec.level, LEVEL_WORKER_GROUPS))
                 worker_prefer_for_oom();
@@ -146,24 +146,24 @@ static int level_died(struct node *node)
 
 /* Coming and going of Redis */
 
-static void on_up(struct engine *engine)
+static void on_up(struct redis_link *link)
 {
-        struct node *node = container_of(engine, struct node, engine);
+        struct node *node = container_of(link, struct node, link);
 
         node->burst = 1;
         node->retry_ns = 0;
-        groups_make(node);
-        beat(node);
+        node_groups_make(node);
+        node_beat(node);
 }
 
-static void on_down(struct engine *engine)
+static void on_down(struct redis_link *link)
 {
-        struct node *node = container_of(engine, struct node, engine);
+        struct node *node = container_of(link, struct node, link);
 
         chunks_unsend(node);
 }
 
-static const struct engine_ops node_ops = { on_up, on_down };
+static const struct redis_link_ops node_ops = { on_up, on_down };
 
 /* Leaving */
 
@@ -235,11 +235,11 @@ static bool leave(struct node *node)
         }
         if (node->level_pidfd >= 0)
                 return false;
-        if (node->n_held == 0 && !node->reading && redis_unsent(&node->engine.commands) == 0)
+        if (node->n_held == 0 && !node->reading && redis_unsent(&node->link.commands) == 0)
                 return true;
         /* Without Redis nobody can be told: what we hold will be claimed for our silence. */
         return now >= node->stop_ns + LEVEL_LEAVE_NS ||
-               (!node->engine.is_up && now >= node->stop_ns);
+               (!node->link.is_up && now >= node->stop_ns);
 }
 
 static int turn(struct node *node)
@@ -249,8 +249,8 @@ static int turn(struct node *node)
         int r;
 
         if (now_monotonic() >= node->beat_ns)
-                beat(node);
-        jobs_check(node);
+                node_beat(node);
+        node_jobs_check(node);
         chunks_collect(node);
         chunks_feed(node);
         chunks_send(node);
@@ -258,23 +258,23 @@ static int turn(struct node *node)
         tell_keeper(node);
 
         until = node->stopping ? MIN(node->stop_ns, node->beat_ns) : node->beat_ns;
-        if (node->jobs && node->engine.is_up)
+        if (node->jobs && node->link.is_up)
                 until = MIN(until, node->look_ns);
         if (node->stopping && node->level_pidfd < 0)
-                until = now_monotonic() + ENGINE_RETRY_MIN_NS;
+                until = now_monotonic() + REDIS_LINK_RETRY_MIN_NS;
         if (node->retry_ns)
                 until = MIN(until, node->retry_ns);
         if (node->groups_ns > now_monotonic())
                 until = MIN(until, node->groups_ns);
         if (!feed_may_sleep(node->feed))
                 until = 0;
-        polls[0] = (struct pollfd){ node->feed->engine_fd, POLLIN, 0 };
+        polls[0] = (struct pollfd){ node->feed->ended_fd, POLLIN, 0 };
         polls[1] = (struct pollfd){ node->stop_fd, POLLIN, 0 };
         polls[2] = (struct pollfd){ node->level_lives_fd, POLLIN, 0 };
-        r = engine_turn(&node->engine, polls, ARRAY_SIZE(polls), until);
+        r = redis_link_turn(&node->link, polls, ARRAY_SIZE(polls), until);
         feed_awake(node->feed);
         if (r < 0) {
-                log_error("cannot serve as a node: %s", node->engine.why);
+                log_error("cannot serve as a node: %s", node->link.why);
                 return r;
         }
         if (polls[1].revents)
@@ -294,7 +294,7 @@ static int serve(struct node *node)
                         break;
                 r = turn(node);
         }
-        redis_flush(&node->engine.commands);
+        redis_flush(&node->link.commands);
         if (node->level_pidfd >= 0)
                 kill(node->level_pid, SIGKILL);
         return r;
@@ -343,8 +343,8 @@ static int node_init(struct node *node, const struct node_terms *terms, char *ow
                 return r;
         runner->source = &node->feed->source;
         runner->results.header = &node->feed->header;
-        engine_init(&node->engine, &node->machines, &node_ops);
-        node->engine.quiet = true;
+        redis_link_init(&node->link, &node->machines, &node_ops);
+        node->link.quiet = true;
         return 0;
 }
 
@@ -366,7 +366,7 @@ int node_serve(const struct node_terms *terms, char *owner, struct owner_share *
         sigprocmask(SIG_SETMASK, &none, NULL);
         r = serve(node);
         tell_keeper(node);
-        engine_deinit(&node->engine);
+        redis_link_deinit(&node->link);
         chunks_free(node);
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

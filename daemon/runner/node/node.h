@@ -16,7 +16,7 @@
  */
 
 #include "daemon/runner/machines/codec.h"
-#include "daemon/runner/machines/engine.h"
+#include "daemon/runner/machines/redis-link.h"
 #include "daemon/runner/machines/keys.h"
 #include "daemon/runner/node/feed.h"
 
@@ -88,7 +88,7 @@ struct node {
         struct owner_share *share;      /* with the keeper */
         struct feed *feed;
         struct machines machines;
-        struct engine engine;
+        struct redis_link link;
         unsigned workloads;             /* bits: those it is willing to run */
         int stop_fd;                    /* eventfd, written by SIGTERM and SIGUSR1 */
         uint64_t busy_ns;               /* when it last had a chunk in hand */
@@ -159,15 +159,15 @@ bool chunks_have_room(struct node *node, unsigned *ret);
 void chunks_free(struct node *node);
 
 /* node-jobs.c: what the chunks in hand belong to. */
-struct node_job *job_get(struct node *node, enum workload_id workload, const char *name, size_t n);
-void job_ask(struct node_job *job);
-void job_unref(struct node_job *job);
-void jobs_check(struct node *node);             /* whether they are still there, if it is time */
+struct node_job *node_job_get(struct node *node, enum workload_id workload, const char *name, size_t n);
+void node_job_ask(struct node_job *job);
+void node_job_unref(struct node_job *job);
+void node_jobs_check(struct node *node);             /* whether they are still there, if it is time */
 
 /* node-look.c */
 
 /* Looks for chunks of silent nodes when it is time and there is room. True: what it finds comes first. */
-bool look_first(struct node *node);
+bool node_look_first(struct node *node);
 
 /*
  * A chunk that nobody spoke for during that time is taken over. Its holder speaks every quarter of the
@@ -179,5 +179,5 @@ static inline uint64_t node_silence_ms(const struct node *node)
 }
 
 /* node-beat.c */
-void beat(struct node *node);
-void groups_make(struct node *node);
+void node_beat(struct node *node);
+void node_groups_make(struct node *node);

@@ -200,10 +200,10 @@ static int make_group(struct keeper *keeper, struct owner *owner, int *ret_fd)
 }
 
 /* In the child: what is the keeper's stays the keeper's. */
-static __attribute__((noreturn)) void runner_main(struct keeper *keeper, struct owner *self)
+static __attribute__((noreturn)) void owner_main(struct keeper *keeper, struct owner *self)
 {
-        redis_forget(&keeper->engine.commands);
-        redis_forget(&keeper->engine.reader);
+        redis_forget(&keeper->link.commands);
+        redis_forget(&keeper->link.reader);
         close_fd(keeper->events_fd);
         close_fd(keeper->stop_fd);
         for (struct owner *owner = keeper->owners; owner; owner = owner->next) {
@@ -232,7 +232,7 @@ static int fork_runner(struct keeper *keeper, struct owner *owner, int leaf_fd)
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (getppid() != parent)
                         _exit(EXIT_FAILURE);
-                runner_main(keeper, owner);
+                owner_main(keeper, owner);
         }
         sigprocmask(SIG_SETMASK, &before, NULL);
         owner->pid = pid;

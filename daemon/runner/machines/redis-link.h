@@ -1,0 +1,70 @@
+#pragma once
+
+/*
+ * What coordinator and node share: two connections to Redis, one for commands and one that may block
+ * for reading; they come and go together. A lost one is made again, with backoff, for ever, and that is
+ * said once on each change. Trouble that does not pass (a wrong password) is the end.
+ */
+
+#include <poll.h>
+
+#include "lib/redis.h"
+
+#define REDIS_LINK_BLOCK_MS   1000          /* what the reading connection blocks at most */
+#define REDIS_LINK_POLLS_MAX  4             /* descriptors of the owner's own */
+
+/* Nothing that is sent again and again is sent faster than that, nor slower. */
+#define REDIS_LINK_RETRY_MIN_NS (10 * NSEC_PER_MSEC)
+#define REDIS_LINK_RETRY_MAX_NS (2 * NSEC_PER_SEC)
+
+struct redis_link;
+
+struct redis_link_ops {
+        /* Both connections are ready; what was asked on earlier ones was answered with NULL. */
+        void (*up)(struct redis_link *link);
+        /* They are gone; for the reason in link->trouble and link->why. */
+        void (*down)(struct redis_link *link);
+};
+
+struct redis_link {
+        const struct machines *machines;
+        const struct redis_link_ops *ops;
+        struct redis commands, reader;
+        bool is_up, was_up, said;
+        bool quiet;                     /* somebody else says that Redis is lost, or there again */
+        bool is_reset;                  /* by us: why is said already */
+        uint64_t up_ns;                 /* since when */
+        uint64_t begun_ns;
+        uint64_t retry_ns;              /* when to connect again */
+        uint64_t backoff_ns;
+        bool failed;                    /* for good */
+        enum redis_trouble trouble;
+        char why[512];
+};
+
+void redis_link_init(struct redis_link *link, const struct machines *machines,
+                 const struct redis_link_ops *ops);
+void redis_link_deinit(struct redis_link *link);
+
+/*
+ * Waits until something comes, one of @polls (n at most REDIS_LINK_POLLS_MAX; their revents are set) is
+ * ready, or @until_ns (CLOCK_MONOTONIC); handles what Redis said. Returns 0, or a negative errno after
+ * trouble that does not pass (link->why, said by the caller) or when polling fails.
+ */
+int redis_link_turn(struct redis_link *link, struct pollfd *polls, size_t n, uint64_t until_ns);
+
+/* A reply that tells of trouble which no waiting will end: redis_link_turn() returns then. */
+void redis_link_fail(struct redis_link *link, struct redis *redis, const redisReply *reply,
+                 const char *attempted);
+
+/*
+ * For redis_send(), with the link as userdata: of a command whose reply says nothing but whether it may be
+ * sent at all. A right that is missing is redis_link_fail()'s.
+ */
+void redis_link_on_kept(struct redis *redis, redisReply *reply, void *link);
+
+/* The reply to TIME, in milliseconds. False: it is none. */
+bool redis_link_read_time(const redisReply *reply, uint64_t *ret_ms);
+
+/* Breaks the connections, to begin anew: a reply made no sense. */
+void redis_link_reset(struct redis_link *link, const char *why);
