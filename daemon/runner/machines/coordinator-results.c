@@ -8,7 +8,7 @@
 #define READ_MAX   1024
 
 /* Workers' time that a chunk took: the sum of its tasks', or at async the time it kept the loop's CPU. */
-static uint64_t worker_time(struct coordinator_node *node, const struct result_entry *entry,
+static uint64_t worker_time(struct roster_node *node, const struct result_entry *entry,
                             uint64_t base, uint64_t received)
 {
         uint64_t sum = 0, since = MAX(node->last_ns, base);
@@ -36,53 +36,43 @@ static uint64_t longest(const struct result_entry *entry)
 
 /* Returns how many of its tasks had been run. */
 static uint32_t record_all(struct coordinator *c, const struct result_entry *entry,
-                           const struct coordinator_node *node, uint64_t base, uint64_t received)
+                           const struct roster_node *node, uint64_t base, uint64_t received)
 {
-        struct results *results = &c->runner->results;
-        uint64_t epoch = (uint64_t)results->header->epoch_ns;
-        uint32_t n_run = 0, n_done = 0, n_failed = 0;
+        uint64_t epoch = (uint64_t)c->runner->results.header->epoch_ns;
+        struct ppp_record record;
+        uint32_t n_run = 0;
 
         for (uint32_t i = 0; i < entry->n; ++i) {
-                struct ppp_record *to = &results->records[entry->first + i], record;
-
                 if (!result_record(entry, i, &record) || record.state == PPP_STATE_NONE)
                         continue;
                 ++n_run;
-                if (record_state(to) != PPP_STATE_NONE) {
-                        ++c->n_duplicate;
-                        continue;
-                }
                 record.start_ns = MIN(base + record.start_ns, received) - epoch;
                 record.end_ns = MIN(base + record.end_ns, received) - epoch;
                 record.worker = node->number;
-                n_done += record.state == PPP_STATE_DONE;
-                n_failed += record.state == PPP_STATE_FAILED;
-                record_publish(to, &record);
+                (void)ledger_record(&c->ledger, entry->first + i, &record);
         }
-        c->n_recorded += n_done + n_failed;
-        __atomic_fetch_add(&results->header->n_done, n_done, __ATOMIC_RELEASE);
-        __atomic_fetch_add(&results->header->n_failed, n_failed, __ATOMIC_RELEASE);
+        ledger_tell(&c->ledger);
         return n_run;
 }
 
 static void foreign(struct coordinator *c, const char *why)
 {
-        ++c->n_foreign;
-        if (!c->foreign_said)
+        ++c->results.n_foreign;
+        if (!c->results.foreign_said)
                 log_error("an entry of the stream %s is not pppd's: %s; it is ignored, and others like "
                           "it without a word", c->key_results, why);
-        c->foreign_said = true;
+        c->results.foreign_said = true;
 }
 
 static void take_result(struct coordinator *c, const struct result_entry *entry)
 {
-        struct outstanding *chunk = outstanding_find(&c->sent, entry->first, entry->n);
+        struct outstanding *chunk = outstanding_find(&c->ledger.out, entry->first, entry->n);
         uint64_t received = now_monotonic(), base;
         int64_t offset = (int64_t)received - (int64_t)now_realtime();
-        struct coordinator_node *node;
+        struct roster_node *node;
         uint32_t n_run;
 
-        node = coordinator_node_get(c, entry->node.data, entry->node.size);
+        node = roster_get(&c->roster, entry->node.data, entry->node.size);
         if (!node)
                 return;         /* out of memory: it is sent again */
         node->seen = true;
@@ -90,10 +80,10 @@ static void take_result(struct coordinator *c, const struct result_entry *entry)
                           chunk->sent_ns : (uint64_t)MAX(c->runner->results.header->epoch_ns, 0), received);
         n_run = record_all(c, entry, node, base, received);
         if (n_run == entry->n)
-                sizing_note(&c->sizing, n_run, worker_time(node, entry, base, received));
+                sizing_note(&c->pace.sizing, n_run, worker_time(node, entry, base, received));
         if (chunk)
-                coordinator_close(c, chunk);
-        if (n_run > 0 && !c->full)
+                ledger_close(&c->ledger, chunk);
+        if (n_run > 0 && !c->pace.full)
                 coordinator_condition(c, PPP_CONDITION_NONE);
 }
 
@@ -110,7 +100,7 @@ static void take_entry(struct coordinator *c, const redisReply *reply)
         else
                 take_result(c, &entry);
         if (id.milliseconds || id.sequence)
-                c->last_result = id;
+                c->results.last = id;
 }
 
 /* What is in the results file need not be in Redis. */
@@ -135,9 +125,9 @@ static void remove_entries(struct coordinator *c, const redisReply *entries)
 /* Names of entries grow. After the last one Redis takes no result; without its stream, it is made anew. */
 static void drop_if_at_end(struct coordinator *c)
 {
-        if (c->last_result.milliseconds < UINT64_MAX)
+        if (c->results.last.milliseconds < UINT64_MAX)
                 return;
-        c->last_result = (struct entry_id){ 0 };
+        c->results.last = (struct entry_id){ 0 };
         redis_send(&c->link.commands, NULL, NULL, "DEL %s", c->key_results);
 }
 
@@ -160,7 +150,7 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct coordinator *c = userdata;
 
-        c->reading = false;
+        c->results.reading = false;
         if (!reply)
                 return;
         if (redis_is_error(reply)) {
@@ -174,7 +164,7 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
                 return;
         }
         /* A read that was sent before the scan's end says nothing about what came in until then. */
-        if (take_stream(c, reply) == 0 && c->settling && c->read_scan == c->scan)
+        if (take_stream(c, reply) == 0 && c->sync.settling && c->results.scan == c->sync.scan)
                 coordinator_settle(c);
 }
 
@@ -182,20 +172,20 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
 void coordinator_read(struct coordinator *c)
 {
         char id[ENTRY_ID_SIZE];
-        uint64_t size = sizing_next(&c->sizing, UINT64_MAX, 1) * sizeof(struct ppp_record) + 256;
+        uint64_t size = sizing_next(&c->pace.sizing, UINT64_MAX, 1) * sizeof(struct ppp_record) + 256;
         unsigned count = (unsigned)MIN(MAX(READ_BYTES / size, UINT64_C(4)), (uint64_t)READ_MAX);
         int r;
 
-        if (c->reading || (c->sync != SYNC_DONE && c->sync != SYNC_SETTLE))
+        if (c->results.reading || (c->sync.state != SYNC_DONE && c->sync.state != SYNC_SETTLE))
                 return;
-        entry_id_format(c->last_result, id);
-        c->read_scan = c->settling ? c->scan : 0;
-        if (c->settling)
+        entry_id_format(c->results.last, id);
+        c->results.scan = c->sync.settling ? c->sync.scan : 0;
+        if (c->sync.settling)
                 r = redis_send(&c->link.reader, on_read, c, "XREAD COUNT %u STREAMS %s %s", count,
                                c->key_results, id);
         else
                 r = redis_send(&c->link.reader, on_read, c,
                                "XREAD COUNT %u BLOCK %d STREAMS %s %s", count, REDIS_LINK_BLOCK_MS,
                                c->key_results, id);
-        c->reading = r >= 0;
+        c->results.reading = r >= 0;
 }

@@ -2,71 +2,15 @@
 
 #include "daemon/runner/machines/coordinator.h"
 
+#define BYTES_MAX    (16 * 1024 * 1024)         /* of inputs in Redis */
 #define BATCH_CHUNKS 64
+#define LEAD_NS      (20 * NSEC_PER_MSEC)       /* of work on the way */
 #define FULL_OVER_NS (5 * NSEC_PER_SEC) /* without a refusal */
 #define PROBE_NS     (2 * NSEC_PER_MSEC)
 #define PROBE_TASKS  8                  /* for each CPU */
 
-int coordinator_send_again(struct coordinator *c, uint64_t first, uint64_t n)
-{
-        if (c->n_again == c->again_size) {
-                size_t size = MAX(2 * c->again_size, (size_t)64);
-                struct range *bigger = realloc(c->again, size * sizeof(*bigger));
-
-                if (!bigger)
-                        return -ENOMEM;
-                c->again = bigger;
-                c->again_size = size;
-        }
-        c->again[c->n_again++] = (struct range){ first, n };
-        return 0;
-}
-
-void coordinator_fly(struct coordinator *c, uint64_t first, uint32_t n, bool flies)
-{
-        for (uint64_t i = first; i < first + n; ++i) {
-                uint8_t bit = (uint8_t)(1U << (i % 8));
-
-                c->in_flight[i / 8] = flies ? c->in_flight[i / 8] | bit :
-                                              c->in_flight[i / 8] & (uint8_t)~bit;
-        }
-}
-
-static bool wants_sending(const struct coordinator *c, uint64_t i)
-{
-        return !coordinator_flies(c, i) &&
-               record_state(&c->runner->results.records[i]) == PPP_STATE_NONE;
-}
-
-/* The next tasks in a row that are to be sent, at most @max. False when there are none. */
-static bool next_range(struct coordinator *c, uint32_t max, struct range *ret)
-{
-        uint64_t end, *from, n = 0;
-
-        for (;;) {
-                struct range *again = c->n_again > 0 ? &c->again[c->n_again - 1] : NULL;
-
-                from = again ? &again->first : &c->cursor;
-                end = again ? again->first + again->n : c->runner->results.n_tasks;
-                while (*from < end && !wants_sending(c, *from)) {
-                        ++*from;
-                        if (again)
-                                --again->n;
-                }
-                if (*from < end)
-                        break;
-                if (!again)
-                        return false;
-                --c->n_again;
-        }
-        while (n < max && *from + n < end && wants_sending(c, *from + n))
-                ++n;
-        *ret = (struct range){ *from, n };
-        return true;
-}
-
 /* The inputs of these tasks, which lie one after the other in the list; fewer when that is too much. */
-static const char *text_of(const struct coordinator *c, struct range *range, size_t *ret_size)
+static const char *text_of(const struct coordinator *c, struct task_range *range, size_t *ret_size)
 {
         const struct inputs *inputs = &c->runner->inputs;
         size_t n_first, n_last;
@@ -85,22 +29,22 @@ void coordinator_full(struct coordinator *c, struct redis *redis, const redisRep
                       const char *attempted)
 {
         redis_note(redis, reply, attempted);
-        if (!c->full)
+        if (!c->pace.full)
                 log_error("%s; waiting until it takes more", redis->why);
-        c->full = true;
+        c->pace.full = true;
         coordinator_condition(c, PPP_CONDITION_ENGINE_FULL);
-        c->full_wait_ns = MIN(MAX(2 * c->full_wait_ns, REDIS_LINK_RETRY_MIN_NS), REDIS_LINK_RETRY_MAX_NS);
-        c->refused_ns = now_monotonic();
-        c->full_until_ns = c->refused_ns + c->full_wait_ns;
+        c->pace.full_wait_ns = MIN(MAX(2 * c->pace.full_wait_ns, REDIS_LINK_RETRY_MIN_NS), REDIS_LINK_RETRY_MAX_NS);
+        c->pace.refused_ns = now_monotonic();
+        c->pace.full_until_ns = c->pace.refused_ns + c->pace.full_wait_ns;
 }
 
 void coordinator_not_full(struct coordinator *c)
 {
-        c->full_until_ns = c->full_wait_ns = 0;
+        c->pace.full_until_ns = c->pace.full_wait_ns = 0;
         /* One that is near its limit takes some and refuses some, many times a second. */
-        if (!c->full || now_monotonic() - c->refused_ns < FULL_OVER_NS)
+        if (!c->pace.full || now_monotonic() - c->pace.refused_ns < FULL_OVER_NS)
                 return;
-        c->full = false;
+        c->pace.full = false;
         log_error("Redis takes more again");
         coordinator_condition(c, PPP_CONDITION_NONE);
 }
@@ -171,9 +115,9 @@ static void sent(struct batch *batch, struct outstanding *chunk, struct redis *r
                 batch->refused = true;
                 refuse(c, redis, reply);
         }
-        --c->n_sent;
-        c->n_bytes -= chunk->bytes;
-        coordinator_close(c, chunk);
+        --c->ledger.n_sent;
+        c->ledger.n_bytes -= chunk->bytes;
+        ledger_close(&c->ledger, chunk);
 }
 
 static void on_exec(struct redis *redis, redisReply *reply, void *userdata)
@@ -212,13 +156,12 @@ static void batch_end(struct batch *batch)
         on_exec(&c->link.commands, NULL, batch);
 }
 
-static int send_chunk(struct batch *batch, struct range range)
+static int send_chunk(struct batch *batch, struct task_range range)
 {
         struct coordinator *c = batch->c;
         size_t size;
         const char *text = text_of(c, &range, &size);
-        struct outstanding *chunk = outstanding_add(&c->sent, range.first, (uint32_t)range.n,
-                                                    (uint32_t)size);
+        struct outstanding *chunk = ledger_enter(&c->ledger, range.first, (uint32_t)range.n, (uint32_t)size);
         int r;
 
         if (!chunk)
@@ -227,41 +170,33 @@ static int send_chunk(struct batch *batch, struct range range)
                        "XADD %s * job %s first %llu n %u inputs %b", c->key_chunks, c->id,
                        (unsigned long long)range.first, (unsigned)range.n, text, size);
         if (r < 0) {
-                outstanding_remove(&c->sent, chunk);
+                ledger_strike(&c->ledger, chunk);
                 return r;
         }
         ++batch->n_replies;
         batch->chunks[batch->n++] = chunk;
         chunk->asked = true;
         chunk->sent_ns = now_monotonic();
-        coordinator_fly(c, range.first, (uint32_t)range.n, true);
-        ++c->n_sent;
-        c->n_bytes += size;
+        ++c->ledger.n_sent;
+        c->ledger.n_bytes += size;
         return 0;
-}
-
-static uint64_t left_to_send(const struct coordinator *c)
-{
-        uint64_t n = c->runner->results.n_tasks - c->n_recorded;
-
-        return n > c->sent.n_tasks ? n - c->sent.n_tasks : 0;
 }
 
 static void measure_rate(struct coordinator *c, uint64_t now)
 {
-        uint64_t took = now - c->rate_ns;
+        uint64_t took = now - c->pace.rate_ns;
 
-        if (took < COORDINATOR_LEAD_NS)
+        if (took < LEAD_NS)
                 return;
-        c->tasks_per_second += ((double)(c->n_recorded - c->rate_n) * 1e9 / (double)took -
-                                c->tasks_per_second) / 2;
-        c->rate_ns = now;
-        c->rate_n = c->n_recorded;
+        c->pace.tasks_per_second += ((double)(c->ledger.n_recorded - c->pace.rate_n) * 1e9 / (double)took -
+                                c->pace.tasks_per_second) / 2;
+        c->pace.rate_ns = now;
+        c->pace.rate_n = c->ledger.n_recorded;
 }
 
 static bool probes(const struct coordinator *c, uint64_t now)
 {
-        return !sizing_knows(&c->sizing) && now < c->probe_until_ns;
+        return !sizing_knows(&c->pace.sizing) && now < c->pace.probe_until_ns;
 }
 
 /*
@@ -273,9 +208,9 @@ static bool probes(const struct coordinator *c, uint64_t now)
 static uint64_t tasks_out_max(const struct coordinator *c, uint32_t size, uint64_t now)
 {
         if (probes(c, now))
-                return PROBE_TASKS * c->slots;
-        return c->capacity + 2 * c->slots * size +
-               (uint64_t)(c->tasks_per_second * (double)COORDINATOR_LEAD_NS / 1e9);
+                return PROBE_TASKS * c->roster.slots;
+        return c->roster.capacity + 2 * c->roster.slots * size +
+               (uint64_t)(c->pace.tasks_per_second * (double)LEAD_NS / 1e9);
 }
 
 void coordinator_send(struct coordinator *c)
@@ -283,20 +218,20 @@ void coordinator_send(struct coordinator *c)
         uint64_t now = now_monotonic();
         uint32_t max = c->runner->machines->chunk_tasks_max;
         struct batch *batch = NULL;
-        struct range range;
+        struct task_range range;
 
         measure_rate(c, now);
-        if (c->sync != SYNC_DONE || c->slots == 0 || now < c->full_until_ns)
+        if (c->sync.state != SYNC_DONE || c->roster.slots == 0 || now < c->pace.full_until_ns)
                 return;
-        if (!c->probe_until_ns)
-                c->probe_until_ns = now + PROBE_NS;
+        if (!c->pace.probe_until_ns)
+                c->pace.probe_until_ns = now + PROBE_NS;
         for (;;) {
-                uint32_t size = sizing_next(&c->sizing, left_to_send(c), c->slots);
+                uint32_t size = sizing_next(&c->pace.sizing, ledger_left(&c->ledger), c->roster.slots);
 
                 if (max)
                         size = MIN(size, max);
-                if (c->sent.n_tasks >= tasks_out_max(c, size, now) ||
-                    c->sent.n_bytes >= COORDINATOR_BYTES_MAX || !next_range(c, size, &range))
+                if (c->ledger.out.n_tasks >= tasks_out_max(c, size, now) ||
+                    c->ledger.out.n_bytes >= BYTES_MAX || !ledger_next(&c->ledger, size, &range))
                         break;
                 if (!batch && !(batch = batch_begin(c)))
                         break;
@@ -307,10 +242,10 @@ void coordinator_send(struct coordinator *c)
                         batch = NULL;
                 }
                 /* One at first, so that a Redis that is full is not asked a thousand times. */
-                if (c->full)
+                if (c->pace.full)
                         break;
         }
         if (batch)
                 batch_end(batch);
-        c->runner->results.header->next = c->cursor;
+        c->runner->results.header->next = c->ledger.cursor;
 }

@@ -21,8 +21,8 @@ static void on_made(struct redis *redis, redisReply *reply, void *userdata)
                 redis_link_fail(&c->link, redis, reply, "make the job's keys");
         } else if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY) {
                 coordinator_full(c, redis, reply, "make the job's keys");
-                c->sync = SYNC_JOB;
-                c->sync_again = true;
+                c->sync.state = SYNC_JOB;
+                c->sync.again = true;
         } else if (trouble == REDIS_TROUBLE_OTHER && strncmp(reply->str, "BUSYGROUP", 9) != 0) {
                 /* But that the stream is there already, nothing of this passes. */
                 redis_link_fail(&c->link, redis, reply, "make the job's keys");
@@ -65,6 +65,7 @@ static void make_keys(struct coordinator *c)
 }
 
 static void scan_from(struct coordinator *c, const char *from);
+static void scan(struct coordinator *c);
 
 static void say_lost(struct coordinator *c)
 {
@@ -76,7 +77,7 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct coordinator *c = userdata;
 
-        if (!reply || c->sync != SYNC_JOB || c->sync_again)
+        if (!reply || c->sync.state != SYNC_JOB || c->sync.again)
                 return;
         if (reply->type != REDIS_REPLY_INTEGER) {
                 if (redis_is_error(reply) && redis_trouble_is_final(redis_trouble_of(reply)))
@@ -86,27 +87,33 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
                 return;
         }
         if (reply->integer < N_KEYS) {
-                if (c->created && !c->full)
+                if (c->sync.created && !c->pace.full)
                         say_lost(c);
                 make_keys(c);
         }
         /* Where there is nothing, there is nothing to look for. */
-        if (reply->integer == 0 && !c->created && c->sent.n == 0) {
-                c->created = true;
-                c->sync = SYNC_DONE;
+        if (reply->integer == 0 && !c->sync.created && c->ledger.out.n == 0) {
+                c->sync.created = true;
+                c->sync.state = SYNC_DONE;
                 return;
         }
-        c->created = true;
-        c->sync = SYNC_SCAN;
-        coordinator_scan(c);
+        c->sync.created = true;
+        c->sync.state = SYNC_SCAN;
+        scan(c);
+}
+
+void coordinator_sync_down(struct coordinator *c)
+{
+        c->sync.state = SYNC_DOWN;
+        c->sync.scanning = c->sync.settling = false;
 }
 
 void coordinator_sync(struct coordinator *c)
 {
-        c->sync = SYNC_JOB;
-        c->scanning = c->settling = c->nodes_asked = c->sync_again = false;
+        c->sync.state = SYNC_JOB;
+        c->sync.scanning = c->sync.settling = c->roster.asked = c->sync.again = false;
         /* What was read was taken off. And this Redis may be another by now, whose clock is behind. */
-        c->last_result = (struct entry_id){ 0 };
+        c->results.last = (struct entry_id){ 0 };
         if (redis_send(&c->link.commands, on_exists, c, "EXISTS %s %s", c->key_job, c->key_results) < 0)
                 redis_link_reset(&c->link, "out of memory");
         coordinator_announce(c);
@@ -122,16 +129,14 @@ static void found(struct coordinator *c, const struct chunk_entry *entry)
 
         if (entry->first + entry->n > c->runner->results.n_tasks)
                 return;
-        chunk = outstanding_find(&c->sent, entry->first, entry->n);
+        chunk = outstanding_find(&c->ledger.out, entry->first, entry->n);
         if (!chunk) {
-                chunk = outstanding_add(&c->sent, entry->first, entry->n,
-                                        (uint32_t)entry->inputs.size);
+                chunk = ledger_enter(&c->ledger, entry->first, entry->n, (uint32_t)entry->inputs.size);
                 if (!chunk)
                         return;
-                coordinator_fly(c, entry->first, entry->n, true);
         }
         chunk->id = entry->id;
-        chunk->seen = c->scan;
+        chunk->seen = c->sync.scan;
 }
 
 static void on_scan(struct redis *redis, redisReply *reply, void *userdata)
@@ -140,7 +145,7 @@ static void on_scan(struct redis *redis, redisReply *reply, void *userdata)
         struct entry_id id = { 0 };
         char from[ENTRY_ID_SIZE + 1] = "(";
 
-        if (!reply || !c->scanning)
+        if (!reply || !c->sync.scanning)
                 return;
         if (redis_is_error(reply)) {
                 if (redis_trouble_is_final(redis_trouble_of(reply)))
@@ -164,11 +169,11 @@ static void on_scan(struct redis *redis, redisReply *reply, void *userdata)
                 scan_from(c, from);
                 return;
         }
-        c->scanning = false;
-        c->settling = true;
+        c->sync.scanning = false;
+        c->sync.settling = true;
         /* Nothing is sent before what nodes did in the meantime is known. */
-        if (c->sync == SYNC_SCAN)
-                c->sync = SYNC_SETTLE;
+        if (c->sync.state == SYNC_SCAN)
+                c->sync.state = SYNC_SETTLE;
 }
 
 static void scan_from(struct coordinator *c, const char *from)
@@ -184,13 +189,13 @@ static uint64_t scan_age(const struct coordinator *c)
         return 2 * c->runner->machines->heartbeat_ns;
 }
 
-void coordinator_scan(struct coordinator *c)
+static void scan(struct coordinator *c)
 {
-        ++c->scan;
-        c->scan_begin_ns = now_monotonic();
-        c->scanning = true;
-        c->settling = false;
-        c->scan_after_ns = c->scan_begin_ns + scan_age(c);
+        ++c->sync.scan;
+        c->sync.scan_begin_ns = now_monotonic();
+        c->sync.scanning = true;
+        c->sync.settling = false;
+        c->sync.scan_after_ns = c->sync.scan_begin_ns + scan_age(c);
         scan_from(c, "-");
 }
 
@@ -202,17 +207,17 @@ void coordinator_settle(struct coordinator *c)
 {
         struct outstanding *chunk, *next;
 
-        if (!c->settling)
+        if (!c->sync.settling)
                 return;
-        c->settling = false;
-        if (c->sync == SYNC_SETTLE)
-                c->sync = SYNC_DONE;
-        for (chunk = c->sent.first; chunk; chunk = next) {
+        c->sync.settling = false;
+        if (c->sync.state == SYNC_SETTLE)
+                c->sync.state = SYNC_DONE;
+        for (chunk = c->ledger.out.first; chunk; chunk = next) {
                 next = chunk->next;
-                if (chunk->seen == c->scan || chunk->sent_ns >= c->scan_begin_ns || chunk->asked)
+                if (chunk->seen == c->sync.scan || chunk->sent_ns >= c->sync.scan_begin_ns || chunk->asked)
                         continue;
-                ++c->n_resent;
-                coordinator_close(c, chunk);
+                ++c->ledger.n_resent;
+                ledger_close(&c->ledger, chunk);
         }
 }
 
@@ -226,7 +231,7 @@ void coordinator_announce(struct coordinator *c)
 {
         struct redis *redis = &c->link.commands;
 
-        c->announce_ns = now_monotonic() + MACHINES_ANNOUNCE_NS;
+        c->sync.announce_ns = now_monotonic() + MACHINES_ANNOUNCE_NS;
         if (!c->link.is_up)
                 return;
         redis_send(redis, redis_link_on_kept, &c->link,
@@ -252,12 +257,12 @@ static void on_probed(struct redis *redis, redisReply *reply, void *userdata)
 
 static void keys_lost(struct coordinator *c)
 {
-        if (c->sync != SYNC_DONE || c->scanning)
+        if (c->sync.state != SYNC_DONE || c->sync.scanning)
                 return;
         say_lost(c);
-        c->last_result = (struct entry_id){ 0 };
+        c->results.last = (struct entry_id){ 0 };
         make_keys(c);
-        coordinator_scan(c);
+        scan(c);
 }
 
 static bool is_gone(const redisReply *reply)
@@ -272,7 +277,7 @@ static void on_refreshed(struct redis *redis, redisReply *reply, void *userdata)
         redis_link_on_kept(redis, reply, &c->link);
         if (is_gone(reply))
                 keys_lost(c);
-        else if (reply && c->sync == SYNC_DONE && !c->scanning)
+        else if (reply && c->sync.state == SYNC_DONE && !c->sync.scanning)
                 redis_send(redis, on_probed, c, "HSET %s state running", c->key_job);
 }
 
@@ -288,13 +293,13 @@ void coordinator_beat(struct coordinator *c)
         uint64_t now = now_monotonic();
         struct redis *redis = &c->link.commands;
 
-        c->beat_ns = now + c->runner->machines->heartbeat_ns / 4;
-        if (c->sync != SYNC_DONE)
+        c->sync.beat_ns = now + c->runner->machines->heartbeat_ns / 4;
+        if (c->sync.state != SYNC_DONE)
                 return;
         redis_send(redis, on_refreshed, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_job);
         redis_send(redis, on_results_refreshed, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_results);
         redis_send(redis, redis_link_on_kept, &c->link, "EXPIRE %s " MACHINES_KEY_SECONDS, c->key_chunks);
-        if (c->sent.first && !c->scanning && !c->settling && now >= c->scan_after_ns &&
-            now - c->sent.first->sent_ns >= scan_age(c))
-                coordinator_scan(c);
+        if (c->ledger.out.first && !c->sync.scanning && !c->sync.settling && now >= c->sync.scan_after_ns &&
+            now - c->ledger.out.first->sent_ns >= scan_age(c))
+                scan(c);
 }
