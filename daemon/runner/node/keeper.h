@@ -14,6 +14,9 @@
 
 #include <sys/types.h>
 
+#include "daemon/runner/machines/codec.h"
+#include "daemon/runner/machines/keys.h"
+#include "daemon/runner/machines/redis-link.h"
 #include "daemon/runner/node/node.h"
 
 enum owner_state {

@@ -1,18 +1,14 @@
 #include "daemon/runner/node/node.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
-#include "daemon/runner/levels/worker-group.h"
-#include "lib/cgroup.h"
+#include "daemon/runner/node/beat.h"
+#include "daemon/runner/node/level-process.h"
+#include "daemon/runner/node/look.h"
 
-#define FRUITLESS_MAX  5                /* deaths of the level in a row with no task ended */
 #define LEVEL_LEAVE_NS (5 * NSEC_PER_SEC)
 
 static const uint64_t one = 1;
@@ -35,132 +31,72 @@ static void on_signal(int number)
         errno = saved;
 }
 
-/* The level's process */
+/* The chunks of this runner's owner, in this process and in that of the level. */
+struct node {
+        struct runner *runner;          /* shared with the level's process */
+        struct owner_share *share;      /* with the keeper */
+        struct streams streams;
+        struct feed *feed;
+        struct node_jobs jobs;
+        struct chunks chunks;
+        struct look look;
+        struct beat beat;
+        struct level_process level;
+        int stop_fd;                    /* eventfd, written by SIGTERM and SIGUSR1 */
+        uint64_t busy_ns;               /* when it last had a chunk in hand */
+        bool stopping, cancelled;
+        uint64_t stop_ns;               /* when what runs is cancelled */
+};
 
-static __attribute__((noreturn)) void level_main(struct node *node, pid_t parent)
+/* What the parts tell */
+
+static void on_level_born(struct level_process *level)
 {
-        struct runner *runner = node->runner;
-        int r;
+        struct node *node = container_of(level, struct node, level);
 
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-                _exit(EXIT_FAILURE);
-        /* Its parent hears of SIGTERM and closes the feed. */
-        signal(SIGTERM, SIG_IGN);
-        redis_forget(&node->link.commands);
-        redis_forget(&node->link.reader);
-        /* At processes its workers say that, and one of them is enough. */
-        if (!level_has(runner->spec.level, LEVEL_WORKER_GROUPS))
-                worker_prefer_for_oom();
-        runner->measures = json_object();
-        runner->unavailable = json_array();
-        r = level_run_of(runner->spec.level)(runner);
-        _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+        redis_forget(&node->streams.link.commands);
+        redis_forget(&node->streams.link.reader);
 }
 
-static uint64_t tasks_ended(const struct node *node)
+static void on_job_dropped(struct node_jobs *jobs, struct node_job *job)
 {
-        return __atomic_load_n(&node->feed->header.n_done, __ATOMIC_RELAXED) +
-               __atomic_load_n(&node->feed->header.n_failed, __ATOMIC_RELAXED);
+        chunks_drop_job(&container_of(jobs, struct node, jobs)->chunks, job);
 }
 
-static uint64_t oom_kills(const struct node *node)
+static void beat(struct node *node)
 {
-        uint64_t n;
-
-        return node->runner->cgroup_fd >= 0 &&
-               cgroup_read_keyed(node->runner->cgroup_fd, "memory.events", "oom_kill", &n) >= 0 ? n : 0;
+        __atomic_store_n(&node->share->load, chunks_load(&node->chunks), __ATOMIC_RELAXED);
+        if (beat_send(&node->beat) && !node->stopping)
+                node->look.due = true;
 }
 
-static int level_start(struct node *node)
-{
-        pid_t parent = getpid(), pid;
-        int ends[2];
-
-        feed_restart(node->feed);
-        node->level_ended = tasks_ended(node);
-        node->level_oom_kills = oom_kills(node);
-        if (pipe2(ends, O_CLOEXEC) < 0) {
-                log_error("cannot start the level's process: %m");
-                return -errno;
-        }
-        pid = fork();
-        if (pid == 0)
-                level_main(node, parent);
-        close(ends[1]);
-        node->level_lives_fd = ends[0];
-        if (pid < 0) {
-                log_error("cannot start the level's process: %m");
-                return -errno;
-        }
-        node->level_pid = pid;
-        node->level_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-        if (node->level_pidfd < 0) {
-                log_error("cannot watch the level's process: %m");
-                return -errno;
-        }
-        return 0;
-}
-
-/*
- * Reaps it. What was in progress died with it, unless it was told to leave. Its worker processes are killed
- * with it but do not end with it, and one that ran on would write to what is given out again: they all hold
- * the other end of level_lives_fd, so that this is called when the last of them has gone.
- */
+/* What was in progress died with the level, unless that was told to leave. */
 static int level_died(struct node *node)
 {
-        struct ppp_record death = { .state = PPP_STATE_FAILED, .reason = PPP_REASON_EXIT };
-        siginfo_t info = {};
+        struct ppp_record death;
+        int r = level_process_reap(&node->level, &death);
 
-        if (waitid(P_PIDFD, (id_t)node->level_pidfd, &info, WEXITED) < 0)
-                return -errno;
-        node->level_pidfd = close_fd(node->level_pidfd);
-        node->level_lives_fd = close_fd(node->level_lives_fd);
-        worker_groups_sweep(node->runner);
-        death.end_ns = now_monotonic();
-        death.detail = info.si_status;
-        if (info.si_code != CLD_EXITED)
-                death.reason = PPP_REASON_SIGNAL;
-        if (info.si_code != CLD_EXITED && info.si_status == SIGKILL &&
-            oom_kills(node) > node->level_oom_kills)
-                death.reason = PPP_REASON_OOM_KILLED;
-        chunks_end_all(node, node->stopping ? NULL : &death);
-        if (node->stopping)
-                return 0;
-        node->n_fruitless = tasks_ended(node) == node->level_ended ? node->n_fruitless + 1 : 0;
-        /* One that left before it did anything has said itself why it cannot run. */
-        if (node->n_fruitless >= (info.si_code == CLD_EXITED ? 1 : FRUITLESS_MAX)) {
-                log_error("cannot serve as a node: the level %s does not run here",
-                          level_name(node->runner->spec.level));
-                return -ECHILD;
-        }
-        if (info.si_code == CLD_EXITED)
-                log_error("the level's process left with status %d; what was in progress has failed, and "
-                          "it is started again", info.si_status);
-        else
-                log_error("the level's process was ended by signal %d (%s); what was in progress has "
-                          "failed, and it is started again", info.si_status,
-                          sigdescr_np(info.si_status) ?: "unknown");
-        return level_start(node);
+        if (r < 0)
+                return r;
+        chunks_end_all(&node->chunks, node->stopping ? NULL : &death);
+        return node->stopping ? 0 : level_process_restart(&node->level);
 }
-
-/* Coming and going of Redis */
 
 static void on_up(struct redis_link *link)
 {
-        struct node *node = container_of(link, struct node, link);
+        struct node *node = container_of(link, struct node, streams.link);
 
-        node->burst = 1;
-        node->retry_ns = 0;
-        node_groups_make(node);
-        node_beat(node);
+        node->chunks.burst = 1;
+        node->chunks.retry_ns = 0;
+        streams_make_groups(&node->streams);
+        beat(node);
 }
 
 static void on_down(struct redis_link *link)
 {
-        struct node *node = container_of(link, struct node, link);
+        struct node *node = container_of(link, struct node, streams.link);
 
-        chunks_unsend(node);
+        chunks_unsend(&node->chunks);
 }
 
 static const struct redis_link_ops node_ops = { on_up, on_down };
@@ -170,8 +106,8 @@ static const struct redis_link_ops node_ops = { on_up, on_down };
 static void stop(struct node *node)
 {
         node->stopping = true;
-        node->stop_ns = now_monotonic() + machines_leave_ns(node->machines.heartbeat_ns);
-        chunks_give_back(node);
+        node->stop_ns = now_monotonic() + machines_leave_ns(node->streams.machines.heartbeat_ns);
+        chunks_close(&node->chunks);
         feed_close(node->feed);
 }
 
@@ -180,9 +116,9 @@ static bool is_needed(struct node *node)
 {
         uint64_t now = now_monotonic(), since;
 
-        if (node->n_held > 0)
+        if (node->chunks.n > 0)
                 node->busy_ns = now;
-        if (node->n_held > 0 || node->n_looks > 0)
+        if (node->chunks.n > 0 || node->look.n > 0)
                 return true;
         if (__atomic_load_n(&node->share->yields, __ATOMIC_RELAXED))
                 return false;
@@ -204,8 +140,8 @@ static void tell_keeper(const struct node *node)
         const struct ppp_results_header *header = &node->feed->header;
         struct owner_share *share = node->share;
 
-        __atomic_store_n(&share->n_held, node->n_held, __ATOMIC_RELAXED);
-        if (node->n_held == 0)
+        __atomic_store_n(&share->n_held, node->chunks.n, __ATOMIC_RELAXED);
+        if (node->chunks.n == 0)
                 __atomic_store_n(&share->load, 0, __ATOMIC_RELAXED);
         __atomic_store_n(&share->n_done, __atomic_load_n(&header->n_done, __ATOMIC_RELAXED),
                          __ATOMIC_RELAXED);
@@ -227,76 +163,79 @@ static bool leave(struct node *node)
 {
         uint64_t now = now_monotonic();
 
-        if (node->level_pidfd >= 0 && now >= node->stop_ns) {
+        if (level_process_runs(&node->level) && now >= node->stop_ns) {
                 if (!node->cancelled)
                         cancel(node);
                 else
-                        kill(node->level_pid, SIGKILL);
+                        kill(node->level.pid, SIGKILL);
         }
-        if (node->level_pidfd >= 0)
+        if (level_process_runs(&node->level))
                 return false;
-        if (node->n_held == 0 && !node->reading && redis_unsent(&node->link.commands) == 0)
+        if (node->chunks.n == 0 && !node->chunks.reading && redis_unsent(&node->streams.link.commands) == 0)
                 return true;
         /* Without Redis nobody can be told: what we hold will be claimed for our silence. */
         return now >= node->stop_ns + LEVEL_LEAVE_NS ||
-               (!node->link.is_up && now >= node->stop_ns);
+               (!node->streams.link.is_up && now >= node->stop_ns);
 }
 
 static int turn(struct node *node)
 {
-        uint64_t until;
+        struct chunks *chunks = &node->chunks;
         struct pollfd polls[3];
+        uint64_t until;
         int r;
 
-        if (now_monotonic() >= node->beat_ns)
-                node_beat(node);
-        node_jobs_check(node);
-        chunks_collect(node);
-        chunks_feed(node);
-        chunks_send(node);
-        chunks_read(node);
+        if (now_monotonic() >= node->beat.due_ns)
+                beat(node);
+        chunks->yields = __atomic_load_n(&node->share->yields, __ATOMIC_RELAXED);
+        node_jobs_check(&node->jobs);
+        chunks_collect(chunks);
+        chunks_feed(chunks);
+        chunks_send(chunks);
+        if (!look_first(&node->look))
+                chunks_read(chunks);
         tell_keeper(node);
 
-        until = node->stopping ? MIN(node->stop_ns, node->beat_ns) : node->beat_ns;
-        if (node->jobs && node->link.is_up)
-                until = MIN(until, node->look_ns);
-        if (node->stopping && node->level_pidfd < 0)
+        until = node->stopping ? MIN(node->stop_ns, node->beat.due_ns) : node->beat.due_ns;
+        if (node->jobs.first && node->streams.link.is_up)
+                until = MIN(until, node->jobs.check_ns);
+        if (node->stopping && !level_process_runs(&node->level))
                 until = now_monotonic() + REDIS_LINK_RETRY_MIN_NS;
-        if (node->retry_ns)
-                until = MIN(until, node->retry_ns);
-        if (node->groups_ns > now_monotonic())
-                until = MIN(until, node->groups_ns);
+        if (chunks->retry_ns)
+                until = MIN(until, chunks->retry_ns);
+        if (node->streams.groups_ns > now_monotonic())
+                until = MIN(until, node->streams.groups_ns);
         if (!feed_may_sleep(node->feed))
                 until = 0;
         polls[0] = (struct pollfd){ node->feed->ended_fd, POLLIN, 0 };
         polls[1] = (struct pollfd){ node->stop_fd, POLLIN, 0 };
-        polls[2] = (struct pollfd){ node->level_lives_fd, POLLIN, 0 };
-        r = redis_link_turn(&node->link, polls, ARRAY_SIZE(polls), until);
+        polls[2] = (struct pollfd){ node->level.lives_fd, POLLIN, 0 };
+        r = redis_link_turn(&node->streams.link, polls, ARRAY_SIZE(polls), until);
         feed_awake(node->feed);
         if (r < 0) {
-                log_error("cannot serve as a node: %s", node->link.why);
+                log_error("cannot serve as a node: %s", node->streams.link.why);
                 return r;
         }
         if (polls[1].revents)
                 hear(node);
         if (!node->stopping && (told_to_leave || !is_needed(node)))
                 stop(node);
-        return polls[2].revents && node->level_pidfd >= 0 ? level_died(node) : 0;
+        return polls[2].revents && level_process_runs(&node->level) ? level_died(node) : 0;
 }
 
 static int serve(struct node *node)
 {
         int r;
 
-        r = level_start(node);
+        r = level_process_start(&node->level);
         while (r >= 0) {
                 if (node->stopping && leave(node))
                         break;
                 r = turn(node);
         }
-        redis_flush(&node->link.commands);
-        if (node->level_pidfd >= 0)
-                kill(node->level_pid, SIGKILL);
+        redis_flush(&node->streams.link.commands);
+        if (level_process_runs(&node->level))
+                kill(node->level.pid, SIGKILL);
         return r;
 }
 
@@ -330,12 +269,8 @@ static int node_init(struct node *node, const struct node_terms *terms, char *ow
         runner->demo_url = terms->demo_url;
         runner->cgroup_fd = cgroup_fd;
         runner->cancel_fd = -EBADF;
-        node->machines = terms->machines;
-        node->machines.owner = owner;
-        node->workloads = terms->workloads;
-        node->level_pidfd = node->level_lives_fd = node->stop_fd = -EBADF;
-        node->burst = 1;
-        node->rate_ns = node->busy_ns = now_monotonic();
+        node->level.pidfd = node->level.lives_fd = node->stop_fd = -EBADF;
+        node->busy_ns = now_monotonic();
         r = install_signals(node);
         if (r >= 0)
                 r = feed_new(level_has(runner->spec.level, LEVEL_LOOPS) ? runner->spec.loops : 0, &node->feed);
@@ -343,9 +278,16 @@ static int node_init(struct node *node, const struct node_terms *terms, char *ow
                 return r;
         runner->source = &node->feed->source;
         runner->results.header = &node->feed->header;
-        redis_link_init(&node->link, &node->machines, &node_ops);
-        node->link.quiet = true;
-        return 0;
+        r = streams_init(&node->streams, &terms->machines, owner, terms->workloads, &node_ops);
+        node->streams.link.quiet = true;
+        node->jobs = (struct node_jobs){ .streams = &node->streams, .dropped = on_job_dropped };
+        chunks_init(&node->chunks, &node->streams, &node->jobs, node->feed, &runner->spec);
+        node->look = (struct look){ .streams = &node->streams, .chunks = &node->chunks };
+        node->beat = (struct beat){ .streams = &node->streams, .chunks = &node->chunks };
+        node->level.runner = runner;
+        node->level.feed = node->feed;
+        node->level.born = on_level_born;
+        return r;
 }
 
 int node_serve(const struct node_terms *terms, char *owner, struct owner_share *share, int cgroup_fd)
@@ -366,7 +308,7 @@ int node_serve(const struct node_terms *terms, char *owner, struct owner_share *
         sigprocmask(SIG_SETMASK, &none, NULL);
         r = serve(node);
         tell_keeper(node);
-        redis_link_deinit(&node->link);
-        chunks_free(node);
+        streams_deinit(&node->streams);
+        chunks_free(&node->chunks);
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
