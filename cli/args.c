@@ -9,6 +9,8 @@
 
 #define RUNS_MAX 1000
 
+const char *const color_names[] = { "auto", "always", "never", NULL };
+
 const struct option_info option_infos[_OPTION_N] = {
         [OPTION_SOCKET] = { "socket", 0, "PATH", "talk to the pppd that listens there" },
         [OPTION_SYSTEM] = { "system", 0, NULL, "talk to the system's pppd" },
@@ -108,10 +110,8 @@ static int set_duration(const char *name, const char *value, uint64_t *ret)
 
 static int set_color(const char *value, enum progress_color *ret)
 {
-        static const char *const names[] = { "auto", "always", "never" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(names); ++i) {
-                if (streq(value, names[i])) {
+        for (size_t i = 0; color_names[i]; ++i) {
+                if (streq(value, color_names[i])) {
                         *ret = (enum progress_color)i;
                         return 0;
                 }

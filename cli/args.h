@@ -109,6 +109,9 @@ void args_deinit(struct args *args);
 /* Refuses given options that are not in @allowed. */
 int args_check(const struct args *args, const char *verb, uint64_t allowed);
 
+/* The values of --color, in the order of enum progress_color; NULL-terminated. */
+extern const char *const color_names[];
+
 /* "--workers N", "-q, --quiet" and a line about it. */
 struct option_info {
         const char *name;

@@ -43,6 +43,7 @@ static int run(const struct args *args)
 const struct verb verb_cancel = {
         .name = "cancel",
         .synopsis = "JOB",
+        .operands = { OPERAND_JOB },
         .what = "end a job; results so far are kept",
         .text = "Ends the job and returns when nothing of it runs any more. Results of tasks\n"
                 "that had ended are kept: pppctl results JOB. A job that has ended already is\n"

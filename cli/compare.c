@@ -391,6 +391,7 @@ static int run(const struct args *args)
 const struct verb verb_compare = {
         .name = "compare",
         .synopsis = "[WORKLOAD] [INPUT...]",
+        .operands = { OPERAND_WORKLOAD, OPERAND_INPUT },
         .what = "run the same at each level, show what each cost",
         .text = "Runs the same inputs at each level, one after the other, checks that all levels\n"
                 "agree in every value, and shows in one table what each took. machines is left\n"

@@ -97,6 +97,7 @@ static int run(const struct args *args)
 const struct verb verb_help = {
         .name = "help",
         .synopsis = "[VERB]",
+        .operands = { OPERAND_VERB },
         .what = "show help about a verb",
         .text = "Shows what a verb does, its options and examples.",
         .examples = "  pppctl help run",

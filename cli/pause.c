@@ -44,6 +44,7 @@ static int run_resume(const struct args *args)
 const struct verb verb_pause = {
         .name = "pause",
         .synopsis = "JOB",
+        .operands = { OPERAND_JOB },
         .what = "freeze a job until it is resumed",
         .text = "Freezes all processes of the job where they are: they take no more CPU time,\n"
                 "keep their memory and their connections, and go on with pppctl resume. A job\n"
@@ -61,6 +62,7 @@ const struct verb verb_pause = {
 const struct verb verb_resume = {
         .name = "resume",
         .synopsis = "JOB",
+        .operands = { OPERAND_JOB },
         .what = "let a paused job go on",
         .text = "Lets a job that pppctl pause froze go on where it was.",
         .examples = "  pppctl resume 12",

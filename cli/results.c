@@ -99,6 +99,7 @@ static int run(const struct args *args)
 const struct verb verb_results = {
         .name = "results",
         .synopsis = "JOB",
+        .operands = { OPERAND_JOB },
         .what = "print the results of a job",
         .text = "Prints the results there are, in the order of the inputs: results on standard\n"
                 "output, failures on standard error. With --failed only the failures, on\n"

@@ -114,6 +114,7 @@ static int run(const struct args *args)
 const struct verb verb_run = {
         .name = "run",
         .synopsis = "LEVEL [WORKLOAD] [INPUT...]",
+        .operands = { OPERAND_LEVEL, OPERAND_WORKLOAD, OPERAND_INPUT },
         .what = "run a workload over inputs, print results as tasks end",
         .shows_choices = true,
         .text = "SIZE is in bytes, or has K, M, G or T; TIME is in seconds, or has ns, us, ms, s,\n"

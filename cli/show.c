@@ -536,6 +536,7 @@ static int run(const struct args *args)
 const struct verb verb_show = {
         .name = "show",
         .synopsis = "JOB",
+        .operands = { OPERAND_JOB },
         .what = "show a job: its state, what it cost",
         .text = "Shows the job's options and its summary, and at the end what could not be\n"
                 "measured, and why. With --json: the job as pppd tells it, in base units.",

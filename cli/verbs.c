@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "cli/complete.h"
 #include "cli/say.h"
 #include "cli/suggest.h"
 
@@ -57,6 +58,8 @@ int pppctl(int argc, char **argv)
 
         /* A reader that leaves is an error of write(2), handled where it is met. */
         (void)signal(SIGPIPE, SIG_IGN);
+        if (argc > 1 && streq(argv[1], "--complete"))
+                return complete(argc - 2, argv + 2);
         r = args_parse(argc, argv, &args);
         if (r)
                 return r;

@@ -4,9 +4,21 @@
 
 #include "cli/args.h"
 
+#define VERB_OPERANDS_MAX 3
+
+enum operand {
+        OPERAND_NONE,
+        OPERAND_LEVEL,
+        OPERAND_WORKLOAD,
+        OPERAND_INPUT,                  /* any number of them, also files */
+        OPERAND_JOB,
+        OPERAND_VERB,
+};
+
 struct verb {
         const char *name;
         const char *synopsis;           /* after the name */
+        enum operand operands[VERB_OPERANDS_MAX];
         const char *what;               /* one line, for the list of verbs */
         bool shows_choices;             /* its own help begins with the levels and workloads */
         const char *text;               /* lines, for the verb's own help */

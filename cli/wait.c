@@ -85,6 +85,7 @@ static int run(const struct args *args)
 const struct verb verb_wait = {
         .name = "wait",
         .synopsis = "JOB",
+        .operands = { OPERAND_JOB },
         .what = "wait until a job has ended",
         .text = "Waits until the job has ended, then shows its summary. The exit status is 0\n"
                 "when all of its tasks are done, 1 when one failed or the job did.",
