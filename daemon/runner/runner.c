@@ -6,28 +6,15 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 
+#include "daemon/runner/levels/descriptors.h"
+#include "daemon/runner/levels/levels.h"
 #include "daemon/runner/main.h"
 #include "daemon/runner/measure.h"
+#include "daemon/runner/workloads/workloads.h"
 #include "lib/machines.h"
 #include "lib/results-lock.h"
 #include "lib/runner-abi.h"
-
-static level_run *const levels[_LEVEL_N] = {
-        [LEVEL_SERIAL] = level_serial_run,
-        [LEVEL_THREADS] = level_threads_run,
-        [LEVEL_PROCESSES] = level_processes_run,
-        [LEVEL_ASYNC] = level_async_run,
-        [LEVEL_MACHINES] = level_machines_run,
-};
-
-const struct ppp_workload *const builtin_workloads[_WORKLOAD_N] = {
-        [WORKLOAD_WORDS] = &workload_words,
-        [WORKLOAD_SUM] = &workload_sum,
-        [WORKLOAD_SUM_ARRAY] = &workload_sum_array,
-        [WORKLOAD_SLEEP] = &workload_sleep,
-};
 
 /* What SIGTERM's handler may touch; set once before the handler is installed. */
 static struct runner *signalled;
@@ -56,21 +43,6 @@ static int install_cancel(struct runner *runner)
                 return -errno;
         signal(SIGPIPE, SIG_IGN);
         return 0;
-}
-
-level_run *level_run_of(enum level level)
-{
-        return levels[level];
-}
-
-void raise_descriptor_limit(void)
-{
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return;
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int read_machines(struct runner *runner, json_t *json)
@@ -176,7 +148,7 @@ static int runner_init(struct runner *runner, uint64_t start_ns)
         r = install_cancel(runner);
         if (r < 0)
                 return r;
-        raise_descriptor_limit();
+        descriptors_raise_limit();
         r = read_spec(runner);
         if (r < 0)
                 return r;
@@ -193,7 +165,7 @@ static int runner_execute(struct runner *runner)
         int r, k;
 
         task_cursor_init(&runner->cursor, runner);
-        r = levels[runner->spec.level](runner);
+        r = level_run_of(runner->spec.level)(runner);
         runner->results.header->runner_end_ns = now_monotonic();
         measure_job(runner, runner->workers_rss_peak);
         k = measure_write(runner, RUNNER_FD_MEASURES);

@@ -38,7 +38,7 @@ struct runner {
         int cancel_fd;                  /* eventfd, readable once cancelled; for poll and rings */
         bool cancelled;                 /* read with runner_cancelled() */
         bool resuming;                  /* some records are already there */
-        unsigned connections_max;       /* descriptors.h; 0: nothing bounds them */
+        unsigned connections_max;       /* levels/descriptors.h; 0: nothing bounds them */
         unsigned n_worker_groups;       /* ever made; a node's level may be started again */
         struct memory_stat memory_stat; /* of the job's group, while its workers were there */
         bool memory_asked, memory_told; /* once, and whether it could be read */
@@ -76,24 +76,6 @@ static inline unsigned runner_connections(const struct runner *runner)
 {
         return runner->connections_max ?: RUNNER_CONNECTIONS_MAX;
 }
-
-/* A level: runs the whole job, returns 0 (also when cancelled) or a negative errno after log_error. */
-typedef int level_run(struct runner *runner);
-
-level_run level_serial_run;
-level_run level_threads_run;
-level_run level_processes_run;
-level_run level_async_run;
-level_run level_machines_run;
-
-level_run *level_run_of(enum level level);
-
-/* As many descriptors as we may have: a task in flight can need one, a worker three. */
-void raise_descriptor_limit(void);
-
-/* The built-in workloads, by enum workload_id. */
-extern const struct ppp_workload workload_words, workload_sum, workload_sum_array, workload_sleep;
-extern const struct ppp_workload *const builtin_workloads[_WORKLOAD_N];
 
 /* One line on standard error, "pppd-runner: …"; what was attempted, on what, why, what to do. */
 void log_error(const char *format, ...) _printf_(1, 2);

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "daemon/runner/io/async.h"
+#include "daemon/runner/levels/levels.h"
 #include "daemon/runner/loop/fiber-sanitizer.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/test.h"

@@ -8,8 +8,10 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
+#include "daemon/runner/levels/levels.h"
 #include "daemon/runner/loop/ring.h"
 #include "daemon/runner/node/feed.h"
+#include "daemon/runner/workloads/workloads.h"
 #include "tests/unit/feed-done.h"
 #include "tests/unit/http-server.h"
 #include "tests/unit/test.h"

@@ -7,6 +7,7 @@
 
 #include "daemon/runner/io/blocking.h"
 #include "daemon/runner/node/feed.h"
+#include "daemon/runner/workloads/workloads.h"
 #include "tests/unit/feed-done.h"
 #include "tests/unit/test.h"
 

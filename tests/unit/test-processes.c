@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "daemon/runner/levels/levels.h"
 #include "daemon/runner/node/feed.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/feed-done.h"

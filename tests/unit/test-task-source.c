@@ -10,6 +10,7 @@
 
 #include "daemon/runner/node/feed.h"
 #include "daemon/runner/runner.h"
+#include "daemon/runner/workloads/workloads.h"
 #include "tests/unit/feed-done.h"
 #include "tests/unit/test.h"
 

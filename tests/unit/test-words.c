@@ -2,6 +2,7 @@
 
 #include "daemon/runner/runner.h"
 #include "daemon/runner/workloads/words-input.h"
+#include "daemon/runner/workloads/workloads.h"
 #include "tests/unit/test.h"
 
 #define DEMO "http://127.0.0.1:8099"

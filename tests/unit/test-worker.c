@@ -6,6 +6,7 @@
 
 #include "daemon/runner/io/blocking.h"
 #include "daemon/runner/runner.h"
+#include "daemon/runner/workloads/workloads.h"
 #include "tests/unit/test.h"
 
 static void runner_setup(struct runner *runner, uint64_t n, enum workload_id id, const char *line)

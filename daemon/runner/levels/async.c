@@ -12,8 +12,9 @@
 
 #include <pthread.h>
 
-#include "daemon/runner/descriptors.h"
 #include "daemon/runner/io/async.h"
+#include "daemon/runner/levels/descriptors.h"
+#include "daemon/runner/levels/levels.h"
 #include "daemon/runner/measure.h"
 
 struct async_loop {

@@ -4,6 +4,7 @@
  * (node/node.h); this is the coordinator (machines/coordinator.h).
  */
 
+#include "daemon/runner/levels/levels.h"
 #include "daemon/runner/machines/coordinator.h"
 
 static void measure(const struct coordinator *c)

@@ -16,8 +16,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "daemon/runner/descriptors.h"
 #include "daemon/runner/io/blocking.h"
+#include "daemon/runner/levels/descriptors.h"
+#include "daemon/runner/levels/levels.h"
 #include "daemon/runner/levels/worker-group.h"
 #include "daemon/runner/levels/worker-row.h"
 #include "daemon/runner/measure.h"

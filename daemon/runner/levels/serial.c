@@ -2,8 +2,9 @@
  * serial: one worker, the runner's own thread. The baseline the other levels are compared with.
  */
 
-#include "daemon/runner/descriptors.h"
 #include "daemon/runner/io/blocking.h"
+#include "daemon/runner/levels/descriptors.h"
+#include "daemon/runner/levels/levels.h"
 #include "daemon/runner/measure.h"
 
 int level_serial_run(struct runner *runner)

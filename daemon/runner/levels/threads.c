@@ -7,9 +7,10 @@
 
 #include <pthread.h>
 
-#include "daemon/runner/descriptors.h"
 #include "daemon/runner/gil.h"
 #include "daemon/runner/io/blocking.h"
+#include "daemon/runner/levels/descriptors.h"
+#include "daemon/runner/levels/levels.h"
 #include "daemon/runner/levels/thread-groups.h"
 #include "daemon/runner/measure.h"
 

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 
+#include "daemon/runner/levels/descriptors.h"
 #include "daemon/runner/main.h"
 #include "lib/runner-abi.h"
 
@@ -103,7 +104,7 @@ static int keeper_init(struct keeper *keeper)
         keeper->cgroup_fd = faccessat(RUNNER_FD_CGROUP, "cgroup.procs", F_OK, 0) == 0 ?
                             RUNNER_FD_CGROUP : -EBADF;
         keeper->stop_fd = keeper->events_fd = -EBADF;
-        raise_descriptor_limit();
+        descriptors_raise_limit();
         r = node_terms_read(&keeper->terms);
         if (r < 0)
                 return r;

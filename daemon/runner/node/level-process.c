@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "daemon/runner/levels/levels.h"
 #include "daemon/runner/levels/worker-group.h"
 #include "lib/cgroup.h"
 

@@ -1,6 +1,7 @@
 #include "daemon/runner/node/node-jobs.h"
 
 #include "daemon/runner/runner.h"
+#include "daemon/runner/workloads/workloads.h"
 
 #define SAY_AGAIN_NS (60 * NSEC_PER_SEC)
 #define CHECK_NS     (500 * NSEC_PER_MSEC)      /* that a job is gone is noticed in this time */

@@ -1,4 +1,4 @@
-#include "daemon/runner/descriptors.h"
+#include "daemon/runner/levels/descriptors.h"
 
 #include <dirent.h>
 #include <sys/resource.h>
@@ -19,6 +19,16 @@
 
 /* A loop: its ring, and what libcurl has for itself. */
 #define PER_LOOP                4U
+
+void descriptors_raise_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 static unsigned n_open(void)
 {
@@ -48,7 +58,7 @@ static unsigned n_free(void)
 /* Without a workload of its own it runs any. */
 static bool fetches(const struct runner *runner)
 {
-        return !runner->workload || runner->workload == &workload_words;
+        return !runner->workload || workload_info(runner->spec.workload)->takes_urls;
 }
 
 static void lower(struct runner *runner, unsigned n_max)

@@ -12,6 +12,9 @@
 
 #include "daemon/runner/runner.h"
 
+/* As many as we may have: a task in flight can need one, a worker three. */
+void descriptors_raise_limit(void);
+
 /* Of a level at which each worker blocks, how many descriptors one may have of its own process. */
 unsigned descriptors_of_blocking(const struct runner *runner);
 
