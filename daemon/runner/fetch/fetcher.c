@@ -1,22 +1,5 @@
-/*
- * The fetcher: all fetches of one loop, on one multi handle that the loop's ring drives.
- *
- * libcurl does not run on fibers: their stacks are small, and each page of a thousand of them that
- * is touched counts. A fiber leaves its request in a queue and is suspended; fetcher_turn(), on the
- * loop's stack and once for all fibers that ran, hands the queue to libcurl, lets it work, and
- * wakes those whose transfers are done. Nor may libcurl be called from its own callbacks: transfers
- * end here, after it has returned.
- *
- * Easy handles are never more than fibers in flight. The one that was used last is taken first: its
- * buffer is in the cache.
- */
+#include "daemon/runner/fetch/fetcher.h"
 
-#include <limits.h>
-
-#include "daemon/runner/fetch/curl-ring.h"
-#include "daemon/runner/fetch/fetch-origin.h"
-#include "daemon/runner/fetch/transfer.h"
-#include "daemon/runner/loop/loop.h"
 #include "daemon/runner/runner.h"
 
 /*
@@ -29,26 +12,6 @@
 
 /* How often a request that a server did not take is tried on a connection of its own. */
 #define REFUSED_MAX     2
-
-TAILQ_HEAD(transfers, transfer);
-
-struct fetcher {
-        struct loop *loop;
-        struct fetcher_bounds bounds;
-        struct loop_deferred turn;
-        CURLM *multi;                   /* made by the first turn */
-        struct curl_ring driver;
-        size_t buffer_size;
-        struct fetch_queue queue;       /* not yet libcurl's */
-        struct fetch_queue held;        /* for want of a place among those that resolve names */
-        struct origins origins;
-        bool has_proxy;                 /* then a name's address is not where its requests go */
-        unsigned n_resolving;
-        bool arm_later;                 /* the last turn left the ring alone */
-        struct transfer *in_flight;
-        struct transfers working;       /* those of them with a body that was put off, in rotation */
-        struct transfer *idle;          /* last in first out */
-};
 
 static void fetcher_turn(struct loop_deferred *deferred);
 
@@ -121,39 +84,6 @@ static int fetcher_start(struct fetcher *fetcher)
         return 0;
 }
 
-/* A place is free among those that resolve names. */
-static void resolved(struct transfer *transfer)
-{
-        struct fetcher *fetcher = transfer->fetcher;
-
-        if (!transfer->resolving)
-                return;
-        transfer->resolving = false;
-        --fetcher->n_resolving;
-        if (!fetch_queue_is_empty(&fetcher->held))
-                loop_defer(fetcher->loop, &fetcher->turn);
-}
-
-/* All who wait may try again. */
-static void let_in(struct fetcher *fetcher, struct origin *origin)
-{
-        if (fetch_queue_is_empty(&origin->waiting))
-                return;
-        fetch_queue_move(&fetcher->queue, &origin->waiting);
-        loop_defer(fetcher->loop, &fetcher->turn);
-}
-
-/* Those who waited for the scout need not any longer. */
-static void scouted(struct transfer *transfer)
-{
-        resolved(transfer);
-        if (!transfer->scouting)
-                return;
-        transfer->scouting = false;
-        transfer->origin->scouting = false;
-        let_in(transfer->fetcher, transfer->origin);
-}
-
 /* The name is known by now. */
 static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose,
                                     struct curl_sockaddr *address)
@@ -161,7 +91,7 @@ static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose,
         struct transfer *transfer = userdata;
         int fd = curl_ring_open_socket(&transfer->fetcher->driver, address);
 
-        resolved(transfer);
+        scout_resolved(transfer);
         transfer->opened = true;
         transfer_opens(transfer, address);
         if (fd >= 0)
@@ -176,29 +106,13 @@ static int on_close_socket(void *userdata, curl_socket_t fd)
         return 0;
 }
 
-/* Of an http: origin. */
-static void learn_address(struct transfer *transfer, const char *remote, int port)
-{
-        struct origin *origin = transfer->origin;
-
-        if (origin && !origin->secure && !transfer->fetcher->has_proxy)
-                origin_set_address(origin, remote, port);
-}
-
 /* The connection stands, handshake and all; what follows is the request. */
 static int on_connected(void *userdata, char *remote, char *local, int remote_port, int local_port)
 {
         struct transfer *transfer = userdata;
-        struct origin *origin = transfer->origin;
 
         transfer_connected(transfer);
-        learn_address(transfer, remote, remote_port);
-        if (!transfer->scouting)
-                return CURL_PREREQFUNC_OK;
-        if (origin->multiplexes && transfer->opened)
-                origin->room += ORIGIN_STREAMS;
-        origin->known = true;
-        scouted(transfer);
+        scout_connected(transfer, remote, remote_port);
         return CURL_PREREQFUNC_OK;
 }
 
@@ -254,102 +168,13 @@ static void unlink_in_flight(struct fetcher *fetcher, struct transfer *transfer)
                 fetcher->in_flight = transfer->next;
 }
 
-static void wake(struct fetch_request *request)
-{
-        if (!request->woken)
-                loop_wake(request->fetcher->loop, request->fiber);
-        request->woken = true;
-}
-
-static void request_done(struct fetch_request *request, int result)
-{
-        request->result = result;
-        request->done = true;
-        wake(request);
-}
-
-static void enter_origin(struct transfer *transfer, struct origin *origin)
-{
-        transfer->origin = origin;
-        transfer->opened = false;
-        if (!origin)
-                return;
-        transfer->scouting = !origin->known || origin->n_users >= origin->room;
-        origin->scouting |= transfer->scouting;
-        ++origin->n_users;
-        transfer->resolving = transfer->scouting;
-        transfer->fetcher->n_resolving += transfer->resolving;
-}
-
-static void fail_waiting(struct origin *origin, enum ppp_reason reason, int32_t detail)
-{
-        struct fetch_request *request;
-
-        while ((request = fetch_queue_pop(&origin->waiting)))
-                request_done(request, task_fail(request->get->task, reason, detail));
-}
-
-/* What takes long to fail, and fails alike for all who ask at the same time. */
-static bool is_shared(enum ppp_reason reason, int32_t detail)
-{
-        return reason == PPP_REASON_RESOLVE ||
-               (reason == PPP_REASON_CONNECT && detail == ETIMEDOUT);
-}
-
-/*
- * The first scout did not get through. If the name resolved it is in libcurl's cache; only one
- * whose time was up found out nothing, and the next one scouts.
- */
-static void scout_failed(struct transfer *transfer)
-{
-        enum ppp_reason reason = transfer->get->task->reason;
-        int32_t detail = transfer->get->task->detail;
-
-        if (is_shared(reason, detail))
-                fail_waiting(transfer->origin, reason, detail);
-        else
-                transfer->origin->known = reason != PPP_REASON_TIMEOUT &&
-                                          reason != PPP_REASON_CANCELLED;
-}
-
-/* Which protocol it is shows with the first answer. */
-static void learn_protocol(struct transfer *transfer)
-{
-        struct origin *origin = transfer->origin;
-        long version = 0;
-
-        if (!origin->secure || origin->multiplexes || origin->room == UINT_MAX)
-                return;
-        sym_curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_VERSION, &version);
-        if (version == CURL_HTTP_VERSION_2_0)
-                origin->multiplexes = true;
-        else if (version != 0)
-                origin->room = UINT_MAX;
-}
-
-static void leave_origin(struct transfer *transfer)
-{
-        struct origin *origin = transfer->origin;
-
-        if (!origin)
-                return;
-        if (transfer->scouting && !origin->known)
-                scout_failed(transfer);
-        scouted(transfer);
-        learn_protocol(transfer);
-        --origin->n_users;
-        if (!origin->scouting)
-                let_in(transfer->fetcher, origin);
-        transfer->origin = NULL;
-}
-
 /* Takes a transfer back from libcurl, which is through with it or has to give it up. */
 static struct fetch_request *take_back(struct fetcher *fetcher, struct transfer *transfer)
 {
         transfer->request->transfer = NULL;
         if (transfer->working)
                 TAILQ_REMOVE(&fetcher->working, transfer, link);
-        leave_origin(transfer);
+        scout_leave(transfer);
         sym_curl_multi_remove_handle(fetcher->multi, transfer->easy);
         transfer_release(transfer);
         unlink_in_flight(fetcher, transfer);
@@ -403,7 +228,7 @@ static void transfer_done(struct fetcher *fetcher, struct transfer *transfer, CU
         result = refused ? 0 : end(transfer, code);
         request = take_back(fetcher, transfer);
         if (!refused) {
-                request_done(request, result);
+                fetch_request_done(request, result);
                 return;
         }
         ++request->n_refused;
@@ -448,7 +273,7 @@ static int hand_over(struct fetcher *fetcher, struct transfer *transfer,
         transfer->request = request;
         request->transfer = transfer;
         link_in_flight(fetcher, transfer);
-        enter_origin(transfer, origin);
+        scout_enter(transfer, origin);
         return 0;
 }
 
@@ -476,45 +301,17 @@ static int start(struct fetcher *fetcher, struct ppp_task *task)
         return fetcher_start(fetcher) < 0 ? task_fail(task, PPP_REASON_NO_MEMORY, 0) : 0;
 }
 
-/* Where the request has to wait, NULL if it need not. */
-static struct fetch_queue *find_obstacle(struct fetcher *fetcher, struct origin *origin)
-{
-        bool room;
-
-        if (!origin)
-                return NULL;
-        room = origin->n_users < origin->room;
-        if (origin->known && room)
-                return NULL;
-        if (origin->scouting || (!room && !origin->multiplexes))
-                return &origin->waiting;
-        return fetcher->n_resolving < fetcher->bounds.resolving_max ? NULL : &fetcher->held;
-}
-
-/* Whether somebody has found out, since the request was made, where it can go without libcurl. */
-static bool is_known(const struct fetch_request *request, struct origin *origin)
-{
-        union http_address address;
-
-        if (!request->may_be_known || !origin)
-                return false;
-        if (origin_get_address(origin, &address))
-                return true;
-        origin_extend_address(origin);
-        return false;
-}
-
 static void dispatch(struct fetcher *fetcher, struct fetch_request *request)
 {
         struct origin *origin = origins_get(&fetcher->origins, request->get->url);
         struct fetch_queue *obstacle;
         int r;
 
-        if (is_known(request, origin)) {
-                request_done(request, FETCH_KNOWN);
+        if (scout_has_found(request, origin)) {
+                fetch_request_done(request, FETCH_KNOWN);
                 return;
         }
-        obstacle = find_obstacle(fetcher, origin);
+        obstacle = scout_find_obstacle(fetcher, origin);
         if (obstacle) {
                 fetch_queue_push(obstacle, request);
                 return;
@@ -523,7 +320,7 @@ static void dispatch(struct fetcher *fetcher, struct fetch_request *request)
         if (r == 0)
                 r = begin(fetcher, request, origin);
         if (r < 0)
-                request_done(request, r);
+                fetch_request_done(request, r);
 }
 
 static void begin_queued(struct fetcher *fetcher)
@@ -564,18 +361,17 @@ static void give_up(struct fetcher *fetcher, struct transfer *transfer)
 {
         int result = transfer_abandon(transfer);
 
-        request_done(take_back(fetcher, transfer), result);
+        fetch_request_done(take_back(fetcher, transfer), result);
 }
 
 /*
  * A connection over HTTP/2 stays open for others, and libcurl (7.88) tells the server that a request is
  * taken back only when it next has to do with the connection. So one that nobody else uses is closed.
  */
-
-static void give_up_for_good(struct fetcher *fetcher, struct transfer *transfer, int result)
+void fetcher_give_up(struct fetcher *fetcher, struct transfer *transfer, int result)
 {
         sym_curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L);
-        request_done(take_back(fetcher, transfer), result);
+        fetch_request_done(take_back(fetcher, transfer), result);
         /* libcurl tells the ring in its next turn what it waits for now. */
         loop_defer(fetcher->loop, &fetcher->turn);
 }
@@ -591,7 +387,7 @@ static void work(struct fetcher *fetcher)
         if (transfer_work(transfer) == HTTP_MORE)
                 TAILQ_INSERT_TAIL(&fetcher->working, transfer, link);
         else if (transfer->result < 0)
-                give_up_for_good(fetcher, transfer, transfer_end(transfer, CURLE_WRITE_ERROR));
+                fetcher_give_up(fetcher, transfer, transfer_end(transfer, CURLE_WRITE_ERROR));
         else if (transfer->ended)
                 transfer_done(fetcher, transfer, CURLE_OK);
         else if (transfer->paused) {
@@ -620,116 +416,12 @@ static void fetcher_turn(struct loop_deferred *deferred)
                 loop_defer(fetcher->loop, &fetcher->turn);
 }
 
-static void time_passed(struct fetch_request *request)
-{
-        struct transfer *transfer = request->transfer;
-
-        if (!transfer || !transfer->until_ns || now_monotonic() < transfer->until_ns)
-                wake(request);
-        else
-                give_up_for_good(request->fetcher, transfer, transfer_time_up(transfer));
-}
-
-/*
- * The job is gone. Those of others go on that wait for what this one has begun for all: the next of them
- * scouts.
- */
-static void request_dropped(struct fetch_request *request)
-{
-        struct transfer *transfer = request->transfer;
-
-        if (transfer) {
-                give_up_for_good(request->fetcher, transfer, transfer_abandon(transfer));
-                return;
-        }
-        fetch_queue_remove(request);
-        request_done(request, task_fail(request->get->task, PPP_REASON_CANCELLED, 0));
-}
-
-static void request_passed(struct loop_deadline *deadline)
-{
-        struct fetch_request *request = container_of(deadline, struct fetch_request, deadline);
-
-        if (request->done)
-                return;
-        if (task_cancelled(request->get->task))
-                request_dropped(request);
-        else
-                time_passed(request);
-}
-
-/* The time that a transfer has may change at any moment: the fiber looks at it now and then. */
-static uint64_t next_look(const struct fetch_request *request)
-{
-        uint64_t at_ns = now_monotonic() + MIN(fetch_patience.discard_ns, fetch_patience.stall_ns);
-
-        if (request->transfer && request->transfer->until_ns)
-                return MIN(at_ns, request->transfer->until_ns);
-        return at_ns;
-}
-
-static int do_request(struct fetcher *fetcher, struct fetch_request *request)
-{
-        struct ppp_task *task = request->get->task;
-
-        if (task_cancelled(task))       /* nobody would end it any more */
-                return task_fail(task, PPP_REASON_CANCELLED, 0);
-        request->deadline.passed = request_passed;
-        request->fetcher = fetcher;
-        request->fiber = loop_current(fetcher->loop);
-        fetch_queue_push(&fetcher->queue, request);
-        loop_defer(fetcher->loop, &fetcher->turn);
-        while (!request->done) {
-                loop_deadline_add(fetcher->loop, &request->deadline, task, next_look(request));
-                loop_suspend(fetcher->loop);
-                loop_deadline_remove(fetcher->loop, &request->deadline);
-                request->woken = false;
-        }
-        return request->result;
-}
-
-int fetcher_fetch(struct fetcher *fetcher, struct http_get *get)
-{
-        struct fetch_request request = { .get = get, .fd = -EBADF };
-
-        return do_request(fetcher, &request);
-}
-
-int fetcher_connect(struct fetcher *fetcher, struct ppp_task *task, const char *url,
-                    bool may_be_known, int *ret_fd)
-{
-        struct http_get get = { .task = task, .url = url };
-        struct fetch_request request = {
-                .get = &get, .fd = -EBADF, .connect_only = true, .may_be_known = may_be_known,
-        };
-        int r;
-
-        r = do_request(fetcher, &request);
-        *ret_fd = request.fd;
-        return r;
-}
-
-bool fetcher_find_address(struct fetcher *fetcher, const char *url, union http_address *ret)
-{
-        struct origin *origin = origins_get(&fetcher->origins, url);
-
-        return origin && origin_get_address(origin, ret);
-}
-
-void fetcher_forget_address(struct fetcher *fetcher, const char *url)
-{
-        struct origin *origin = origins_get(&fetcher->origins, url);
-
-        if (origin)
-                origin_forget_address(origin);
-}
-
 static void cancel_queue(struct fetch_queue *queue)
 {
         struct fetch_request *request;
 
         while ((request = fetch_queue_pop(queue)))
-                request_done(request, task_fail(request->get->task, PPP_REASON_CANCELLED, 0));
+                fetch_request_done(request, task_fail(request->get->task, PPP_REASON_CANCELLED, 0));
 }
 
 /* Those who wait for a scout are back in the queue when it is taken back. */
