@@ -1,0 +1,83 @@
+#!/usr/bin/python3
+"""What includes or calls a module above its own (tests/layers), and names that two files export."""
+
+import argparse
+import collections
+import fnmatch
+import pathlib
+import re
+import subprocess
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+INCLUDE = re.compile(r'#include "(.+)"')
+
+
+def read_modules():
+    """[(line, pattern)], lowest first."""
+    lines = (TOP / "tests/layers").read_text().splitlines()
+    rows = [line.split() for line in lines if line and not line.startswith("#")]
+    return [(i, pattern) for i, row in enumerate(rows) for pattern in row]
+
+
+def module_of(modules, path):
+    found = [module for module in modules if fnmatch.fnmatchcase(path, module[1])]
+    return found[-1] if found else None
+
+
+def may_use(user, used):
+    return user is None or used is None or user == used or used[0] < user[0]
+
+
+def sources():
+    """Those that are part of a program, relative to the top."""
+    for folder in ("lib", "daemon", "cli"):
+        yield from (path.relative_to(TOP) for path in sorted((TOP / folder).rglob("*.[ch]")))
+
+
+def includes():
+    for path in sources():
+        for name in INCLUDE.findall((TOP / path).read_text()):
+            if (TOP / name).exists():
+                yield str(path), name, f"includes {name}"
+
+
+def symbols(build):
+    """(names that each source defines, names that it needs)"""
+    defines, needs = {}, {}
+    for path in sources():
+        made = build / "obj" / f"{path}.o"
+        if path.suffix != ".c" or not made.exists():
+            continue
+        lines = subprocess.run(["nm", made], check=True, capture_output=True, text=True).stdout.splitlines()
+        split = [line.split() for line in lines]
+        defines[str(path)] = {s[2] for s in split if len(s) == 3 and s[1] in "TDBR"}
+        needs[str(path)] = {s[1] for s in split if len(s) == 2 and s[0] == "U"}
+    return defines, needs
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default="build", type=pathlib.Path)
+    modules = read_modules()
+    defines, needs = symbols(parser.parse_args().build)
+    if not defines:
+        sys.exit("layers: nothing is built here: make all, or --build DIRECTORY")
+
+    homes = collections.defaultdict(list)
+    for path, names in defines.items():
+        for name in names - {"main"}:
+            homes[name].append(path)
+    calls = ((path, home, f"uses {name} of {home}")
+             for path, names in needs.items() for name in sorted(names) for home in homes.get(name, []))
+    wrong = [f"{path} {how}, which is no module below it" for path, used, how in [*includes(), *calls]
+             if not may_use(module_of(modules, path), module_of(modules, used))]
+    wrong += [f"{name} is exported by {' and '.join(paths)}" for name, paths in sorted(homes.items())
+              if len(paths) > 1]
+    for line in wrong:
+        print(line)
+    print(f"layers: {len(defines)} sources, {len(wrong)} wrong")
+    sys.exit(bool(wrong))
+
+
+main()
