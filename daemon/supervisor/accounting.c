@@ -1,9 +1,7 @@
 #include "daemon/supervisor/accounting.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
-#include <sys/utsname.h>
 
 #include "daemon/supervisor/accounting-internal.h"
 #include "daemon/supervisor/metrics.h"
@@ -11,29 +9,6 @@
 #define MEASURES_SIZE_MAX (1U << 20)
 
 #define SUMMARY_VERSION 1
-
-int host_init(struct host *host)
-{
-        struct utsname name;
-        cpu_set_t set;
-
-        *host = (struct host){ NULL, 1 };
-        if (uname(&name) < 0)
-                return -errno;
-        /* More than 1024 processors do not fit in the set: count those that are on line then. */
-        if (sched_getaffinity(0, sizeof(set), &set) >= 0)
-                host->n_cpus = (unsigned)CPU_COUNT(&set);
-        else
-                host->n_cpus = (unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1);
-        host->kernel = strdup(name.release);
-        return host->kernel ? 0 : -ENOMEM;
-}
-
-void host_deinit(struct host *host)
-{
-        free(host->kernel);
-        host->kernel = NULL;
-}
 
 void summary_put(struct summary *summary, const char *key, json_t *value_stolen)
 {

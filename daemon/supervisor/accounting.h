@@ -12,19 +12,11 @@
 
 #include "daemon/supervisor/counters.h"
 #include "daemon/supervisor/groups.h"
+#include "daemon/supervisor/host.h"
 #include "daemon/supervisor/limit-hits.h"
 #include "daemon/supervisor/limit-restore.h"
 #include "daemon/supervisor/record.h"
 #include "lib/spec.h"
-
-/* What does not change while the supervisor runs. */
-struct host {
-        char *kernel;
-        unsigned n_cpus;
-};
-
-int host_init(struct host *host);
-void host_deinit(struct host *host);
 
 struct accounting {
         const struct host *host;

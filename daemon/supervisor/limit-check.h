@@ -5,7 +5,9 @@
  * the daemon's to use, and the values are ones this machine has.
  */
 
-#include "daemon/supervisor/accounting.h"
+#include "daemon/supervisor/groups.h"
+#include "daemon/supervisor/host.h"
+#include "lib/spec.h"
 
 /*
  * 0, -EDOM when a value is past the machine, -EOPNOTSUPP when a limit can't be enforced here; then
