@@ -108,7 +108,7 @@ $(BUILD)/obj/%.S.o: %.S $(BUILD)/obj/flags | $(BUILD)/obj/deps
 	$(call say,AS,$<)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # It embeds the interface's file, which -MMD cannot see.
-$(BUILD)/obj/daemon/supervisor/interface.c.o: include/pppctl/io.pppctl.Jobs.varlink
+$(BUILD)/obj/daemon/supervisor/api/interface.c.o: include/pppctl/io.pppctl.Jobs.varlink
 
 # The vector path is compiled for its instruction set and chosen at run time.
 ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null)),)

@@ -5,8 +5,8 @@
 
 #include "cli/choose.h"
 #include "cli/client.h"
-#include "cli/signals.h"
 #include "cli/say.h"
+#include "cli/signals.h"
 #include "cli/summary.h"
 #include "cli/verbs.h"
 

@@ -7,9 +7,9 @@
 #include <sys/resource.h>
 #include <sysexits.h>
 
-#include "daemon/supervisor/checkpoint.h"
-#include "daemon/supervisor/event-loop.h"
-#include "daemon/supervisor/log.h"
+#include "daemon/supervisor/base/event-loop.h"
+#include "daemon/supervisor/base/log.h"
+#include "daemon/supervisor/kept/checkpoint.h"
 #include "daemon/supervisor/manager.h"
 
 #define EXIT_USAGE 2

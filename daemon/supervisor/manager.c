@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-#include "daemon/supervisor/log.h"
-#include "daemon/supervisor/methods.h"
-#include "daemon/supervisor/resume.h"
-#include "daemon/supervisor/spawn.h"
+#include "daemon/supervisor/api/methods.h"
+#include "daemon/supervisor/base/log.h"
+#include "daemon/supervisor/child/spawn.h"
+#include "daemon/supervisor/jobs/resume.h"
 
 #define DRAIN_USEC            UINT64_C(10000000)
 #define PEERS_MAX             1024

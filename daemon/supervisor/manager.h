@@ -12,19 +12,19 @@
  *       service                  signals, systemd's notify and watchdog
  */
 
-#include "daemon/supervisor/checkpoint.h"
-#include "daemon/supervisor/config.h"
-#include "daemon/supervisor/demo.h"
-#include "daemon/supervisor/engine.h"
-#include "daemon/supervisor/groups.h"
-#include "daemon/supervisor/jobs.h"
-#include "daemon/supervisor/listener.h"
-#include "daemon/supervisor/options.h"
-#include "daemon/supervisor/peer.h"
-#include "daemon/supervisor/service.h"
-#include "daemon/supervisor/state.h"
-#include "daemon/supervisor/store.h"
-#include "daemon/supervisor/trash.h"
+#include "daemon/supervisor/api/listener.h"
+#include "daemon/supervisor/api/peer.h"
+#include "daemon/supervisor/base/config.h"
+#include "daemon/supervisor/base/options.h"
+#include "daemon/supervisor/base/service.h"
+#include "daemon/supervisor/child/groups.h"
+#include "daemon/supervisor/helpers/demo.h"
+#include "daemon/supervisor/helpers/engine.h"
+#include "daemon/supervisor/jobs/jobs.h"
+#include "daemon/supervisor/kept/checkpoint.h"
+#include "daemon/supervisor/kept/state.h"
+#include "daemon/supervisor/kept/store.h"
+#include "daemon/supervisor/kept/trash.h"
 
 struct manager {
         const struct options *options;

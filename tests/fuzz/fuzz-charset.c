@@ -3,8 +3,8 @@
  * UTF-8, and must not depend on where it is cut.
  */
 
-#include "daemon/runner/workloads/charset.h"
 #include "daemon/runner/workloads/charset-label.h"
+#include "daemon/runner/workloads/charset.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char *const labels[] = {

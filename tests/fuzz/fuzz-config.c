@@ -3,7 +3,7 @@
  * file and line; what is taken can be handed to a runner, and read again it says the same.
  */
 
-#include "daemon/supervisor/config.h"
+#include "daemon/supervisor/base/config.h"
 #include "tests/fuzz/fuzz.h"
 
 /* NULL: refused. */

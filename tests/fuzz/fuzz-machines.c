@@ -5,8 +5,8 @@
  */
 
 #include "daemon/runner/machines/codec.h"
-#include "lib/machines.h"
 #include "lib/inputs.h"
+#include "lib/machines.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_chunk(const redisReply *reply)

@@ -11,7 +11,7 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
-#include "daemon/supervisor/limit-hits.h"
+#include "daemon/supervisor/limits/limit-hits.h"
 #include "lib/memory-stat.h"
 #include "lib/oom-watch.h"
 

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
-#include "daemon/supervisor/groups.h"
+#include "daemon/supervisor/child/groups.h"
 #include "lib/cgroup.h"
 #include "tests/unit/cgroup-group.h"
 #include "tests/unit/test.h"

@@ -1,7 +1,7 @@
 /* Decoding: labels as servers write them, texts cut anywhere, and bytes that are no characters. */
 
-#include "daemon/runner/workloads/charset.h"
 #include "daemon/runner/workloads/charset-label.h"
+#include "daemon/runner/workloads/charset.h"
 #include "tests/unit/test.h"
 
 struct text {

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/supervisor/child-exit.h"
+#include "daemon/supervisor/child/child-exit.h"
 
 /* A process that ends with @status once it is let go. */
 static pid_t start(int status, int *ret_pidfd, int *ret_hold_fd)

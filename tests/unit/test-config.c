@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/supervisor/config.h"
+#include "daemon/supervisor/base/config.h"
 #include "lib/inputs.h"
 
 static struct config config;

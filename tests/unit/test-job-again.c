@@ -1,6 +1,6 @@
 /* A job whose runner is gone: its results file is set back for another one. */
 
-#include "daemon/supervisor/job-internal.h"
+#include "daemon/supervisor/jobs/job-internal.h"
 
 #include <sys/mman.h>
 

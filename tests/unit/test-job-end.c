@@ -5,10 +5,10 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include "daemon/supervisor/accounting.h"
-#include "daemon/supervisor/demo.h"
-#include "daemon/supervisor/metrics.h"
-#include "daemon/supervisor/outcome.h"
+#include "daemon/supervisor/account/accounting.h"
+#include "daemon/supervisor/account/metrics.h"
+#include "daemon/supervisor/helpers/demo.h"
+#include "daemon/supervisor/kept/outcome.h"
 #include "lib/results.h"
 #include "lib/runner-abi.h"
 

@@ -1,6 +1,6 @@
 /* A job that is paused before its child has become the runner. */
 
-#include "daemon/supervisor/job-internal.h"
+#include "daemon/supervisor/jobs/job-internal.h"
 
 #include <fcntl.h>
 #include <sys/eventfd.h>

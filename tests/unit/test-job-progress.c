@@ -1,6 +1,6 @@
 /* When those who wait for a job are told how far it is. */
 
-#include "daemon/supervisor/job.h"
+#include "daemon/supervisor/jobs/job.h"
 
 #include "tests/unit/test.h"
 

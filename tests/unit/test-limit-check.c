@@ -5,8 +5,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include "daemon/supervisor/limit-check.h"
-#include "daemon/supervisor/limit-hits.h"
+#include "daemon/supervisor/limits/limit-check.h"
+#include "daemon/supervisor/limits/limit-hits.h"
 #include "lib/priority.h"
 #include "lib/results.h"
 

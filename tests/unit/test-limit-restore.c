@@ -7,7 +7,7 @@
 
 #include <fcntl.h>
 
-#include "daemon/supervisor/limit-restore.h"
+#include "daemon/supervisor/limits/limit-restore.h"
 
 #define BEGAN_WITH (CGROUP_MEMORY | CGROUP_PIDS)
 

@@ -4,7 +4,7 @@
 
 #include <fcntl.h>
 
-#include "daemon/supervisor/log.h"
+#include "daemon/supervisor/base/log.h"
 #include "lib/util.h"
 
 #define CATALOG   "units/pppctl.catalog"

@@ -4,7 +4,7 @@
 
 #include <fcntl.h>
 
-#include "daemon/supervisor/config.h"
+#include "daemon/supervisor/base/config.h"
 
 #define FILE_NAME "packaging/pppctl.conf"
 

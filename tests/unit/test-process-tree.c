@@ -1,6 +1,6 @@
 /* A tree of processes that is stopped and goes on, as a job without a cgroup is paused. */
 
-#include "daemon/supervisor/process-tree.h"
+#include "daemon/supervisor/child/process-tree.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -2,7 +2,7 @@
 
 #include "tests/unit/test.h"
 
-#include "daemon/supervisor/quota.h"
+#include "daemon/supervisor/base/quota.h"
 
 enum { ANNE = 1000, BERT, CARL };
 

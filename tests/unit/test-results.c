@@ -4,8 +4,8 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-#include "lib/results.h"
 #include "lib/answer-fault.h"
+#include "lib/results.h"
 #include "tests/unit/test.h"
 
 #define CURL_CODES_MAX 999

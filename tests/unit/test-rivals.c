@@ -8,8 +8,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "daemon/supervisor/listener.h"
-#include "daemon/supervisor/state.h"
+#include "daemon/supervisor/api/listener.h"
+#include "daemon/supervisor/kept/state.h"
 
 static char directory[64], socket_path[128];
 

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "daemon/supervisor/store.h"
+#include "daemon/supervisor/kept/store.h"
 
 static char directory[64], path[128];
 static struct store *store;

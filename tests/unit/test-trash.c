@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "daemon/supervisor/trash.h"
+#include "daemon/supervisor/kept/trash.h"
 #include "tests/unit/capture.h"
 
 static char directory[64];

@@ -2,7 +2,7 @@
 
 #include "tests/unit/test.h"
 
-#include "daemon/supervisor/turns.h"
+#include "daemon/supervisor/base/turns.h"
 
 #define ENTRANTS_MAX 8
 

@@ -7,8 +7,8 @@
 #include <pppctl/workload.h>
 
 #include "daemon/runner/runner.h"
-#include "daemon/runner/workloads/charset.h"
 #include "daemon/runner/workloads/charset-label.h"
+#include "daemon/runner/workloads/charset.h"
 #include "daemon/runner/workloads/wordcount.h"
 #include "daemon/runner/workloads/words-input.h"
 

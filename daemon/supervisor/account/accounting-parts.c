@@ -1,0 +1,186 @@
+/*
+ * The parts of a job that was interrupted. Each had a cgroup and a runner of its own, so what the kernel counted
+ * of one is kept in the job's row when it ends, as the summary has it, and the parts are added up. A number that
+ * one of the parts lacks is not known of the job, with the reason that it was not known of that part.
+ */
+
+#include "daemon/supervisor/account/accounting-internal.h"
+
+/* Numbers are sums, but for peaks, and for what tells of a moment. */
+enum addition { ADD, HIGHEST, LATEST };
+
+static enum addition addition_of(const char *key)
+{
+        if (streq(key, "memory_peak_bytes") || streq(key, "pids_peak"))
+                return HIGHEST;
+        return streq(key, "memory_stat") ? LATEST : ADD;
+}
+
+static json_t *add_numbers(const char *key, json_t *before, json_t *now)
+{
+        bool highest = addition_of(key) == HIGHEST;
+
+        if (json_is_integer(before) && json_is_integer(now)) {
+                json_int_t a = json_integer_value(before), b = json_integer_value(now);
+
+                return json_integer(highest ? MAX(a, b) : a + b);
+        }
+        return json_real(highest ? MAX(json_number_value(before), json_number_value(now))
+                                 : json_number_value(before) + json_number_value(now));
+}
+
+/* A member that one of them lacks, as after the boot of another kernel, is left out. */
+static json_t *add_members(json_t *before, json_t *now)
+{
+        json_t *sum = json_object(), *value;
+        const char *member;
+
+        json_object_foreach (now, member, value) {
+                json_t *other = json_object_get(before, member);
+
+                if (other && json_object_set_new(sum, member, add_numbers(member, other, value)) < 0) {
+                        json_decref(sum);
+                        return NULL;
+                }
+        }
+        return sum;
+}
+
+static json_t *add_values(const char *key, json_t *before, json_t *now)
+{
+        if (addition_of(key) == LATEST || !json_is_number(now))
+                return json_is_object(now) && addition_of(key) == ADD ? add_members(before, now)
+                                                                      : json_incref(now);
+        return add_numbers(key, before, now);
+}
+
+static void add_counted(struct summary *summary, const char *key, json_t *before, bool carried)
+{
+        json_t *now = json_object_get(summary->json, key);
+
+        if (now)
+                summary_put(summary, key, add_values(key, before, now));
+        else if (carried) {
+                json_decref(summary_take_missed(summary, key));
+                summary_put(summary, key, json_incref(before));
+        }
+}
+
+static void add_missing(struct summary *summary, const json_t *entry)
+{
+        const char *key = json_string_value(json_object_get(entry, "metric"));
+        const char *reason = json_string_value(json_object_get(entry, "reason"));
+
+        if (!key || !reason || addition_of(key) == LATEST)
+                return;
+        (void)json_object_del(summary->json, key);
+        json_decref(summary_take_missed(summary, key));
+        summary_miss(summary, key, reason);
+}
+
+void summary_add_parts(struct summary *summary, const struct accounting *a)
+{
+        const json_t *parts = a->record->parts, *entry;
+        const char *key;
+        json_t *before;
+        size_t i;
+
+        json_object_foreach (json_object_get(parts, "counted"), key, before)
+                add_counted(summary, key, before, a->carried);
+        json_array_foreach (json_object_get(parts, "unavailable"), i, entry)
+                add_missing(summary, entry);
+        /* The source of the CPU time is told only where the CPU time is. */
+        if (!json_object_get(summary->json, "cpu_user_seconds"))
+                (void)json_object_del(summary->json, "cpu_source");
+}
+
+static bool is_equal(const json_t *a, const json_t *b)
+{
+        return (!a && !b) || json_equal(a, b);
+}
+
+static bool is_same_limit(const json_t *a, const json_t *b)
+{
+        static const char *const keys[] = { "limit", "of", "group", "value" };
+        bool same = true;
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
+                same &= is_equal(json_object_get(a, keys[i]), json_object_get(b, keys[i]));
+        return same;
+}
+
+/* Where the kernel does not tell of one part how often the limit was met, it is not known of the job. */
+static int add_times(json_t *sum, const json_t *now)
+{
+        const json_t *a = json_object_get(sum, "times"), *b = json_object_get(now, "times");
+
+        if (a && b)
+                return json_object_set_new(sum, "times", json_integer(json_integer_value(a) + json_integer_value(b)));
+        if (a)
+                (void)json_object_del(sum, "times");
+        return 0;
+}
+
+static int add_limit_met(json_t *list, json_t *met)
+{
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach (list, i, entry)
+                if (is_same_limit(entry, met))
+                        return add_times(entry, met);
+        return json_array_append(list, met);
+}
+
+json_t *summary_limits_met(const struct accounting *a)
+{
+        const json_t *before = json_object_get(a->record->parts, "limits_met");
+        json_t *list = before ? json_deep_copy(before) : json_array(), *now, *met;
+        int r = 0;
+        size_t i;
+
+        if (a->carried || !list)
+                return list;
+        now = limit_hits_to_json(a->hits);
+        if (!now)
+                r = -1;
+        json_array_foreach (now, i, met)
+                if (r >= 0)
+                        r = add_limit_met(list, met);
+        json_decref(now);
+        if (r >= 0)
+                return list;
+        json_decref(list);
+        return NULL;
+}
+
+static double cpu_seconds_of(const json_t *counted)
+{
+        return json_number_value(json_object_get(counted, "cpu_user_seconds")) +
+               json_number_value(json_object_get(counted, "cpu_system_seconds"));
+}
+
+double accounting_cpu_seconds(const json_t *parts)
+{
+        return json_number_value(json_object_get(parts, "cpu_seconds"));
+}
+
+json_t *accounting_carry(const struct accounting *accounting)
+{
+        struct summary summary = { json_object(), json_array(), false };
+        double cpu_seconds = accounting_cpu_seconds(accounting->record->parts);
+        json_t *parts;
+
+        if (!summary.json || !summary.unavailable)
+                summary.failed = true;
+        summary_put_counted(&summary, accounting);
+        /* CPU time that is known is used up, also where more was used than is known. */
+        cpu_seconds += cpu_seconds_of(summary.json);
+        summary_add_parts(&summary, accounting);
+        parts = json_pack("{s:f, s:o, s:o, s:o}", "cpu_seconds", cpu_seconds, "counted", summary.json,
+                          "unavailable", summary.unavailable, "limits_met", summary_limits_met(accounting));
+        if (!summary.failed)
+                return parts;
+        json_decref(parts);
+        return NULL;
+}

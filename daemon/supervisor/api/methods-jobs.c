@@ -1,0 +1,388 @@
+#include <stdio.h>
+
+#include "daemon/supervisor/api/interface.h"
+#include "daemon/supervisor/api/methods.h"
+#include "daemon/supervisor/base/log.h"
+
+#define LIST_NS NSEC_PER_MSEC
+
+static bool may_see(const struct peer *peer, uid_t owner)
+{
+        return peer->uid == owner || uid_is_trusted(peer->uid);
+}
+
+static json_t *job_reply(const struct job_record *record)
+{
+        return json_pack("{s:o}", "job", job_record_to_json(record));
+}
+
+static void reply_job(struct peer *peer, const struct job_record *record, bool continues)
+{
+        peer_reply(peer, job_reply(record), continues, NULL, 0);
+}
+
+static void no_such_job(struct peer *peer, uint64_t number)
+{
+        peer_error(peer, INTERFACE_JOBS ".NoSuchJob", json_pack("{s:I}", "job", (json_int_t)number));
+}
+
+static void store_failed(struct peer *peer, const char *attempted)
+{
+        const struct jobs *jobs = peer->owner->jobs;
+
+        supervisor_log(LOG_ERR, "cannot %s: %s", attempted, store_error(jobs->store));
+        peer_error(peer, INTERFACE_JOBS ".Failed",
+                   json_pack("{s:s, s:s, s:s}", "attempted", attempted, "why",
+                             store_error(jobs->store), "hint", "the daemon's log tells more"));
+}
+
+/* A job by its number: live, or else from the database. */
+struct found {
+        struct job *job;                /* NULL: it has ended */
+        struct job_record stored;       /* valid if !job */
+};
+
+static const struct job_record *found_record(const struct found *found)
+{
+        return found->job ? &found->job->record : &found->stored;
+}
+
+static void found_deinit(struct found *found)
+{
+        if (!found->job)
+                job_record_deinit(&found->stored);
+}
+
+/* The one parameter "job", and the job it names, if this peer may @what it. Else the call is answered. */
+static bool find_job(struct peer *peer, const json_t *parameters, const char *what, struct found *ret)
+{
+        static const char *const names[] = { "job", NULL };
+        const json_t *number = json_object_get(parameters, "job");
+        struct jobs *jobs = peer->owner->jobs;
+        struct found found = { NULL, JOB_RECORD_NULL };
+        int r = 0;
+
+        if (!methods_check_names(peer, parameters, names))
+                return false;
+        if (!json_is_integer(number) || json_integer_value(number) < 0) {
+                methods_refuse(peer, "job", number ? "it is not a job's number" : "it is missing",
+                               "give the number that Run returned");
+                return false;
+        }
+        found.job = jobs_find(jobs, (uint64_t)json_integer_value(number));
+        if (found.job)
+                job_refresh(found.job);
+        else
+                r = store_get(jobs->store, (uint64_t)json_integer_value(number), &found.stored);
+        if (r == -ENOENT) {
+                no_such_job(peer, (uint64_t)json_integer_value(number));
+                return false;
+        }
+        if (r < 0) {
+                store_failed(peer, "look up a job");
+                return false;
+        }
+        if (!may_see(peer, found_record(&found)->owner)) {
+                peer_error(peer, INTERFACE_JOBS ".NotAllowed",
+                           json_pack("{s:s, s:s}", "what", what, "why", "the job is another user's"));
+                found_deinit(&found);
+                return false;
+        }
+        *ret = found;
+        return true;
+}
+
+static void say_interrupted(struct peer *peer, uint64_t number)
+{
+        peer_error(peer, INTERFACE_JOBS ".Interrupted",
+                   json_pack("{s:I, s:s}", "job", (json_int_t)number, "why",
+                             "the daemon stops; the job goes on when it is started again"));
+}
+
+static void say_unstored(struct peer *peer, const struct job *job)
+{
+        _cleanup_free_ char *attempted = NULL;
+
+        if (asprintf(&attempted, "store the end of job %llu", (unsigned long long)job->record.number) < 0)
+                attempted = NULL;
+        peer_error(peer, INTERFACE_JOBS ".Failed",
+                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(attempted), "why",
+                             strerror(-job->unstored_error), "hint", "see that the state directory can be "
+                             "written to: it is tried again every few seconds, and a daemon that is "
+                             "started again before goes on with the job"));
+}
+
+static void on_job_event(struct waiter *waiter, struct job *job, enum job_event event)
+{
+        struct peer *peer = container_of(waiter, struct peer, call.waiter);
+
+        switch (event) {
+        case JOB_EVENT_PROGRESS:
+        case JOB_EVENT_ENDED:
+                peer_reply_later(peer, job_reply(&job->record), event == JOB_EVENT_ENDED);
+                break;
+        case JOB_EVENT_INTERRUPTED:
+                say_interrupted(peer, job->record.number);
+                break;
+        case JOB_EVENT_UNSTORED:
+                say_unstored(peer, job);
+                break;
+        }
+}
+
+static void wait_for(struct peer *peer, struct job *job, bool progress)
+{
+        peer->call.kind = CALL_WAIT;
+        peer->call.waiter.progress = progress;
+        peer->call.waiter.notify = on_job_event;
+        job_add_waiter(job, &peer->call.waiter);
+}
+
+static bool is_live(const struct found *found)
+{
+        return found->job && job_is_live(found->job);
+}
+
+/* Whether the job's end may still come undone, and so is not to be told. */
+static bool is_unstored(const struct found *found)
+{
+        return found->job && found->job->unstored_error;
+}
+
+/* Answers who asks for the end of a job that has none to come here. A queued one is for the next daemon. */
+static void reply_end(struct peer *peer, const struct found *found)
+{
+        const struct job_record *record = found_record(found);
+
+        if (job_state_is_live(record->state))
+                say_interrupted(peer, record->number);
+        else if (is_unstored(found))
+                say_unstored(peer, found->job);
+        else
+                reply_job(peer, record, false);
+}
+
+void method_wait(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        struct found found;
+
+        if (!find_job(peer, parameters, "wait for this job", &found))
+                return;
+        if (is_live(&found)) {
+                wait_for(peer, found.job, peer->call.more);
+                if (peer->call.more)
+                        reply_job(peer, &found.job->record, true);
+        } else {
+                reply_end(peer, &found);
+        }
+        found_deinit(&found);
+}
+
+void method_cancel(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        struct found found;
+
+        if (!find_job(peer, parameters, "cancel this job", &found))
+                return;
+        if (is_live(&found)) {
+                wait_for(peer, found.job, false);
+                job_stop(found.job, REASON_CANCELLED);  /* may be gone now, and the call answered */
+                return;
+        }
+        reply_end(peer, &found);
+        found_deinit(&found);
+}
+
+void method_show(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        struct found found;
+
+        if (!find_job(peer, parameters, "see this job", &found))
+                return;
+        if (is_unstored(&found))
+                say_unstored(peer, found.job);
+        else
+                reply_job(peer, found_record(&found), false);
+        found_deinit(&found);
+}
+
+static void failed(struct peer *peer, const struct failure *failure)
+{
+        peer_error(peer, INTERFACE_JOBS ".Failed",
+                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted), "why",
+                             failure_text(failure->why), "hint", failure_text(failure->hint)));
+}
+
+static void set_paused(struct peer *peer, struct found *found, bool pause)
+{
+        const struct job_record *record = found_record(found);
+        struct failure failure = FAILURE_NULL;
+
+        if (!is_live(found) && job_state_is_live(record->state))
+                say_interrupted(peer, record->number);
+        else if (is_unstored(found))
+                say_unstored(peer, found->job);
+        else if (!is_live(found))
+                peer_error(peer, INTERFACE_JOBS ".NotRunning",
+                           json_pack("{s:I, s:s}", "job", (json_int_t)record->number, "state",
+                                     job_state_name(record->state)));
+        else if (jobs_pause(peer->owner->jobs, found->job, pause, &failure) < 0)
+                failed(peer, &failure);
+        else
+                reply_job(peer, record, false);
+        failure_deinit(&failure);
+}
+
+void method_pause(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        struct found found;
+
+        if (!find_job(peer, parameters, "pause this job", &found))
+                return;
+        set_paused(peer, &found, true);
+        found_deinit(&found);
+}
+
+void method_resume(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        struct found found;
+
+        if (!find_job(peer, parameters, "resume this job", &found))
+                return;
+        set_paused(peer, &found, false);
+        found_deinit(&found);
+}
+
+static void results_failed(struct peer *peer, uint64_t number, int error)
+{
+        struct failure failure = FAILURE_NULL;
+
+        (void)failure_set(&failure, error, NULL, "open the results of job %llu",
+                          (unsigned long long)number);
+        failed(peer, &failure);
+        failure_deinit(&failure);
+}
+
+static void reply_results(struct peer *peer, const struct job_record *record)
+{
+        _cleanup_close_ int results = -EBADF, inputs = -EBADF;
+        int jobs_fd = peer->owner->jobs->env.jobs_fd, r;
+
+        r = directory_open_file(jobs_fd, record->number, "results", &results);
+        if (r >= 0)
+                r = directory_open_file(jobs_fd, record->number, "inputs", &inputs);
+        if (r < 0)
+                results_failed(peer, record->number, r);
+        else
+                peer_reply(peer, json_pack("{s:o, s:i, s:i}", "job", job_record_to_json(record),
+                                           "results_fd", 0, "inputs_fd", 1),
+                           false, (int[]){ results, inputs }, 2);
+}
+
+void method_results(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        struct found found;
+
+        if (!find_job(peer, parameters, "read the results of this job", &found))
+                return;
+        if (is_unstored(&found))
+                say_unstored(peer, found.job);
+        else
+                reply_results(peer, found_record(&found));
+        found_deinit(&found);
+}
+
+void method_list(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        static const char *const names[] = { "limit", NULL };
+        const json_t *limit = json_object_get(parameters, "limit");
+        bool limited = limit && !json_is_null(limit);
+
+        if (!methods_check_names(peer, parameters, names))
+                return;
+        if (limited && (!json_is_integer(limit) || json_integer_value(limit) < 1)) {
+                methods_refuse(peer, "limit", "it is not a number from 1 up",
+                               "give how many jobs you want, or leave it out for all");
+                return;
+        }
+        if (!peer->call.more) {
+                peer_error(peer, "org.varlink.service.ExpectedMore", json_object());
+                return;
+        }
+        peer->call.kind = CALL_LIST;
+        peer->call.cursor = UINT64_MAX;
+        peer->call.left = limited ? (uint64_t)json_integer_value(limit) : UINT64_MAX;
+}
+
+/*
+ * The object of a job that the database knows as live, where it has more to tell: of those in the queue the row says
+ * all, and an end that is not stored is not told.
+ */
+static struct job *find_live(struct jobs *jobs, const struct job_record *record)
+{
+        struct job *job;
+
+        if (!job_state_is_live(record->state))
+                return NULL;
+        job = record->state == JOB_RUNNING ? jobs_find(jobs, record->number)
+                                           : jobs_find_running(jobs, record->number);
+        return job && !job->unstored_error ? job : NULL;
+}
+
+/* The next job of the list, as a reply. -ENOENT at the end of the list. */
+static int list_next(struct peer *peer, json_t **ret)
+{
+        _cleanup_(job_record_deinit) struct job_record record = JOB_RECORD_NULL;
+        struct jobs *jobs = peer->owner->jobs;
+        struct job *job;
+        int r;
+
+        if (peer->call.left == 0)
+                return -ENOENT;
+        r = store_get_before(jobs->store, peer->call.cursor,
+                             uid_is_trusted(peer->uid) ? STORE_ANY_OWNER : peer->uid, &record);
+        if (r < 0)
+                return r;
+        peer->call.cursor = record.number;
+        --peer->call.left;
+        job = find_live(jobs, &record);
+        if (job)
+                job_refresh(job);
+        *ret = job_reply(job ? &job->record : &record);
+        return *ret ? 0 : -ENOMEM;
+}
+
+static void list_end(struct peer *peer, int r)
+{
+        json_t *last = steal_ptr(peer->call.held);
+
+        if (r != -ENOENT) {
+                json_decref(last);
+                store_failed(peer, "list the jobs");
+        } else if (last) {
+                peer_reply(peer, last, false, NULL, 0);
+        } else {
+                peer_reply(peer, json_object(), false, NULL, 0);
+        }
+}
+
+void methods_stream(struct peer *peer)
+{
+        uint64_t began_ns = now_monotonic();
+
+        assert(peer->call.kind == CALL_LIST);
+        while (!varlink_wants_write(&peer->varlink) && now_monotonic() - began_ns < LIST_NS) {
+                json_t *next;
+                int r;
+
+                r = list_next(peer, &next);
+                if (r < 0) {
+                        list_end(peer, r);
+                        return;
+                }
+                /* Only the last reply must not promise another one. */
+                if (peer->call.held)
+                        peer_reply(peer, steal_ptr(peer->call.held), true, NULL, 0);
+                peer->call.held = next;
+        }
+}

@@ -1,0 +1,62 @@
+#include <stdio.h>
+
+#include "daemon/supervisor/api/interface.h"
+#include "daemon/supervisor/api/methods.h"
+#include "daemon/supervisor/helpers/engine.h"
+
+#define REST_MAX 4096           /* of an answer, beside the nodes */
+
+static void failed_with(struct peer *peer, const char *why, const char *hint)
+{
+        peer_error(peer, INTERFACE_JOBS ".Failed",
+                   json_pack("{s:s, s:s, s:s}", "attempted", "ask the Redis for its nodes", "why", why,
+                             "hint", hint));
+}
+
+static void failed(struct peer *peer, const char *why)
+{
+        failed_with(peer, why, "see [machines] in pppctl.conf, and whether that Redis runs");
+}
+
+static void failed_too_many(struct peer *peer, size_t n)
+{
+        char why[96];
+
+        snprintf(why, sizeof(why), "there are %zu, more than one answer can hold", n);
+        failed_with(peer, why, "ask it yourself: the sorted set \"nodes\", after the prefix, has their names "
+                               "(redis-cli ZRANGE pppctl:nodes 0 -1)");
+}
+
+static void on_answer(struct nodes_waiter *waiter, json_t *nodes, const char *why)
+{
+        struct peer *peer = container_of(waiter, struct peer, call.nodes);
+        _cleanup_free_ char *address = engine_address(peer->owner->jobs->env.engine);
+
+        if (nodes && json_dumpb(nodes, NULL, 0, JSON_COMPACT) > VARLINK_MESSAGE_MAX - REST_MAX)
+                failed_too_many(peer, json_array_size(nodes));
+        else if (nodes)
+                peer_reply(peer, json_pack("{s:O, s:s*}", "nodes", nodes, "redis", address), false, NULL,
+                           0);
+        else
+                failed(peer, why);
+}
+
+void method_nodes(struct peer *peer, json_t *parameters, struct varlink_message *message)
+{
+        struct engine *engine = peer->owner->jobs->env.engine;
+        _cleanup_free_ char *address = engine_address(engine);
+        static const char *const names[] = { NULL };
+        int r;
+
+        if (!methods_check_names(peer, parameters, names))
+                return;
+        if (!address) {
+                peer_reply(peer, json_pack("{s:[]}", "nodes"), false, NULL, 0);
+                return;
+        }
+        peer->call.kind = CALL_NODES;
+        peer->call.nodes.answer = on_answer;
+        r = nodes_query_ask(&engine->query, &peer->call.nodes);
+        if (r < 0)
+                failed(peer, strerrordesc_np(-r));
+}

@@ -1,0 +1,392 @@
+/* The sections [machines] and [node] of the configuration. */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "daemon/supervisor/base/config-internal.h"
+#include "lib/machines.h"
+
+typedef int set_func(struct machines_config *machines, const char *value, const struct place *place);
+
+static int set_text(char **to, const char *value)
+{
+        char *copy = strdup(value);
+
+        if (!copy)
+                return -ENOMEM;
+        free(*to);
+        *to = copy;
+        return 0;
+}
+
+static void forget(char **secret)
+{
+        if (*secret)
+                explicit_bzero(*secret, strlen(*secret));
+        free(*secret);
+        *secret = NULL;
+}
+
+/* Empty: what a file before said does not count. */
+static int set_redis(struct machines_config *machines, const char *value, const struct place *place)
+{
+        struct redis_url url = REDIS_URL_NULL;
+        const char *why;
+        int r = 0;
+
+        if (*value)
+                r = redis_url_parse(value, &url, &why);
+        if (r == -EINVAL)
+                return config_refuse(place, "redis: %s", why);
+        if (r < 0)
+                return r;
+        if (url.password && place->is_public) {
+                redis_url_deinit(&url);
+                return config_refuse(place, "redis has a password in it, and everybody may read this "
+                                     "file: chmod o-r it, or put the password into a file of its own "
+                                     "and name that as password-file");
+        }
+        redis_url_deinit(&machines->url);
+        machines->url = url;
+        return 0;
+}
+
+/* The first line of a file that is not for everybody. */
+static int set_password_file(struct machines_config *machines, const char *value,
+                             const struct place *place)
+{
+        _cleanup_free_ char *text = NULL;
+        struct stat st;
+        int r;
+
+        r = *value == '/' ? read_file_at(AT_FDCWD, value, &text, NULL) : -EINVAL;
+        if (r >= 0 && stat(value, &st) < 0)
+                r = -errno;
+        if (r < 0)
+                return config_refuse(place, "password-file: cannot read \"%s\": %s", value,
+                                     r == -EINVAL ? "it is not an absolute path" : strerror(-r));
+        text[strcspn(text, "\r\n")] = 0;
+        forget(&machines->password);
+        if (st.st_mode & S_IROTH)
+                r = config_refuse(place, "password-file: everybody may read %s: chmod o-r it", value);
+        else if (*text == 0)
+                r = config_refuse(place, "password-file: the first line of %s is empty", value);
+        else
+                r = set_text(&machines->password, text);
+        explicit_bzero(text, strlen(text));
+        return r;
+}
+
+static int set_username(struct machines_config *machines, const char *value, const struct place *place)
+{
+        return *value ? set_text(&machines->username, value)
+                      : config_refuse(place, "username is empty: name a user of Redis' ACL");
+}
+
+static int set_ca_file(struct machines_config *machines, const char *value, const struct place *place)
+{
+        if (*value != '/')
+                return config_refuse(place, "ca-file takes an absolute path, not \"%s\"", value);
+        if (access(value, R_OK) < 0)
+                return config_refuse(place, "ca-file: cannot read %s: %s", value, strerror(errno));
+        return set_text(&machines->ca_file, value);
+}
+
+static int set_name_like(char **to, const char *key, const char *value, const struct place *place)
+{
+        if (!machines_name_is_valid(value))
+                return config_refuse(place, "%s takes 1 to %u printable characters without spaces, "
+                                     "quotes and * ? [ ] \\, not \"%s\"", key, MACHINES_NAME_MAX, value);
+        return set_text(to, value);
+}
+
+static int set_prefix(struct machines_config *machines, const char *value, const struct place *place)
+{
+        return set_name_like(&machines->prefix, "prefix", value, place);
+}
+
+static int set_name(struct machines_config *machines, const char *value, const struct place *place)
+{
+        return set_name_like(&machines->name, "name", value, place);
+}
+
+static int set_heartbeat(struct machines_config *machines, const char *value,
+                         const struct place *place)
+{
+        uint64_t ns;
+        int r = parse_duration(value, &ns);
+
+        if (r == -EINVAL)
+                return config_refuse(place, "heartbeat takes a duration from 100ms to 1h, such as 5s, "
+                                     "not \"%s\"", value);
+        if (r < 0 || ns < MACHINES_HEARTBEAT_MIN || ns > MACHINES_HEARTBEAT_MAX)
+                return config_refuse(place, "heartbeat = %s is out of range: give 100ms to 1h", value);
+        machines->heartbeat_ns = ns;
+        return 0;
+}
+
+static int set_serve(struct machines_config *machines, const char *value, const struct place *place)
+{
+        if (!streq(value, "yes") && !streq(value, "no"))
+                return config_refuse(place, "serve takes yes or no, not \"%s\"", value);
+        machines->serve = streq(value, "yes");
+        return 0;
+}
+
+static int set_workloads(struct machines_config *machines, const char *value,
+                         const struct place *place)
+{
+        _cleanup_free_ char *copy = strdup(value);
+        char *at = copy, *word, names[WORKLOAD_LIST_SIZE];
+        unsigned set = 0;
+
+        if (!copy)
+                return -ENOMEM;
+        while ((word = strsep(&at, " \t,"))) {
+                enum workload_id id;
+
+                if (*word == 0)
+                        continue;
+                if (workload_from_name(word, &id) < 0)
+                        return config_refuse(place, "workloads: there is no workload \"%s\": give some "
+                                             "of %s", word, workload_list(WORKLOADS_ALL, names));
+                set |= WORKLOAD_BIT(id);
+        }
+        if (set == 0)
+                return config_refuse(place, "workloads is empty: give some of %s",
+                                     workload_list(WORKLOADS_ALL, names));
+        machines->workloads = set;
+        return 0;
+}
+
+static int set_level(struct machines_config *machines, const char *value, const struct place *place)
+{
+        char names[LEVEL_LIST_SIZE];
+        enum level level;
+
+        if (level_from_name(value, &level) < 0 || !level_has(level, LEVEL_IN_NODES))
+                return config_refuse(place, "level takes one of %s, not \"%s\"",
+                                     level_list(levels_with(LEVEL_IN_NODES), names), value);
+        machines->node.level = level;
+        return 0;
+}
+
+static int set_count(const char *key, uint32_t max, uint32_t *to, const char *value,
+                     const struct place *place)
+{
+        uint64_t v;
+
+        if (parse_u64(value, strlen(value), max, &v) < 0 || v == 0)
+                return config_refuse(place, "%s takes a number from 1 to %u, not \"%s\"", key, max,
+                                     value);
+        *to = (uint32_t)v;
+        return 0;
+}
+
+static int set_workers(struct machines_config *machines, const char *value, const struct place *place)
+{
+        return set_count("workers", SPEC_WORKERS_MAX, &machines->node.workers, value, place);
+}
+
+static int set_loops(struct machines_config *machines, const char *value, const struct place *place)
+{
+        return set_count("loops", SPEC_LOOPS_MAX, &machines->node.loops, value, place);
+}
+
+static int set_owners(struct machines_config *machines, const char *value, const struct place *place)
+{
+        return set_count("owners", NODE_OWNERS_MAX, &machines->owners, value, place);
+}
+
+static const struct {
+        const char *name;
+        set_func *set;
+} keys[] = {
+        { "redis", set_redis },         { "username", set_username },
+        { "password-file", set_password_file }, { "ca-file", set_ca_file },
+        { "prefix", set_prefix },       { "name", set_name },
+        { "heartbeat", set_heartbeat }, { "serve", set_serve },
+        { "workloads", set_workloads }, { "level", set_level },
+        { "workers", set_workers },     { "loops", set_loops },
+        { "owners", set_owners },
+};
+
+/* [node] has the limits of `pppctl run` by their names, those of workers with "worker-" before them. */
+static int set_limit(struct spec *node, const char *name, const char *value, const struct place *place)
+{
+        bool of_worker = strncmp(name, "worker-", 7) == 0;
+        struct limits *limits = of_worker ? &node->worker_limits : &node->limits;
+        const char *option = of_worker ? name + 7 : name;
+        _cleanup_free_ char *why = NULL;
+
+        for (enum limit i = 0; i < _LIMIT_N; ++i) {
+                int r;
+
+                if (!streq(option, limit_infos[i].option))
+                        continue;
+                r = limits_set_text(limits, i, value, &why);
+                return r == -EBADMSG ? config_refuse(place, "%s: %s", name, why) : r;
+        }
+        return -ENOENT;
+}
+
+int config_machines_set(struct machines_config *machines, const char *section, const char *name,
+                        const char *value, const struct place *place)
+{
+        if (streq(section, "node"))
+                return set_limit(&machines->node, name, value, place);
+        for (size_t i = 0; streq(section, "machines") && i < ARRAY_SIZE(keys); ++i)
+                if (streq(name, keys[i].name))
+                        return keys[i].set(machines, value, place);
+        return -ENOENT;
+}
+
+void machines_config_defaults(struct machines_config *machines)
+{
+        *machines = (struct machines_config){
+                .url = REDIS_URL_NULL,
+                .heartbeat_ns = MACHINES_HEARTBEAT_NS,
+                .workloads = WORKLOADS_ALL,
+                .owners = NODE_OWNERS_DEFAULT,
+                .node = { .level = LEVEL_THREADS },
+        };
+}
+
+void machines_config_deinit(struct machines_config *machines)
+{
+        redis_url_deinit(&machines->url);
+        forget(&machines->password);
+        free(machines->username);
+        free(machines->ca_file);
+        free(machines->prefix);
+        free(machines->name);
+        spec_deinit(&machines->node);
+        machines_config_defaults(machines);
+}
+
+/* "spec.worker_limits.memory_max_bytes" is worker-memory-max in [node], "spec.workers" is of [machines]. */
+static void name_field(const char *field, char *text, size_t size)
+{
+        const char *member = strrchr(field, '.') ? strrchr(field, '.') + 1 : field;
+
+        for (enum limit i = 0; i < _LIMIT_N; ++i)
+                if (streq(member, limit_infos[i].member)) {
+                        snprintf(text, size, "[node] %s%s",
+                                 strncmp(field, "spec.worker_limits.", 19) == 0 ? "worker-" : "",
+                                 limit_infos[i].option);
+                        return;
+                }
+        snprintf(text, size, "[machines] %s", member);
+}
+
+/* The node's options are a job's, and are held to the same rules. */
+static int check_node(const struct machines_config *machines, char **ret_error)
+{
+        struct spec_error error = { "", "", "" };
+        struct spec spec = SPEC_NULL;
+        json_t *json = spec_to_json(&machines->node);
+        char field[96];
+        int r;
+
+        if (!json)
+                return -ENOMEM;
+        r = spec_from_json(json, &spec, &error);
+        json_decref(json);
+        spec_deinit(&spec);
+        if (r != -EBADMSG)
+                return r;
+        name_field(error.field, field, sizeof(field));
+        if (asprintf(ret_error, "the configuration's %s: %s; %s", field, error.why, error.hint) < 0)
+                *ret_error = NULL;
+        return r;
+}
+
+static int refuse(const char *why, char **ret_error)
+{
+        *ret_error = strdup(why);
+        return *ret_error ? -EBADMSG : -ENOMEM;
+}
+
+/* Runners are told by JSON, which has no other text. NULL is fine. */
+static bool is_utf8(const char *text)
+{
+        json_t *json = text ? json_string(text) : NULL;
+
+        json_decref(json);
+        return json || !text;
+}
+
+/* Bytes may be written with % in a URL, so this is not seen in the file. The values may be secret. */
+static int check_texts(const struct machines_config *machines, char **ret_error)
+{
+        const struct redis_url *url = &machines->url;
+
+        if (!is_utf8(url->username) || !is_utf8(url->password) || !is_utf8(url->path) ||
+            !is_utf8(url->host))
+                return refuse("the configuration's redis has bytes in it that are not UTF-8: write the "
+                              "URL in that", ret_error);
+        if (!is_utf8(machines->username) || !is_utf8(machines->password) ||
+            !is_utf8(machines->ca_file))
+                return refuse("the configuration's username, ca-file or what is in its password-file is "
+                              "not UTF-8: write it in that", ret_error);
+        return 0;
+}
+
+int machines_config_check(const struct machines_config *machines, char **ret_error)
+{
+        int r;
+
+        *ret_error = NULL;
+        r = check_texts(machines, ret_error);
+        if (r < 0)
+                return r;
+        if (!machines_has_redis(machines)) {
+                if (machines->serve)
+                        return refuse("the configuration's [machines] says serve = yes and not which "
+                                      "Redis: give redis = URL too", ret_error);
+                if (machines->username || machines->password || machines->ca_file)
+                        return refuse("the configuration's [machines] has a username, password-file or "
+                                      "ca-file and no Redis they are for: give redis = URL too",
+                                      ret_error);
+        }
+        if (machines->url.password && machines->password)
+                return refuse("the configuration's [machines] has a password both in redis and in "
+                              "password-file: take it out of one", ret_error);
+        if (machines->username && !machines->password && !machines->url.password)
+                return refuse("the configuration's [machines] has a username and no password: give "
+                              "password-file = FILE too", ret_error);
+        if (machines->url.username && machines->username)
+                return refuse("the configuration's [machines] has a user both in redis and as "
+                              "username: take it out of one", ret_error);
+        if (machines->ca_file && !machines->url.tls)
+                return refuse("the configuration's [machines] has a ca-file, and redis is not a "
+                              "rediss:// URL: make it one, or leave ca-file out", ret_error);
+        return check_node(machines, ret_error);
+}
+
+static int own_name(char **ret)
+{
+        char name[MACHINES_NAME_MAX + 1];
+
+        if (gethostname(name, sizeof(name)) < 0)
+                return -errno;
+        name[sizeof(name) - 1] = 0;
+        *ret = strdup(machines_name_is_valid(name) ? name : "localhost");
+        return *ret ? 0 : -ENOMEM;
+}
+
+json_t *machines_config_to_json(const struct machines_config *machines)
+{
+        _cleanup_free_ char *name = NULL, *url = redis_url_to_text(&machines->url);
+
+        if (!url || (!machines->name && own_name(&name) < 0))
+                return NULL;
+        return json_pack("{s:s, s:s*, s:s*, s:s*, s:s, s:I, s:s}", "redis", url,
+                         "username", machines->username ?: machines->url.username,
+                         "password", machines->password ?: machines->url.password,
+                         "ca_file", machines->ca_file,
+                         "prefix", machines->prefix ?: MACHINES_PREFIX,
+                         "heartbeat_ns", (json_int_t)machines->heartbeat_ns,
+                         "name", machines->name ?: name);
+}

@@ -1,0 +1,74 @@
+#pragma once
+
+/* What the files of the job share with each other and nobody else. */
+
+#include "daemon/supervisor/jobs/job.h"
+
+/* job.c: removes the job's group, if it has one. */
+void job_remove_group(struct job *job);
+
+/* job.c: releases what a run holds: sources, descriptors, demo server. */
+void job_end_run(struct job *job);
+
+/* job-note.c: how a former supervisor noted the job to have ended. -ENOENT, -EBADMSG: it has not. */
+struct noted_end {
+        struct ppp_end note;
+        enum job_state state;
+        enum job_reason reason;
+        const char *detail;             /* within @note; NULL: none */
+};
+
+int job_read_note(const struct job *job, struct noted_end *ret);
+
+/*
+ * job.c: notes what the job's group and those above it count, for limit_hits_read(); @late when it
+ * may have met limits before.
+ */
+void job_read_chain(struct job *job, bool late);
+
+/* job-start.c: what to do about an error at the start of the runner; NULL: what fits the error. */
+const char *job_start_hint(const struct job *job, int error);
+
+/* job-stop.c */
+int job_arm_kill(struct job *job);
+
+/* job-stop.c: asks the runner to end, and sees to it that it does. */
+void job_terminate(struct job *job);
+
+/*
+ * job-freeze.c: freezes a running job, or lets it go on. A child that has yet to become the runner is frozen when it
+ * has, if the job is still paused then. 0 or a negative errno: -ESRCH when the runner is gone, -EOPNOTSUPP when the
+ * job has no cgroup and this kernel does not tell of a process's children.
+ */
+int job_freeze(struct job *job, bool freeze);
+
+/* Advice for an error of job_freeze(); NULL: what fits any such error. */
+const char *job_freeze_hint(int error);
+
+/* Freezes a job that was paused before that could be done. If it cannot be, the job goes on, and that is told. */
+void job_freeze_late(struct job *job);
+
+/* Whether a former supervisor has frozen the job, or begun to. */
+bool job_find_frozen(const struct job *job);
+
+/* job-end.c: looks whether it is over, and ends it if so. The job may be gone after this. */
+void job_look(struct job *job);
+int job_watch(struct job *job);
+
+/*
+ * job-again.c: carries on with a job whose runner is gone, or was another than ours: takes over the process
+ * that works on it, else starts a runner, or waits until it can. The job may be gone after this.
+ */
+void job_start_again(struct job *job);
+
+/* The same, in a while: the start has failed for a reason that passes. The job keeps its slot. */
+void job_start_later(struct job *job, const struct failure *failure);
+
+/* Whether it is not known yet what becomes of a running job whose runner is gone. */
+static inline bool job_is_between_runners(const struct job *job)
+{
+        return job->record.state == JOB_RUNNING && (job->rewinds || job->again_source);
+}
+
+/* job-cpu-time.c: watches how much of the job's CPU time is used up, while it runs. */
+int job_watch_cpu_time(struct job *job);

@@ -1,0 +1,12 @@
+#pragma once
+
+/*
+ * Taking up what a former supervisor left. The cgroup is the identity of a running job: one that is
+ * populated is adopted with its runner; where there is none, the lock on the results file tells who the runner
+ * is. Of the others what has no record yet is run again.
+ */
+
+#include "daemon/supervisor/jobs/jobs.h"
+
+/* Returns a negative errno only when the database can't be read; what is wrong with one job fails it. */
+int resume_jobs(struct jobs *jobs);

@@ -1,0 +1,272 @@
+#include "daemon/supervisor/kept/directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "daemon/supervisor/base/log.h"
+#include "lib/results.h"
+
+#define NAME_SIZE  32
+#define NEW_SUFFIX ".new"
+
+static void format_number(uint64_t number, char ret[static NAME_SIZE])
+{
+        snprintf(ret, NAME_SIZE, "%llu", (unsigned long long)number);
+}
+
+static void format_new(uint64_t number, char ret[static NAME_SIZE])
+{
+        snprintf(ret, NAME_SIZE, "%llu" NEW_SUFFIX, (unsigned long long)number);
+}
+
+static int open_new(int dir_fd, const char *name, int flags, int *ret)
+{
+        int fd = openat(dir_fd, name, flags | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+        if (fd < 0)
+                return -errno;
+        *ret = fd;
+        return 0;
+}
+
+/* What is there by this name is of a supervisor that was killed while it admitted a job. */
+static int make_empty(struct trash *trash, const char *name, int *ret_fd)
+{
+        int jobs_fd = trash->dir_fd, fd, r;
+
+        r = trash_put(trash, name);
+        if (r < 0)
+                return r;
+        if (mkdirat(jobs_fd, name, 0700) < 0)
+                return -errno;
+        fd = openat(jobs_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
+static int fill(struct directory *directory, struct incoming *inputs, uint64_t epoch_ns,
+                const char **ret_attempted)
+{
+        int r;
+
+        *ret_attempted = "move the job's inputs into its directory";
+        r = incoming_take(inputs, directory->fd, "inputs");
+        if (r < 0)
+                return r;
+        *ret_attempted = "lay out the job's results file";
+        r = open_new(directory->fd, "results", O_RDWR, &directory->results_fd);
+        return r < 0 ? r : results_create(directory->results_fd, inputs->n_tasks, epoch_ns);
+}
+
+int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
+                   struct directory *ret, const char **ret_attempted)
+{
+        struct directory directory = DIRECTORY_NULL;
+        char name[NAME_SIZE];
+        int r;
+
+        format_new(number, name);
+        *ret_attempted = "make the job's directory";
+        r = make_empty(trash, name, &directory.fd);
+        if (r >= 0)
+                r = fill(&directory, inputs, epoch_ns, ret_attempted);
+        if (r < 0) {
+                directory_deinit(&directory);
+                (void)trash_put(trash, name);
+                return r;
+        }
+        *ret = directory;
+        return 0;
+}
+
+int directory_publish(int jobs_fd, uint64_t number)
+{
+        char name[NAME_SIZE], new[NAME_SIZE];
+
+        format_new(number, new);
+        format_number(number, name);
+        return renameat(jobs_fd, new, jobs_fd, name) < 0 ? -errno : 0;
+}
+
+int directory_reserve(const struct directory *directory, uint64_t n_tasks)
+{
+        return results_reserve(directory->results_fd, n_tasks);
+}
+
+int directory_open(int jobs_fd, uint64_t number, struct directory *ret)
+{
+        struct directory directory = DIRECTORY_NULL;
+        char name[NAME_SIZE];
+        int r;
+
+        format_number(number, name);
+        directory.fd = openat(jobs_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (directory.fd < 0)
+                return -errno;
+        directory.results_fd = openat(directory.fd, "results", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+        if (directory.results_fd < 0) {
+                r = -errno;
+                directory_deinit(&directory);
+                return r;
+        }
+        *ret = directory;
+        return 0;
+}
+
+void directory_deinit(struct directory *directory)
+{
+        directory->results_fd = close_fd(directory->results_fd);
+        directory->fd = close_fd(directory->fd);
+}
+
+int directory_remove(struct trash *trash, uint64_t number)
+{
+        char name[NAME_SIZE];
+
+        format_number(number, name);
+        return trash_put(trash, name);
+}
+
+void directory_discard(struct trash *trash, uint64_t number)
+{
+        char name[NAME_SIZE];
+        int r, s;
+
+        format_new(number, name);
+        r = trash_put(trash, name);
+        s = directory_remove(trash, number);
+        if (r < 0 || s < 0)
+                supervisor_log(LOG_WARNING, "cannot remove the directory of job %llu, which was not "
+                               "admitted: %s", (unsigned long long)number, strerror(r < 0 ? -r : -s));
+}
+
+uint64_t directory_reserved(const struct directory *directory)
+{
+        struct stat st;
+
+        return fstat(directory->results_fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+uint64_t directory_size(int jobs_fd, uint64_t number)
+{
+        static const char *const files[] = { "inputs", "results", "output", "measures" };
+        uint64_t size = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(files); ++i) {
+                char path[NAME_SIZE + 16];
+                struct stat st;
+
+                snprintf(path, sizeof(path), "%llu/%s", (unsigned long long)number, files[i]);
+                if (fstatat(jobs_fd, path, &st, AT_SYMLINK_NOFOLLOW) >= 0)
+                        size += (uint64_t)st.st_blocks * 512;
+        }
+        return size;
+}
+
+bool directory_is_left(const char *name)
+{
+        return streq(name + strspn(name, "0123456789"), NEW_SUFFIX);
+}
+
+static void scan_entry(const char *name, uint64_t *highest)
+{
+        size_t digits = strspn(name, "0123456789");
+        uint64_t number;
+
+        if (name[digits] == 0 && parse_u64(name, digits, INT64_MAX - 1, &number) >= 0)
+                *highest = MAX(*highest, number);
+}
+
+int directory_scan(int jobs_fd, uint64_t *ret_highest)
+{
+        int fd = openat(jobs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+        struct dirent *entry;
+        DIR *stream;
+
+        if (fd < 0)
+                return -errno;
+        stream = fdopendir(fd);
+        if (!stream) {
+                r = -errno;
+                close_fd(fd);
+                return r;
+        }
+        *ret_highest = 0;
+        while ((errno = 0, entry = readdir(stream)))
+                scan_entry(entry->d_name, ret_highest);
+        r = -errno;
+        closedir(stream);
+        return r;
+}
+
+int directory_open_file(int jobs_fd, uint64_t number, const char *name, int *ret_fd)
+{
+        char path[64];
+        int fd;
+
+        assert(strlen(name) < 32);
+        snprintf(path, sizeof(path), "%llu/%s", (unsigned long long)number, name);
+        fd = openat(jobs_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
+int directory_open_output(const struct directory *directory, int *ret_fd)
+{
+        return open_new(directory->fd, "output", O_WRONLY | O_APPEND, ret_fd);
+}
+
+int directory_open_measures(const struct directory *directory, int *ret_fd)
+{
+        return open_new(directory->fd, "measures", O_RDWR, ret_fd);
+}
+
+/* Ends at the end of the last line that holds something, starts after the newline before it. */
+static char *last_line(char *text, size_t n)
+{
+        char *start;
+
+        while (n > 0 && (unsigned char)text[n - 1] <= ' ')
+                --n;
+        text[n] = 0;
+        start = memrchr(text, '\n', n);
+        return start ? start + 1 : text;
+}
+
+/* Whatever a runner may have written ends in JSON and on terminals. */
+static void make_printable(char *line)
+{
+        json_t *json = json_string(line);
+        bool is_utf8 = json != NULL;
+
+        json_decref(json);
+        for (char *c = line; *c; ++c)
+                if ((unsigned char)*c < ' ' || *c == 127)
+                        *c = ' ';
+                else if (!is_utf8 && (unsigned char)*c > 127)
+                        *c = '?';
+}
+
+char *directory_last_line(const struct directory *directory)
+{
+        _cleanup_close_ int fd = openat(directory->fd, "output", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        char text[4096 + 1], *line;
+        struct stat st;
+        ssize_t n;
+
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return NULL;
+        n = pread(fd, text, sizeof(text) - 1, st.st_size > 4096 ? st.st_size - 4096 : 0);
+        if (n <= 0 || memchr(text, 0, (size_t)n))
+                return NULL;
+        line = last_line(text, (size_t)n);
+        make_printable(line);
+        return *line ? strdup(line) : NULL;
+}

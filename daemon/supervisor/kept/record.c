@@ -1,0 +1,134 @@
+#include "daemon/supervisor/kept/record.h"
+
+#include <pppctl/results.h>
+#include <stdio.h>
+
+static const char *const state_names[_JOB_STATE_N] = {
+        [JOB_QUEUED] = "queued",       [JOB_RUNNING] = "running", [JOB_DONE] = "done",
+        [JOB_CANCELLED] = "cancelled", [JOB_FAILED] = "failed",
+};
+
+static const char *const reason_names[_REASON_N] = {
+        [REASON_NONE] = NULL,
+        [REASON_TIMEOUT] = "timeout",
+        [REASON_CANCELLED] = "cancelled",
+        [REASON_DISCONNECTED] = "disconnected",
+        [REASON_STOPPED] = "stopped",
+        [REASON_RUNNER_DIED] = "runner-died",
+        [REASON_RUNNER_FAILED] = "runner-failed",
+        [REASON_CPU_TIME_MAX] = "cpu-time-max",
+        [REASON_OOM_KILLED] = "oom-killed",
+        [REASON_PIDS_MAX] = "pids-max",
+};
+
+const char *job_state_name(enum job_state state)
+{
+        assert(state < _JOB_STATE_N);
+        return state_names[state];
+}
+
+/* NULL where all is well, or what a newer runner wrote is not known. */
+static const char *condition_name(const struct job_record *record)
+{
+        static const char *const names[_PPP_CONDITION_N] = {
+                [PPP_CONDITION_NO_NODE] = "no-node",
+                [PPP_CONDITION_ENGINE_UNREACHABLE] = "engine-unreachable",
+                [PPP_CONDITION_ENGINE_FULL] = "engine-full",
+        };
+
+        return record->state == JOB_RUNNING && record->condition < _PPP_CONDITION_N
+                       ? names[record->condition] : NULL;
+}
+
+const char *job_record_state_name(const struct job_record *record)
+{
+        if (!record->paused || !job_state_is_live(record->state))
+                return job_state_name(record->state);
+        return record->resuming ? job_state_name(JOB_QUEUED) : "paused";
+}
+
+int job_state_from_name(const char *name, enum job_state *ret)
+{
+        for (unsigned i = 0; i < _JOB_STATE_N; ++i)
+                if (streq(state_names[i], name)) {
+                        *ret = i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+const char *job_reason_name(enum job_reason reason)
+{
+        assert(reason < _REASON_N);
+        return reason_names[reason];
+}
+
+enum job_reason job_reason_in(const char *text)
+{
+        size_t n = text ? strcspn(text, ":") : 0;
+
+        for (unsigned i = REASON_NONE + 1; i < _REASON_N && n > 0; ++i)
+                if (strlen(reason_names[i]) == n && strncmp(text, reason_names[i], n) == 0)
+                        return i;
+        return REASON_NONE;
+}
+
+const char *job_reason_of(const struct job_record *record)
+{
+        return job_reason_name(job_reason_in(record->reason));
+}
+
+void job_record_deinit(struct job_record *record)
+{
+        free(record->reason);
+        free(record->cgroup);
+        free(record->put_off);
+        json_decref(record->spec);
+        json_decref(record->summary);
+        json_decref(record->parts);
+        *record = (struct job_record)JOB_RECORD_NULL;
+}
+
+/* RFC 3339 in UTC, with milliseconds. */
+static void format_time(uint64_t realtime_ns, char ret[static 32])
+{
+        time_t seconds = (time_t)(realtime_ns / NSEC_PER_SEC);
+        char text[24];
+        struct tm tm;
+
+        gmtime_r(&seconds, &tm);
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+        snprintf(ret, 32, "%s.%03uZ", text,
+                 (unsigned)(realtime_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
+}
+
+/* A job in the queue is only not started. */
+static const char *paused_by(const struct job_record *record)
+{
+        if (!record->paused || record->state != JOB_RUNNING)
+                return NULL;
+        return record->cgroup ? "cgroup.freeze" : "SIGSTOP";
+}
+
+json_t *job_record_to_json(const struct job_record *record)
+{
+        char submitted_at[32];
+        json_t *json;
+
+        format_time(record->submitted_ns, submitted_at);
+        json = json_pack("{s:I, s:s, s:s*, s:s*, s:s*, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
+                         "job", (json_int_t)record->number,
+                         "state", job_record_state_name(record),
+                         "reason", record->reason,
+                         "condition", condition_name(record),
+                         "paused_by", paused_by(record),
+                         "put_off", job_state_is_live(record->state) ? record->put_off : NULL,
+                         "owner_uid", (json_int_t)record->owner,
+                         "submitted_at", submitted_at,
+                         "spec", record->spec,
+                         "tasks_total", (json_int_t)record->n_tasks,
+                         "tasks_done", (json_int_t)record->n_done,
+                         "tasks_failed", (json_int_t)record->n_failed,
+                         "summary", record->summary);
+        return json;
+}

@@ -1,0 +1,202 @@
+#include "daemon/supervisor/limits/limit-check.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "lib/block-device.h"
+#include "lib/cpu-list.h"
+#include "lib/priority.h"
+
+static _printf_(5, 6) int refuse(struct spec_error *error, int r, const char *field,
+                                 const char *hint, const char *why, ...)
+{
+        va_list ap;
+
+        snprintf(error->field, sizeof(error->field), "%s", field);
+        snprintf(error->hint, sizeof(error->hint), "%s", hint);
+        va_start(ap, why);
+        vsnprintf(error->why, sizeof(error->why), why, ap);
+        va_end(ap);
+        return r;
+}
+
+/* The CPUs that are the daemon's to give; all bits where that can't be told. */
+static void read_cpus(const struct groups *groups, struct cpu_list *ret)
+{
+        _cleanup_free_ char *text = NULL;
+        int r = -ENOENT;
+
+        memset(ret, 0xff, sizeof(*ret));
+        if (groups_exist(groups))
+                r = read_file_at(groups->fd, "cpuset.cpus.effective", &text, NULL);
+        if (r < 0)
+                r = read_file_at(AT_FDCWD, "/sys/devices/system/cpu/online", &text, NULL);
+        if (r >= 0)
+                (void)cpu_list_parse(text, ret);
+}
+
+static int check_cpus(const struct limits *limits, const struct groups *groups, const char *field,
+                      struct spec_error *error)
+{
+        struct cpu_list asked, there;
+        int missing;
+
+        read_cpus(groups, &there);
+        if (cpu_list_parse(limits->cpus, &asked) < 0)
+                return refuse(error, -EDOM, field, limit_infos[LIMIT_CPUS].form, "it is no list");
+        missing = cpu_list_first_missing(&asked, &there);
+        if (missing < 0)
+                return 0;
+        return refuse(error, -EDOM, field, "give CPUs that are there; nproc and lscpu tell",
+                      "%s: CPU %d is not there, or not the daemon's to use", limits->cpus, missing);
+}
+
+static int check_io(const struct limits *limits, const char *field, struct spec_error *error)
+{
+        for (size_t i = 0; i < limits->n_io; ++i)
+                if (!block_device_is_disk(limits->io[i].major, limits->io[i].minor))
+                        return refuse(error, -EDOM, field, "give a whole disk, or a path on it; lsblk "
+                                      "-d shows the disks", "%u:%u is no whole disk of this machine",
+                                      limits->io[i].major, limits->io[i].minor);
+        return 0;
+}
+
+static uint64_t read_pid_max(void)
+{
+        _cleanup_free_ char *text = NULL;
+        uint64_t v;
+
+        if (read_file_at(AT_FDCWD, "/proc/sys/kernel/pid_max", &text, NULL) < 0 ||
+            parse_u64(text, strcspn(text, "\n"), UINT64_MAX, &v) < 0)
+                return UINT64_MAX;
+        return v;
+}
+
+static int check_cpu_max(uint64_t value, const struct host *host, const char *field,
+                         struct spec_error *error)
+{
+        char hint[64];
+
+        if (value <= host->n_cpus * LIMIT_CPU)
+                return 0;
+        snprintf(hint, sizeof(hint), "give at most %u%%", host->n_cpus * 100);
+        return refuse(error, -EDOM, field, hint, "%g%% is more than the %u CPU%s of this machine",
+                      (double)value * 100 / (double)LIMIT_CPU, host->n_cpus, plural(host->n_cpus));
+}
+
+static int check_at_most(uint64_t value, uint64_t most, const char *what, const char *field,
+                         struct spec_error *error)
+{
+        char hint[64];
+
+        if (value <= most)
+                return 0;
+        snprintf(hint, sizeof(hint), "give at most %llu, or max", (unsigned long long)most);
+        return refuse(error, -EDOM, field, hint, "%llu is more than %s", (unsigned long long)value,
+                      what);
+}
+
+static int check_value(const struct limits *limits, enum limit limit, const struct groups *groups,
+                       const struct host *host, const char *field, struct spec_error *error)
+{
+        switch (limit) {
+        case LIMIT_CPU_MAX:
+                return check_cpu_max(limits->values[limit], host, field, error);
+        case LIMIT_MEMORY_MAX:
+        case LIMIT_MEMORY_HIGH:
+                return check_at_most(limits->values[limit],
+                                     (uint64_t)sysconf(_SC_PHYS_PAGES) *
+                                             (uint64_t)sysconf(_SC_PAGESIZE),
+                                     "the memory of this machine", field, error);
+        case LIMIT_PIDS_MAX:
+                return check_at_most(limits->values[limit], read_pid_max(),
+                                     "the processes this machine can have (kernel.pid_max)", field,
+                                     error);
+        case LIMIT_CPUS:
+                return check_cpus(limits, groups, field, error);
+        case LIMIT_IO_MAX:
+                return check_io(limits, field, error);
+        default:
+                return 0;
+        }
+}
+
+static int check_limits(const struct limits *limits, const char *path, const struct groups *groups,
+                        const struct host *host, struct spec_error *error)
+{
+        for (enum limit i = 0; i < _LIMIT_N; ++i) {
+                const char *why, *hint;
+                char field[64];
+                int r;
+
+                if (!limits_enforces(limits, i))
+                        continue;
+                snprintf(field, sizeof(field), "%s.%s", path, limit_infos[i].member);
+                r = check_value(limits, i, groups, host, field, error);
+                if (r < 0)
+                        return r;
+                why = groups_why_without(groups, limit_infos[i].controller, &hint);
+                if (why)
+                        return refuse(error, -EOPNOTSUPP, field, hint, "%s", why);
+        }
+        return 0;
+}
+
+/* With the cpu controller it is the group's weight, unless that was given: see limit-set.c. */
+static int check_nice(const struct spec *spec, const struct groups *groups, struct spec_error *error)
+{
+        const char *why, *hint;
+
+        if (!spec->has_nice || priority_may_set(spec->nice, &why, &hint))
+                return 0;
+        if (groups_exist(groups) && groups->controllers & CGROUP_CPU) {
+                if (!limits_has(&spec->limits, LIMIT_CPU_WEIGHT))
+                        return 0;
+                hint = "leave one of the two out: the weight of the job's cgroup is what stands for "
+                       "the nice value here";
+        }
+        return refuse(error, -EOPNOTSUPP, "spec.nice", hint, "%s", why);
+}
+
+static int check_threaded(const struct spec *spec, const struct groups *groups,
+                          struct spec_error *error)
+{
+        const char *why, *hint;
+
+        if (spec->threaded && !groups_exist(groups))
+                return refuse(error, -EOPNOTSUPP, "spec.threaded", "start the daemon where it can make "
+                              "cgroups (pppctl doctor), or leave it out", "%s",
+                              groups->why ?: "jobs have no cgroup here");
+        if (spec->n_thread_weights == 0)
+                return 0;
+        why = groups_why_without(groups, CGROUP_CPU, &hint);
+        return why ? refuse(error, -EOPNOTSUPP, "spec.thread_weights", hint, "%s", why) : 0;
+}
+
+/* What has been used up is read from the group; cpu.stat is there without any controller. */
+static int check_cpu_time(const struct spec *spec, const struct groups *groups,
+                          struct spec_error *error)
+{
+        if (spec->cpu_time_max_ns == 0 || groups_exist(groups))
+                return 0;
+        return refuse(error, -EOPNOTSUPP, "spec.cpu_time_max_seconds", "start the daemon where it can "
+                      "make cgroups (pppctl doctor), or limit the time by the clock instead", "%s",
+                      groups->why ?: "jobs have no cgroup whose CPU time could be read");
+}
+
+int limit_check(const struct spec *spec, const struct groups *groups, const struct host *host,
+                struct spec_error *error)
+{
+        int r;
+
+        r = check_limits(&spec->limits, "spec.limits", groups, host, error);
+        if (r >= 0)
+                r = check_limits(&spec->worker_limits, "spec.worker_limits", groups, host, error);
+        if (r >= 0)
+                r = check_nice(spec, groups, error);
+        if (r >= 0)
+                r = check_threaded(spec, groups, error);
+        return r < 0 ? r : check_cpu_time(spec, groups, error);
+}

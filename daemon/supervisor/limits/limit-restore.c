@@ -1,0 +1,108 @@
+#include "daemon/supervisor/limits/limit-restore.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "daemon/supervisor/limits/limit-set.h"
+#include "lib/job-groups.h"
+
+static int complain(struct spec_error *error, int r, const char *field, const char *attempted)
+{
+        *error = (struct spec_error){ .hint = "pppctl doctor tells which controllers the daemon has" };
+        snprintf(error->field, sizeof(error->field), "%s", field);
+        snprintf(error->why, sizeof(error->why), "cannot %s: %s", attempted, strerror(-r));
+        return r;
+}
+
+static bool is_gone(int fd, const char *name)
+{
+        return faccessat(fd, name, F_OK, 0) < 0 && errno == ENOENT;
+}
+
+/* Workers come and go meanwhile. One that comes from now on finds the controllers, and limits itself. */
+static int restore_worker(int fd, const char *name, const struct spec *spec, struct spec_error *error)
+{
+        _cleanup_close_ int worker_fd = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int r;
+
+        if (worker_fd < 0)
+                return errno == ENOENT ? 0
+                                       : complain(error, -errno, "spec.worker_limits", "open the cgroup of "
+                                                  "a worker");
+        r = worker_group_limit(worker_fd, spec, error);
+        return r < 0 && is_gone(fd, name) ? 0 : r;
+}
+
+static int restore_workers(const struct spec *spec, const struct job_group *group,
+                           struct spec_error *error)
+{
+        struct dirent **entries;
+        int n, r = 0;
+
+        n = scandirat(group->fd, ".", &entries, NULL, NULL);
+        if (n < 0)
+                return complain(error, -errno, "spec.worker_limits", "list the cgroups of workers");
+        for (int i = 0; i < n; ++i) {
+                if (r >= 0 && strncmp(entries[i]->d_name, "worker-", 7) == 0)
+                        r = restore_worker(group->fd, entries[i]->d_name, spec, error);
+                free(entries[i]);
+        }
+        free(entries);
+        return r;
+}
+
+static int restore_threads(const struct spec *spec, const struct job_group *group,
+                           struct spec_error *error)
+{
+        _cleanup_close_ int fd = openat(group->fd, "runner", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        char name[32];
+        int r;
+
+        r = fd < 0 ? -errno : thread_groups_pass_on_cpu(fd);
+        for (unsigned i = 0; r >= 0; ++i) {
+                snprintf(name, sizeof(name), "thread-%u", i);
+                if (is_gone(fd, name))
+                        return 0;
+                r = thread_group_weigh(fd, spec, i);
+        }
+        return complain(error, r, "spec.thread_weights", "weigh threads");
+}
+
+/* A job's group passes on all that it has, since whoever made it saw to that, and noted what it was. */
+static int pass_on(const struct job_group *group, struct controller_changes *ret)
+{
+        unsigned available, enabled, noted = cgroup_noted_controllers(group->fd);
+        int r;
+
+        r = cgroup_read_available(group->fd, &available);
+        if (r >= 0)
+                r = cgroup_read_enabled(group->fd, &enabled);
+        if (r < 0)
+                return r;
+        *ret = (struct controller_changes){
+                .lost = available & ~enabled & noted,
+                .gained = available & ~noted,
+        };
+        return available & ~enabled ? cgroup_enable_controllers(group->fd, &enabled) : 0;
+}
+
+int limit_restore(const struct spec *spec, const struct groups *groups, const struct job_group *group,
+                  struct controller_changes *ret, struct spec_error *error)
+{
+        int r;
+
+        *ret = (struct controller_changes){ 0, 0 };
+        if (!job_group_exists(group))
+                return 0;
+        r = pass_on(group, ret);
+        if (r < 0)
+                return complain(error, r, "spec.limits", "enable controllers in the job's cgroup");
+        /* Also when they should be in force: they are read back, and what has happened meanwhile is not known. */
+        r = limit_set(spec, groups, group, error);
+        if (r >= 0 && level_has(spec->level, LEVEL_WORKER_GROUPS))
+                r = restore_workers(spec, group, error);
+        if (r >= 0 && spec->n_thread_weights > 0)
+                r = restore_threads(spec, group, error);
+        return r;
+}

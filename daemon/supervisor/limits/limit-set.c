@@ -1,0 +1,76 @@
+#include "daemon/supervisor/limits/limit-set.h"
+
+#include <stdio.h>
+
+#include "daemon/supervisor/base/log.h"
+#include "lib/priority.h"
+
+/*
+ * Below its job's limit the runner keeps that much from being reclaimed, so that workers that use up all
+ * memory do not bring to a standstill the one who is to record how they died.
+ */
+#define RUNNER_MEMORY_MIN (UINT64_C(4) << 20)
+
+static void protect_runner(const struct spec *spec, const struct job_group *group)
+{
+        char text[24];
+        int r;
+
+        if (!level_has(spec->level, LEVEL_WORKER_GROUPS) || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
+                return;
+        snprintf(text, sizeof(text), "%llu",
+                 (unsigned long long)MIN(RUNNER_MEMORY_MIN,
+                                         spec->limits.values[LIMIT_MEMORY_MAX] / 4));
+        r = cgroup_write(group->fd, "runner/memory.min", text);
+        if (r < 0)
+                supervisor_log(LOG_WARNING, "cannot write memory.min of %s/runner: %s", group->name,
+                               strerror(-r));
+}
+
+/* See priority.h. The kernel turns it into the weight that the scheduler gives this nice value. */
+static int set_nice(const struct spec *spec, const struct groups *groups,
+                    const struct job_group *group, struct spec_error *error)
+{
+        char text[24];
+        int r;
+
+        if (!spec->has_nice || !(groups->controllers & CGROUP_CPU) ||
+            limits_has(&spec->limits, LIMIT_CPU_WEIGHT))
+                return 0;
+        snprintf(text, sizeof(text), "%d", spec->nice);
+        r = cgroup_write(group->fd, "cpu.weight.nice", text);
+        if (r >= 0)
+                return 0;
+        *error = (struct spec_error){ .field = "spec.nice", .hint = "give --cpu-weight instead" };
+        snprintf(error->why, sizeof(error->why), "cannot write cpu.weight.nice of the cgroup: %s",
+                 strerror(-r));
+        return r;
+}
+
+int limit_set(const struct spec *spec, const struct groups *groups, const struct job_group *group,
+              struct spec_error *error)
+{
+        int r;
+
+        r = limits_apply(&spec->limits, group->fd, "spec.limits", error);
+        if (r >= 0)
+                r = set_nice(spec, groups, group, error);
+        if (r >= 0)
+                protect_runner(spec, group);
+        return r;
+}
+
+int limit_get_nice(const struct job_group *group, pid_t runner, int wanted, int *ret)
+{
+        _cleanup_free_ char *text = NULL;
+        int nice, r;
+
+        r = priority_get(runner, &nice);
+        if (r < 0)
+                return r;
+        if (nice != wanted && job_group_exists(group) &&
+            read_file_at(group->fd, "cpu.weight.nice", &text, NULL) >= 0)
+                nice = atoi(text);
+        *ret = nice;
+        return 0;
+}

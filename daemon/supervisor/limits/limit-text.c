@@ -1,0 +1,151 @@
+/* Puts the limits that a job ran into in words: sentences, and the summary's limits_met. */
+
+#include <stdio.h>
+
+#include "daemon/supervisor/limits/limit-hits.h"
+
+static const struct {
+        const char *file, *unit, *property;
+} limit_words[_CHAIN_LIMIT_N] = {
+        [CHAIN_MEMORY] = { "memory.max", " bytes", "MemoryMax=" },
+        [CHAIN_PIDS] = { "pids.max", "", "TasksMax=" },
+};
+
+static void print_met(FILE *file, const struct limit_met *met, enum chain_limit limit)
+{
+        fprintf(file, "%s of ", limit_words[limit].file);
+        if (met->place == PLACE_ABOVE)
+                fprintf(file, "%s, a group above the job's,", met->group);
+        else
+                fputs(met->place == PLACE_JOB ? "the job" : "a worker", file);
+        if (met->max == UINT64_MAX)
+                fputs(" was met", file);
+        else
+                fprintf(file, " is %llu%s", (unsigned long long)met->max, limit_words[limit].unit);
+        if (met->place == PLACE_ABOVE)
+                fprintf(file, " (%s)", limit_words[limit].property);
+}
+
+char *limit_describe_met(const struct limit_hits *hits, enum chain_limit limit)
+{
+        char *text = NULL;
+        size_t n;
+        FILE *file = open_memstream(&text, &n);
+
+        if (!file)
+                return NULL;
+        for (size_t i = 0; i < hits->limits[limit].n; ++i) {
+                if (i > 0)
+                        fputs(", or ", file);
+                print_met(file, &hits->limits[limit].met[i], limit);
+        }
+        if (fclose(file) == 0)
+                return text;
+        free(text);
+        return NULL;
+}
+
+/*
+ * " (inputs 3, 7 and 9 others were in progress)", inputs counted from 1; "" when that is not known.
+ */
+static char *describe_open(const struct spec *spec, const struct tally *tally)
+{
+        uint64_t n = tally ? tally->n_open : 0;
+        char list[TALLY_OPEN_MAX * 22] = "", *text;
+        size_t at = 0;
+        int r;
+
+        if (n == 0)
+                return strdup("");
+        /* One after the other: the rest of the chunk was not begun. */
+        if (level_info(spec->level)->workers_max == 1)
+                n = 1;
+        for (size_t i = 0; i < MIN(n, (uint64_t)TALLY_OPEN_MAX); ++i)
+                at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%llu", i ? ", " : "",
+                                       (unsigned long long)tally->open[i] + 1);
+        if (n > TALLY_OPEN_MAX)
+                r = asprintf(&text, "; inputs %s and %llu more were in progress or next", list,
+                             (unsigned long long)(n - TALLY_OPEN_MAX));
+        else
+                r = asprintf(&text, "; input%s %s %s in progress%s", n > 1 ? "s" : "", list,
+                             n > 1 ? "were" : "was", n > 1 ? " or next" : "");
+        return r < 0 ? NULL : text;
+}
+
+/* The limits that may be meant; or what it is when it was none of them. */
+static char *describe_culprit(const struct limit_hits *hits, enum chain_limit limit)
+{
+        if (hits->limits[limit].n > 0)
+                return limit_describe_met(hits, limit);
+        if (limit == CHAIN_MEMORY && hits->limits[limit].sure)
+                return strdup("the machine had none left, and no memory.max of the job or of a "
+                              "group above it was met");
+        return strdup(limit == CHAIN_MEMORY
+                              ? "the kernel does not tell whether a memory.max was reached, and whose, "
+                                "or the machine had no memory left"
+                              : "the kernel does not tell whose pids.max was reached");
+}
+
+static char *describe_oom(const struct limit_hits *hits, const struct spec *spec,
+                          const struct tally *tally)
+{
+        _cleanup_free_ char *culprit = describe_culprit(hits, CHAIN_MEMORY),
+                            *open = describe_open(spec, tally);
+        char *text;
+
+        return culprit && asprintf(&text, "the kernel killed the runner for want of memory: %s%s",
+                                   culprit, open ?: "") >= 0
+                       ? text
+                       : NULL;
+}
+
+static char *describe_pids(const struct limit_hits *hits)
+{
+        _cleanup_free_ char *culprit = describe_culprit(hits, CHAIN_PIDS);
+        char *text;
+
+        return culprit && asprintf(&text, "the kernel refused %llu %s: %s",
+                                   (unsigned long long)hits->n_refused,
+                                   hits->n_refused == 1 ? "process or thread"
+                                                        : "processes or threads",
+                                   culprit) >= 0
+                       ? text
+                       : NULL;
+}
+
+char *limit_describe(enum job_reason reason, const struct limit_hits *hits, const struct spec *spec,
+                     const struct tally *tally)
+{
+        if (reason == REASON_OOM_KILLED)
+                return describe_oom(hits, spec, tally);
+        return reason == REASON_PIDS_MAX ? describe_pids(hits) : NULL;
+}
+
+static json_t *met_to_json(const struct limit_met *met, enum chain_limit limit)
+{
+        static const char *const places[] = {
+                [PLACE_WORKER] = "worker", [PLACE_JOB] = "job", [PLACE_ABOVE] = "above",
+        };
+        json_t *json = json_pack("{s:s, s:s, s:s*}", "limit", limit_words[limit].file, "of",
+                                 places[met->place], "group", met->group);
+
+        if (json && met->max != UINT64_MAX)
+                json_object_set_new(json, "value", json_integer((json_int_t)met->max));
+        if (json && met->n > 0)
+                json_object_set_new(json, "times", json_integer((json_int_t)met->n));
+        return json;
+}
+
+json_t *limit_hits_to_json(const struct limit_hits *hits)
+{
+        json_t *list = json_array();
+
+        for (unsigned k = 0; k < _CHAIN_LIMIT_N; ++k)
+                for (size_t i = 0; i < hits->limits[k].n; ++i)
+                        if (json_array_append_new(list, met_to_json(&hits->limits[k].met[i], k)) <
+                            0) {
+                                json_decref(list);
+                                return NULL;
+                        }
+        return list;
+}
