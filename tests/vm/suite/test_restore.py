@@ -17,6 +17,7 @@ SPEC_LIMITS = {"memory_max_bytes": 64 << 20, "cpu_max_cpus": 0.5, "cpu_weight": 
 FILES = {"memory.max": str(64 << 20), "cpu.max": "50000 100000", "cpu.weight": "50", "pids.max": "20",
          "cpuset.cpus": "0"}
 WORKER_LIMITS = {"memory_max_bytes": 16 << 20}
+DROP_IN = "/run/systemd/system/pppd.service.d/test-delegate.conf"
 LOST = ("memory_peak_bytes", "memory_stat", "pids_peak", "io")
 
 
@@ -86,6 +87,37 @@ class Restore(Case):
     def test_threads(self):
         self.check("threads", ["runner/cgroup.subtree_control", "runner/thread-0/cpu.weight",
                                "runner/thread-1/cpu.weight"], threaded=True, thread_weights=[300, 70])
+
+    def delegate(self, controllers):
+        """Of what systemd passes on anyway, for its own accounts, nothing can be taken away by this; io can."""
+        os.makedirs(os.path.dirname(DROP_IN), exist_ok=True)
+        with open(DROP_IN, "w") as file:
+            file.write(f"[Service]\nDelegate=\nDelegate={controllers}\n")
+        systemctl("daemon-reload")
+
+    def delegate_as_before(self):
+        if os.path.exists(DROP_IN):
+            os.unlink(DROP_IN)
+            systemctl("daemon-reload")
+
+    def test_a_controller_that_comes_later(self):
+        """What it counts is not the whole, also where nothing is lost."""
+        self.addCleanup(self.pppd.restart)
+        self.addCleanup(self.delegate_as_before)
+        self.delegate("cpu memory pids")
+        self.pppd.restart()
+        job = self.pppd.submit("async", "sleep", ["0.1", "100"], workers=2)
+        self.pppd.recorded(job, 1)
+        self.assertNotIn("io", self.read(job, "cgroup.controllers").split())
+        self.delegate_as_before()
+        self.kill_supervisor()
+        self.assertIn("io", self.read(job, "cgroup.controllers").split())
+        self.pppd.call("Cancel", {"job": job})
+        summary = self.pppd.wait(job)["summary"]
+        missing = {entry["metric"]: entry["reason"] for entry in summary["unavailable"]}
+        self.assertIn("only after the job had begun", missing["io"])
+        self.assertNotIn("io", summary)
+        self.assertEqual("pids_peak" in missing, self.loses_controllers(), missing)
 
     def test_they_are_enforced(self):
         """By what the kernel does, not by what it says."""
