@@ -68,7 +68,7 @@ static const char *cursor_input(struct task_source *source, const struct worker 
         return inputs_get(&cursor->runner->inputs, worker->next, &n);
 }
 
-/* It stays the worker's place's: the counter has passed it, so nobody else could claim it. */
+/* The tasks stay with the row: the counter has passed them, so no other worker could claim them. */
 static void cursor_give_back(struct task_source *source, struct worker *worker)
 {
 }
@@ -92,7 +92,7 @@ static bool cursor_find_lost(struct task_source *source, unsigned n_workers, tas
         return false;
 }
 
-/* What a dead worker had not told of its counts is put right with that. */
+/* Counting the records also puts right the counts that a dead worker had not told. */
 static bool cursor_offer_lost(struct task_source *source)
 {
         struct runner *runner = container_of(source, struct task_cursor, source)->runner;

@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * What ends a wait of a worker that blocks (thread or process): its runner is to end, or its task was
- * dropped. It is a descriptor to be polled beside what is waited for; when it is readable,
- * interrupt_hear() and then ask task_cancelled() whether that was for this task.
+ * An interrupt ends a wait of a worker that blocks (a thread or a process) when its runner is to end or its
+ * task was dropped. It is a descriptor that the worker polls beside the one it waits for; when it is
+ * readable, call interrupt_hear(), then ask task_cancelled() whether that was meant for this task.
  *
  * Where no task can be dropped it is the runner's cancel_fd, which stays readable. Where one can be, one
  * eventfd tells all workers that some were, and nobody could say when the last has heard of it and it may

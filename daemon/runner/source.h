@@ -51,7 +51,7 @@ struct task_source_ops {
         /* A task of @set has its record, or will not get one. NULL: there is nothing to note. */
         void (*finish)(struct task_source *source, struct task_set *set);
 
-        /* What the worker has claimed and not begun goes back, where somebody else can claim it then. */
+        /* Tasks that the worker has claimed and not begun go back, if other workers can claim them then. */
         void (*give_back)(struct task_source *source, struct worker *worker);
 
         /*
@@ -70,7 +70,7 @@ struct task_source_ops {
                           void *userdata, uint64_t since_ns);
         bool (*offer_lost)(struct task_source *source);
 
-        /* What loop @number polls to hear of pieces and of dropped tasks, an eventfd. -EBADF: neither comes. */
+        /* The eventfd by which loop @number hears of new pieces and of dropped tasks. -EBADF: neither comes. */
         int (*wake_fd)(const struct task_source *source, unsigned number);
 };
 

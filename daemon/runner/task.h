@@ -15,7 +15,7 @@ struct runner;
 struct worker;
 struct task_source;
 
-/* What is done to an input, and how often. */
+/* How an input is run: by which workload, for how long, and how often. */
 struct task_terms {
         const struct ppp_workload *workload;
         uint64_t timeout_ns;            /* of each try, 0: none */
@@ -23,15 +23,15 @@ struct task_terms {
 };
 
 /*
- * What waiting means at a level: the blocking backend blocks the thread, the ring backend suspends
- * the fiber. All return 0 or a negative errno after task_fail(); deadline is task->deadline_ns.
+ * The calls of a task that wait. The blocking back end blocks the thread (io/blocking.c), the async one
+ * suspends the fiber (io/async.c). All return 0 or a negative errno after task_fail(); deadline is task->deadline_ns.
  */
 struct io_ops {
         int (*fetch)(struct ppp_task *task, const char *url, ppp_sink *sink, void *userdata);
         int (*read_file)(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
         int (*sleep)(struct ppp_task *task, uint64_t nanoseconds);
 
-        /* Until the source may have tasks to claim, or will have none. */
+        /* Waits until the source may have tasks to claim, or will never have any again. */
         void (*wait_for_tasks)(struct worker *worker, struct task_source *source);
 };
 

@@ -97,8 +97,8 @@ static bool reason_is_passing(enum ppp_reason reason, int32_t detail)
 }
 
 /*
- * A try has its end before its worker's parent takes it for timed out, or the other way round, and whoever
- * was first writes the record. It was the parent: nothing is left to do but to be killed.
+ * Either a try ends first, or its worker's parent declares it timed out first, and whichever came first
+ * writes the record. If it was the parent, nothing is left to do here but wait to be killed.
  */
 static void end_try(struct worker *worker)
 {

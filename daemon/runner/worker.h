@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * What every worker does, whatever it is made of: it claims tasks from the runner's source, and runs each to
- * its record.
+ * A worker claims tasks from the runner's source and runs each to its record. All workers do the same,
+ * whether they are threads, processes or loops.
  */
 
 #include "daemon/runner/source.h"
@@ -10,13 +10,13 @@
 struct gil;
 
 /*
- * What carries tasks. Levels embed it by value in their own worker objects. It is written by its own
- * thread, process or loop only, but for deadline_ns.
+ * Levels embed this by value in their own worker objects. Only its own thread, process or loop writes to it;
+ * deadline_ns alone is written by a parent too.
  *
- * A worker process may be killed between any two instructions, and its parent goes by what stands here
- * (levels/worker-row.h). So a task is in one place of these at most: it leaves [next, end) before it is
- * `current`, it has its record before it leaves that, and only then it counts as ended anywhere else. What
- * is in neither place is lost, which is found and made good; what were in two would be run twice.
+ * A worker process may be killed between any two instructions, and its parent then reads these members
+ * (levels/worker-row.h). So a task is in one of these places at most: it leaves [next, end) before it is
+ * `current`, it has its record before it leaves that, and only then does it count as ended anywhere else. A
+ * task in neither place is lost, which is found out and put right; a task in both would be run twice.
  * worker_note() keeps the order.
  */
 struct worker {

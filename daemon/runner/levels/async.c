@@ -66,7 +66,7 @@ static void spawn_failed(struct async_loop *async, int error)
 
 /*
  * The first fiber is there before anything is claimed: where none can be made, the other loops do it all.
- * What is parked has to hear of the end too.
+ * Parked fibers have to hear of the end too.
  */
 static bool claim(struct async_loop *async)
 {

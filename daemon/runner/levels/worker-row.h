@@ -29,21 +29,21 @@ static inline bool row_is_at_task(const struct worker_row *row)
 }
 
 /*
- * In the stead of a dead worker: its task gets the record of a failure, unless it has one; with @death NULL,
- * when the job was cancelled, none. Its counts are told. Then the row is as a worker may start with it, and
- * has nothing but the rest of the dead one's piece.
+ * Called on behalf of a dead worker. Its task gets the record of a failure, unless it has a record already or
+ * @death is NULL, as when the job was cancelled. Its counts are added to the results header. After that
+ * another worker may start on this row, which then has only the rest of the dead worker's piece.
  */
 void row_bury(struct worker_row *row, const struct row_death *death);
 
 /*
- * Of a row without a worker: what it still has goes back to the source, to be run by somebody else, or stays
- * if nobody else could claim it.
+ * Called for a row without a worker: the tasks that it still has go back to the source, so that another
+ * worker can claim them. A source that nobody could claim them from again leaves them in the row.
  */
 void row_give_back(struct worker_row *row);
 
 /*
- * What a worker that may be alive has of which chunk, the task in progress included. False if it was not
- * seen at a moment that tells: it is between two tasks, or stopped there.
+ * Tells how many tasks of which piece a worker has that may be alive, the one in progress included. False if
+ * this moment does not tell: the worker is between two tasks, or was stopped there.
  */
 bool row_look(const struct worker_row *row, uint64_t *ret_piece_of, uint64_t *ret_n);
 

@@ -1,10 +1,10 @@
 /*
- * What ends waits of fibers early: the time has come, or nobody wants the task any more.
+ * Deadlines end waits of fibers early: because the time has come, or because nobody wants the task any more.
  *
- * By time there is a list and one timeout in the ring, for the first. Tasks have the same time each, so a
- * new deadline nearly always goes to the end of the list; most are removed long before they pass, and the
- * timeout fires once in that time. What has passed is in a list of its own, so that a thousand of them are
- * called again without a look at those that wait for theirs.
+ * They are in a list by time, and one timeout in the ring is set for the first. All tasks have the same time
+ * limit, so a new deadline nearly always goes to the end of the list; most are removed long before they pass,
+ * and the timeout fires once in that time. Deadlines that have passed are in a list of their own, so that a
+ * thousand of them are called again without a look at those whose time is to come.
  *
  * Those of tasks that can be dropped are also in a list by age. When some are dropped, it is gone through,
  * and theirs have passed. The oldest come first, which is the order the kernel has its timeouts in:

@@ -288,9 +288,9 @@ static void run_deferred(struct loop *loop)
 }
 
 /*
- * What was asked to end may come back over several turns, and the next entry of a link starts only
- * when the one before it has ended: ask for all that is left when no more completions come, but
- * only if some came since the last time, lest what can't be cancelled keep us busy.
+ * Cancelled entries may complete over several turns, and the next entry of a link starts only when the one
+ * before it has ended. So all that are left are cancelled again when no more completions come, but only if
+ * some came since the last time: an entry that cannot be cancelled must not keep us busy.
  */
 static void cancel_rest(struct loop *loop, int n_completed)
 {

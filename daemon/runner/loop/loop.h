@@ -155,7 +155,7 @@ static inline uint64_t loop_breathe(struct loop *loop, uint64_t now)
         return now_monotonic();
 }
 
-/* What a fiber waits with: stands on the fiber's stack for one call. */
+/* One wait of a fiber for one entry; it is on the fiber's stack for the time of a call. */
 struct loop_wait {
         struct ring_op op;
         struct loop *loop;

@@ -144,7 +144,7 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
 
 void coordinator_ask_nodes(struct coordinator *c)
 {
-        /* In any case: who is late in answering is not asked more often. */
+        /* Also when nothing is sent now: a Redis that is late in answering is not asked more often. */
         c->roster.ask_ns = now_monotonic() + ASK_MAX_NS;
         if (c->roster.asked || !c->link.is_up)
                 return;

@@ -1,4 +1,4 @@
-/* Results: read, checked, recorded, taken off. */
+/* Results are read from their stream, checked, recorded, and removed from it. */
 
 #include <stdio.h>
 
@@ -103,7 +103,7 @@ static void take_entry(struct coordinator *c, const redisReply *reply)
                 c->results.last = id;
 }
 
-/* What is in the results file need not be in Redis. */
+/* A result that is in the results file need not stay in Redis. */
 static void remove_entries(struct coordinator *c, const redisReply *entries)
 {
         const char *argv[2 + READ_MAX] = { "XDEL", c->key_results };

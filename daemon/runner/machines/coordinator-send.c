@@ -1,4 +1,4 @@
-/* What is to be sent, how much of it, and how that is taken. */
+/* Sending chunks: which tasks, how many at a time, and what Redis says to that. */
 
 #include "daemon/runner/machines/coordinator.h"
 
@@ -200,8 +200,8 @@ static bool probes(const struct coordinator *c, uint64_t now)
 }
 
 /*
- * What is run, what keeps everybody busy meanwhile, and what will be run while chunks travel. At first
- * each chunk is of one task, for nobody knows how long they take, and a window of thousands would get as
+ * As many tasks may be out as are run at once, and as keep all workers busy while further chunks travel. At
+ * first each chunk is of one task, for nobody knows how long they take, and a window of thousands would get as
  * many chunks: where tasks are short, a few of them tell that soon, and where they are long, a moment
  * is lost.
  */

@@ -26,7 +26,7 @@ enum sync_state {
         SYNC_DONE,
 };
 
-/* What Redis has of the job, and keeping it there: coordinator-sync.c. */
+/* Finding out what Redis has of the job, and keeping it there: coordinator-sync.c. */
 struct sync {
         enum sync_state state;
         bool created;                   /* the job was known to this Redis */

@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * What coordinator and node share: two connections to Redis, one for commands and one that may block
- * for reading; they come and go together. A lost one is made again, with backoff, for ever, and that is
- * said once on each change. Trouble that does not pass (a wrong password) is the end.
+ * A link to Redis is two connections, one for commands and one that may block for reading; they come and go
+ * together. A lost one is made again, with growing delays and for ever; a line of the log says when it was
+ * lost and when it is back. Trouble that does not pass (a wrong password) is the end.
  */
 
 #include <poll.h>

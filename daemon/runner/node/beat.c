@@ -35,7 +35,7 @@ static void claim_ours(struct beat *beat, const struct stream *stream)
         }
 }
 
-/* What we held while nobody heard us is another's by now: we end it, and claim it no more. */
+/* Chunks that we held while nobody heard us are another node's by now: we end them, and claim them no more. */
 static void find_out_lost(struct beat *beat)
 {
         if (!beat->heard_ns || now_monotonic() - beat->heard_ns <= streams_silence_ms(beat->streams) * NSEC_PER_MSEC)
@@ -54,7 +54,7 @@ bool beat_send(struct beat *beat)
         redis_send(&streams->link.commands, on_heard, beat, "TIME");
         find_out_lost(beat);
         chunks_find_silent(beat->chunks);
-        /* What we hold stays ours, also while we are leaving. */
+        /* The chunks that we hold stay ours, also while we are leaving. */
         for (unsigned i = 0; i < streams->n; ++i) {
                 claim_ours(beat, &streams->list[i]);
                 redis_send(&streams->link.commands, redis_link_on_kept, &streams->link,

@@ -24,7 +24,7 @@ static void take_streams(struct chunks *chunks, const redisReply *reply)
                 n += one->element[1]->elements;
                 chunks_take_entries(chunks, stream, one->element[1], false);
         }
-        /* Who is quick asks for more at once, but the first chunks are for whoever is free. */
+        /* A quick node asks for more at once, but the first chunks are for any node that is free. */
         chunks->burst = n >= chunks->burst ? MIN(2 * chunks->burst, (unsigned)READ_CHUNKS_MAX) : chunks->burst;
 }
 

@@ -23,7 +23,7 @@ static void refused(struct chunks *chunks, const struct redis *redis, enum redis
         chunks->retry_ns = now_monotonic() + chunks->retry_after_ns;
 }
 
-/* What is confirmed is let go; else it is to be sent again. */
+/* Chunks whose results are confirmed are let go; the others are sent again. */
 static void batch_end(struct batch *batch, bool confirmed)
 {
         for (unsigned i = 0; i < batch->n; ++i) {

@@ -1,14 +1,14 @@
 #pragma once
 
 /*
- * What a node's two processes share. The one that talks to Redis, called the node here, puts chunks in; the
- * level's workers in the other take tasks out and leave records. To a worker, a node is a job whose
- * inputs keep coming: it is a source of tasks (source.h) whose claims wait.
+ * The feed is memory that a node's two processes share. The one that talks to Redis, called the node here,
+ * puts chunks in; the level's workers in the other take tasks out and leave records. To a worker, a node is a
+ * job whose inputs keep coming: the feed is a source of tasks (source.h) whose claims wait.
  *
  * All of it lies in one shared mapping that both processes, and the level's worker processes, have at the
  * same address. A chunk is claimed piece by piece, by compare-and-swap on (generation, next), so that a
- * late claim of a chunk that was replaced in its place fails. Who records the last task of a chunk puts
- * it on the stack of those that are done, and wakes the node if it sleeps.
+ * late claim of a chunk that was replaced in its place fails. The worker that records the last task of a
+ * chunk puts it on the stack of those that are done, and wakes the node if it sleeps.
  *
  * Memory of chunks is the node's to give out (powers of two from a reserved range); what is large
  * goes back to the kernel when a chunk ends.

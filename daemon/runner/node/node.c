@@ -48,7 +48,7 @@ struct node {
         uint64_t stop_ns;               /* when what runs is cancelled */
 };
 
-/* What the parts tell */
+/* Callbacks of the parts */
 
 static void on_level_born(struct level_process *level)
 {
@@ -70,7 +70,7 @@ static void beat(struct node *node)
                 node->look.due = true;
 }
 
-/* What was in progress died with the level, unless that was told to leave. */
+/* Tasks in progress died with the level, unless it was told to leave. */
 static int level_died(struct node *node)
 {
         struct ppp_record death;
@@ -264,7 +264,7 @@ static int node_init(struct node *node, const struct node_terms *terms, char *ow
         if (runner == MAP_FAILED)
                 return -errno;
         node->runner = runner;
-        /* What the terms own stays theirs: this process never frees it. */
+        /* The spec and the URL belong to the terms: this process never frees them. */
         runner->spec = terms->spec;
         runner->demo_url = terms->demo_url;
         runner->cgroup_fd = cgroup_fd;

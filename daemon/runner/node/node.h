@@ -18,7 +18,7 @@
 #include "daemon/runner/runner.h"
 #include "lib/machines.h"
 
-/* What an owner's runner and the keeper tell each other, in memory that both have. */
+/* The memory in which an owner's runner and the keeper tell each other how it goes. */
 struct owner_share {
         /* By the runner. */
         uint64_t load;                  /* tasks in hand that have no record */
