@@ -25,8 +25,15 @@ def module_of(modules, path):
     return found[-1] if found else None
 
 
+def program_of(module):
+    """The folder of the program whose part it is."""
+    return re.match(r"lib|cli|daemon/[^/]+", module[1])[0]
+
+
 def may_use(user, used):
-    return user is None or used is None or user == used or used[0] < user[0]
+    if user is None or used is None or user == used:
+        return True
+    return used[0] < user[0] and program_of(used) in ("lib", program_of(user))
 
 
 def sources():
