@@ -5,7 +5,7 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 CC       ?= cc
 SANITIZE ?=
-WERROR   ?= 1
+WERROR   ?= 0
 V        ?= 0
 
 comma := ,
@@ -38,7 +38,7 @@ endif
 endif
 
 override CPPFLAGS += -D_GNU_SOURCE -I. -Iinclude -DPPPCTL_VERSION='"$(VERSION)"'
-override CFLAGS += -std=gnu17 $(OPTIMIZE) $(WARNINGS) $(HARDENING) $(SANITIZE_FLAGS)
+override CFLAGS += -std=gnu17 -fvisibility=hidden $(OPTIMIZE) $(WARNINGS) $(HARDENING) $(SANITIZE_FLAGS)
 override LDFLAGS += -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SANITIZE_FLAGS)
 
 # One short line a step; V=1 shows the commands.
@@ -174,6 +174,26 @@ bench:
 deps:
 	@CC='$(CC)' packaging/install-deps.sh build check
 
+# Each header stands alone, and what others may build on is C++ too.
+CXX         ?= c++
+ALL_HEADERS := $(shell find include lib daemon cli -name '*.h')
+.PHONY: check-headers
+check-headers:
+	@for header in $(ALL_HEADERS); do \
+		echo "#include \"$$header\"" | $(CC) $(CPPFLAGS) $(CFLAGS) -Werror -fsyntax-only -x c - || exit 1; \
+	done
+	@for header in $(patsubst include/%,%,$(filter include/%,$(ALL_HEADERS))); do \
+		echo "#include <$$header>" | $(CXX) -std=c++11 -Iinclude -Wall -Wextra -Wpedantic -Werror \
+			-fsyntax-only -x c++ - || exit 1; \
+	done
+
+# Manual pages as mandoc reads them.
+.PHONY: check-man
+check-man:
+	@command -v mandoc >/dev/null || { echo "check-man: mandoc is not there;" \
+		"packaging/install-deps.sh ci installs it" >&2; exit 1; }
+	@! mandoc -Tlint -W warning packaging/man/* | grep .
+
 # The context switch of the machine we are not on, under an emulator.
 AARCH64_CC  ?= aarch64-linux-gnu-gcc
 AARCH64_RUN ?= $(or $(shell command -v qemu-aarch64-static),qemu-aarch64)
@@ -262,6 +282,7 @@ help:
 	'make check-integration  integration tests only' \
 	'make stress             random calls, kills and restarts for SECONDS=60; SEED= repeats a run' \
 	'make check-aarch64      the aarch64 context switch under qemu' \
+	'make check-headers      each header alone, and public ones in C++; check-man: manual pages' \
 	'make fuzz               FUZZ_SECONDS=60 for each fuzz target' \
 	'make bench              side by side with what else one would use' \
 	'make scale              the level machines with a thousand simulated nodes (docs/scale.md)' \

@@ -188,6 +188,8 @@ look_ci() {
     command -v qemu-aarch64 >/dev/null 2>&1 ||
         program qemu-aarch64-static qemu-user-static qemu-user-static-aarch64
     program shellcheck shellcheck ShellCheck
+    program mandoc mandoc mandoc
+    program c++ g++ gcc-c++
     # Debian's gcc comes with them, so they are not looked for where there is none yet.
     version=$("$cc" -dumpversion 2>/dev/null | cut -d. -f1)
     for sanitizer in address undefined thread; do

@@ -143,6 +143,11 @@ _public_ int ppp_read_file(struct ppp_task *task, const char *path, ppp_sink *si
         return stream(task, task->worker->io->read_file, path, sink, userdata);
 }
 
+_public_ const char *ppp_demo_url(const struct ppp_task *task)
+{
+        return task->worker->runner->demo_url;
+}
+
 _public_ int ppp_sleep(struct ppp_task *task, uint64_t nanoseconds)
 {
         int r = task_check(task);

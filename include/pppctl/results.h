@@ -9,6 +9,7 @@
  * it read-only and watch the counters; all integers are in the machine's own byte order.
  */
 
+#include <assert.h>
 #include <stdint.h>
 
 #define PPP_RESULTS_MAGIC       "pppres\r\n"
@@ -147,7 +148,7 @@ struct ppp_record {
         uint8_t state;          /* enum ppp_state; written last */
 };
 
-_Static_assert(sizeof(struct ppp_record) == 32, "a record is 32 bytes");
+static_assert(sizeof(struct ppp_record) == 32, "a record is 32 bytes");
 
 /*
  * How the job ended, noted by the supervisor where its database did not take that: on a full disk too, this
@@ -160,7 +161,7 @@ struct ppp_end {
         char reason[480];       /* the same; cut where it is longer, empty where there is none */
 };
 
-_Static_assert(sizeof(struct ppp_end) == 512, "a note of an end is a sector");
+static_assert(sizeof(struct ppp_end) == 512, "a note of an end is a sector");
 
 struct ppp_results_header {
         char magic[8];
@@ -190,4 +191,4 @@ struct ppp_results_header {
         struct ppp_end end __attribute__((aligned(512)));
 };
 
-_Static_assert(sizeof(struct ppp_results_header) <= PPP_RESULTS_HEADER_SIZE, "one page");
+static_assert(sizeof(struct ppp_results_header) <= PPP_RESULTS_HEADER_SIZE, "one page");

@@ -63,6 +63,9 @@ int ppp_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, void *user
 /* ppp_read_file() - read the file at @path up to its end and hand it to @sink. */
 int ppp_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
 
+/* ppp_demo_url() - where pages of the demo server begin ("http://…"), NULL where none runs for this job. */
+const char *ppp_demo_url(const struct ppp_task *task);
+
 /* ppp_sleep() - wait. Zero returns at once. */
 int ppp_sleep(struct ppp_task *task, uint64_t nanoseconds);
 

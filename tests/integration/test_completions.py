@@ -16,7 +16,8 @@ class Completions(Case):
         self.path = f"{os.path.dirname(process.program('pppctl'))}:{process.clean_environment()['PATH']}"
 
     def shell(self, *argv):
-        environment = {**process.clean_environment(), "PATH": self.path}
+        # fish makes its directories where it is told that home is.
+        environment = {**process.clean_environment(), "PATH": self.path, "HOME": self.temp}
         return subprocess.run(argv, cwd=settings.source, env=environment, capture_output=True, text=True, check=True,
                               timeout=60).stdout
 

@@ -6,7 +6,6 @@
 
 #include <pppctl/workload.h>
 
-#include "daemon/runner/runner.h"
 #include "daemon/runner/workloads/charset-label.h"
 #include "daemon/runner/workloads/charset.h"
 #include "daemon/runner/workloads/wordcount.h"
@@ -147,7 +146,7 @@ static int words_run(struct ppp_task *task, const char *text, size_t n_text, uin
         _cleanup_(stream_deinit) struct stream stream = { .count = WORDCOUNT_NULL };
         int r;
 
-        r = words_input_parse(text, task->worker->runner->demo_url, &input);
+        r = words_input_parse(text, ppp_demo_url(task), &input);
         if (r < 0)
                 return fail_input(task, r);
         if (input.source == WORDS_FETCH)
