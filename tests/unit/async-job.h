@@ -59,6 +59,7 @@ static inline void job_prepare(struct job *job, workload_run *run, unsigned work
         runner->cgroup_fd = -EBADF;
         runner->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         runner->spec.level = LEVEL_ASYNC;
+        runner->spec.workload = WORKLOAD_SLEEP; /* as its like it takes no URLs, so few descriptors are kept for fetching */
         runner->spec.workers = workers;
         runner->spec.loops = MAX(runner->spec.loops, 1U);
         runner->measures = json_object();
