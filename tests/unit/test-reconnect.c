@@ -10,7 +10,7 @@
 #include "tests/unit/capture.h"
 
 static char directory[] = "/tmp/test-reconnect-XXXXXX";
-static char path[sizeof(directory) + 8];
+static char path[sizeof(directory) + 8];        /* empty: the directory was not made yet */
 static struct capture err;
 
 static int listen_at_path(void)
@@ -18,8 +18,10 @@ static int listen_at_path(void)
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-        test_true(directory[sizeof(directory) - 2] != 'X' || mkdtemp(directory));
-        snprintf(path, sizeof(path), "%s/socket", directory);
+        if (!*path) {
+                test_true(mkdtemp(directory));
+                snprintf(path, sizeof(path), "%s/socket", directory);
+        }
         snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
         (void)unlink(path);
         test_int(bind(fd, (struct sockaddr *)&address, sizeof(address)), ==, 0);
