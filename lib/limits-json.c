@@ -115,6 +115,7 @@ static int read_device(struct reader *reader, struct io_limit *io)
         return 0;
 }
 
+/* Also those of jobs that an older version admitted: that a rate is not too low is for the admission to see to. */
 static int read_rates(struct reader *reader, struct io_limit *io)
 {
         bool given, any = false;
@@ -122,8 +123,7 @@ static int read_rates(struct reader *reader, struct io_limit *io)
 
         for (unsigned i = 0; i < _IO_RATE_N; ++i) {
                 io->rates[i] = LIMIT_NONE;
-                r = read_number(reader, io_rate_infos[i].member, io_rate_infos[i].min, INT64_MAX, true, &given,
-                                &io->rates[i]);
+                r = read_number(reader, io_rate_infos[i].member, 1, INT64_MAX, true, &given, &io->rates[i]);
                 if (r < 0)
                         return r;
                 any |= given;

@@ -59,6 +59,11 @@ static void test_past_the_machine(void)
         refuses(SPEC("serial", "\"limits\":{\"io_max\":[{\"device\":\"4000:1\","
                      "\"reads_per_second\":10}]}"), &with_all, -EDOM, "spec.limits.io_max",
                 "4000:1 is no whole disk");
+        refuses(SPEC("serial", "\"limits\":{\"io_max\":[{\"device\":\"8:0\","
+                     "\"read_bytes_per_second\":65535}]}"), &with_all, -EDOM,
+                "spec.limits.io_max[0].read_bytes_per_second", "65535 is out of range");
+        refuses(SPEC("serial", "\"limits\":{\"io_max\":[{\"device\":\"8:0\",\"writes_per_second\":9}]}"),
+                &with_all, -EDOM, "spec.limits.io_max[0].writes_per_second", "9 is out of range");
         refuses(SPEC("processes", "\"worker_limits\":{\"cpu_max_cpus\":3}"), &with_all, -EDOM,
                 "spec.worker_limits.cpu_max_cpus", "300%");
 }

@@ -53,13 +53,35 @@ static int check_cpus(const struct limits *limits, const struct groups *groups, 
                       "%s: CPU %d is not there, or not the daemon's to use", limits->cpus, missing);
 }
 
+static int check_rates(const struct io_limit *io, size_t index, const char *field, struct spec_error *error)
+{
+        char member[128], hint[64];
+
+        for (unsigned i = 0; i < _IO_RATE_N; ++i) {
+                const struct io_rate_info *info = &io_rate_infos[i];
+
+                if (io->rates[i] >= info->min)
+                        continue;
+                snprintf(member, sizeof(member), "%s[%zu].%s", field, index, info->member);
+                snprintf(hint, sizeof(hint), "give a whole number from %llu up", (unsigned long long)info->min);
+                return refuse(error, -EDOM, member, hint, "%llu is out of range", (unsigned long long)io->rates[i]);
+        }
+        return 0;
+}
+
 static int check_io(const struct limits *limits, const char *field, struct spec_error *error)
 {
-        for (size_t i = 0; i < limits->n_io; ++i)
-                if (!block_device_is_disk(limits->io[i].major, limits->io[i].minor))
+        for (size_t i = 0; i < limits->n_io; ++i) {
+                const struct io_limit *io = &limits->io[i];
+                int r = check_rates(io, i, field, error);
+
+                if (r < 0)
+                        return r;
+                if (!block_device_is_disk(io->major, io->minor))
                         return refuse(error, -EDOM, field, "give a whole disk, or a path on it; lsblk "
                                       "-d shows the disks", "%u:%u is no whole disk of this machine",
-                                      limits->io[i].major, limits->io[i].minor);
+                                      io->major, io->minor);
+        }
         return 0;
 }
 
