@@ -7,6 +7,8 @@
 
 #include <fcntl.h>
 
+#include "daemon/runner/loop/fiber-sanitizer.h"
+
 /*
  * Both of the upper rungs leave completion work until we enter the kernel anyway, instead of
  * interrupting the thread for it; TASKRUN_FLAG tells when there is some. SUBMIT_ALL: an entry the
@@ -114,6 +116,27 @@ static int probe(struct io_uring *uring)
         return r;
 }
 
+/*
+ * liburing maps and unmaps by system calls of its own, which ThreadSanitizer does not see: without these, a
+ * ring that is mapped where another thread's was looks to it like a race.
+ */
+#ifdef FIBER_TSAN
+static char mappings;
+
+static void tell_mapped(void)
+{
+        __tsan_acquire(&mappings);
+}
+
+static void tell_unmapped(void)
+{
+        __tsan_release(&mappings);
+}
+#else
+static void tell_mapped(void) { }
+static void tell_unmapped(void) { }
+#endif
+
 int ring_init(struct ring *ring, unsigned entries, const char **ret_advice)
 {
         int r;
@@ -123,6 +146,7 @@ int ring_init(struct ring *ring, unsigned entries, const char **ret_advice)
         r = setup(&ring->uring, entries, &ring->setup);
         if (r == 0) {
                 ring->initialized = true;
+                tell_mapped();
                 /* Saves a reference on the ring's file in each enter; without it all works. */
                 (void)io_uring_register_ring_fd(&ring->uring);
                 r = probe(&ring->uring);
@@ -138,6 +162,7 @@ void ring_deinit(struct ring *ring)
 {
         if (!ring->initialized)
                 return;
+        tell_unmapped();
         io_uring_queue_exit(&ring->uring);
         free(ring->aside);
         *ring = (struct ring){ 0 };
