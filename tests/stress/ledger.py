@@ -164,10 +164,13 @@ class Ledger:
     def claim(self, number, spec, inputs):
         """A job nobody was told of: it is one whose Run got no reply."""
         with self.lock:
-            for at, (work, vanishes) in enumerate(self.lost):
-                if work.inputs == inputs and all(spec.get(name) == work.spec[name] for name in ("level", "workload")):
-                    del self.lost[at]
-                    job = self.jobs[number] = Job(number, work, (0, 0), vanishes)
-                    job.worker_killed = job.runner_killed = True        # whoever did it did not know
-                    return job
-        raise Broken(f"nobody has asked for job {number}: {spec}, {inputs[:5]}")
+            matching = [(work, vanishes) for work, vanishes in self.lost if work.inputs == inputs and
+                        all(spec.get(name) == work.spec[name] for name in ("level", "workload"))]
+            if not matching:
+                raise Broken(f"nobody has asked for job {number}: {spec}, {inputs[:5]}")
+            # Of several that look the same it may be any; one that may vanish is left for the next.
+            lost = min(matching, key=lambda one: one[1])
+            self.lost.remove(lost)
+            job = self.jobs[number] = Job(number, lost[0], (0, 0), any(vanishes for _, vanishes in matching))
+            job.worker_killed = job.runner_killed = True        # whoever did it did not know
+            return job
