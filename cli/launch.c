@@ -97,7 +97,7 @@ struct watch {
         const struct launch *launch;
         struct follow follow;
         uint64_t job, start_ns;
-        char *condition;                /* that was noted last; owned, NULL: none */
+        char *holds;                    /* what was noted last to keep it from moving; owned, NULL: nothing */
 };
 
 /*
@@ -209,16 +209,18 @@ static const char *remedy(const char *condition)
 /* A bar shows it too, where there is one. */
 static void note_condition(struct watch *watch, json_t *job)
 {
-        const char *condition = job_text(job, "condition");
+        const char *condition = job_text(job, "condition"), *put_off = job_text(job, "put_off");
+        const char *holds = *put_off ? put_off : condition;
 
-        /* pppd tells again of one that lasts. */
-        if (streq(condition, watch->condition ?: "") ||
-            now_monotonic() - watch->start_ns < NSEC_PER_SEC)
+        if (streq(holds, watch->holds ?: ""))
                 return;
-        free(watch->condition);
-        watch->condition = strdup(condition);
-        if (*condition && !watch->launch->quiet)
-                cli_note("job %" PRIu64 " waits: %s%s", watch->job, job_note(job),
+        /* pppd tells again of a condition that lasts. */
+        if (!*put_off && now_monotonic() - watch->start_ns < NSEC_PER_SEC)
+                return;
+        free(watch->holds);
+        watch->holds = strdup(holds);
+        if (*holds && !watch->launch->quiet)
+                cli_note("job %" PRIu64 " waits: %s%s", watch->job, *put_off ? put_off : job_note(job),
                          remedy(condition));
 }
 
@@ -295,6 +297,6 @@ int launch_follow(const struct launch *launch, uint64_t job, struct outcome *ret
         }
         json_decref(end);
         follow_deinit(&watch.follow);
-        free(watch.condition);
+        free(watch.holds);
         return r;
 }

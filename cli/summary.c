@@ -76,6 +76,8 @@ const char *job_note(json_t *job)
 
         if (streq(job_text(job, "state"), "paused"))
                 return "paused";
+        if (*job_text(job, "put_off"))
+                return "its start is tried again";
         for (size_t i = 0; i < ARRAY_SIZE(conditions); ++i)
                 if (streq(condition, conditions[i][0]))
                         return conditions[i][1];

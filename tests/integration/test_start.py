@@ -247,7 +247,9 @@ class Later(Case):
         running = daemon.submit(**SLEEP, inputs=["600"])
         daemon.runner(running)
         with self.limited(daemon, "nproc", 1):
-            job, late = daemon.submit(**SLEEP, inputs=["0.01"]), daemon.submit(**SLEEP, inputs=["600"], timeout_seconds=0.5)
+            attached = daemon.pppctl_start("run", "threads", "sleep", "0.01")
+            wait_until(lambda: b"waits: cannot make a process" in attached.errors_so_far(), attached.errors_so_far)
+            job, late = running + 1, daemon.submit(**SLEEP, inputs=["600"], timeout_seconds=0.5)
             shown = self.await_put_off(daemon, job)
             self.assertEqual(shown["state"], "queued")
             self.assertRegex(shown["put_off"], "make a process .*: Resource temporarily unavailable; .*TasksMax=")
@@ -255,6 +257,7 @@ class Later(Case):
             self.assertEqual(daemon.wait(late)["reason"], "timeout")
         daemon.cancel(running)
         self.assert_done(daemon, job, 1)
+        self.assertEqual(attached.wait().status, 0)
 
     def test_a_job_that_cannot_be_started_again(self):
         daemon = self.unprivileged("again")

@@ -207,7 +207,7 @@ static struct progress progress_of(const struct job *job)
         const struct job_record *record = &job->record;
 
         return (struct progress){ record->n_done + record->n_failed, record->state, record->paused,
-                                  record->resuming, record->condition };
+                                  record->resuming, record->put_off, record->condition };
 }
 
 /* One that passes by itself in a moment, such as while a private Redis starts, is not worth a word. */
@@ -226,7 +226,7 @@ static void settle_condition(struct job *job, struct progress *progress)
 static bool progress_equal(const struct progress *a, const struct progress *b)
 {
         return a->n_tasks == b->n_tasks && a->state == b->state && a->paused == b->paused &&
-               a->resuming == b->resuming && a->condition == b->condition;
+               a->resuming == b->resuming && a->put_off == b->put_off && a->condition == b->condition;
 }
 
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata)

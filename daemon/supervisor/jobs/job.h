@@ -38,7 +38,7 @@ struct job;
 struct progress {
         uint64_t n_tasks;               /* that have a record */
         enum job_state state;
-        bool paused, resuming;
+        bool paused, resuming, put_off;
         uint32_t condition;             /* enum ppp_condition */
 };
 
