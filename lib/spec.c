@@ -26,7 +26,7 @@ struct member {
         uint32_t min, max;              /* of a count */
         enum level_feature needs;       /* of the level; 0: all levels take it */
         bool decides_values;            /* without it, tasks may have other values */
-        const char *of_nodes;           /* what a node's configuration says instead */
+        const char *of_nodes;           /* what a node's configuration says instead; NULL: nothing */
         const char *has;                /* what only the levels have that take it */
         const char *why, *hint;         /* instead, where that would not tell enough */
 };
@@ -40,11 +40,11 @@ static const struct member members[] = {
         { .name = "loops", COUNT(loops, 1, SPEC_LOOPS_MAX), .needs = LEVEL_LOOPS,
           .of_nodes = "how many loops there are", .has = "loops" },
         { .name = "gil", AS(KIND_SWITCH, gil), .needs = LEVEL_ONE_PROCESS,
-          .of_nodes = "how tasks run", .has = "a global lock" },
+          .has = "a global lock" },
         { .name = "threaded", AS(KIND_SWITCH, threaded), .needs = LEVEL_ONE_PROCESS,
-          .of_nodes = "how tasks run", .has = "threaded cgroups" },
+          .has = "threaded cgroups" },
         { .name = "thread_weights", .kind = KIND_WEIGHTS, .needs = LEVEL_ONE_PROCESS,
-          .of_nodes = "how tasks run", .has = "threads with a weight" },
+          .has = "threads with a weight" },
         { .name = "timeout_seconds", AS(KIND_SECONDS, timeout_ns) },
         { .name = "task_timeout_seconds", AS(KIND_SECONDS, task_timeout_ns) },
         { .name = "cpu_time_max_seconds", AS(KIND_SECONDS, cpu_time_max_ns), .needs = LEVEL_LOCAL,
@@ -187,7 +187,7 @@ static int refuse_member(struct reader *reader, const struct spec *spec, const s
         if (member->why)
                 return reader_refuse(reader, member->name, member->hint, "at the level %s %s",
                                      level_name(spec->level), member->why);
-        if (!level_has(spec->level, LEVEL_LOCAL))
+        if (!level_has(spec->level, LEVEL_LOCAL) && member->of_nodes)
                 return reader_refuse(reader, member->name, NODES_DECIDE, "at the level %s the nodes' own "
                                      "configuration says %s", level_name(spec->level), member->of_nodes);
         level_list(levels_with(member->needs), names);

@@ -81,7 +81,7 @@ static void test_refused(void)
                 { "{\"level\":\"machines\",\"workload\":\"sum\",\"loops\":2}", "spec.loops",
                   "nodes' own configuration says" },
                 { "{\"level\":\"machines\",\"workload\":\"sum\",\"gil\":true}", "spec.gil",
-                  "nodes' own configuration says" },
+                  "only the threads level" },
                 { "{\"level\":\"machines\",\"workload\":\"sum\",\"ca_file\":\"/ca\"}",
                   "spec.ca_file", "not on the nodes" },
                 { "{\"level\":\"machines\",\"workload\":\"sum\",\"cpu_time_max_seconds\":2}",
