@@ -14,9 +14,11 @@
 #include "cli/say.h"
 #include "cli/summary.h"
 #include "cli/verbs.h"
+#include "cli/visible.h"
 #include "lib/spec.h"
 
-#define JOBS_SHOWN 50
+#define JOBS_SHOWN     50
+#define ANSWER_SECONDS 2
 
 /* What stands before the word that is being typed. */
 struct line {
@@ -131,12 +133,14 @@ static void offer_options(const struct verb *verb, const char *typed)
 static void offer_job(const char *typed, json_t *job)
 {
         json_t *spec = json_object_get(job, "spec");
+        _cleanup_free_ char *shown = NULL;
         char number[24], what[256];
 
         snprintf(number, sizeof(number), "%" PRIu64, job_number(job));
         snprintf(what, sizeof(what), "%s %s %s", job_text(job, "state"), job_text(spec, "level"),
                  job_text(spec, "workload"));
-        offer(typed, "", number, what);
+        shown = visible_text(what);
+        offer(typed, "", number, shown);
 }
 
 /* Where no daemon answers there are none; a shell shows no error. */
@@ -145,6 +149,8 @@ static void offer_jobs(const struct args *args, const char *typed)
         _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
         bool continues = true;
 
+        /* Who types waits no longer than this for a daemon that does not answer. */
+        (void)alarm(ANSWER_SECONDS);
         if (pppd_open(&pppd, args) || pppd_call(&pppd, "list the jobs", "List", json_pack("{s:i}", "limit", JOBS_SHOWN),
                                                 true, -EBADF))
                 return;
