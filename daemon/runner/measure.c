@@ -1,7 +1,7 @@
 /*
  * What the runner itself measures of its job: latencies and balance from the records, its peak
  * memory, what the levels add, and the cost of measuring. Written as JSON for the supervisor, who
- * adds what the cgroup counted (daemon/supervisor/accounting.c).
+ * adds what the cgroup counted (daemon/supervisor/account/accounting.c).
  */
 
 #include "daemon/runner/measure.h"

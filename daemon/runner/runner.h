@@ -5,9 +5,9 @@
  *
  * The supervisor has put this process into the job's cgroup and handed it its descriptors
  * (lib/runner-abi.h). runner_main() maps inputs and results, picks the level, and the level makes
- * workers. Every worker, whatever it is made of, does the same: worker_claim() a chunk of indexes
- * from the shared counter in the results header and runs each to its record. Levels differ in what a
- * worker is, and in nothing else.
+ * workers. Every worker, whatever it is made of, does the same: it claims a piece of the
+ * runner's source of tasks (source.h) and runs each to its record. Levels differ in what a worker is,
+ * and in nothing else.
  *
  * SIGTERM cancels: it sets runner.cancelled and wakes who waits (blocking calls return EINTR because
  * the handler is installed without SA_RESTART; the async loops hear of it through cancel_fd).

@@ -117,9 +117,9 @@ static void test_recorded_once(void)
                 (void)ledger_record(&ledger, i, &done);
         }
         test_true(ledger_is_complete(&ledger));
+        ledger_tell(&ledger);
         ledger_deinit(&ledger);
         /* Taken up again it knows of them. */
-        ledger_tell(&ledger);
         test_int(ledger_init(&ledger, &results), ==, 0);
         test_true(ledger_is_complete(&ledger));
         teardown(&ledger, &results);

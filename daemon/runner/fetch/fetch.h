@@ -79,7 +79,7 @@ int transfer_connect(struct transfer *transfer, struct ppp_task *task,
 /* How much one loop may have of libcurl. */
 struct fetcher_bounds {
         unsigned connections_max;       /* 0: any number */
-        unsigned resolving_max;         /* names that it resolves at a time, in a thread each */
+        unsigned resolving_max;         /* names that it resolves at a time, in a thread each; at least 1 */
 };
 
 /* Cheap: libcurl is loaded and set up with the first fetch. */

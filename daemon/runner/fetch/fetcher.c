@@ -20,6 +20,7 @@ int fetcher_new(struct loop *loop, const struct fetcher_bounds *bounds, struct f
         struct fetcher *fetcher = calloc(1, sizeof(*fetcher));
         size_t share = BUFFERS_TOTAL / MAX(loop->window, 1U);
 
+        assert(bounds->resolving_max > 0);
         if (!fetcher)
                 return -ENOMEM;
         fetcher->loop = loop;

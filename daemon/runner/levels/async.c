@@ -4,7 +4,7 @@
  * task that computes keeps its loop. Nothing is isolated.
  *
  * With --loops N there are N threads, each with a ring, a loop and a claim of its own; they share
- * the window and the claim counter, nothing else. The first is the main thread.
+ * the window and the source of tasks, nothing else. The first is the main thread.
  *
  * Each fiber is one place in the window: it takes a task, runs it to its record, takes the next. A
  * further fiber is started only when all that are there wait.

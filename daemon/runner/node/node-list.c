@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "daemon/runner/machines/keys.h"
-#include "daemon/runner/machines/keys.h"
 #include "daemon/runner/machines/redis-link.h"
 #include "daemon/runner/main.h"
 #include "daemon/runner/node/node.h"
