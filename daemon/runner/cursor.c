@@ -85,14 +85,17 @@ static bool cursor_died(struct task_source *source, const struct worker *worker,
         return true;
 }
 
-/* While workers run, what one has and what is lost look alike: the records are counted when none does. */
+/*
+ * While workers run, tasks that one of them has and tasks that are lost look alike: so the records are
+ * counted when none runs.
+ */
 static bool cursor_find_lost(struct task_source *source, unsigned n_workers, task_source_see *see,
                              void *userdata, uint64_t since_ns)
 {
         return false;
 }
 
-/* Counting the records also puts right the counts that a dead worker had not told. */
+/* Counting the records also corrects the counts that a dead worker had not added yet. */
 static bool cursor_offer_lost(struct task_source *source)
 {
         struct runner *runner = container_of(source, struct task_cursor, source)->runner;

@@ -146,7 +146,7 @@ size_t content_coding_left(const struct content_coding *coding)
         return coding->stages[coding->n - 1]->stream.avail_in;
 }
 
-/* "deflate" means zlib's frame, and some servers leave that out: its first byte tells. */
+/* "deflate" means zlib's frame, and some servers leave the frame out: the first byte shows which it is. */
 static int window_bits(const struct coding_stage *stage, unsigned char first)
 {
         if (stage->coding == CODING_GZIP)

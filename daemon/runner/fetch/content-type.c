@@ -49,7 +49,7 @@ const char *content_type_charset(const char *value, size_t *ret_n)
                 charset = parameter_value(s, "charset");
                 if (!charset)
                         continue;
-                /* What people mean by charset='utf-8' is plain too. */
+                /* It is clear what people mean by charset='utf-8', too. */
                 quoted = *charset == '"' || *charset == '\'';
                 n = quoted ? strcspn(charset + 1, "\"'") : strcspn(charset, BLANKS ";,");
                 if (n == 0)

@@ -1,6 +1,6 @@
 #pragma once
 
-/* What the runner needs of a Content-Type header (RFC 9110, 8.3): the declared charset. */
+/* The only part of a Content-Type header (RFC 9110, 8.3) that the runner needs: the declared charset. */
 
 #include <stddef.h>
 

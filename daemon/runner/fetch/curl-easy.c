@@ -71,7 +71,7 @@ static CURLcode set_certificates(CURL *easy, const char *ca_file)
         return sym_curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 }
 
-/* Redirects are followed by http-fetch.c, and time that passes without a byte is ours to see to. */
+/* Redirects are followed by http-fetch.c, and we ourselves watch for time that passes without a byte. */
 static CURLcode set_up(CURL *easy, struct runner *runner, size_t buffer_size)
 {
         const struct {
@@ -98,8 +98,8 @@ static CURLcode set_up(CURL *easy, struct runner *runner, size_t buffer_size)
         for (size_t i = 0; code == CURLE_OK && i < ARRAY_SIZE(strings); ++i)
                 code = sym_curl_easy_setopt(easy, strings[i].option, strings[i].value);
         /*
-         * A transfer that ends while its name resolves must not wait for the resolver's thread: at async
-         * that would be the loop. 7.87; before, an option it does not know.
+         * A transfer that ends while its name resolves must not wait for the resolver's thread: at async that
+         * would be the loop. The option exists since 7.87; an older libcurl refuses it.
          */
         (void)sym_curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
         if (code == CURLE_OK)

@@ -6,7 +6,7 @@
 
 #include "daemon/runner/runner.h"
 
-/* What Debian and Fedora call the package that has it. */
+/* The names that Debian and Fedora have for its package. */
 #define CURL_REMEDY "install libcurl 7.84 or newer (Debian: libcurl4, Fedora: libcurl)"
 
 #define DLSYM_FUNCTION(symbol) __typeof__(symbol) *sym_##symbol;
@@ -40,9 +40,9 @@ static int look_up(void *library)
 }
 
 /*
- * libcurl allocates its receive buffer anew for every request. glibc maps what is that large, or
- * gives the top of the heap back to the kernel when it is freed, so each request would pay for
- * faulting the pages in again: a quarter of its CPU time. Memory at its peak stays the same.
+ * libcurl allocates its receive buffer anew for every request. glibc maps memory of that size, or gives the
+ * top of the heap back to the kernel when it is freed, so each request would pay for faulting the pages in
+ * again: a quarter of its CPU time. Memory at its peak stays the same.
  */
 static void keep_freed_memory(void)
 {
@@ -52,7 +52,10 @@ static void keep_freed_memory(void)
 
 static int load(void)
 {
-        /* Lazily: of what the thirty libraries bind, a fetch calls little. Saves half of the time. */
+        /*
+         * Lazily: a fetch calls few of the functions that the thirty libraries bind. This saves half of the
+         * time.
+         */
         void *library = dlopen(CURL_LIBRARY, RTLD_LAZY | RTLD_NODELETE);
         CURLcode code;
         int r;

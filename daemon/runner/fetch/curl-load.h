@@ -38,8 +38,7 @@ CURL_SYMBOLS(DLSYM_PROTOTYPE)
 #undef DLSYM_PROTOTYPE
 
 /*
- * Opens and initializes libcurl; thread-safe, does its work once. Returns 0, or -ENOPKG (said once
- * on standard error, with the remedy). Needs a thread's stack: what it runs is not made for a
- * fiber's.
+ * Opens and initializes libcurl; thread-safe, does its work once. Returns 0, or -ENOPKG (said once on
+ * standard error, with the remedy). Needs a thread's stack: the code that it runs is not made for a fiber's.
  */
 int curl_load(void);

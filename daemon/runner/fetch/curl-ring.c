@@ -71,10 +71,10 @@ static void watch_let_go(struct curl_watch *watch)
 }
 
 /*
- * libcurl 7.88 closes a socket that has not connected yet by itself, saying at most that it no
- * longer waits for it. Then its number may come up again with a watch still in its place. That
- * one's object goes, without closing what is another socket by now. If the new socket is for the
- * same transfer libcurl takes it for the old one and does not say again what it waits for.
+ * libcurl 7.88 closes a socket that has not connected yet by itself, saying at most that it no longer waits
+ * for it. Then its number may come up again with a watch still in its place. The old watch is then freed,
+ * without closing the number, which is another socket by now. If the new socket is for the same transfer,
+ * libcurl takes it for the old one and does not say again what it waits for.
  */
 static uint32_t watch_supersede(struct curl_watch *watch)
 {
@@ -119,8 +119,8 @@ static void watch_arm(struct curl_watch *watch)
 }
 
 /*
- * libcurl changed its mind with a poll in flight. If that poll has fired already the update finds
- * nothing, and its completion leads to the next one with what is wanted then.
+ * libcurl changed its mind with a poll in flight. If that poll has fired already the update finds nothing,
+ * and its completion leads to the next poll, with the events that are wanted then.
  */
 static void watch_update(struct curl_watch *watch)
 {
@@ -192,8 +192,8 @@ static void timeout_complete(struct ring_op *op, int res, uint32_t flags)
 }
 
 /*
- * The poll in flight stays: the next request on the connection will want it again. Not so that of a
- * socket which has not connected: it may be closed already, and the poll would keep it.
+ * The poll in flight stays: the next request on the connection will want it again. The poll of a socket that
+ * has not connected does not stay: the socket may be closed already, and the poll would keep it open.
  */
 static void watch_unwant(struct curl_watch *watch)
 {

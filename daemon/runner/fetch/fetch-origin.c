@@ -3,10 +3,10 @@
 #include <limits.h>
 #include <strings.h>
 
-/* Beyond this, origins nobody uses are forgotten; a job may go to a million hosts, once each. */
+/* Beyond this number, origins that nobody uses are forgotten; a job may go to a million hosts, once each. */
 #define ORIGINS_KEPT 4096
 
-/* What libcurl keeps a resolved name for. */
+/* How long libcurl keeps a resolved name. */
 #define ADDRESS_NS (60 * NSEC_PER_SEC)
 
 /* Host and port together are the second part of the key. */

@@ -1,17 +1,16 @@
 #pragma once
 
 /*
- * Origins: who goes first. libcurl resolves a name in a thread for each transfer that asks before
- * the first answer is there, and opens a connection for each that asks before it knows whether the
- * server speaks HTTP/2, or that finds all streams of the open ones taken. A window of 256 fibers
- * that sets out for one host at once would start 256 threads and 256 handshakes. So the first
- * transfer to an origin (scheme, host, port) scouts; the others wait until it has got through, and
- * find the name in the cache and the connection open. Where a server multiplexes, one scout goes
- * ahead for every further connection too.
+ * Origins decide which transfer goes first. libcurl resolves a name in a thread for each transfer that asks
+ * before the first answer is there, and opens a connection for each that asks before it knows whether the
+ * server speaks HTTP/2, or that finds all streams of the open ones taken. A window of 256 fibers that sets
+ * out for one host at once would start 256 threads and 256 handshakes. So the first transfer to an origin
+ * (scheme, host, port) is its scout; the others wait until it has got through, and find the name in the cache
+ * and the connection open. Where a server multiplexes, one scout goes ahead for every further connection too.
  *
- * An http: origin that is an address has nothing to scout. One that is a name tells by its scout
- * which address libcurl has reached; for as long as libcurl, too, keeps what it has resolved, others
- * may go there without it.
+ * An http: origin that is an address needs no scout. If it is a name, the scout finds out which address
+ * libcurl has reached; for as long as libcurl, too, keeps the resolved name, others may connect to that
+ * address without libcurl.
  */
 
 #include "daemon/runner/fetch/http-url.h"
@@ -25,7 +24,7 @@ struct fetch_link {
         struct fetch_link *previous, *next;
 };
 
-/* A request of a fiber, which waits for it; stands on its stack. */
+/* A request of a fiber, which waits for it; it is on the fiber's stack. */
 struct fetch_request {
         struct loop_deadline deadline;
         struct fetcher *fetcher;
@@ -96,7 +95,7 @@ static inline void fetch_queue_move(struct fetch_queue *queue, struct fetch_queu
         fetch_queue_init(from);
 }
 
-/* Requests at a time on one connection over HTTP/2; what RFC 9113 wants a server to allow. */
+/* Requests at a time on one connection over HTTP/2; RFC 9113 wants a server to allow as many. */
 #define ORIGIN_STREAMS 100U
 
 struct origin {
@@ -128,20 +127,20 @@ void origins_init(struct origins *origins);
 void origins_deinit(struct origins *origins);
 
 /*
- * The origin of @url; NULL where there is nothing to scout or no memory to remember it: then it is
- * done without. Valid as long as it has users, or else until the next call.
+ * The origin of @url; NULL where there is nothing to scout or no memory to remember it: the request then goes
+ * without an origin. The result is valid as long as it has users, or else until the next call.
  */
 struct origin *origins_get(struct origins *origins, const char *url);
 
-/* Notes what was reached by libcurl, in its words. */
+/* Notes the address that libcurl has reached, in libcurl's notation. */
 void origin_set_address(struct origin *origin, const char *ip, int port);
 void origin_forget_address(struct origin *origin);
 
-/* Where a connection for this origin goes; false: nobody knows, or has known for too long. */
+/* The address to connect to for this origin; false: it is not known, or the knowledge is too old. */
 bool origin_get_address(const struct origin *origin, union http_address *ret);
 
 /*
- * For one who is about to look, by libcurl: until he has, others go on with what was known, if
- * something was.
+ * Called for a transfer that is about to look up the address by libcurl: until it has, others continue with
+ * the old address, if there is one.
  */
 void origin_extend_address(struct origin *origin);

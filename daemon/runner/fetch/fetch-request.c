@@ -27,8 +27,8 @@ static void time_passed(struct fetch_request *request)
 }
 
 /*
- * The job is gone. Those of others go on that wait for what this one has begun for all: the next of them
- * scouts.
+ * The job is gone. Requests of other jobs may wait for what this one has begun on behalf of all: the next of
+ * them becomes the scout.
  */
 static void request_dropped(struct fetch_request *request)
 {

@@ -1,4 +1,7 @@
-/* Who goes first to an origin, what he finds out for the others, and where they wait (fetch-origin.h). */
+/*
+ * The scout of an origin: which transfer goes first, what it finds out for the others, and where these wait
+ * (fetch-origin.h).
+ */
 
 #include <limits.h>
 
@@ -17,7 +20,7 @@ void scout_resolved(struct transfer *transfer)
                 loop_defer(fetcher->loop, &fetcher->turn);
 }
 
-/* All who wait may try again. */
+/* All requests that wait may try again. */
 static void let_in(struct fetcher *fetcher, struct origin *origin)
 {
         if (fetch_queue_is_empty(&origin->waiting))
@@ -26,7 +29,7 @@ static void let_in(struct fetcher *fetcher, struct origin *origin)
         loop_defer(fetcher->loop, &fetcher->turn);
 }
 
-/* Those who waited for the scout need not any longer. */
+/* Requests that waited for the scout need not wait any longer. */
 static void scouted(struct transfer *transfer)
 {
         scout_resolved(transfer);
@@ -80,7 +83,7 @@ static void fail_waiting(struct origin *origin, enum ppp_reason reason, int32_t 
                 fetch_request_done(request, task_fail(request->get->task, reason, detail));
 }
 
-/* What takes long to fail, and fails alike for all who ask at the same time. */
+/* Failures that take long, and that everybody who asks at the same time would meet. */
 static bool is_shared(enum ppp_reason reason, int32_t detail)
 {
         return reason == PPP_REASON_RESOLVE ||
@@ -88,8 +91,8 @@ static bool is_shared(enum ppp_reason reason, int32_t detail)
 }
 
 /*
- * The first scout did not get through. If the name resolved it is in libcurl's cache; only one
- * whose time was up found out nothing, and the next one scouts.
+ * The first scout did not get through. If the name was resolved it is in libcurl's cache; only a scout whose
+ * time was up has found out nothing, and then the next request scouts.
  */
 static void scout_failed(struct transfer *transfer)
 {
@@ -103,7 +106,7 @@ static void scout_failed(struct transfer *transfer)
                                           reason != PPP_REASON_CANCELLED;
 }
 
-/* Which protocol it is shows with the first answer. */
+/* The first answer shows which protocol it is. */
 static void learn_protocol(struct transfer *transfer)
 {
         struct origin *origin = transfer->origin;

@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * What is the same for all fetching, and fetching by libcurl, for both backends: for what the engine
- * (http-fetch.h) does not do by itself. libcurl is opened at run time by the first fetch that needs
- * it (dlopen("libcurl.so.4")): loading it and what it drags in costs 8 ms, which a runner that needs
- * it for nothing should not pay.
+ * The constants that all fetching shares, and fetching by libcurl for both back ends: libcurl does what the
+ * engine (http-fetch.h) does not do by itself. libcurl is opened at run time by the first fetch that needs it
+ * (dlopen("libcurl.so.4")): loading it and the libraries it needs costs 8 ms, which a runner that does not
+ * use it should not pay.
  *
  * A transfer is one request without its redirects, on an easy handle of its own (curl-easy.h). The
  * blocking backend performs it with a small multi handle of its own (transfer-blocking.c); the ring
@@ -18,8 +18,8 @@
 
 #define FETCH_REDIRECTS_MAX     10U
 /*
- * A body nobody wants, of an error or a redirect, is read to keep the connection, up to here; a longer
- * one costs its connection.
+ * A body that nobody wants, of an error or a redirect, is read up to this size, to keep the connection; if it
+ * is longer, the connection is closed.
  */
 #define FETCH_DISCARD_MAX       (64 * 1024)
 /* Header lines of one answer, with those of the 1xx before it and its trailers. */
@@ -27,10 +27,10 @@
 #define FETCH_USER_AGENT        "pppctl/" PPPCTL_VERSION
 
 /*
- * How long: with a deadline on the task, that alone decides. Without one, connecting may take so long,
- * and a transfer over which nothing came for stall_ns has failed (PPP_REASON_TIMEOUT): a server that
- * vanished without a word would hold the job forever. With or without, a body nobody wants is waited
- * for as long as discard_ns in all. Unit tests set other times.
+ * How long a fetch may wait. If the task has a deadline, that alone decides. Without one, connecting may take
+ * connect_ns, and a transfer on which nothing came for stall_ns has failed (PPP_REASON_TIMEOUT): otherwise a
+ * server that vanished without a word would hold the job for ever. In either case a body that nobody wants is
+ * waited for no longer than discard_ns in all. Unit tests set other times.
  */
 struct fetch_patience {
         uint64_t connect_ns;
@@ -60,8 +60,8 @@ int transfer_new(struct runner *runner, size_t buffer_size, struct transfer **re
 struct transfer *transfer_free(struct transfer *transfer);
 
 /*
- * Blocking: does @get on this thread; returns as of http_answer_end(). What cancels the task, of which
- * @interrupt tells, ends it.
+ * Blocking: does @get on this thread; returns the same as http_answer_end(). It ends early when the task is
+ * cancelled, which @interrupt signals.
  */
 int transfer_perform(struct transfer *transfer, struct http_get *get,
                      const struct interrupt *interrupt);
@@ -73,10 +73,10 @@ int transfer_perform(struct transfer *transfer, struct http_get *get,
 int transfer_connect(struct transfer *transfer, struct ppp_task *task,
                      const struct interrupt *interrupt, const char *url, int *ret_fd);
 
-/* Names that a loop resolves at a time, where there are descriptors enough. */
+/* Names that a loop resolves at a time, where there are enough descriptors. */
 #define FETCHER_RESOLVING_MAX 64U
 
-/* How much one loop may have of libcurl. */
+/* The bounds on libcurl's use in one loop. */
 struct fetcher_bounds {
         unsigned connections_max;       /* 0: any number */
         unsigned resolving_max;         /* names that it resolves at a time, in a thread each; at least 1 */
@@ -84,15 +84,15 @@ struct fetcher_bounds {
 
 /* Cheap: libcurl is loaded and set up with the first fetch. */
 int fetcher_new(struct loop *loop, const struct fetcher_bounds *bounds, struct fetcher **ret);
-/* Closes all connections; needs a ring on which nothing of it is in flight but its own polls. */
+/* Closes all connections. Nothing of the fetcher but its own polls may be in flight on the ring. */
 struct fetcher *fetcher_free(struct fetcher *fetcher);
 
 /* The same on a fiber, which is suspended until it is done. */
 int fetcher_fetch(struct fetcher *fetcher, struct http_get *get);
 
 /*
- * FETCH_KNOWN, if that is an answer to the caller: nothing was connected, since another has found the
- * server meanwhile, which fetcher_find_address() tells.
+ * Returns FETCH_KNOWN, if the caller accepts that: nothing was connected, since another request has found the
+ * server meanwhile, and fetcher_find_address() gives its address.
  */
 #define FETCH_KNOWN 1
 int fetcher_connect(struct fetcher *fetcher, struct ppp_task *task, const char *url,

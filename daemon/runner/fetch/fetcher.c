@@ -3,8 +3,8 @@
 #include "daemon/runner/runner.h"
 
 /*
- * A large receive buffer takes a page in one recv(2), but each transfer in flight has its own: so
- * many bytes in all, within these limits for one.
+ * A large receive buffer takes a page in one recv(2), but each transfer in flight has its own: they have this
+ * many bytes in all, and each has a size within these limits.
  */
 #define BUFFERS_TOTAL   (8 * 1024 * 1024)
 #define BUFFER_MIN      (8 * 1024)
@@ -107,7 +107,7 @@ static int on_close_socket(void *userdata, curl_socket_t fd)
         return 0;
 }
 
-/* The connection stands, handshake and all; what follows is the request. */
+/* The connection is made, including the handshake; the request comes next. */
 static int on_connected(void *userdata, char *remote, char *local, int remote_port, int local_port)
 {
         struct transfer *transfer = userdata;
@@ -169,7 +169,7 @@ static void unlink_in_flight(struct fetcher *fetcher, struct transfer *transfer)
                 fetcher->in_flight = transfer->next;
 }
 
-/* Takes a transfer back from libcurl, which is through with it or has to give it up. */
+/* Takes a transfer back from libcurl, which is done with it or has to give it up. */
 static struct fetch_request *take_back(struct fetcher *fetcher, struct transfer *transfer)
 {
         transfer->request->transfer = NULL;
@@ -184,8 +184,8 @@ static struct fetch_request *take_back(struct fetcher *fetcher, struct transfer 
 }
 
 /*
- * A server that closes an HTTP/2 connection says from which request on it takes no more. Those it
- * did not take are to be sent again; libcurl (7.88) tries the same connection, then fails them.
+ * A server that closes an HTTP/2 connection says from which request on it takes no more. Requests that it did
+ * not take are to be sent again; libcurl (7.88) tries the same connection, then fails them.
  */
 static bool is_refused(struct transfer *transfer, CURLcode code)
 {
@@ -215,7 +215,7 @@ static int end(struct transfer *transfer, CURLcode code)
         return MIN(request->fd, 0);
 }
 
-/* One whose body is still being handed on is kept until that is done. */
+/* A transfer whose body is still being handed on is kept until that is done. */
 static void transfer_done(struct fetcher *fetcher, struct transfer *transfer, CURLcode code)
 {
         struct fetch_request *request;
@@ -238,8 +238,8 @@ static void transfer_done(struct fetcher *fetcher, struct transfer *transfer, CU
 }
 
 /*
- * Where the server multiplexes, requests wait for a connection that is being opened instead of
- * opening more; where it does not, that would open one after the other.
+ * Where the server multiplexes, requests wait for a connection that is being opened instead of opening more;
+ * where it does not, waiting would open them one after the other.
  */
 static void set_options(struct transfer *transfer, const struct fetch_request *request,
                         const struct origin *origin)
@@ -349,8 +349,8 @@ static void end_done(struct fetcher *fetcher)
 }
 
 /*
- * Fibers that were woken will mostly ask for the next page, so the ring hears of their sockets
- * after they have run, in one go. It is put off once only: others may keep the loop busy.
+ * Fibers that were woken will mostly ask for the next page, so the ring is told of their sockets after they
+ * have run, all at once. It is put off only once, since other fibers may keep the loop busy.
  */
 static bool put_off_arming(struct fetcher *fetcher)
 {
@@ -367,7 +367,7 @@ static void give_up(struct fetcher *fetcher, struct transfer *transfer)
 
 /*
  * A connection over HTTP/2 stays open for others, and libcurl (7.88) tells the server that a request is
- * taken back only when it next has to do with the connection. So one that nobody else uses is closed.
+ * withdrawn only when it next uses the connection. So a connection that nobody else uses is closed.
  */
 void fetcher_give_up(struct fetcher *fetcher, struct transfer *transfer, int result)
 {
@@ -377,7 +377,10 @@ void fetcher_give_up(struct fetcher *fetcher, struct transfer *transfer, int res
         loop_defer(fetcher->loop, &fetcher->turn);
 }
 
-/* A moment for the one whose turn it is; in each turn of the loop, so that all else goes on. */
+/*
+ * Gives a moment to the transfer whose turn it is, once in each turn of the loop, so that everything else
+ * continues.
+ */
 static void work(struct fetcher *fetcher)
 {
         struct transfer *transfer = TAILQ_FIRST(&fetcher->working);
@@ -425,7 +428,7 @@ static void cancel_queue(struct fetch_queue *queue)
                 fetch_request_done(request, task_fail(request->get->task, PPP_REASON_CANCELLED, 0));
 }
 
-/* Those who wait for a scout are back in the queue when it is taken back. */
+/* Requests that wait for a scout are back in the queue when the scout is taken back. */
 void fetcher_cancel_all(struct fetcher *fetcher)
 {
         while (fetcher->in_flight)

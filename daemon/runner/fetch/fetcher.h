@@ -9,7 +9,7 @@
  * wakes those whose transfers are done. Nor may libcurl be called from its own callbacks: transfers
  * end here, after it has returned.
  *
- * Easy handles are never more than fibers in flight. The one that was used last is taken first: its
+ * There are never more easy handles than fibers in flight. The one that was used last is taken first: its
  * buffer is in the cache.
  */
 
@@ -41,10 +41,10 @@ struct fetcher {
 /* Takes a transfer from libcurl for good; its request is done with @result. */
 void fetcher_give_up(struct fetcher *fetcher, struct transfer *transfer, int result);
 
-/* fetch-request.c: the request's fiber goes on with that result. */
+/* fetch-request.c: the request's fiber continues with that result. */
 void fetch_request_done(struct fetch_request *request, int result);
 
-/* fetch-scout.c: what a transfer does for all who go to the same origin. */
+/* fetch-scout.c: what a transfer does on behalf of all requests to the same origin. */
 void scout_enter(struct transfer *transfer, struct origin *origin);     /* it begins; NULL: none to scout */
 void scout_resolved(struct transfer *transfer);                         /* the name is known */
 void scout_connected(struct transfer *transfer, const char *remote, int port);
@@ -53,5 +53,5 @@ void scout_leave(struct transfer *transfer);                            /* it en
 /* Where a request for @origin has to wait, NULL if it need not. */
 struct fetch_queue *scout_find_obstacle(struct fetcher *fetcher, struct origin *origin);
 
-/* Whether somebody has found out, since the request was made, where it can go without libcurl. */
+/* Whether another request has found out meanwhile where this one can connect without libcurl. */
 bool scout_has_found(const struct fetch_request *request, struct origin *origin);

@@ -1,13 +1,13 @@
 #pragma once
 
 /*
- * What is asked for and what comes of the answer, whoever reads it from the wire: the engine
- * (http-exchange.h) or libcurl (transfer.h). Both hand each head whole and as it came, and the body
- * without its framing. So what a head may say, which body is wanted, how it is decoded, where a
- * redirect leads and how a failure is called is stated here, once.
+ * A request and the meaning of its answer, no matter whether the engine (http-exchange.h) or libcurl
+ * (transfer.h) reads it from the wire. Both hand over each head whole and unchanged, and the body without its
+ * framing. So it is stated only here what a head may say, which body is wanted, how it is decoded, where a
+ * redirect leads and which failure is reported.
  *
- * A body that nobody wants (of a redirect, of an error) is read for the connection's sake only, up
- * to FETCH_DISCARD_MAX bytes and for FETCH_DISCARD_NS: HTTP_ENOUGH.
+ * A body that nobody wants (of a redirect, of an error) is read only to keep the connection, up to
+ * FETCH_DISCARD_MAX bytes and for FETCH_DISCARD_NS; then the result is HTTP_ENOUGH.
  */
 
 #include <curl/curl.h>
@@ -18,7 +18,7 @@
 
 struct http_cookies;
 
-/* Only encoded bodies need one, for as long as the body comes in. */
+/* Only encoded bodies need a decoder, for as long as the body comes in. */
 struct http_coding {
         struct content_coding coding;
         struct http_coding *next;
@@ -52,8 +52,8 @@ struct http_answer {
         const char *plain;              /* of a body that is not coded: fed, and not handed on */
         size_t n_plain;
         /*
-         * Called between two pieces that are handed on: the task's time may be up, or others may want
-         * to run. 0 or a negative errno after task_fail(). What was fed may move meanwhile.
+         * Called between two pieces that are handed on: the task's time may be up, or others may want to run.
+         * 0 or a negative errno after task_fail(). The data that was fed may move meanwhile.
          */
         int (*breathe)(struct http_answer *answer);
         const char *charset;            /* NULL, where the head was, or charset_kept */
@@ -74,26 +74,31 @@ void http_answer_init(struct http_answer *answer, struct http_get *get,
  */
 int http_answer_head(struct http_answer *answer, char *data, size_t n);
 
-/* What has come so far of a head that is not whole, or @n further bytes of trailers. As above. */
+/*
+ * Checks the part of an incomplete head that has come so far, or @n further bytes of trailers. Returns as
+ * above.
+ */
 int http_answer_check(struct http_answer *answer, const char *data, size_t n);
 int http_answer_count(struct http_answer *answer, size_t n);
 
-/* Copies what is still needed of the head. 0 or a negative errno after task_fail(). */
+/* Copies the parts of the head that are still needed. 0 or a negative errno after task_fail(). */
 int http_answer_keep(struct http_answer *answer);
 
-/* Whether the body is read for the connection's sake only. */
+/* Whether the body is read only to keep the connection. */
 static inline bool http_answer_is_unwanted(const struct http_answer *answer)
 {
         return answer->head.status >= 400 || answer->get->location;
 }
 
-/* A piece of the body. 0, HTTP_ENOUGH, or a negative errno: the sink's, or after task_fail(). */
+/*
+ * Takes a piece of the body. Returns 0, HTTP_ENOUGH, or a negative errno: the sink's, or after task_fail().
+ */
 int http_answer_body(struct http_answer *answer, const char *data, size_t n);
 
 /*
- * The same in steps, for who has others to look after: feeds a piece, and hands on so much of it that it
- * takes far less than a millisecond, which may be nothing yet. HTTP_MORE: call again. Until then the
- * piece is in use; what is left of it may lie elsewhere from one call to the next.
+ * The same in steps, for a caller that has to let others run: feeds a piece, and hands on only as much of it
+ * as takes far less than a millisecond, which may be nothing yet. HTTP_MORE: call again. Until then the piece
+ * is in use; its rest may lie elsewhere from one call to the next.
  */
 void http_answer_feed(struct http_answer *answer, const char *data, size_t n);
 int http_answer_next(struct http_answer *answer);
@@ -101,9 +106,8 @@ size_t http_answer_left(const struct http_answer *answer);
 void http_answer_move(struct http_answer *answer, const char *data);
 
 /*
- * The result of an answer that came to its end (@r 0), or of a failure that was noted (@r negative).
- * What the server told by its status counts more than how its body came to an end. 0, HTTP_FOLLOW
- * or a negative errno.
+ * The result of an answer that came to its end (@r 0), or of a failure that was noted (@r negative). The
+ * server's status takes precedence over the way in which the body ended. 0, HTTP_FOLLOW or a negative errno.
  */
 int http_answer_end(struct http_answer *answer, int r);
 

@@ -1,6 +1,6 @@
 #include "daemon/runner/fetch/http-chunks.h"
 
-/* Zeros in front need no end either. */
+/* There may be any number of leading zeros, too. */
 #define DIGITS_MAX 16
 
 static int hex_digit(char c)
@@ -42,7 +42,7 @@ static int after_digit(struct http_chunks *chunks, char c)
         }
 }
 
-/* What @c makes of the state, or -EBADMSG; in any state but those of data and end. */
+/* The state after @c, or -EBADMSG; for any state but those of data and end. */
 static int next_state(struct http_chunks *chunks, char c)
 {
         switch (chunks->state) {

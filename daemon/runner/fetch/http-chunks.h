@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Undoes the chunked transfer coding (RFC 9112, 7.1), in pieces cut anywhere, without copying. A
- * line may end in LF alone. What chunk extensions and trailers say is passed over, but counted.
+ * Undoes the chunked transfer coding (RFC 9112, 7.1), in pieces cut anywhere, without copying. A line may end
+ * in LF alone. Chunk extensions and trailers are skipped, but their bytes are counted.
  */
 
 #include "lib/util.h"
@@ -30,8 +30,8 @@ struct http_chunks {
 #define HTTP_CHUNKS_NULL { 0 }
 
 /*
- * Takes from the front of @data up to and with the next piece of body, *@ret of *@ret_n bytes (0 of
- * them: @data has no more). Returns how many bytes it took, or -EBADMSG.
+ * Consumes the front of @data, up to the end of the next piece of body, *@ret of *@ret_n bytes (0 of them:
+ * @data has no more). Returns how many bytes it took, or -EBADMSG.
  */
 ssize_t http_chunks_next(struct http_chunks *chunks, const char *data, size_t n, const char **ret,
                          size_t *ret_n);

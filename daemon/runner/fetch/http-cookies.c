@@ -152,7 +152,7 @@ static bool is_below(struct text host, struct text domain)
         return n_more == 0 || (host.s[n_more - 1] == '.' && !is_address(host));
 }
 
-/* Whose the cookie is; false if the host has no right to set it. */
+/* Finds the cookie's owner; false if the host has no right to set it. */
 static bool find_owner(const struct http_parts *url, struct setting *setting, bool *ret_host_only)
 {
         struct text host = { url->host, url->n_host }, *domain = &setting->domain;
@@ -168,7 +168,7 @@ static bool find_owner(const struct http_parts *url, struct setting *setting, bo
         return memchr(domain->s, '.', domain->n) && is_below(host, *domain);
 }
 
-/* A name may promise by its prefix what the cookie must keep. */
+/* A name may promise by its prefix properties that the cookie must have. */
 static bool keeps_promise(const struct http_parts *url, const struct setting *setting,
                           bool host_only)
 {
@@ -183,7 +183,7 @@ static bool keeps_promise(const struct http_parts *url, const struct setting *se
         return true;
 }
 
-/* The directory of the URL's path, where the cookie names none. */
+/* The directory of the URL's path, used where the cookie names none. */
 static struct text default_path(const struct http_parts *url)
 {
         const char *slash = memrchr(url->path, '/', url->n_path);

@@ -1,7 +1,7 @@
 /*
- * The buffer is the transport's, and everybody's who uses it: it holds what was read last, up to the
- * next wait. So what has to outlive a wait is copied (the beginning of a head, the charset), which
- * a page that comes in one piece never needs.
+ * The buffer belongs to the transport and is shared by all its users: it holds the bytes that were read last,
+ * up to the next wait. So data that has to outlive a wait is copied (the beginning of a head, the charset),
+ * which a page that comes in one piece never needs.
  */
 
 #include "daemon/runner/fetch/http-exchange.h"
@@ -18,7 +18,7 @@ enum framing {
         FRAMING_CLOSE,                  /* with the connection */
 };
 
-/* Stands on the stack of who fetches. */
+/* It is on the stack of the fiber or thread that fetches. */
 struct exchange {
         struct http_transport *transport;
         struct http_get *get;
@@ -27,7 +27,7 @@ struct exchange {
         struct http_connection *connection;
         bool reused;                    /* it has had a request before */
 
-        /* What was read last and not used yet, in the transport's buffer or in `kept`. */
+        /* The bytes that were read last and not used yet, in the transport's buffer or in `kept`. */
         char *data;
         size_t n_data;
         bool answered;                  /* a byte of the answer has come */
@@ -65,7 +65,7 @@ static int fail_io(struct exchange *x, int error, CURLcode code)
         }
 }
 
-/* That of connecting, when the task's own time is not up, is a host that does not answer. */
+/* A time limit of connecting, while the task's own time is not up, means that the host does not answer. */
 static int fail_connect(struct exchange *x, int error)
 {
         if (error == -ETIME && x->task->deadline_ns == 0)
@@ -106,7 +106,7 @@ static int open_connection(struct exchange *x)
         return r < 0 ? fail_connect(x, r) : 0;
 }
 
-/* A new one if @fresh. 0 or a negative errno after task_fail(). */
+/* Takes a connection, a new one if @fresh. 0 or a negative errno after task_fail(). */
 static int get_connection(struct exchange *x, bool fresh)
 {
         int r;
@@ -216,7 +216,7 @@ static int make_room(struct exchange *x, size_t n)
         return 0;
 }
 
-/* A wait would overwrite what was read. */
+/* A wait would overwrite the bytes that were read. */
 static int keep_data(struct exchange *x)
 {
         x->n_kept = x->n_data;
@@ -231,7 +231,7 @@ static int keep_data(struct exchange *x)
         return 0;
 }
 
-/* Puts what was read behind what was kept, if that is anything. */
+/* Appends the bytes that were read to those that were kept, if any were. */
 static int join_data(struct exchange *x)
 {
         if (x->n_kept == 0)
@@ -246,8 +246,8 @@ static int join_data(struct exchange *x)
 }
 
 /*
- * A body is being handed on, and the buffer may be another's by the time it goes on: what is left of
- * the piece, and all that was read behind it, moves out of there.
+ * A body is being handed on, and another fiber may be using the buffer when this one continues: so the rest
+ * of the piece, and all bytes read behind it, are moved out of it.
  */
 static int breathe_in_mid_piece(struct http_answer *answer)
 {
@@ -330,7 +330,10 @@ static bool is_stale(const struct exchange *x, ssize_t l)
         return x->reused && !x->answered && (l == 0 || l == -ECONNRESET || l == -EPIPE);
 }
 
-/* The request, up to the first piece of its answer: 1, 0 at an end without, or a negative errno. */
+/*
+ * Sends the request and reads up to the first piece of its answer: returns 1, 0 if the connection ends
+ * without one, or a negative errno.
+ */
 static ssize_t ask(struct exchange *x, CURLcode *ret_code)
 {
         int r;
@@ -418,7 +421,7 @@ static int feed_plain(struct exchange *x, size_t n)
         return http_answer_body(&x->answer, data, n);
 }
 
-/* Hands on what has come of the body. 0, HTTP_ENOUGH, or a negative errno. */
+/* Hands on the part of the body that has come. 0, HTTP_ENOUGH, or a negative errno. */
 static int feed(struct exchange *x)
 {
         size_t n;
@@ -476,7 +479,7 @@ static int read_body(struct exchange *x)
         }
 }
 
-/* Nothing of the answer is left on the connection and nothing beyond it has come. */
+/* Whether no byte of the answer is left on the connection and nothing beyond it has come. */
 static bool may_keep(const struct exchange *x)
 {
         return x->ended && x->n_data == 0 && x->answer.head.persistent &&

@@ -78,8 +78,8 @@ static int fail_host(struct ppp_task *task, int error)
 }
 
 /*
- * Which way the request goes, its Host, its cookies and the connection that it may have go by the
- * host, so that is in ASCII before all of them. *@at is freed if it is superseded.
+ * The request's route, its Host, its cookies and the connection that it may use all depend on the host, so
+ * the host is converted to ASCII first. *@at is freed if it is superseded.
  */
 static int set_url(struct http_get *get, char **at)
 {
@@ -96,7 +96,7 @@ static int set_url(struct http_get *get, char **at)
         return 0;
 }
 
-/* The URL that is asked for at the time is ours, but for the first. */
+/* The URL that is being asked for belongs to us, except the first. */
 static int follow(struct http_transport *transport, struct http_get *get)
 {
         _cleanup_free_ char *at = NULL;

@@ -11,7 +11,7 @@ struct field {
         bool folded;                    /* the value goes on in another line */
 };
 
-/* What is known of the head while it is read. */
+/* The knowledge about the head while it is being read. */
 struct reading {
         struct http_head *head;
         bool http_1_0;
@@ -19,7 +19,7 @@ struct reading {
         bool close, keep_alive;         /* said by Connection */
 };
 
-/* It does not matter here which version it is, or whether the line is whole: that is told later. */
+/* It does not matter here which version it is, or whether the line is complete: that is checked later. */
 bool http_head_may_begin(const char *data, size_t n)
 {
         while (n > 0 && strchr(" \t\r\n", *data) && *data) {
@@ -132,8 +132,8 @@ static int read_length(const struct field *field, struct reading *reading)
 }
 
 /*
- * chunked said twice is undone once, as everybody does. What comes after it would leave the end of
- * the body to guesses.
+ * chunked said twice is undone once, as everybody does. A coding after it would leave the end of the body to
+ * guesses.
  */
 static int read_transfer_encoding(const struct field *field, struct reading *reading)
 {
@@ -203,7 +203,7 @@ static int read_known_field(const struct field *field, struct reading *reading)
         return 0;
 }
 
-/* Not what a name is made of. */
+/* Whether @c cannot be part of a name. */
 static bool is_noise(char c)
 {
         return (unsigned char)c <= ' ' || c == 0x7f;
@@ -241,7 +241,7 @@ static bool is_clean(const char *name, size_t n)
         return n > 0;
 }
 
-/* Makes a blank of each CR from @at to @end, where the line ends, if it can be nothing else. */
+/* Turns each CR from @at to @end, where the line ends, into a blank if it can be nothing else. */
 static int replace_cr(char *at, char *end, struct reading *reading)
 {
         char *last = end;
@@ -264,9 +264,9 @@ static int replace_cr(char *at, char *end, struct reading *reading)
 }
 
 /*
- * Makes one line of the text at *@s, NUL-terminated, and moves *@s past it. A line that begins with
- * a blank goes on with the one before (obs-fold; a blank takes the place of the line's end), which
- * only @may_fold. *@ret_folded: there is more in it than blanks. Returns 0 or a fault.
+ * Makes one line of the text at *@s, NUL-terminated, and moves *@s past it. A line that begins with a blank
+ * continues the one before (obs-fold; a blank replaces the line's end), which is allowed only if @may_fold.
+ * *@ret_folded: the continuation holds more than blanks. Returns 0 or a fault.
  */
 static int take_line(char **s, char *end, bool may_fold, struct reading *reading, char **ret,
                      bool *ret_folded)
@@ -326,7 +326,10 @@ static int read_field(char *line, bool folded, struct reading *reading)
         return read_known_field(&field, reading);
 }
 
-/* Who says chunked and a length, or chunked in HTTP/1.0, may have been misunderstood on the way. */
+/*
+ * An answer with both chunked and a length, or with chunked in HTTP/1.0, may have been misunderstood on the
+ * way.
+ */
 static int finish(struct reading *reading)
 {
         struct http_head *head = reading->head;

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The head of an answer in HTTP/1 (RFC 9112): found as it comes in, then read in one go where it
- * lies. No input or output, no memory of its own.
+ * The head of an answer in HTTP/1 (RFC 9112): its end is found while it comes in, then it is read at once, in
+ * place. This does no input or output and allocates no memory.
  *
  * It reads all that curl and Python's requests both read, unless another reader (a proxy, a browser)
  * could see the body end elsewhere: that is refused, for else one answer's text becomes the next
@@ -39,8 +39,8 @@ struct http_head {
 };
 
 /*
- * Whether what has come so far may be the beginning of an answer. To be asked before the head is
- * whole: who speaks another protocol may wait for us to go on.
+ * Whether the bytes so far may be the beginning of an answer. To be asked before the head is complete: a
+ * server of another protocol may be waiting for us to speak.
  */
 bool http_head_may_begin(const char *data, size_t n);
 

@@ -72,8 +72,8 @@ static int error_of(int code)
 }
 
 /*
- * Some characters become ASCII that means something else in a URL (U+2100 is `a/c`): what comes out
- * must be made of nothing but what names are.
+ * Some characters become ASCII that means something else in a URL (U+2100 is `a/c`): so the result may
+ * contain nothing but characters of names.
  */
 static bool is_host(const char *name)
 {
@@ -82,7 +82,7 @@ static bool is_host(const char *name)
         return n > 0 && name[n] == 0 && name[0] != '.';
 }
 
-/* What the newer rules forbid is tried by the older ones, as curl does. */
+/* A name that the newer rules forbid is tried with the older ones, as curl does. */
 static int convert(const char *name, char **ret)
 {
         static const int flags[] = { IDN2_NONTRANSITIONAL, IDN2_TRANSITIONAL };
