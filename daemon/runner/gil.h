@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * One lock for all threads, as CPython's global interpreter lock: whoever waits for it longer than
- * 5 ms asks for it, whoever holds it gives it up at the next checkpoint and lets another have it
- * before it takes it again. Model: "new GIL", Python/ceval_gil.c's description.
+ * One lock for all threads, as CPython's global interpreter lock: a thread that waits for it longer than 5 ms
+ * asks for it, and the holder gives it up at its next checkpoint and lets another thread have it before it
+ * takes it again. Model: "new GIL", Python/ceval_gil.c's description.
  */
 
 #include <pthread.h>

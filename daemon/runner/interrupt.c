@@ -50,8 +50,8 @@ void interrupt_hear(const struct interrupt *interrupt)
 }
 
 /*
- * Sets the timer to a time of CLOCK_MONOTONIC. A time limit that is handed to poll(2) is a duration, whose
- * rest is waited for once more when the process has been stopped or its cgroup frozen; but time goes on.
+ * Sets the timer to a time of CLOCK_MONOTONIC. A time limit of poll(2) is a duration, and after the process
+ * was stopped or its cgroup frozen poll(2) waits for the rest of it, although that time has passed meanwhile.
  */
 static int set_timer(struct interrupt *interrupt, uint64_t at_ns)
 {

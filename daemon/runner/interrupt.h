@@ -5,10 +5,10 @@
  * task was dropped. It is a descriptor that the worker polls beside the one it waits for; when it is
  * readable, call interrupt_hear(), then ask task_cancelled() whether that was meant for this task.
  *
- * Where no task can be dropped it is the runner's cancel_fd, which stays readable. Where one can be, one
- * eventfd tells all workers that some were, and nobody could say when the last has heard of it and it may
- * be read. So each worker has an epoll of its own, edge-triggered: every write makes every one of them
- * readable once, also when it comes between two waits.
+ * Where no task can be dropped it is the runner's cancel_fd, which stays readable. Where tasks can be
+ * dropped, one eventfd tells all workers that some were, and nobody could know when the last worker has
+ * noticed and the eventfd may be read. So each worker has an edge-triggered epoll of its own: every write
+ * makes each of them readable once, also when it comes between two waits.
  */
 
 #include "daemon/runner/runner.h"
@@ -23,7 +23,10 @@ struct interrupt {
 int interrupt_init(struct interrupt *interrupt, const struct runner *runner);
 void interrupt_deinit(struct interrupt *interrupt);
 
-/* Takes what was said; to be done before it is looked at, so that what is said in between is not missed. */
+/*
+ * Consumes the signal. To be called before checking for what it means, so that a signal in between is not
+ * missed.
+ */
 void interrupt_hear(const struct interrupt *interrupt);
 
 /*

@@ -38,8 +38,8 @@ struct coding_list {
 extern const char content_coding_accept[];
 
 /*
- * Adds the codings of one more field, whose value is @n bytes: names separated by commas, one of which may be
- * identity. Once there is a fault the rest is not looked at.
+ * Adds the codings of one more field, whose value is @n bytes: names separated by commas, where identity is a
+ * name for none. Once there is a fault the rest is not looked at.
  */
 void coding_list_add(struct coding_list *list, const char *value, size_t n);
 void coding_list_append(struct coding_list *list, const struct coding_list *more);

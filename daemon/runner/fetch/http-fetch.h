@@ -4,7 +4,7 @@
  * A fetch, at every level: a chain of requests, each of which asks where the last one's answer redirected.
  * Plain HTTP/1.1 is our own (http-exchange.h), over the level's transport: a page then costs little more than
  * the work of the kernel and the counting. That is for http: URLs of the plain form (http-url.h), with no
- * proxy in between; a host that is a name is reached by libcurl, and spoken to by us. All else is libcurl's
+ * proxy in between; where the host is a name, libcurl connects to it and we speak HTTP. All else is libcurl's
  * (transfer.h): https, HTTP/2, proxies, odd URLs. Which of the two it is goes by the URL alone, and the same
  * at every level.
  *

@@ -39,8 +39,8 @@ struct http_ring {
 };
 
 /*
- * Bounds what a fiber waits for while it is in use. One at a time for a fiber; when it has passed,
- * each wait ends: with -ECANCELED if the task is cancelled, else with -ETIME.
+ * Bounds the waits of a fiber while it is in use. A fiber has one at a time; when it has passed, each wait
+ * ends: with -ECANCELED if the task is cancelled, else with -ETIME.
  */
 struct limit {
         struct loop *loop;
@@ -73,7 +73,7 @@ static void limit_passed(struct loop_deadline *deadline)
                 ring_cancel(&limit->loop->ring, &limit->wait->op);
 }
 
-/* From now on or, since that is at hand, from the loop's last turn. */
+/* Counts from now or, since that time is at hand, from the loop's last turn. */
 static void limit_begin(struct limit *limit, struct loop *loop, const struct ppp_task *task,
                         uint64_t patience_ns)
 {
@@ -125,9 +125,10 @@ static void last_complete(struct ring_op *op, int res, uint32_t flags)
 }
 
 /*
- * What was queued for it, a request above all, must be gone before the descriptor is: entries are
- * issued in order, so with the completion of one that was queued later it is. The end of the poll does
- * not tell: it may have ended by itself, while the kernel has refused for now to take what is queued.
+ * Entries queued for the connection, above all a request, must be issued before the descriptor is closed.
+ * Entries are issued in order, so they have been when one that was queued later completes. The end of the
+ * poll does not prove it: the poll may have ended by itself, while the kernel refuses for now to take queued
+ * entries.
  */
 static void ring_close(struct http_connection *base)
 {
@@ -145,7 +146,7 @@ static void ring_close(struct http_connection *base)
         ring_arm(ring, sqe, &connection->last);
 }
 
-/* A late report of what was read already is neither an end nor bytes that nobody asked for. */
+/* A late report of bytes that were read already is neither an end nor bytes that nobody asked for. */
 static bool ring_may_rest(struct http_connection *base)
 {
         struct ring_connection *connection = of(base);
@@ -191,7 +192,7 @@ static void arm_poll(struct ring_connection *connection)
         connection->polled = true;
 }
 
-/* The limit cancels what is waited for. */
+/* When the limit has passed, it cancels the operation that is waited for. */
 static int await(struct loop_wait *wait, struct limit *limit)
 {
         int r;
@@ -280,7 +281,7 @@ static int ring_connect(struct http_transport *transport, struct ppp_task *task,
         return r < 0 ? r : adopt(ring, steal_fd(&fd), ret);
 }
 
-/* To be followed by a wait: what was queued must not be freed, nor the descriptor closed. */
+/* To be followed by a wait: memory of queued entries must not be freed, nor the descriptor closed. */
 static void queue_send(struct ring_connection *connection, const char *data, size_t n)
 {
         struct ring *ring = &connection->loop->ring;
@@ -301,7 +302,7 @@ static int suspend(struct ring_connection *connection, struct limit *limit)
         return limit_check(limit);
 }
 
-/* Until the socket's buffer has room again. */
+/* Waits until the socket's buffer has room again. */
 static int await_room(struct ring_connection *connection, struct limit *limit)
 {
         struct ring *ring = &limit->loop->ring;
@@ -389,7 +390,7 @@ static bool ring_is_due(struct http_transport *transport)
         return now_monotonic() - ring->loop->turned_ns >= LOOP_TURN_NS;
 }
 
-/* A server that sends as fast as we read must not keep the loop. */
+/* A server that sends as fast as we read must not hold up the loop. */
 static int ring_breathe(struct http_transport *transport, struct ppp_task *task)
 {
         struct http_ring *ring = container_of(transport, struct http_ring, base);
@@ -408,8 +409,8 @@ static struct fetcher *get_fetcher(struct http_ring *ring, struct ppp_task *task
 }
 
 /*
- * Where libcurl was a little while ago we go without it. A host may have more addresses than the one
- * that was reached last: libcurl tries them all.
+ * To an address that libcurl reached a little while ago we connect without it. A host may have more addresses
+ * than that one: libcurl tries them all.
  */
 static int reach_directly(struct http_ring *ring, struct ppp_task *task, const char *url,
                           struct http_connection **ret)
@@ -483,7 +484,7 @@ static void on_cancel(struct loop_hook *hook)
                 fetcher_cancel_all(ring->fetcher);
 }
 
-/* Connections of our own stay until the ring is gone, which takes what they have there along. */
+/* Our own connections stay until the ring is gone, which ends their operations too. */
 static void on_end(struct loop_hook *hook)
 {
         struct http_ring *ring = container_of(hook, struct http_ring, hook);
@@ -491,7 +492,7 @@ static void on_end(struct loop_hook *hook)
         ring->fetcher = fetcher_free(ring->fetcher);
 }
 
-/* No more connections than fibers: those to hosts of the past make room. */
+/* There are no more connections than fibers: those to earlier hosts make room. */
 int http_ring_new(struct loop *loop, const struct fetcher_bounds *bounds, struct http_transport **ret)
 {
         struct http_ring *ring = calloc(1, sizeof(*ring));

@@ -163,13 +163,13 @@ static int socket_await_data(struct http_connection *base, struct ppp_task *task
         return r;
 }
 
-/* Others have threads of their own, but the end of our time is to be seen. */
+/* Other tasks have threads of their own, but this one's deadline has to be noticed. */
 static bool socket_is_due(struct http_transport *transport)
 {
         return true;
 }
 
-/* A server that sends as fast as we read must not keep us from the end of our time. */
+/* A server that sends as fast as we read must not keep us from noticing the deadline. */
 static int socket_breathe(struct http_transport *transport, struct ppp_task *task)
 {
         if (task_cancelled(task))
@@ -177,7 +177,7 @@ static int socket_breathe(struct http_transport *transport, struct ppp_task *tas
         return task->deadline_ns && now_monotonic() >= task->deadline_ns ? -ETIME : 0;
 }
 
-/* It is looked at when it is taken again. */
+/* It is checked when it is taken again. */
 static bool socket_may_rest(struct http_connection *connection)
 {
         return true;

@@ -7,9 +7,9 @@
  * the ring's suspends the fiber (http-ring.h), the socket's blocks the thread (http-socket.h). It
  * also knows how its level uses libcurl, for whatever the engine does not do.
  *
- * A kept connection is known by the host and port of the URL that it was opened for, not by the
- * address: two hosts at one address are two servers. One on which something waits, be it an end or
- * bytes that nobody asked for, is never used again.
+ * A kept connection is known by the host and port of the URL that it was opened for, not by the address: two
+ * hosts at one address are two servers. A connection on which something unread waits, be it an end or bytes
+ * that nobody asked for, is never used again.
  */
 
 #include <sys/queue.h>
@@ -44,7 +44,7 @@ struct http_transport_ops {
         int (*connect)(struct http_transport *transport, struct ppp_task *task,
                        const union http_address *address, struct http_connection **ret);
 
-        /* Opens one to the server of @url, whose host is a name, which libcurl resolves. */
+        /* Opens a connection to the server of @url, whose host is a name that libcurl resolves. */
         int (*reach)(struct http_transport *transport, struct ppp_task *task, const char *url,
                      struct http_connection **ret);
 
@@ -54,24 +54,29 @@ struct http_transport_ops {
         /* Sends the first @n bytes of connection->request. */
         int (*ask)(struct http_connection *connection, struct ppp_task *task, size_t n);
 
-        /* Reads what is there, without waiting: its size, 0 at the end, -EAGAIN if it is nothing. */
+        /*
+         * Reads the bytes that are there, without waiting. Returns their number, 0 at the end, -EAGAIN if
+         * there are none.
+         */
         ssize_t (*recv)(struct http_connection *connection, void *data, size_t n);
 
-        /* Until there may be something to read. */
+        /* Waits until there may be something to read. */
         int (*await_data)(struct http_connection *connection, struct ppp_task *task,
                           uint64_t patience_ns);
 
         /*
-         * While there is always something to do: whether it is time to let others run; and does so,
-         * if it is, and looks whether the task is to go on.
+         * Called while there is always something to do: if it is time, lets others run, and checks whether
+         * the task is to continue.
          */
         bool (*is_due)(struct http_transport *transport);
         int (*breathe)(struct http_transport *transport, struct ppp_task *task);
 
-        /* Whether a connection that was used may be kept: no end or other byte is known to wait. */
+        /*
+         * Whether a connection that was used may be kept: neither an end nor any byte is known to be waiting.
+         */
         bool (*may_rest)(struct http_connection *connection);
 
-        /* The connection is in neither list; it goes with its descriptor, now or a little later. */
+        /* Frees the connection, which is in neither list, and its descriptor, now or a little later. */
         void (*close)(struct http_connection *connection);
 };
 
@@ -110,7 +115,7 @@ static inline uint64_t http_wait_until(const struct ppp_task *task, uint64_t now
         return task->deadline_ns ? MIN(task->deadline_ns, until) : until;
 }
 
-/* Without --task-timeout connecting, and each wait for a byte, has a time of its own (fetch.h). */
+/* Without --task-timeout, connecting and each wait for a byte have time limits of their own (fetch.h). */
 uint64_t http_connect_patience(const struct ppp_task *task);
 uint64_t http_stall_patience(const struct ppp_task *task);
 
@@ -125,7 +130,7 @@ struct http_connection *http_transport_take(struct http_transport *transport,
 void http_transport_make_room(struct http_transport *transport);
 bool http_transport_drop_idle(struct http_transport *transport);
 
-/* For transports: a connection over @fd, whose owner it becomes, is busy from now on. */
+/* For transports: makes a connection of @fd, which it then owns. It is busy from now on. */
 void http_connection_init(struct http_connection *connection, struct http_transport *transport,
                           int fd);
 /* Closes the descriptor and frees the common part. */
@@ -134,12 +139,12 @@ void http_connection_deinit(struct http_connection *connection);
 /* Whether nothing waits to be read: no byte, and no end. */
 bool http_connection_is_quiet(const struct http_connection *connection);
 
-/* It is kept as one of the host of @url, if there is the memory to note that. */
+/* Keeps it as a connection to the host of @url, if there is the memory to note that. */
 void http_connection_name(struct http_connection *connection, const struct http_url *url);
 
-/* Where the request is to be written, @n bytes of it. NULL: no memory. */
+/* The place to which a request of @n bytes is to be written. NULL: no memory. */
 char *http_connection_request(struct http_connection *connection, size_t n);
 
-/* Gives the connection back, in order for the next request, or not. */
+/* Gives the connection back, ready for the next request or not. */
 void http_connection_keep(struct http_connection *connection);
 void http_connection_close(struct http_connection *connection);

@@ -10,7 +10,7 @@
 #define ALPHA           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS          "0123456789"
 
-/* What a name, a path and a query are made of; the latter two are RFC 3986's, and `%`. */
+/* The characters of a name, a path and a query; the latter two are those of RFC 3986, and `%`. */
 #define HOST_BYTES      ALPHA DIGITS "-."
 #define PATH_BYTES      ALPHA DIGITS "-._~!$&'()*+,;=:@/%"
 #define QUERY_BYTES     PATH_BYTES "?"
@@ -31,7 +31,7 @@ static int read_number(const char **s, const char *end, unsigned n_max)
         return *s == begin || (*begin == '0' && *s - begin > 1) ? -1 : value;
 }
 
-/* Four decimals; inet_aton(3) has other forms, which not everybody reads alike. */
+/* Four decimals; inet_aton(3) has other forms, which not everybody reads in the same way. */
 static bool read_ipv4(const char *s, size_t n, in_addr_t *ret)
 {
         const char *end = s + n;
@@ -108,7 +108,7 @@ static const char *find_host_end(const char *host)
         return end ? end + 1 : NULL;
 }
 
-/* `:` and a port at *@s, which is moved past it. The port that goes without saying is 80. */
+/* `:` and a port at *@s, which is moved past it. The default port is 80. */
 static bool read_port(const char **s, uint16_t *ret)
 {
         int port = 80;
@@ -152,7 +152,7 @@ static bool has_dots(const char *path, size_t n)
         return false;
 }
 
-/* What is sent ends where the fragment begins. */
+/* The part that is sent ends where the fragment begins. */
 static bool split_path(struct http_url *url)
 {
         size_t n = strspn(url->path, PATH_BYTES);
@@ -228,7 +228,7 @@ int http_url_to_ascii(const char *url, char **ret)
         return 0;
 }
 
-/* A host is no text to be encoded: up to its end all stays as it is. */
+/* A host is not percent-encoded: everything up to its end stays as it is. */
 static size_t host_end(const char *url)
 {
         const char *host = strstr(url, "//");
@@ -271,8 +271,8 @@ static bool same(const char *a, size_t n_a, const char *b, size_t n_b)
 }
 
 /*
- * An absolute URL on the server of @base has its user and password, unless it names others. A host
- * that cannot be converted is another's, and is refused when it is asked for.
+ * An absolute URL on the server of @base has its user and password, unless it names others. A host that
+ * cannot be converted counts as another server, and is refused when it is asked for.
  */
 static char *with_user(const struct http_parts *base, const char *location)
 {
@@ -290,7 +290,7 @@ static char *with_user(const struct http_parts *base, const char *location)
                         base->user, to.host) < 0 ? NULL : url;
 }
 
-/* Where in the URL what @location is relative to ends. */
+/* The end of that part of the URL which @location is relative to. */
 static const char *kept_end(const struct http_parts *base, const char *location)
 {
         const char *slash;
@@ -309,7 +309,7 @@ static const char *kept_end(const struct http_parts *base, const char *location)
         }
 }
 
-/* The parts that @location leaves out, in @base's words. */
+/* Takes the parts that @location leaves out from @base. */
 static char *join(const struct http_parts *base, const char *location)
 {
         const char *end = kept_end(base, location), *slash = "";

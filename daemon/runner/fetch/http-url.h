@@ -1,17 +1,17 @@
 #pragma once
 
 /*
- * The http: URLs that need no library: what the ring fetches by itself. A URL whose meaning takes
- * knowledge beyond RFC 3986's plain form (a user, an unusual host or port, characters that have to
- * be encoded, dot segments) is none of ours: libcurl takes it, and says what is wrong with it if
- * something is. Nothing here allocates but http_url_resolve() and http_url_to_ascii().
+ * The http: URLs that need no library, so that we fetch them ourselves. A URL that goes beyond RFC 3986's
+ * plain form (with a user, an unusual host or port, characters that have to be encoded, or dot segments) is
+ * left to libcurl, which also says what is wrong with it if something is. Nothing here allocates but
+ * http_url_resolve() and http_url_to_ascii().
  */
 
 #include <netinet/in.h>
 
 #include "lib/util.h"
 
-/* Whom to connect to. All bytes beyond the family's own are zero, so that two can be compared. */
+/* The address to connect to. All bytes that its family does not use are zero, so that two can be compared. */
 union http_address {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -45,13 +45,13 @@ bool http_address_parse(const char *text, size_t n, uint16_t port, union http_ad
 bool http_address_is_loopback(const union http_address *address);
 
 /*
- * The URL that @location, the reference in an answer to @base, leads to; the caller's. Both may be
- * of any form and of any sense; blanks and bytes that are not ASCII are percent-encoded, as browsers
- * do, but in the host. Dot segments are left in. User and password stay with their server. -ENOMEM.
+ * The URL that @location, the reference in an answer to @base, leads to; the caller's. Both may have any
+ * form, even a meaningless one; blanks and bytes that are not ASCII are percent-encoded, as browsers do, but
+ * in the host. Dot segments are left in. User and password stay with their server. -ENOMEM.
  */
 int http_url_resolve(const char *base, const char *location, char **ret);
 
-/* Any URL of the form SCHEME://, cut where it is to be cut; parts may be empty. */
+/* Any URL of the form SCHEME://, split into its parts, which may be empty. */
 struct http_parts {
         const char *scheme, *user, *host, *port, *path, *query, *fragment;
         size_t n_scheme;

@@ -7,7 +7,7 @@
 #include "daemon/runner/fetch/transfer.h"
 #include "daemon/runner/interrupt.h"
 
-/* How long libcurl is left alone at most, in milliseconds. */
+/* The longest time for which libcurl is not called, in milliseconds. */
 #define POLL_MAX_MS             1000U
 
 /* One multi handle for the life of the transfer: it keeps connections, names and certificates. */
@@ -23,7 +23,7 @@ static int make_multi(struct transfer *transfer)
         return 0;
 }
 
-/* Until the transfer's time is up, rounded up; 0: it is. */
+/* The time until the transfer's limit, rounded up; 0: it has passed. */
 static int poll_timeout(const struct transfer *transfer)
 {
         uint64_t now;
@@ -36,7 +36,9 @@ static int poll_timeout(const struct transfer *transfer)
         return (int)MIN((transfer->until_ns - now) / NSEC_PER_MSEC + 1, (uint64_t)POLL_MAX_MS);
 }
 
-/* Until libcurl is through (0 and its code); -ETIME, -ECANCELED, or libcurl itself fails. */
+/*
+ * Runs until libcurl is done (0 and its code); -ETIME, -ECANCELED, or another errno if libcurl itself fails.
+ */
 static int drive(struct transfer *transfer, const struct interrupt *interrupt, CURLcode *ret_code)
 {
         struct curl_waitfd cancel = { .fd = interrupt->fd, .events = CURL_WAIT_POLLIN };
@@ -85,8 +87,8 @@ static int result(struct transfer *transfer, int r, CURLcode code)
 }
 
 /*
- * 0, HTTP_FOLLOW, STALE, or a negative errno after task_fail(). With @ret_fd only a connection is
- * made, which is that.
+ * 0, HTTP_FOLLOW, STALE, or a negative errno after task_fail(). With @ret_fd only a connection is made, whose
+ * descriptor is returned there.
  */
 static int perform_once(struct transfer *transfer, struct http_get *get,
                         const struct interrupt *interrupt, bool fresh, int *ret_fd)

@@ -1,12 +1,12 @@
-/* How libcurl's failures are called: its codes become enum ppp_reason here and nowhere else. */
+/* The names of libcurl's failures: its codes become enum ppp_reason here and nowhere else. */
 
 #include <strings.h>
 
 #include "daemon/runner/fetch/transfer.h"
 
 /*
- * libcurl guesses at what has no scheme, and says the same of a scheme it has never heard of and of
- * one we forbid; so a look at the URL's beginning decides. 0 or the reason.
+ * libcurl guesses the scheme of a URL without one, and has one code for schemes that it does not know and
+ * those that we forbid; so the beginning of the URL decides. 0 or the reason.
  */
 enum ppp_reason transfer_check_scheme(const char *url)
 {
@@ -52,7 +52,7 @@ static int fail_certificate(struct transfer *transfer)
         return task_fail(transfer->get->task, PPP_REASON_CERTIFICATE, (int32_t)result);
 }
 
-/* Also what libcurl says when an answer is older than HTTP/1.0, or no HTTP at all. */
+/* libcurl uses this code also when an answer is older than HTTP/1.0, or no HTTP at all. */
 static int fail_unsupported(struct transfer *transfer)
 {
         const char *url = NULL;
@@ -64,8 +64,8 @@ static int fail_unsupported(struct transfer *transfer)
 }
 
 /*
- * libcurl has one code for every time that ran out. That of connecting, when the task's own is not
- * up, is a host that does not answer.
+ * libcurl has one code for every time limit. If connecting took too long while the task's own time is not up,
+ * the host does not answer.
  */
 static int fail_timeout(struct transfer *transfer)
 {

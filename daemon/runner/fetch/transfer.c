@@ -17,7 +17,7 @@
 #include "daemon/runner/fetch/http-cookies.h"
 #include "daemon/runner/runner.h"
 
-/* The body of one transfer does not keep the others on its loop for longer. */
+/* The body of one transfer does not hold up the others on its loop for longer than this. */
 #define WORK_NS (200 * NSEC_PER_USEC)
 
 struct fetch_patience fetch_patience = {
@@ -37,8 +37,8 @@ bool fetch_has_proxy(void)
 }
 
 /*
- * The server has been heard of. libcurl sees to a task's own deadline; and the time of a body that
- * nobody wants does not begin anew.
+ * The server has sent something. libcurl enforces the task's own deadline, and the time for a body that
+ * nobody wants is not extended.
  */
 static void note_life(struct transfer *transfer)
 {
@@ -84,7 +84,7 @@ static int end_head(struct transfer *transfer)
         return r;
 }
 
-/* HTTP/2 has no status line; libcurl makes one up, which is as good as one of HTTP/1.1. */
+/* HTTP/2 has no status line; libcurl makes one, which is as good as one of HTTP/1.1. */
 static int begin_head(struct transfer *transfer, const char *line, size_t n)
 {
         static const char http_2[] = "HTTP/2 ", http_1[] = "HTTP/1.1 ";
@@ -99,7 +99,7 @@ static int begin_head(struct transfer *transfer, const char *line, size_t n)
         return r < 0 ? r : keep_line(transfer, line + n_2, n - n_2);
 }
 
-/* What comes after the last head's end are trailers. */
+/* Lines after the end of the last head are trailers. */
 static int take_line(struct transfer *transfer, const char *line, size_t n)
 {
         int r;
@@ -134,7 +134,7 @@ static int check_time(struct transfer *transfer, uint64_t now)
         return task_time_left(task, now) == 0 ? task_fail(task, PPP_REASON_TIMEOUT, 0) : 0;
 }
 
-/* Hands on what was fed; for a moment only, where others would have to wait. */
+/* Hands on the data that was fed; only for a moment, where others would have to wait. */
 static int hand_on(struct transfer *transfer)
 {
         uint64_t until = now_monotonic() + WORK_NS;
@@ -213,8 +213,8 @@ static int port_of(const struct sockaddr *address)
 }
 
 /*
- * libcurl tells only from 8.7 on whether it goes by a proxy; a port that is not the URL's is one's. A
- * proxy on the port of the URL is not told apart from the server.
+ * libcurl says only from 8.7 on whether it uses a proxy; before that, a port other than the URL's means a
+ * proxy. A proxy on the URL's own port cannot be told from the server.
  */
 void transfer_opens(struct transfer *transfer, const struct curl_sockaddr *address)
 {
@@ -230,7 +230,7 @@ void transfer_opens(struct transfer *transfer, const struct curl_sockaddr *addre
         transfer->by_proxy = port != (uint64_t)port_of(&address->addr);
 }
 
-/* As libcurl would do it itself, but it does not tell why it could not. */
+/* libcurl would do the same by itself, but does not say why it failed. */
 static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose,
                                     struct curl_sockaddr *address)
 {
@@ -244,7 +244,7 @@ static curl_socket_t on_open_socket(void *userdata, curlsocktype purpose,
         return CURL_SOCKET_BAD;
 }
 
-/* The connection stands, handshake and all; the request comes next. */
+/* The connection is made, including the handshake; the request comes next. */
 void transfer_connected(struct transfer *transfer)
 {
         note_life(transfer);
@@ -293,7 +293,9 @@ struct transfer *transfer_free(struct transfer *transfer)
         return NULL;
 }
 
-/* Rounded up, so that the deadline has passed when libcurl says so. 0: none; -ETIME: it is over. */
+/*
+ * Rounded up, so that the deadline has passed when libcurl says so. 0: there is none; -ETIME: it has passed.
+ */
 static long timeout_left_ms(const struct ppp_task *task)
 {
         uint64_t left;
@@ -306,7 +308,9 @@ static long timeout_left_ms(const struct ppp_task *task)
         return (long)MIN((left + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC, (uint64_t)INT32_MAX);
 }
 
-/* The time the request may take in all; 0: as long as it moves, but for connecting. */
+/*
+ * The time that the request may take in all; 0: any time as long as data keeps coming, except for connecting.
+ */
 static CURLcode set_timeout(CURL *easy, long timeout_ms)
 {
         long connect = timeout_ms ?: (long)(fetch_patience.connect_ns / NSEC_PER_MSEC);

@@ -1,10 +1,9 @@
 #pragma once
 
 /*
- * A transfer from the inside, for the two that drive it: transfer-blocking.c and fetcher.c (the
- * ring). transfer_begin() makes an easy handle for one request, transfer_end() turns how libcurl
- * says it went into the task's result, transfer_release() lets go of the handle. In between the
- * handle belongs to a multi handle.
+ * A transfer from the inside, for the two that drive it: transfer-blocking.c and fetcher.c (the ring).
+ * transfer_begin() makes an easy handle for one request, transfer_end() turns libcurl's result into the
+ * task's, and transfer_release() frees the handle. In between the handle belongs to a multi handle.
  *
  * Without a deadline of its task a transfer has until_ns, which moves with every line and piece that
  * comes; the driver calls transfer_time_up() when it has passed.
@@ -41,8 +40,8 @@ struct transfer {
         size_t n_head, head_size;
 
         /*
-         * On a ring: called when a body takes its time to be handed on. transfer_work() is to be called
-         * then now and again, until it says that it is through. NULL: it takes the time it takes.
+         * On a ring: called when handing on a body takes long. Then transfer_work() is to be called from time
+         * to time, until it says that it is done. NULL: the body is handed on at once.
          */
         void (*put_off)(struct transfer *transfer);
         bool working;                   /* put off; it holds a copy of what is left of a piece, */
@@ -71,16 +70,18 @@ int transfer_begin(struct transfer *transfer, struct http_get *get, bool connect
 void transfer_release(struct transfer *transfer);
 
 /*
- * Goes on for a moment with what was put off. HTTP_MORE, or 0: all is handed on, or has failed, and it
- * is put off no longer.
+ * Continues for a moment with a transfer that was put off. HTTP_MORE; or 0: everything is handed on, or has
+ * failed, and the transfer is put off no longer.
  */
 int transfer_work(struct transfer *transfer);
 
-/* transfer-fail.c: task_fail() for what libcurl ended with; and whether a URL has a scheme we take. */
+/*
+ * transfer-fail.c: task_fail() for the code that libcurl ended with; and whether a URL has a scheme we take.
+ */
 int transfer_fail(struct transfer *transfer, CURLcode code);
 enum ppp_reason transfer_check_scheme(const char *url);
 
-/* The result of a request that libcurl ended with @code; as of http_answer_end(). */
+/* The result of a request that libcurl ended with @code; the same as that of http_answer_end(). */
 int transfer_end(struct transfer *transfer, CURLcode code);
 
 /* The result of a request that was taken from libcurl, since until_ns has passed, or for good. */
@@ -88,15 +89,15 @@ int transfer_time_up(struct transfer *transfer);
 int transfer_abandon(struct transfer *transfer);
 
 /*
- * What was connected to, before the handle leaves its multi handle: a descriptor of the caller's own
+ * The connection that was made, before the handle leaves its multi handle: a descriptor of the caller's own
  * or a negative errno after task_fail().
  */
 int transfer_socket(struct transfer *transfer);
 
-/* A socket is about to be opened: what CURLOPT_OPENSOCKETFUNCTION has to call. */
+/* A socket is about to be opened: CURLOPT_OPENSOCKETFUNCTION has to call this. */
 void transfer_opens(struct transfer *transfer, const struct curl_sockaddr *address);
 
-/* The server is there: until_ns begins. What CURLOPT_PREREQFUNCTION has to call. */
+/* The connection is made: until_ns begins. CURLOPT_PREREQFUNCTION has to call this. */
 void transfer_connected(struct transfer *transfer);
 
 /* Whether nothing of an answer has come. */

@@ -1,20 +1,18 @@
 /*
  * Reading files on the ring.
  *
- * The first three steps go out as one chain, open -> read -> read, so that a small file costs its
- * fiber one suspension: the second read tells that the first had it all. The open is linked softly
- * (if it fails the reads are cancelled), the first read hard (a short read would cut a soft link).
- * Reads are at the file's own position, so pipes work too. What is larger goes on one read at a
- * time.
+ * The first three steps go out as one chain, open -> read -> read, so that a small file suspends its fiber
+ * only once: the second read shows that the first got everything. The open is linked softly (if it fails the
+ * reads are cancelled), the first read hard (a short read would cut a soft link). Reads are at the file's own
+ * position, so pipes work too. The rest of a larger file is read one read at a time.
  *
- * The descriptor is a direct one: a place in the ring's own table, never in the process's, which
- * the chain can name before the file is open. A fiber's place is its slot number. Closing is not
- * waited for, and yet the next open in the same place is safe: entries are issued in the order they
- * were queued, and the kernel empties a place while it issues the entry, never later. Where the
- * kernel refuses the table, or it is too small (RLIMIT_NOFILE), plain descriptors serve; then the
- * open has to be waited for.
+ * The descriptor is a direct one: a place in the ring's own table, never in the process's, which the chain
+ * can name before the file is open. A fiber's place is its slot number. Nobody waits for the close, and still
+ * the next open in the same place is safe: entries are issued in the order they were queued, and the kernel
+ * empties a place while it issues the entry, never later. Where the kernel refuses the table, or it is too
+ * small (RLIMIT_NOFILE), plain descriptors serve; then the open has to be waited for.
  *
- * A FIFO that nobody has open to write is waited for until somebody has, or the task's deadline.
+ * Opening a FIFO waits until somebody has it open to write, or for the task's deadline.
  */
 
 #include <fcntl.h>
@@ -23,7 +21,9 @@
 #include "daemon/runner/io/async.h"
 #include "daemon/runner/runner.h"
 
-/* One buffer a file in flight; what was let go of last is taken first, since it is in the cache. */
+/*
+ * A buffer for each file in flight; the one that was released last is taken first, since it is in the cache.
+ */
 #define BUFFER_SIZE     (64 * 1024)
 
 #define OPEN_FLAGS      (O_RDONLY | O_NOCTTY)
@@ -166,7 +166,7 @@ static void file_close(struct file *file)
         ring_arm(&file->loop->ring, sqe, NULL);
 }
 
-/* What one read gave: 1 to go on, 0 at the end of the file, or a negative errno. */
+/* Handles the result of one read: returns 1 to continue, 0 at the end of the file, or a negative errno. */
 static int file_feed(struct file *file, size_t offset, int res)
 {
         struct ppp_chunk chunk = { file->buffer + offset, (size_t)MAX(res, 0), NULL };

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The async back end: a call that waits suspends the fiber that it runs on. One context a loop, for it
- * keeps that loop's connections and buffers.
+ * The async back end: a call that waits suspends the fiber that it runs on. Each loop has one context, which
+ * keeps its connections and buffers.
  */
 
 #include "daemon/runner/fetch/fetch.h"

@@ -6,8 +6,8 @@
  * With --loops N there are N threads, each with a ring, a loop and a claim of its own; they share
  * the window and the source of tasks, nothing else. The first is the main thread.
  *
- * Each fiber is one place in the window: it takes a task, runs it to its record, takes the next. A
- * further fiber is started only when all that are there wait.
+ * Each fiber is one place in the window: it takes a task, runs it to its record, takes the next. Another
+ * fiber is started only when all existing ones wait.
  */
 
 #include <pthread.h>
@@ -51,7 +51,7 @@ static void place_run(void *userdata)
         }
 }
 
-/* Without a fiber nothing can be run; with one the job goes on, in a smaller window. */
+/* Without any fiber nothing can be run; with at least one the job continues, in a smaller window. */
 static void spawn_failed(struct async_loop *async, int error)
 {
         async->spawn_error = error;
@@ -65,8 +65,8 @@ static void spawn_failed(struct async_loop *async, int error)
 }
 
 /*
- * The first fiber is there before anything is claimed: where none can be made, the other loops do it all.
- * Parked fibers have to hear of the end too.
+ * The first fiber is made before anything is claimed: if none can be made, the other loops do all the work.
+ * Parked fibers have to be told of the end too.
  */
 static bool claim(struct async_loop *async)
 {
@@ -232,7 +232,7 @@ static void measure_births(struct runner *runner, const struct async_loop *loops
         free(births);
 }
 
-/* One that has no fiber has done nothing, which is an error only where no loop has one. */
+/* A loop without a fiber has done nothing, which is an error only if no loop has one. */
 static int spawn_result(const struct async_loop *loops, unsigned n)
 {
         int r = 0;
@@ -245,7 +245,7 @@ static int spawn_result(const struct async_loop *loops, unsigned n)
         return r;
 }
 
-/* The first loop is set up before others start: what forbids it forbids them all. */
+/* The first loop is set up before others start: a reason that prevents it prevents them all. */
 static int loops_run(struct async_loop *loops, unsigned n)
 {
         int first, others;

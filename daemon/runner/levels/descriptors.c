@@ -5,7 +5,10 @@
 
 #include "daemon/runner/fetch/fetch.h"
 
-/* For what comes and goes: files of /proc and cgroups, those libcurl and its TLS library read. */
+/*
+ * For files that are open only briefly: those of /proc and cgroups, and those that libcurl and its TLS
+ * library read.
+ */
 #define RESERVE                 8U
 
 /* Resolving a name: libcurl's pair of sockets, and a socket and a file of the C library's. */
@@ -17,7 +20,7 @@
  */
 #define PER_BLOCKING            (3U + PER_NAME)
 
-/* A loop: its ring, and what libcurl has for itself. */
+/* A loop: its ring, and libcurl's own descriptors. */
 #define PER_LOOP                4U
 
 void descriptors_raise_limit(void)
@@ -106,8 +109,8 @@ void descriptors_share_processes(struct runner *runner, unsigned per_worker)
 }
 
 /*
- * A fiber has one connection, of ours or of libcurl's. We keep no more than there are fibers; libcurl may
- * have the rest, which is a quarter or more, and lets transfers wait for one beyond that.
+ * A fiber has one connection, of ours or of libcurl's. We keep no more connections than there are fibers.
+ * libcurl may have the rest, which is a quarter or more; when that is used up, its transfers wait.
  */
 void descriptors_share_loops(struct runner *runner, unsigned n_loops, struct descriptors_of_loops *ret)
 {

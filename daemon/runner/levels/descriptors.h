@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * The limit on open files (RLIMIT_NOFILE), shared out before the workers start. A worker whose task finds
- * no descriptor could only fail it or wait for another's, with the task's time running; a task that is not
- * claimed yet waits for nothing. So where descriptors are few there are fewer workers, and each keeps
- * fewer idle connections.
+ * The limit on open files (RLIMIT_NOFILE), divided before the workers start. A worker whose task finds no
+ * descriptor could only fail it or wait for another's, with the task's time running; a task that is not
+ * claimed yet loses no time. So where descriptors are few there are fewer workers, and each keeps fewer idle
+ * connections.
  *
  * Only RLIMIT_NOFILE is looked at: where the whole machine is out of files (ENFILE), idle connections are
  * closed, and if there are none the task fails.
@@ -15,7 +15,7 @@
 /* As many as we may have: a task in flight can need one, a worker three. */
 void descriptors_raise_limit(void);
 
-/* Of a level at which each worker blocks, how many descriptors one may have of its own process. */
+/* For a level whose workers block: how many descriptors one of them may need in its own process. */
 unsigned descriptors_of_blocking(const struct runner *runner);
 
 /*

@@ -87,7 +87,7 @@ static int process_start(struct pool *pool, struct process *process)
         sigset_t sigterm, before;
         int r;
 
-        /* One that was refused has its group already. */
+        /* If a worker was refused, its group exists already. */
         if (process->group.fd < 0) {
                 r = worker_group_make(&process->group, pool->runner, pool->limited);
                 if (r < 0)
@@ -102,7 +102,7 @@ static int process_start(struct pool *pool, struct process *process)
         sigprocmask(SIG_BLOCK, &sigterm, &before);
         pid = cgroup_fork(process->group.fd, &process->pidfd);
         if (pid == 0) {
-                /* Dies with the runner; if that is gone already, nobody would tell. */
+                /* The worker dies with the runner; if the runner is gone already, no signal would come. */
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (getppid() != parent)
                         _exit(EXIT_FAILURE);
@@ -120,7 +120,7 @@ static int process_start(struct pool *pool, struct process *process)
         return 0;
 }
 
-/* waitid(2) with the resource usage its system call has and glibc's wrapper lacks. */
+/* waitid(2) with the resource usage, which the system call provides and glibc's wrapper does not. */
 static int reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
 {
         while (syscall(SYS_waitid, P_PIDFD, pidfd, ret_info, WEXITED, ret_usage) < 0)
@@ -166,7 +166,7 @@ static void look_for_lost(struct pool *pool)
         pool->look_ns = MIN(pool->look_ns, now + LOOK_NS);
 }
 
-/* Gives the dead worker's task its record. Being at one although it "ended well" is a death too. */
+/* Gives the dead worker's task its record. A worker that "ended well" while it had a task has died too. */
 static int account_for(struct pool *pool, const struct process *process, const siginfo_t *info)
 {
         const struct row_death death = death_of(pool, process, info);
@@ -184,9 +184,9 @@ static int account_for(struct pool *pool, const struct process *process, const s
 }
 
 /*
- * A worker that is killed right when it claims, or between two tasks, takes of its claim along: that is in
- * nobody's hands; and what it had not told of its counts is lost. So after deaths that is looked for, while
- * others run and when no worker does any more.
+ * When a worker is killed just as it claims, or between two tasks, part of its claim is lost with it: no
+ * worker has these tasks. Counts that it had not added yet are lost too. So after deaths we look for lost
+ * tasks, while others run and again when no worker runs any more.
  */
 static bool offer_lost(struct pool *pool)
 {
@@ -219,9 +219,9 @@ static void find_lost(struct pool *pool)
 }
 
 /*
- * A worker that is past the deadline of its try is left the time to find that out itself. It is counted in
- * looks, of which each is LOOK_NS after the last at least: while the job is paused there are none, and one
- * that was paused beyond its deadline comes to its end in the ordinary way.
+ * A worker that is past the deadline of its try is given time to notice that itself. This time is counted in
+ * looks, each at least LOOK_NS after the last: there are none while the job is paused, so a worker that was
+ * paused beyond its deadline ends its try in the ordinary way.
  */
 static void look_at_try(struct process *process, uint64_t now)
 {
@@ -232,14 +232,14 @@ static void look_at_try(struct process *process, uint64_t now)
         process->late_ns = deadline_ns;
         if (deadline_ns == 0 || deadline_ns > now || ++process->n_late <= LATE_LOOKS)
                 return;
-        /* It has left its try in this moment, or never will. */
+        /* Either it has left its try at this moment, or it never will. */
         if (!row_seal(process->row, deadline_ns))
                 return;
         process->timed_out = true;
         (void)syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
 }
 
-/* When there is something to see: a try that may be late, or what died workers may have lost. */
+/* The time of the next look: for a try that may be late, or for tasks that dead workers may have lost. */
 static uint64_t next_look(const struct pool *pool, uint64_t now)
 {
         uint64_t next;
@@ -298,8 +298,8 @@ static int process_ended(struct pool *pool, struct process *process)
 }
 
 /*
- * Said once, and tried again: when a worker ends, and from time to time. What those that do not run had
- * claimed is not to wait for that.
+ * The failure is logged once, and starting is tried again: when a worker ends, and from time to time. Tasks
+ * that the missing workers had claimed must not wait for that.
  */
 static int refused(struct pool *pool, unsigned i, int error)
 {

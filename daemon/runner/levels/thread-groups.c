@@ -81,7 +81,7 @@ int thread_groups_enter(const struct thread_groups *groups, unsigned i)
         char path[PATH_MAX_LENGTH];
         int r;
 
-        /* 0 is who writes. */
+        /* 0 stands for the writer. */
         r = cgroup_write(groups->fd, path_of(i, "cgroup.threads", path), "0");
         return r < 0 ? complain(i, "enter", r) : 0;
 }

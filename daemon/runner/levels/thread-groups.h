@@ -2,9 +2,9 @@
 
 /*
  * A threaded cgroup for each thread (cgroups(7), "cgroups v2 thread mode"): runner/thread-N, of type
- * "threaded", below the runner's own group, which becomes the domain of their threads. What belongs to
- * a process, memory and I/O, stays with the domain; what belongs to a thread can be counted and shared
- * out by thread: CPU time, and weights where the cpu controller is there.
+ * "threaded", below the runner's own group, which becomes the domain of their threads. Resources of a
+ * process, memory and I/O, stay with the domain; CPU time can be counted for each thread, and divided between
+ * threads by weights where the cpu controller is available.
  */
 
 #include "daemon/runner/runner.h"

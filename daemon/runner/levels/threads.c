@@ -61,7 +61,7 @@ static int thread_start(struct thread *thread, struct runner *runner, uint16_t i
         return r;
 }
 
-/* Returns the first error of those that could not work as they were to. */
+/* Returns the first error of threads that could not work as intended. */
 static int threads_join(struct thread *threads, unsigned n, struct histogram *births)
 {
         int r = 0;
@@ -79,7 +79,7 @@ static int threads_join(struct thread *threads, unsigned n, struct histogram *bi
         return r;
 }
 
-/* Starts all it can; with at least one the job goes on, and says how many it has. */
+/* Starts as many as it can; with at least one the job continues, and says how many it has. */
 static int threads_run(struct runner *runner, struct thread *threads, struct gil *gil,
                        const struct thread_groups *groups)
 {

@@ -14,8 +14,8 @@ static const char *name_of(unsigned number, char text[static NAME_SIZE])
 }
 
 /*
- * While the daemon is being started again, systemd before 254 has its cgroup without controllers, and so
- * this one's. What others of this job have got, the daemon will set then (limit-restore.h).
+ * While the daemon is being started again, systemd before 254 has its cgroup without controllers, and so this
+ * one's. The daemon will then set the limits that the job's other workers have (limit-restore.h).
  */
 static bool is_for_the_daemon(int fd, const struct spec *spec, const char *name, bool limited)
 {
@@ -86,7 +86,7 @@ void worker_group_remove(struct worker_group *group, const struct runner *runner
 
         if (group->fd < 0)
                 return;
-        /* Before Linux 6.11 that is the only place where the refusals are counted. */
+        /* Before Linux 6.11 refusals are counted only there. */
         if (cgroup_read_keyed(group->fd, "pids.events", "max", &n) < 0 || n == 0)
                 /* Still populated if the worker left children: the supervisor removes what stays. */
                 (void)cgroup_remove(runner->cgroup_fd, name_of(group->number, name));
@@ -101,7 +101,7 @@ bool worker_group_oom_killed(const struct worker_group *group)
                cgroup_read_keyed(group->fd, "memory.events", "oom_kill", &n) >= 0 && n > 0;
 }
 
-/* proc(5): to raise one's own takes no privilege. What forbids it, forbids it to all workers alike. */
+/* proc(5): raising one's own takes no privilege. If something forbids it, all workers are affected alike. */
 void worker_prefer_for_oom(void)
 {
         int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);

@@ -21,13 +21,13 @@ struct worker_group {
  */
 int worker_group_make(struct worker_group *group, struct runner *runner, bool limited);
 
-/* Removes it, unless somebody is left in it or the supervisor has to read of it that pids.max was met. */
+/* Removes it, unless a process is left in it or the supervisor has to read there that pids.max was met. */
 void worker_group_remove(struct worker_group *group, const struct runner *runner);
 
-/* Removes what a level that died, with all its workers, has left of them. */
+/* Removes the groups that are left of a level that died with all its workers. */
 void worker_groups_sweep(const struct runner *runner);
 
-/* Whether the kernel killed a process of it for want of memory, its own or the job's. */
+/* Whether the kernel killed one of its processes because its own memory limit or the job's was reached. */
 bool worker_group_oom_killed(const struct worker_group *group);
 
 /* In the worker, at its start: of all processes of the job, the kernel is to take a worker first. */

@@ -2,7 +2,7 @@
 
 #define LOOKS_MAX 1000
 
-/* Whatever of its end the worker had not come to. */
+/* Does the part of its end that the worker did not get to. */
 static void end_current(struct worker *worker, const struct row_death *death)
 {
         struct task_source *source = worker->runner->source;
@@ -28,7 +28,7 @@ void row_bury(struct worker_row *row, const struct row_death *death)
                 end_current(worker, death);
         worker->current = TASK_NONE;
         worker->started_ns = worker->deadline_ns = 0;
-        /* Killed as it claimed: what it claimed is lost. */
+        /* It was killed while claiming: the claimed tasks are lost. */
         if (worker->next > worker->end)
                 worker->next = worker->end;
         worker->cursor = NULL;

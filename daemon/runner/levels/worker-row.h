@@ -22,7 +22,7 @@ struct row_death {
         int32_t detail;
 };
 
-/* The worker is dead, and was at a task. */
+/* Whether the worker, which is dead, was at a task. */
 static inline bool row_is_at_task(const struct worker_row *row)
 {
         return __atomic_load_n(&row->worker.current, __ATOMIC_ACQUIRE) != TASK_NONE;
@@ -42,8 +42,8 @@ void row_bury(struct worker_row *row, const struct row_death *death);
 void row_give_back(struct worker_row *row);
 
 /*
- * Tells how many tasks of which piece a worker has that may be alive, the one in progress included. False if
- * this moment does not tell: the worker is between two tasks, or was stopped there.
+ * Tells how many tasks of which piece a worker that may be alive has, including the one in progress. False if
+ * that cannot be told at this moment: the worker is between two tasks, or was stopped there.
  */
 bool row_look(const struct worker_row *row, uint64_t *ret_piece_of, uint64_t *ret_n);
 
