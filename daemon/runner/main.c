@@ -35,7 +35,7 @@ int main(int argc, char **argv)
         for (int fd = RUNNER_FD_SPEC; is_job && fd <= RUNNER_FD_CGROUP; ++fd)
                 if (fcntl(fd, F_GETFD) < 0)
                         return help(stderr);
-        /* What the supervisor left open across execve(2) must not leak further. */
+        /* Descriptors that the supervisor left open across execve(2) must not leak further. */
         for (int fd = RUNNER_FD_SPEC; fd <= RUNNER_FD_CGROUP; ++fd)
                 (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
         if (streq(argv[1], RUNNER_ARG_NODE))

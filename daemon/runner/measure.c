@@ -1,7 +1,7 @@
 /*
- * What the runner itself measures of its job: latencies and balance from the records, its peak
- * memory, what the levels add, and the cost of measuring. Written as JSON for the supervisor, who
- * adds what the cgroup counted (daemon/supervisor/account/accounting.c).
+ * The measures that the runner itself takes of its job: latencies and balance from the records, its peak
+ * memory, additions of the levels, and the cost of measuring. They are written as JSON for the supervisor,
+ * which adds the cgroup's counters (daemon/supervisor/account/accounting.c).
  */
 
 #include "daemon/runner/measure.h"
@@ -142,7 +142,7 @@ static void measure_memory_by_kind(struct runner *runner)
                 measure_object(runner, "memory_stat", memory_stat_to_json(&runner->memory_stat));
 }
 
-/* What one time stamp costs here: the median of a few batches would say no more. */
+/* The cost of one time stamp here: the median of a few batches would say no more. */
 static double clock_cost_seconds(void)
 {
         enum { N = 256 };

@@ -1,6 +1,6 @@
 #pragma once
 
-/* What the runner measures of its job; see measure.c and runner.h's measure_*(). */
+/* The runner's measures of its job; see measure.c and runner.h's measure_*(). */
 
 #include "daemon/runner/histogram.h"
 #include "daemon/runner/runner.h"

@@ -4,13 +4,13 @@
  * A fetch, at every level: a chain of requests, each of which asks where the last one's answer redirected.
  * Plain HTTP/1.1 is our own (http-exchange.h), over the level's transport: a page then costs little more than
  * the work of the kernel and the counting. That is for http: URLs of the plain form (http-url.h), with no
- * proxy in between; where the host is a name, libcurl connects to it and we speak HTTP. All else is libcurl's
- * (transfer.h): https, HTTP/2, proxies, odd URLs. Which of the two it is goes by the URL alone, and the same
- * at every level.
+ * proxy in between; where the host is a name, libcurl connects to it and we speak HTTP. Everything else is
+ * done by libcurl (transfer.h): https, HTTP/2, proxies, odd URLs. Which of the two does it depends on the URL
+ * alone, in the same way at every level.
  *
- * What an answer means is one piece of code for both (http-answer.h), and the details of failures
- * are libcurl's codes or enum ppp_answer_fault on both. http-head.h tells what of a head is read and
- * what refused.
+ * Both use the same code for the meaning of an answer (http-answer.h), and with both the details of failures
+ * are libcurl's codes or enum ppp_answer_fault. http-head.h says which heads are accepted and which are
+ * refused.
  */
 
 #include "daemon/runner/fetch/http-answer.h"

@@ -1,11 +1,11 @@
 #pragma once
 
 /*
- * What carries the bytes of HTTP/1.1, and the connections that are kept for the next request.
+ * A transport carries the bytes of HTTP/1.1, and keeps connections for the next request.
  *
- * The engine (http-exchange.h) is the same at each level. A transport is the level's way to wait:
- * the ring's suspends the fiber (http-ring.h), the socket's blocks the thread (http-socket.h). It
- * also knows how its level uses libcurl, for whatever the engine does not do.
+ * The engine (http-exchange.h) is the same at each level. A transport is the level's way to wait: the ring's
+ * suspends the fiber (http-ring.h), the socket's blocks the thread (http-socket.h). It also knows how its
+ * level uses libcurl, for everything that the engine does not do.
  *
  * A kept connection is known by the host and port of the URL that it was opened for, not by the address: two
  * hosts at one address are two servers. A connection on which something unread waits, be it an end or bytes

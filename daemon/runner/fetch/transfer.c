@@ -1,9 +1,9 @@
 /*
- * A transfer: one request by libcurl, on an easy handle of its own. What costs most is kept from one
- * to the next: the connections (in the multi handle), the buffer of the heads.
+ * A transfer: one request by libcurl, on an easy handle of its own. The most expensive parts are kept from
+ * one to the next: the connections (in the multi handle) and the buffer of the heads.
  *
- * Each head is put together from libcurl's lines as the server sent them, and read as the engine
- * reads its own, so that both take and refuse the same.
+ * Each head is assembled from libcurl's lines as the server sent them, and read as the engine reads its own,
+ * so that both accept and refuse the same heads.
  */
 
 #include <fcntl.h>

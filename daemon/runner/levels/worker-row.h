@@ -1,12 +1,12 @@
 #pragma once
 
 /*
- * The row of a worker process in the table that it shares with its parent: the worker notes there all that
- * must be known should it be killed (struct worker tells in which order), and its parent reads it.
+ * The row of a worker process in the table that it shares with its parent: the worker notes there everything
+ * that must be known in case it is killed (struct worker says in which order), and its parent reads it.
  *
- * Of a worker that is dead the row tells at which task it was, which gets its record, and what else it had
- * claimed, which its replacement goes on with. Of one that lives it tells, at moments, how many tasks of
- * which chunk it has; and it is where the two agree on whether a try has ended or has timed out.
+ * For a dead worker the row shows which task it was at, so that this gets its record, and what else it had
+ * claimed, so that its replacement can continue with that. For a living worker it shows, at most moments, how
+ * many tasks of which chunk it has; and in it the two agree on whether a try has ended or has timed out.
  */
 
 #include "daemon/runner/runner.h"

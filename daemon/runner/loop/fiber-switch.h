@@ -40,8 +40,8 @@ void fiber_context_init(struct fiber_context *context, void *stack, size_t size,
                         fiber_entry *entry);
 
 /*
- * Saves the caller's callee-saved registers and floating-point modes in @from and goes on in @to;
- * returns when somebody switches back to @from.
+ * Saves the caller's callee-saved registers and floating-point modes in @from and continues in @to; returns
+ * when somebody switches back to @from.
  */
 void fiber_context_switch(struct fiber_context *from, const struct fiber_context *to);
 

@@ -1,6 +1,6 @@
 /*
- * Fibers: life and hand-over. Where they live is fiber-stack.c, how one machine goes from stack to
- * stack is behind fiber-switch.h, what sanitizers must hear of it in fiber-sanitizer.h.
+ * Fibers: their life and the switches between them. Their stacks are in fiber-stack.c, the switch of each
+ * machine is behind fiber-switch.h, and fiber-sanitizer.h tells the sanitizers about switches.
  */
 
 #include "daemon/runner/loop/fiber.h"

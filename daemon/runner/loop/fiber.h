@@ -26,7 +26,7 @@ DEFINE_CLEANUP(struct fiber *, fiber_free)
 /* From the thread's own stack: runs the fiber until it suspends or returns. True while it lives. */
 bool fiber_resume(struct fiber *fiber);
 
-/* From within a fiber: back to who resumed it. */
+/* From within a fiber: switches back to the thread's stack, from which it was resumed. */
 void fiber_suspend(void);
 
 /* The running fiber, NULL on the thread's own stack. */

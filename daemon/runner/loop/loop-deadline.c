@@ -4,11 +4,11 @@
  * They are in a list by time, and one timeout in the ring is set for the first. All tasks have the same time
  * limit, so a new deadline nearly always goes to the end of the list; most are removed long before they pass,
  * and the timeout fires once in that time. Deadlines that have passed are in a list of their own, so that a
- * thousand of them are called again without a look at those whose time is to come.
+ * thousand of them can be called again without going through those that are still to come.
  *
- * Those of tasks that can be dropped are also in a list by age. When some are dropped, it is gone through,
- * and theirs have passed. The oldest come first, which is the order the kernel has its timeouts in:
- * so it finds each that is to be cancelled at once.
+ * Those of tasks that can be dropped are also in a list by age. When some are dropped, that list is gone
+ * through, and their deadlines count as passed. The oldest come first, which is also the kernel's order of
+ * timeouts: so it finds each that is to be cancelled at once.
  */
 
 #include "daemon/runner/loop/loop.h"
@@ -44,7 +44,7 @@ static void make_overdue(struct loop *loop, struct loop_deadline *deadline)
         TAILQ_INSERT_TAIL(&loop->overdue, deadline, by_time);
 }
 
-/* When there is something to be called, 0: never. */
+/* The time of the next call, 0: never. */
 static uint64_t next_time(const struct loop *loop)
 {
         const struct loop_deadline *first = TAILQ_FIRST(&loop->by_time);
@@ -54,7 +54,7 @@ static uint64_t next_time(const struct loop *loop)
         return first ? MIN(first->at_ns, loop->again_ns) : loop->again_ns;
 }
 
-/* An update that comes too late finds nothing; the timeout's completion then arms it anew. */
+/* An update that comes too late finds nothing; the timeout's completion then arms it again. */
 static void arm_timer(struct loop *loop)
 {
         uint64_t at_ns = next_time(loop);

@@ -60,7 +60,7 @@ static void wake_complete(struct ring_op *op, int res, uint32_t flags)
         if (n_drops != loop->n_drops)
                 loop_end_dropped(loop);
         loop->n_drops = n_drops;
-        /* A read that is armed after all were asked to end would keep the loop from its own end. */
+        /* A read that is armed after all operations were asked to end would keep the loop from ending. */
         if (!loop->cancelling && (res >= 0 || res == -EINTR || res == -EAGAIN))
                 read_wake(loop);
 }
@@ -102,7 +102,7 @@ void loop_hook_add(struct loop *loop, struct loop_hook *hook)
         loop->hooks = hook;
 }
 
-/* A hook may go with its object as it ends. */
+/* A hook may be freed with its object when it ends. */
 static void call_ends(struct loop *loop)
 {
         struct loop_hook *hook, *next = steal_ptr(loop->hooks);
@@ -114,8 +114,8 @@ static void call_ends(struct loop *loop)
 }
 
 /*
- * Ends what is in flight with no fiber left: our poll and timer; and submits the last closes. Completions
- * that come meanwhile arm nothing anew.
+ * Ends the operations that are in flight when no fiber is left, our poll and timer, and submits the last
+ * closes. Completions that come meanwhile arm nothing again.
  */
 static void drain(struct loop *loop)
 {
@@ -249,7 +249,7 @@ static struct loop_fiber *take_ready(struct loop *loop)
         return fiber;
 }
 
-/* Those that become ready meanwhile (they yielded) are for after the turn. */
+/* Fibers that become ready meanwhile (they yielded) run after the turn. */
 static void run_ready(struct loop *loop)
 {
         for (unsigned n = loop->n_ready; n > 0; --n) {
@@ -289,8 +289,8 @@ static void run_deferred(struct loop *loop)
 
 /*
  * Cancelled entries may complete over several turns, and the next entry of a link starts only when the one
- * before it has ended. So all that are left are cancelled again when no more completions come, but only if
- * some came since the last time: an entry that cannot be cancelled must not keep us busy.
+ * before it has ended. So the entries that are left are cancelled again when no more completions come, but
+ * only if some came since the last time: an entry that cannot be cancelled must not keep us busy.
  */
 static void cancel_rest(struct loop *loop, int n_completed)
 {
@@ -329,7 +329,7 @@ int loop_run(struct loop *loop, loop_more *more, void *userdata)
                 run_ready(loop);
                 if (loop->hungry)
                         loop->hungry = start_fibers(loop, more, userdata);
-                /* One that could make no fiber at all would wait for nothing. */
+                /* A loop that could make no fiber at all would wait for ever. */
                 if (loop->n_fibers == 0 && !loop->hungry && (!may_be_woken(loop) || loop->n_spawned == 0))
                         return 0;
                 run_deferred(loop);

@@ -1,19 +1,19 @@
 #pragma once
 
 /*
- * The loop: the scheduler of fibers on one io_uring, on one thread. A fiber that has to wait submits an
- * entry to the ring and is suspended until its completion. What fibers wait for is not the loop's to know:
- * io/async.c has the operations, and whoever keeps more on the ring than a fiber's wait (connections that
- * are kept, transfers) hears of the loop's end by a hook.
+ * The loop: the scheduler of fibers on one io_uring, on one thread. A fiber that has to wait submits an entry
+ * to the ring and is suspended until its completion. The loop does not know what fibers wait for: io/async.c
+ * has the operations, and objects that keep more on the ring than a fiber's wait (kept connections,
+ * transfers) learn of the loop's end by a hook.
  *
- * One turn of the loop: resume the fibers that are ready; start new ones while none is and there is
- * work for them; run what was deferred; enter the ring, waiting only when nothing else is left to
- * do. A fiber runs task after task and gives way only when one waits, or after LOOP_TURN_NS.
+ * One turn of the loop: resume the fibers that are ready; start new ones while none is ready and there is
+ * work for them; run deferred work; enter the ring, waiting only when nothing else is left to do. A fiber
+ * runs task after task and gives way only when one waits, or after LOOP_TURN_NS.
  *
- * Cancellation (the runner's cancel_fd, polled in the ring) ends everything in flight; whoever
- * waited returns -ECANCELED after task_fail(PPP_REASON_CANCELLED), and the loop ends when all have.
- * Where single tasks can be dropped, as in a node, that ends what is in flight for them (struct
- * loop_deadline), and their fibers go on with others.
+ * Cancellation (the runner's cancel_fd, polled in the ring) ends everything in flight; each wait returns
+ * -ECANCELED after task_fail(PPP_REASON_CANCELLED), and the loop ends when all fibers have returned. Where
+ * single tasks can be dropped, as in a node, that ends what is in flight for them (struct loop_deadline), and
+ * their fibers go on with others.
  */
 
 #include <sys/queue.h>
@@ -39,10 +39,10 @@ struct loop_deferred {
 };
 
 /*
- * By which somebody who has something in flight for longer than a fiber's wait hears of the loop's end; both
- * are called on the loop's stack. cancel() is called when the runner is cancelled, and has all that fibers
- * wait for come to its end; it may be NULL. end() is called when no fiber is left and before the ring goes,
- * and takes everything off the ring. It is not called where the ring is broken.
+ * A hook tells an object that has operations in flight for longer than a fiber's wait about the loop's end;
+ * both calls are made on the loop's stack. cancel() is called when the runner is cancelled, and has to end
+ * everything that fibers wait for; it may be NULL. end() is called when no fiber is left and before the ring
+ * is freed, and takes everything off the ring. It is not called where the ring is broken.
  */
 struct loop_hook {
         void (*cancel)(struct loop_hook *hook);
@@ -51,11 +51,10 @@ struct loop_hook {
 };
 
 /*
- * A bound on what a fiber waits for in the ring; stands on its stack. When the time has come, or the
- * task was dropped, passed() is called on the loop's stack, to cancel what is in flight,
- * and again every few milliseconds until the deadline is removed: what is linked to another entry may
- * start only then. It may find that the wait has ended and its fiber has only not run yet; it does not
- * add or remove deadlines.
+ * A bound on a fiber's wait in the ring; it is on the fiber's stack. When the time has come, or the task was
+ * dropped, passed() is called on the loop's stack, to cancel what is in flight, and again every few
+ * milliseconds until the deadline is removed: entries that are linked to another one may start only then. It
+ * may find that the wait has ended and its fiber has only not run yet; it does not add or remove deadlines.
  *
  * One timeout in the ring serves all of a loop. Linked timeouts (IORING_OP_LINK_TIMEOUT) would need
  * one for each entry, which nearly doubles what reading a small file costs; and without
@@ -110,15 +109,15 @@ struct loop {
 int loop_init(struct loop *loop, struct runner *runner, unsigned window, const char **ret_advice);
 
 /*
- * Of a source whose tasks come and go: the loop does not end when there is nothing to start a fiber for, but
- * waits until the eventfd @fd is written, and asks again; and fibers without a task wait in loop_park().
+ * For a source whose tasks come and go: when there is nothing to start a fiber for, the loop does not end,
+ * but waits until the eventfd @fd is written, and asks again; and fibers without a task wait in loop_park().
  */
 void loop_watch_source(struct loop *loop, int fd);
 
-/* @hook is part of the loop until that ends, and has to live as long. */
+/* @hook is part of the loop until the loop ends, and has to live as long. */
 void loop_hook_add(struct loop *loop, struct loop_hook *hook);
 
-/* Takes a loop that was run to its end, one that was never run, or one whose ring broke. */
+/* The loop may have run to its end, may never have been run, or its ring may have broken. */
 void loop_deinit(struct loop *loop);
 
 /*
@@ -137,16 +136,16 @@ int loop_spawn(struct loop *loop, fiber_fn *fn, void *userdata);
 /* From a fiber: waits until loop_unpark(), which a loop_more may call instead of loop_spawn(). */
 void loop_park(struct loop *loop);
 
-/* Wakes one that waits so; false when none does. */
+/* Wakes a fiber that waits in loop_park(); false when none does. */
 bool loop_unpark(struct loop *loop);
 
 /* The running fiber's number within its loop, 0 .. window - 1. */
 unsigned loop_slot(const struct loop *loop);
 
-/* From a fiber: lets all others run, and the ring turn, before it goes on. */
+/* From a fiber: lets all others run, and the ring turn, before it continues. */
 void loop_yield(struct loop *loop);
 
-/* The same if it is time, which @now tells. Returns the time after it. */
+/* The same, if it is time for it at @now. Returns the time afterwards. */
 static inline uint64_t loop_breathe(struct loop *loop, uint64_t now)
 {
         if (_likely_(now - loop->turned_ns < LOOP_TURN_NS))
@@ -174,7 +173,7 @@ void loop_suspend(struct loop *loop);
 /* Puts a suspended fiber on the ready list; on the loop's stack. Never twice before it ran. */
 void loop_wake(struct loop *loop, struct loop_fiber *fiber);
 
-/* Asks for one run of @deferred, from wherever; nothing if one is asked for already. */
+/* Asks for one run of @deferred; may be called from anywhere, and does nothing if a run is due already. */
 static inline void loop_defer(struct loop *loop, struct loop_deferred *deferred)
 {
         if (deferred->pending)
@@ -184,7 +183,7 @@ static inline void loop_defer(struct loop *loop, struct loop_deferred *deferred)
         loop->deferred = deferred;
 }
 
-/* Takes back what loop_defer() asked for, before its object goes; not from a deferred run. */
+/* Withdraws a loop_defer(), before its object is freed; not from a deferred run. */
 static inline void loop_undefer(struct loop *loop, struct loop_deferred *deferred)
 {
         for (struct loop_deferred **p = &loop->deferred; *p; p = &(*p)->next)
@@ -200,15 +199,18 @@ int loop_await(struct loop_wait *wait);
 void loop_wait_init(struct loop_wait *wait, struct loop *loop);
 
 /*
- * Fails the task for an operation that ended with the negative @res: -ECANCELED and -EINTR are told
- * apart by who wanted it, who cancelled the job or the task's deadline; all else is @reason with the errno.
+ * Fails the task for an operation that ended with the negative @res: -ECANCELED and -EINTR count as a
+ * cancelled job or as the task's deadline, whichever caused them; everything else is @reason with the errno.
  */
 int loop_task_fail(struct ppp_task *task, enum ppp_reason reason, int res);
 
 /* A time of CLOCK_MONOTONIC for the ring. */
 struct __kernel_timespec loop_timespec(uint64_t ns);
 
-/* loop-deadline.c; with @at_ns 0 and a task that cannot be dropped nothing could pass, which costs nothing. */
+/*
+ * loop-deadline.c; with @at_ns 0 and a task that cannot be dropped there is nothing to bound, which costs
+ * nothing.
+ */
 void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, const struct ppp_task *task,
                        uint64_t at_ns);
 void loop_end_dropped(struct loop *loop);

@@ -1,6 +1,6 @@
 /*
- * Life of a ring: the ladder of set-up flags, what every rung must be able to do, and advice for
- * people where the machine forbids io_uring. ring.c has the ring at work.
+ * Making a ring: the ladder of set-up flags, the abilities that every rung needs, and advice for people where
+ * the machine forbids io_uring. ring.c has the ring at work.
  */
 
 #include "daemon/runner/loop/ring.h"
@@ -10,9 +10,9 @@
 #include "daemon/runner/loop/fiber-sanitizer.h"
 
 /*
- * Both of the upper rungs leave completion work until we enter the kernel anyway, instead of
- * interrupting the thread for it; TASKRUN_FLAG tells when there is some. SUBMIT_ALL: an entry the
- * kernel finds wrong fails alone, not with all queued behind it.
+ * Both of the upper rungs leave completion work until we enter the kernel anyway, instead of interrupting the
+ * thread for it; TASKRUN_FLAG shows when there is some. SUBMIT_ALL: an entry the kernel finds wrong fails
+ * alone, not with all queued behind it.
  */
 static const struct {
         const char *name;
@@ -146,8 +146,7 @@ int ring_init(struct ring *ring, unsigned entries, const char **ret_advice)
         r = setup(&ring->uring, entries, &ring->setup);
         if (r == 0) {
                 ring->initialized = true;
-                tell_mapped();
-                /* Saves a reference on the ring's file in each enter; without it all works. */
+                /* Saves a reference on the ring's file in each enter; everything works without it. */
                 (void)io_uring_register_ring_fd(&ring->uring);
                 r = probe(&ring->uring);
         }

@@ -1,11 +1,11 @@
 /*
- * A ring at work. Entries are queued and go to the kernel together, once a turn; completions come
- * back in the same call. See ring-setup.c for how a ring comes to be.
+ * A ring at work. Entries are queued and go to the kernel together, once a turn; completions come back in the
+ * same call. ring-setup.c makes the ring.
  */
 
 #include "daemon/runner/loop/ring.h"
 
-/* In user_data, where an op's address has a 0: armed silently. */
+/* A bit of user_data that is 0 in an op's address: armed silently. */
 #define SILENT UINT64_C(1)
 
 static unsigned ring_flags(const struct ring *ring)
@@ -58,9 +58,8 @@ static int set_aside(struct ring *ring)
 }
 
 /*
- * Hands the queued entries to the kernel. It may refuse for now, out of memory or because
- * completions pile up; those can't be run here, since ring_sqe() is called from anywhere, so they
- * are set aside.
+ * Hands the queued entries to the kernel. It may refuse for now, when out of memory or because completions
+ * pile up; completions can't be run here, since ring_sqe() is called from anywhere, so they are set aside.
  */
 static void ring_flush(struct ring *ring)
 {
@@ -196,7 +195,7 @@ int ring_turn(struct ring *ring, bool wait)
         if (r < 0)
                 return r;
 
-        /* What comes while these are run is for the next turn: the loop has other work too. */
+        /* Completions that come while these are run wait for the next turn: the loop has other work too. */
         budget = ring_n_completions(ring);
         if (budget > 0)
                 ++ring->counters.wakeups;
@@ -205,7 +204,7 @@ int ring_turn(struct ring *ring, bool wait)
         return n;
 }
 
-/* Success is silent: the completion of what was cancelled tells it. Failure is of no interest. */
+/* Success is silent: the completion of the cancelled operation shows it. Failure does not matter. */
 void ring_cancel(struct ring *ring, struct ring_op *op)
 {
         struct io_uring_sqe *sqe = ring_sqe(ring);
@@ -216,9 +215,10 @@ void ring_cancel(struct ring *ring, struct ring_op *op)
 }
 
 /*
- * One by one: the kernel finds each by its hash; and oldest first: timeouts it keeps in a list, in
- * that order. Its own IORING_ASYNC_CANCEL_ANY | ALL passes over all it has found before for each it
- * finds: 0.8 s for 9,000 polls and 18 s for 30,000, where this takes 0.05 s and 0.8 s (Linux 6.18).
+ * One by one: the kernel finds each by its hash; and oldest first: the kernel keeps timeouts in a list, in
+ * that order. Its own IORING_ASYNC_CANCEL_ANY | ALL goes, for each operation that it finds, through all that
+ * it has found before: 0.8 s for 9,000 polls and 18 s for 30,000, where this takes 0.05 s and 0.8 s (Linux
+ * 6.18).
  */
 void ring_cancel_all(struct ring *ring)
 {

@@ -18,8 +18,10 @@
 #include "lib/util.h"
 
 struct ring_op {
-        /* Called on the loop's stack with the completion's result; the op may be reused or freed
-         * in it if !(cqe_flags & IORING_CQE_F_MORE). */
+        /*
+         * Called on the loop's stack with the completion's result; it may reuse or free the op if !(cqe_flags
+         * & IORING_CQE_F_MORE).
+         */
         void (*complete)(struct ring_op *op, int res, uint32_t cqe_flags);
 
         /* The ring's: its list of all that is in flight, oldest first. */
@@ -83,18 +85,18 @@ void ring_reserve(struct ring *ring, unsigned n);
 void ring_arm(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op);
 
 /*
- * Ties the prepared entry to @op, which hears of it only if it fails, or does less than was asked
- * and says so (a short send with MSG_WAITALL). For what ends while it is submitted, and never waits
+ * Ties the prepared entry to @op, which hears of it only if it fails, or does less than was asked and says so
+ * (a short send with MSG_WAITALL). For an operation that ends while it is submitted and never waits
  * (MSG_DONTWAIT): it is not counted as in flight, and @op has to live until the next ring_turn() has
  * returned. A success costs no completion and wakes nobody.
  */
 void ring_arm_silent(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op);
 
 /*
- * One turn: submits what is queued, waits for at least one completion if @wait, and runs the
- * complete() of all that are there. Returns how many it ran, or a negative errno (fatal to the
- * ring). It may return 0 after waiting: interrupted, or woken by completions nobody waits for.
- * Never blocks when nothing is in flight.
+ * One turn: submits what is queued, waits for at least one completion if @wait, and runs the complete() of
+ * all completions that are there. Returns how many it ran, or a negative errno (fatal to the ring). It may
+ * return 0 after waiting: interrupted, or woken by completions nobody waits for. Never blocks when nothing is
+ * in flight.
  */
 int ring_turn(struct ring *ring, bool wait);
 
@@ -102,7 +104,7 @@ int ring_turn(struct ring *ring, bool wait);
 void ring_cancel(struct ring *ring, struct ring_op *op);
 
 /*
- * Asks the kernel to cancel each op in flight. What is linked to another and has not started can't
- * be found yet: ask again when completions have come.
+ * Asks the kernel to cancel each op in flight. It cannot find an op yet that is linked to another and has not
+ * started: ask again when completions have come.
  */
 void ring_cancel_all(struct ring *ring);

@@ -166,7 +166,7 @@ int result_entry_parse(const redisReply *reply, struct result_entry *ret, struct
                 return r;
         if (!machines_text_is_valid(pieces[3].data, pieces[3].size, MACHINES_NAME_MAX))
                 return refuse(ret_why, "its node has no name, or one that no node has");
-        /* Half of what a signed number holds: sums of two do not overflow. */
+        /* Half of the largest signed number: sums of two do not overflow. */
         if (parse_u64(pieces[4].data, pieces[4].size, INT64_MAX / 2, &entry.taken_ns) < 0)
                 return refuse(ret_why, "its taken is no time");
         if (pieces[5].size != entry.n * sizeof(struct ppp_record))

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * What stands in the streams (docs/machines.md), read strictly: whatever is not exactly as we write it
- * is somebody else's and is refused, with the reason.
+ * The entries of the streams (docs/machines.md), read strictly: an entry that is not exactly as we write it
+ * is refused, with the reason.
  */
 
 #include <hiredis/hiredis.h>
@@ -82,10 +82,10 @@ bool result_record(const struct result_entry *entry, uint32_t i, struct ppp_reco
 void records_pack(const struct ppp_record *from, uint32_t n, uint64_t taken_ns, char *to);
 
 /*
- * Where a node's times lie on our clock: its record times are moved by the returned number of
- * nanoseconds. @offset_ns is CLOCK_MONOTONIC - CLOCK_REALTIME here; clocks of machines differ, so a chunk
- * that seems to have begun before it was sent or ended after it came back is moved as a whole. All but
- * @taken_ns in CLOCK_MONOTONIC; @longest_ns is the last end_ns of its records.
+ * Converts a node's times to our clock: its record times are moved by the returned number of nanoseconds.
+ * @offset_ns is CLOCK_MONOTONIC - CLOCK_REALTIME here; clocks of machines differ, so a chunk that seems to
+ * have begun before it was sent or ended after it came back is moved as a whole. All but @taken_ns in
+ * CLOCK_MONOTONIC; @longest_ns is the last end_ns of its records.
  */
 uint64_t chunk_base(uint64_t taken_ns, int64_t offset_ns, uint64_t longest_ns, uint64_t sent_ns,
                     uint64_t received_ns);

@@ -1,12 +1,12 @@
-/* Which nodes there are, and how much they take at once. */
+/* The coordinator's view of the nodes: which there are, and how much they take at once. */
 
 #include "daemon/runner/machines/coordinator.h"
 
-/* While there is none, as when all were started for this job. */
+/* Used while there is no node, as when all were started for this job. */
 #define ASK_MIN_NS (5 * NSEC_PER_MSEC)
 #define ASK_MAX_NS (100 * NSEC_PER_MSEC)
 
-/* That none is there yet is not worth a line: it may be about to start. */
+/* If there is no node yet, that is not worth a line: one may be about to start. */
 static void no_node(struct coordinator *c)
 {
         bool was_one = c->roster.n > 0;
@@ -54,7 +54,7 @@ struct asked {
         bool last;
 };
 
-/* HMGET level workers loops workloads; of a node that has said nothing for long there are none. */
+/* HMGET level workers loops workloads; a node that has been silent for long has none. */
 static void on_node(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct asked asked = *(struct asked *)userdata;
@@ -101,7 +101,7 @@ static void on_nodes(struct redis *redis, redisReply *reply, void *userdata)
         if (!reply)
                 return;
         if (redis_is_error(reply)) {
-                /* Something else that has the name of the list does not go away by itself. */
+                /* If something else has the name of the list, it does not go away by itself. */
                 if (redis_trouble_is_final(redis_trouble_of(reply)) ||
                     redis_trouble_of(reply) == REDIS_TROUBLE_OTHER)
                         redis_link_fail(&c->link, redis, reply, "look for nodes");
@@ -144,7 +144,9 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
 
 void coordinator_ask_nodes(struct coordinator *c)
 {
-        /* Also when nothing is sent now: a Redis that is late in answering is not asked more often. */
+        /*
+         * This is set even when nothing is sent now: a Redis that is slow to answer is not asked more often.
+         */
         c->roster.ask_ns = now_monotonic() + ASK_MAX_NS;
         if (c->roster.asked || !c->link.is_up)
                 return;

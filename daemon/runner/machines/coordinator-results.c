@@ -7,7 +7,10 @@
 #define READ_BYTES (1024 * 1024)        /* about, of one reply */
 #define READ_MAX   1024
 
-/* Workers' time that a chunk took: the sum of its tasks', or at async the time it kept the loop's CPU. */
+/*
+ * The workers' time that a chunk took: the sum of its tasks' times, or at async the time it used the loop's
+ * CPU.
+ */
 static uint64_t worker_time(struct roster_node *node, const struct result_entry *entry,
                             uint64_t base, uint64_t received)
 {
@@ -122,7 +125,10 @@ static void remove_entries(struct coordinator *c, const redisReply *entries)
                 redis_send_argv(&c->link.commands, redis_link_on_kept, &c->link, n, argv, sizes);
 }
 
-/* Names of entries grow. After the last one Redis takes no result; without its stream, it is made anew. */
+/*
+ * The ids of entries grow. After the last possible one Redis takes no result; so the stream is deleted, and
+ * made again.
+ */
 static void drop_if_at_end(struct coordinator *c)
 {
         if (c->results.last.milliseconds < UINT64_MAX)
@@ -163,12 +169,12 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
                 }
                 return;
         }
-        /* A read that was sent before the scan's end says nothing about what came in until then. */
+        /* A read that was sent before the scan's end says nothing about results that came in until then. */
         if (take_stream(c, reply) == 0 && c->sync.settling && c->results.scan == c->sync.scan)
                 coordinator_settle(c);
 }
 
-/* While others wait for an empty stream to settle, it is not waited for. */
+/* While the empty stream still has to settle a scan, the read does not block. */
 void coordinator_read(struct coordinator *c)
 {
         char id[ENTRY_ID_SIZE];

@@ -1,4 +1,4 @@
-/* Sending chunks: which tasks, how many at a time, and what Redis says to that. */
+/* Sending chunks: which tasks, how many at a time, and how Redis replies. */
 
 #include "daemon/runner/machines/coordinator.h"
 
@@ -9,7 +9,7 @@
 #define PROBE_NS     (2 * NSEC_PER_MSEC)
 #define PROBE_TASKS  8                  /* for each CPU */
 
-/* The inputs of these tasks, which lie one after the other in the list; fewer when that is too much. */
+/* The inputs of these tasks, which are consecutive in the list; fewer of them when that is too much. */
 static const char *text_of(const struct coordinator *c, struct task_range *range, size_t *ret_size)
 {
         const struct inputs *inputs = &c->runner->inputs;
@@ -41,7 +41,7 @@ void coordinator_full(struct coordinator *c, struct redis *redis, const redisRep
 void coordinator_not_full(struct coordinator *c)
 {
         c->pace.full_until_ns = c->pace.full_wait_ns = 0;
-        /* One that is near its limit takes some and refuses some, many times a second. */
+        /* A Redis near its limit takes some and refuses some, many times a second. */
         if (!c->pace.full || now_monotonic() - c->pace.refused_ns < FULL_OVER_NS)
                 return;
         c->pace.full = false;
@@ -93,7 +93,7 @@ static void on_queued(struct redis *redis, redisReply *reply, void *userdata)
         reply_came(batch);
 }
 
-/* @reply: its place among those of the transaction; NULL: not known, the scan will tell. */
+/* @reply: its place among those of the transaction; NULL: not known, the scan will show it. */
 static void sent(struct batch *batch, struct outstanding *chunk, struct redis *redis, bool is_known,
                  const redisReply *reply)
 {
@@ -144,7 +144,7 @@ static struct batch *batch_begin(struct coordinator *c)
         return NULL;
 }
 
-/* Half a transaction in the pipe is ended by a new connection only. */
+/* Only a new connection ends half a transaction in the pipe. */
 static void batch_end(struct batch *batch)
 {
         struct coordinator *c = batch->c;
@@ -200,10 +200,10 @@ static bool probes(const struct coordinator *c, uint64_t now)
 }
 
 /*
- * As many tasks may be out as are run at once, and as keep all workers busy while further chunks travel. At
- * first each chunk is of one task, for nobody knows how long they take, and a window of thousands would get as
- * many chunks: where tasks are short, a few of them tell that soon, and where they are long, a moment
- * is lost.
+ * As many tasks may be out as run at once, plus those that keep all workers busy while further chunks travel.
+ * At first each chunk has one task, since nobody knows how long tasks take, and a window of thousands would
+ * become as many chunks. So a few are sent first: where tasks are short, these show it soon, and where they
+ * are long, only a moment is lost.
  */
 static uint64_t tasks_out_max(const struct coordinator *c, uint32_t size, uint64_t now)
 {
@@ -241,7 +241,7 @@ void coordinator_send(struct coordinator *c)
                         batch_end(batch);
                         batch = NULL;
                 }
-                /* One at first, so that a Redis that is full is not asked a thousand times. */
+                /* Only one at first, so that a Redis that is full is not asked a thousand times. */
                 if (c->pace.full)
                         break;
         }

@@ -1,4 +1,7 @@
-/* Finding out what Redis has of the job: at the beginning, after a loss, and when a chunk stays out. */
+/*
+ * Finding out which parts of the job are in Redis: at the beginning, after a loss, and when a chunk stays out
+ * for long.
+ */
 
 #include <stdio.h>
 
@@ -24,7 +27,7 @@ static void on_made(struct redis *redis, redisReply *reply, void *userdata)
                 c->sync.state = SYNC_JOB;
                 c->sync.again = true;
         } else if (trouble == REDIS_TROUBLE_OTHER && strncmp(reply->str, "BUSYGROUP", 9) != 0) {
-                /* But that the stream is there already, nothing of this passes. */
+                /* Except for the error that the stream exists already, none of this goes away by waiting. */
                 redis_link_fail(&c->link, redis, reply, "make the job's keys");
         }
 }
@@ -91,7 +94,7 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
                         say_lost(c);
                 make_keys(c);
         }
-        /* Where there is nothing, there is nothing to look for. */
+        /* Where the stream does not exist, there is nothing to look for. */
         if (reply->integer == 0 && !c->sync.created && c->ledger.out.n == 0) {
                 c->sync.created = true;
                 c->sync.state = SYNC_DONE;
@@ -112,7 +115,10 @@ void coordinator_sync(struct coordinator *c)
 {
         c->sync.state = SYNC_JOB;
         c->sync.scanning = c->sync.settling = c->roster.asked = c->sync.again = false;
-        /* What was read was taken off. And this Redis may be another by now, whose clock is behind. */
+        /*
+         * Results that were read have been removed. And this may be another Redis by now, whose clock is
+         * behind.
+         */
         c->results.last = (struct entry_id){ 0 };
         if (redis_send(&c->link.commands, on_exists, c, "EXISTS %s %s", c->key_job, c->key_results) < 0)
                 redis_link_reset(&c->link, "out of memory");
@@ -122,7 +128,7 @@ void coordinator_sync(struct coordinator *c)
 
 /* The scan */
 
-/* A chunk of ours that is on the stream: one we know, or one that an earlier life of ours has sent. */
+/* A chunk of ours that is on the stream: one that we know, or one sent before this process was started. */
 static void found(struct coordinator *c, const struct chunk_entry *entry)
 {
         struct outstanding *chunk;
@@ -171,7 +177,7 @@ static void on_scan(struct redis *redis, redisReply *reply, void *userdata)
         }
         c->sync.scanning = false;
         c->sync.settling = true;
-        /* Nothing is sent before what nodes did in the meantime is known. */
+        /* Nothing is sent before it is known what nodes did in the meantime. */
         if (c->sync.state == SYNC_SCAN)
                 c->sync.state = SYNC_SETTLE;
 }
@@ -183,7 +189,7 @@ static void scan_from(struct coordinator *c, const char *from)
                 redis_link_reset(&c->link, "out of memory");
 }
 
-/* How long a chunk is out before it is looked for: until then a node that fell silent has lost it. */
+/* How long a chunk is out before it is looked for: by then a node that fell silent has lost it. */
 static uint64_t scan_age(const struct coordinator *c)
 {
         return 2 * c->runner->machines->heartbeat_ns;
@@ -200,8 +206,8 @@ static void scan(struct coordinator *c)
 }
 
 /*
- * A chunk leaves the stream in the same transaction that its result comes in by. So what was not on the
- * stream, and has no result now that all were read that came before, is nowhere.
+ * A chunk leaves the stream in the same transaction that adds its result. So a chunk that was not on the
+ * stream, and has no result now that all earlier results were read, is lost.
  */
 void coordinator_settle(struct coordinator *c)
 {
@@ -224,8 +230,8 @@ void coordinator_settle(struct coordinator *c)
 /* The heartbeat */
 
 /*
- * Nodes start a runner for an owner of whom they hear, and end it when nothing was heard for a while. To
- * tell of him again and again is cheaper than to keep a list of what each node knows.
+ * Nodes start a runner for an owner who is announced, and end it when there was no announcement for a while.
+ * To announce the owner again and again is cheaper than to keep a list of what each node knows.
  */
 void coordinator_announce(struct coordinator *c)
 {
@@ -241,7 +247,7 @@ void coordinator_announce(struct coordinator *c)
                    c->key_owners);
 }
 
-/* Whether Redis takes anything: the nodes may be those that cannot send. */
+/* Asks whether Redis takes anything: it may be the nodes that cannot send. */
 static void on_probed(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct coordinator *c = userdata;
@@ -281,7 +287,7 @@ static void on_refreshed(struct redis *redis, redisReply *reply, void *userdata)
                 redis_send(redis, on_probed, c, "HSET %s state running", c->key_job);
 }
 
-/* Without them nodes would run chunks again and again, and leave what came of it nowhere. */
+/* Without these keys nodes would run chunks again and again, and could not deliver the results. */
 static void on_results_refreshed(struct redis *redis, redisReply *reply, void *userdata)
 {
         if (is_gone(reply))

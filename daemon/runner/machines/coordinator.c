@@ -30,7 +30,7 @@ static void on_down(struct redis_link *link)
 
 static const struct redis_link_ops coordinator_ops = { on_up, on_down };
 
-/* The same after a resume, and of no other job: the file's time of creation is in it. */
+/* The same after a resume, and different from any other job's: the file's time of creation is in it. */
 static char *make_id(const struct runner *runner)
 {
         char *id;
@@ -130,7 +130,7 @@ static void on_gone(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct coordinator *c = userdata;
 
-        /* NULL: the connection broke before Redis said that it has done it. */
+        /* NULL: the connection broke before Redis confirmed it. */
         c->gone = reply && !redis_is_error(reply);
 }
 
@@ -140,7 +140,7 @@ static void remove_all(struct coordinator *c)
         struct redis *redis = &c->link.commands;
         uint64_t end = now_monotonic() + LEAVE_NS;
 
-        /* Answers to what was asked before must not bring the keys back. */
+        /* Replies to earlier commands must not bring the keys back. */
         coordinator_sync_down(c);
         if (!c->link.is_up)
                 return;
@@ -150,7 +150,9 @@ static void remove_all(struct coordinator *c)
                 if (chunk->asked)
                         continue;
                 entry_id_format(chunk->id, id);
-                /* Off the list of a node that is dead, too: Redis 6.2 would keep it there for ever. */
+                /*
+                 * This removes it from the list of a dead node too, where Redis 6.2 would keep it for ever.
+                 */
                 redis_send(redis, NULL, NULL, "XACK %s " MACHINES_GROUP " %s", c->key_chunks, id);
                 redis_send(redis, NULL, NULL, "XDEL %s %s", c->key_chunks, id);
         }

@@ -76,12 +76,15 @@ struct coordinator {
 int coordinator_init(struct coordinator *c, struct runner *runner);
 void coordinator_deinit(struct coordinator *c);
 
-/* Until all is recorded, or the job is cancelled; and removes what it has in Redis. Errors were logged. */
+/*
+ * Runs until all tasks are recorded or the job is cancelled, and removes the job's keys from Redis. Errors
+ * were logged.
+ */
 int coordinator_run(struct coordinator *c);
 
 /* The rest is for the coordinator's own files. */
 
-/* Tells who follows the job why nothing moves. */
+/* Tells those who follow the job why nothing moves. */
 void coordinator_condition(struct coordinator *c, enum ppp_condition condition);
 
 /* coordinator-send.c */

@@ -6,7 +6,7 @@
 #include "lib/spec.h"
 
 /*
- * The owners of jobs are told of again and again on the stream of owners, and an owner that was not for a
+ * Owners who have jobs are announced again and again on the stream of owners; one who was not announced for a
  * while has no job any more.
  */
 #define MACHINES_ANNOUNCE_NS (1 * NSEC_PER_SEC)
@@ -19,7 +19,7 @@
 #define MACHINES_KEY_MS      INT64_C(86400000)  /* the same */
 #define MACHINES_JOB_SECONDS "3600"             /* and those of a job */
 
-/* Of the chunks that belong to machines->owner. */
+/* The key of the chunks that belong to machines->owner. */
 char *key_chunks(const struct machines *machines, enum workload_id workload);
 char *key_job(const struct machines *machines, const char *job);
 char *key_results(const struct machines *machines, const char *job);

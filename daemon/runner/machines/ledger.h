@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * The books of a job at machines: a task is recorded (it has its record in the results file), in flight (a
- * chunk that is out has it), or neither; then it is to be sent, in its turn or because the chunk that had it
- * came back without it or was lost.
+ * The ledger of a job at machines: a task is recorded (it has its record in the results file), in flight (a
+ * chunk that is out has it), or neither. Then it is to be sent, in its turn or because its chunk came back
+ * without it or was lost.
  */
 
 #include "daemon/runner/machines/outstanding.h"
@@ -40,16 +40,16 @@ uint64_t ledger_left(const struct ledger *ledger);
 /* A chunk of these tasks is out. NULL when out of memory. */
 struct outstanding *ledger_enter(struct ledger *ledger, uint64_t first, uint32_t n, uint32_t bytes);
 
-/* It is not, after all: nobody was sent anything. */
+/* Undoes ledger_send(): nothing was sent to anybody. */
 void ledger_strike(struct ledger *ledger, struct outstanding *chunk);
 
-/* It is out no more; what has no record of it is to be sent again. */
+/* The chunk is not out any more; those of its tasks that have no record are to be sent again. */
 void ledger_close(struct ledger *ledger, struct outstanding *chunk);
 
 /* Records a task that has come back, unless it has a record. Returns whether it had none. */
 bool ledger_record(struct ledger *ledger, uint64_t i, const struct ppp_record *record);
 
-/* Adds what was recorded since to the header of the results: never ahead of the records. */
+/* Adds the tasks recorded since the last call to the header of the results: never ahead of the records. */
 void ledger_tell(struct ledger *ledger);
 
 static inline bool ledger_is_complete(const struct ledger *ledger)

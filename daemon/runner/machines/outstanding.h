@@ -34,8 +34,8 @@ void outstanding_deinit(struct outstanding_table *table);
 struct outstanding *outstanding_add(struct outstanding_table *table, uint64_t first, uint32_t n,
                                     uint32_t bytes);
 
-/* One of exactly these tasks, or NULL. */
+/* The chunk of exactly these tasks, or NULL. */
 struct outstanding *outstanding_find(const struct outstanding_table *table, uint64_t first, uint32_t n);
 
-/* Takes it off; frees it, or leaves that to who waits for the reply. */
+/* Removes it; frees it, or leaves that to the code that handles the reply. */
 void outstanding_remove(struct outstanding_table *table, struct outstanding *chunk);

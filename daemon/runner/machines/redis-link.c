@@ -58,7 +58,7 @@ bool redis_link_read_time(const redisReply *reply, uint64_t *ret_ms)
         return true;
 }
 
-/* One that is being started beside us is not worth a word. */
+/* A Redis that is just being started beside us is not worth a message. */
 static bool may_be_starting(const struct redis_link *link)
 {
         return !link->was_up && now_monotonic() - link->begun_ns < NSEC_PER_SEC;
@@ -91,7 +91,7 @@ static void go_down(struct redis_link *link)
         link->is_up = link->is_reset = false;
         redis_close(&link->commands);
         redis_close(&link->reader);
-        /* One that is lost as soon as it is made is made less and less often. */
+        /* A connection that is lost as soon as it is made is made less and less often. */
         if (was_up && now - link->up_ns >= REDIS_LINK_RETRY_MAX_NS)
                 link->backoff_ns = REDIS_LINK_RETRY_MIN_NS;
         link->retry_ns = now + link->backoff_ns;
@@ -125,7 +125,7 @@ static void go_up(struct redis_link *link)
 
 static void lost(struct redis_link *link, const struct redis *redis)
 {
-        /* Where we broke it ourselves, why is known. */
+        /* Where we broke it ourselves, the reason is known. */
         if (!link->is_reset)
                 take_over(link, redis);
         go_down(link);
@@ -164,7 +164,7 @@ static int wait_for(struct redis_link *link, struct pollfd *polls, size_t n, uin
 
 static void turn_both(struct redis_link *link, const struct pollfd polls[2])
 {
-        /* Commands first: who reads of a chunk's result should know that it was sent. */
+        /* Commands first: whoever reads a chunk's result should know that the chunk was sent. */
         if (redis_turn(&link->commands, polls[0].revents) < 0)
                 lost(link, &link->commands);
         else if (redis_turn(&link->reader, polls[1].revents) < 0)

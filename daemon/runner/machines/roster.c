@@ -33,7 +33,10 @@ static struct roster_node *node_new(struct roster *roster, const char *name, siz
         return node;
 }
 
-/* Whoever may write to Redis may name any number. What came first is kept, and the rest is not asked. */
+/*
+ * Anybody who may write to Redis may add any number of names. The first ones are kept, and the rest are not
+ * asked.
+ */
 static struct roster_node *too_many(struct roster *roster)
 {
         if (!roster->many_said)

@@ -1,6 +1,8 @@
 #pragma once
 
-/* The nodes that a job at machines knows of: what each takes, and what all that live take together. */
+/*
+ * The nodes that a job at machines knows of: how much each takes, and how much all live ones take together.
+ */
 
 #include "lib/util.h"
 
@@ -39,10 +41,10 @@ void roster_deinit(struct roster *roster);
 /* The node of that name, new if it was never heard of. NULL when out of memory. */
 struct roster_node *roster_get(struct roster *roster, const char *name, size_t n);
 
-/* All are taken for dead until they answer. */
+/* All count as dead until they answer. */
 void roster_call(struct roster *roster);
 
-/* Adds up what those that live take. */
+/* Adds up how much the live nodes take. */
 void roster_count(struct roster *roster);
 
 /* How many have sent a result, and how many workers those have. */

@@ -1,11 +1,11 @@
 #pragma once
 
 /*
- * How many tasks a chunk should have. About 100 ms of a worker's work, so that what a chunk costs by itself
- * (some 50 us) does not matter and a node that dies takes little along; never much more than chunks whose
- * end was seen, since tasks differ; more only for so many workers that Redis, which is one thread, would be
- * what they wait for; and towards the end a part of what is left for each worker, down to a single
- * task, if that takes longer than a chunk costs.
+ * How many tasks a chunk should have. About 100 ms of a worker's work, so that the cost of the chunk itself
+ * (some 50 us) does not matter and little is lost with a node that dies; never much more than chunks whose
+ * end was seen, since tasks differ; more only for so many workers that they would wait for Redis, which is
+ * one thread; and towards the end a part of each worker's share of the rest, down to a single task, if that
+ * takes longer than a chunk costs.
  */
 
 #include "lib/util.h"
