@@ -16,7 +16,7 @@
 #include "lib/results-lock.h"
 #include "lib/runner-abi.h"
 
-/* What SIGTERM's handler may touch; set once before the handler is installed. */
+/* The only object that SIGTERM's handler may touch; set once before the handler is installed. */
 static struct runner *signalled;
 
 static void on_sigterm(int signal)
@@ -117,8 +117,8 @@ static int map_files(struct runner *runner)
 }
 
 /*
- * Comes first: until then, another process may still work on the job. It lasts until all of ours are gone. From
- * now on we outlive the supervisor, since the next one finds us by the lock.
+ * Comes first: until then, another process may still work on the job. The lock lasts until all of our
+ * processes are gone. From now on we outlive the supervisor, since the next one finds us by the lock.
  */
 static int lock_results(void)
 {

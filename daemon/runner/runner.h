@@ -3,15 +3,14 @@
 /*
  * The runner: one process carrying one job. Theory of operation:
  *
- * The supervisor has put this process into the job's cgroup and handed it its descriptors
- * (lib/runner-abi.h). runner_main() maps inputs and results, picks the level, and the level makes
- * workers. Every worker, whatever it is made of, does the same: it claims a piece of the
- * runner's source of tasks (source.h) and runs each to its record. Levels differ in what a worker is,
- * and in nothing else.
+ * The supervisor has put this process into the job's cgroup and handed it its descriptors (lib/runner-abi.h).
+ * runner_main() maps inputs and results, picks the level, and the level makes workers. Every worker, whatever
+ * it is made of, does the same: worker_claim() a chunk of indexes from the shared counter in the results
+ * header and runs each to its record. Levels differ only in what a worker is.
  *
- * SIGTERM cancels: it sets runner.cancelled and wakes who waits (blocking calls return EINTR because
- * the handler is installed without SA_RESTART; the async loops hear of it through cancel_fd).
- * A cancelled task leaves no record, so it may be run again later.
+ * SIGTERM cancels: it sets runner.cancelled and wakes everything that waits (blocking calls return EINTR
+ * because the handler is installed without SA_RESTART; the async loops are told by cancel_fd). A cancelled
+ * task leaves no record, so it may be run again later.
  */
 
 #include <jansson.h>
@@ -61,7 +60,7 @@ static inline bool worker_claim(struct worker *worker)
         return source->ops->claim(source, worker);
 }
 
-/* Whether no task is left for it to run, or it is to run no more. */
+/* Whether no task is left for the worker, or it is to run no more. */
 static inline bool worker_is_done(const struct worker *worker)
 {
         const struct runner *runner = worker->runner;
@@ -86,5 +85,5 @@ void measure_real(struct runner *runner, const char *key, double value);
 void measure_object(struct runner *runner, const char *key, json_t *value); /* steals value */
 void measure_unavailable(struct runner *runner, const char *key, const char *reason);
 
-/* For the worker that first finds nothing left to do, when all the others are still there. */
+/* To be called by the worker that first finds nothing left to do, when all the others still exist. */
 void measure_memory_of_workers(struct runner *runner);

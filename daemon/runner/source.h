@@ -5,8 +5,8 @@
  * chunks that a node is fed with as long as it serves (node/feed.h). Workers and levels take tasks from it
  * and never ask which of the two it is.
  *
- * A worker claims a piece, some tasks of one set in a row, and runs one after the other. Only the claim is a
- * call for every source; what a source has to note of each task is a call that it may leave out.
+ * A worker claims a piece, some tasks of one set in a row, and runs one after the other. Every source has to
+ * have the claim; a source that has nothing to note of each task may leave the other calls out.
  */
 
 #include <pppctl/results.h>
@@ -24,15 +24,15 @@ struct task_set {
 };
 
 /*
- * Tells what worker @i has in hand: how many tasks, the one in progress included, of which piece. False: that
- * cannot be told of it at this moment.
+ * Tells how many tasks worker @i has in hand, including the one in progress, and of which piece. False: that
+ * cannot be told at this moment.
  */
 typedef bool task_source_see(void *userdata, unsigned i, uint64_t *ret_piece_of, uint64_t *ret_n);
 
 struct task_source_ops {
         /*
-         * Claims a piece for a worker that has none, by worker_hold(). False: there is none now. Of a worker
-         * with a wake descriptor, that is written when there may be one.
+         * Claims a piece for a worker that has none, by worker_hold(). False: there is none now. If the
+         * worker has a wake descriptor, it is written when there may be one.
          */
         bool (*claim)(struct task_source *source, struct worker *worker);
 
@@ -42,10 +42,10 @@ struct task_source_ops {
         /* Whether nothing is left for the worker: nothing that it has, and nothing to be claimed later. */
         bool (*closed)(const struct task_source *source, const struct worker *worker);
 
-        /* Where the input of task worker->next begins. */
+        /* The beginning of the input of task worker->next. */
         const char *(*input)(struct task_source *source, const struct worker *worker);
 
-        /* The task begins at *clock, which may be put right. NULL: there is nothing to note. */
+        /* The task begins at *clock, which may be corrected. NULL: there is nothing to note. */
         void (*begin)(struct task_source *source, const struct taken *taken, uint64_t *clock);
 
         /* A task of @set has its record, or will not get one. NULL: there is nothing to note. */
@@ -62,9 +62,10 @@ struct task_source_ops {
                      const struct ppp_record *record);
 
         /*
-         * After deaths: tasks that have no record and that no worker has are offered again. While workers run
-         * that is find_lost(), which may overlook some; it returns whether chunks that were there at @since_ns
-         * are still to be looked through. When none runs it is offer_lost(), which returns whether there was one.
+         * After deaths: tasks that have no record and that no worker has are offered again. While workers
+         * run, find_lost() does that; it may overlook some, and returns whether chunks that existed at
+         * @since_ns are still to be looked through. When none runs, offer_lost() does it, and returns whether
+         * there was such a task.
          */
         bool (*find_lost)(struct task_source *source, unsigned n_workers, task_source_see *see,
                           void *userdata, uint64_t since_ns);

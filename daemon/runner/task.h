@@ -1,11 +1,10 @@
 #pragma once
 
 /*
- * One task in the making: one input of the job, the io backend its worker waits with, and what a
- * call noted of its failure. Lives on the worker's stack (or fiber) for the time of one record.
+ * A task in progress: one input of the job, the io back end its worker waits with, and the failure that a
+ * call has noted. It is on the worker's (or fiber's) stack for the time of one record.
  *
- * The ppp_*() calls of <pppctl/workload.h> are thin: they check for cancellation and hand on to
- * task->worker->io.
+ * The ppp_*() calls of <pppctl/workload.h> are thin: they check for cancellation and call task->worker->io.
  */
 
 #include <pppctl/workload.h>
@@ -53,8 +52,8 @@ static inline bool task_dropped(const uint32_t *dropped)
 }
 
 /*
- * Whether nobody wants what the task is about to find out: its runner is to end, or it was dropped, as a
- * node's when its job is gone. It ends as PPP_REASON_CANCELLED then, without a record.
+ * Whether nobody wants the task's result any more: its runner is to end, or the task was dropped, as a node
+ * does when its job is gone. Then it ends as PPP_REASON_CANCELLED, without a record.
  */
 bool task_cancelled(const struct ppp_task *task);
 

@@ -43,7 +43,7 @@ static inline bool get_piece(struct worker *worker, struct taken *taken)
         return true;
 }
 
-/* The next of the piece, which leaves it with that. */
+/* Takes the next task out of the piece. */
 static void take_next(struct worker *worker, struct taken *ret)
 {
         struct task_source *source = worker->runner->source;
@@ -98,7 +98,7 @@ static bool reason_is_passing(enum ppp_reason reason, int32_t detail)
 
 /*
  * Either a try ends first, or its worker's parent declares it timed out first, and whichever came first
- * writes the record. If it was the parent, nothing is left to do here but wait to be killed.
+ * writes the record. If the parent did, the worker can only wait to be killed.
  */
 static void end_try(struct worker *worker)
 {
@@ -179,7 +179,7 @@ static void leave_task(struct worker *worker)
         worker_note(&worker->current, TASK_NONE);
 }
 
-/* 0: the worker goes on, for only this task is unwanted. */
+/* 0: the worker continues, since only this task is unwanted. */
 static int task_was_cancelled(struct worker *worker, const struct taken *taken)
 {
         struct task_source *source = worker->runner->source;
@@ -214,7 +214,7 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
         record.end_ns = *clock - epoch;
         record.state = PPP_STATE_DONE;
         if (r < 0) {
-                /* A workload that fails must say why; one that does not gets its errno noted. */
+                /* A workload that fails must say why; if it does not, its errno is noted. */
                 record.state = PPP_STATE_FAILED;
                 record.reason = task.reason ? task.reason : PPP_REASON_IO;
                 record.detail = task.reason ? task.detail : -r;
@@ -253,7 +253,9 @@ int worker_run(struct worker *worker)
         return r;
 }
 
-/* Taken before it is added: a worker that is killed in between is counted short, which is put right. */
+/*
+ * Subtracted before it is added: if a worker is killed in between, the count is too low, which is corrected.
+ */
 static void flush(uint64_t *counter, uint32_t *n)
 {
         uint32_t taken = *n;

@@ -49,10 +49,10 @@ struct worker {
 #define TASK_NONE UINT64_MAX
 #define WORKER_NO_WAKE UINT32_MAX
 
-/* As deadline_ns: the parent has taken the try for timed out. Its worker leaves no record, and is killed. */
+/* As deadline_ns: the parent has taken the try for timed out. The worker leaves no record, and is killed. */
 #define TRY_SEALED UINT64_MAX
 
-/* Notes @value for the parent: after all that was noted before, whenever the worker is killed. */
+/* Notes @value for the parent: after all earlier notes, no matter when the worker is killed. */
 static inline void worker_note(uint64_t *at, uint64_t value)
 {
         __atomic_store_n(at, value, __ATOMIC_RELEASE);
@@ -74,8 +74,8 @@ void worker_init(struct worker *worker, struct runner *runner, uint16_t id,
                  const struct io_ops *io, void *io_context);
 
 /*
- * worker_run() - claim and run tasks until none is left. What serial, threads and processes do.
- * Returns 0, or -ECANCELED when the job was cancelled in mid-task (no record is written then).
+ * worker_run() - claim and run tasks until none is left, as serial, threads and processes do. Returns 0, or
+ * -ECANCELED when the job was cancelled in mid-task (no record is written then).
  *
  * async splits it, since its fibers share one worker: worker_take() a task, worker_run_taken() it on
  * the fiber, with a slot number as the record's worker.

@@ -4,11 +4,11 @@
  * The coordinator of a job at the level machines (docs/machines.md). Theory of operation:
  *
  * The ledger knows which tasks are recorded, in flight, and to be sent (ledger.h). Nothing else is
- * remembered: what Redis holds can be found out again by asking it (the scan), which is done after each
+ * remembered: the contents of Redis can be found out again by asking it (the scan), which is done after each
  * connection is made, and when a chunk stays out for long.
  *
- * Whatever comes back is checked, and a task that has a record keeps it. So it does no harm when a chunk
- * is run twice, and every doubt is settled by sending again.
+ * Everything that comes back is checked, and a task that has a record keeps it. So it does no harm when a
+ * chunk is run twice, and every doubt is resolved by sending again.
  */
 
 #include "daemon/runner/machines/keys.h"

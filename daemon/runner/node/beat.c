@@ -11,7 +11,7 @@ static void on_heard(struct redis *redis, redisReply *reply, void *userdata)
                 beat->heard_ns = now_monotonic();
 }
 
-/* XCLAIM to ourselves sets the idle time of what we hold to nothing. */
+/* XCLAIM to ourselves resets the idle time of the chunks that we hold. */
 static void claim_ours(struct beat *beat, const struct stream *stream)
 {
         struct redis_link *link = &beat->streams->link;
@@ -35,7 +35,10 @@ static void claim_ours(struct beat *beat, const struct stream *stream)
         }
 }
 
-/* Chunks that we held while nobody heard us are another node's by now: we end them, and claim them no more. */
+/*
+ * Chunks that we held while nobody heard us belong to another node by now: we finish them, but do not claim
+ * them any more.
+ */
 static void find_out_lost(struct beat *beat)
 {
         if (!beat->heard_ns || now_monotonic() - beat->heard_ns <= streams_silence_ms(beat->streams) * NSEC_PER_MSEC)

@@ -1,6 +1,6 @@
 #pragma once
 
-/* The heartbeat of a node: says of what it holds that it is still its own. */
+/* The heartbeat of a node: says that the chunks it holds are still its own. */
 
 #include "daemon/runner/node/chunks.h"
 
@@ -11,5 +11,5 @@ struct beat {
         uint64_t heard_ns;              /* when Redis last answered one; 0: never */
 };
 
-/* Returns whether it was sent: there may be no Redis. */
+/* Returns whether it was sent, since there may be no Redis. */
 bool beat_send(struct beat *beat);

@@ -1,4 +1,4 @@
-/* How much a node reads: as much as its workers can begin, and no more than others could not run sooner. */
+/* How much a node reads: as much as its workers can begin, and nothing that other nodes could run sooner. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,9 +68,9 @@ static void measure_rate(struct chunks *chunks)
 }
 
 /*
- * Room is what the workers that have nothing could begin at once, if chunks are as large as the last was,
- * and a little ahead: what is run in the time that reading takes. Where a chunk takes seconds that is none:
- * somebody else may be free.
+ * The room is for chunks that idle workers could begin at once, if chunks are as large as the last one was,
+ * and for a few ahead: those that are run in the time that reading takes. Where a chunk takes seconds there
+ * are none ahead, since another node may be free.
  */
 bool chunks_have_room(struct chunks *chunks, unsigned *ret)
 {
@@ -89,7 +89,10 @@ bool chunks_have_room(struct chunks *chunks, unsigned *ret)
                         uint32_t open = __atomic_load_n(&chunks->feed->chunks[held->number].n_left,
                                                         __ATOMIC_ACQUIRE);
 
-                        /* Read after: what is claimed and ends in between may not make it negative. */
+                        /*
+                         * This is read afterwards: chunks that are claimed and end in between must not make
+                         * it negative.
+                         */
                         left = feed_unclaimed(chunks->feed, held->number);
                         running += open - left;
                 } else if (held->state != HELD_READ) {

@@ -23,7 +23,7 @@ static void refused(struct chunks *chunks, const struct redis *redis, enum redis
         chunks->retry_ns = now_monotonic() + chunks->retry_after_ns;
 }
 
-/* Chunks whose results are confirmed are let go; the others are sent again. */
+/* Chunks whose results are confirmed are freed; the others are sent again. */
 static void batch_end(struct batch *batch, bool confirmed)
 {
         for (unsigned i = 0; i < batch->n; ++i) {
@@ -115,9 +115,8 @@ static int send_removal(struct chunks *chunks, struct batch *batch, const struct
 }
 
 /*
- * A Redis that is full of chunks would take no result, and results are what empties it: the chunks are
- * taken off before their results are in. Should we die now, the coordinator misses them and sends them
- * again.
+ * A Redis that is full of chunks would take no result, and only results empty it: so the chunks are taken off
+ * before their results are in. If we die now, the coordinator misses them and sends them again.
  */
 static void make_room(struct chunks *chunks, const struct batch *batch)
 {
@@ -132,7 +131,7 @@ static int batch_send(struct chunks *chunks, struct batch *batch)
         struct redis *redis = &chunks->streams->link.commands;
         int r = redis_send(redis, on_queued, batch, "MULTI");
 
-        /* Of a job that is gone nobody wants results. */
+        /* Nobody wants results of a job that is gone. */
         for (unsigned i = 0; i < batch->n && r >= 0; ++i)
                 if (!batch->held[i]->job->gone)
                         r = send_result(chunks, batch, batch->held[i]);
@@ -175,12 +174,14 @@ void chunks_send(struct chunks *chunks)
                 goto broken;
         return;
 broken:
-        /* Half a transaction is in the pipe: only a new connection ends that. Its replies would go to
-         * @batch, so that stays until they were called off. */
+        /*
+         * Half a transaction is in the pipe, and only a new connection ends that. The replies would go to
+         * @batch, so it stays until they were cancelled.
+         */
         redis_link_reset(&chunks->streams->link, "cannot send results: out of memory");
 }
 
-/* Every reply that was outstanding has been answered with NULL: what was sent may be in or not. */
+/* Every outstanding command has been answered with NULL: the results that were sent may be in or not. */
 void chunks_unsend(struct chunks *chunks)
 {
         for (struct held *held = chunks->first; held; held = held->next)

@@ -27,7 +27,7 @@ void held_free(struct chunks *chunks, struct held *held)
         chunks->bytes -= held_size(held);
         if (held->number != FEED_NONE) {
                 chunks->by_number[held->number] = NULL;
-                /* One that ended without a word may still say so: its place is not used again. */
+                /* A chunk whose end was not signalled may still signal it: its place is not used again. */
                 if (!held->ended_ns)
                         feed_release(chunks->feed, held->number);
         }
@@ -44,7 +44,7 @@ static bool is_held(const struct chunks *chunks, const struct stream *stream, st
         return false;
 }
 
-/* Takes an entry off the stream that nobody can do anything with. */
+/* Removes from the stream an entry that nobody can use. */
 static void discard(struct chunks *chunks, const struct stream *stream, struct entry_id id)
 {
         struct redis *redis = &chunks->streams->link.commands;
@@ -83,7 +83,7 @@ static void take_entry(struct chunks *chunks, const struct stream *stream, const
                 refuse_entry(chunks, stream, id, why);
                 return;
         }
-        /* Out of memory it stays ours until somebody claims it for our silence about it. */
+        /* When out of memory, it stays ours until another node claims it because we are silent about it. */
         if ((claimed && is_held(chunks, stream, id)) || !(held = calloc(1, sizeof(*held))))
                 return;
         *held = (struct held){
@@ -112,7 +112,7 @@ void chunks_take_entries(struct chunks *chunks, const struct stream *stream, con
         if (entries->type != REDIS_REPLY_ARRAY)
                 return;
         for (size_t i = 0; i < entries->elements; ++i)
-                /* Redis 6.2 tells of entries that are gone by nothing in their place. */
+                /* Redis 6.2 replies with nil in the place of entries that are gone. */
                 if (entries->element[i]->type != REDIS_REPLY_NIL)
                         take_entry(chunks, stream, entries->element[i], claimed);
 }
@@ -165,7 +165,7 @@ void chunks_collect(struct chunks *chunks)
                 }
 }
 
-/* A worker may have been killed between the end of a chunk and its word about it. */
+/* A worker may have been killed between the end of a chunk and its signal about it. */
 void chunks_find_silent(struct chunks *chunks)
 {
         uint64_t now = now_monotonic();
@@ -211,7 +211,10 @@ void chunks_close(struct chunks *chunks)
                 withdraw(chunks, held, false);
 }
 
-/* The level's process is gone. @death: of what was in progress; NULL: it is given back like the rest. */
+/*
+ * The level's process is gone. @death: the record of tasks in progress; NULL: they are given back like the
+ * rest.
+ */
 void chunks_end_all(struct chunks *chunks, const struct ppp_record *death)
 {
         chunks_collect(chunks);

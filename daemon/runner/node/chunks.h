@@ -2,8 +2,9 @@
 
 /*
  * The way of a chunk through a node. In hand it is a struct held: read, then (its job known and room in the
- * feed) fed, then finished, then sent; it is let go when Redis has confirmed that the result is in and the
- * chunk is off the stream, which are one transaction. Until then it is ours, and each heartbeat says so.
+ * feed) fed, then finished, then sent; it is freed when Redis has confirmed that the result is in and the
+ * chunk is off the stream, which happens in one transaction. Until then it is ours, and each heartbeat says
+ * so.
  */
 
 #include "daemon/runner/node/feed.h"
@@ -63,7 +64,7 @@ void chunks_init(struct chunks *chunks, struct streams *streams, struct node_job
                  const struct spec *spec);
 void chunks_free(struct chunks *chunks);
 
-/* Holds what came on @stream; @claimed: it may be in hand already. */
+/* Holds the chunks that came on @stream; @claimed: they may be in hand already. */
 void chunks_take_entries(struct chunks *chunks, const struct stream *stream, const redisReply *entries,
                          bool claimed);
 void chunks_feed(struct chunks *chunks);                /* what waits and may go */
@@ -71,10 +72,13 @@ void chunks_collect(struct chunks *chunks);             /* what ended */
 void chunks_find_silent(struct chunks *chunks);         /* what ended, and nobody told */
 void chunks_drop_job(struct chunks *chunks, const struct node_job *job);
 
-/* No more are taken, and what has not begun goes back. */
+/* Takes no more chunks, and gives back tasks that have not begun. */
 void chunks_close(struct chunks *chunks);
 
-/* The level's process is gone. @death: of what was in progress; NULL: it is given back like the rest. */
+/*
+ * The level's process is gone. @death: the record of tasks in progress; NULL: they are given back like the
+ * rest.
+ */
 void chunks_end_all(struct chunks *chunks, const struct ppp_record *death);
 
 /* Tasks in hand that have no record. */
@@ -88,7 +92,7 @@ void chunks_read(struct chunks *chunks);                /* asks for more if ther
 void chunks_send(struct chunks *chunks);                /* what is finished */
 void chunks_unsend(struct chunks *chunks);              /* after a lost connection */
 
-/* For these files: lets it go; and what it takes of the node's memory. */
+/* For these files: frees a chunk; and tells how much of the node's memory it takes. */
 void held_free(struct chunks *chunks, struct held *held);
 
 static inline size_t held_size(const struct held *held)

@@ -189,8 +189,8 @@ int feed_push(struct feed *feed, const char *text, size_t size, uint32_t n,
         --feed->n_free;
         generation = (__atomic_load_n(&chunk->claim, __ATOMIC_RELAXED) >> 32) + 1;
         /*
-         * First of all nothing can be claimed of it: somebody may still look at the chunk that was here
-         * before. Who reads the new n has seen that, or else its compare-and-swap does.
+         * First of all nothing can be claimed of it: a worker may still be looking at the chunk that was here
+         * before. A worker that reads the new n has seen that, or else its compare-and-swap fails.
          */
         __atomic_store_n(&chunk->claim, generation << 32 | FEED_CLOSED, __ATOMIC_SEQ_CST);
         lay_out(chunk, memory, text, size, n);
@@ -221,7 +221,7 @@ uint32_t feed_next_done(struct feed *feed)
 {
         uint32_t number = __atomic_load_n(&feed->done, __ATOMIC_ACQUIRE);
 
-        /* Only we take, so what is below the top stays there. */
+        /* Only we take entries, so those below the top stay there. */
         while (number != FEED_NONE &&
                !__atomic_compare_exchange_n(&feed->done, &number, feed->chunks[number].done_next, false,
                                             __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE))
@@ -326,7 +326,7 @@ void feed_give_up(struct feed *feed, struct feed_chunk *chunk, uint32_t n)
                 notify(feed->ended_fd);
 }
 
-/* A part of what is left for each worker, so that a chunk does not wait for one of them alone. */
+/* A part of each worker's share of the rest, so that a chunk does not wait for a single worker. */
 static uint32_t piece_size(const struct runner *runner, uint32_t left)
 {
         return MIN(MAX(left / (2 * runner->spec.workers), 1U), (uint32_t)PIECE_MAX);
@@ -400,7 +400,7 @@ static const char *feed_input(struct task_source *source, const struct worker *w
         return chunk->text + chunk->offsets[worker->next];
 }
 
-/* A task's start is known from here on, should the whole level die. */
+/* From here on a task's start is known, in case the whole level dies. */
 static void feed_begin(struct task_source *source, const struct taken *taken, uint64_t *clock)
 {
         const struct feed_chunk *chunk = container_of(taken->set, struct feed_chunk, tasks);
@@ -475,8 +475,8 @@ void feed_look_hold(struct feed_look *look, uint64_t piece_of, uint64_t n)
 }
 
 /*
- * How many tasks of a chunk are in nobody's hands, at least. What is left was not claimed when the look
- * began, or was a worker's after that, or is lost; and while it lasts the first two become fewer only.
+ * How many tasks of a chunk no worker has, at least. The tasks left were not claimed when the look began, or
+ * some worker had them after that, or they are lost; and during the look the first two only become fewer.
  */
 static uint32_t count_lost(const struct feed_chunk *chunk, uint64_t claim, uint32_t held)
 {

@@ -10,8 +10,8 @@
  * late claim of a chunk that was replaced in its place fails. The worker that records the last task of a
  * chunk puts it on the stack of those that are done, and wakes the node if it sleeps.
  *
- * Memory of chunks is the node's to give out (powers of two from a reserved range); what is large
- * goes back to the kernel when a chunk ends.
+ * The node allocates the memory of chunks (powers of two from a reserved range); large pieces go back to the
+ * kernel when a chunk ends.
  */
 
 #include "daemon/runner/runner.h"
@@ -66,7 +66,7 @@ struct feed {
         struct ppp_results_header header;       /* counters of all tasks ever, for worker_flush() */
 };
 
-/* Maps it; before any process is forked that is to have it. Loops get @n_loops eventfds. */
+/* Maps it; to be called before any process is forked that is to have it. Loops get @n_loops eventfds. */
 int feed_new(unsigned n_loops, struct feed **ret);
 void feed_free(struct feed *feed);
 
@@ -84,15 +84,15 @@ uint32_t feed_next_done(struct feed *feed);
 void feed_release(struct feed *feed, uint32_t number);
 
 /*
- * Takes back what no worker has claimed of a chunk; those tasks stay without record. Returns whether the
- * chunk has ended by that; else it will be among those that are done.
+ * Takes back the tasks of a chunk that no worker has claimed; these stay without record. Returns whether the
+ * chunk has ended by that; otherwise feed_done() will return it later.
  */
 bool feed_withdraw(struct feed *feed, uint32_t number);
 
 /*
- * Says that nobody wants the records of a chunk any more, and withdraws it. Returns as that does. Workers
- * that compute see it at their next checkpoint; those that wait hear of it by feed_tell_dropped(), which
- * is for all chunks of a job at once.
+ * Says that nobody wants the records of a chunk any more, and withdraws it. Returns the same as
+ * feed_withdraw(). Workers that compute see it at their next checkpoint; those that wait hear of it by
+ * feed_tell_dropped(), which is for all chunks of a job at once.
  */
 bool feed_drop(struct feed *feed, uint32_t number);
 void feed_tell_dropped(struct feed *feed);
@@ -100,11 +100,17 @@ void feed_tell_dropped(struct feed *feed);
 /* Workers end when they have nothing in hand. */
 void feed_close(struct feed *feed);
 
-/* Before the node sleeps: true if it may, for whoever ends a chunk will write to ended_fd. */
+/*
+ * To be called before the node sleeps: true if it may, since the worker that ends a chunk will write to
+ * ended_fd.
+ */
 bool feed_may_sleep(struct feed *feed);
 void feed_awake(struct feed *feed);
 
-/* After the level's process has died: undoes what it left half done. Chunks in hand stay as they are. */
+/*
+ * To be called after the level's process has died: repairs operations that it left half done. Chunks in hand
+ * stay as they are.
+ */
 void feed_restart(struct feed *feed);
 
 static inline uint32_t feed_unclaimed(const struct feed *feed, uint32_t number)
@@ -116,7 +122,7 @@ static inline uint32_t feed_unclaimed(const struct feed *feed, uint32_t number)
 
 /* The workers' side. */
 
-/* Gives up @n tasks of the chunk, which stay without record. */
+/* Gives up @n tasks of the chunk; they stay without record. */
 void feed_give_up(struct feed *feed, struct feed_chunk *chunk, uint32_t n);
 
 /* The source of the runner of a node. */
@@ -126,8 +132,8 @@ static inline struct feed *feed_of(const struct runner *runner)
 }
 
 /*
- * The chunk that the worker's piece is of, or NULL if that has ended and its place is another's. As long as
- * the worker has a task of it, in progress or to be run, it does not end.
+ * The chunk that the worker's piece belongs to, or NULL if it has ended and another chunk has its place. As
+ * long as the worker has a task of it, in progress or to be run, it does not end.
  */
 static inline struct feed_chunk *feed_chunk_of(const struct worker *worker)
 {
@@ -138,11 +144,11 @@ static inline struct feed_chunk *feed_chunk_of(const struct worker *worker)
 }
 
 /*
- * Of a level whose workers can die one by one: finds the tasks that went down with one, between a claim and
- * its note of it, say, so that they count as left and nobody has them; and gives them up. First comes
- * feed_look_begin(), then feed_look_hold() for what each worker has, seen at a moment at which the worker
- * was between no two notes, then feed_look_end(). Others may claim and end tasks meanwhile: what is lost
- * is found in part then, and the rest by a later look.
+ * For a level whose workers can die one by one: finds the tasks that were lost with a worker, for example
+ * between a claim and its note of it, so that they count as left although no worker has them; and gives them
+ * up. Call feed_look_begin() first, then feed_look_hold() for the tasks of each worker, seen at a moment when
+ * the worker was not between two notes, then feed_look_end(). Other workers may claim and end tasks
+ * meanwhile: then only a part of the lost tasks is found, and the rest by a later look.
  */
 struct feed_look {
         uint64_t claims[FEED_CHUNKS];   /* FEED_CLOSED: nothing to be looked for */
@@ -152,7 +158,7 @@ struct feed_look {
 void feed_look_begin(const struct feed *feed, struct feed_look *look);
 void feed_look_hold(struct feed_look *look, uint64_t piece_of, uint64_t n);
 
-/* Returns whether chunks that were pushed until @since_ns have not ended yet: it is to be looked again. */
+/* Returns whether chunks that were pushed until @since_ns have not ended yet: then another look is needed. */
 bool feed_look_end(struct feed *feed, const struct feed_look *look, uint64_t since_ns);
 
 static inline bool feed_empty(const struct feed *feed)

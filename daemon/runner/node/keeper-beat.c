@@ -19,7 +19,7 @@ int keeper_make_instance(struct keeper *keeper)
         return 0;
 }
 
-/* Of a command whose reply says nothing but whether Redis takes it. */
+/* The reply to a command that only shows whether Redis takes it. */
 static void on_told(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct keeper *keeper = userdata;
@@ -36,8 +36,8 @@ static void on_told(struct redis *redis, redisReply *reply, void *userdata)
 }
 
 /*
- * Of each owner that has chunks an entry is no older than HEARD_NS. One that is later than Redis' own clock
- * is from before that was set back, or of another Redis.
+ * Each owner that has chunks has an entry no older than HEARD_NS. An entry that is later than Redis' own
+ * clock is from before the clock was set back, or of another Redis.
  */
 static void find_place(struct keeper *keeper, uint64_t now_ms)
 {
@@ -69,7 +69,7 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
                 tell_of_us(keeper);
 }
 
-/* The place to find out that another node has our name. */
+/* Here it is noticed if another node has our name. */
 static void on_instance(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct keeper *keeper = userdata;

@@ -7,9 +7,9 @@
  *
  *     waits --heard of, and a place is free--> runs --its exit--> clearing --its group is empty--> waits
  *
- * There are places for so many owners at once. One that waits has a place as soon as a runner ends, and
- * runners end when they have had no chunk for a while. When none does, the one that has run longest, for a
- * second at least, is told to take no more.
+ * There are places for a limited number of owners at once. An owner that waits gets a place as soon as a
+ * runner ends, and runners end when they have had no chunk for a while. When none does, the one that has run
+ * longest, for a second at least, is told to take no more chunks.
  */
 
 #include <sys/types.h>
@@ -59,7 +59,7 @@ struct keeper {
         uint64_t stop_ns;               /* when what has not left is killed */
 };
 
-/* keeper-beat.c: what Redis is told, and tells. */
+/* keeper-beat.c: the exchange with Redis. */
 int keeper_make_instance(struct keeper *keeper);
 void keeper_beat(struct keeper *keeper);
 void keeper_listen(struct keeper *keeper);      /* for owners */
@@ -70,10 +70,10 @@ int owners_init(struct keeper *keeper);
 void owners_deinit(struct keeper *keeper);
 void owners_hear(struct keeper *keeper, struct piece name);
 
-/* Starts those who wait, if there is a place. Returns when to call it again: CLOCK_MONOTONIC. */
+/* Starts runners of owners that wait, if there is a place. Returns when to call it again: CLOCK_MONOTONIC. */
 uint64_t owners_turn(struct keeper *keeper);
 
-/* Something has happened to some of them. -ECHILD: none can be served, and why was said. */
+/* Something has happened to some runners. -ECHILD: no owner can be served, and the reason was logged. */
 int owners_look(struct keeper *keeper);
 void owners_leave(struct keeper *keeper);       /* SIGTERM to all */
 void owners_kill(struct keeper *keeper);

@@ -24,7 +24,7 @@ static __attribute__((noreturn)) void level_main(struct level_process *level, pi
         /* Its parent hears of SIGTERM and closes the feed. */
         signal(SIGTERM, SIG_IGN);
         level->born(level);
-        /* At processes its workers say that, and one of them is enough. */
+        /* At the level processes its workers do that, and one of them is enough. */
         if (!level_has(runner->spec.level, LEVEL_WORKER_GROUPS))
                 worker_prefer_for_oom();
         runner->measures = json_object();
@@ -106,7 +106,7 @@ int level_process_restart(struct level_process *level)
         int status = level->end.si_status;
 
         level->n_fruitless = tasks_ended(level) == level->n_ended ? level->n_fruitless + 1 : 0;
-        /* One that left before it did anything has said itself why it cannot run. */
+        /* A process that exited before it did anything has said itself why it cannot run. */
         if (level->n_fruitless >= (exited ? 1 : FRUITLESS_MAX)) {
                 log_error("cannot serve as a node: the level %s does not run here",
                           level_name(level->runner->spec.level));

@@ -26,12 +26,15 @@ struct level_process {
 int level_process_start(struct level_process *level);
 
 /*
- * Takes note of its end, when lives_fd says that the last of its workers has gone too: one that ran on would
- * write to what is given out again. *ret_death is the record of what was in progress.
+ * Takes note of its end, once lives_fd says that the last of its workers has gone too: a worker that is still
+ * running would write to memory that is used again. *ret_death is the record for tasks in progress.
  */
 int level_process_reap(struct level_process *level, struct ppp_record *ret_death);
 
-/* Starts one that was reaped again. -ECHILD after log_error(): it dies again and again before any task ends. */
+/*
+ * Starts a process that was reaped again. -ECHILD after log_error(): it dies again and again before any task
+ * ends.
+ */
 int level_process_restart(struct level_process *level);
 
 static inline bool level_process_runs(const struct level_process *level)

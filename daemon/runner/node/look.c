@@ -72,7 +72,7 @@ static void on_pending(struct redis *redis, redisReply *reply, void *userdata)
                 request_end(request);
 }
 
-/* A Redis that is full takes no key, and is looked through all the same. */
+/* A Redis that is full takes no key; its streams are looked through nevertheless. */
 static void on_locked(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct request *request = userdata;

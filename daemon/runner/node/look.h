@@ -8,9 +8,10 @@
  * stand before would not be found, and it looks up each entry in the stream, which costs a hundred times
  * as much as its place in the list of what is pending.
  *
- * The list is as long as there are nodes, and each of them looks: so as not to cost the square of that, one
- * looks for all. The node that manages to set the key look:<workload> does, which lasts an eighth of the heartbeat. One
- * that finds as much as it can take removes the key at once, for there may be more.
+ * The list grows with the number of nodes, and if each of them looked, the cost would grow with the square of
+ * it: so one looks on behalf of all. The node that manages to set the key look:<workload> does, which lasts
+ * an eighth of the heartbeat. One that finds as much as it can take removes the key at once, for there may be
+ * more.
  *
  * A node looks when it has room, before it reads new chunks: who waited longest comes first.
  */
@@ -24,5 +25,7 @@ struct look {
         unsigned n;                     /* streams that are being looked through */
 };
 
-/* Looks for chunks of silent nodes when it is time and there is room. True: what it finds comes first. */
+/*
+ * Looks for chunks of silent nodes when it is time and there is room. True: the chunks it finds come first.
+ */
 bool look_first(struct look *look);

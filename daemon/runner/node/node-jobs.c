@@ -10,7 +10,7 @@ struct node_job *node_job_get(struct node_jobs *jobs, const struct stream *strea
 {
         struct node_job *job;
 
-        /* One that is gone may be back, when Redis had lost it: it is asked for anew. */
+        /* A job that is gone may come back, if Redis had lost it: so it is asked for again. */
         for (job = jobs->first; job; job = job->next)
                 if (!job->gone && job->stream == stream && strlen(job->name) == n &&
                     memcmp(job->name, name, n) == 0) {
@@ -151,7 +151,7 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
         node_job_unref(job);
 }
 
-/* More often than a long heartbeat: somebody may wait for what a cancelled job keeps busy. */
+/* More often than a long heartbeat: somebody may be waiting for workers that a cancelled job keeps busy. */
 void node_jobs_check(struct node_jobs *jobs)
 {
         struct streams *streams = jobs->streams;

@@ -1,6 +1,9 @@
 #pragma once
 
-/* The jobs whose chunks are in hand: each is asked for once, and then whether it is still there. */
+/*
+ * The jobs whose chunks are in hand: the terms of each are asked for once, and from then on whether it still
+ * exists.
+ */
 
 #include "daemon/runner/node/streams.h"
 #include "daemon/runner/task.h"
@@ -35,5 +38,5 @@ void node_job_unref(struct node_job *job);
 /* Asks Redis for its terms, unless they are known or asked for. */
 void node_job_ask(struct node_job *job);
 
-/* Sees whether they are still there, if it is time. */
+/* Asks whether they still exist, if it is time. */
 void node_jobs_check(struct node_jobs *jobs);

@@ -12,7 +12,7 @@
 #include "lib/runner-abi.h"
 
 #define TIME_MAX_NS (3 * NSEC_PER_SEC)
-/* A little less, so that what is silent says where. */
+/* A little less, so that a silent Redis is named. */
 #define SILENCE_NS  (2900 * NSEC_PER_MSEC)
 #define REPLY_MAX   (UINT64_C(16) << 20)
 #define NODES_MAX   32768               /* that are asked for */
@@ -104,7 +104,7 @@ static void on_node(struct redis *redis, redisReply *reply, void *userdata)
         struct list *list = asked->list;
         json_t *node;
 
-        /* The hash is gone when it was silent for long; its name says that it was there. */
+        /* The hash is gone when the node was silent for long; its name shows that it existed. */
         if (answered(list, redis, reply) && redis_is_array(reply, 0)) {
                 node = json_pack("{s:s, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:f}",
                                  "name", asked->name, "version", text_of(reply, "version"),
@@ -180,7 +180,7 @@ static int wait_for_answers(struct list *list)
                 if (poll(&poll_fd, 1, (int)((end - now) / NSEC_PER_MSEC) + 1) < 0 && errno != EINTR)
                         return -errno;
                 r = redis_turn(&list->redis, poll_fd.revents);
-                /* All that was asked has an answer then, too: none. */
+                /* Then all questions have an answer, too: none. */
                 if (r < 0)
                         return r;
                 if (list->redis.state == REDIS_READY && !list->asked)

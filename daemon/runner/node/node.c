@@ -111,7 +111,7 @@ static void stop(struct node *node)
         feed_close(node->feed);
 }
 
-/* Its owner has no chunks any more, or others wait for this runner to end. */
+/* Whether its owner has no chunks any more, or others wait for this runner to end. */
 static bool is_needed(struct node *node)
 {
         uint64_t now = now_monotonic(), since;
@@ -130,7 +130,7 @@ static void hear(struct node *node)
 {
         uint64_t n;
 
-        /* Whatever it was, it is looked at in any case. */
+        /* Whatever woke us, everything is checked. */
         if (read(node->stop_fd, &n, sizeof(n)) < 0)
                 assert(errno == EAGAIN || errno == EINTR);
 }
@@ -173,7 +173,7 @@ static bool leave(struct node *node)
                 return false;
         if (node->chunks.n == 0 && !node->chunks.reading && redis_unsent(&node->streams.link.commands) == 0)
                 return true;
-        /* Without Redis nobody can be told: what we hold will be claimed for our silence. */
+        /* Without Redis nobody can be told: the chunks that we hold will be claimed because we are silent. */
         return now >= node->stop_ns + LEVEL_LEAVE_NS ||
                (!node->streams.link.is_up && now >= node->stop_ns);
 }

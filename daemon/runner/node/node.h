@@ -6,19 +6,19 @@
  *
  * Two processes. This one has one thread and talks to Redis: it reads chunks as far as there is room, puts
  * them into the feed (feed.h), and sends back the records of those that ended. The other, forked from it
- * before anything else, is a runner like that of any job: it runs a level whose workers take from the feed.
- * A workload that crashes a whole level kills that process only: what was in progress gets a record that
- * says so, the rest of the chunks in hand goes back, and the level is started anew.
+ * before anything else, is a runner like that of any job: it runs a level whose workers take from the feed. A
+ * workload that crashes a whole level kills only that process: tasks in progress get a record that says so,
+ * the rest of the chunks in hand goes back, and the level is started again.
  *
- * Its parts, each of which may use those before it: what chunks are read from (streams.h), whose they are
- * (node-jobs.h), their way (chunks.h), taking over those of silent nodes (look.h), keeping our own (beat.h);
- * and the other process (level-process.h).
+ * Its parts, each of which may use those before it: the streams that chunks are read from (streams.h), the
+ * jobs they belong to (node-jobs.h), their way through the node (chunks.h), taking over those of silent nodes
+ * (look.h), keeping our own (beat.h); and the other process (level-process.h).
  */
 
 #include "daemon/runner/runner.h"
 #include "lib/machines.h"
 
-/* The memory in which an owner's runner and the keeper tell each other how it goes. */
+/* The memory in which an owner's runner and the keeper tell each other their state. */
 struct owner_share {
         /* By the runner. */
         uint64_t load;                  /* tasks in hand that have no record */
@@ -29,7 +29,7 @@ struct owner_share {
         uint32_t yields;                /* others wait: it takes no more, and ends when it has nothing */
 };
 
-/* How a node serves: what it was started with. */
+/* How a node serves: the settings that it was started with. */
 struct node_terms {
         struct machines machines;
         struct spec spec;               /* filled: level, workers, loops, limits of workers */
@@ -47,7 +47,7 @@ int node_terms_read(struct node_terms *terms);
 void node_terms_deinit(struct node_terms *terms);
 
 /*
- * Serves the owner until nobody needs that, or SIGTERM: all that a process forked for it does. @cgroup_fd:
- * the directory of its own group, or -EBADF. Returns an exit status.
+ * Serves the owner until nobody needs that, or until SIGTERM: this is all that a process forked for it does.
+ * @cgroup_fd: the directory of its own group, or -EBADF. Returns an exit status.
  */
 int node_serve(const struct node_terms *terms, char *owner, struct owner_share *share, int cgroup_fd);

@@ -199,7 +199,7 @@ static int make_group(struct keeper *keeper, struct owner *owner, int *ret_fd)
         return needed ? r : 0;
 }
 
-/* In the child: what is the keeper's stays the keeper's. */
+/* In the child: lets go of everything that belongs to the keeper. */
 static __attribute__((noreturn)) void owner_main(struct keeper *keeper, struct owner *self)
 {
         redis_forget(&keeper->link.commands);
@@ -320,7 +320,10 @@ static void tell_to_yield(struct owner *owner)
         (void)pidfd_send_signal(owner->pidfd, SIGUSR1, NULL, 0);
 }
 
-/* One that has nothing in hand, or the one that has run longest; NULL: none, before *until. */
+/*
+ * The owner whose runner has to leave: one that has nothing in hand, or the one that has run longest; NULL:
+ * none before *until.
+ */
 static struct owner *find_yielding(const struct keeper *keeper, uint64_t now, uint64_t *until)
 {
         struct owner *found = NULL;
@@ -452,7 +455,7 @@ static int ended(struct keeper *keeper, struct owner *owner)
         else if (!keeper->stopping)
                 note_death(owner, &info);
         clear(keeper, owner);
-        /* It has said why. Where that is true of one owner alone, others' runners show it. */
+        /* It has said why. If the reason affects only one owner, the runners of others will show that. */
         return refused && !keeper->stopping && !others_run(keeper) ? -ECHILD : 0;
 }
 

@@ -41,7 +41,7 @@ const struct stream *streams_find(const struct streams *streams, const redisRepl
         return NULL;
 }
 
-/* Redis answers with an error, too, when it is there already. */
+/* Redis answers with an error also when the group exists already. */
 static void on_group(struct redis *redis, redisReply *reply, void *userdata)
 {
         struct streams *streams = userdata;
@@ -65,8 +65,10 @@ void streams_make_groups(struct streams *streams)
         for (unsigned i = 0; i < streams->n; ++i) {
                 const char *key = streams->list[i].key;
 
-                /* From the beginning: what was sent before there was a node is for us. On the reading
-                 * connection, so that it is there when that reads. */
+                /*
+                 * The group begins at the first entry: chunks that were sent before there was a node are for
+                 * us. It is made on the reading connection, so that it exists when that reads.
+                 */
                 redis_send(redis, on_group, streams, "XGROUP CREATE %s " MACHINES_GROUP " 0 MKSTREAM", key);
                 redis_send(redis, redis_link_on_kept, &streams->link, "EXPIRE %s " MACHINES_KEY_SECONDS, key);
         }

@@ -21,7 +21,7 @@ struct streams {
         bool full_said;                 /* that Redis takes nothing */
 };
 
-/* @workloads: bits. What @machines owns stays the caller's. Returns 0 or -ENOMEM. */
+/* @workloads: bits. The contents of @machines still belong to the caller. Returns 0 or -ENOMEM. */
 int streams_init(struct streams *streams, const struct machines *machines, char *owner, unsigned workloads,
                  const struct redis_link_ops *ops);
 void streams_deinit(struct streams *streams);
@@ -29,12 +29,12 @@ void streams_deinit(struct streams *streams);
 /* Makes the consumer group of each. */
 void streams_make_groups(struct streams *streams);
 
-/* The one of that key, or NULL. */
+/* The stream of that key, or NULL. */
 const struct stream *streams_find(const struct streams *streams, const redisReply *key);
 
 /*
- * A chunk that nobody spoke for during that time is taken over. Its holder speaks every quarter of the
- * heartbeat, and somebody looks every three eighths of it at least: so a death is noticed in a heartbeat.
+ * A chunk that no node claimed for this time is taken over. Its holder claims it every quarter of the
+ * heartbeat, and somebody looks at least every three eighths of it: so a death is noticed within a heartbeat.
  */
 static inline uint64_t streams_silence_ms(const struct streams *streams)
 {

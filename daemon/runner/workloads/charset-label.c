@@ -46,7 +46,7 @@ static const struct {
         { "UTF-16LE", "utf-16-le" },
 };
 
-/* What goes before a number in names of one family, and what iconv has there. */
+/* The text before a number in names of one family, and the one that iconv has there. */
 static const struct {
         const char *name, *prefix;
 } families[] = {
@@ -55,7 +55,7 @@ static const struct {
         { "ISO-8859-", "8859-" }, { "LATIN", "latin-" },
 };
 
-/* iconv's own syntax is not the server's to use: "//IGNORE" must not pass. */
+/* A server may not use iconv's own syntax: "//IGNORE" must not pass. */
 static bool label_char(char c)
 {
         return isalnum((unsigned char)c) || (c && strchr("-_.:+()", c));
@@ -147,7 +147,7 @@ static const struct {
         { "\xFE\xFF", "UTF-16BE", 2 },
 };
 
-/* Their own mark begins as that of UTF-16, and no browser reads them. */
+/* Their mark begins like that of UTF-16, and no browser reads them. */
 static bool is_wider(const char *label)
 {
         static const char *const names[] = { "utf-32", "utf32", "ucs-4", "ucs4" };

@@ -1,10 +1,10 @@
 /*
- * The stream decoder: iconv, with what it leaves to its callers: text cut in the middle of a
- * character, and bytes that are none.
+ * The stream decoder: iconv, and the cases that iconv leaves to its callers: text that is cut in the middle
+ * of a character, and bytes that form none.
  *
- * Some charsets have states (ISO-2022-*, UTF-7), and where iconv goes on after bytes that are no
- * character depends on where its input ended. So it is never given what has come, but always blocks
- * of one size: what a text decodes to cannot depend on where a network has cut it.
+ * Some charsets have states (ISO-2022-*, UTF-7), and the place where iconv continues after bytes that form no
+ * character depends on where its input ended. So it is not given the pieces as they come, but always blocks
+ * of one size: the result of decoding must not depend on where a network has cut the text.
  */
 
 #include "daemon/runner/workloads/charset.h"
@@ -38,7 +38,7 @@ static int open_iconv(const char *name, iconv_t *ret)
         return 0;
 }
 
-/* Opens @name; if that is unknown, what it is usually a name for, which is then left in @name. */
+/* Opens @name; if it is unknown, the charset that it usually stands for, whose name is then left in @name. */
 static int open_name(char name[static CHARSET_LABEL_MAX], iconv_t *ret)
 {
         int r = open_iconv(name, ret);
@@ -48,7 +48,10 @@ static int open_name(char name[static CHARSET_LABEL_MAX], iconv_t *ret)
         return charset_label_resolve(name) ? open_iconv(name, ret) : -ENOENT;
 }
 
-/* A charset's unit is what it takes to say anything but "incomplete" about a letter: 1, 2 or 4. */
+/*
+ * A charset's unit is the number of bytes with which iconv says anything but "incomplete" about a letter: 1,
+ * 2 or 4.
+ */
 static int find_unit(const char *name, size_t *ret)
 {
         char letter[] = { 'a', 0, 0, 0 }, out[16];

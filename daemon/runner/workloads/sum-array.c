@@ -2,10 +2,9 @@
  * sum-array: fills an array with 0 … n-1 and adds it up, as numpy.arange(n).sum() does: fast, at 8
  * bytes of memory a number, and with the global lock (--gil) released for all of it.
  *
- * The memory of one task is bounded: ARRAY_MAX. The kernel promises more than it has, and kills when
- * that is touched; so the array is filled in stripes, and before each one it is asked whether the
- * machine has the rest still. A cgroup's limit is not looked at: past that one the kernel kills, as
- * --memory-max says.
+ * The memory of one task is bounded: ARRAY_MAX. The kernel promises more memory than it has, and kills when
+ * that is touched; so the array is filled in stripes, and before each one we check whether the machine still
+ * has the rest. A cgroup's limit is not checked: above that the kernel kills, as --memory-max says.
  */
 
 #include <sys/mman.h>

@@ -1,10 +1,11 @@
 /*
- * Counting with AVX2: 64 bytes at a time become three bit masks, one bit a byte: ASCII's spaces,
- * and the first bytes of two- and three-byte spaces. A word begins at a byte that comes right after
- * a space and begins none, so shifts and one popcount count the words, without a branch on the
- * text. Only whether 128 bytes are all ASCII is asked, since the masks are far cheaper then.
+ * Counting with AVX2: 64 bytes at a time become three bit masks, one bit a byte: ASCII's spaces, and the
+ * first bytes of two- and three-byte spaces. A word begins at a byte that comes right after a space and
+ * begins none, so shifts and one popcount count the words, without a branch on the text. The only branch is
+ * on whether 128 bytes are all ASCII, since the masks are then far cheaper.
  *
- * The Makefile compiles this file for AVX2, BMI and POPCNT; wordcount.c calls it where they are.
+ * The Makefile compiles this file for AVX2, BMI and POPCNT; wordcount.c calls it where the processor has
+ * these.
  */
 
 #include "daemon/runner/workloads/wordcount-bulk.h"
@@ -184,7 +185,7 @@ static inline void add_part(struct masks m, size_t n, struct state *state)
         state->after = after_spaces(m, state) >> n;
 }
 
-/* These two go on over stripes of their kind, and return where the first of the other kind is. */
+/* These two run over stripes of their kind, and return where the first of the other kind is. */
 static const uint8_t *add_ascii_stripes(const uint8_t *p, const uint8_t *end, struct state *state)
 {
         struct state s = *state;

@@ -1,7 +1,7 @@
 #pragma once
 
 /*
- * The loops behind wordcount_feed(), one for each instruction set: what wordcount.c chooses from.
+ * The loops behind wordcount_feed(), one for each instruction set; wordcount.c chooses one of them.
  *
  * A loop counts @n bytes that begin at a character of their own (nothing is pending) and that no
  * space crosses the end of. It updates words and in_word. It may look at the two bytes after the

@@ -1,9 +1,9 @@
 /*
  * The word counter: the seams between chunks, the scalar loop, and the choice of a loop.
  *
- * The only state a cut can leave is the beginning of a multi-byte space: one or two bytes, kept in
- * `pending` until the next chunk tells. All else is one bit, whether the last character was in a
- * word, so the loops (wordcount-bulk.h) never see a space that is not whole.
+ * The only state a cut can leave is the beginning of a multi-byte space: one or two bytes, kept in `pending`
+ * until the next chunk shows what they are. The rest of the state is one bit, whether the last character was
+ * in a word; so the loops (wordcount-bulk.h) never see an incomplete space.
  */
 
 #include "daemon/runner/workloads/wordcount.h"
@@ -100,7 +100,10 @@ static void pending_is_text(struct wordcount *count)
         count->n_pending = 0;
 }
 
-/* Settles the pending bytes with one more; false if @c is not of them: look at it anew. */
+/*
+ * Resolves the pending bytes with one more; false if @c does not belong to them and has to be looked at
+ * again.
+ */
 static bool pending_take(struct wordcount *count, uint8_t c)
 {
         uint8_t lead = count->pending[0];
@@ -152,7 +155,7 @@ static const struct path *best_path(void)
         return path;
 }
 
-/* Stands in for the loop until the first text comes. Threads that meet here choose the same. */
+/* Used in place of a loop until the first text comes. Threads that meet here choose the same loop. */
 static void resolve(struct wordcount *count, const uint8_t *p, size_t n)
 {
         wordcount_bulk *best = best_path()->bulk;

@@ -13,7 +13,7 @@ static int decode_path(const char *s, char **ret)
         return strpbrk(s, "?#") ? -EINVAL : percent_decode(s, strlen(s), ret);
 }
 
-/* @s is what follows "file:". A host must be this one: RFC 8089 knows "" and "localhost". */
+/* @s is the text after "file:". A host must be this machine: RFC 8089 knows "" and "localhost". */
 static int parse_file_url(const char *s, struct words_input *ret)
 {
         static const char localhost[] = "//localhost/";

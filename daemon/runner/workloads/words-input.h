@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * What one input of `words` names: a page to fetch or a file to read. Text without a scheme is a
- * path; so a file whose name looks like a URL or like "demo:2016" is reached by "./" before it.
+ * An input of `words` names a page to fetch or a file to read. Text without a scheme is a path; a file whose
+ * name looks like a URL or like "demo:2016" is reached by putting "./" before it.
  */
 
 #include "lib/util.h"

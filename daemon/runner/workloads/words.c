@@ -1,7 +1,7 @@
 /*
- * The workload `words`: counts the words of a page or a file. The text streams: each chunk is
- * counted where it lies, and passes through a decoder only if a byte order mark or, without one, the
- * server says another charset than UTF-8. A file without a mark is UTF-8.
+ * The workload `words`: counts the words of a page or a file. The text is streamed: each chunk is counted in
+ * place, and passes through a decoder only if a byte order mark or, without one, the server says another
+ * charset than UTF-8. A file without a mark is UTF-8.
  */
 
 #include <pppctl/workload.h>
@@ -38,7 +38,7 @@ static void feed(struct stream *stream, const void *data, size_t n)
                 wordcount_feed(&stream->count, data, n);
 }
 
-/* A byte order mark is no text, and counts more than the charset that was declared. */
+/* A byte order mark is not part of the text, and takes precedence over the declared charset. */
 static int stream_start(struct stream *stream, const char *label)
 {
         size_t n_mark = 0;
