@@ -1,18 +1,18 @@
 #pragma once
 
-/* The names of what may be wrong with an HTTP answer: enum ppp_answer_fault, for people. */
+/* Names, for people, of the faults that an HTTP answer may have: enum ppp_answer_fault. */
 
 #include <pppctl/results.h>
 #include "lib/util.h"
 
 /*
- * The fault that a coding (of the content or of the transfer) is which nothing here undoes: @name, of
- * @n bytes, in any case. PPP_ANSWER_CODING if it is in no list of codings.
+ * The fault for a coding (of the content or of the transfer) that nothing here undoes: @name, of @n bytes, in
+ * upper or lower case. PPP_ANSWER_CODING if it is in no list of codings.
  */
 enum ppp_answer_fault answer_fault_of_coding(const char *name, size_t n);
 
 /* The reason of a task that fails for @fault. */
 enum ppp_reason answer_fault_reason(enum ppp_answer_fault fault);
 
-/* A sentence for the one whose task it was, to be freed. NULL: @detail is no fault, or no memory. */
+/* A sentence for the task's owner, to be freed. NULL: @detail is no fault, or no memory. */
 char *answer_fault_describe(int32_t detail);

@@ -1,6 +1,6 @@
 #pragma once
 
-/* The disk behind a path: what io.max wants are the numbers of the whole disk, not of a partition. */
+/* The disk behind a path: io.max wants the numbers of the whole disk, not of a partition. */
 
 #include "lib/util.h"
 
@@ -13,10 +13,10 @@ int block_device_parse(const char *text, unsigned *ret_major, unsigned *ret_mino
  */
 int block_device_find(const char *text, unsigned *ret_major, unsigned *ret_minor);
 
-/* 1: such a whole disk is there; 0: it is not, or it is a partition. */
+/* 1: there is such a whole disk; 0: there is not, or it is a partition. */
 int block_device_is_disk(unsigned major, unsigned minor);
 
-/* Whether it is made of other devices, or of a file on one: LVM, LUKS, RAID, a loop device. */
+/* Whether the device is made of other devices, or of a file on one: LVM, LUKS, RAID, a loop device. */
 bool block_device_is_stacked(unsigned major, unsigned minor);
 
 /*

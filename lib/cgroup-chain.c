@@ -131,7 +131,7 @@ uint64_t cgroup_chain_met_since(const struct cgroup_chain *now, const struct cgr
         if (i >= before->n)
                 return 0;
         was = before->groups[i].limits[limit].n_met;
-        /* It counts from 0 again when the controller was away. */
+        /* It counts from 0 again after the controller was disabled. */
         return n >= was ? n - was : n;
 }
 

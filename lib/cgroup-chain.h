@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * A cgroup and all those above it, each with its limits on memory and on processes and with how
- * often they were met. Two readings tell whose limit the kernel had to enforce in between. All is
- * read by way of the first group's directory, so that a tree of plain files serves tests.
+ * A cgroup and all those above it, each with its limits on memory and on processes and with how often they
+ * were met. Two readings show whose limit the kernel had to enforce in between. Everything is read by way of
+ * the first group's directory, so that tests can use a tree of plain files.
  */
 
 #include "lib/util.h"
@@ -38,15 +38,15 @@ int cgroup_chain_read(int fd, struct cgroup_chain *ret);
 void cgroup_chain_deinit(struct cgroup_chain *chain);
 
 /*
- * How often the limit of group @i was met since @before was read. Where @before ends below that group it
- * is 0: what the group counts may be older, and cgroup_chain_covers() tells whether it counts anything.
+ * How often the limit of group @i was met since @before was read. Where @before ends below that group it is
+ * 0: the group's counts may be older, and cgroup_chain_covers() tells whether it counts anything.
  */
 uint64_t cgroup_chain_met_since(const struct cgroup_chain *now, const struct cgroup_chain *before,
                                 size_t i, enum chain_limit limit);
 
-/* Whether each group that has met its limit is in @before, so that none is missed by what it met since. */
+/* Whether @before has every group that has met its limit, so that no limit met since then is missed. */
 bool cgroup_chain_covers(const struct cgroup_chain *before, const struct cgroup_chain *now,
                          enum chain_limit limit);
 
-/* Whether no limit can have been met without one of the groups telling of it. */
+/* Whether no limit can have been met without one of the groups reporting it. */
 bool cgroup_chain_counts_all(const struct cgroup_chain *chain, enum chain_limit limit);

@@ -228,7 +228,7 @@ static bool group_has(const char *path, enum cgroup_controller controller)
         return fd >= 0 && cgroup_read_available(fd, &available) >= 0 && available & controller;
 }
 
-/* The deepest of the groups from @mount to @group that has it: it is the one that withholds it. */
+/* The deepest of the groups from @mount to @group that has the controller: that one withholds it. */
 static char *find_withholding(enum cgroup_controller controller, const char *mount,
                               const char *group)
 {

@@ -1,11 +1,9 @@
 /*
- * fork() into a group: clone3(2) with CLONE_INTO_CGROUP (5.7) makes the child there, so that not
- * one instruction or page of it is accounted elsewhere, nothing has to be moved, and there is no
- * moment in which a limit does not hold. CLONE_PIDFD (5.2) gives a descriptor that can't mean
- * another process.
+ * fork() into a group: clone3(2) with CLONE_INTO_CGROUP (5.7) makes the child there, so that no instruction
+ * and no page of it is charged elsewhere, nothing has to be moved, and there is no moment in which a limit
+ * does not hold. CLONE_PIDFD (5.2) gives a descriptor that can't mean another process.
  *
- * The C library has no wrapper for this, and does not know it happened. Unlike after its own
- * fork():
+ * The C library has no wrapper for this, and does not know that it happened. Unlike after its own fork():
  *
  *  - pthread_atfork() handlers do not run, and malloc's and stdio's locks are not held over the
  *    clone. In a process of one thread nobody can hold them. With more threads the child may find
@@ -51,7 +49,7 @@ static void child_move(int procs_fd, int answer_fd)
                 _exit(EXIT_FAILURE);
 }
 
-/* One that did not get there is gone when this returns. */
+/* A child that did not get there is gone when this returns. */
 static int hear_child(int answer_fd, int pidfd)
 {
         int error;
@@ -136,13 +134,13 @@ static pid_t fork_and_move(int cgroup_fd, int *ret_pidfd)
         return pid;
 }
 
-/* Without room for its argument the call fails as it does for nobody but a filter. */
+/* Without space for its argument the call fails in a way that only a filter causes otherwise. */
 bool cgroup_clone3_is_forbidden(void)
 {
         return syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS;
 }
 
-/* The descriptor is the parent's alone; the child's table was copied before it was made. */
+/* Only the parent has the descriptor; the child's table was copied before it was made. */
 static pid_t hand_out(pid_t pid, int pidfd, int *ret_pidfd)
 {
         if (pid > 0)

@@ -1,7 +1,8 @@
 /*
- * Killing all that is in a group and below. Where there is no cgroup.kill (before Linux 5.14) each process
- * gets its SIGKILL, as systemd does it there: the lists are read again until they show nobody new, since a
- * process may have forked before its signal came. Meanwhile the group is frozen, so that none can go on to.
+ * Kills all processes in a group and below. Where there is no cgroup.kill (before Linux 5.14) each process
+ * gets a SIGKILL, as systemd does it there: the lists are read again until they show no new process, since a
+ * process may have forked before its signal came. Meanwhile the group is frozen, so that no process can keep
+ * forking.
  */
 
 #include "lib/cgroup.h"
@@ -12,7 +13,7 @@
 #include <search.h>
 #include <signal.h>
 
-/* Where a group cannot be frozen, a process may fork faster than we read: we stop trying at some time. */
+/* Where a group cannot be frozen, a process may fork faster than we read: so the attempts are limited. */
 #define PASSES_MAX 100
 
 static int compare_pids(const void *a, const void *b)
@@ -79,7 +80,7 @@ static int kill_child(int fd, const char *name, void **pids)
         return kill_below(child_fd, pids);
 }
 
-/* The first error is told after all others were tried. */
+/* The first error is returned after all others were tried. */
 static int kill_children(int fd, void **pids)
 {
         struct dirent **entries;
@@ -120,7 +121,7 @@ int cgroup_kill_each(int fd)
         void *pids = NULL;
         int r = 1;
 
-        /* Best effort: cgroup.freeze came with 5.2. One that was frozen stays so, as with cgroup.kill. */
+        /* Best effort: cgroup.freeze came with 5.2. A frozen group stays frozen, as with cgroup.kill. */
         if (cgroup_read_u64(fd, "cgroup.freeze", &frozen) < 0 ||
             (frozen == 0 && cgroup_freeze(fd, true) < 0))
                 frozen = 1;

@@ -1,10 +1,10 @@
 /*
  * Where cgroup2 is mounted, and where in it this process is.
  *
- * A machine may have several cgroup2 mounts: bind mounts, containers (whose mount shows a subtree
- * only, the "root" field of mountinfo), or, on a hybrid machine, /sys/fs/cgroup/unified beside the
- * v1 mounts and under a tmpfs. What serves is one that shows our own group; one that may be written
- * is better. See proc(5), cgroup_namespaces(7).
+ * A machine may have several cgroup2 mounts: bind mounts, containers (whose mount shows a subtree only, the
+ * "root" field of mountinfo), or, on a hybrid machine, /sys/fs/cgroup/unified beside the v1 mounts and under
+ * a tmpfs. We need one that shows our own group; one that may be written is better. See proc(5),
+ * cgroup_namespaces(7).
  */
 
 #include "lib/cgroup.h"
@@ -66,7 +66,7 @@ static bool parse_mount(char *line, char *fields[static _MOUNT_FIELDS])
         return true;
 }
 
-/* The part of @own below @root, "/" for the root itself; NULL if it is elsewhere. */
+/* The part of @own below @root, "/" for the root itself; NULL if @own is not below it. */
 static const char *path_below(const char *root, const char *own)
 {
         size_t n = strlen(root);
@@ -85,7 +85,9 @@ static bool is_read_only(const char *options)
         return strncmp(options, "ro", 2) == 0 && (options[2] == 0 || options[2] == ',');
 }
 
-/* The line "0::/path"; a name in there can't hold a newline, cgroup_mkdir() refuses it. */
+/*
+ * The line "0::/path"; a name in it can't contain a newline, since the kernel's cgroup_mkdir() refuses that.
+ */
 static int parse_own(const char *proc_cgroup, char **ret)
 {
         char *own;
@@ -105,7 +107,7 @@ static int parse_own(const char *proc_cgroup, char **ret)
         return -ENOENT;
 }
 
-/* Picks among the lines of @mountinfo, which it cuts up; the results point into its arguments. */
+/* Chooses among the lines of @mountinfo, which it splits in place; the results point into its arguments. */
 static int pick_mount(char *mountinfo, const char *own, const char **ret_point,
                       const char **ret_below)
 {

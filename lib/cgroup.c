@@ -1,7 +1,8 @@
 /*
- * A cgroup v2 group, by its directory descriptor: make, populate, limit, freeze, watch, measure. All of it is small writes and reads of the files in cgroups(7) and the kernel's
- * admin-guide/cgroup-v2.rst. Finding the hierarchy is in cgroup-locate.c, controllers in
- * cgroup-controllers.c, removing groups in cgroup-remove.c, starting children in cgroup-fork.c, killing in cgroup-kill.c.
+ * A cgroup v2 group, by its directory descriptor: make, populate, limit, freeze, watch, measure. All of it
+ * consists of small writes and reads of the files in cgroups(7) and the kernel's admin-guide/cgroup-v2.rst.
+ * cgroup-locate.c finds the hierarchy, cgroup-controllers.c deals with controllers, cgroup-remove.c removes
+ * groups, cgroup-fork.c starts children, cgroup-kill.c kills.
  */
 
 #include "lib/cgroup.h"
@@ -93,7 +94,7 @@ static int parse_number(const char *text, uint64_t *ret)
         return parse_u64(text, n, UINT64_MAX, ret) < 0 ? -EBADMSG : 0;
 }
 
-/* What follows "@key " at the start of a line, or NULL. */
+/* The text after "@key " at the start of a line, or NULL. */
 static const char *find_line(const char *text, const char *key)
 {
         size_t n = strlen(key);

@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * cgroup v2, as far as pppd goes: find the hierarchy and our own place in it, make and remove
- * groups below, kill and watch them, read their counters. Groups are directory descriptors; a name
- * is used only to make or remove. Sources: cgroups(7), the kernel's admin-guide/cgroup-v2.rst.
+ * The part of cgroup v2 that pppd uses: find the hierarchy and our own place in it, make and remove groups
+ * below, kill and watch them, read their counters. Groups are directory descriptors; a name is used only to
+ * make or remove. Sources: cgroups(7), the kernel's admin-guide/cgroup-v2.rst.
  */
 
 #include "lib/util.h"
@@ -25,13 +25,13 @@ int cgroup_locate_in(const char *mountinfo, const char *proc_cgroup, char **ret_
 bool cgroup_is_delegated(int fd);
 
 /*
- * Notes on a group that one of ours made it, so that whoever comes after us may remove it: an extended
- * attribute (5.7). That it cannot be set costs nothing but that.
+ * Marks a group as made by one of our programs, by an extended attribute (5.7), so that a later one may
+ * remove it. If the mark cannot be set, only that is lost.
  */
 void cgroup_mark_made(int fd);
 bool cgroup_is_marked_made(int fd);
 
-/* Makes (or opens, if it is there) the group @name below @parent_fd; O_DIRECTORY descriptor. */
+/* Makes (or opens, if it exists) the group @name below @parent_fd; O_DIRECTORY descriptor. */
 int cgroup_make(int parent_fd, const char *name, int *ret_fd);
 
 /* Writes one of the group's files. */
@@ -41,9 +41,9 @@ int cgroup_write(int fd, const char *file, const char *text);
 int cgroup_attach(int fd, pid_t pid);
 
 /*
- * Enables for the children of @fd each controller that is there. Returns 0 when all are, else the
- * first error: -EBUSY while the group itself holds processes. *ret_enabled: bit set of those that
- * are enabled now; set also after such an error, since some may be.
+ * Enables for the children of @fd each controller that it has. Returns 0 when all are enabled, else the first
+ * error: -EBUSY while the group itself holds processes. *ret_enabled: bit set of those that are enabled now;
+ * set also after such an error, since some may be.
  */
 enum cgroup_controller {
         CGROUP_CPU = 1 << 0,
@@ -71,7 +71,7 @@ unsigned cgroup_noted_controllers(int fd);
 /* "memory" */
 const char *cgroup_controller_name(enum cgroup_controller controller);
 
-/* Where a controller is, seen from the group whose directory is @group below the mount @mount. */
+/* The place of a controller, seen from the group whose directory is @group below the mount @mount. */
 enum cgroup_place {
         CGROUP_PLACE_HERE,      /* the group has it */
         CGROUP_PLACE_WITHHELD,  /* it is on v2, and a group above does not pass it on */
@@ -90,7 +90,7 @@ int cgroup_find_controller(enum cgroup_controller controller, const char *mount,
 int cgroup_find_controller_in(enum cgroup_controller controller, const char *mountinfo,
                               const char *proc_cgroups, struct cgroup_whereabouts *ret);
 
-/* A sentence of why it is not here, owned by the caller, NULL when out of memory; and what to do. */
+/* A sentence that says why it is not here, owned by the caller, NULL when out of memory; and what to do. */
 char *cgroup_explain(enum cgroup_controller controller, const struct cgroup_whereabouts *where);
 const char *cgroup_advise(const struct cgroup_whereabouts *where);
 
@@ -110,8 +110,8 @@ int cgroup_kill_each(int fd);
 int cgroup_freeze(int fd, bool freeze);
 
 /*
- * An open cgroup.events: poll it for POLLPRI, then read it with cgroup_events_read(), which also
- * arms it anew. Either of the outputs may be NULL. A group that is gone reads as not populated.
+ * An open cgroup.events: poll it for POLLPRI, then read it with cgroup_events_read(), which also arms it
+ * again. Either of the outputs may be NULL. A group that is gone reads as not populated.
  */
 int cgroup_events_open(int fd, int *ret_events_fd);
 int cgroup_events_read(int events_fd, bool *ret_populated, bool *ret_frozen);

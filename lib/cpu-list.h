@@ -10,7 +10,7 @@ struct cpu_list {
         uint64_t bits[CPU_LIST_MAX / 64];
 };
 
-/* A newline may follow. -EINVAL: it is no such list; -ERANGE: a number is CPU_LIST_MAX or more. */
+/* The list may end in a newline. -EINVAL: it is no such list; -ERANGE: a number is CPU_LIST_MAX or more. */
 int cpu_list_parse(const char *text, struct cpu_list *ret);
 
 static inline bool cpu_list_has(const struct cpu_list *list, unsigned cpu)

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Tells URLs from paths among the inputs of `words`, by their text alone. The client makes relative
- * paths absolute and the runner opens what it is given: both have to mean the same by an input.
+ * Tells URLs from paths among the inputs of `words`, by their text alone. The client makes relative paths
+ * absolute and the runner opens them as given: both have to understand an input in the same way.
  */
 
 #include "lib/util.h"
@@ -15,8 +15,5 @@ enum input_kind {
         INPUT_FOREIGN,          /* ://… after a scheme that is not taken */
 };
 
-/*
- * @n bytes at @input. *@ret_scheme: length of the scheme before the colon; of a path it is of no
- * matter.
- */
+/* @n bytes at @input. *@ret_scheme: length of the scheme before the colon; meaningless for a path. */
 enum input_kind input_kind_of(const char *input, size_t n, size_t *ret_scheme);

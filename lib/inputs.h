@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * The inputs of a job: text, one input a line, each line ended by a newline, mapped from a file or a
- * sealed memfd. Finding line i costs a scan of at most INPUTS_STRIDE lines from a sparse index;
- * walking them in order costs a look at one word for a short line, one memchr for a longer one.
+ * The inputs of a job: text, one input a line, each line ended by a newline, mapped from a file or a sealed
+ * memfd. Finding line i costs a scan of at most INPUTS_STRIDE lines from a sparse index; walking through them
+ * in order costs reading one word for a short line, and one memchr for a longer one.
  */
 
 #include <endian.h>

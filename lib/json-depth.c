@@ -6,7 +6,7 @@
 
 #include "lib/json-depth.h"
 
-/* The byte after the string that starts at @p; @end where it does not end. */
+/* The byte after the string that starts at @p; @end if the string does not end. */
 static const char *skip_string(const char *p, const char *end)
 {
         for (++p; p < end && *p != '"'; ++p)

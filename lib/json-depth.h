@@ -2,8 +2,8 @@
 
 /*
  * A guard in front of the JSON parser. Jansson recurses once a level and stops only at its own
- * JSON_PARSER_MAX_DEPTH of 2048, after it has built all of them; what a peer sends is refused long
- * before, by a pass over the bytes that needs neither memory nor stack.
+ * JSON_PARSER_MAX_DEPTH of 2048, after it has built all of them; a peer's message is refused long before, by
+ * a pass over the bytes that needs neither memory nor stack.
  */
 
 #include "lib/util.h"

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The levels of concurrency, one row of level_infos each. What differs between levels is a fact there;
- * whoever needs to know asks for the fact, not which level it is.
+ * The levels of concurrency, one row of level_infos each. Each difference between levels is a fact in that
+ * row; code that needs to know asks for the fact, not which level it is.
  */
 
 #include "lib/util.h"
@@ -65,5 +65,5 @@ unsigned levels_with(enum level_feature feature);
 /* "threads, processes, async": those of @set. Returns @text. */
 const char *level_list(unsigned set, char text[static LEVEL_LIST_SIZE]);
 
-/* How many workers a job has that does not say so, on a machine of @n_cpus. */
+/* How many workers a job has by default, on a machine with @n_cpus. */
 uint32_t level_default_workers(enum level level, unsigned n_cpus);

@@ -1,7 +1,7 @@
 /*
- * Limits in the files of a group: written one by one, then all read back. What the kernel rounds (memory,
- * to pages) is expected rounded; what it takes and does not follow (CPUs that the parent does not have)
- * is found by reading what is in effect.
+ * Limits in the files of a group: written one by one, then all read back. Values that the kernel rounds
+ * (memory, to pages) are expected rounded; values that it accepts and does not follow (CPUs that the parent
+ * does not have) are found by reading those in effect.
  */
 
 #include <fcntl.h>
@@ -89,7 +89,7 @@ static int read_number(int fd, enum limit limit, struct limits *limits)
                 r = cgroup_read_u64(fd, limit_infos[limit].file, &value);
         if (r < 0)
                 return r == -ENOENT ? 0 : r;
-        /* A weight can't be "none": 100 is what nobody asked for. */
+        /* A weight can't be "none": 100 is the value when nobody asked for one. */
         if (value == LIMIT_NONE || (limit == LIMIT_CPU_WEIGHT && value == 100))
                 return 0;
         limits->values[limit] = value;
@@ -205,7 +205,7 @@ static const char *hint_for(enum limit limit, int error)
         return "pppctl doctor tells which limits can be had here; leave this one out";
 }
 
-/* An io.max that was asked for, among those that are in force. */
+/* Whether an io.max that was asked for is among those in force. */
 static bool has_io(const struct limits *limits, const struct io_limit *io)
 {
         const struct io_limit *found = limits_find_io(limits, io->major, io->minor);

@@ -1,7 +1,4 @@
-/*
- * Limits as the interface's type Limits. "max" has no place among JSON's integers: the largest there is
- * stands for it.
- */
+/* Limits as the interface's type Limits. JSON's integers have no "max": the largest one stands for it. */
 
 #include <stdio.h>
 
@@ -54,7 +51,7 @@ static int read_cpu_max(struct reader *reader, struct limits *limits)
             cpus * (double)LIMIT_CPU > (double)info->max)
                 return reader_refuse(reader, info->member, "give CPUs, from 0.01 up, 1.5 for 150%",
                                      "%g is out of range", cpus);
-        /* What cpu.max can tell apart: microseconds in a tenth of a second. */
+        /* The resolution of cpu.max: microseconds in a tenth of a second. */
         limits->values[LIMIT_CPU_MAX] = (uint64_t)(cpus * (double)LIMIT_CPU / 10 + 0.5) * 10;
         limits->given |= LIMIT_BIT(LIMIT_CPU_MAX);
         return 0;

@@ -1,4 +1,4 @@
-/* Limits as the text of an option: what people write. */
+/* Limits as the text of an option, as people write it. */
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -155,7 +155,7 @@ static int find_device(const char *text, struct io_limit *io, char **ret_why)
         return 0;
 }
 
-/* Words of @text, which it cuts up: the device, then rates. */
+/* Takes the words of @text, which it splits in place: the device, then rates. */
 static int parse_io(char *text, struct io_limit *io, char **ret_why)
 {
         char *rest = text, *word, *device = NULL;

@@ -75,7 +75,7 @@ static inline bool limits_has(const struct limits *limits, enum limit limit)
         return limits->given & LIMIT_BIT(limit);
 }
 
-/* Given, and not as "max": there is something to enforce. */
+/* Whether it is given, and not as "max", so that there is something to enforce. */
 static inline bool limits_enforces(const struct limits *limits, enum limit limit)
 {
         return limits_has(limits, limit) &&
@@ -109,5 +109,5 @@ int limits_set_text(struct limits *limits, enum limit limit, const char *text, c
  */
 int limits_apply(const struct limits *limits, int fd, const char *path, struct spec_error *error);
 
-/* What the group's files say: limits that are in force. Files that are not there limit nothing. */
+/* Reads the limits in force from the group's files. Missing files limit nothing. */
 int limits_read(int fd, struct limits *ret);

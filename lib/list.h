@@ -45,7 +45,7 @@ static inline void list_remove(struct list *link)
 #define list_first(head, type, member)                                                             \
         (list_empty(head) ? NULL : list_entry((head)->next, type, member))
 
-/* The body may remove the object it is at, no other. */
+/* The body may remove the current object, but no other. */
 #define list_for_each(i, head, type, member)                                                       \
         for (struct list *_at_##i = (head)->next, *_next_##i = _at_##i->next;                      \
              _at_##i != (head) && ((i) = list_entry(_at_##i, type, member), true);                 \

@@ -27,7 +27,7 @@ static int copy(char **to, const char *from)
         return from && !*to ? -ENOMEM : 0;
 }
 
-/* What stands beside the URL counts more than what stands in it. */
+/* Members beside the URL take precedence over the parts of the URL. */
 static int override(char **to, const char *from)
 {
         if (!from)

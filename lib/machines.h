@@ -1,7 +1,7 @@
 #pragma once
 
 /*
- * Where a node or the coordinator of a job finds its Redis, and how it behaves there: the part of the
+ * Tells a node or the coordinator of a job where its Redis is, and how to behave there: the part of the
  * configuration that the supervisor hands to pppd-runner (lib/runner-abi.h), as JSON:
  *
  *   {"redis": URL, "username"?, "password"?, "ca_file"?, "prefix": "pppctl:",
@@ -19,7 +19,7 @@
 #define MACHINES_NAME_MAX      128      /* bytes of a node's name, and of a prefix */
 #define MACHINES_OWNER_MAX     144      /* of an owner's name: a node's, a colon, a user's number */
 
-/* Owners whose chunks a node runs at once, each in a runner of its own: as many as there are, as it is. */
+/* Owners whose chunks a node runs at once, each in a runner of its own: the default, and the most. */
 #define NODE_OWNERS_MAX        256
 #define NODE_OWNERS_DEFAULT    4
 
@@ -43,8 +43,8 @@ int machines_from_json(json_t *json, struct machines *ret, const char **ret_why)
 void machines_deinit(struct machines *machines);
 
 /*
- * What a node that leaves has for what runs there: until others would take it for dead, and not so long
- * that a daemon that stops would have to kill it.
+ * The time that a leaving node gives its running tasks: until others would take it for dead, but not so long
+ * that a stopping daemon would have to kill it.
  */
 static inline uint64_t machines_leave_ns(uint64_t heartbeat_ns)
 {
@@ -52,10 +52,10 @@ static inline uint64_t machines_leave_ns(uint64_t heartbeat_ns)
 }
 
 /*
- * A name of a node, or a prefix: 1 to MACHINES_NAME_MAX bytes, printable ASCII without space and without
- * what a pattern of an ACL means: * ? [ ] \ and quotes.
+ * A name of a node, or a prefix: 1 to MACHINES_NAME_MAX bytes, printable ASCII without space and without the
+ * special characters of an ACL's patterns (* ? [ ] \) and quotes.
  */
 bool machines_name_is_valid(const char *name);
 
-/* The same characters, in @n bytes, of which there may be @max. */
+/* Whether the @n bytes, at most @max, are such characters. */
 bool machines_text_is_valid(const char *text, size_t n, size_t max);

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * A group's memory by kind, from memory.stat. Most of it goes with the processes, so it is read
- * while they are there; the numbers are plain, to be kept in memory that processes share.
+ * A group's memory by kind, from memory.stat. Most of it is freed when the processes end, so it is read while
+ * they exist; the numbers are plain, so that they can be kept in memory that processes share.
  */
 
 #include <jansson.h>

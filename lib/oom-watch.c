@@ -56,7 +56,7 @@ enum ppp_oom_blame oom_watch_blame(struct oom_watch *watch, int job_fd, int work
         enum ppp_oom_blame who;
         uint64_t n;
 
-        /* The group is the worker's alone, and as old. */
+        /* The group has only this worker, and is as old as it. */
         if (cgroup_read_keyed(worker_fd, "memory.events.local", "oom", &n) >= 0 && n > 0)
                 return PPP_OOM_WORKER;
         if (watch->last.n == 0 || cgroup_chain_read(job_fd, &now) < 0)

@@ -1,9 +1,8 @@
 #pragma once
 
 /*
- * Finds the group whose memory.max a worker was killed for. The kernel counts in the group whose
- * limit was met, before it kills; so at each death the group whose count has moved is to blame, the
- * nearest first.
+ * Finds the group because of whose memory.max a worker was killed. The kernel counts in the group whose limit
+ * was met, before it kills; so at each death the nearest group whose count has changed is to blame.
  */
 
 #include <pppctl/results.h>
@@ -21,5 +20,5 @@ struct oom_watch {
 void oom_watch_init(struct oom_watch *watch, int job_fd);
 void oom_watch_deinit(struct oom_watch *watch);
 
-/* For a worker that was killed for want of memory: @worker_fd is its own group in the job's. */
+/* For a worker that was killed because memory ran out: @worker_fd is its own group in the job's. */
 enum ppp_oom_blame oom_watch_blame(struct oom_watch *watch, int job_fd, int worker_fd);

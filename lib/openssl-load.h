@@ -57,7 +57,7 @@ OPENSSL_SYMBOLS(DLSYM_PROTOTYPE)
 
 /*
  * Thread-safe, does its work once. Returns 0, or -ENOPKG with *ret_why: what is missing, as static text.
- * What to do about it is OPENSSL_REMEDY.
+ * OPENSSL_REMEDY says what to do about it.
  */
 int openssl_load(const char **ret_why);
 

@@ -33,7 +33,7 @@ bool priority_may_set(int nice, const char **ret_why, const char **ret_hint)
 
         if (priority_get(0, &current) < 0)
                 current = 0;
-        /* To what it is already: only a filter can forbid that. */
+        /* Sets the value that it has already: only a filter can forbid that. */
         if (setpriority(PRIO_PROCESS, 0, current) < 0) {
                 *ret_why = "the daemon's system call filter forbids setpriority(2)";
                 *ret_hint = "allow setpriority in SystemCallFilter= of the service, or let it have the cpu "
@@ -74,8 +74,10 @@ int priority_set(int nice)
         if (setpriority(PRIO_PROCESS, 0, nice) < 0)
                 return -errno;
         r = set_session(nice);
-        /* Unprivileged, it may be set ten times a second by all together, or not at all under /proc's
-           protection; the process's own value is in force all the same. */
+        /*
+         * Without privileges, it may be set only ten times a second by all users together, or not at all
+         * where /proc is protected; the process's own value is in force in any case.
+         */
         return r == -EAGAIN || r == -EACCES || r == -EPERM || r == -EROFS ? 0 : r;
 }
 

@@ -12,8 +12,8 @@
 /* Whether we may give a child this value. If not, static texts of why, and what to do. */
 bool priority_may_set(int nice, const char **ret_why, const char **ret_hint);
 
-/* Of the calling process, which leads its session. Async-signal-safe. */
+/* Sets it for the calling process, which leads its session. Async-signal-safe. */
 int priority_set(int nice);
 
-/* What process @pid has now. -ESRCH. */
+/* The present value of process @pid. -ESRCH. */
 int priority_get(int pid, int *ret);

@@ -22,7 +22,7 @@ int proc_check(const char **ret_why)
         return r < 0 ? r : -ESRCH;
 }
 
-/* A line "MemAvailable:   23411 kB"; the unit never was another. */
+/* A line "MemAvailable: 23411 kB"; the unit has never been another one. */
 static int find_kib(const char *text, const char *name, uint64_t *ret)
 {
         size_t n = strlen(name);

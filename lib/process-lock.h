@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * Lets one process at a time use something that belongs to a file. The lock is the process's (fcntl_locking(2)), not
- * the open file's (flock): that one would outlive a process that is killed, in a child of its that has not come to
- * its execve() yet, and a frozen cgroup may keep it from ever doing so. The kernel releases it when the process
- * closes any descriptor of the file.
+ * Lets one process at a time use something that belongs to a file. The lock belongs to the process
+ * (fcntl_locking(2)), not to the open file (flock): a lock of the open file would outlive a process that is
+ * killed, in a child that has not reached its execve() yet, and a frozen cgroup may keep the child from ever
+ * reaching it. The kernel releases it when the process closes any descriptor of the file.
  */
 
 #include <sys/types.h>

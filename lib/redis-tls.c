@@ -57,7 +57,7 @@ static int trust(struct redis *redis, SSL_CTX *context)
         return -EKEYREJECTED;
 }
 
-/* Made for each connection: so a ca-file that was renewed counts. */
+/* Made for each connection, so that a renewed ca-file is used. */
 static SSL_CTX *context_new(struct redis *redis)
 {
         SSL_CTX *context = sym_SSL_CTX_new(sym_TLS_client_method());
@@ -67,8 +67,10 @@ static SSL_CTX *context_new(struct redis *redis)
                      "left, is its configuration sound?");
                 return NULL;
         }
-        /* SSL_CTX_set_min_proto_version() and SSL_CTX_set_mode() are macros. What is queued may move, and
-         * grow, between two attempts to send it. */
+        /*
+         * SSL_CTX_set_min_proto_version() and SSL_CTX_set_mode() are macros. Queued data may move, and grow,
+         * between two attempts to send it.
+         */
         sym_SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION, NULL);
         sym_SSL_CTX_ctrl(context, SSL_CTRL_MODE,
                          SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, NULL);
@@ -80,7 +82,7 @@ static SSL_CTX *context_new(struct redis *redis)
         return NULL;
 }
 
-/* Whom the certificate has to name. */
+/* Sets the name that the certificate has to have. */
 static bool expect(SSL *ssl, const char *host)
 {
         X509_VERIFY_PARAM *param = sym_SSL_get0_param(ssl);
@@ -88,7 +90,7 @@ static bool expect(SSL *ssl, const char *host)
         /* The subject's common name counts for nothing, nor do wildcards within a label (RFC 9525). */
         sym_X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
                                                    X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        /* Takes an address and nothing else. A server is not told by which address it was called. */
+        /* Accepts an address and nothing else. No server name is sent for an address. */
         if (sym_X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1)
                 return true;
         return sym_X509_VERIFY_PARAM_set1_host(param, host, strlen(host)) == 1 &&
@@ -105,7 +107,7 @@ static SSL *ssl_new(struct redis *redis)
         if (!context)
                 return NULL;
         ssl = sym_SSL_new(context);
-        /* A connection keeps what it needs of it. */
+        /* A connection keeps the parts of it that it needs. */
         sym_SSL_CTX_free(context);
         if (!ssl || sym_SSL_set_fd(ssl, redis->context->fd) != 1) {
                 fail(redis, REDIS_TROUBLE_UNREACHABLE, "out of memory");
@@ -151,7 +153,9 @@ void redis_tls_close(struct redis *redis)
 
 /* At work */
 
-/* What an operation that returned @n <= 0 came to: 0 when it waits, for what *events then says. */
+/*
+ * The outcome of an operation that returned @n <= 0: 0 when it waits, for the events that *events then has.
+ */
 static int settle(struct redis_tls *tls, int n, short *events)
 {
         int error_number = errno, error = sym_SSL_get_error(tls->ssl, n);
@@ -160,7 +164,7 @@ static int settle(struct redis_tls *tls, int n, short *events)
                 *events = error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
                 return 0;
         }
-        /* What the server said before it left counts more than that nothing could be sent after it. */
+        /* The server's last words take precedence over the error that nothing could be sent afterwards. */
         if (error == SSL_ERROR_SSL || tls->error == SSL_ERROR_NONE) {
                 tls->error = error;
                 tls->error_number = error_number;
@@ -223,7 +227,7 @@ int redis_tls_write(struct redis *redis)
                 tls->write_events = POLLOUT;
         if (sent > 0)
                 sdsrange(redis->context->obuf, (ssize_t)sent, -1);
-        /* It may have said why before it left. */
+        /* The server may have said why before it closed the connection. */
         if (r < 0)
                 (void)redis_tls_read(redis);
         return r;
@@ -277,7 +281,7 @@ static void describe_protocol(struct redis *redis, unsigned long code, int reaso
 {
         const char *what = sym_ERR_reason_error_string(code) ?: "unknown error";
 
-        /* Of a connection that worked, the next one may tell more. */
+        /* If a connection worked before, the next one may tell more. */
         if (redis->state == REDIS_READY) {
                 fail(redis, REDIS_TROUBLE_UNREACHABLE, "the TLS connection broke: %s", what);
                 return;

@@ -1,7 +1,7 @@
 #pragma once
 
 /*
- * Where a Redis is:
+ * The address of a Redis:
  *
  *   unix:/path/to/socket[?db=N]
  *   redis://[[user]:password@]host[:port][/db]       host may be [::1]; the default port is 6379

@@ -124,7 +124,7 @@ enum redis_trouble redis_note(struct redis *redis, const redisReply *reply, cons
         return trouble;
 }
 
-/* The ring of who waits for a reply. */
+/* The ring of callbacks that wait for a reply. */
 
 static int pending_grow(struct redis *redis)
 {
@@ -247,7 +247,7 @@ static void describe_plain(struct redis *redis)
         const char *why = context->err == REDIS_ERR_EOF ? "it closed the connection" : context->errstr;
         char asking[256];
 
-        /* All that a port for TLS does with what is none. */
+        /* A port for TLS does nothing else with data that is not TLS. */
         if (redis->state == REDIS_GREETING && !redis->machines->url.path) {
                 snprintf(asking, sizeof(asking), "%s, and said nothing before; if that is a port for TLS, "
                          "name it as rediss://", why);
@@ -256,7 +256,7 @@ static void describe_plain(struct redis *redis)
         describe_unreachable(redis, why);
 }
 
-/* Where the connection itself knows why. */
+/* Used where the connection itself knows why. */
 static int lose_broken(struct redis *redis)
 {
         if (redis->tls)
@@ -266,7 +266,7 @@ static int lose_broken(struct redis *redis)
         return lose(redis, -ECONNRESET);
 }
 
-/* A peer that is gone without a word is noticed by TCP where there is something to send. */
+/* TCP notices that a peer has vanished when there is something to send. */
 static void set_up_socket(const struct redis *redis)
 {
         int fd = redis->context->fd, on = 1;
@@ -300,7 +300,7 @@ int redis_open(struct redis *redis, const struct machines *machines, uint64_t si
                 return -ECONNREFUSED;
         }
         set_up_socket(redis);
-        /* Buffers that were large once will be so again. */
+        /* Buffers that were large once will be large again. */
         redis->context->reader->maxbuf = 0;
         redis->state = REDIS_CONNECTING;
         redis->heard_ns = now_monotonic();
@@ -315,7 +315,7 @@ static void greeted(struct redis *redis, redisReply *reply, void *userdata)
         if (!reply)
                 return;
         --redis->n_greetings;
-        /* That PING is not allowed says nothing about the rest. */
+        /* If PING is not allowed, that says nothing about the rest. */
         if (redis_is_error(reply) && redis->trouble == REDIS_TROUBLE_NONE &&
             !(redis->n_greetings == 0 && redis_trouble_of(reply) == REDIS_TROUBLE_PERMISSION))
                 redis_note(redis, reply, attempted);
@@ -337,11 +337,11 @@ static int greet(struct redis *redis)
                 r = redis_send(redis, greeted, log_in, "AUTH %s", url->password);
         if (r >= 0 && url->db)
                 r = redis_send(redis, greeted, choose, "SELECT %d", (int)url->db);
-        /* Last, for it tells what nobody else may be asked for: whether it is there for us. */
+        /* This comes last, because its reply shows whether Redis serves us at all. */
         return r < 0 ? r : redis_send(redis, greeted, begin, "PING");
 }
 
-/* What is queued before Redis has shown who it is stays queued. */
+/* Data that is queued before Redis has shown who it is stays queued. */
 static int secure(struct redis *redis)
 {
         int r = redis_tls_handshake(redis);
@@ -414,7 +414,7 @@ void redis_flush(struct redis *redis)
                 (void)send_queued(redis);
 }
 
-/* All of a reply is kept until its end. One that has none would be kept until there is no memory. */
+/* All of a reply is kept until its end. A reply without an end would be kept until memory runs out. */
 static int check_size(struct redis *redis)
 {
         uint64_t max = redis->reply_max ?: REDIS_REPLY_MAX;
@@ -443,7 +443,10 @@ static int hand_out(struct redis *redis)
                         return check_size(redis);
                 redis->reply_size = redis->context->reader->len - redis->context->reader->pos;
                 if (redis->n_pending == 0) {
-                        /* What it says unasked is why it breaks off: too many clients, say. */
+                        /*
+                         * An unasked message is the reason for which it closes the connection: too many
+                         * clients, for example.
+                         */
                         if (redis_is_error(reply))
                                 redis_note(redis, reply, "talk to it");
                         else
@@ -472,7 +475,7 @@ static int receive(struct redis *redis)
 
         redis->reply_size += redis->context->reader->len - before;
         if (r < 0) {
-                /* What came with the end counts, if it says why. */
+                /* Data that came with the end counts, if it says why. */
                 if (hand_out(redis) < 0)
                         return -ECONNRESET;
                 return redis->trouble != REDIS_TROUBLE_NONE && redis->state == REDIS_GREETING ?
@@ -488,7 +491,7 @@ static bool may_read(const struct redis *redis, short revents)
                             revents & (POLLIN | POLLHUP | POLLERR);
 }
 
-/* What comes before both sides talk. */
+/* The steps before both sides talk. */
 static int turn_early(struct redis *redis, short revents)
 {
         if (!revents)

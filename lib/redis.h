@@ -1,17 +1,17 @@
 #pragma once
 
 /*
- * One connection to a Redis (or Valkey), on hiredis (0.14 or newer): commands are queued and go out
- * together, replies come back to who asked, in order. Its owner polls redis_fd() for redis_events() and
- * calls redis_turn().
+ * One connection to a Redis (or Valkey), on hiredis (0.14 or newer): commands are queued and go out together,
+ * and each reply goes to the callback of its command, in order. Its owner polls redis_fd() for redis_events()
+ * and calls redis_turn().
  *
- * It never blocks, but for redis_open() of a host's name: until the resolver answers, or gives up, which
- * is for resolv.conf(5) to say (ten seconds, mostly). That is good enough for those who call it, processes
- * with nothing to do for as long as they have no Redis but to end: the coordinator of a job, a node and
- * pppd-runner --nodes. The supervisor, which has, connects to none and ends those that are late.
+ * It never blocks, except in redis_open() of a host's name: until the resolver answers, or gives up, as
+ * resolv.conf(5) says (mostly after ten seconds). That is good enough for its callers, which have nothing to
+ * do but to end as long as they have no Redis: the coordinator of a job, a node and pppd-runner --nodes. The
+ * supervisor has other things to do; it connects to no Redis, and ends processes that are late.
  *
- * What goes wrong is one of few kinds (enum redis_trouble), told apart here and nowhere else, with a
- * sentence that says what was attempted, why it failed and what to do.
+ * Failures are of a few kinds (enum redis_trouble), told apart here and nowhere else, with a sentence that
+ * says what was attempted, why it failed and what to do.
  */
 
 #include <hiredis/hiredis.h>
@@ -34,8 +34,8 @@ enum redis_trouble {
 };
 
 /*
- * Bytes of one reply; one that is longer is the end of the connection. Chunks and results that are read at
- * once stay far below.
+ * Bytes of one reply; a longer one ends the connection. Chunks and results that are read at once stay far
+ * below.
  */
 #define REDIS_REPLY_MAX (UINT64_C(256) << 20)
 
@@ -87,11 +87,11 @@ struct redis {
  */
 int redis_open(struct redis *redis, const struct machines *machines, uint64_t silence_ns);
 
-/* All that wait for a reply get NULL. */
+/* All callbacks that wait for a reply get NULL. */
 void redis_close(struct redis *redis);
 void redis_deinit(struct redis *redis);
 
-/* After fork(2), in the child: gives up the connection without a word to the server or to who waits. */
+/* After fork(2), in the child: gives up the connection without telling the server or the callbacks. */
 void redis_forget(struct redis *redis);
 
 static inline int redis_fd(const struct redis *redis)
@@ -99,10 +99,10 @@ static inline int redis_fd(const struct redis *redis)
         return redis->context ? redis->context->fd : -EBADF;
 }
 
-/* POLLIN and, while something is to be sent, POLLOUT; with TLS, what that waits for. */
+/* POLLIN and, while something is to be sent, POLLOUT; with TLS, the events that it waits for. */
 short redis_events(const struct redis *redis);
 
-/* When redis_turn() should be called at the latest, though nothing came; UINT64_MAX: never. */
+/* When redis_turn() should be called at the latest, even if nothing came; UINT64_MAX: never. */
 uint64_t redis_deadline(const struct redis *redis);
 
 /*
@@ -111,7 +111,7 @@ uint64_t redis_deadline(const struct redis *redis);
  */
 int redis_turn(struct redis *redis, short revents);
 
-/* Sends what is queued, as far as the socket takes it; errors show in the next turn. */
+/* Sends queued commands, as far as the socket takes them; errors are reported in the next turn. */
 void redis_flush(struct redis *redis);
 
 /* Bytes that wait to be sent. */
@@ -125,7 +125,7 @@ int redis_send(struct redis *redis, redis_reply_fn *fn, void *userdata, const ch
 int redis_send_argv(struct redis *redis, redis_reply_fn *fn, void *userdata, int argc,
                     const char **argv, const size_t *sizes);
 
-/* What an error reply means. */
+/* The meaning of an error reply. */
 enum redis_trouble redis_trouble_of(const redisReply *reply);
 
 static inline bool redis_is_error(const redisReply *reply)

@@ -6,7 +6,7 @@
 
 #include "lib/util.h"
 
-/* The locks are advisory: that there is data in these bytes is of no matter. */
+/* The locks are advisory: it does not matter that there is data in these bytes. */
 enum byte { BYTE_WRITERS, BYTE_RUNNER };
 
 static int lock_byte(int fd, int command, short type, enum byte byte)
@@ -38,7 +38,7 @@ int results_lock(int fd, int *ret_fd)
         return 0;
 }
 
-/* 0: nobody has it whom we can see. */
+/* 0: no process that we can see has it. */
 static pid_t find_pid(int fd)
 {
         struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = BYTE_RUNNER, .l_len = 1 };

@@ -65,7 +65,7 @@ int results_create(int fd, uint64_t n_tasks, uint64_t epoch_ns)
 
 int results_reserve(int fd, uint64_t n_tasks)
 {
-        /* posix_fallocate() returns its error. It would write where a filesystem cannot reserve. */
+        /* posix_fallocate() returns its error. It would write zeros where a filesystem cannot reserve. */
         return -posix_fallocate(fd, 0, (off_t)results_size(n_tasks));
 }
 
@@ -116,7 +116,7 @@ void results_unmap(struct results *results)
         *results = (struct results)RESULTS_NULL;
 }
 
-/* A wall clock that was set back has no time pass. */
+/* If the wall clock was set back, no time counts as passed. */
 static int64_t epoch_by_wall_clock(const struct ppp_results_header *header)
 {
         uint64_t now = now_realtime(), submitted = header->created_realtime_ns;
@@ -155,7 +155,7 @@ int results_rebase(int fd)
                 return 0;
         move_epoch(&header, epoch_by_wall_clock(&header));
         memcpy(header.boot_id, id, sizeof(id));
-        /* In one call: a boot that is stored without its epoch would never be looked at again. */
+        /* In one call: a boot that is stored without its epoch would never be corrected again. */
         n = pwrite(fd, (const char *)&header + from, size, (off_t)from);
         return n < 0 ? -errno : n == (ssize_t)size ? 1 : -EIO;
 }
@@ -326,7 +326,7 @@ static char *detail_text(enum ppp_reason reason, int32_t detail)
         return r < 0 ? NULL : text;
 }
 
-/* The page is elsewhere, and where is up to whoever reads it. */
+/* The page is elsewhere, and it is for the user to decide whether to go there. */
 #define REDIRECT(what) "the server redirects to " what ", which pppd does not follow: it takes http and " \
                        "https; give the address of the page that you want"
 
@@ -387,13 +387,13 @@ static const char *oom_format(int32_t detail)
                                                                    reasons[PPP_REASON_OOM_KILLED].text;
 }
 
-/* It is not always the other side. */
+/* It is not always the other side's fault. */
 static const char *reason_format(enum ppp_reason reason, int32_t detail)
 {
         if (reason == PPP_REASON_CONNECT && (detail == EMFILE || detail == ENFILE))
                 return "cannot connect: %s; ask for fewer at a time with --workers, or raise the "
                        "limit on open files (LimitNOFILE=, ulimit -n)";
-        /* Nobody has cancelled it but the ring, which has no other errno for that. */
+        /* Only the ring has cancelled it, which has no other errno for that. */
         if ((reason == PPP_REASON_OPEN || reason == PPP_REASON_READ) && detail == ECANCELED)
                 return "cannot be read: it is not in memory, and no thread of the kernel could be started to "
                        "read it; raise the limit of tasks (--pids-max, TasksMax= of the service or its slice)";

@@ -31,9 +31,9 @@ int results_create(int fd, uint64_t n_tasks, uint64_t epoch_ns);
 int results_reserve(int fd, uint64_t n_tasks);
 
 /*
- * Maps @fd and checks all of its header against the file's real size. Returns -EBADMSG for what is
- * no results file or is cut short. @fd may be closed afterwards. The header's n_tasks is the
- * writer's to change; use results.n_tasks.
+ * Maps @fd and checks all of its header against the file's real size. Returns -EBADMSG for a file that is no
+ * results file or is cut short. @fd may be closed afterwards. The writer can change the header's n_tasks; use
+ * results.n_tasks.
  */
 int results_map(int fd, bool writable, struct results *ret);
 void results_unmap(struct results *results);
@@ -46,20 +46,21 @@ void results_unmap(struct results *results);
 int results_rebase(int fd);
 
 /*
- * Starts the job over for what has no record: claim counter to 0, counters recounted. The file is of this boot
- * (results_rebase()), and new records' times go on from the old ones', whatever the wall clock told.
+ * Prepares the job to run again for tasks without a record: sets the claim counter to 0 and recounts the
+ * counters. The file is of this boot (results_rebase()), and new records' times continue from the old ones',
+ * whatever the wall clock said.
  */
 void results_resume(struct results *results);
 
 /*
- * Sets the counters of done and failed tasks to what the records say, which they may fall short of after
- * the death of a worker. Only while no worker runs. Returns how many have no record.
+ * Sets the counters of done and failed tasks by counting the records, since they may be too low after the
+ * death of a worker. Only while no worker runs. Returns how many tasks have no record.
  */
 uint64_t results_recount(struct results *results);
 
 /*
- * Notes in the file @fd how its job ended; needs no room. results_read_end() gives -ENOENT where nothing is
- * noted, -EBADMSG for what is no results file; texts end with a NUL in any case.
+ * Notes in the file @fd how its job ended; needs no disk space. results_read_end() gives -ENOENT where
+ * nothing is noted, -EBADMSG for a file that is no results file; texts end with a NUL in any case.
  */
 int results_note_end(int fd, const struct ppp_end *end);
 int results_read_end(int fd, struct ppp_end *ret);
@@ -83,7 +84,9 @@ static inline bool results_get(const struct results *results, uint64_t index, st
 /* Stores all of @from but its state, then publishes that. */
 static inline void record_publish(struct ppp_record *to, const struct ppp_record *from)
 {
-        /* Member by member: a wide copy of what was just written in parts has to wait for its stores. */
+        /*
+         * Member by member: a wide copy of data that was just written in parts has to wait for these stores.
+         */
         to->value = from->value;
         to->start_ns = from->start_ns;
         to->end_ns = from->end_ns;

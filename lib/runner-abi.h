@@ -5,8 +5,9 @@
  * process already inside the job's cgroup (JOB/runner), standard output and error on the job's
  * `output` file, standard input on /dev/null. No other descriptor is open.
  *
- * It is started with SIGTERM as its signal at the supervisor's death (PR_SET_PDEATHSIG), which it clears once it
- * has the lock on the results file: from then on the next supervisor finds it, and before it has done nothing.
+ * It is started with SIGTERM as its signal at the supervisor's death (PR_SET_PDEATHSIG), which it clears once
+ * it has the lock on the results file: from then on the next supervisor finds it by the lock, and before that
+ * it has done nothing.
  *
  * The runner ends with 0 when every task it could run has a record, 1 after a failure of its own
  * (said on standard error, one line), RUNNER_EXIT_CANCELLED after SIGTERM, RUNNER_EXIT_BUSY when another

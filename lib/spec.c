@@ -18,7 +18,9 @@ enum kind {
         KIND_WEIGHTS,                   /* the spec's thread_weights */
 };
 
-/* What a spec may leave out: read, written, checked against the level, and dropped by its row. */
+/*
+ * A member that a spec may leave out; it is read, written, checked against the level, and dropped by its row.
+ */
 struct member {
         const char *name;
         enum kind kind;
@@ -212,7 +214,7 @@ static int check_workers(struct reader *reader, const struct spec *spec)
         return reader_refuse(reader, "workers", hint, "%u is too many for the %s level", spec->workers, info->name);
 }
 
-/* The runner, or its loops, and one each that works for it. */
+/* The runner, or its loops, and for each of these one more that works. */
 static int check_pids_max(struct reader *reader, const struct spec *spec)
 {
         const struct level_info *info = level_info(spec->level);

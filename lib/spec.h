@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The spec of a job: what the client asks for, what the runner gets (with all defaults filled in),
- * what the database keeps. One parser and one writer for all three.
+ * The spec of a job, which the client submits, the runner gets (with all defaults filled in), and the
+ * database keeps. One parser and one writer for all three.
  */
 
 #include <jansson.h>
@@ -28,7 +28,7 @@ struct spec {
         uint32_t loops;                 /* 0: one */
         bool gil;
         bool threaded;                  /* each thread in a threaded cgroup of its own */
-        uint32_t *thread_weights;       /* owned; cpu.weight of threads, by turns; NULL: none */
+        uint32_t *thread_weights;       /* owned; cpu.weight of threads, in rotation; NULL: none */
         size_t n_thread_weights;
         uint64_t timeout_ns;            /* 0: none */
         uint64_t task_timeout_ns;       /* 0: none */
@@ -50,8 +50,8 @@ struct spec_error {
 };
 
 /*
- * Strict: unknown members, wrong types and values out of range are errors (-EBADMSG, @error filled).
- * Returns -ENOMEM only when out of memory. What is absent stays 0.
+ * Strict: unknown members, wrong types and values out of range are errors (-EBADMSG, @error filled). Returns
+ * -ENOMEM only when out of memory. Absent members stay 0.
  */
 int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error);
 
@@ -59,15 +59,16 @@ int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error);
 json_t *spec_to_json(const struct spec *spec);
 
 /*
- * Fills in what is 0: workers and loops as the level takes them on this machine (@n_cpus), never more
- * workers than tasks; nothing where the nodes decide. A worker process may take as much memory as the job,
- * so that one that takes too much is known by name.
+ * Fills in members that are 0: workers and loops by the level's defaults on this machine (@n_cpus), never
+ * more workers than tasks; nothing where the nodes decide. A worker process gets the job's limit on memory
+ * for itself, so that the one that takes too much is known.
  */
 void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks);
 
 /*
- * Sets to its default what the level cannot honour, for a comparison, whose options are for those levels
- * that have them. What would change the values of tasks stays, and is refused by who reads the spec.
+ * Sets members that the level cannot honour to their defaults, for a comparison, whose options are for those
+ * levels that have them. A member that would change the values of tasks stays, and is refused when the spec
+ * is read.
  */
 void spec_leave_out(struct spec *spec);
 

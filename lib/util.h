@@ -29,7 +29,7 @@
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
-/* Each argument is evaluated once; names made unique, so that they nest. */
+/* Each argument is evaluated once; names are made unique, so that the macros nest. */
 #define _CONCAT(a, b) a##b
 #define CONCAT(a, b)  _CONCAT(a, b)
 #define _LESSER(a, b, op, n)                                                                       \
@@ -91,7 +91,7 @@ static inline void freep(void *p)
                         func(*p);                                                                  \
         }
 
-/* "1 task", "2 tasks": what follows the noun. */
+/* "1 task", "2 tasks": the ending of the noun. */
 static inline const char *plural(uint64_t n)
 {
         return n == 1 ? "" : "s";
@@ -119,7 +119,7 @@ static inline uint64_t now_realtime(void)
         return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
-/* Goes on while the machine is suspended. */
+/* Runs also while the machine is suspended. */
 static inline uint64_t now_boottime(void)
 {
         struct timespec ts;
@@ -140,14 +140,14 @@ int parse_duration(const char *s, uint64_t *ret_ns);
 /* "64M", "4096": bytes; K, M, G and T are powers of 1024. At most INT64_MAX. -EINVAL or -ERANGE. */
 int parse_size(const char *s, uint64_t *ret);
 
-/* How much of UTF-8 text @s to print in at most @max bytes without cutting a character. */
+/* How many bytes of UTF-8 text @s, at most @max, can be printed without cutting a character. */
 int utf8_prefix(const char *s, size_t max);
 
 /*
- * For main(), first of all: sees to it that descriptors 0 to 2 are open. Were one closed, the next file
- * opened (a lock, a socket, results) would take its number, and messages would be written into that.
- * /dev/null holds the place, opened such that reading, or writing, fails as before. Returns 0, or the
- * error of opening that.
+ * To be called first in main(): makes sure that descriptors 0 to 2 are open. If one were closed, the next
+ * file opened (a lock, a socket, results) would take its number, and messages would be written into it.
+ * /dev/null takes the place, opened such that reading, or writing, fails as before. Returns 0, or the error
+ * of opening that.
  */
 int hold_standard_fds(void);
 

@@ -13,8 +13,8 @@
 #include <sys/un.h>
 
 /*
- * sun_path has 108 bytes, less than a deep directory. connect(2) follows links, so a long path is
- * opened without being opened (O_PATH) and reached by its descriptor's name in /proc.
+ * sun_path has 108 bytes, which is too short for a deep directory. connect(2) follows links, so a long path
+ * is opened without being opened (O_PATH) and reached by its descriptor's name in /proc.
  */
 static int connect_path(int fd, const char *path)
 {
@@ -94,8 +94,8 @@ int varlink_call(struct varlink *varlink, const char *method, json_t *parameters
         r = varlink_send(varlink, call, fds, n_fds);
         json_decref(call);
         /*
-         * The message stays queued, so varlink_reply() meets the error again, after what there is
-         * to read.
+         * The message stays queued, so varlink_reply() meets the error again, after it has read everything
+         * there is.
          */
         if (r < 0 && !is_disconnect(r))
                 return r;
@@ -124,7 +124,7 @@ static int wait_readable(struct varlink *varlink, int poll_fd)
                 }
                 if ((fds[0].revents | fds[1].revents) & POLLNVAL)
                         return -EBADF;
-                /* First, or a stream of replies that never dries up would keep Ctrl-C waiting. */
+                /* This comes first, or an endless stream of replies would keep Ctrl-C waiting. */
                 if (fds[1].revents)
                         return VARLINK_E_AGAIN;
                 if (fds[0].revents & POLLOUT) {
@@ -157,7 +157,7 @@ static int next_message(struct varlink *varlink, int poll_fd, struct varlink_mes
         }
 }
 
-/* Members a newer server may have added are its own affair; those we know must be right. */
+/* Members that a newer server may have added are ignored; those we know must be right. */
 static int check_reply(struct varlink *varlink, json_t *json, bool *ret_continues,
                        const char **ret_why)
 {

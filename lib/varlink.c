@@ -76,9 +76,9 @@ static size_t out_charge(const struct varlink_out *out)
 }
 
 /*
- * Unix sockets know urgent data since 5.15. A peek passes over such a byte while poll(2) goes on to
- * say that there is something to read, so a peer could make us turn for nothing; in line it is a
- * byte like any other. What is no socket fails at the first read.
+ * Unix sockets know urgent data since 5.15. A peek skips such a byte while poll(2) keeps saying that there is
+ * something to read, so a peer could make us spin; in line it is a byte like any other. A descriptor that is
+ * no socket fails at the first read.
  */
 void varlink_init_consume(struct varlink *varlink, int fd)
 {
@@ -127,9 +127,7 @@ int varlink_message_take_fd(struct varlink_message *message, size_t i)
         return i < message->n_fds ? steal_fd(&message->fds[i]) : -EBADF;
 }
 
-/*
- * The parser quotes what it stumbled over: bytes of the peer, on their way to a log and to a reply.
- */
+/* The parser quotes the text it failed on: bytes of the peer, which would get into a log and a reply. */
 static void make_printable(char *text)
 {
         for (; *text; ++text)
@@ -164,7 +162,7 @@ static int append_fds(struct varlink *varlink, const int *fds, size_t n)
         return r;
 }
 
-/* Takes over all descriptors of @mh, also where it then finds them to be too many (-EMFILE). */
+/* Takes over all descriptors of @mh, even if it then finds that they are too many (-EMFILE). */
 static int collect_fds(struct varlink *varlink, struct msghdr *mh)
 {
         int r = mh->msg_flags & MSG_CTRUNC ? -EMFILE : 0;
@@ -232,7 +230,7 @@ static int receive(int fd, struct msghdr *mh, int flags, size_t *ret_n)
         while (n < 0 && errno == EINTR);
         if (n < 0 && errno == EAGAIN)
                 return VARLINK_E_AGAIN;
-        /* The peer closed and left unread what we sent: to us no different from a plain close. */
+        /* The peer closed without reading what we sent: for us this is the same as a plain close. */
         if (n == 0 || (n < 0 && errno == ECONNRESET))
                 return VARLINK_E_EOF;
         if (n < 0)
@@ -337,7 +335,7 @@ static int parse(struct varlink *varlink, const char *text, size_t n, json_t **r
         return 0;
 }
 
-/* Takes the first message, which ends at @end, out of the buffer, and its descriptors along. */
+/* Takes the first message, which ends at @end, out of the buffer, together with its descriptors. */
 static int buffer_take(struct varlink *varlink, const char *end, struct varlink_message *ret,
                        const char **ret_why)
 {
@@ -449,16 +447,15 @@ int varlink_send(struct varlink *varlink, json_t *json, const int *fds, size_t n
         varlink->out_tail = &out->next;
         steal_ptr(out);
         r = varlink_flush(varlink);
-        /* Descriptors go with the first byte, so none of it is out. */
+        /* Descriptors go with the first byte, so nothing of the message has been sent. */
         if (r == -ETOOMANYREFS && is_first)
                 out_pop(varlink);
         return r;
 }
 
 /*
- * Sends what the socket takes of one message; each message is a sendmsg() of its own, so that its
- * descriptors go with its first byte (see the top of this file). As soon as one byte is out they
- * are, too.
+ * Sends as much of one message as the socket takes; each message is a sendmsg() of its own, so that its
+ * descriptors go with its first byte (see the top of this file). As soon as one byte is out they are, too.
  */
 static int out_send(struct varlink *varlink, struct varlink_out *out)
 {

@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * Varlink (varlink.org): a JSON object and a NUL byte a message over a Unix stream socket,
- * descriptors by SCM_RIGHTS. This file is the wire: one non-blocking socket, its buffers in both
- * directions, its limits. It knows no method; server and client build on it.
+ * Varlink (varlink.org): each message is a JSON object and a NUL byte on a Unix stream socket; descriptors
+ * are passed by SCM_RIGHTS. This file is the wire: one non-blocking socket, its buffers in both directions,
+ * its limits. It knows no method; server and client build on it.
  *
  * Descriptors belong to the message whose bytes they arrived with, and are handed out with it.
  */
@@ -67,11 +67,11 @@ int varlink_receive(struct varlink *varlink, struct varlink_message *ret, const 
 bool varlink_pending(const struct varlink *varlink);
 
 /*
- * Queues a message and sends what the socket takes. Descriptors are duplicated; @json stays the
- * caller's. Returns 0; -ENOBUFS when the peer does not read (VARLINK_QUEUE_MAX); -EMSGSIZE for a
- * message past VARLINK_MESSAGE_MAX, which the peer would refuse; -ETOOMANYREFS, where nothing else is
- * queued, when more descriptors of our user are on their way, to whomever, than we may have open (all
- * three leave the queue as it was); another errno when it is gone.
+ * Queues a message and sends as much as the socket takes. Descriptors are duplicated; @json stays the
+ * caller's. Returns 0; -ENOBUFS when the peer does not read (VARLINK_QUEUE_MAX); -EMSGSIZE for a message past
+ * VARLINK_MESSAGE_MAX, which the peer would refuse; -ETOOMANYREFS, where nothing else is queued, when more
+ * descriptors of our user are on their way, to whomever, than we may have open (all three leave the queue as
+ * it was); another errno when it is gone.
  */
 int varlink_send(struct varlink *varlink, json_t *json, const int *fds, size_t n_fds);
 

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The workloads by name, one row of workload_infos each: what all programs know of them. How one works is
- * in daemon/runner/workloads/.
+ * The workloads by name, one row of workload_infos each: the facts that all programs share. Their code is in
+ * daemon/runner/workloads/.
  */
 
 #include "lib/util.h"

@@ -42,7 +42,7 @@ void check_jobs_group(const struct patient *patient, struct finding *finding)
                             "%s", patient->doctor->why_none ?: "there is no cgroup v2 to make it in");
 }
 
-/* The control files are there or not, by the kernel's version. */
+/* Whether the control files exist depends on the kernel's version. */
 static void check_file(const struct patient *patient, const char *file, const char *what,
                        const char *remedy, struct finding *finding)
 {

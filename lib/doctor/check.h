@@ -1,6 +1,6 @@
 #pragma once
 
-/* What the checks share: what they find, and the cgroup they try things in. */
+/* The part that all checks share: their findings, and the cgroup in which they try things. */
 
 #include "lib/cgroup.h"
 #include "lib/doctor/doctor.h"
@@ -22,12 +22,12 @@ struct finding {
 
 typedef void check_look(const struct patient *patient, struct finding *finding);
 
-/* Sets all of it. @remedy is of no matter when all is well. */
+/* Sets all members. @remedy is ignored when all is well. */
 void finding_set(struct finding *finding, enum check_status status, const char *remedy,
                  const char *detail, ...) _printf_(4, 5);
 
 /*
- * Runs @work in a child, which writes what it finds to a descriptor; reads at most @size bytes of that.
+ * Runs @work in a child, which writes its findings to a descriptor; reads at most @size bytes of them.
  * Returns their number, or a negative errno: -ECHILD when a signal ended the child, *ret_signal then.
  */
 ssize_t check_in_child(void (*work)(int fd), void *ret, size_t size, int *ret_signal);

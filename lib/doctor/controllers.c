@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-/* What jobs' groups have, which is what the group that is tried in has. */
+/* The controllers of jobs' groups: the same as those of the group in which the checks try things. */
 static bool has(const struct patient *patient, enum cgroup_controller controller)
 {
         unsigned available;
@@ -24,7 +24,7 @@ static void explain(const struct patient *patient, enum cgroup_controller contro
                 return;
         }
         why = cgroup_explain(controller, &where);
-        /* The base has it, and holds processes, or is not ours to change. */
+        /* The base has the controller, but holds processes, or we may not change it. */
         if (where.place == CGROUP_PLACE_HERE)
                 finding_set(finding, patient->doctor->is_daemon ? CHECK_NO : CHECK_PARTLY,
                             "start the daemon as a systemd service with Delegate=cpu cpuset io memory "
@@ -68,7 +68,7 @@ void check_io(const struct patient *patient, struct finding *finding)
         check_controller(patient, CGROUP_IO, "reads and writes are counted", finding);
 }
 
-/* A file of a controller, which this kernel may lack all the same. */
+/* A file of a controller: this kernel may lack it even if it has the controller. */
 static void check_file(const struct patient *patient, enum cgroup_controller controller,
                        const char *file, const char *what, const char *remedy,
                        struct finding *finding)

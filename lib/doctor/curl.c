@@ -5,7 +5,7 @@
 
 #define LIBRARY "libcurl.so.4"
 
-/* The first byte tells whether the rest is a version or a complaint. */
+/* The first byte says whether the rest is a version or an error text. */
 static void work(int fd)
 {
         void *library = dlopen(LIBRARY, RTLD_NOW), *address;
@@ -24,7 +24,7 @@ static void work(int fd)
 
 /*
  * Before 8.1.0 a first field that is folded makes a handle that was used before write into freed memory
- * (curl#11101). Distributions do not mend that in what they have released.
+ * (curl#11101). Distributions do not fix that in versions that they have released.
  */
 static const char *known_fault(const char *version)
 {

@@ -101,7 +101,7 @@ ssize_t check_in_child(void (*work)(int fd), void *ret, size_t size, int *ret_si
         if (pid == 0) {
                 if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
                         _exit(EXIT_FAILURE);
-                /* No complaint of a library is to mix with what the caller says. */
+                /* No message of a library is to mix with the caller's output. */
                 (void)dup2(write_fd, STDERR_FILENO);
                 work(write_fd);
                 _exit(EXIT_SUCCESS);

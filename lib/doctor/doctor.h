@@ -1,12 +1,12 @@
 #pragma once
 
 /*
- * What of the machine pppd uses: for each thing whether it is there, why not, and how to get it. Each check
- * is a small function in a table (doctor.c); they are tried, not guessed from versions, as far as that can be
- * done without harm. What may get the caller killed or changed (io_uring under a seccomp filter, loading a
- * library) is tried in a child.
+ * The doctor looks for everything that pppd uses of the machine: whether it is there, why not, and how to get
+ * it. Each check is a small function in a table (doctor.c); they are tried, not guessed from versions, as far
+ * as that can be done without harm. Anything that may get the caller killed or changed (io_uring under a
+ * seccomp filter, loading a library) is tried in a child.
  *
- * The daemon's findings are the ones that count for jobs. Without a daemon a client looks for itself.
+ * For jobs the daemon's findings count. Without a daemon a client looks for itself.
  */
 
 #include <jansson.h>
@@ -20,10 +20,13 @@ enum check_status {
         _CHECK_STATUS_N,
 };
 
-/* Things are tried in a group below the base whose name begins so; one that is killed leaves it there. */
+/*
+ * Things are tried in a group below the base whose name begins with this; a doctor that is killed leaves the
+ * group there.
+ */
 #define DOCTOR_GROUP "pppctl-doctor-"
 
-/* Where to look. */
+/* The environment that the doctor examines. */
 struct doctor {
         const char *base;       /* directory of the cgroup below which jobs' are made; NULL: our own */
         const char *why_none;   /* why there is none; NULL: there is one, or it is looked for */

@@ -12,7 +12,7 @@ void check_redis_client(const struct patient *patient, struct finding *finding)
                     HIREDIS_PATCH);
 }
 
-/* The first byte tells whether the rest is a version or a complaint. */
+/* The first byte says whether the rest is a version or an error text. */
 static void load_openssl(int fd)
 {
         const char *why;
@@ -23,7 +23,7 @@ static void load_openssl(int fd)
                 (void)dprintf(fd, "+%s", sym_OpenSSL_version(OPENSSL_VERSION));
 }
 
-/* Not in this process: it would keep it. */
+/* Not in this process, which would keep the library loaded. */
 void check_redis_tls(const struct patient *patient, struct finding *finding)
 {
         char text[512];

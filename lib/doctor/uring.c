@@ -24,7 +24,7 @@ static const struct {
         { "plain", 0 },
 };
 
-/* What the child tells. */
+/* The child's report. */
 struct uring {
         int error;              /* negative errno of the first call that failed */
         unsigned rung;

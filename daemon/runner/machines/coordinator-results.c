@@ -174,7 +174,9 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
                 coordinator_settle(c);
 }
 
-/* While the empty stream still has to settle a scan, the read does not block. */
+/*
+ * While a scan still has to be settled, the read of an empty stream does not block: sending waits for that.
+ */
 void coordinator_read(struct coordinator *c)
 {
         char id[ENTRY_ID_SIZE];

@@ -40,7 +40,7 @@ uint64_t ledger_left(const struct ledger *ledger);
 /* A chunk of these tasks is out. NULL when out of memory. */
 struct outstanding *ledger_enter(struct ledger *ledger, uint64_t first, uint32_t n, uint32_t bytes);
 
-/* Undoes ledger_send(): nothing was sent to anybody. */
+/* Undoes ledger_enter(): nothing was sent to anybody. */
 void ledger_strike(struct ledger *ledger, struct outstanding *chunk);
 
 /* The chunk is not out any more; those of its tasks that have no record are to be sent again. */

@@ -85,7 +85,7 @@ void feed_release(struct feed *feed, uint32_t number);
 
 /*
  * Takes back the tasks of a chunk that no worker has claimed; these stay without record. Returns whether the
- * chunk has ended by that; otherwise feed_done() will return it later.
+ * chunk has ended by that; otherwise feed_next_done() will return it later.
  */
 bool feed_withdraw(struct feed *feed, uint32_t number);
 

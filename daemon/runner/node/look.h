@@ -2,18 +2,18 @@
 
 /*
  * Looking for chunks of nodes that fell silent, to take them over: XPENDING with IDLE, then XCLAIM, which
- * looks again at how long a chunk was not spoken for, so of two that found it one gets it.
+ * checks again how long a chunk was idle, so of two nodes that found it only one gets it.
  *
- * Not XAUTOCLAIM: that stops after ten entries for each it may return, so what long tasks of live nodes
- * stand before would not be found, and it looks up each entry in the stream, which costs a hundred times
- * as much as its place in the list of what is pending.
+ * XAUTOCLAIM is not used: it stops after ten entries for each that it may return, so chunks behind many long
+ * tasks of live nodes would not be found; and it looks up each entry in the stream, which costs a hundred
+ * times as much as its place in the list of pending entries.
  *
  * The list grows with the number of nodes, and if each of them looked, the cost would grow with the square of
- * it: so one looks on behalf of all. The node that manages to set the key look:<workload> does, which lasts
- * an eighth of the heartbeat. One that finds as much as it can take removes the key at once, for there may be
- * more.
+ * it: so one looks on behalf of all. The node that manages to set the key look:<workload> does the looking;
+ * the key lasts an eighth of the heartbeat. A node that finds as much as it can take removes the key at once,
+ * for there may be more.
  *
- * A node looks when it has room, before it reads new chunks: who waited longest comes first.
+ * A node looks when it has room, before it reads new chunks: the chunks that have waited longest come first.
  */
 
 #include "daemon/runner/node/chunks.h"
