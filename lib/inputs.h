@@ -80,7 +80,10 @@ static inline uint64_t zero_bytes(uint64_t word)
         return ~(((word & WORD_LOW_BITS) + WORD_LOW_BITS) | word | WORD_LOW_BITS);
 }
 
-/* Of the line at @at, without its newline; @text_end is where the text ends, at this line or after it. */
+/*
+ * The length of the line at @at, without its newline; @text_end is the end of the text, at this line or after
+ * it.
+ */
 static inline size_t line_length(const char *at, const char *text_end)
 {
         size_t left = (size_t)(text_end - at);
@@ -97,7 +100,7 @@ static inline size_t line_length(const char *at, const char *text_end)
         return (size_t)(end - at);
 }
 
-/* Of the input at @at. */
+/* The length of the input at @at. */
 static inline size_t inputs_length(const struct inputs *inputs, const char *at)
 {
         return line_length(at, inputs->text + inputs->size);

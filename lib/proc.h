@@ -16,5 +16,5 @@ int proc_check(const char **ret_why);
  */
 int meminfo_available(const char *text, uint64_t *ret);
 
-/* That of this machine, now; a negative errno where it cannot be told. */
+/* The same number for this machine, now; a negative errno where it is not known. */
 int memory_available(uint64_t *ret);

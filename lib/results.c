@@ -326,7 +326,7 @@ static char *detail_text(enum ppp_reason reason, int32_t detail)
         return r < 0 ? NULL : text;
 }
 
-/* The page is elsewhere, and it is for the user to decide whether to go there. */
+/* The page is elsewhere, and the user has to decide whether to go there. */
 #define REDIRECT(what) "the server redirects to " what ", which pppd does not follow: it takes http and " \
                        "https; give the address of the page that you want"
 

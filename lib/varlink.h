@@ -85,8 +85,8 @@ static inline bool varlink_wants_write(const struct varlink *varlink)
 /*
  * The client's side, blocking: connects, calls, waits for replies. One call at a time.
  *
- * varlink_connect(): paths longer than sockaddr_un takes are fine where /proc is mounted. @flags: 0,
- * or SOCK_NONBLOCK for who has other things to do than to wait (-EAGAIN: nobody accepts there).
+ * varlink_connect(): paths longer than sockaddr_un takes are fine where /proc is mounted. @flags: 0, or
+ * SOCK_NONBLOCK for a caller that must not wait (-EAGAIN: nobody accepts there).
  *
  * varlink_call(): sends {"method", "parameters", "more"}; @parameters may be NULL and is stolen in
  * any case. -EBUSY while replies to the call before are still to come; -EPROTO when more of them

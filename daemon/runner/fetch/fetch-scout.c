@@ -53,7 +53,7 @@ void scout_enter(struct transfer *transfer, struct origin *origin)
         transfer->fetcher->n_resolving += transfer->resolving;
 }
 
-/* Of an http: origin. */
+/* Notes the address of an http: origin. */
 static void learn_address(struct transfer *transfer, const char *remote, int port)
 {
         struct origin *origin = transfer->origin;

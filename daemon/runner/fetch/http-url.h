@@ -66,8 +66,8 @@ struct http_parts {
 bool http_url_cut(const char *url, struct http_parts *ret);
 
 /*
- * @url with its host in ASCII, as http_idna_to_ascii() makes it; the caller's, or NULL if @url may
- * stay as it is. Negative errno as of there.
+ * @url with its host in ASCII, as http_idna_to_ascii() makes it; the caller's, or NULL if @url may stay as it
+ * is. Negative errno as from that.
  */
 int http_url_to_ascii(const char *url, char **ret);
 

@@ -99,7 +99,7 @@ void descriptors_share(struct runner *runner, unsigned per_worker)
         set_connections(runner, n / MAX(runner->spec.workers, 1U));
 }
 
-/* A child starts with all that its parent has open at the time. */
+/* A child starts with all descriptors that its parent has open at the time. */
 void descriptors_share_processes(struct runner *runner, unsigned per_worker)
 {
         unsigned n = n_free(), own = descriptors_of_blocking(runner);

@@ -132,7 +132,7 @@ void loop_deinit(struct loop *loop)
         if (!loop->ring.initialized)
                 return;
         if (loop->n_fibers == 0) {
-                /* A cancellation that the ring tells of only now finds no hook. */
+                /* A cancellation that the ring reports only now finds no hook. */
                 call_ends(loop);
                 drain(loop);
         }

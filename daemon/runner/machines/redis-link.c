@@ -91,7 +91,7 @@ static void go_down(struct redis_link *link)
         link->is_up = link->is_reset = false;
         redis_close(&link->commands);
         redis_close(&link->reader);
-        /* A connection that is lost as soon as it is made is made less and less often. */
+        /* A connection that is lost as soon as it is made is tried less and less often. */
         if (was_up && now - link->up_ns >= REDIS_LINK_RETRY_MAX_NS)
                 link->backoff_ns = REDIS_LINK_RETRY_MIN_NS;
         link->retry_ns = now + link->backoff_ns;

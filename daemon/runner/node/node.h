@@ -39,10 +39,10 @@ struct node_terms {
         unsigned owners_max;            /* that have a runner at once */
 };
 
-/* The object in RUNNER_FD_SPEC; errors have been said. */
+/* The object in RUNNER_FD_SPEC; errors have been logged. */
 int runner_read_json(json_t **ret);
 
-/* node-terms.c: reads it as the spec of a node. Errors have been said. */
+/* node-terms.c: reads it as the spec of a node. Errors have been logged. */
 int node_terms_read(struct node_terms *terms);
 void node_terms_deinit(struct node_terms *terms);
 
