@@ -5,8 +5,8 @@
  *
  * The supervisor has put this process into the job's cgroup and handed it its descriptors (lib/runner-abi.h).
  * runner_main() maps inputs and results, picks the level, and the level makes workers. Every worker, whatever
- * it is made of, does the same: worker_claim() a chunk of indexes from the shared counter in the results
- * header and runs each to its record. Levels differ only in what a worker is.
+ * it is made of, does the same: it claims a piece of the runner's source of tasks (source.h) and runs each
+ * task to its record. Levels differ only in what a worker is.
  *
  * SIGTERM cancels: it sets runner.cancelled and wakes everything that waits (blocking calls return EINTR
  * because the handler is installed without SA_RESTART; the async loops are told by cancel_fd). A cancelled
