@@ -261,7 +261,7 @@ static const char *note_of(json_t *summary, const struct row *row)
 {
         bool io = strncmp(row->path, "pressure_io_", strlen("pressure_io_")) == 0;
 
-        return io && streq(job_text(summary, "level"), level_name(LEVEL_ASYNC))
+        return io && level_named_has(job_text(summary, "level"), LEVEL_LOOPS)
                        ? ", including the ring's waits for completions" : "";
 }
 

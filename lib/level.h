@@ -59,6 +59,14 @@ static inline bool level_has(enum level level, enum level_feature feature)
 
 int level_from_name(const char *name, enum level *ret);         /* -EINVAL */
 
+/* The same of a level by its name; false where there is none of that name. */
+static inline bool level_named_has(const char *name, enum level_feature feature)
+{
+        enum level level;
+
+        return level_from_name(name, &level) >= 0 && level_has(level, feature);
+}
+
 /* LEVEL_BIT of each level that has @feature. */
 unsigned levels_with(enum level_feature feature);
 

@@ -69,10 +69,10 @@ static void on_node(struct redis *redis, redisReply *reply, void *userdata)
                       redis_is_string(reply->element[3]) &&
                       names(reply->element[3], workload_name(asked.c->runner->spec.workload));
         if (node->alive) {
-                node->is_async = streq(reply->element[0]->str, level_name(LEVEL_ASYNC));
+                node->has_loops = level_named_has(reply->element[0]->str, LEVEL_LOOPS);
                 node->workers = number_of(reply->element[1], SPEC_WORKERS_MAX);
-                node->slots = node->is_async ? number_of(reply->element[2], SPEC_LOOPS_MAX) :
-                                               node->workers;
+                node->slots = node->has_loops ? number_of(reply->element[2], SPEC_LOOPS_MAX) :
+                                                node->workers;
         }
         if (asked.last)
                 count(asked.c);

@@ -18,7 +18,7 @@ static uint64_t worker_time(struct roster_node *node, const struct result_entry 
         struct ppp_record record;
 
         node->last_ns = received;
-        if (node->is_async)
+        if (node->has_loops)
                 return received > since ? (received - since) * node->slots : 1;
         for (uint32_t i = 0; i < entry->n; ++i)
                 if (result_record(entry, i, &record))

@@ -12,7 +12,7 @@ struct roster_node {
         char *name;
         size_t n_name;
         uint16_t number;                /* what its records are stamped with */
-        bool is_async;
+        bool has_loops;
         bool alive;                     /* of late, and takes the job's workload */
         bool seen;                      /* some result is its */
         uint32_t workers;               /* tasks it runs at once */
