@@ -146,6 +146,7 @@ int ring_init(struct ring *ring, unsigned entries, const char **ret_advice)
         r = setup(&ring->uring, entries, &ring->setup);
         if (r == 0) {
                 ring->initialized = true;
+                tell_mapped();
                 /* Saves a reference on the ring's file in each enter; everything works without it. */
                 (void)io_uring_register_ring_fd(&ring->uring);
                 r = probe(&ring->uring);
