@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from harness import forbid
 from harness.case import Case
 from harness.daemon import PPPCTL, StartFailure, cgroup_mount, descendants, populated, remove_group
 from harness.poll import wait_until
-from harness.process import alive, reap_orphans
+from harness.process import alive, program, reap_orphans
 from harness.varlink import Error
 
 FORBID_CLONE3 = [sys.executable, forbid.__file__, str(forbid.CLONE3), str(errno.ENOSYS)]
@@ -331,6 +332,39 @@ class Later(Case):
         finally:
             other.close()
         self.assert_done(daemon, second, 1)
+
+
+def unreadable_program():
+    """What the kernel should load it with (PT_INTERP) is past its end: an error of the disk, which might pass."""
+    with open(program("pppd-runner"), "rb") as file:
+        identification = file.read(20)          # this machine's
+    header = identification + struct.pack("=IQQQIHHHHHH", 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return header + struct.pack("=IIQQQQQQ", 3, 4, 4096, 0, 0, 16, 16, 1)
+
+
+class LaterInTheChild(Case):
+    """The runner's program cannot be executed now, which only the child finds out."""
+
+    with_daemon = False
+
+    def test_it_is_tried_again_less_and_less_often(self):
+        path = os.path.join(self.temp, "runner")
+        with open(path, "wb") as file:
+            file.write(unreadable_program())
+        os.chmod(path, 0o755)
+        daemon = self.fresh("child", args=["--runner", path])
+        jobs = []
+        for _ in range(2):
+            jobs.append(daemon.submit(**SLEEP, inputs=["0.01"]))
+            shown = wait_until(lambda: (show := daemon.show(jobs[-1])).get("put_off") and show, daemon.log)
+            self.assertRegex(shown["put_off"], f"cannot execute the runner {path} of job {jobs[-1]}: Input/output error")
+        os.symlink(program("pppd-runner"), f"{path}.good")
+        os.replace(f"{path}.good", path)
+        for job in jobs:
+            shown = daemon.wait(job)
+            self.assertEqual(shown["state"], "done", shown)
+            self.assertNotIn("resumed", shown["summary"], "it had never begun")
+            self.assertEqual(daemon.log().count(f"job {job} is not started yet"), 1, daemon.log())
 
 
 class OneBase(Case):

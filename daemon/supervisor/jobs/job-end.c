@@ -19,6 +19,8 @@ static void hear_start(struct job *job)
         job->start_source = sd_event_source_disable_unref(job->start_source);
         job->start_error = spawn_hear(job->complaint_fd, &job->start_attempted);
         job->complaint_fd = -EBADF;
+        if (!job->start_attempted)
+                job_note_begun(job);
 }
 
 /* The child has become the runner, or has said why it cannot, and ends. */
@@ -279,6 +281,11 @@ void job_carry(struct job *job)
 
         if (job->carried)
                 return;
+        /* A child that could not become the runner is no part of the job. */
+        if (job->counters.runner_start_ns == 0) {
+                job->carried = true;
+                return;
+        }
         /* The group is a former supervisor's, and nobody has looked at it here. */
         if (job->chain.n == 0) {
                 job_read_chain(job, true);

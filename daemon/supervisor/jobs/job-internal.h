@@ -29,6 +29,9 @@ void job_read_chain(struct job *job, bool late);
 /* job-start.c: what to do about an error at the start of the runner; NULL: what fits the error. */
 const char *job_start_hint(const struct job *job, int error);
 
+/* job-start.c: there is a runner, and another that may have to be started later is not put off for longer. */
+void job_note_begun(struct job *job);
+
 /* job-stop.c */
 int job_arm_kill(struct job *job);
 

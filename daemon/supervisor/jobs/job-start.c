@@ -265,11 +265,15 @@ int job_start(struct job *job, struct failure *failure)
                                    (unsigned long long)job->record.number);
         }
         job->record.state = JOB_RUNNING;
-        job->again_usec = 0;
         job->start_after_ns = job->start_delay_ns = 0;
+        return 0;
+}
+
+void job_note_begun(struct job *job)
+{
+        job->again_usec = 0;
         free(job->record.put_off);
         job->record.put_off = NULL;
-        return 0;
 }
 
 void job_put_off(struct job *job, const struct failure *failure)
@@ -344,6 +348,7 @@ int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
         job->adopted = true;
         job->runner_gone = pidfd < 0;
         job->record.state = JOB_RUNNING;
+        job_note_begun(job);
         /* The former supervisor may have died in the middle of it, or somebody may have let the job go on since. */
         job->record.paused |= job_find_frozen(job);
         job->record.resuming &= job->record.paused;
