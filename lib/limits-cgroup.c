@@ -178,7 +178,7 @@ int limits_read(int fd, struct limits *ret)
         return 0;
 }
 
-static _printf_(5, 6) int refuse(struct spec_error *error, const char *path, enum limit limit,
+static _printf_(6, 7) int refuse(struct spec_error *error, int r, const char *path, enum limit limit,
                                  const char *hint, const char *why, ...)
 {
         va_list ap;
@@ -188,7 +188,7 @@ static _printf_(5, 6) int refuse(struct spec_error *error, const char *path, enu
         va_start(ap, why);
         vsnprintf(error->why, sizeof(error->why), why, ap);
         va_end(ap);
-        return -EOPNOTSUPP;
+        return r;
 }
 
 static const char *hint_for(enum limit limit, int error)
@@ -257,11 +257,11 @@ static int check(const struct limits *limits, int fd, const char *path, struct s
                 if (!limits_enforces(limits, i))
                         continue;
                 if (r < 0)
-                        return refuse(error, path, i, hint_for(i, r), "what is in force cannot be "
+                        return refuse(error, r, path, i, hint_for(i, r), "what is in force cannot be "
                                       "read back: %s", strerrordesc_np(-r));
                 if (!is_in_force(&in_force, fd, limits, i)) {
                         limits_deinit(&in_force);
-                        return refuse(error, path, i, i == LIMIT_CPUS
+                        return refuse(error, -EOPNOTSUPP, path, i, i == LIMIT_CPUS
                                       ? "give CPUs that are on line and the daemon's to use"
                                       : hint_for(i, 0), "the kernel took it for %s, and reads back "
                                       "something else", limit_infos[i].file);
@@ -281,7 +281,7 @@ int limits_apply(const struct limits *limits, int fd, const char *path, struct s
                         continue;
                 r = write_limit(fd, limits, i);
                 if (r < 0)
-                        return refuse(error, path, i, hint_for(i, r), "cannot write %s of the cgroup: "
+                        return refuse(error, r, path, i, hint_for(i, r), "cannot write %s of the cgroup: "
                                       "%s", limit_infos[i].file, strerrordesc_np(-r));
         }
         return check(limits, fd, path, error);

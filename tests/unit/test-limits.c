@@ -3,6 +3,7 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "lib/block-device.h"
@@ -299,6 +300,25 @@ static void has_text(int fd, const char *name, const char *expected)
         test_str(text, expected);
 }
 
+/* What it is for tells whether it may pass. */
+static void test_want(void)
+{
+        struct limits limits = { .given = LIMIT_BIT(LIMIT_PIDS_MAX), .values[LIMIT_PIDS_MAX] = 5 };
+        struct rlimit was, none;
+        struct spec_error error;
+        int fd = make_group(), r;
+
+        put_file(fd, "pids.max", "max\n");
+        test_int(getrlimit(RLIMIT_NOFILE, &was), ==, 0);
+        none = (struct rlimit){ 0, was.rlim_max };
+        test_int(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+        r = limits_apply(&limits, fd, "spec.limits", &error);
+        test_int(setrlimit(RLIMIT_NOFILE, &was), ==, 0);
+        test_int(r, ==, -EMFILE);
+        test_str(error.field, "spec.limits.pids_max");
+        remove_group(fd);
+}
+
 static void test_apply(void)
 {
         struct limits limits, back;
@@ -534,7 +554,7 @@ TEST_MAIN("limits",
           { "a stored rate that is too low now", test_stored_rate },
           { "what has a length has a bound", test_bounds },
           { "JSON that is refused", test_json_refused },
-          { "written and read back", test_apply },
+          { "written and read back", test_apply }, { "want of descriptors", test_want },
           { "what does not come into force is refused", test_apply_fails },
           { "the usual weight", test_default_weight }, { "lists of CPUs", test_cpu_lists },
           { "where controllers are", test_whereabouts },

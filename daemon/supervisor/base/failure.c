@@ -74,6 +74,13 @@ static void fill(struct failure *failure, const char *why, const char *hint, con
         failure->hint = strdup(hint);
 }
 
+bool failure_may_pass(const struct failure *failure, int error)
+{
+        if (failure->space || (failure->limit && !failure_is_want(error)))
+                return false;
+        return failure_kind(error) == FAILURE_PASSES;
+}
+
 int failure_set(struct failure *failure, int error, const char *hint, const char *attempted, ...)
 {
         va_list args;

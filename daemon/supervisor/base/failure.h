@@ -53,6 +53,12 @@ enum failure_kind failure_kind(int error);
 /* Whether it is for want of what a job that ends gives back. */
 bool failure_is_want(int error);
 
+/*
+ * Whether what failed with @error may be done later as it was asked: a limit that cannot be had is to be given otherwise,
+ * unless it was for want of something that it could not be set.
+ */
+bool failure_may_pass(const struct failure *failure, int error);
+
 static inline const char *failure_text(const char *text)
 {
         return text ? text : "(out of memory)";

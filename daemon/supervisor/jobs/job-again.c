@@ -119,7 +119,7 @@ static void start(struct job *job)
                 supervisor_log(LOG_NOTICE, "the runner of job %llu is gone and left tasks undone: starting it "
                                "again", (unsigned long long)job->record.number);
         r = job_start(job, &failure);
-        if (r < 0 && failure_kind(r) == FAILURE_PASSES)
+        if (r < 0 && failure_may_pass(&failure, r))
                 job_start_later(job, &failure);
         else if (r < 0)
                 job_fail(job, failure_text(failure.why));

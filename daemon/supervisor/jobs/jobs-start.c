@@ -55,7 +55,7 @@ static void try_later(struct jobs *jobs, struct job *job, int error, const struc
 /* 0 when the job is still there and tried again later; else @error. */
 static int fail_or_try_later(struct jobs *jobs, struct job *job, int error, const struct failure *failure)
 {
-        if (failure_kind(error) == FAILURE_PASSES && !failure->space && !failure->limit) {
+        if (failure_may_pass(failure, error)) {
                 try_later(jobs, job, error, failure);
                 return 0;
         }
