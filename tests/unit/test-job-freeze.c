@@ -95,6 +95,24 @@ static void test_interrupted(void)
         finish(&start);
 }
 
+/* The next supervisor would freeze it again, and nothing would act on the SIGTERM. */
+static void test_terminated(void)
+{
+        struct capture capture = { .text = NULL };
+        struct start start;
+
+        begin(&start, true);
+        become_runner(&start);
+        capture_begin(&capture, stderr);        /* there is no process to kill */
+        job_terminate(&start.job);
+        (void)capture_end(&capture);
+        test_true(!is_frozen(&start));
+        test_true(!start.job.record.paused);
+        test_int(n_changed, ==, 1);
+        free(capture.text);
+        finish(&start);
+}
+
 static void test_failure(void)
 {
         struct capture capture = { .text = NULL };
@@ -112,4 +130,5 @@ static void test_failure(void)
 }
 
 TEST_MAIN("job-freeze",
-          { "late", test_late }, { "interrupted", test_interrupted }, { "failure", test_failure })
+          { "late", test_late }, { "interrupted", test_interrupted }, { "terminated", test_terminated },
+          { "failure", test_failure })

@@ -59,11 +59,15 @@ static void thaw(struct job *job)
 
 void job_terminate(struct job *job)
 {
+        bool was_paused = job->record.paused;
         int r;
 
         r = signal_runner(job, SIGTERM);
         thaw(job);
         job->record.paused = job->record.resuming = false;
+        /* A supervisor that follows one which dies meanwhile does not freeze it again. */
+        if (was_paused)
+                job->env->changed(job->env, job);
         if (r < 0 && r != -ESRCH)
                 supervisor_log(LOG_WARNING, "cannot send SIGTERM to the runner of job %llu: %s",
                                (unsigned long long)job->record.number, strerror(-r));
@@ -110,10 +114,9 @@ bool job_stop_late(struct job *job)
 void job_interrupt(struct job *job)
 {
         assert(job->record.state == JOB_RUNNING);
-        if (job->errand && !job->rewinds)
-                return;
         job->interrupted = true;
-        if (job->stop_reason != REASON_NONE || job->rewinds)
+        /* One whose records are counted, or whose results file is set back, is judged by that afterwards. */
+        if (job->stop_reason != REASON_NONE || job->errand)
                 return;
         /* There is no runner to ask. The next supervisor finds what still works on it. */
         if (job->again_source) {
