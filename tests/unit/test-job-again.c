@@ -2,8 +2,14 @@
 
 #include "daemon/supervisor/jobs/job-internal.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
+#include "lib/results-lock.h"
 #include "lib/results.h"
 #include "tests/unit/test.h"
 
@@ -105,6 +111,128 @@ static void test_large(void)
         expect_cancelled(&lost);
 }
 
+/* Its child could not become the runner, for a reason that passes. */
+static void fail_start(struct lost *lost)
+{
+        lost->job.is_child = lost->job.has_status = true;
+        lost->job.status = (siginfo_t){ .si_code = CLD_EXITED };
+        lost->job.status.si_status = 127;
+        lost->job.start_attempted = "execute";
+        lost->job.start_error = -EIO;
+}
+
+static void expect_left(struct lost *lost)
+{
+        while (n_ended == 0)
+                test_true(sd_event_run(lost->env.event, UINT64_MAX) > 0);
+        test_true(job_is_left(&lost->job));
+        test_true(!lost->job.record.parts);
+        directory_deinit(&lost->job.directory);
+        job_record_deinit(&lost->job.record);
+        sd_event_unref(lost->env.event);
+}
+
+/* The next supervisor tries again. */
+static void test_interrupted(void)
+{
+        struct lost lost;
+
+        begin(&lost, 3);
+        lost.job.carried = false;
+        fail_start(&lost);
+        lost.job.interrupted = true;
+        job_look(&lost.job);
+        expect_left(&lost);
+}
+
+static void test_stopped(void)
+{
+        struct lost lost;
+
+        begin(&lost, 3);
+        fail_start(&lost);
+        lost.job.stop_reason = REASON_CANCELLED;
+        job_look(&lost.job);
+        test_int(n_ended, ==, 1);
+        test_int(lost.job.record.state, ==, JOB_CANCELLED);
+        directory_deinit(&lost.job.directory);
+        job_record_deinit(&lost.job.record);
+        sd_event_unref(lost.env.event);
+}
+
+/* The supervisor stops while the records are counted. */
+static void test_interrupted_late(void)
+{
+        struct lost lost;
+
+        begin(&lost, 2 * COUNTERS_AT_ONCE);
+        fail_start(&lost);
+        job_look(&lost.job);
+        test_true(lost.job.errand && !lost.job.rewinds);
+        job_interrupt(&lost.job);
+        test_int(n_ended, ==, 0);
+        expect_left(&lost);
+}
+
+/* What a dead runner left behind has the lock: the next supervisor waits for it. */
+static void test_interrupted_while_locked(void)
+{
+        struct lost lost;
+        char path[32];
+        int other;
+
+        begin(&lost, 3);
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", lost.job.directory.results_fd);
+        other = open(path, O_RDWR | O_CLOEXEC);
+        test_int(results_hold(other), ==, 0);
+        lost.job.interrupted = true;
+        job_start_again(&lost.job);
+        test_int(n_ended, ==, 1);
+        expect_left(&lost);
+        close_fd(other);
+}
+
+static pid_t start_runner(const struct lost *lost)
+{
+        int ends[2], lock_fd;
+        char word;
+        pid_t pid;
+
+        test_int(pipe2(ends, O_CLOEXEC), ==, 0);
+        pid = fork();
+        if (pid == 0) {
+                (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+                if (results_lock(lost->job.directory.results_fd, &lock_fd) < 0)
+                        _exit(1);
+                (void)!write(ends[1], "", 1);
+                for (;;)
+                        pause();
+        }
+        close_fd(ends[1]);
+        test_int(read(ends[0], &word, 1), ==, 1);
+        close_fd(ends[0]);
+        return pid;
+}
+
+/* It goes on, and nothing of it is begun again. */
+static void test_taken_over(void)
+{
+        struct lost lost;
+        pid_t pid;
+
+        begin(&lost, 3);
+        pid = start_runner(&lost);
+        lost.job.counters.runner_start_ns = 1;
+        job_start_again(&lost.job);
+        test_int(lost.job.pid, ==, pid);
+        test_true(!lost.job.resumed);
+        test_int(kill(pid, SIGKILL), ==, 0);
+        test_int(waitpid(pid, NULL, 0), ==, pid);
+        job_end_run(&lost.job);
+        directory_deinit(&lost.job.directory);
+        sd_event_unref(lost.env.event);
+}
+
 static void test_kinds(void)
 {
         test_int(failure_kind(-EMFILE), ==, FAILURE_PASSES);
@@ -118,5 +246,21 @@ static void test_kinds(void)
         test_true(!failure_is_want(-EIO));
 }
 
+static void test_limits(void)
+{
+        const struct failure other = FAILURE_NULL, limit = { .limit = (char *)"spec.limits.pids_max" },
+                             space = { .space = true };
+
+        test_true(failure_may_pass(&other, -EIO));
+        test_true(failure_may_pass(&limit, -EMFILE));
+        test_true(failure_may_pass(&limit, -ENOMEM));
+        test_true(!failure_may_pass(&limit, -EIO));
+        test_true(!failure_may_pass(&limit, -EOPNOTSUPP));
+        test_true(!failure_may_pass(&space, -EAGAIN));
+}
+
 TEST_MAIN("job-again",
+          { "limits", test_limits }, { "interrupted", test_interrupted }, { "stopped", test_stopped },
+          { "interrupted late", test_interrupted_late }, { "taken over", test_taken_over },
+          { "interrupted while locked", test_interrupted_while_locked },
           { "small", test_small }, { "large", test_large }, { "kinds of errors", test_kinds })

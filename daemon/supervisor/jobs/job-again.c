@@ -148,7 +148,8 @@ static void give_up_rewind(struct job *job, int error)
 
 static void finish_rewind(struct job *job, int r)
 {
-        if (r == -EAGAIN)
+        /* What still works on a job that is interrupted is found by the next supervisor. */
+        if (r == -EAGAIN && !job->interrupted)
                 wait_again(job);
         else if (r < 0)
                 give_up_rewind(job, r);
@@ -191,11 +192,11 @@ void job_start_again(struct job *job)
 {
         int r;
 
-        /* A runner that never began has left nothing behind. */
-        job->resumed |= job->counters.runner_start_ns != 0 || job->record.n_done + job->record.n_failed > 0;
         part_with_runner(job);
         if (take_over(job))
                 return;
+        /* A runner that never began has left nothing behind. */
+        job->resumed |= job->counters.runner_start_ns != 0 || job->record.n_done + job->record.n_failed > 0;
         if (job->record.n_tasks <= COUNTERS_AT_ONCE) {
                 finish_rewind(job, job_rewind(job));
                 return;

@@ -441,12 +441,11 @@ static bool end_by_note(struct job *job)
         return true;
 }
 
-/* The child could not become the runner, for a reason that passes, and nobody wants the job to end. */
-static bool has_start_to_try_again(const struct job *job, const struct outcome *outcome)
+/* The child could not become the runner, for a reason that passes. */
+static bool may_start_later(const struct job *job, const struct outcome *outcome)
 {
         return job->has_status && job->start_attempted && failure_kind(job->start_error) == FAILURE_PASSES &&
-               outcome->verdict == OUTCOME_ENDED && outcome->reason == REASON_RUNNER_FAILED &&
-               job->stop_reason == REASON_NONE && !job->interrupted;
+               outcome->verdict == OUTCOME_ENDED && outcome->reason == REASON_RUNNER_FAILED;
 }
 
 static void judge(struct job *job, int r)
@@ -460,13 +459,16 @@ static void judge(struct job *job, int r)
                 return;
         outcome = outcome_judge(job->has_status ? &job->status : NULL,
                                 job->record.n_done + job->record.n_failed == job->record.n_tasks,
-                                job->stop_reason, job->interrupted);
+                                job->stop_reason, job->over_interrupted);
         outcome = limit_blame(outcome, &job->hits);
         if (is_run_by_another(job))
                 outcome.verdict = OUTCOME_AGAIN;
-        else if (has_start_to_try_again(job, &outcome)) {
-                start_later(job);
-                return;
+        else if (may_start_later(job, &outcome)) {
+                if (job->stop_reason == REASON_NONE && !job->interrupted) {
+                        start_later(job);
+                        return;
+                }
+                outcome = outcome_judge(NULL, false, job->stop_reason, job->interrupted);
         }
         switch (outcome.verdict) {
         case OUTCOME_ENDED:
@@ -519,6 +521,7 @@ static void finish(struct job *job)
         int r;
 
         job->over_ns = now_monotonic();
+        job->over_interrupted = job->interrupted;
         job->has_tally = false;
         r = counters_read(job->directory.results_fd, &job->counters);
         if (r >= 0 && needs_tally(job, &job->counters)) {

@@ -89,9 +89,11 @@ struct job {
         struct spec spec;               /* filled */
         struct directory directory;
         struct counters counters;
-        struct errand *errand;          /* counts what came of a job that is over; NULL: none does */
+        struct errand *errand;          /* counts what came of a job that is over, or of a former supervisor, sets back
+                                           its results file (@rewinds), or reserves room for it; NULL: there is none */
         bool rewinds;                   /* @errand sets the results file back, for a runner that is started then */
-        uint64_t over_ns;               /* CLOCK_MONOTONIC of when it was found over */
+        uint64_t over_ns;               /* CLOCK_MONOTONIC of when it was found over, */
+        bool over_interrupted;          /* and whether it had been interrupted by then */
         bool has_tally;
         struct tally tally;
         bool is_queued;                 /* @link is in the queue */
@@ -175,8 +177,8 @@ struct log_about job_about(const struct job *job, enum message message, enum job
 int job_arm_timeout(struct job *job);
 
 /*
- * Starts the runner. On failure nothing runs: call job_fail(). A process that cannot become the runner fails the
- * job later, when it has ended.
+ * Starts the runner. On failure nothing runs: call job_fail(), or try again later (failure_may_pass()). A process that
+ * cannot become the runner does the same to the job later, when it has ended.
  */
 int job_start(struct job *job, struct failure *failure);
 

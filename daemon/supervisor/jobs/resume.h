@@ -8,5 +8,8 @@
 
 #include "daemon/supervisor/jobs/jobs.h"
 
-/* Returns a negative errno only when the database can't be read; what is wrong with one job fails it. */
+/*
+ * A negative errno, and it has been logged, when the database can't be read, or a job can't be taken up for a reason that
+ * may pass or be mended: then nothing else is touched. What is wrong with one job for good fails it.
+ */
 int resume_jobs(struct jobs *jobs);
