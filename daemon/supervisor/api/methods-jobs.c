@@ -316,7 +316,7 @@ void method_list(struct peer *peer, json_t *parameters, struct varlink_message *
 
 /*
  * The object of a job that the database knows as live, where it has more to tell: of those in the queue the row says
- * all, and an end that is not stored is not told.
+ * all but why a start was put off, which is for Show to tell, and an end that is not stored is not told.
  */
 static struct job *find_live(struct jobs *jobs, const struct job_record *record)
 {
