@@ -54,8 +54,8 @@ enum failure_kind failure_kind(int error);
 bool failure_is_want(int error);
 
 /*
- * Whether what failed with @error may be done later as it was asked: a limit that cannot be had is to be given otherwise,
- * unless it was for want of something that it could not be set.
+ * Whether what failed with @error may be done later as it was asked. A limit that cannot be had is to be given
+ * otherwise, unless it was for want of something that it could not be set.
  */
 bool failure_may_pass(const struct failure *failure, int error);
 
