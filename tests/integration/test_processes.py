@@ -126,7 +126,7 @@ class Workers(Case):
         shown = self.daemon.wait(job)
         self.assertEqual((shown["state"], shown["summary"]["reason"]), ("failed", "runner-died"), shown)
         self.assertRegex(shown["reason"], "runner-died.*9")
-        self.assertFalse([pid for pid in workers.values() if alive(pid)], "its workers end with it")
+        wait_until(lambda: not any(map(alive, workers.values())), "its workers to end with it")
         self.assertEqual(self.daemon.wait(other)["state"], "done")
         self.assert_alive()
 

@@ -245,7 +245,8 @@ class Daemon:
     def workers(self, job):
         """{N: [pids]} of the job's worker-N groups, or of the runner's children where there is no group."""
         if self.group is None:
-            return {i: [pid] for i, pid in enumerate(descendants(self.runner(job)))}
+            runner = self.find_runner(job)
+            return {i: [pid] for i, pid in enumerate(descendants(runner) if runner else [])}
         group = self.job_group(job)
         try:
             names = sorted(os.listdir(group))
