@@ -175,6 +175,25 @@ static void test_interrupted_late(void)
 }
 
 /* What a dead runner left behind has the lock: the next supervisor waits for it. */
+/* Somebody cancels it while its records are counted, which would start it again. */
+static void test_stopped_late(void)
+{
+        struct lost lost;
+
+        begin(&lost, 2 * COUNTERS_AT_ONCE);
+        fail_start(&lost);
+        job_look(&lost.job);
+        test_true(lost.job.errand && !lost.job.rewinds);
+        job_stop(&lost.job, REASON_CANCELLED);
+        test_int(n_ended, ==, 0);
+        while (n_ended == 0)
+                test_int(sd_event_run(lost.env.event, UINT64_MAX), >=, 0);
+        test_int(lost.job.record.state, ==, JOB_CANCELLED);
+        directory_deinit(&lost.job.directory);
+        job_record_deinit(&lost.job.record);
+        sd_event_unref(lost.env.event);
+}
+
 static void test_interrupted_while_locked(void)
 {
         struct lost lost;
@@ -261,6 +280,6 @@ static void test_limits(void)
 
 TEST_MAIN("job-again",
           { "limits", test_limits }, { "interrupted", test_interrupted }, { "stopped", test_stopped },
-          { "interrupted late", test_interrupted_late }, { "taken over", test_taken_over },
+          { "interrupted late", test_interrupted_late }, { "stopped late", test_stopped_late }, { "taken over", test_taken_over },
           { "interrupted while locked", test_interrupted_while_locked },
           { "small", test_small }, { "large", test_large }, { "kinds of errors", test_kinds })

@@ -459,7 +459,7 @@ static void judge(struct job *job, int r)
                 return;
         outcome = outcome_judge(job->has_status ? &job->status : NULL,
                                 job->record.n_done + job->record.n_failed == job->record.n_tasks,
-                                job->stop_reason, job->over_interrupted);
+                                job->over_stop, job->over_interrupted);
         outcome = limit_blame(outcome, &job->hits);
         if (is_run_by_another(job))
                 outcome.verdict = OUTCOME_AGAIN;
@@ -522,6 +522,7 @@ static void finish(struct job *job)
 
         job->over_ns = now_monotonic();
         job->over_interrupted = job->interrupted;
+        job->over_stop = job->stop_reason;
         job->has_tally = false;
         r = counters_read(job->directory.results_fd, &job->counters);
         if (r >= 0 && needs_tally(job, &job->counters)) {

@@ -81,17 +81,13 @@ void job_stop(struct job *job, enum job_reason reason)
         assert(reason != REASON_NONE);
         if (job->stop_reason != REASON_NONE || !job_is_live(job))
                 return;
-        /* One that is being counted ends after that. */
+        job->stop_reason = reason;
         if (job->record.state == JOB_QUEUED) {
-                job->stop_reason = reason;
                 job_look(job);
                 return;
         }
-        if (job->errand && !job->rewinds)
-                return;
-        job->stop_reason = reason;
-        /* One whose results file is being set back ends after that. */
-        if (job->rewinds)
+        /* One whose records are counted, or whose results file is set back, is judged by that afterwards. */
+        if (job->errand)
                 return;
         if (job->again_source)
                 job_start_again(job);

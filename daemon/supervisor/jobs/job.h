@@ -93,7 +93,8 @@ struct job {
                                            its results file (@rewinds), or reserves room for it; NULL: there is none */
         bool rewinds;                   /* @errand sets the results file back, for a runner that is started then */
         uint64_t over_ns;               /* CLOCK_MONOTONIC of when it was found over, */
-        bool over_interrupted;          /* and whether it had been interrupted by then */
+        bool over_interrupted;          /* whether it had been interrupted by then, */
+        enum job_reason over_stop;      /* and why it was being stopped by then */
         bool has_tally;
         struct tally tally;
         bool is_queued;                 /* @link is in the queue */
