@@ -69,6 +69,7 @@ int manager_check_config(const struct options *options)
         char *error;
         int r;
 
+        supervisor_log_brief();
         r = load_config(options, &config, &error);
         if (r < 0)
                 return tell_about_config(r, error);

@@ -15,6 +15,12 @@
 #define LIMIT_N  5
 
 static bool to_journal;
+static bool is_brief;                   /* this process ends as soon as it has spoken */
+
+void supervisor_log_brief(void)
+{
+        is_brief = true;
+}
 
 void supervisor_log_init(void)
 {
@@ -83,7 +89,7 @@ static int send_to_journal(const struct log_about *about, int priority, const ch
 
 static void log_text(const struct log_about *about, int priority, const char *text)
 {
-        if (to_journal && send_to_journal(about, priority, text) >= 0)
+        if (to_journal && !is_brief && send_to_journal(about, priority, text) >= 0)
                 return;
         /* Standard error may be gone (a closed terminal): there is nobody left to tell. */
         if (to_journal)

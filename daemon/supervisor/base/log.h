@@ -20,6 +20,13 @@ struct log_about {
 /* Looks whether standard error is the journal ($JOURNAL_STREAM). Before it the log is plain. */
 void supervisor_log_init(void);
 
+/*
+ * From now on messages go without fields, by standard error. journald learns from the sender's process which
+ * unit a message with fields belongs to: one that ends at once may be gone by then. The unit of standard error
+ * it has known since that was connected.
+ */
+void supervisor_log_brief(void);
+
 void supervisor_log(int priority, const char *format, ...) _printf_(2, 3);
 void supervisor_log_about(const struct log_about *about, int priority, const char *format, ...)
         _printf_(3, 4);
