@@ -98,6 +98,7 @@ class Restore(Case):
     def delegate_as_before(self):
         if os.path.exists(DROP_IN):
             os.unlink(DROP_IN)
+            os.rmdir(os.path.dirname(DROP_IN))
             systemctl("daemon-reload")
 
     def test_a_controller_that_comes_later(self):
