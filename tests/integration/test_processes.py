@@ -64,6 +64,8 @@ class Workers(Case):
         victim, pid = sorted(self.busy_workers(job, 3).items())[1]
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: any(row and row.state == FAILED for row in self.daemon.rows(job)), "its task's record")
+        # The others wait, so it is the one in its place that does this.
+        wait_until(lambda: any(row and row.state == DONE for row in self.daemon.rows(job)), "a new worker's record")
         self.release.set()
         shown = self.daemon.wait(job)
         self.assertEqual((shown["state"], shown["tasks_done"], shown["tasks_failed"]), ("done", 11, 1), shown)
