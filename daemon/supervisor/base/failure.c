@@ -116,6 +116,16 @@ int failure_set_sentence(struct failure *failure, int error, const char *hint, c
         return failure_set_why(failure, error, failure_text(sentence), hint, "admit the job");
 }
 
+char *failure_sentence(const struct failure *failure)
+{
+        char *text;
+
+        if (asprintf(&text, "cannot %s: %s; %s", failure_text(failure->attempted), failure_text(failure->why),
+                     failure_text(failure->hint)) < 0)
+                return NULL;
+        return text;
+}
+
 int failure_set_limit(struct failure *failure, int error, const struct spec_error *what)
 {
         const char *name = strrchr(what->field, '.');

@@ -41,7 +41,7 @@ int failure_set_limit(struct failure *failure, int error, const struct spec_erro
 /* Text for what to do about @error on the file system of the state directory, or what else it is about. */
 const char *failure_advice(int error);
 
-/* What becomes of an error if nobody does anything about it. */
+/* Whether an error goes away if nobody does anything about it. */
 enum failure_kind {
         FAILURE_PASSES,         /* for want of what others give back, or a fault that need not come again */
         FAILURE_STAYS,          /* something is gone, or is not what it was */
@@ -58,6 +58,9 @@ bool failure_is_want(int error);
  * otherwise, unless it was for want of something that it could not be set.
  */
 bool failure_may_pass(const struct failure *failure, int error);
+
+/* "cannot ATTEMPTED: WHY; HINT", the caller's. NULL when out of memory, with which failure_text() copes. */
+char *failure_sentence(const struct failure *failure);
 
 static inline const char *failure_text(const char *text)
 {

@@ -13,7 +13,7 @@
 #define AGAIN_USEC     UINT64_C(10000)
 #define AGAIN_USEC_MAX UINT64_C(1000000)
 
-/* A start that has failed may fail for longer. */
+/* A start that has failed may go on failing for longer than a lock is held. */
 #define LATER_USEC_MAX UINT64_C(60000000)
 
 int job_rewind(struct job *job)
@@ -46,13 +46,18 @@ static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
 /* Each time twice as long, at most @max_usec. */
 static void arm_again(struct job *job, uint64_t max_usec)
 {
+        struct failure failure = FAILURE_NULL;
         int r;
 
         job->again_usec = job->again_usec == 0 ? AGAIN_USEC : MIN(job->again_usec * 2, max_usec);
         r = sd_event_add_time_relative(job->env->event, &job->again_source, CLOCK_MONOTONIC,
                                        job->again_usec, 1000, on_again, job);
-        if (r < 0)
-                job_fail(job, "cannot arm the timer of what is to be done with the job when its runner is gone");
+        if (r < 0) {
+                (void)failure_set(&failure, r, NULL, "arm the timer by which job %llu is started again",
+                                  (unsigned long long)job->record.number);
+                job_fail_with(job, &failure);
+        }
+        failure_deinit(&failure);
 }
 
 static void wait_again(struct job *job)
@@ -91,7 +96,7 @@ static void set_no_runner(struct job *job)
         job->adopted = job->runner_gone = true;
 }
 
-/* What the last runner used is kept, and its group goes. */
+/* Adds what the last runner used to the job's account, and removes its group. */
 static void part_with_runner(struct job *job)
 {
         if (!job->carried) {
@@ -122,7 +127,7 @@ static void start(struct job *job)
         if (r < 0 && failure_may_pass(&failure, r))
                 job_start_later(job, &failure);
         else if (r < 0)
-                job_fail(job, failure_text(failure.why));
+                job_fail_with(job, &failure);
         failure_deinit(&failure);
 }
 
@@ -142,13 +147,13 @@ static void give_up_rewind(struct job *job, int error)
         else if (failure_kind(error) == FAILURE_PASSES)
                 job_start_later(job, &failure);
         else
-                job_fail(job, strerror(-error));
+                job_fail_with(job, &failure);
         failure_deinit(&failure);
 }
 
 static void finish_rewind(struct job *job, int r)
 {
-        /* What still works on a job that is interrupted is found by the next supervisor. */
+        /* If the job is interrupted, the next supervisor finds the process that still works on it. */
         if (r == -EAGAIN && !job->interrupted)
                 wait_again(job);
         else if (r < 0)

@@ -164,9 +164,7 @@ static char *describe_start(const struct job *job)
         char *text;
 
         explain_start(job, &failure);
-        if (asprintf(&text, "cannot %s: %s; %s", failure_text(failure.attempted), failure_text(failure.why),
-                     failure_text(failure.hint)) < 0)
-                text = NULL;
+        text = failure_sentence(&failure);
         failure_deinit(&failure);
         return text;
 }
@@ -578,6 +576,13 @@ bool job_check(struct job *job)
 void job_fail(struct job *job, const char *why)
 {
         end(job, JOB_FAILED, REASON_RUNNER_FAILED, why, now_monotonic());
+}
+
+void job_fail_with(struct job *job, const struct failure *failure)
+{
+        _cleanup_free_ char *why = failure_sentence(failure);
+
+        job_fail(job, failure_text(why));
 }
 
 /* When it ended is what the runner noted; without that, it is found to have ended now. */

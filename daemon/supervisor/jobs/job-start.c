@@ -282,9 +282,7 @@ void job_put_off(struct job *job, const struct failure *failure)
         bool is_first = !job->record.put_off;
 
         free(job->record.put_off);
-        if (asprintf(&job->record.put_off, "cannot %s: %s; %s", failure_text(failure->attempted),
-                     failure_text(failure->why), failure_text(failure->hint)) < 0)
-                job->record.put_off = NULL;
+        job->record.put_off = failure_sentence(failure);
         if (is_first)
                 supervisor_log_about(&about, LOG_WARNING, "job %llu is not started yet: %s; it is tried again",
                                      (unsigned long long)job->record.number, failure_text(job->record.put_off));

@@ -178,7 +178,7 @@ struct log_about job_about(const struct job *job, enum message message, enum job
 int job_arm_timeout(struct job *job);
 
 /*
- * Starts the runner. On failure nothing runs: call job_fail(), or try again later (failure_may_pass()). A process that
+ * Starts the runner. On failure nothing runs: call job_fail_with(), or try again later (failure_may_pass()). A process that
  * cannot become the runner does the same to the job later, when it has ended.
  */
 int job_start(struct job *job, struct failure *failure);
@@ -212,6 +212,7 @@ int job_rewind(struct job *job);
 
 /* Ends a job that does not run, as failed, with a sentence of why. Calls env->ended(). */
 void job_fail(struct job *job, const char *why);
+void job_fail_with(struct job *job, const struct failure *failure);
 
 /* Notes in its results file how the job ended. 0 or a negative errno. */
 int job_note_end(const struct job *job);

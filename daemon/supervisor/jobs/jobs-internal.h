@@ -4,7 +4,7 @@
 
 #include "daemon/supervisor/jobs/jobs.h"
 
-/* What the database did not take is stored again after this time. */
+/* After this time the database is asked again to store what it did not take. */
 #define SAVE_USEC UINT64_C(5000000)
 
 /* jobs.c: timers are made once, at the start, so that arming one later needs no memory. */

@@ -7,8 +7,6 @@
 
 #include "daemon/supervisor/jobs/jobs-internal.h"
 
-#include <stdio.h>
-
 #include "daemon/supervisor/base/log.h"
 #include "daemon/supervisor/jobs/slots.h"
 #include "daemon/supervisor/jobs/space.h"
@@ -19,17 +17,6 @@
 /* How long a job whose start was put off waits; each time twice as long. */
 #define DELAY_NS     NSEC_PER_SEC
 #define DELAY_NS_MAX (60 * NSEC_PER_SEC)
-
-/* The job is stored as failed, those who wait hear of it, and it is gone. */
-static void fail_start(struct job *job, const struct failure *failure)
-{
-        _cleanup_free_ char *why = NULL;
-
-        if (asprintf(&why, "cannot %s: %s; %s", failure_text(failure->attempted),
-                     failure_text(failure->why), failure_text(failure->hint)) < 0)
-                why = NULL;
-        job_fail(job, failure_text(why));
-}
 
 /* It waits as if it had not been about to start. */
 static void put_back(struct jobs *jobs, struct job *job)
@@ -59,7 +46,8 @@ static int fail_or_try_later(struct jobs *jobs, struct job *job, int error, cons
                 try_later(jobs, job, error, failure);
                 return 0;
         }
-        fail_start(job, failure);
+        /* The job is stored as failed, those who wait hear of it, and it is gone. */
+        job_fail_with(job, failure);
         return error;
 }
 
