@@ -20,7 +20,7 @@
 #define JOBS_SHOWN     50
 #define ANSWER_SECONDS 2
 
-/* What stands before the word that is being typed. */
+/* The command line before the word that is being typed. */
 struct line {
         const char *verb_name;          /* NULL: none yet */
         const struct verb *verb;        /* NULL: or none of this name */
@@ -149,7 +149,7 @@ static void offer_jobs(const struct args *args, const char *typed)
         _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
         bool continues = true;
 
-        /* Who types waits no longer than this for a daemon that does not answer. */
+        /* The user is at the keyboard: a daemon that does not answer is not waited for longer. */
         (void)alarm(ANSWER_SECONDS);
         if (pppd_open(&pppd, args) || pppd_call(&pppd, "list the jobs", "List", json_pack("{s:i}", "limit", JOBS_SHOWN),
                                                 true, -EBADF))

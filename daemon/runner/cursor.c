@@ -36,6 +36,7 @@ static bool cursor_claim(struct task_source *source, struct worker *worker)
         struct runner *runner = cursor->runner;
         uint64_t *counter = &runner->results.header->next;
         uint64_t n = runner->results.n_tasks, next, size;
+
         next = __atomic_load_n(counter, __ATOMIC_RELAXED);
         if (next >= n || runner_cancelled(runner)) {
                 measure_memory_of_workers(runner);

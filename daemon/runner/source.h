@@ -10,6 +10,7 @@
  */
 
 #include <pppctl/results.h>
+
 #include "daemon/runner/task.h"
 
 struct taken;

@@ -1,4 +1,4 @@
-/* What pppctl makes of its command line. */
+/* The command line of pppctl: options, operands, and the errors that it is refused with. */
 
 #include "cli/args.h"
 #include "cli/choose.h"

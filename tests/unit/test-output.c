@@ -1,4 +1,4 @@
-/* What pppctl writes to standard output, and what it does when that cannot be written. */
+/* pppctl's standard output: the lines it prints, and the end when they cannot be written. */
 
 #include <fcntl.h>
 

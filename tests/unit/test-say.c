@@ -1,4 +1,4 @@
-/* What pppctl says about answers of the daemon: errors, and how a job stands. */
+/* The sentences in which pppctl tells of the daemon's answers: errors, and the state of a job. */
 
 #include "cli/errors.h"
 #include "cli/say.h"

@@ -1,4 +1,4 @@
-/* Where pppctl takes inputs from. */
+/* The inputs of pppctl: from arguments, files and standard input. */
 
 #include <fcntl.h>
 
