@@ -262,7 +262,7 @@ static void test_machines_errors(void)
         expect_error("[machines]\nserve = true\n", "x.conf:2:", "serve takes yes or no");
         expect_error("[machines]\nworkloads = sum exec\n", "x.conf:2:", "no workload \"exec\"");
         expect_error("[machines]\nworkloads =\n", "x.conf:2:", "workloads is empty");
-        expect_error("[machines]\nlevel = serial\n", "x.conf:2:", "threads, processes, async");
+        expect_error("[machines]\nlevel = serial\n", "x.conf:2:", "one of threads, processes, async, not");
         expect_error("[machines]\nworkers = 0\n", "x.conf:2:", "workers takes a number");
         expect_error("[machines]\nmemory-max = 64M\n", "x.conf:2:", "unknown key \"memory-max\"");
         expect_error("[node]\nmemory-max = lots\n", "x.conf:2:", "memory-max: \"lots\"");

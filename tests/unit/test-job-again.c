@@ -271,6 +271,8 @@ static void test_limits(void)
                              space = { .space = true };
 
         test_true(failure_may_pass(&other, -EIO));
+        test_true(!failure_may_pass(&other, -ENOENT));
+        test_true(!failure_may_pass(&other, -EACCES));
         test_true(failure_may_pass(&limit, -EMFILE));
         test_true(failure_may_pass(&limit, -ENOMEM));
         test_true(!failure_may_pass(&limit, -EIO));

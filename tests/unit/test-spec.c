@@ -255,10 +255,70 @@ static void test_fill(void)
         test_int(spec.workers, ==, 0);
 }
 
+/* With all that some level takes, but for the file of authorities. */
+static json_t *leave_out_for(enum level level, bool ca_file)
+{
+        struct spec spec = {
+                .level = level, .workers = 2, .loops = 2, .gil = true, .threaded = true, .n_thread_weights = 1,
+                .timeout_ns = 1, .cpu_time_max_ns = NSEC_PER_SEC, .has_nice = true, .nice = 3, .retries = 4,
+        };
+        json_t *json;
+
+        spec.thread_weights = calloc(1, sizeof(*spec.thread_weights));
+        test_true(spec.thread_weights);
+        *spec.thread_weights = 100;
+        spec.worker_limits.given = LIMIT_BIT(LIMIT_PIDS_MAX);
+        spec.worker_limits.values[LIMIT_PIDS_MAX] = 5;
+        spec.ca_file = ca_file ? strdup("/ca") : NULL;
+        spec_leave_out(&spec);
+        json = spec_to_json(&spec);
+        spec_deinit(&spec);
+        test_true(json);
+        return json;
+}
+
+static bool has(enum level level, const char *member)
+{
+        json_t *json = leave_out_for(level, false);
+        bool there = json_object_get(json, member);
+
+        json_decref(json);
+        return there;
+}
+
+/* As compare does: each level gets what it takes, and is left no cause to refuse the spec. */
+static void test_leave_out(void)
+{
+        struct spec_error error = {};
+        struct spec spec;
+        json_t *json;
+
+        for (enum level i = 0; i < _LEVEL_N; ++i) {
+                json = leave_out_for(i, false);
+                test_int(spec_from_json(json, &spec, &error), ==, 0);
+                test_int(spec.nice, ==, 3);
+                test_int(spec.retries, ==, 4);
+                spec_deinit(&spec);
+                json_decref(json);
+                test_int(has(i, "gil"), ==, i == LEVEL_THREADS);
+                test_int(has(i, "thread_weights"), ==, i == LEVEL_THREADS);
+                test_int(has(i, "loops"), ==, i == LEVEL_ASYNC);
+                test_int(has(i, "worker_limits"), ==, i == LEVEL_PROCESSES);
+                test_int(has(i, "cpu_time_max_seconds"), ==, i != LEVEL_MACHINES);
+                test_int(has(i, "workers"), ==, i != LEVEL_SERIAL && i != LEVEL_MACHINES);
+        }
+        /* Without it, pages would not be fetched that are: that is not for us to leave out. */
+        json = leave_out_for(LEVEL_MACHINES, true);
+        test_int(spec_from_json(json, &spec, &error), ==, -EBADMSG);
+        test_str(error.field, "spec.ca_file");
+        json_decref(json);
+}
+
 TEST_MAIN("spec",
           { "bad specs are refused, the member named", test_refused },
           { "what has a length has a bound", test_bounds },
           { "a spec survives writing and reading", test_round_trip },
           { "the memory of workers", test_worker_memory },
+          { "what a level does not take is left out", test_leave_out },
           { "null is absent", test_null_is_absent },
           { "defaults", test_fill })
