@@ -8,13 +8,13 @@
 
 #include "lib/util.h"
 
-#define OWN                                                                                        \
-        "use a pppd of your own: systemctl --user start pppd, or build/pppd-supervisor from a "    \
+#define OWN                                                                                     \
+        "use a pppd of your own: systemctl --user start pppd, or build/pppd-supervisor from a " \
         "build tree"
 
 /* The file that keeps us out, and the permission it takes, as a bit of the group's. */
 struct gate {
-        char *path;             /* owned */
+        char *path; /* owned */
         bool is_socket;
         mode_t bit;
         struct stat st;
@@ -63,7 +63,8 @@ static char *user_name(uid_t uid)
 static const char *group_that_may(const struct gate *gate)
 {
         const struct group *group = gate->st.st_mode & gate->bit && gate->st.st_gid != 0
-                                            ? getgrgid(gate->st.st_gid) : NULL;
+                                            ? getgrgid(gate->st.st_gid)
+                                            : NULL;
 
         return group ? group->gr_name : NULL;
 }
@@ -88,15 +89,16 @@ char *access_advice(const char *path)
         what = gate.is_socket ? "socket" : "directory";
         group = group_that_may(&gate);
         if (group)
-                r = asprintf(&text, "its %s%s%s is for %s and the members of the group %s: "
-                             "sudo adduser %s %s, which counts from the next login on, or " OWN,
-                             what,
-                             gate.is_socket ? "" : " ", gate.is_socket ? "" : gate.path,
+                r = asprintf(&text,
+                             "its %s%s%s is for %s and the members of the group %s: sudo adduser "
+                             "%s %s, which counts from the next login on, or " OWN,
+                             what, gate.is_socket ? "" : " ", gate.is_socket ? "" : gate.path,
                              owner, group, own, group);
         else
-                r = asprintf(&text, "its %s%s%s is for %s alone, and no group may use it: "
-                             "work as %s, or " OWN,
-                             what, gate.is_socket ? "" : " ", gate.is_socket ? "" : gate.path,
-                             owner, owner);
+                r = asprintf(
+                        &text,
+                        "its %s%s%s is for %s alone, and no group may use it: work as %s, or " OWN,
+                        what, gate.is_socket ? "" : " ", gate.is_socket ? "" : gate.path, owner,
+                        owner);
         return r < 0 ? NULL : text;
 }

@@ -19,31 +19,32 @@ const struct option_info option_infos[_OPTION_N] = {
         [OPTION_HELP] = { "help", 'h', NULL, "show this help" },
         [OPTION_VERSION] = { "version", 0, NULL, "show the version" },
         [OPTION_FROM] = { "from", 0, "FILE", "read inputs, one a line; - is standard input" },
-        [OPTION_WORKERS] = { "workers", 0, "N",
-                             "threads, processes, or tasks in flight at async" },
+        [OPTION_WORKERS] = { "workers", 0, "N", "threads, processes, or tasks in flight at async" },
         [OPTION_LOOPS] = { "loops", 0, "N", "async: io_uring loops, one a thread" },
         [OPTION_GIL] = { "gil", 0, NULL, "threads: one lock for all, as in CPython" },
         [OPTION_THREADED] = { "threaded", 0, NULL, "threads: each in a cgroup of its own" },
         [OPTION_THREAD_WEIGHT] = { "thread-weight", 0, "W,W",
                                    "their shares of the CPU, in rotation; 100 is usual" },
-        [OPTION_TIME_MAX] = { "time-max", 0, "TIME",
-                              "cancel the job after this time (90s, 5min)" },
+        [OPTION_TIME_MAX] = { "time-max", 0, "TIME", "cancel the job after this time (90s, 5min)" },
         [OPTION_TIMEOUT] = { "timeout", 0, "TIME", NULL },
-        [OPTION_CPU_TIME_MAX] = { "cpu-time-max", 0, "TIME", "cancel it when its CPU time is that" },
+        [OPTION_CPU_TIME_MAX] = { "cpu-time-max", 0, "TIME",
+                                  "cancel it when its CPU time is that" },
         [OPTION_TASK_TIMEOUT] = { "task-timeout", 0, "TIME",
                                   "fail a task whose try takes longer (500ms)" },
         [OPTION_NICE] = { "nice", 0, "N", "run with that nice value, -20 to 19" },
-        [_OPTION_LIMITS + LIMIT_CPU_MAX] = { "cpu-max", 0, "PERCENT", "CPU time, 150% is one and a half" },
+        [_OPTION_LIMITS +
+                LIMIT_CPU_MAX] = { "cpu-max", 0, "PERCENT", "CPU time, 150% is one and a half" },
         [_OPTION_LIMITS + LIMIT_CPU_WEIGHT] = { "cpu-weight", 0, "N",
                                                 "share of the CPU, 1 to 10000; 100 is usual" },
-        [_OPTION_LIMITS + LIMIT_MEMORY_MAX] = { "memory-max", 0, "SIZE", "past it the kernel kills" },
-        [_OPTION_LIMITS + LIMIT_MEMORY_HIGH] = { "memory-high", 0, "SIZE",
-                                                 "past it the kernel slows down" },
+        [_OPTION_LIMITS +
+                LIMIT_MEMORY_MAX] = { "memory-max", 0, "SIZE", "past it the kernel kills" },
+        [_OPTION_LIMITS +
+                LIMIT_MEMORY_HIGH] = { "memory-high", 0, "SIZE", "past it the kernel slows down" },
         [_OPTION_LIMITS + LIMIT_SWAP_MAX] = { "swap-max", 0, "SIZE", "swap space, 0 for none" },
         [_OPTION_LIMITS + LIMIT_PIDS_MAX] = { "pids-max", 0, "N", "processes and threads" },
         [_OPTION_LIMITS + LIMIT_CPUS] = { "cpus", 0, "LIST", "only these CPUs (0-1,3)" },
-        [_OPTION_LIMITS + LIMIT_IO_MAX] = { "io-max", 0, "RATES",
-                                            "'PATH rbps=N wbps=N riops=N wiops=N'" },
+        [_OPTION_LIMITS +
+                LIMIT_IO_MAX] = { "io-max", 0, "RATES", "'PATH rbps=N wbps=N riops=N wiops=N'" },
         [_OPTION_WORKER_LIMITS + LIMIT_CPU_MAX] = { "worker-cpu-max", 0, "PERCENT", NULL },
         [_OPTION_WORKER_LIMITS + LIMIT_CPU_WEIGHT] = { "worker-cpu-weight", 0, "N", NULL },
         [_OPTION_WORKER_LIMITS + LIMIT_MEMORY_MAX] = { "worker-memory-max", 0, "SIZE", NULL },
@@ -72,8 +73,9 @@ static int set_count(const char *name, const char *value, uint64_t min, uint64_t
         int r = parse_u64(value, strlen(value), UINT64_MAX, &v);
 
         if (r == -EINVAL)
-                return cli_fail(CLI_USAGE, "--%s: \"%s\" is not a whole number; give %" PRIu64
-                                " to %" PRIu64, name, value, min, max);
+                return cli_fail(CLI_USAGE,
+                                "--%s: \"%s\" is not a whole number; give %" PRIu64 " to %" PRIu64,
+                                name, value, min, max);
         if (r < 0 || v < min || v > max)
                 return cli_fail(CLI_USAGE, "--%s: %s is out of range; give %" PRIu64 " to %" PRIu64,
                                 name, value, min, max);
@@ -99,11 +101,14 @@ static int set_duration(const char *name, const char *value, uint64_t *ret)
 
         if (r == -EINVAL)
                 return cli_fail(CLI_USAGE,
-                                "--%s: \"%s\" is not a time; give seconds, or a number with ns, us, ms, "
-                                "s, min, h or d, as in 500ms", name, value);
+                                "--%s: \"%s\" is not a time; give seconds, or a number with ns, "
+                                "us, ms, s, min, h or d, as in 500ms",
+                                name, value);
         if (r < 0 || v == 0 || v > SPEC_SECONDS_MAX * NSEC_PER_SEC)
-                return cli_fail(CLI_USAGE, "--%s: %s is out of range; give more than 0 and at most a "
-                                "year, 365d", name, value);
+                return cli_fail(
+                        CLI_USAGE,
+                        "--%s: %s is out of range; give more than 0 and at most a year, 365d", name,
+                        value);
         *ret = v;
         return 0;
 }
@@ -127,9 +132,10 @@ static int set_nice(const char *value, int *ret)
         int r = parse_u64(digits, strlen(digits), negative ? 20 : 19, &v);
 
         if (r < 0)
-                return cli_fail(CLI_USAGE, "--nice: \"%s\" %s; give a whole number from -20 (first of all) "
-                                "to 19 (after all others)", value,
-                                r == -ERANGE ? "is out of range" : "is no nice value");
+                return cli_fail(CLI_USAGE,
+                                "--nice: \"%s\" %s; give a whole number from -20 (first of all) to "
+                                "19 (after all others)",
+                                value, r == -ERANGE ? "is out of range" : "is no nice value");
         *ret = negative ? -(int)v : (int)v;
         return 0;
 }
@@ -142,12 +148,15 @@ static int add_weight(struct args *args, const char *word, size_t n)
 
         r = parse_u64(word, n, 10000, &v);
         if (r < 0 || v == 0)
-                return cli_fail(CLI_USAGE, "--thread-weight: \"%.*s\" %s; give whole numbers from 1 to 10000 "
-                                "with commas between, as in 100,300", (int)n, word,
-                                r == -EINVAL ? "is no weight" : "is out of range");
+                return cli_fail(CLI_USAGE,
+                                "--thread-weight: \"%.*s\" %s; give whole numbers from 1 to 10000 "
+                                "with commas between, as in 100,300",
+                                (int)n, word, r == -EINVAL ? "is no weight" : "is out of range");
         if (args->n_thread_weights == SPEC_WEIGHTS_MAX)
-                return cli_fail(CLI_USAGE, "--thread-weight: these are more than %d weights; give one for "
-                                "each thread", SPEC_WEIGHTS_MAX);
+                return cli_fail(
+                        CLI_USAGE,
+                        "--thread-weight: these are more than %d weights; give one for each thread",
+                        SPEC_WEIGHTS_MAX);
         larger = reallocarray(args->thread_weights, args->n_thread_weights + 1, sizeof(*larger));
         if (!larger)
                 return cli_no_memory();

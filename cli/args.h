@@ -22,11 +22,11 @@ enum option {
         OPTION_THREADED,
         OPTION_THREAD_WEIGHT,
         OPTION_TIME_MAX,
-        OPTION_TIMEOUT,                 /* the same by another name */
+        OPTION_TIMEOUT, /* the same by another name */
         OPTION_CPU_TIME_MAX,
         OPTION_TASK_TIMEOUT,
         OPTION_NICE,
-        _OPTION_LIMITS,                 /* one for each enum limit, in that order */
+        _OPTION_LIMITS, /* one for each enum limit, in that order */
         _OPTION_WORKER_LIMITS = _OPTION_LIMITS + _LIMIT_N,
         _OPTION_AFTER_LIMITS = _OPTION_WORKER_LIMITS + _LIMIT_N - 1,
         OPTION_RETRIES,
@@ -58,44 +58,46 @@ static inline enum option option_of_worker_limit(enum limit limit)
 }
 
 /* What every verb takes. */
-#define OPTIONS_COMMON                                                                             \
-        (OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_SYSTEM) | OPTION_BIT(OPTION_USER) |         \
+#define OPTIONS_COMMON                                                                     \
+        (OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_SYSTEM) | OPTION_BIT(OPTION_USER) | \
          OPTION_BIT(OPTION_COLOR) | OPTION_BIT(OPTION_HELP) | OPTION_BIT(OPTION_VERSION))
 
 /* Those from cpu-max to worker-io-max. */
-#define OPTIONS_LIMITS                                                                             \
-        (OPTION_BIT(_OPTION_AFTER_LIMITS) * 2 - OPTION_BIT(_OPTION_LIMITS))
+#define OPTIONS_LIMITS (OPTION_BIT(_OPTION_AFTER_LIMITS) * 2 - OPTION_BIT(_OPTION_LIMITS))
 
 /* What describes a job, common to run and compare. */
 #define OPTIONS_JOB                                                                                \
         (OPTION_BIT(OPTION_FROM) | OPTION_BIT(OPTION_WORKERS) | OPTION_BIT(OPTION_LOOPS) |         \
          OPTION_BIT(OPTION_GIL) | OPTION_BIT(OPTION_THREADED) | OPTION_BIT(OPTION_THREAD_WEIGHT) | \
          OPTION_BIT(OPTION_TIME_MAX) | OPTION_BIT(OPTION_TIMEOUT) |                                \
-         OPTION_BIT(OPTION_CPU_TIME_MAX) |                                                         \
-         OPTION_BIT(OPTION_TASK_TIMEOUT) | OPTION_BIT(OPTION_NICE) | OPTIONS_LIMITS |              \
-         OPTION_BIT(OPTION_RETRIES) | OPTION_BIT(OPTION_CA_FILE) | OPTION_BIT(OPTION_QUIET))
+         OPTION_BIT(OPTION_CPU_TIME_MAX) | OPTION_BIT(OPTION_TASK_TIMEOUT) |                       \
+         OPTION_BIT(OPTION_NICE) | OPTIONS_LIMITS | OPTION_BIT(OPTION_RETRIES) |                   \
+         OPTION_BIT(OPTION_CA_FILE) | OPTION_BIT(OPTION_QUIET))
 
 struct args {
-        uint64_t given;                 /* OPTION_BIT of each option that was */
+        uint64_t given; /* OPTION_BIT of each option that was */
         const char *socket;
         enum progress_color color;
         const char *from;
         uint32_t workers, loops, retries;
         uint64_t timeout_ns, task_timeout_ns, cpu_time_max_ns;
         int nice;
-        uint32_t *thread_weights;       /* owned */
+        uint32_t *thread_weights; /* owned */
         size_t n_thread_weights;
         struct limits limits, worker_limits;
         const char *ca_file;
         const char *levels;
         uint32_t runs;
         uint64_t limit;
-        const char *verb;               /* NULL: none was given */
-        char **operands;                /* after the verb; NULL-terminated, strings of argv */
+        const char *verb; /* NULL: none was given */
+        char **operands;  /* after the verb; NULL-terminated, strings of argv */
         size_t n_operands;
 };
 
-#define ARGS_NULL { .verb = NULL }
+#define ARGS_NULL            \
+        {                    \
+                .verb = NULL \
+        }
 
 static inline bool args_has(const struct args *args, enum option option)
 {
@@ -115,8 +117,8 @@ extern const char *const color_names[];
 /* "--workers N", "-q, --quiet" and a line about it. */
 struct option_info {
         const char *name;
-        char letter;                    /* 0: none */
-        const char *argument;           /* NULL: it takes none */
-        const char *help;               /* NULL: not listed; a text tells of it */
+        char letter;          /* 0: none */
+        const char *argument; /* NULL: it takes none */
+        const char *help;     /* NULL: not listed; a text tells of it */
 };
 extern const struct option_info option_infos[_OPTION_N];

@@ -13,7 +13,8 @@ static void say_end(json_t *job)
         char progress[JOB_PROGRESS_SIZE];
 
         if (streq(job_text(job, "state"), "cancelled"))
-                cli_note("cancelled job %" PRIu64 ": %s", job_number(job), job_progress(job, progress));
+                cli_note("cancelled job %" PRIu64 ": %s", job_number(job),
+                         job_progress(job, progress));
         else
                 cli_note("job %" PRIu64 " had ended before: %s", job_number(job),
                          job_text(job, "state"));

@@ -15,8 +15,8 @@ int choose_level(const char *name, enum level *ret)
                 return 0;
         for (size_t i = 0; i < _LEVEL_N; ++i)
                 names[i] = level_name((enum level)i);
-        return cli_fail(CLI_USAGE, "there is no level \"%s\"; levels are %s%s", name, level_list(LEVELS_ALL, list),
-                        suggest_text(name, names, _LEVEL_N));
+        return cli_fail(CLI_USAGE, "there is no level \"%s\"; levels are %s%s", name,
+                        level_list(LEVELS_ALL, list), suggest_text(name, names, _LEVEL_N));
 }
 
 int choose_workload(const char *name, enum workload_id *ret)
@@ -29,16 +29,19 @@ int choose_workload(const char *name, enum workload_id *ret)
                 return 0;
         workload_list(WORKLOADS_ALL, list);
         if (level_from_name(name, &level) >= 0)
-                return cli_fail(CLI_USAGE, "\"%s\" is a level where a workload is expected; "
-                                "workloads are %s, and compare takes --levels %s", name,
-                                list, name);
+                return cli_fail(CLI_USAGE,
+                                "\"%s\" is a level where a workload is expected; "
+                                "workloads are %s, and compare takes --levels %s",
+                                name, list, name);
         for (size_t i = 0; i < _WORKLOAD_N; ++i)
                 names[i] = workload_name((enum workload_id)i);
         if (strpbrk(name, "/:."))
-                return cli_fail(CLI_USAGE, "\"%s\" is an input where a workload is expected; name "
-                                "one of %s first: words \"%s\"", name, list, name);
-        return cli_fail(CLI_USAGE, "there is no workload \"%s\"; workloads are %s%s", name,
-                        list, suggest_text(name, names, _WORKLOAD_N));
+                return cli_fail(CLI_USAGE,
+                                "\"%s\" is an input where a workload is expected; name one of %s "
+                                "first: words \"%s\"",
+                                name, list, name);
+        return cli_fail(CLI_USAGE, "there is no workload \"%s\"; workloads are %s%s", name, list,
+                        suggest_text(name, names, _WORKLOAD_N));
 }
 
 int choose_job(const struct args *args, uint64_t *ret)
@@ -52,8 +55,8 @@ int choose_job(const struct args *args, uint64_t *ret)
                 return cli_fail(CLI_USAGE, "%s takes one job, so \"%s\" is too much", args->verb,
                                 args->operands[1]);
         if (parse_u64(text, strlen(text), INT64_MAX, ret) < 0)
-                return cli_fail(CLI_USAGE, "\"%s\" is not the number of a job; pppctl list shows "
-                                "them", text);
+                return cli_fail(CLI_USAGE,
+                                "\"%s\" is not the number of a job; pppctl list shows them", text);
         return 0;
 }
 
@@ -61,8 +64,9 @@ int choose_nothing(const struct args *args)
 {
         if (args->n_operands == 0)
                 return 0;
-        return cli_fail(CLI_USAGE, "%s takes options only, so \"%s\" is too much; see pppctl help "
-                        "%s", args->verb, args->operands[0], args->verb);
+        return cli_fail(CLI_USAGE,
+                        "%s takes options only, so \"%s\" is too much; see pppctl help %s",
+                        args->verb, args->operands[0], args->verb);
 }
 
 /* pppd works in another directory. */

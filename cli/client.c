@@ -35,9 +35,9 @@ static const char *say_errno(int r)
 /* Never an exit status: the connection is lost, and is to be made anew. */
 #define LOST (-1)
 
-#define START_IT                                                                                   \
-        "start it with: systemctl start pppd (or systemctl --user start pppd), or from a build "   \
-        "tree: build/pppd-supervisor --socket PATH --state DIR, and give pppctl the same "         \
+#define START_IT                                                                                 \
+        "start it with: systemctl start pppd (or systemctl --user start pppd), or from a build " \
+        "tree: build/pppd-supervisor --socket PATH --state DIR, and give pppctl the same "       \
         "--socket PATH"
 
 static int say_forbidden(const char *path, int r)
@@ -46,7 +46,8 @@ static int say_forbidden(const char *path, int r)
 
         if (!advice)
                 return cli_no_memory();
-        return cli_fail(CLI_NOT_ALLOWED, "cannot reach pppd at %s: %s; %s", path, say_errno(r), advice);
+        return cli_fail(CLI_NOT_ALLOWED, "cannot reach pppd at %s: %s; %s", path, say_errno(r),
+                        advice);
 }
 
 static int say_unreachable(const char *path, int r)
@@ -107,7 +108,7 @@ int pppd_open(struct pppd *pppd, const struct args *args)
 
         if (!!args->socket + args_has(args, OPTION_SYSTEM) + args_has(args, OPTION_USER) > 1)
                 return cli_fail(CLI_USAGE, "--socket, --system and --user exclude each other; "
-                                "give one of them");
+                                           "give one of them");
         if (args->socket)
                 return open_path(pppd, args->socket);
         if (args_has(args, OPTION_SYSTEM))
@@ -147,11 +148,13 @@ void pppd_reply_deinit(struct pppd_reply *reply)
 static int say_broken(const struct pppd *pppd, const char *why)
 {
         if (pppd->job)
-                return cli_fail(CLI_NO_DAEMON, "lost pppd at %s while trying to %s: %s; job %" PRIu64
-                                " goes on if its runner does: see pppctl show %" PRIu64, pppd->path,
-                                pppd->attempted, why, pppd->job, pppd->job);
-        return cli_fail(CLI_NO_DAEMON, "lost pppd at %s while trying to %s: %s; see its log "
-                        "(journalctl -u pppd)", pppd->path, pppd->attempted, why);
+                return cli_fail(CLI_NO_DAEMON,
+                                "lost pppd at %s while trying to %s: %s; job %" PRIu64
+                                " goes on if its runner does: see pppctl show %" PRIu64,
+                                pppd->path, pppd->attempted, why, pppd->job, pppd->job);
+        return cli_fail(CLI_NO_DAEMON,
+                        "lost pppd at %s while trying to %s: %s; see its log (journalctl -u pppd)",
+                        pppd->path, pppd->attempted, why);
 }
 
 static int send_call(struct pppd *pppd, const char *method, json_t *parameters, bool more, int fd)
@@ -236,7 +239,8 @@ static int receive(struct pppd *pppd, struct pppd_reply *ret)
                 pppd->refused = true;
                 r = tolerate(pppd, error, reply.parameters)
                             ? CLI_FAILED
-                            : say_varlink_error(pppd->attempted, pppd->job, error, reply.parameters);
+                            : say_varlink_error(pppd->attempted, pppd->job, error,
+                                                reply.parameters);
         }
         pppd_reply_deinit(&reply);
         return r;
@@ -314,7 +318,8 @@ int pppd_reply_fd(const struct pppd *pppd, struct pppd_reply *reply, const char 
 
 int pppd_bad_reply(const struct pppd *pppd, const char *what)
 {
-        return cli_fail(CLI_FAILED, "cannot %s: the reply of pppd at %s is not understood: %s; is "
-                        "it of the same version as pppctl (" PPPCTL_VERSION ")?", pppd->attempted,
-                        pppd->path, what);
+        return cli_fail(CLI_FAILED,
+                        "cannot %s: the reply of pppd at %s is not understood: %s; is it of the "
+                        "same version as pppctl (" PPPCTL_VERSION ")?",
+                        pppd->attempted, pppd->path, what);
 }

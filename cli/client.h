@@ -10,36 +10,41 @@
 
 struct pppd {
         struct varlink varlink;
-        char *path;             /* of the socket that answered */
-        const char *attempted;  /* "start the job": what the call is for; static text */
-        uint64_t job;           /* that it is about, 0: none; for messages */
-        bool refused;           /* the last call was answered with an error, nothing worse */
-        const char *tolerated;  /* an error ("QueueFull") that is not said but kept as @refusal; NULL: none */
-        json_t *refusal;        /* owned: its parameters; NULL: the last call was not answered with it */
-        int signal_fd;          /* borrowed: ends pppd_receive() when readable; -EBADF: none */
+        char *path;            /* of the socket that answered */
+        const char *attempted; /* "start the job": what the call is for; static text */
+        uint64_t job;          /* that it is about, 0: none; for messages */
+        bool refused;          /* the last call was answered with an error, nothing worse */
+        const char *tolerated; /* an error ("QueueFull") that is not said but kept as @refusal;
+                                  NULL: none */
+        json_t *refusal; /* owned: its parameters; NULL: the last call was not answered with it */
+        int signal_fd;   /* borrowed: ends pppd_receive() when readable; -EBADF: none */
 
         /*
-         * Not 0: when pppd goes away in mid-call, so long is waited for it to be there again, and the
-         * call is made anew. Not so a call with a descriptor: that is Run, which must not run twice.
+         * Not 0: when pppd goes away in mid-call, so long is waited for it to be there again, and
+         * the call is made anew. Not so a call with a descriptor: that is Run, which must not run
+         * twice.
          */
         uint64_t return_ns;
-        bool quiet;             /* nothing is said of its going and coming */
+        bool quiet; /* nothing is said of its going and coming */
         struct pppd_absence {
-                uint64_t since_ns;      /* CLOCK_MONOTONIC, 0: it is there */
+                uint64_t since_ns; /* CLOCK_MONOTONIC, 0: it is there */
                 unsigned n_tries;
-                int error;              /* of the last one to connect, negative errno */
+                int error; /* of the last one to connect, negative errno */
         } absence;
         struct pppd_call {
                 const char *method;
-                json_t *parameters;     /* owned */
+                json_t *parameters; /* owned */
                 bool more;
-        } call;                 /* the last one, when it may be made anew */
+        } call; /* the last one, when it may be made anew */
 };
 
 /* Longer than a stop may take that ends all jobs in order (13 s), and the start after it. */
 #define PPPD_RETURN_NS (30 * NSEC_PER_SEC)
 
-#define PPPD_NULL { .varlink.fd = -EBADF, .signal_fd = -EBADF }
+#define PPPD_NULL                                         \
+        {                                                 \
+                .varlink.fd = -EBADF, .signal_fd = -EBADF \
+        }
 
 /* Connects by --socket, --system, --user, $PPPCTL_SOCKET, else to the first that answers. */
 int pppd_open(struct pppd *pppd, const struct args *args);
@@ -53,11 +58,14 @@ void pppd_close(struct pppd *pppd);
 
 struct pppd_reply {
         struct varlink_message message;
-        json_t *parameters;     /* an object, borrowed from message */
+        json_t *parameters; /* an object, borrowed from message */
         bool continues;
 };
 
-#define PPPD_REPLY_NULL { .message = VARLINK_MESSAGE_NULL }
+#define PPPD_REPLY_NULL                         \
+        {                                       \
+                .message = VARLINK_MESSAGE_NULL \
+        }
 
 void pppd_reply_deinit(struct pppd_reply *reply);
 

@@ -177,7 +177,7 @@ struct report {
         struct table table;
         struct notes notes;
         bool many_runs;
-        bool resident;                  /* resident sets stand in for the cgroup's peak */
+        bool resident; /* resident sets stand in for the cgroup's peak */
 };
 
 static void add_missing(struct report *report, const struct contender *contender,
@@ -277,11 +277,10 @@ static void choose_memory(struct report *report)
 
         for (size_t i = 0; i < comparison->n; ++i) {
                 const struct contender *contender = &comparison->contenders[i];
-                const char *why = summary_why_absent(json_array_get(contender->runs, 0),
-                                                     "memory_peak_bytes");
+                const char *why =
+                        summary_why_absent(json_array_get(contender->runs, 0), "memory_peak_bytes");
 
-                if (n_runs(contender) == 0 ||
-                    contender_median(contender, "memory_peak_bytes", &v))
+                if (n_runs(contender) == 0 || contender_median(contender, "memory_peak_bytes", &v))
                         continue;
                 report->resident = true;
                 note_resident(report, why ?: "the summary does not say why");
@@ -299,8 +298,8 @@ static void note_cpu(struct report *report)
 
                 if (streq(job_text(summary, "cpu_source"), "rusage"))
                         notes_add(&report->notes, "CPU USER, CPU SYS",
-                                  "of the runner and the processes it waited for (getrusage(2)), since "
-                                  "jobs have no cgroup here");
+                                  "of the runner and the processes it waited for (getrusage(2)), "
+                                  "since jobs have no cgroup here");
         }
 }
 
@@ -315,10 +314,12 @@ static void print_unfinished(const struct contender *contender, size_t room, str
                 char label[48];
 
                 snprintf(label, sizeof(label), "%s: ", level_name(contender->level));
-                if (asprintf(&text, "job %" PRIu64 " %s%s%s%s, so what it cost is not shown", job_number(job),
-                             job_text(job, "state"), *reason ? " (" : "", reason, *reason ? ")" : "") < 0)
+                if (asprintf(&text, "job %" PRIu64 " %s%s%s%s, so what it cost is not shown",
+                             job_number(job), job_text(job, "state"), *reason ? " (" : "", reason,
+                             *reason ? ")" : "") < 0)
                         text = NULL;
-                output_wrapped(output, label, strlen(label), text ?: "a job did not get done", room);
+                output_wrapped(output, label, strlen(label), text ?: "a job did not get done",
+                               room);
         }
 }
 
@@ -341,10 +342,10 @@ static void print_notes(const struct report *report, size_t room, struct output 
         for (size_t i = 0; i < comparison->n; ++i) {
                 if (!comparison->contenders[i].left_out)
                         continue;
-                snprintf(label, sizeof(label), "%s is left out: ",
-                         level_name(comparison->contenders[i].level));
-                output_wrapped(output, label, strlen(label),
-                               comparison->contenders[i].left_out, room);
+                snprintf(label, sizeof(label),
+                         "%s is left out: ", level_name(comparison->contenders[i].level));
+                output_wrapped(output, label, strlen(label), comparison->contenders[i].left_out,
+                               room);
         }
 }
 
@@ -395,19 +396,18 @@ static int set_number(json_t *json, const char *key, double v)
 static json_t *contender_json(const struct comparison *comparison, size_t i)
 {
         const struct contender *contender = &comparison->contenders[i];
-        json_t *json = json_pack("{s:s, s:s*, s:O}", "level", level_name(contender->level), "left_out",
-                                 contender->left_out, "runs", contender->runs);
+        json_t *json = json_pack("{s:s, s:s*, s:O}", "level", level_name(contender->level),
+                                 "left_out", contender->left_out, "runs", contender->runs);
         double median, spread, speed_up;
 
-        if (json &&
-            ((json_array_size(contender->unfinished) > 0 &&
-              json_object_set(json, "unfinished", contender->unfinished) < 0) ||
-             (contender_median(contender, "wall_seconds", &median) &&
-              set_number(json, "wall_seconds_median", median) < 0) ||
-             (contender_spread(contender, &spread) &&
-              set_number(json, "wall_spread_ratio", spread) < 0) ||
-             (comparison_speed_up(comparison, i, &speed_up) &&
-              set_number(json, "speed_up_ratio", speed_up) < 0))) {
+        if (json && ((json_array_size(contender->unfinished) > 0 &&
+                      json_object_set(json, "unfinished", contender->unfinished) < 0) ||
+                     (contender_median(contender, "wall_seconds", &median) &&
+                      set_number(json, "wall_seconds_median", median) < 0) ||
+                     (contender_spread(contender, &spread) &&
+                      set_number(json, "wall_spread_ratio", spread) < 0) ||
+                     (comparison_speed_up(comparison, i, &speed_up) &&
+                      set_number(json, "speed_up_ratio", speed_up) < 0))) {
                 json_decref(json);
                 return NULL;
         }

@@ -13,8 +13,8 @@
 #include "cli/summary.h"
 #include "cli/verbs.h"
 
-#define SHOWN_MAX    20         /* with more inputs, only failures are printed */
-#define DISAGREE_MAX 5          /* so many disagreements are told one by one */
+#define SHOWN_MAX    20 /* with more inputs, only failures are printed */
+#define DISAGREE_MAX 5  /* so many disagreements are told one by one */
 
 struct compare {
         const struct args *args;
@@ -23,7 +23,7 @@ struct compare {
         struct output output;
         struct comparison comparison;
         struct reference reference;
-        bool wrong;                     /* a task failed, a level did, or levels disagree */
+        bool wrong; /* a task failed, a level did, or levels disagree */
 };
 
 static int add_level(struct comparison *comparison, enum level level)
@@ -101,7 +101,9 @@ static void say_disagreement(const struct compare *compare, uint64_t i, enum lev
                  level_name(level), here);
 }
 
-/* Failures are told as such, and what a job did before it was cancelled is true: here values count. */
+/*
+ * Failures are told as such, and what a job did before it was cancelled is true: here values count.
+ */
 static int check_agreement(struct compare *compare, enum level level, const struct results *results)
 {
         struct ppp_record record;
@@ -136,7 +138,8 @@ static void print_heading(struct compare *compare, enum level level, bool first)
 static void print_count(struct compare *compare, json_t *job)
 {
         output_line(&compare->output, "%" PRIu64 " task%s done, %" PRIu64 " failed",
-                    job_count(job, "tasks_done"), plural(job_count(job, "tasks_done")), job_count(job, "tasks_failed"));
+                    job_count(job, "tasks_done"), plural(job_count(job, "tasks_done")),
+                    job_count(job, "tasks_failed"));
 }
 
 /* A job that was cancelled or failed does not show what its level costs, so it is kept apart. */
@@ -151,8 +154,9 @@ static int keep_unfinished(struct contender *contender, json_t *job)
 static int keep_summary(struct contender *contender, json_t *job)
 {
         if (!job_summary(job))
-                return cli_fail(CLI_FAILED, "job %" PRIu64 " at the level %s has no summary; see "
-                                "pppd's log", job_number(job), level_name(contender->level));
+                return cli_fail(CLI_FAILED,
+                                "job %" PRIu64 " at the level %s has no summary; see pppd's log",
+                                job_number(job), level_name(contender->level));
         return json_array_append(contender->runs, job_summary(job)) < 0 ? cli_no_memory() : 0;
 }
 
@@ -207,8 +211,8 @@ static bool is_served(json_t *nodes, const char *workload)
 }
 
 /*
- * A job at the level machines waits for a node, and for a Redis that does not answer. Who did not ask for
- * that level would not know why nothing comes. A private Redis is there when it is needed.
+ * A job at the level machines waits for a node, and for a Redis that does not answer. Who did not
+ * ask for that level would not know why nothing comes. A private Redis is there when it is needed.
  */
 static int leave_out_unserved(struct compare *compare, struct contender *contender)
 {
@@ -233,11 +237,15 @@ static int leave_out_unserved(struct compare *compare, struct contender *contend
                 why = NULL;
                 return cli_no_memory();
         }
-        return leave_out(contender, why, "make a machine one (serve = yes in section [machines] of "
-                         "pppctl.conf), or name the level with --levels to wait for one");
+        return leave_out(contender, why,
+                         "make a machine one (serve = yes in section [machines] of pppctl.conf), "
+                         "or name the level with --levels to wait for one");
 }
 
-/* This level cannot run here; the others may. Unless the user is told of it in the report, it was said. */
+/*
+ * This level cannot run here; the others may. Unless the user is told of it in the report, it was
+ * said.
+ */
 static int take_refusal(struct compare *compare, struct contender *contender)
 {
         json_t *refusal = compare->pppd.refusal;
@@ -290,8 +298,9 @@ static int run_level(struct compare *compare, struct contender *contender, unsig
         if (contender->refused || contender->left_out)
                 return 0;
         if (contender->optional && compare->args->ca_file)
-                return leave_out(contender, "the nodes do not have the file of --ca-file",
-                                 "add that authority to the system's on each, and leave the option out");
+                return leave_out(
+                        contender, "the nodes do not have the file of --ca-file",
+                        "add that authority to the system's on each, and leave the option out");
         r = spec_of(compare, contender->level, &spec);
         if (r == 0 && contender->optional && round == 0)
                 r = leave_out_unserved(compare, contender);

@@ -10,11 +10,11 @@
 /* One level and the summaries of its runs. */
 struct contender {
         enum level level;
-        json_t *runs;                   /* array of summaries of jobs that are done; owned */
-        json_t *unfinished;             /* array of jobs that were cancelled or failed; owned */
-        bool optional;                  /* nobody named it: it is left out where it can't run */
-        bool refused;                   /* pppd does not take its jobs */
-        char *left_out;                 /* why, and what to do; owned; NULL: it is not */
+        json_t *runs;       /* array of summaries of jobs that are done; owned */
+        json_t *unfinished; /* array of jobs that were cancelled or failed; owned */
+        bool optional;      /* nobody named it: it is left out where it can't run */
+        bool refused;       /* pppd does not take its jobs */
+        char *left_out;     /* why, and what to do; owned; NULL: it is not */
 };
 
 struct comparison {
@@ -22,7 +22,7 @@ struct comparison {
         size_t n;
         enum workload_id workload;
         uint64_t n_tasks;
-        uint64_t n_disagree;            /* tasks with another value at another level */
+        uint64_t n_disagree; /* tasks with another value at another level */
 };
 
 void comparison_deinit(struct comparison *comparison);
@@ -37,8 +37,8 @@ bool contender_median(const struct contender *contender, const char *path, doubl
 bool contender_spread(const struct contender *contender, double *ret);
 
 /*
- * How many times faster than serial, or where serial is not among them, than the first that has a run.
- * False if that or this one has none.
+ * How many times faster than serial, or where serial is not among them, than the first that has a
+ * run. False if that or this one has none.
  */
 bool comparison_speed_up(const struct comparison *comparison, size_t i, double *ret);
 

@@ -1,8 +1,8 @@
 /*
- * `pppctl --complete WORD...`: what the last word may become, for the shells' completions. The words are
- * those after "pppctl", up to the one that is being typed, which may be empty. Each line of the answer is a
- * word, and after a tab what it is. ":files" instead asks for the names of files, and ":nospace" before the
- * words says that more may follow them.
+ * `pppctl --complete WORD...`: what the last word may become, for the shells' completions. The
+ * words are those after "pppctl", up to the one that is being typed, which may be empty. Each line
+ * of the answer is a word, and after a tab what it is. ":files" instead asks for the names of
+ * files, and ":nospace" before the words says that more may follow them.
  */
 
 #include "cli/complete.h"
@@ -22,24 +22,26 @@
 
 /* The command line before the word that is being typed. */
 struct line {
-        const char *verb_name;          /* NULL: none yet */
-        const struct verb *verb;        /* NULL: or none of this name */
-        size_t n_operands;              /* after it */
-        enum option option;             /* whose value it is; _OPTION_N: none's */
-        bool only_operands;             /* "--" was there */
+        const char *verb_name;   /* NULL: none yet */
+        const struct verb *verb; /* NULL: or none of this name */
+        size_t n_operands;       /* after it */
+        enum option option;      /* whose value it is; _OPTION_N: none's */
+        bool only_operands;      /* "--" was there */
 };
 
 static void offer(const char *typed, const char *before, const char *word, const char *what)
 {
         if (strncmp(word, typed, strlen(typed)) == 0)
-                printf("%s%s%s%.*s\n", before, word, what ? "\t" : "", what ? (int)strcspn(what, "\n") : 0, what ?: "");
+                printf("%s%s%s%.*s\n", before, word, what ? "\t" : "",
+                       what ? (int)strcspn(what, "\n") : 0, what ?: "");
 }
 
 static enum option find_long(const char *text, size_t n)
 {
         enum option i = 0;
 
-        while (i < _OPTION_N && (strlen(option_infos[i].name) != n || strncmp(option_infos[i].name, text, n) != 0))
+        while (i < _OPTION_N &&
+               (strlen(option_infos[i].name) != n || strncmp(option_infos[i].name, text, n) != 0))
                 ++i;
         return i;
 }
@@ -56,7 +58,8 @@ static enum option find_letter(char letter)
 /* The option whose value the next word is; _OPTION_N where this word needs none. */
 static enum option option_without_value(const char *word)
 {
-        enum option option = word[1] == '-' ? find_long(word + 2, strlen(word + 2)) : find_letter(word[strlen(word) - 1]);
+        enum option option = word[1] == '-' ? find_long(word + 2, strlen(word + 2))
+                                            : find_letter(word[strlen(word) - 1]);
 
         return option < _OPTION_N && option_infos[option].argument ? option : _OPTION_N;
 }
@@ -151,8 +154,9 @@ static void offer_jobs(const struct args *args, const char *typed)
 
         /* The user is at the keyboard: a daemon that does not answer is not waited for longer. */
         (void)alarm(ANSWER_SECONDS);
-        if (pppd_open(&pppd, args) || pppd_call(&pppd, "list the jobs", "List", json_pack("{s:i}", "limit", JOBS_SHOWN),
-                                                true, -EBADF))
+        if (pppd_open(&pppd, args) ||
+            pppd_call(&pppd, "list the jobs", "List", json_pack("{s:i}", "limit", JOBS_SHOWN), true,
+                      -EBADF))
                 return;
         while (continues) {
                 _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;

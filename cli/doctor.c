@@ -1,4 +1,6 @@
-/* `pppctl doctor`: what of this machine pppd uses, whether it is there, and how to get what is not. */
+/*
+ * `pppctl doctor`: what of this machine pppd uses, whether it is there, and how to get what is not.
+ */
 
 #include "lib/doctor/doctor.h"
 
@@ -16,10 +18,10 @@
 
 /* Who looked, and what they found. */
 struct diagnosis {
-        json_t *checks;                 /* array; owned */
+        json_t *checks; /* array; owned */
         bool has_daemon;
-        char *socket;                   /* of the daemon that answered; owned */
-        unsigned works;                 /* bit set of enum level */
+        char *socket;   /* of the daemon that answered; owned */
+        unsigned works; /* bit set of enum level */
 };
 
 static void diagnosis_deinit(struct diagnosis *diagnosis)
@@ -36,8 +38,8 @@ static const char *member(json_t *check, const char *name)
 /* It names no levels: those that would work do so as soon as there is a daemon. */
 static json_t *socket_check(const char *status, const char *remedy, const char *detail)
 {
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[]}", "group", "daemon", "name", "socket", "status",
-                         status, "detail", detail, "remedy", remedy, "levels");
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[]}", "group", "daemon", "name", "socket",
+                         "status", status, "detail", detail, "remedy", remedy, "levels");
 }
 
 static const char *name_of(uid_t uid, char text[static 64])
@@ -51,7 +53,8 @@ static const char *name_of(uid_t uid, char text[static 64])
         return text;
 }
 
-/* SO_PEERCRED would tell of whoever made the socket: where the daemon is a service, that is systemd. */
+/* SO_PEERCRED would tell of whoever made the socket: where the daemon is a service, that is
+ * systemd. */
 static json_t *answered(const struct pppd *pppd, json_t *uid)
 {
         char text[512], daemon[64], own[64];
@@ -98,8 +101,11 @@ static int look_for_ourselves(struct diagnosis *diagnosis)
         diagnosis->checks = doctor_look(&doctor);
         if (!diagnosis->checks)
                 return cli_no_memory();
-        return add(diagnosis, socket_check("no", "start it with: systemctl start pppd, or systemctl "
-                                           "--user start pppd", "no daemon answers"));
+        return add(
+                diagnosis,
+                socket_check("no",
+                             "start it with: systemctl start pppd, or systemctl --user start pppd",
+                             "no daemon answers"));
 }
 
 static unsigned levels_of(json_t *check)
@@ -141,7 +147,8 @@ static int print_check(struct output *output, json_t *check, size_t room)
 
 static void print_levels(struct output *output, const struct diagnosis *diagnosis)
 {
-        output_text(output, diagnosis->has_daemon ? "\nlevels\n" : "\nlevels, as soon as a daemon runs\n");
+        output_text(output,
+                    diagnosis->has_daemon ? "\nlevels\n" : "\nlevels, as soon as a daemon runs\n");
         for (enum level i = 0; i < _LEVEL_N; ++i)
                 output_line(output, "  %-20s %s", level_name(i),
                             diagnosis->works >> i & 1 ? "yes" : "no");
@@ -162,7 +169,8 @@ static int print(struct output *output, const struct diagnosis *diagnosis)
                 output_text(output, "As pppctl finds it, since no daemon answers:\n");
         json_array_foreach(diagnosis->checks, i, check) {
                 if (!streq(group, member(check, "group")))
-                        output_text(output, "\n"), output_line(output, "%s", member(check, "group"));
+                        output_text(output, "\n"),
+                                output_line(output, "%s", member(check, "group"));
                 group = member(check, "group");
                 r = print_check(output, check, room);
                 if (r)

@@ -36,9 +36,9 @@ static int fail(int status, const struct failure *f, const char *what, const cha
 
 static int no_such_job(const struct failure *f)
 {
-        return cli_fail(CLI_NO_SUCH_JOB, "cannot %s: there is no job %" PRIu64
-                        "; pppctl list shows those there are", f->attempted,
-                        f->job ? f->job : number_of(f, "job"));
+        return cli_fail(CLI_NO_SUCH_JOB,
+                        "cannot %s: there is no job %" PRIu64 "; pppctl list shows those there are",
+                        f->attempted, f->job ? f->job : number_of(f, "job"));
 }
 
 static int not_allowed(const struct failure *f)
@@ -69,7 +69,8 @@ static int queue_full(const struct failure *f)
 
 static int no_space(const struct failure *f)
 {
-        return fail(CLI_QUEUE_FULL, f, "there is no room for it", text_of(f, "why"), text_of(f, "hint"));
+        return fail(CLI_QUEUE_FULL, f, "there is no room for it", text_of(f, "why"),
+                    text_of(f, "hint"));
 }
 
 static const struct {
@@ -173,8 +174,11 @@ static int interrupted(const struct failure *f)
 {
         uint64_t job = number_of(f, "job");
 
-        return cli_fail(CLI_FAILED, "job %" PRIu64 " is interrupted: %s; it goes on when pppd "
-                        "starts again: pppctl wait %" PRIu64, job, text_of(f, "why"), job);
+        return cli_fail(
+                CLI_FAILED,
+                "job %" PRIu64
+                " is interrupted: %s; it goes on when pppd starts again: pppctl wait %" PRIu64,
+                job, text_of(f, "why"), job);
 }
 
 static int unknown(const struct failure *f)
@@ -182,8 +186,8 @@ static int unknown(const struct failure *f)
         _cleanup_free_ char *parameters = json_text(f->parameters, JSON_COMPACT);
 
         return cli_fail(CLI_FAILED,
-                        "cannot %s: pppd answered with %s %s; is it of the same version "
-                        "as pppctl (" PPPCTL_VERSION ")?",
+                        "cannot %s: pppd answered with %s %s; is it of the same version as pppctl "
+                        "(" PPPCTL_VERSION ")?",
                         f->attempted, f->error, parameters ?: "");
 }
 

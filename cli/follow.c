@@ -10,9 +10,9 @@
 #include "cli/sigbus.h"
 
 /* So many new results at most are put in order at once: a bound for memory. */
-#define BATCH_MAX  (256 * 1024)
-#define BATCH_MIN  256
-#define WORD_BITS  64
+#define BATCH_MAX (256 * 1024)
+#define BATCH_MIN 256
+#define WORD_BITS 64
 
 struct follow_entry {
         uint64_t end_ns;
@@ -22,16 +22,18 @@ struct follow_entry {
 static int say_bad_results(int r)
 {
         if (r == -EBADMSG)
-                return cli_fail(CLI_FAILED, "cannot read the job's results: the file is cut short, "
-                                "or not of a format that pppctl " PPPCTL_VERSION " knows");
+                return cli_fail(CLI_FAILED,
+                                "cannot read the job's results: the file is cut short, or not of a "
+                                "format that pppctl " PPPCTL_VERSION " knows");
         return cli_fail(CLI_FAILED, "cannot map the job's results: %s", strerrordesc_np(-r));
 }
 
 static int say_cut(void)
 {
-        return cli_fail(CLI_FAILED, "cannot read all of the job's results: the file was cut short "
-                        "meanwhile, and what was past its end is lost; see which program writes "
-                        "into jobs/ of pppd's state directory, and run the job again");
+        return cli_fail(CLI_FAILED,
+                        "cannot read all of the job's results: the file was cut short meanwhile, "
+                        "and what was past its end is lost; see which program writes into jobs/ of "
+                        "pppd's state directory, and run the job again");
 }
 
 int follow_check_mapped(void)
@@ -69,9 +71,10 @@ int follow_init(struct follow *follow, int results_fd, const struct inputs *inpu
         if (r < 0)
                 return say_bad_results(r);
         if (follow->results.n_tasks != inputs->n)
-                return cli_fail(CLI_FAILED, "cannot read the job's results: they are of %" PRIu64
-                                " tasks, but there are %" PRIu64 " inputs", follow->results.n_tasks,
-                                inputs->n);
+                return cli_fail(CLI_FAILED,
+                                "cannot read the job's results: they are of %" PRIu64
+                                " tasks, but there are %" PRIu64 " inputs",
+                                follow->results.n_tasks, inputs->n);
         if (ordered || show == FOLLOW_NOTHING)
                 return 0;
         follow->printed = calloc(inputs->n / WORD_BITS + 1, sizeof(*follow->printed));
@@ -243,8 +246,7 @@ static void print_in_order(struct follow *follow, bool final)
         uint64_t n = follow->results.n_tasks;
 
         for (; follow->low < n; ++follow->low) {
-                if (!final &&
-                    record_state(&follow->results.records[follow->low]) == PPP_STATE_NONE)
+                if (!final && record_state(&follow->results.records[follow->low]) == PPP_STATE_NONE)
                         return;
                 progress_clear();
                 print_one(follow, follow->low);
@@ -252,8 +254,8 @@ static void print_in_order(struct follow *follow, bool final)
 }
 
 /*
- * Of a job that has not begun not even the blocks of its records may be there: to touch them would make
- * them, or, on a file system that is full, fail with SIGBUS.
+ * Of a job that has not begun not even the blocks of its records may be there: to touch them would
+ * make them, or, on a file system that is full, fail with SIGBUS.
  */
 static bool has_begun(const struct follow *follow)
 {

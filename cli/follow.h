@@ -26,19 +26,22 @@ struct follow_cursor {
 
 struct follow {
         struct results results;
-        const struct inputs *inputs;    /* borrowed */
-        struct output *output;          /* borrowed */
+        const struct inputs *inputs; /* borrowed */
+        struct output *output;       /* borrowed */
         bool ordered;
         enum follow_show show;
-        uint64_t low;                   /* all before were printed */
-        uint64_t *printed;              /* bit set, unless ordered */
-        struct follow_entry *batch;     /* twice its size: the upper half is for sorting */
+        uint64_t low;               /* all before were printed */
+        uint64_t *printed;          /* bit set, unless ordered */
+        struct follow_entry *batch; /* twice its size: the upper half is for sorting */
         size_t n_batch, size_batch;
-        int fd;                         /* the results file, to see whether it is whole */
-        struct follow_cursor cursors[FOLLOW_CURSORS];   /* by worker, modulo */
+        int fd; /* the results file, to see whether it is whole */
+        struct follow_cursor cursors[FOLLOW_CURSORS]; /* by worker, modulo */
 };
 
-#define FOLLOW_NULL { .results = RESULTS_NULL, .fd = -EBADF }
+#define FOLLOW_NULL                                   \
+        {                                             \
+                .results = RESULTS_NULL, .fd = -EBADF \
+        }
 
 /* Maps @results_fd, which stays the caller's. Returns 0 or an exit status, with the error said. */
 int follow_init(struct follow *follow, int results_fd, const struct inputs *inputs,

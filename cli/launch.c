@@ -18,9 +18,9 @@ void outcome_deinit(struct outcome *outcome)
 }
 
 /*
- * A signal came while pppd was asked to start the job, which may run by now: only its number lets us
- * cancel it, so wait for that, and let the signal come anew for who follows the job. A second signal
- * means: leave at once.
+ * A signal came while pppd was asked to start the job, which may run by now: only its number lets
+ * us cancel it, so wait for that, and let the signal come anew for who follows the job. A second
+ * signal means: leave at once.
  */
 static int receive_after_signal(struct pppd *pppd, struct pppd_reply *ret)
 {
@@ -30,7 +30,7 @@ static int receive_after_signal(struct pppd *pppd, struct pppd_reply *ret)
         r = pppd_receive(pppd, ret);
         if (r == CLI_INTERRUPTED)
                 return cli_fail(r, "interrupted before pppd had answered; see pppctl list whether "
-                                "the job was started");
+                                   "the job was started");
         if (r == 0)
                 (void)raise(SIGINT);
         return r;
@@ -66,15 +66,16 @@ int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t
                 return r;
         }
         r = pppd_ask(launch->pppd, "start the job", "Run",
-                     json_pack("{s:o, s:i}", "spec", json, "input_fd", 0),
-                     launch->source->fd, &reply);
+                     json_pack("{s:o, s:i}", "spec", json, "input_fd", 0), launch->source->fd,
+                     &reply);
         if (r == CLI_INTERRUPTED)
                 r = receive_after_signal(launch->pppd, &reply);
         if ((r == CLI_FAILED || r == CLI_NO_DAEMON) && !launch->pppd->refused)
                 cli_note("the job may have been started; pppctl list shows it then");
         if (r)
                 return r;
-        if (!level_has(spec->level, LEVEL_LOCAL) && (spec->limits.given || spec->has_nice) && !launch->quiet)
+        if (!level_has(spec->level, LEVEL_LOCAL) && (spec->limits.given || spec->has_nice) &&
+            !launch->quiet)
                 cli_note("the limits bound this job's coordinator; what nodes may use is in their "
                          "own pppctl.conf, section [node]");
         job = json_object_get(reply.parameters, "job");
@@ -97,20 +98,20 @@ struct watch {
         const struct launch *launch;
         struct follow follow;
         uint64_t job, start_ns;
-        char *holds;                    /* what was noted last to keep it from moving; owned, NULL: nothing */
+        char *holds; /* what was noted last to keep it from moving; owned, NULL: nothing */
 };
 
 /*
- * The reader of our output has left, or the disk is full: there is nobody to work for here. Where there
- * was just nobody who reads when a signal came, the job is to be cancelled.
+ * The reader of our output has left, or the disk is full: there is nobody to work for here. Where
+ * there was just nobody who reads when a signal came, the job is to be cancelled.
  */
 static int leave(const struct watch *watch)
 {
         int r = output_finish(watch->launch->output);
 
         if (r != CLI_INTERRUPTED && !watch->launch->quiet)
-                cli_note("job %" PRIu64 " goes on; pppctl cancel %" PRIu64 " ends it, pppctl "
-                         "results %" PRIu64 " shows its results",
+                cli_note("job %" PRIu64 " goes on; pppctl cancel %" PRIu64
+                         " ends it, pppctl results %" PRIu64 " shows its results",
                          watch->job, watch->job, watch->job);
         return r;
 }
@@ -174,8 +175,9 @@ int launch_leave(const struct launch *launch, uint64_t job)
 /* Ctrl-C when there is nobody who could cancel. */
 static int leave_absent(const struct watch *watch)
 {
-        return cli_fail(CLI_INTERRUPTED, "left while pppd is away, so job %" PRIu64 " is not "
-                        "cancelled; when pppd is back, pppctl cancel %" PRIu64 " ends it",
+        return cli_fail(CLI_INTERRUPTED,
+                        "left while pppd is away, so job %" PRIu64
+                        " is not cancelled; when pppd is back, pppctl cancel %" PRIu64 " ends it",
                         watch->job, watch->job);
 }
 
@@ -191,8 +193,9 @@ static int map_results(struct watch *watch)
         if (r)
                 return r;
         r = pppd_reply_fd(launch->pppd, &reply, "results_fd", &fd);
-        return r ? r : follow_init(&watch->follow, fd, &launch->source->given, launch->output,
-                                   launch->ordered, launch->show);
+        return r ? r
+                 : follow_init(&watch->follow, fd, &launch->source->given, launch->output,
+                               launch->ordered, launch->show);
 }
 
 static const char *remedy(const char *condition)
@@ -220,8 +223,8 @@ static void note_condition(struct watch *watch, json_t *job)
         free(watch->holds);
         watch->holds = strdup(holds);
         if (*holds && !watch->launch->quiet)
-                cli_note("job %" PRIu64 " waits: %s%s", watch->job, *put_off ? put_off : job_note(job),
-                         remedy(condition));
+                cli_note("job %" PRIu64 " waits: %s%s", watch->job,
+                         *put_off ? put_off : job_note(job), remedy(condition));
 }
 
 static void show_progress(struct watch *watch, json_t *job)

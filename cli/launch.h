@@ -10,23 +10,26 @@
 #include "cli/source.h"
 
 struct launch {
-        struct pppd *pppd;              /* borrowed, as all here */
+        struct pppd *pppd; /* borrowed, as all here */
         const struct source *source;
         struct output *output;
-        const char *label;              /* of the progress bar; NULL: "job N" */
+        const char *label; /* of the progress bar; NULL: "job N" */
         bool ordered;
         enum follow_show show;
         bool quiet;
-        bool json_summary;              /* printed also of a job that Ctrl-C has cancelled */
+        bool json_summary; /* printed also of a job that Ctrl-C has cancelled */
 };
 
 /* How a job ended. */
 struct outcome {
-        json_t *job;                    /* owned */
-        struct results results;         /* owned */
+        json_t *job;            /* owned */
+        struct results results; /* owned */
 };
 
-#define OUTCOME_NULL { .job = NULL, .results = RESULTS_NULL }
+#define OUTCOME_NULL                                 \
+        {                                            \
+                .job = NULL, .results = RESULTS_NULL \
+        }
 
 void outcome_deinit(struct outcome *outcome);
 
@@ -37,8 +40,8 @@ int launch_print_summary(struct output *output, json_t *job);
 int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t *ret_job);
 
 /*
- * Before one leaves a job that goes on: cancels it when a signal came while it was submitted, and returns
- * CLI_INTERRUPTED, with all said; otherwise 0.
+ * Before one leaves a job that goes on: cancels it when a signal came while it was submitted, and
+ * returns CLI_INTERRUPTED, with all said; otherwise 0.
  */
 int launch_leave(const struct launch *launch, uint64_t job);
 

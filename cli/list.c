@@ -17,9 +17,9 @@
 
 /* What to do with each job that comes. */
 struct listing {
-        uint64_t limit;         /* 0: none */
+        uint64_t limit; /* 0: none */
         uint64_t n;
-        bool more;              /* there are jobs past the limit */
+        bool more; /* there are jobs past the limit */
         struct output *output;
         struct table table;
 };
@@ -30,9 +30,9 @@ static void add_columns(struct table *table)
                 const char *name;
                 bool left;
         } columns[] = {
-                { "JOB", false },   { "STATE", true }, { "LEVEL", true },
+                { "JOB", false },     { "STATE", true },  { "LEVEL", true },
                 { "WORKLOAD", true }, { "TASKS", false }, { "DONE", false },
-                { "FAILED", false }, { "WALL", false }, { "SUBMITTED", true },
+                { "FAILED", false },  { "WALL", false },  { "SUBMITTED", true },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(columns); ++i)
@@ -92,8 +92,8 @@ static int take_job(struct listing *listing, json_t *job)
 /* One job more than is shown is asked for: to tell whether there are more. */
 static int ask(struct pppd *pppd, uint64_t limit)
 {
-        json_t *parameters = limit ? json_pack("{s:I}", "limit", (json_int_t)limit + 1)
-                                   : json_object();
+        json_t *parameters =
+                limit ? json_pack("{s:I}", "limit", (json_int_t)limit + 1) : json_object();
 
         return pppd_call(pppd, "list the jobs", "List", parameters, true, -EBADF);
 }

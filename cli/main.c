@@ -22,8 +22,10 @@ int main(int argc, char **argv)
         int r = hold_standard_fds();
 
         if (r < 0)
-                return cli_fail(CLI_FAILED, "cannot open /dev/null in place of a standard stream that is "
-                                "closed: %s", strerrordesc_np(-r));
+                return cli_fail(
+                        CLI_FAILED,
+                        "cannot open /dev/null in place of a standard stream that is closed: %s",
+                        strerrordesc_np(-r));
         r = pppctl(argc, argv);
         return r == CLI_OK ? flush_help() : r;
 }

@@ -18,9 +18,9 @@ static void add_columns(struct table *table)
                 const char *name;
                 bool left;
         } columns[] = {
-                { "NODE", true },   { "VERSION", true },    { "LEVEL", true }, { "WORKERS", false },
-                { "LOAD", false },  { "LAST SEEN", false }, { "DONE", false }, { "FAILED", false },
-                { "WORKLOADS", true },
+                { "NODE", true },     { "VERSION", true }, { "LEVEL", true },
+                { "WORKERS", false }, { "LOAD", false },   { "LAST SEEN", false },
+                { "DONE", false },    { "FAILED", false }, { "WORKLOADS", true },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(columns); ++i)
@@ -100,12 +100,13 @@ static void say_none(json_t *reply)
         const char *redis = job_text(reply, "redis");
 
         if (*redis)
-                cli_note("no node has joined %s; a machine is one with serve = yes in section [machines] "
-                         "of its pppctl.conf, and where its node cannot work, the log of pppd tells why",
+                cli_note("no node has joined %s; a machine is one with serve = yes in section "
+                         "[machines] of its pppctl.conf, and where its node cannot work, the log "
+                         "of pppd tells why",
                          redis);
         else
-                cli_note("no Redis is configured ([machines] redis = … in pppctl.conf), and the private "
-                         "one runs only while a job at the level machines does");
+                cli_note("no Redis is configured ([machines] redis = … in pppctl.conf), and the "
+                         "private one runs only while a job at the level machines does");
 }
 
 static int run(const struct args *args)
@@ -145,8 +146,9 @@ const struct verb verb_nodes = {
                 "they run tasks, how many they have in hand (LOAD), when they were last heard of,\n"
                 "and what they have done since they were started. Where no Redis is configured:\n"
                 "those of the private one, while a job needs it. With --json: as one JSON object.",
-        .examples = "  pppctl nodes\n"
-                    "  pppctl nodes --json | jq -r '.nodes[] | select(.last_seen_seconds > 5).name'",
+        .examples =
+                "  pppctl nodes\n"
+                "  pppctl nodes --json | jq -r '.nodes[] | select(.last_seen_seconds > 5).name'",
         .options = OPTION_BIT(OPTION_JSON),
         .run = run,
 };

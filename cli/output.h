@@ -12,16 +12,19 @@
 
 struct output {
         bool json;
-        bool out_terminal, err_terminal;        /* inputs are printed as cli/visible.h says */
-        bool interleaved;       /* standard error is the same file: keep lines in order */
-        bool failures_are_data; /* failures go to standard output too (results --failed) */
-        const char *unit;       /* what values count, in the singular; NULL: nothing */
-        bool nanoseconds;       /* that is what values are in: they are shown in seconds */
-        const char *prefix;     /* taken off inputs that begin with it ("demo:"), NULL: none */
-        int error;              /* negative errno of the first write that failed */
+        bool out_terminal, err_terminal; /* inputs are printed as cli/visible.h says */
+        bool interleaved;                /* standard error is the same file: keep lines in order */
+        bool failures_are_data;          /* failures go to standard output too (results --failed) */
+        const char *unit;                /* what values count, in the singular; NULL: nothing */
+        bool nanoseconds;                /* that is what values are in: they are shown in seconds */
+        const char *prefix; /* taken off inputs that begin with it ("demo:"), NULL: none */
+        int error;          /* negative errno of the first write that failed */
 };
 
-#define OUTPUT_NULL { .unit = NULL }
+#define OUTPUT_NULL          \
+        {                    \
+                .unit = NULL \
+        }
 
 void output_init(struct output *output, bool json);
 
@@ -62,7 +65,7 @@ bool output_flush(struct output *output);
 const char *output_hint(int error);
 
 /*
- * The last flush. Returns 0 or an exit status: quietly CLI_PIPE when the reader has left, CLI_INTERRUPTED
- * when a signal came while there was nobody who reads.
+ * The last flush. Returns 0 or an exit status: quietly CLI_PIPE when the reader has left,
+ * CLI_INTERRUPTED when a signal came while there was nobody who reads.
  */
 int output_finish(struct output *output);

@@ -7,10 +7,10 @@
 #include "cli/units.h"
 #include "cli/visible.h"
 
-#define BAR_COLUMNS   24
-#define BAR_FROM_NS   (300 * NSEC_PER_MSEC)
-#define LINE_SIZE     512
-#define CLEAR_LINE    "\r\033[K"
+#define BAR_COLUMNS 24
+#define BAR_FROM_NS (300 * NSEC_PER_MSEC)
+#define LINE_SIZE   512
+#define CLEAR_LINE  "\r\033[K"
 
 static struct {
         bool enabled, color, shown;
@@ -40,9 +40,9 @@ void progress_enable(bool quiet, enum progress_color color)
 
 static void format_gauge(const struct progress_state *state, char gauge[BAR_COLUMNS + 3])
 {
-        size_t full = state->total ? (size_t)((double)state->done / (double)state->total *
-                                              BAR_COLUMNS)
-                                   : 0;
+        size_t full = state->total
+                              ? (size_t)((double)state->done / (double)state->total * BAR_COLUMNS)
+                              : 0;
 
         full = MIN(full, (size_t)BAR_COLUMNS);
         gauge[0] = '[';
@@ -65,7 +65,7 @@ static double seconds_left(const struct progress_state *state)
 void progress_format(const struct progress_state *state, size_t columns, char *line, size_t size)
 {
         char gauge[BAR_COLUMNS + 3], failed[48] = "", left[80] = "", time[UNITS_SIZE],
-             rate[UNITS_SIZE];
+                                     rate[UNITS_SIZE];
         double seconds = (double)state->elapsed_ns / 1e9;
 
         format_gauge(state, gauge);

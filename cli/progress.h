@@ -18,9 +18,9 @@ enum progress_color {
 bool progress_use_color(enum progress_color color, int fd);
 
 struct progress_state {
-        const char *label;              /* "job 12" */
-        const char *note;               /* why nothing moves: "paused"; NULL: it should */
-        uint64_t done, failed, total;   /* done: with a result, failed ones included */
+        const char *label;            /* "job 12" */
+        const char *note;             /* why nothing moves: "paused"; NULL: it should */
+        uint64_t done, failed, total; /* done: with a result, failed ones included */
         uint64_t elapsed_ns;
 };
 

@@ -54,11 +54,13 @@ static int say_absent(const struct pppd *pppd)
 
         snprintf(seconds, sizeof(seconds), "%" PRIu64 " s", pppd->return_ns / NSEC_PER_SEC);
         if (pppd->job == 0)
-                return cli_fail(CLI_NO_DAEMON, "pppd at %s went away and was not back within %s: %s; "
-                                "see its log (journalctl -u pppd), start it again", pppd->path,
-                                seconds, strerrordesc_np(-pppd->absence.error));
-        return cli_fail(CLI_NO_DAEMON, "pppd at %s went away and was not back within %s: %s; see its "
-                        "log (journalctl -u pppd), start it again, then: pppctl wait %" PRIu64,
+                return cli_fail(CLI_NO_DAEMON,
+                                "pppd at %s went away and was not back within %s: %s; "
+                                "see its log (journalctl -u pppd), start it again",
+                                pppd->path, seconds, strerrordesc_np(-pppd->absence.error));
+        return cli_fail(CLI_NO_DAEMON,
+                        "pppd at %s went away and was not back within %s: %s; see its log "
+                        "(journalctl -u pppd), start it again, then: pppctl wait %" PRIu64,
                         pppd->path, seconds, strerrordesc_np(-pppd->absence.error), pppd->job);
 }
 

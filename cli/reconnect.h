@@ -1,16 +1,17 @@
 #pragma once
 
 /*
- * What a client does when pppd goes away in mid-call: `systemctl restart`, a crash, an upgrade. Jobs
- * go on meanwhile, so whoever waits for one connects again and asks anew, within pppd->return_ns.
+ * What a client does when pppd goes away in mid-call: `systemctl restart`, a crash, an upgrade.
+ * Jobs go on meanwhile, so whoever waits for one connects again and asks anew, within
+ * pppd->return_ns.
  */
 
 #include "cli/client.h"
 
 /*
  * Connects to where pppd was. Under systemd the socket never closes and this succeeds at once; else
- * it waits for the socket to be made again. Returns 0, CLI_INTERRUPTED with nothing said, or an exit
- * status.
+ * it waits for the socket to be made again. Returns 0, CLI_INTERRUPTED with nothing said, or an
+ * exit status.
  */
 int pppd_reconnect(struct pppd *pppd);
 

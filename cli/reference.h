@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * The value that each task had first, at whichever level that was: the values of all other levels are
- * held against it. A level at which a task failed, or which was cancelled before it, says nothing of it.
+ * The value that each task had first, at whichever level that was: the values of all other levels
+ * are held against it. A level at which a task failed, or which was cancelled before it, says
+ * nothing of it.
  */
 
 #include "lib/spec.h"
@@ -14,18 +15,21 @@ struct first_value {
 };
 
 struct reference {
-        struct first_value *values;     /* by task */
+        struct first_value *values; /* by task */
 };
 
-#define REFERENCE_NULL { .values = NULL }
+#define REFERENCE_NULL         \
+        {                      \
+                .values = NULL \
+        }
 
 /* Returns -ENOMEM where there is no memory for @n_tasks. */
 int reference_init(struct reference *reference, uint64_t n_tasks);
 void reference_deinit(struct reference *reference);
 
 /*
- * Task @i is done at @level, with @value. Returns NULL where that is its first value, or the same as its
- * first; otherwise the first, which stays the reference's.
+ * Task @i is done at @level, with @value. Returns NULL where that is its first value, or the same
+ * as its first; otherwise the first, which stays the reference's.
  */
 const struct first_value *reference_check(struct reference *reference, uint64_t i, enum level level,
                                           uint64_t value);

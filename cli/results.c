@@ -23,8 +23,10 @@ static int map_inputs(const struct pppd *pppd, struct pppd_reply *reply, struct 
                 return r;
         r = inputs_map(copy, true, ret, &error);
         if (r == -EBADMSG)
-                return cli_fail(CLI_FAILED, "cannot read the inputs of the job: line %" PRIu64
-                                ": %s; its directory may be damaged", error.line, error.why);
+                return cli_fail(CLI_FAILED,
+                                "cannot read the inputs of the job: line %" PRIu64
+                                ": %s; its directory may be damaged",
+                                error.line, error.why);
         if (r < 0)
                 return cli_fail(CLI_FAILED, "cannot map the inputs of the job: %s",
                                 strerrordesc_np(-r));

@@ -11,14 +11,14 @@
 
 enum cli_status {
         CLI_OK = 0,
-        CLI_FAILED = 1,         /* a task failed, the job did, or something else */
+        CLI_FAILED = 1, /* a task failed, the job did, or something else */
         CLI_USAGE = 2,
-        CLI_NO_DAEMON = 3,      /* or it was lost */
+        CLI_NO_DAEMON = 3, /* or it was lost */
         CLI_NO_SUCH_JOB = 4,
         CLI_NOT_ALLOWED = 5,
-        CLI_QUEUE_FULL = 75,    /* EX_TEMPFAIL of sysexits.h */
-        CLI_INTERRUPTED = 130,  /* 128 + SIGINT */
-        CLI_PIPE = 141,         /* 128 + SIGPIPE, as a program that died of it */
+        CLI_QUEUE_FULL = 75,   /* EX_TEMPFAIL of sysexits.h */
+        CLI_INTERRUPTED = 130, /* 128 + SIGINT */
+        CLI_PIPE = 141,        /* 128 + SIGPIPE, as a program that died of it */
 };
 
 /* "pppctl: " and the text; returns @status. Clears a progress bar first. */

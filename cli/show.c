@@ -24,13 +24,13 @@ enum kind {
         KIND_RATIO,
         KIND_DISTRIBUTION,
         KIND_TEXT,
-        KIND_JSON,                      /* as it is */
+        KIND_JSON, /* as it is */
         KIND_MET,
 };
 
 static const struct row {
-        const char *section;            /* begins one */
-        const char *path;               /* in the summary */
+        const char *section; /* begins one */
+        const char *path;    /* in the summary */
         const char *label;
         enum kind kind;
 } rows[] = {
@@ -224,7 +224,7 @@ static bool format_met(json_t *list, char *text, size_t size)
 
         if (!file)
                 return false;
-        json_array_foreach (list, i, met) {
+        json_array_foreach(list, i, met) {
                 fputs(i > 0 ? "; " : "", file);
                 print_met(file, met);
         }
@@ -254,15 +254,16 @@ static bool format_value(json_t *summary, const struct row *row, char *text, siz
 }
 
 /*
- * The kernel takes a thread that waits for completions for one that waits for a disk, so that tasks which
- * only sleep make pressure too.
+ * The kernel takes a thread that waits for completions for one that waits for a disk, so that tasks
+ * which only sleep make pressure too.
  */
 static const char *note_of(json_t *summary, const struct row *row)
 {
         bool io = strncmp(row->path, "pressure_io_", strlen("pressure_io_")) == 0;
 
         return io && level_named_has(job_text(summary, "level"), LEVEL_LOOPS)
-                       ? ", including the ring's waits for completions" : "";
+                       ? ", including the ring's waits for completions"
+                       : "";
 }
 
 /* What the level does not have is left out. */
@@ -362,8 +363,8 @@ static int print_missing(struct output *output, json_t *summary)
 static bool is_known(const char *key)
 {
         static const char *const others[] = {
-                "schema", "version", "job", "state", "reason", "level", "workload", "workers",
-                "loops", "gil", "threaded", "reason_detail", "resumed", "unavailable",
+                "schema",  "version", "job", "state",    "reason",        "level",   "workload",
+                "workers", "loops",   "gil", "threaded", "reason_detail", "resumed", "unavailable",
         };
         size_t n = strlen(key);
 
@@ -498,7 +499,8 @@ static int print_job(struct output *output, json_t *job)
         print_row(output, "submitted", times_local(job_text(job, "submitted_at"), submitted));
         print_owner(output, job);
         if (json_is_true(json_object_get(summary, "resumed")))
-                print_row(output, "resumed", "yes: what its runner measured is of its last part alone");
+                print_row(output, "resumed",
+                          "yes: what its runner measured is of its last part alone");
         print_spec(output, json_object_get(job, "spec"), summary);
         if (!summary) {
                 print_tasks(output, job);
@@ -529,7 +531,8 @@ static int run(const struct args *args)
         if (r)
                 return r;
         output_init(&output, false);
-        r = args_has(args, OPTION_JSON) ? output_json(&output, job, JSON_INDENT(2)) : print_job(&output, job);
+        r = args_has(args, OPTION_JSON) ? output_json(&output, job, JSON_INDENT(2))
+                                        : print_job(&output, job);
         return r ? r : output_finish(&output);
 }
 

@@ -23,7 +23,8 @@ int signals_open(int *ret_fd)
         r = streams_mind_signals(fd);
         if (r < 0) {
                 close_fd(fd);
-                return cli_fail(CLI_FAILED, "cannot set up the standard streams: %s", strerrordesc_np(-r));
+                return cli_fail(CLI_FAILED, "cannot set up the standard streams: %s",
+                                strerrordesc_np(-r));
         }
         *ret_fd = fd;
         return 0;

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Ctrl-C as something to wait for, next to the socket and to who reads our output, so that it can cancel
- * the job first.
+ * Ctrl-C as something to wait for, next to the socket and to who reads our output, so that it can
+ * cancel the job first.
  */
 
 #include "lib/util.h"

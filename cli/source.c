@@ -13,8 +13,10 @@
 
 static int say_memfd(int r)
 {
-        return cli_fail(CLI_FAILED, "cannot hold the inputs in memory (memfd_create(2)): %s; free "
-                        "some memory, or split the list", strerrordesc_np(-r));
+        return cli_fail(CLI_FAILED,
+                        "cannot hold the inputs in memory (memfd_create(2)): %s; free some memory, "
+                        "or split the list",
+                        strerrordesc_np(-r));
 }
 
 static int memfd_open(int *ret_fd)
@@ -54,8 +56,10 @@ static int copy_lines(int from, const char *name, int to)
                         break;
                 total += (uint64_t)n;
                 if (total > INPUTS_SIZE_MAX)
-                        return cli_fail(CLI_USAGE, "cannot take the inputs of %s: they are larger "
-                                        "than 1 GiB; split them into several jobs", name);
+                        return cli_fail(CLI_USAGE,
+                                        "cannot take the inputs of %s: they are larger than 1 GiB; "
+                                        "split them into several jobs",
+                                        name);
                 r = write_all(to, buffer, (size_t)n);
                 if (r < 0)
                         return say_memfd(r);
@@ -108,9 +112,11 @@ static int write_operands(char *const *operands, size_t n, int to)
                 return cli_no_memory();
         for (size_t i = 0; i < n; ++i) {
                 if (strchr(operands[i], '\n'))
-                        return cli_fail(CLI_USAGE, "cannot take the inputs of " COMMAND_LINE
+                        return cli_fail(CLI_USAGE,
+                                        "cannot take the inputs of " COMMAND_LINE
                                         ": argument %zu: it holds a newline, and inputs are lines; "
-                                        "give each as an argument of its own", i + 1);
+                                        "give each as an argument of its own",
+                                        i + 1);
                 at = (size_t)(stpcpy(text + at, operands[i]) - text);
                 text[at++] = '\n';
         }
@@ -148,8 +154,8 @@ static int check_line_ends(const struct inputs *inputs, const char *name)
 {
         const char *at = memmem(inputs->text, inputs->size, "\r\n", 2);
         struct input_error error = {
-                .why = "it ends with CR LF, as Windows writes lines; convert the list first: "
-                       "sed 's/\\r$//', or dos2unix",
+                .why = "it ends with CR LF, as Windows writes lines; convert the list first: sed "
+                       "'s/\\r$//', or dos2unix",
         };
 
         if (!at)
@@ -268,11 +274,14 @@ static int make_absolute(const struct inputs *inputs, int *ret_fd)
         int r;
 
         if (!directory)
-                return cli_fail(CLI_FAILED, "cannot make relative paths absolute: the working "
-                                "directory: %s; give paths from / on", strerrordesc_np(errno));
+                return cli_fail(CLI_FAILED,
+                                "cannot make relative paths absolute: the working directory: %s; "
+                                "give paths from / on",
+                                strerrordesc_np(errno));
         if (strchr(directory, '\n'))
-                return cli_fail(CLI_USAGE, "cannot make relative paths absolute: the name of the "
-                                "working directory holds a newline; work in another one");
+                return cli_fail(CLI_USAGE,
+                                "cannot make relative paths absolute: the name of the working "
+                                "directory holds a newline; work in another one");
         r = memfd_open(&fd);
         if (r)
                 return r;
@@ -290,8 +299,10 @@ static int write_given(enum workload_id workload, const char *from, const char *
                        char *const *operands, size_t n_operands, int to)
 {
         if (from && n_operands > 0)
-                return cli_fail(CLI_USAGE, "inputs were given twice, by --from and as arguments "
-                                "(\"%s\"); leave one of them out", operands[0]);
+                return cli_fail(CLI_USAGE,
+                                "inputs were given twice, by --from and as arguments (\"%s\"); "
+                                "leave one of them out",
+                                operands[0]);
         if (from)
                 return read_file(from, name, to);
         if (n_operands > 0)

@@ -12,11 +12,14 @@
 #include "lib/spec.h"
 
 struct source {
-        struct inputs given;            /* with an index */
-        int fd;                         /* to be sent */
+        struct inputs given; /* with an index */
+        int fd;              /* to be sent */
 };
 
-#define SOURCE_NULL { .given = INPUTS_NULL, .fd = -EBADF }
+#define SOURCE_NULL                                \
+        {                                          \
+                .given = INPUTS_NULL, .fd = -EBADF \
+        }
 
 /*
  * From --from, else from @operands, else the workload's default inputs. Returns 0 or an exit

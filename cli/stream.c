@@ -9,21 +9,23 @@
 #include "lib/util.h"
 
 struct stream {
-        int fd;                         /* the standard one */
-        int own_fd;                     /* of the same pipe or terminal, O_NONBLOCK; negative: there is none */
+        int fd;     /* the standard one */
+        int own_fd; /* of the same pipe or terminal, O_NONBLOCK; negative: there is none */
         int signal_fd;
-        bool waits;                     /* it is no regular file, which is always written to at once */
-        int error;                      /* the first, a negative errno */
+        bool waits; /* it is no regular file, which is always written to at once */
+        int error;  /* the first, a negative errno */
 };
 
-static bool signal_came;                /* while one of them waited */
+static bool signal_came; /* while one of them waited */
 
 static struct stream standard[] = {
         { .fd = STDOUT_FILENO, .own_fd = -EBADF, .signal_fd = -EBADF },
         { .fd = STDERR_FILENO, .own_fd = -EBADF, .signal_fd = -EBADF },
 };
 
-/* An open file of our own: O_NONBLOCK of the one that we were given would be its other users' too. */
+/*
+ * An open file of our own: O_NONBLOCK of the one that we were given would be its other users' too.
+ */
 static int open_own(int fd)
 {
         int flags = fcntl(fd, F_GETFL), own;
@@ -47,7 +49,8 @@ static int await_room(const struct stream *stream)
         };
 
         for (;;) {
-                int n = signal_came ? poll(fds, 1, STREAM_PATIENCE_MS) : poll(fds, ARRAY_SIZE(fds), -1);
+                int n = signal_came ? poll(fds, 1, STREAM_PATIENCE_MS)
+                                    : poll(fds, ARRAY_SIZE(fds), -1);
 
                 if (n < 0 && errno != EINTR)
                         return -errno;
@@ -66,7 +69,8 @@ static ssize_t write_some(const struct stream *stream, const char *data, size_t 
 
         if (stream->own_fd >= 0)
                 l = write(stream->own_fd, data, n);
-        else    /* poll(2) found room in the pipe: PIPE_BUF bytes fit then, and the write does not wait. */
+        else /* poll(2) found room in the pipe: PIPE_BUF bytes fit then, and the write does not
+                wait. */
                 l = write(stream->fd, data, stream->waits ? MIN(n, (size_t)PIPE_BUF) : n);
         return l < 0 ? -errno : l;
 }

@@ -9,8 +9,8 @@
 
 #include "lib/util.h"
 
-uint64_t job_count(json_t *job, const char *member);            /* 0 if it is not there */
-const char *job_text(json_t *job, const char *member);          /* "" likewise */
+uint64_t job_count(json_t *job, const char *member);   /* 0 if it is not there */
+const char *job_text(json_t *job, const char *member); /* "" likewise */
 static inline uint64_t job_number(json_t *job)
 {
         return job_count(job, "job");

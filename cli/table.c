@@ -12,7 +12,7 @@
 /* How a table is laid out. */
 struct layout {
         const char *separator;
-        bool sideways;          /* rows become columns */
+        bool sideways; /* rows become columns */
         bool color;
 };
 

@@ -12,15 +12,18 @@
 #define TABLE_COLUMNS_MAX 16
 
 struct table {
-        const char *names[TABLE_COLUMNS_MAX];   /* static text */
-        bool left[TABLE_COLUMNS_MAX];           /* text; numbers stand right */
+        const char *names[TABLE_COLUMNS_MAX]; /* static text */
+        bool left[TABLE_COLUMNS_MAX];         /* text; numbers stand right */
         size_t n_columns;
-        char **cells;                           /* row by row */
+        char **cells; /* row by row */
         size_t n_cells, size_cells;
-        bool no_memory;                         /* a cell got lost: table_print() says so */
+        bool no_memory; /* a cell got lost: table_print() says so */
 };
 
-#define TABLE_NULL { .n_columns = 0 }
+#define TABLE_NULL             \
+        {                      \
+                .n_columns = 0 \
+        }
 
 void table_add_column(struct table *table, const char *name, bool left);
 

@@ -10,21 +10,21 @@ enum operand {
         OPERAND_NONE,
         OPERAND_LEVEL,
         OPERAND_WORKLOAD,
-        OPERAND_INPUT,                  /* any number of them, also files */
+        OPERAND_INPUT, /* any number of them, also files */
         OPERAND_JOB,
         OPERAND_VERB,
 };
 
 struct verb {
         const char *name;
-        const char *synopsis;           /* after the name */
+        const char *synopsis; /* after the name */
         enum operand operands[VERB_OPERANDS_MAX];
-        const char *what;               /* one line, for the list of verbs */
-        bool shows_choices;             /* its own help begins with the levels and workloads */
-        const char *text;               /* lines, for the verb's own help */
-        const char *examples;           /* lines */
-        uint64_t options;               /* besides OPTIONS_COMMON */
-        int (*run)(const struct args *args);    /* returns the exit status */
+        const char *what;                    /* one line, for the list of verbs */
+        bool shows_choices;                  /* its own help begins with the levels and workloads */
+        const char *text;                    /* lines, for the verb's own help */
+        const char *examples;                /* lines */
+        uint64_t options;                    /* besides OPTIONS_COMMON */
+        int (*run)(const struct args *args); /* returns the exit status */
 };
 
 extern const struct verb verb_run, verb_compare, verb_list, verb_show, verb_results, verb_wait,

@@ -36,8 +36,9 @@ static int end(const struct args *args, json_t *job)
 
 static int say_left(const struct pppd *pppd)
 {
-        return cli_fail(CLI_INTERRUPTED, "left; job %" PRIu64 " goes on, pppctl cancel %" PRIu64
-                        " ends it", pppd->job, pppd->job);
+        return cli_fail(CLI_INTERRUPTED,
+                        "left; job %" PRIu64 " goes on, pppctl cancel %" PRIu64 " ends it",
+                        pppd->job, pppd->job);
 }
 
 static int wait_for(const struct args *args, struct pppd *pppd)

@@ -4,7 +4,7 @@
 #include <strings.h>
 
 static const char *const codings[] = {
-#define CODING(fault) [(fault) - PPP_ANSWER_CODING]
+#define CODING(fault) [(fault)-PPP_ANSWER_CODING]
         CODING(PPP_ANSWER_CODING_BR) = "br",
         CODING(PPP_ANSWER_CODING_ZSTD) = "zstd",
         CODING(PPP_ANSWER_CODING_COMPRESS) = "compress",
@@ -20,7 +20,8 @@ static const char *const codings[] = {
 #undef CODING
 };
 
-_Static_assert(ARRAY_SIZE(codings) == _PPP_ANSWER_CODING_END - PPP_ANSWER_CODING, "one name a coding");
+_Static_assert(ARRAY_SIZE(codings) == _PPP_ANSWER_CODING_END - PPP_ANSWER_CODING,
+               "one name a coding");
 
 static const struct {
         enum ppp_answer_fault fault;
@@ -30,28 +31,27 @@ static const struct {
           "the answer's first line is not HTTP/1.0 or HTTP/1.1 with a status of three digits; pppd "
           "reads no other, so the server, or what is between, has to send one" },
         { PPP_ANSWER_HEADER_LINE,
-          "the answer's header has a line without a colon, one with a NUL byte, or a first line that "
-          "is folded; the server, or what is between, has to leave that out" },
+          "the answer's header has a line without a colon, one with a NUL byte, or a first line "
+          "that is folded; the server, or what is between, has to leave that out" },
         { PPP_ANSWER_LENGTH,
           "the answer's Content-Length is no number, or more than one, so the page could be cut "
           "short unnoticed; the server, or what is between, has to send one decimal number" },
         { PPP_ANSWER_AMBIGUOUS,
           "the answer's header can be read in two ways as to where the page ends; the server, or "
           "what is between, has to send Content-Length or Transfer-Encoding once and plainly" },
-        { PPP_ANSWER_HEAD_SIZE,
-          "the answer's header lines are too long: pppd takes 1 MiB of them with those of redirects, "
-          "and where libcurl fetches (https, proxies) that takes 100 kB a line and 300 kB in all" },
+        { PPP_ANSWER_HEAD_SIZE, "the answer's header lines are too long: pppd takes 1 MiB of them "
+                                "with those of redirects, and where libcurl fetches (https, "
+                                "proxies) that takes 100 kB a line and 300 kB in all" },
         { PPP_ANSWER_UPGRADE,
           "the server went over to another protocol (status 101), which pppd did not ask for" },
-        { PPP_ANSWER_CODINGS,
-          "the server encoded the page more than five times over, and pppd undoes no more; is it "
-          "compressed by several programs in a row?" },
+        { PPP_ANSWER_CODINGS, "the server encoded the page more than five times over, and pppd "
+                              "undoes no more; is it compressed by several programs in a row?" },
         { PPP_ANSWER_TRAILING,
-          "something other than zero bytes follows the end of the compressed page, so it may not be "
-          "all; the server, or what is between, has to send the compressed page alone" },
-        { PPP_ANSWER_CODING,
-          "the server encoded the page in a way that pppd does not know; it undoes gzip and deflate, "
-          "which is all it asks for, so Content-Encoding has to name these or be left out" },
+          "something other than zero bytes follows the end of the compressed page, so it may not "
+          "be all; the server, or what is between, has to send the compressed page alone" },
+        { PPP_ANSWER_CODING, "the server encoded the page in a way that pppd does not know; it "
+                             "undoes gzip and deflate, which is all it asks for, so "
+                             "Content-Encoding has to name these or be left out" },
 };
 
 enum ppp_answer_fault answer_fault_of_coding(const char *name, size_t n)
@@ -81,8 +81,8 @@ char *answer_fault_describe(int32_t detail)
         if (detail <= PPP_ANSWER_CODING || detail >= _PPP_ANSWER_CODING_END)
                 return NULL;
         if (asprintf(&text,
-                     "the server encoded the page as `%s`, which pppd does not undo; it asks for gzip "
-                     "and deflate only, so the server does not heed Accept-Encoding",
+                     "the server encoded the page as `%s`, which pppd does not undo; it asks for "
+                     "gzip and deflate only, so the server does not heed Accept-Encoding",
                      codings[detail - PPP_ANSWER_CODING]) < 0)
                 return NULL;
         return text;

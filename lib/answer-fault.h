@@ -6,8 +6,8 @@
 #include "lib/util.h"
 
 /*
- * The fault for a coding (of the content or of the transfer) that nothing here undoes: @name, of @n bytes, in
- * upper or lower case. PPP_ANSWER_CODING if it is in no list of codings.
+ * The fault for a coding (of the content or of the transfer) that nothing here undoes: @name, of @n
+ * bytes, in upper or lower case. PPP_ANSWER_CODING if it is in no list of codings.
  */
 enum ppp_answer_fault answer_fault_of_coding(const char *name, size_t n);
 

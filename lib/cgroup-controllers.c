@@ -1,7 +1,7 @@
 /*
- * Controllers: which a group has, passing them on to its children, and, where one is missing, where it is
- * instead. A controller is either on the v2 hierarchy or on one of v1 (cgroups(7)); on v2 a group has
- * those that its parent's cgroup.subtree_control names.
+ * Controllers: which a group has, passing them on to its children, and, where one is missing, where
+ * it is instead. A controller is either on the v2 hierarchy or on one of v1 (cgroups(7)); on v2 a
+ * group has those that its parent's cgroup.subtree_control names.
  */
 
 #include "lib/cgroup.h"
@@ -17,10 +17,8 @@ static const struct {
         enum cgroup_controller bit;
         const char *name, *enable, *v1_name;
 } controllers[] = {
-        { CGROUP_CPU, "cpu", "+cpu", "cpu" },
-        { CGROUP_CPUSET, "cpuset", "+cpuset", "cpuset" },
-        { CGROUP_IO, "io", "+io", "blkio" },
-        { CGROUP_MEMORY, "memory", "+memory", "memory" },
+        { CGROUP_CPU, "cpu", "+cpu", "cpu" },     { CGROUP_CPUSET, "cpuset", "+cpuset", "cpuset" },
+        { CGROUP_IO, "io", "+io", "blkio" },      { CGROUP_MEMORY, "memory", "+memory", "memory" },
         { CGROUP_PIDS, "pids", "+pids", "pids" },
 };
 
@@ -73,7 +71,8 @@ void cgroup_note_controllers(int fd, unsigned set)
 
         for (size_t i = 0; i < ARRAY_SIZE(controllers); ++i)
                 if (set & controllers[i].bit)
-                        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s ", controllers[i].name);
+                        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s ",
+                                              controllers[i].name);
         (void)fsetxattr(fd, NOTE, text, n, 0);
 }
 
@@ -175,7 +174,8 @@ static int find_v1_mount(const char *mountinfo, const char *name, char **ret_poi
         return -ENOENT;
 }
 
-/* "memory	4	19	1": name, hierarchy (0 is v2, or none), number of groups, enabled. */
+/* "memory	4	19	1": name, hierarchy (0 is v2, or none), number of groups, enabled.
+ */
 static enum cgroup_place place_by_list(const char *proc_cgroups, const char *name)
 {
         size_t n = strlen(name);
@@ -204,7 +204,8 @@ int cgroup_find_controller_in(enum cgroup_controller controller, const char *mou
         if (r < 0 && r != -ENOENT)
                 return r;
         *ret = (struct cgroup_whereabouts){
-                r == 0 ? CGROUP_PLACE_V1 : place_by_list(proc_cgroups, name), point,
+                r == 0 ? CGROUP_PLACE_V1 : place_by_list(proc_cgroups, name),
+                point,
         };
         return 0;
 }
@@ -228,7 +229,9 @@ static bool group_has(const char *path, enum cgroup_controller controller)
         return fd >= 0 && cgroup_read_available(fd, &available) >= 0 && available & controller;
 }
 
-/* The deepest of the groups from @mount to @group that has the controller: that one withholds it. */
+/*
+ * The deepest of the groups from @mount to @group that has the controller: that one withholds it.
+ */
 static char *find_withholding(enum cgroup_controller controller, const char *mount,
                               const char *group)
 {
@@ -268,8 +271,10 @@ char *cgroup_explain(enum cgroup_controller controller, const struct cgroup_wher
                 r = asprintf(&text, "the %s controller is here, on cgroup v2", name);
                 break;
         case CGROUP_PLACE_WITHHELD:
-                r = asprintf(&text, "the %s controller is not delegated: %s%s does not pass it on", name,
-                             path ? "cgroup.subtree_control of " : "a cgroup outside of this container",
+                r = asprintf(&text, "the %s controller is not delegated: %s%s does not pass it on",
+                             name,
+                             path ? "cgroup.subtree_control of "
+                                  : "a cgroup outside of this container",
                              path ?: "");
                 break;
         case CGROUP_PLACE_V1:
@@ -291,9 +296,9 @@ const char *cgroup_advise(const struct cgroup_whereabouts *where)
 {
         switch (where->place) {
         case CGROUP_PLACE_WITHHELD:
-                return "start the daemon as a systemd service with Delegate=cpu cpuset io memory pids "
-                       "(its own one has that); for a user's daemon, also put that in a drop-in of "
-                       "user@.service";
+                return "start the daemon as a systemd service with Delegate=cpu cpuset io memory "
+                       "pids (its own one has that); for a user's daemon, also put that in a "
+                       "drop-in of user@.service";
         case CGROUP_PLACE_V1:
                 return "boot with systemd.unified_cgroup_hierarchy=1, or unmount that hierarchy";
         case CGROUP_PLACE_DISABLED:

@@ -1,9 +1,11 @@
 /*
- * fork() into a group: clone3(2) with CLONE_INTO_CGROUP (5.7) makes the child there, so that no instruction
- * and no page of it is charged elsewhere, nothing has to be moved, and there is no moment in which a limit
- * does not hold. CLONE_PIDFD (5.2) gives a descriptor that can't mean another process.
+ * fork() into a group: clone3(2) with CLONE_INTO_CGROUP (5.7) makes the child there, so that no
+ * instruction and no page of it is charged elsewhere, nothing has to be moved, and there is no
+ * moment in which a limit does not hold. CLONE_PIDFD (5.2) gives a descriptor that can't mean
+ * another process.
  *
- * The C library has no wrapper for this, and does not know that it happened. Unlike after its own fork():
+ * The C library has no wrapper for this, and does not know that it happened. Unlike after its own
+ * fork():
  *
  *  - pthread_atfork() handlers do not run, and malloc's and stdio's locks are not held over the
  *    clone. In a process of one thread nobody can hold them. With more threads the child may find
@@ -28,8 +30,8 @@
 
 /*
  * Filters that can't look into clone3's argument make it fail with ENOSYS: systemd's
- * RestrictNamespaces=, and those of older container runtimes. clone does without the group; its third
- * argument takes the pidfd on every machine, the order of the first two differs.
+ * RestrictNamespaces=, and those of older container runtimes. clone does without the group; its
+ * third argument takes the pidfd on every machine, the order of the first two differs.
  */
 static pid_t fork_by_clone(int *pidfd)
 {
@@ -85,8 +87,8 @@ static pid_t fork_by_clone3(int cgroup_fd, int *pidfd)
 }
 
 /*
- * The second best: the child is made where the parent is. If there is a group, the child moves there by writing "0" to
- * *@procs_fd.
+ * The second best: the child is made where the parent is. If there is a group, the child moves
+ * there by writing "0" to *@procs_fd.
  */
 static pid_t fork_unmoved(int cgroup_fd, int *pidfd, int *procs_fd)
 {
@@ -106,8 +108,8 @@ static pid_t fork_unmoved(int cgroup_fd, int *pidfd, int *procs_fd)
 }
 
 /*
- * The child moves itself before this returns in either. That takes the kernel about 12 ms when it has not
- * moved a process just before (it waits for RCU), else 0.2 ms.
+ * The child moves itself before this returns in either. That takes the kernel about 12 ms when it
+ * has not moved a process just before (it waits for RCU), else 0.2 ms.
  */
 static pid_t fork_and_move(int cgroup_fd, int *ret_pidfd)
 {

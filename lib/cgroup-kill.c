@@ -1,8 +1,8 @@
 /*
- * Kills all processes in a group and below. Where there is no cgroup.kill (before Linux 5.14) each process
- * gets a SIGKILL, as systemd does it there: the lists are read again until they show no new process, since a
- * process may have forked before its signal came. Meanwhile the group is frozen, so that no process can keep
- * forking.
+ * Kills all processes in a group and below. Where there is no cgroup.kill (before Linux 5.14) each
+ * process gets a SIGKILL, as systemd does it there: the lists are read again until they show no new
+ * process, since a process may have forked before its signal came. Meanwhile the group is frozen,
+ * so that no process can keep forking.
  */
 
 #include "lib/cgroup.h"
@@ -13,7 +13,8 @@
 #include <search.h>
 #include <signal.h>
 
-/* Where a group cannot be frozen, a process may fork faster than we read: so the attempts are limited. */
+/* Where a group cannot be frozen, a process may fork faster than we read: so the attempts are
+ * limited. */
 #define PASSES_MAX 100
 
 static int compare_pids(const void *a, const void *b)
@@ -38,7 +39,10 @@ static int remember(void **pids, uint64_t pid)
 
 static int kill_one(uint64_t pid, void **pids)
 {
-        /* Processes of other PID namespaces are listed as 0, which kill(2) would take for our own process group. */
+        /*
+         * Processes of other PID namespaces are listed as 0, which kill(2) would take for our own
+         * process group.
+         */
         if (pid == 0)
                 return 0;
         if (kill((pid_t)pid, SIGKILL) < 0 && errno != ESRCH)
@@ -46,7 +50,8 @@ static int kill_one(uint64_t pid, void **pids)
         return remember(pids, pid);
 }
 
-/* How many processes were new. A threaded group has no list: its processes are in that of its domain. */
+/* How many processes were new. A threaded group has no list: its processes are in that of its
+ * domain. */
 static int kill_listed(int fd, void **pids)
 {
         _cleanup_free_ char *text = NULL;
@@ -73,7 +78,8 @@ static int kill_below(int fd, void **pids);
 
 static int kill_child(int fd, const char *name, void **pids)
 {
-        _cleanup_close_ int child_fd = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        _cleanup_close_ int child_fd =
+                openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
         if (child_fd < 0)
                 return errno == ENOENT ? 0 : -errno;
@@ -121,7 +127,8 @@ int cgroup_kill_each(int fd)
         void *pids = NULL;
         int r = 1;
 
-        /* Best effort: cgroup.freeze came with 5.2. A frozen group stays frozen, as with cgroup.kill. */
+        /* Best effort: cgroup.freeze came with 5.2. A frozen group stays frozen, as with
+         * cgroup.kill. */
         if (cgroup_read_u64(fd, "cgroup.freeze", &frozen) < 0 ||
             (frozen == 0 && cgroup_freeze(fd, true) < 0))
                 frozen = 1;

@@ -1,10 +1,10 @@
 /*
  * Where cgroup2 is mounted, and where in it this process is.
  *
- * A machine may have several cgroup2 mounts: bind mounts, containers (whose mount shows a subtree only, the
- * "root" field of mountinfo), or, on a hybrid machine, /sys/fs/cgroup/unified beside the v1 mounts and under
- * a tmpfs. We need one that shows our own group; one that may be written is better. See proc(5),
- * cgroup_namespaces(7).
+ * A machine may have several cgroup2 mounts: bind mounts, containers (whose mount shows a subtree
+ * only, the "root" field of mountinfo), or, on a hybrid machine, /sys/fs/cgroup/unified beside the
+ * v1 mounts and under a tmpfs. We need one that shows our own group; one that may be written is
+ * better. See proc(5), cgroup_namespaces(7).
  */
 
 #include "lib/cgroup.h"
@@ -86,7 +86,8 @@ static bool is_read_only(const char *options)
 }
 
 /*
- * The line "0::/path"; a name in it can't contain a newline, since the kernel's cgroup_mkdir() refuses that.
+ * The line "0::/path"; a name in it can't contain a newline, since the kernel's cgroup_mkdir()
+ * refuses that.
  */
 static int parse_own(const char *proc_cgroup, char **ret)
 {
@@ -107,7 +108,8 @@ static int parse_own(const char *proc_cgroup, char **ret)
         return -ENOENT;
 }
 
-/* Chooses among the lines of @mountinfo, which it splits in place; the results point into its arguments. */
+/* Chooses among the lines of @mountinfo, which it splits in place; the results point into its
+ * arguments. */
 static int pick_mount(char *mountinfo, const char *own, const char **ret_point,
                       const char **ret_below)
 {

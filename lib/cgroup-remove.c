@@ -1,11 +1,11 @@
 /*
- * Removing a tree of groups. rmdir(2) takes only groups without children, so leaves go first; the files in
- * them belong to the kernel and disappear with them.
+ * Removing a tree of groups. rmdir(2) takes only groups without children, so leaves go first; the
+ * files in them belong to the kernel and disappear with them.
  *
- * The tree may be deep (cgroup.max.depth is unlimited by default, and a user may make any groups below a
- * delegated one), so this walks with one descriptor at a time: down into the first group that has groups of
- * its own, up again by "..". Others may remove groups at the same time: a group that vanishes counts as
- * removed.
+ * The tree may be deep (cgroup.max.depth is unlimited by default, and a user may make any groups
+ * below a delegated one), so this walks with one descriptor at a time: down into the first group
+ * that has groups of its own, up again by "..". Others may remove groups at the same time: a group
+ * that vanishes counts as removed.
  */
 
 #include "lib/cgroup.h"
@@ -15,7 +15,7 @@
 
 enum {
         _REMOVE_E_SUCCESS,
-        REMOVE_E_PARENT,        /* not populated, so there must be groups below */
+        REMOVE_E_PARENT, /* not populated, so there must be groups below */
 };
 
 static bool is_gone(int r)
@@ -67,8 +67,8 @@ static void closedirp(DIR **dir)
 }
 
 /*
- * Removes the leaves in @fd; stops at a group that is not a leaf and returns its name, or NULL when all are
- * gone.
+ * Removes the leaves in @fd; stops at a group that is not a leaf and returns its name, or NULL when
+ * all are gone.
  */
 static int sweep(int fd, char **ret_inner)
 {
@@ -115,8 +115,8 @@ static int move_to(int *fd, const char *name)
 }
 
 /*
- * Removes everything below @fd, which it uses for the walk and leaves at any place. If even the way up has
- * vanished, somebody else is removing the same tree, and the caller starts again.
+ * Removes everything below @fd, which it uses for the walk and leaves at any place. If even the way
+ * up has vanished, somebody else is removing the same tree, and the caller starts again.
  */
 static int remove_below(int *fd)
 {

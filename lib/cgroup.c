@@ -1,8 +1,8 @@
 /*
- * A cgroup v2 group, by its directory descriptor: make, populate, limit, freeze, watch, measure. All of it
- * consists of small writes and reads of the files in cgroups(7) and the kernel's admin-guide/cgroup-v2.rst.
- * cgroup-locate.c finds the hierarchy, cgroup-controllers.c deals with controllers, cgroup-remove.c removes
- * groups, cgroup-fork.c starts children, cgroup-kill.c kills.
+ * A cgroup v2 group, by its directory descriptor: make, populate, limit, freeze, watch, measure.
+ * All of it consists of small writes and reads of the files in cgroups(7) and the kernel's
+ * admin-guide/cgroup-v2.rst. cgroup-locate.c finds the hierarchy, cgroup-controllers.c deals with
+ * controllers, cgroup-remove.c removes groups, cgroup-fork.c starts children, cgroup-kill.c kills.
  */
 
 #include "lib/cgroup.h"
@@ -124,7 +124,7 @@ int cgroup_find_keyed(const char *text, const char *key, uint64_t *ret)
 int cgroup_events_read(int events_fd, bool *ret_populated, bool *ret_frozen)
 {
         uint64_t populated = 0, frozen = 0;
-        char text[4096];        /* a kernfs file as short as this one is read in one piece */
+        char text[4096]; /* a kernfs file as short as this one is read in one piece */
         ssize_t n;
         int r;
 

@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * The part of cgroup v2 that pppd uses: find the hierarchy and our own place in it, make and remove groups
- * below, kill and watch them, read their counters. Groups are directory descriptors; a name is used only to
- * make or remove. Sources: cgroups(7), the kernel's admin-guide/cgroup-v2.rst.
+ * The part of cgroup v2 that pppd uses: find the hierarchy and our own place in it, make and remove
+ * groups below, kill and watch them, read their counters. Groups are directory descriptors; a name
+ * is used only to make or remove. Sources: cgroups(7), the kernel's admin-guide/cgroup-v2.rst.
  */
 
 #include "lib/util.h"
@@ -25,8 +25,8 @@ int cgroup_locate_in(const char *mountinfo, const char *proc_cgroup, char **ret_
 bool cgroup_is_delegated(int fd);
 
 /*
- * Marks a group as made by one of our programs, by an extended attribute (5.7), so that a later one may
- * remove it. If the mark cannot be set, only that is lost.
+ * Marks a group as made by one of our programs, by an extended attribute (5.7), so that a later one
+ * may remove it. If the mark cannot be set, only that is lost.
  */
 void cgroup_mark_made(int fd);
 bool cgroup_is_marked_made(int fd);
@@ -41,9 +41,9 @@ int cgroup_write(int fd, const char *file, const char *text);
 int cgroup_attach(int fd, pid_t pid);
 
 /*
- * Enables for the children of @fd each controller that it has. Returns 0 when all are enabled, else the first
- * error: -EBUSY while the group itself holds processes. *ret_enabled: bit set of those that are enabled now;
- * set also after such an error, since some may be.
+ * Enables for the children of @fd each controller that it has. Returns 0 when all are enabled, else
+ * the first error: -EBUSY while the group itself holds processes. *ret_enabled: bit set of those
+ * that are enabled now; set also after such an error, since some may be.
  */
 enum cgroup_controller {
         CGROUP_CPU = 1 << 0,
@@ -57,13 +57,15 @@ int cgroup_enable_controllers(int fd, unsigned *ret_enabled);
 /* The same for those in the bit set @wanted only. Threaded groups take cpu, cpuset and pids. */
 int cgroup_enable_some(int fd, unsigned wanted, unsigned *ret_enabled);
 
-/* As bit sets: what the group @fd itself has (cgroup.controllers), and what it passes on to its children. */
+/* As bit sets: what the group @fd itself has (cgroup.controllers), and what it passes on to its
+ * children. */
 int cgroup_read_available(int fd, unsigned *ret);
 int cgroup_read_enabled(int fd, unsigned *ret);
 
 /*
- * Notes with the group, in an extended attribute (5.7), which controllers it passed on from the beginning:
- * a bit set, all bits set where there is no note, as of a group that an older version made.
+ * Notes with the group, in an extended attribute (5.7), which controllers it passed on from the
+ * beginning: a bit set, all bits set where there is no note, as of a group that an older version
+ * made.
  */
 void cgroup_note_controllers(int fd, unsigned controllers);
 unsigned cgroup_noted_controllers(int fd);
@@ -71,17 +73,19 @@ unsigned cgroup_noted_controllers(int fd);
 /* "memory" */
 const char *cgroup_controller_name(enum cgroup_controller controller);
 
-/* The place of a controller, seen from the group whose directory is @group below the mount @mount. */
+/*
+ * The place of a controller, seen from the group whose directory is @group below the mount @mount.
+ */
 enum cgroup_place {
-        CGROUP_PLACE_HERE,      /* the group has it */
-        CGROUP_PLACE_WITHHELD,  /* it is on v2, and a group above does not pass it on */
+        CGROUP_PLACE_HERE,     /* the group has it */
+        CGROUP_PLACE_WITHHELD, /* it is on v2, and a group above does not pass it on */
         CGROUP_PLACE_V1,
-        CGROUP_PLACE_DISABLED,  /* by cgroup_disable= */
-        CGROUP_PLACE_ABSENT,    /* not in this kernel */
+        CGROUP_PLACE_DISABLED, /* by cgroup_disable= */
+        CGROUP_PLACE_ABSENT,   /* not in this kernel */
 };
 struct cgroup_whereabouts {
         enum cgroup_place place;
-        char *path;             /* owned: the group that withholds it, or the v1 mount; may be NULL */
+        char *path; /* owned: the group that withholds it, or the v1 mount; may be NULL */
 };
 int cgroup_find_controller(enum cgroup_controller controller, const char *mount, const char *group,
                            struct cgroup_whereabouts *ret);
@@ -90,7 +94,10 @@ int cgroup_find_controller(enum cgroup_controller controller, const char *mount,
 int cgroup_find_controller_in(enum cgroup_controller controller, const char *mountinfo,
                               const char *proc_cgroups, struct cgroup_whereabouts *ret);
 
-/* A sentence that says why it is not here, owned by the caller, NULL when out of memory; and what to do. */
+/*
+ * A sentence that says why it is not here, owned by the caller, NULL when out of memory; and what
+ * to do.
+ */
 char *cgroup_explain(enum cgroup_controller controller, const struct cgroup_whereabouts *where);
 const char *cgroup_advise(const struct cgroup_whereabouts *where);
 
@@ -101,8 +108,8 @@ const char *cgroup_advise(const struct cgroup_whereabouts *where);
 int cgroup_kill(int fd);
 
 /*
- * The same, process by process; public for tests. -EAGAIN if new processes still came after many attempts.
- * A group that is gone has none.
+ * The same, process by process; public for tests. -EAGAIN if new processes still came after many
+ * attempts. A group that is gone has none.
  */
 int cgroup_kill_each(int fd);
 
@@ -110,8 +117,8 @@ int cgroup_kill_each(int fd);
 int cgroup_freeze(int fd, bool freeze);
 
 /*
- * An open cgroup.events: poll it for POLLPRI, then read it with cgroup_events_read(), which also arms it
- * again. Either of the outputs may be NULL. A group that is gone reads as not populated.
+ * An open cgroup.events: poll it for POLLPRI, then read it with cgroup_events_read(), which also
+ * arms it again. Either of the outputs may be NULL. A group that is gone reads as not populated.
  */
 int cgroup_events_open(int fd, int *ret_events_fd);
 int cgroup_events_read(int events_fd, bool *ret_populated, bool *ret_frozen);
@@ -147,10 +154,12 @@ int cgroup_read_pressure(int fd, const char *file, const char *kind, uint64_t *r
 pid_t cgroup_fork(int cgroup_fd, int *ret_pidfd);
 
 /*
- * The same for a parent that must not wait for the child, whose group may be frozen or throttled. In the
- * child *@ret_procs_fd is -EBADF, or else it is not in the group yet: it moves there by writing "0" to that.
+ * The same for a parent that must not wait for the child, whose group may be frozen or throttled.
+ * In the child *@ret_procs_fd is -EBADF, or else it is not in the group yet: it moves there by
+ * writing "0" to that.
  */
 pid_t cgroup_fork_unmoved(int cgroup_fd, int *ret_pidfd, int *ret_procs_fd);
 
-/* Whether a filter forbids clone3, so that children move into their groups instead of being born there. */
+/* Whether a filter forbids clone3, so that children move into their groups instead of being born
+ * there. */
 bool cgroup_clone3_is_forbidden(void);

@@ -4,13 +4,16 @@
 
 #include "lib/util.h"
 
-#define CPU_LIST_MAX 8192               /* CONFIG_NR_CPUS is at most that on x86-64 */
+#define CPU_LIST_MAX 8192 /* CONFIG_NR_CPUS is at most that on x86-64 */
 
 struct cpu_list {
         uint64_t bits[CPU_LIST_MAX / 64];
 };
 
-/* The list may end in a newline. -EINVAL: it is no such list; -ERANGE: a number is CPU_LIST_MAX or more. */
+/*
+ * The list may end in a newline. -EINVAL: it is no such list; -ERANGE: a number is CPU_LIST_MAX or
+ * more.
+ */
 int cpu_list_parse(const char *text, struct cpu_list *ret);
 
 static inline bool cpu_list_has(const struct cpu_list *list, unsigned cpu)

@@ -31,8 +31,9 @@ static void take_lines(struct inputs_scan *scan, uint64_t at, uint64_t newlines)
 }
 
 /*
- * Skips valid text, eight bytes at a time whatever the length of the lines, and stops before the first word
- * that may not be valid; returns that place. Looking for each newline by itself costs 10 ns a line.
+ * Skips valid text, eight bytes at a time whatever the length of the lines, and stops before the
+ * first word that may not be valid; returns that place. Looking for each newline by itself costs 10
+ * ns a line.
  */
 static size_t skip_good_words(struct inputs_scan *scan, const char *text, size_t n)
 {
@@ -56,7 +57,8 @@ static size_t skip_good_words(struct inputs_scan *scan, const char *text, size_t
         return at;
 }
 
-static int take_byte(struct inputs_scan *scan, char byte, uint64_t position, struct input_error *error)
+static int take_byte(struct inputs_scan *scan, char byte, uint64_t position,
+                     struct input_error *error)
 {
         if (byte == '\n') {
                 if (position == scan->line)
@@ -73,13 +75,15 @@ static int take_byte(struct inputs_scan *scan, char byte, uint64_t position, str
         return 0;
 }
 
-int inputs_scan_feed(struct inputs_scan *scan, const char *text, size_t n, struct input_error *error)
+int inputs_scan_feed(struct inputs_scan *scan, const char *text, size_t n,
+                     struct input_error *error)
 {
         size_t at;
         int r = 0;
 
         if (scan->size + n > INPUTS_SIZE_MAX)
-                return refuse(error, 0, "the list is larger than 1 GiB; split it into several jobs");
+                return refuse(error, 0,
+                              "the list is larger than 1 GiB; split it into several jobs");
         /* Only the rest of a word, or the word that has the fault, is checked byte by byte. */
         for (at = skip_good_words(scan, text, n); at < n && r >= 0; ++at)
                 r = take_byte(scan, text[at], scan->size + at, error);
@@ -94,7 +98,8 @@ int inputs_scan_end(const struct inputs_scan *scan, uint64_t *ret_n, struct inpu
         if (scan->line < scan->size)
                 return refuse(error, scan->n + 1, "it does not end with a newline");
         if (scan->n > RESULTS_MAX_TASKS)
-                return refuse(error, 0, "it has more than 100000000 lines; split it into several jobs");
+                return refuse(error, 0,
+                              "it has more than 100000000 lines; split it into several jobs");
         *ret_n = scan->n;
         return 0;
 }

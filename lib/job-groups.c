@@ -31,7 +31,8 @@ bool worker_group_lacks_controllers(int fd, const struct spec *spec)
         if (cgroup_read_available(fd, &available) < 0)
                 return false;
         for (enum limit i = 0; i < _LIMIT_N; ++i)
-                if (limits_enforces(&spec->worker_limits, i) && !(available & limit_infos[i].controller))
+                if (limits_enforces(&spec->worker_limits, i) &&
+                    !(available & limit_infos[i].controller))
                         return true;
         return false;
 }

@@ -3,8 +3,8 @@
 #include "lib/util.h"
 
 /*
- * The size is measured first, so that the memory is there before anything is written and no later part can
- * lack it. This also leaves no copies of secrets behind, as a growing buffer would.
+ * The size is measured first, so that the memory is there before anything is written and no later
+ * part can lack it. This also leaves no copies of secrets behind, as a growing buffer would.
  */
 char *json_text(const json_t *json, size_t flags)
 {

@@ -3,6 +3,9 @@
 #include <stdio.h>
 
 #define PIDS_OF_THE_RUNNER "the runner is one itself, so there would be no worker"
+#define PIDS_OF_A_LOOP                                                                            \
+        "each loop is a thread, and needs another of the kernel's to read a file that is not in " \
+        "memory"
 
 const struct level_info level_infos[_LEVEL_N] = {
         [LEVEL_SERIAL] = {
@@ -12,7 +15,8 @@ const struct level_info level_infos[_LEVEL_N] = {
                 .workers_max = 1,
                 .workers_default = 1,
         },
-        /* The defaults of the next two are those of Python's ThreadPoolExecutor and multiprocessing.Pool. */
+        /* The defaults of the next two are those of Python's ThreadPoolExecutor and
+         * multiprocessing.Pool. */
         [LEVEL_THREADS] = {
                 .name = "threads",
                 .what = "in threads of one process",
@@ -39,8 +43,7 @@ const struct level_info level_infos[_LEVEL_N] = {
                 .workers_max = 65535,
                 .workers_default = 256,
                 .pids_min = 2,
-                .pids_why = "each loop is a thread, and needs another of the kernel's to read a file that is "
-                            "not in memory",
+                .pids_why = PIDS_OF_A_LOOP,
         },
         [LEVEL_MACHINES] = {
                 .name = "machines",
@@ -77,7 +80,8 @@ const char *level_list(unsigned set, char text[static LEVEL_LIST_SIZE])
         text[0] = 0;
         for (enum level i = 0; i < _LEVEL_N; ++i)
                 if (set & LEVEL_BIT(i))
-                        n += (size_t)snprintf(text + n, LEVEL_LIST_SIZE - n, "%s%s", n ? ", " : "", level_name(i));
+                        n += (size_t)snprintf(text + n, LEVEL_LIST_SIZE - n, "%s%s", n ? ", " : "",
+                                              level_name(i));
         assert(n < LEVEL_LIST_SIZE);
         return text;
 }

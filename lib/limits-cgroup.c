@@ -1,7 +1,7 @@
 /*
- * Limits in the files of a group: written one by one, then all read back. Values that the kernel rounds
- * (memory, to pages) are expected rounded; values that it accepts and does not follow (CPUs that the parent
- * does not have) are found by reading those in effect.
+ * Limits in the files of a group: written one by one, then all read back. Values that the kernel
+ * rounds (memory, to pages) are expected rounded; values that it accepts and does not follow (CPUs
+ * that the parent does not have) are found by reading those in effect.
  */
 
 #include <fcntl.h>
@@ -178,8 +178,8 @@ int limits_read(int fd, struct limits *ret)
         return 0;
 }
 
-static _printf_(6, 7) int refuse(struct spec_error *error, int r, const char *path, enum limit limit,
-                                 const char *hint, const char *why, ...)
+static _printf_(6, 7) int refuse(struct spec_error *error, int r, const char *path,
+                                 enum limit limit, const char *hint, const char *why, ...)
 {
         va_list ap;
 
@@ -194,8 +194,8 @@ static _printf_(6, 7) int refuse(struct spec_error *error, int r, const char *pa
 static const char *hint_for(enum limit limit, int error)
 {
         if (error == -ENOENT && limit == LIMIT_SWAP_MAX)
-                return "the kernel does not account for swap: boot with swapaccount=1, or leave the "
-                       "limit out";
+                return "the kernel does not account for swap: boot with swapaccount=1, or leave "
+                       "the limit out";
         if (error == -ENOENT && limit == LIMIT_IO_MAX)
                 return "the kernel needs CONFIG_BLK_DEV_THROTTLING, or leave the limit out";
         if (error == -ENODEV && limit == LIMIT_IO_MAX)
@@ -257,14 +257,17 @@ static int check(const struct limits *limits, int fd, const char *path, struct s
                 if (!limits_enforces(limits, i))
                         continue;
                 if (r < 0)
-                        return refuse(error, r, path, i, hint_for(i, r), "what is in force cannot be "
-                                      "read back: %s", strerrordesc_np(-r));
+                        return refuse(error, r, path, i, hint_for(i, r),
+                                      "what is in force cannot be read back: %s",
+                                      strerrordesc_np(-r));
                 if (!is_in_force(&in_force, fd, limits, i)) {
                         limits_deinit(&in_force);
-                        return refuse(error, -EOPNOTSUPP, path, i, i == LIMIT_CPUS
-                                      ? "give CPUs that are on line and the daemon's to use"
-                                      : hint_for(i, 0), "the kernel took it for %s, and reads back "
-                                      "something else", limit_infos[i].file);
+                        return refuse(error, -EOPNOTSUPP, path, i,
+                                      i == LIMIT_CPUS
+                                              ? "give CPUs that are on line and the daemon's to use"
+                                              : hint_for(i, 0),
+                                      "the kernel took it for %s, and reads back something else",
+                                      limit_infos[i].file);
                 }
         }
         if (r >= 0)
@@ -281,8 +284,9 @@ int limits_apply(const struct limits *limits, int fd, const char *path, struct s
                         continue;
                 r = write_limit(fd, limits, i);
                 if (r < 0)
-                        return refuse(error, r, path, i, hint_for(i, r), "cannot write %s of the cgroup: "
-                                      "%s", limit_infos[i].file, strerrordesc_np(-r));
+                        return refuse(error, r, path, i, hint_for(i, r),
+                                      "cannot write %s of the cgroup: %s", limit_infos[i].file,
+                                      strerrordesc_np(-r));
         }
         return check(limits, fd, path, error);
 }

@@ -1,4 +1,7 @@
-/* Limits as the interface's type Limits. JSON's integers have no "max": the largest one stands for it. */
+/*
+ * Limits as the interface's type Limits. JSON's integers have no "max": the largest one stands for
+ * it.
+ */
 
 #include <stdio.h>
 
@@ -7,9 +10,12 @@
 #include "lib/limits.h"
 #include "lib/spec-reader.h"
 
-#define DEVICE_MAX 20                   /* bytes of "MAJOR:MINOR" */
+#define DEVICE_MAX 20 /* bytes of "MAJOR:MINOR" */
 
-/* A whole number in [min, max] or, where @takes_none, the largest for LIMIT_NONE. Not given: it is absent. */
+/*
+ * A whole number in [min, max] or, where @takes_none, the largest for LIMIT_NONE. Not given: it is
+ * absent.
+ */
 static int read_number(struct reader *reader, const char *member, uint64_t min, uint64_t max,
                        bool takes_none, bool *ret_given, uint64_t *ret)
 {
@@ -65,8 +71,8 @@ static int read_numbers(struct reader *reader, struct limits *limits)
         for (enum limit i = LIMIT_CPU_WEIGHT; i < LIMIT_CPUS; ++i) {
                 const struct limit_info *info = &limit_infos[i];
 
-                r = read_number(reader, info->member, info->min, info->max, info->takes_none, &given,
-                                &limits->values[i]);
+                r = read_number(reader, info->member, info->min, info->max, info->takes_none,
+                                &given, &limits->values[i]);
                 if (r < 0)
                         return r;
                 if (given)
@@ -87,8 +93,8 @@ static int read_cpus(struct reader *reader, struct limits *limits)
                 return r;
         if (cpu_list_parse(text, &list) < 0)
                 return reader_refuse(reader, info->member, info->form,
-                                     "\"%.*s\" is no list of CPUs",
-                                     utf8_prefix(text, NAME_SHOWN), text);
+                                     "\"%.*s\" is no list of CPUs", utf8_prefix(text, NAME_SHOWN),
+                                     text);
         limits->cpus = strdup(text);
         if (!limits->cpus)
                 return -ENOMEM;
@@ -107,12 +113,14 @@ static int read_device(struct reader *reader, struct io_limit *io)
                 return r;
         r = block_device_parse(text, &io->major, &io->minor);
         if (r < 0)
-                return reader_refuse(reader, "device", hint, "\"%.*s\" %s", utf8_prefix(text, NAME_SHOWN),
-                                     text, r == -ERANGE ? "is out of range" : "is no MAJOR:MINOR");
+                return reader_refuse(reader, "device", hint, "\"%.*s\" %s",
+                                     utf8_prefix(text, NAME_SHOWN), text,
+                                     r == -ERANGE ? "is out of range" : "is no MAJOR:MINOR");
         return 0;
 }
 
-/* Also those of jobs that an older version admitted: that a rate is not too low is for the admission to see to. */
+/* Also those of jobs that an older version admitted: that a rate is not too low is for the
+ * admission to see to. */
 static int read_rates(struct reader *reader, struct io_limit *io)
 {
         bool given, any = false;
@@ -120,23 +128,26 @@ static int read_rates(struct reader *reader, struct io_limit *io)
 
         for (unsigned i = 0; i < _IO_RATE_N; ++i) {
                 io->rates[i] = LIMIT_NONE;
-                r = read_number(reader, io_rate_infos[i].member, 1, INT64_MAX, true, &given, &io->rates[i]);
+                r = read_number(reader, io_rate_infos[i].member, 1, INT64_MAX, true, &given,
+                                &io->rates[i]);
                 if (r < 0)
                         return r;
                 any |= given;
         }
         if (!any)
-                return reader_refuse(reader, NULL, "give one of the rates, as "
-                                     "read_bytes_per_second", "it limits nothing");
+                return reader_refuse(reader, NULL,
+                                     "give one of the rates, as read_bytes_per_second",
+                                     "it limits nothing");
         return 0;
 }
 
 static int read_io_limit(json_t *json, const char *path, size_t index, struct io_limit *ret,
                          struct spec_error *error)
 {
-        static const char *const known[] = { "device", "read_bytes_per_second",
-                                             "write_bytes_per_second", "reads_per_second",
-                                             "writes_per_second", NULL };
+        static const char *const known[] = {
+                "device",           "read_bytes_per_second", "write_bytes_per_second",
+                "reads_per_second", "writes_per_second",     NULL
+        };
         char name[80];
         struct reader reader = { json, name, error, 0 };
         int r;
@@ -156,7 +167,8 @@ static int read_io(struct reader *reader, struct limits *limits)
         size_t n;
         int r;
 
-        r = reader_array(reader, "io_max", LIMIT_IO_DEVICES_MAX, "give one entry for each disk", &list);
+        r = reader_array(reader, "io_max", LIMIT_IO_DEVICES_MAX, "give one entry for each disk",
+                         &list);
         if (r < 0 || !list)
                 return r;
         n = json_array_size(list);
@@ -256,8 +268,8 @@ json_t *limits_to_json(const struct limits *limits)
         json_t *json = json_object();
 
         for (unsigned i = 0; json && i < _LIMIT_N; ++i)
-                if (limits_has(limits, i) &&
-                    json_object_set_new(json, limit_infos[i].member, value_to_json(limits, i)) < 0) {
+                if (limits_has(limits, i) && json_object_set_new(json, limit_infos[i].member,
+                                                                 value_to_json(limits, i)) < 0) {
                         json_decref(json);
                         return NULL;
                 }

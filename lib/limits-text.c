@@ -40,7 +40,8 @@ static int parse_percent(const char *text, uint64_t *ret)
                 return -EINVAL;
         if (text[whole] == '.')
                 digits = strspn(text + whole + 1, "0123456789");
-        if (whole + (text[whole] == '.' ? 1 + digits : 0) != n - 1 || (text[whole] == '.' && !digits))
+        if (whole + (text[whole] == '.' ? 1 + digits : 0) != n - 1 ||
+            (text[whole] == '.' && !digits))
                 return -EINVAL;
         r = parse_u64(text, whole, limit_infos[LIMIT_CPU_MAX].max / unit, &v);
         if (r < 0)
@@ -85,7 +86,8 @@ static int set_number(struct limits *limits, enum limit limit, const char *text,
         if (r == -ERANGE || (v != LIMIT_NONE && v > info->max))
                 return refuse(limit, text, "is too large", ret_why);
         if (v < info->min)
-                return refuse(limit, text, v == 0 ? "would let nothing run" : "is too small", ret_why);
+                return refuse(limit, text, v == 0 ? "would let nothing run" : "is too small",
+                              ret_why);
         limits->values[limit] = v;
         return 0;
 }
@@ -134,8 +136,8 @@ static int add_rate(const char *word, struct io_limit *io, char **ret_why)
                         return refuse(LIMIT_IO_MAX, word, "would let nothing through", ret_why);
                 if (io->rates[i] < io_rate_infos[i].min)
                         return complain(ret_why, "\"%.*s\" is too small, at least %s; %s",
-                                        utf8_prefix(word, NAME_SHOWN), word, io_rate_infos[i].at_least,
-                                        limit_infos[LIMIT_IO_MAX].form);
+                                        utf8_prefix(word, NAME_SHOWN), word,
+                                        io_rate_infos[i].at_least, limit_infos[LIMIT_IO_MAX].form);
         }
         return 0;
 }
@@ -145,10 +147,13 @@ static int find_device(const char *text, struct io_limit *io, char **ret_why)
         int r = block_device_find(text, &io->major, &io->minor);
 
         if (r == -ERANGE)
-                return refuse(LIMIT_IO_MAX, text, "is out of range: no disk has such numbers", ret_why);
+                return refuse(LIMIT_IO_MAX, text, "is out of range: no disk has such numbers",
+                              ret_why);
         if (r == -ENODEV)
-                return complain(ret_why, "no disk is behind %s (it may be on tmpfs, overlay or a "
-                                "network file system); %s", text, limit_infos[LIMIT_IO_MAX].form);
+                return complain(ret_why,
+                                "no disk is behind %s (it may be on tmpfs, overlay or a network "
+                                "file system); %s",
+                                text, limit_infos[LIMIT_IO_MAX].form);
         if (r < 0)
                 return complain(ret_why, "cannot find the disk of %s: %s; %s", text,
                                 strerrordesc_np(-r), limit_infos[LIMIT_IO_MAX].form);
@@ -192,9 +197,10 @@ static int add_io(struct limits *limits, const char *text, char **ret_why)
         if (r < 0)
                 return r;
         if (limits_find_io(limits, io.major, io.minor))
-                return complain(ret_why, "the disk %u:%u is limited twice; give all of its rates "
-                                "together, as in '%u:%u rbps=10M wbps=10M'", io.major, io.minor,
-                                io.major, io.minor);
+                return complain(ret_why,
+                                "the disk %u:%u is limited twice; give all of its rates together, "
+                                "as in '%u:%u rbps=10M wbps=10M'",
+                                io.major, io.minor, io.major, io.minor);
         larger = reallocarray(limits->io, limits->n_io + 1, sizeof(*larger));
         if (!larger)
                 return -ENOMEM;

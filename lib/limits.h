@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * Limits that a cgroup enforces: what a client asks for (as JSON, or as the text of an option), what is
- * written to the group's files, and what is read back from them. Each limit is one row of limit_infos.
+ * Limits that a cgroup enforces: what a client asks for (as JSON, or as the text of an option),
+ * what is written to the group's files, and what is read back from them. Each limit is one row of
+ * limit_infos.
  */
 
 #include <jansson.h>
@@ -10,31 +11,31 @@
 #include "lib/cgroup.h"
 
 enum limit {
-        LIMIT_CPU_MAX,          /* millionths of a CPU */
+        LIMIT_CPU_MAX, /* millionths of a CPU */
         LIMIT_CPU_WEIGHT,
-        LIMIT_MEMORY_MAX,       /* bytes, as the next two */
+        LIMIT_MEMORY_MAX, /* bytes, as the next two */
         LIMIT_MEMORY_HIGH,
         LIMIT_SWAP_MAX,
         LIMIT_PIDS_MAX,
-        LIMIT_CPUS,             /* a list, "0-3,8" */
-        LIMIT_IO_MAX,           /* rates by device */
+        LIMIT_CPUS,   /* a list, "0-3,8" */
+        LIMIT_IO_MAX, /* rates by device */
         _LIMIT_N,
 };
 
-#define LIMIT_NONE UINT64_MAX           /* "max": asked not to limit it */
-#define LIMIT_CPU  UINT64_C(1000000)    /* one CPU, in LIMIT_CPU_MAX's unit */
-#define LIMIT_MEMORY_MIN (UINT64_C(4) << 20)
-#define LIMIT_CPUS_MAX   4096           /* bytes of a list: 819 CPUs one by one */
+#define LIMIT_NONE           UINT64_MAX        /* "max": asked not to limit it */
+#define LIMIT_CPU            UINT64_C(1000000) /* one CPU, in LIMIT_CPU_MAX's unit */
+#define LIMIT_MEMORY_MIN     (UINT64_C(4) << 20)
+#define LIMIT_CPUS_MAX       4096 /* bytes of a list: 819 CPUs one by one */
 #define LIMIT_IO_DEVICES_MAX 64
 
 struct limit_info {
-        const char *member;             /* of the type Limits: "memory_max_bytes" */
-        const char *option;             /* "memory-max"; the worker's begins with "worker-" */
-        const char *file;               /* "memory.max" */
+        const char *member; /* of the type Limits: "memory_max_bytes" */
+        const char *option; /* "memory-max"; the worker's begins with "worker-" */
+        const char *file;   /* "memory.max" */
         enum cgroup_controller controller;
-        uint64_t min, max;              /* of a number, in its unit */
-        bool takes_none;                /* "max", or the largest integer of JSON: no limit */
-        const char *form;               /* what the option takes, "give …" */
+        uint64_t min, max; /* of a number, in its unit */
+        bool takes_none;   /* "max", or the largest integer of JSON: no limit */
+        const char *form;  /* what the option takes, "give …" */
 };
 extern const struct limit_info limit_infos[_LIMIT_N];
 
@@ -47,10 +48,10 @@ enum io_rate {
         _IO_RATE_N,
 };
 struct io_rate_info {
-        const char *key;                /* "rbps", as in io.max */
-        const char *member;             /* "read_bytes_per_second" */
+        const char *key;    /* "rbps", as in io.max */
+        const char *member; /* "read_bytes_per_second" */
         uint64_t min;
-        const char *at_least;           /* @min, as people write it */
+        const char *at_least; /* @min, as people write it */
 };
 extern const struct io_rate_info io_rate_infos[_IO_RATE_N];
 
@@ -60,14 +61,17 @@ struct io_limit {
 };
 
 struct limits {
-        unsigned given;                 /* LIMIT_BIT of each that was */
-        uint64_t values[LIMIT_CPUS];    /* of those that are numbers */
-        char *cpus;                     /* owned */
-        struct io_limit *io;            /* owned; one a device */
+        unsigned given;              /* LIMIT_BIT of each that was */
+        uint64_t values[LIMIT_CPUS]; /* of those that are numbers */
+        char *cpus;                  /* owned */
+        struct io_limit *io;         /* owned; one a device */
         size_t n_io;
 };
 
-#define LIMITS_NULL { .given = 0 }
+#define LIMITS_NULL        \
+        {                  \
+                .given = 0 \
+        }
 #define LIMIT_BIT(limit) (1U << (limit))
 
 static inline bool limits_has(const struct limits *limits, enum limit limit)
@@ -98,14 +102,15 @@ int limits_from_json(json_t *json, const char *path, struct limits *ret, struct 
 json_t *limits_to_json(const struct limits *limits);
 
 /*
- * limits-text.c: takes the text of an option, such as "150%", "64M" or "/var rbps=1M". IO_MAX may be set
- * several times, once a device. -EBADMSG with a sentence in *ret_why (owned by the caller), -ENOMEM.
+ * limits-text.c: takes the text of an option, such as "150%", "64M" or "/var rbps=1M". IO_MAX may
+ * be set several times, once a device. -EBADMSG with a sentence in *ret_why (owned by the caller),
+ * -ENOMEM.
  */
 int limits_set_text(struct limits *limits, enum limit limit, const char *text, char **ret_why);
 
 /*
- * limits-cgroup.c: writes each limit to the group @fd and reads it back. A negative errno with @error
- * filled, the field being "@path.member", when one is not in force then.
+ * limits-cgroup.c: writes each limit to the group @fd and reads it back. A negative errno with
+ * @error filled, the field being "@path.member", when one is not in force then.
  */
 int limits_apply(const struct limits *limits, int fd, const char *path, struct spec_error *error);
 

@@ -11,7 +11,10 @@ struct list {
         struct list *prev, *next;
 };
 
-#define LIST_INIT(name) { &(name), &(name) }
+#define LIST_INIT(name)          \
+        {                        \
+                &(name), &(name) \
+        }
 
 static inline void list_init(struct list *list)
 {
@@ -42,11 +45,11 @@ static inline void list_remove(struct list *link)
 #define list_entry(link, type, member) container_of(link, type, member)
 
 /* The first object, or NULL. */
-#define list_first(head, type, member)                                                             \
+#define list_first(head, type, member) \
         (list_empty(head) ? NULL : list_entry((head)->next, type, member))
 
 /* The body may remove the current object, but no other. */
-#define list_for_each(i, head, type, member)                                                       \
-        for (struct list *_at_##i = (head)->next, *_next_##i = _at_##i->next;                      \
-             _at_##i != (head) && ((i) = list_entry(_at_##i, type, member), true);                 \
+#define list_for_each(i, head, type, member)                                       \
+        for (struct list *_at_##i = (head)->next, *_next_##i = _at_##i->next;      \
+             _at_##i != (head) && ((i) = list_entry(_at_##i, type, member), true); \
              _at_##i = _next_##i, _next_##i = _at_##i->next)

@@ -59,18 +59,18 @@ int machines_from_json(json_t *json, struct machines *ret, const char **ret_why)
         int r;
 
         if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s?s, s?s, s?s, s?s, s?I, s:s, s?s, s?I}",
-                           "redis", &url, "username", &username, "password", &password,
-                           "ca_file", &ca_file, "prefix", &prefix, "heartbeat_ns", &heartbeat,
-                           "name", &name, "owner", &owner, "chunk_tasks_max", &chunk_tasks_max) < 0)
-                return refuse(ret_why, "\"machines\" is not an object of redis, username, password, "
-                                       "ca_file, prefix, heartbeat_ns, name, owner and "
-                                       "chunk_tasks_max");
+                           "redis", &url, "username", &username, "password", &password, "ca_file",
+                           &ca_file, "prefix", &prefix, "heartbeat_ns", &heartbeat, "name", &name,
+                           "owner", &owner, "chunk_tasks_max", &chunk_tasks_max) < 0)
+                return refuse(ret_why,
+                              "\"machines\" is not an object of redis, username, password, "
+                              "ca_file, prefix, heartbeat_ns, name, owner and chunk_tasks_max");
         if (!machines_name_is_valid(name))
                 return refuse(ret_why, "the node's name is empty, longer than 128 bytes, or has "
                                        "characters other than letters, digits and most signs");
         if (!machines_name_is_valid(prefix))
-                return refuse(ret_why, "the prefix is empty, longer than 128 bytes, or has characters "
-                                       "other than letters, digits and most signs");
+                return refuse(ret_why, "the prefix is empty, longer than 128 bytes, or has "
+                                       "characters other than letters, digits and most signs");
         if (owner && !machines_text_is_valid(owner, strlen(owner), MACHINES_OWNER_MAX))
                 return refuse(ret_why, "the owner's name is empty, longer than 144 bytes, or has "
                                        "characters other than letters, digits and most signs");

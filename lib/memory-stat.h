@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * A group's memory by kind, from memory.stat. Most of it is freed when the processes end, so it is read while
- * they exist; the numbers are plain, so that they can be kept in memory that processes share.
+ * A group's memory by kind, from memory.stat. Most of it is freed when the processes end, so it is
+ * read while they exist; the numbers are plain, so that they can be kept in memory that processes
+ * share.
  */
 
 #include <jansson.h>
@@ -12,7 +13,7 @@
 #define MEMORY_STAT_N 8
 
 struct memory_stat {
-        uint64_t values[MEMORY_STAT_N];         /* UINT64_MAX: this kernel does not have it */
+        uint64_t values[MEMORY_STAT_N]; /* UINT64_MAX: this kernel does not have it */
 };
 
 /* -ENOENT without the memory controller, or with none of the keys. */

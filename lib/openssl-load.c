@@ -17,7 +17,7 @@ static const struct {
 #undef SYMBOL_ENTRY
 
 static pthread_once_t load_once = PTHREAD_ONCE_INIT;
-static char failure[256];               /* empty: it is loaded */
+static char failure[256]; /* empty: it is loaded */
 
 static void load(void)
 {

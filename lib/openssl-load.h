@@ -1,9 +1,10 @@
 #pragma once
 
 /*
- * OpenSSL, opened at run time: openssl_load() looks up every function we call and fills a typed pointer
- * for each, sym_NAME. Nothing is linked against it, since only a process that speaks TLS with a Redis
- * needs it, and loading it costs every other one milliseconds. (libcurl brings its own TLS.)
+ * OpenSSL, opened at run time: openssl_load() looks up every function we call and fills a typed
+ * pointer for each, sym_NAME. Nothing is linked against it, since only a process that speaks TLS
+ * with a Redis needs it, and loading it costs every other one milliseconds. (libcurl brings its own
+ * TLS.)
  */
 
 #include <openssl/err.h>
@@ -21,34 +22,34 @@
 #define OPENSSL_LIBRARY    "libssl.so." OPENSSL_TEXT(OPENSSL_SHLIB_VERSION)
 
 /* Every function of it we call; X-macro, so that none is declared and not looked up. */
-#define OPENSSL_SYMBOLS(X)                                                                         \
-        X(ERR_clear_error)                                                                         \
-        X(ERR_peek_error)                                                                          \
-        X(ERR_reason_error_string)                                                                 \
-        X(OpenSSL_version)                                                                         \
-        X(SSL_CTX_ctrl)                                                                            \
-        X(SSL_CTX_free)                                                                            \
-        X(SSL_CTX_load_verify_locations)                                                           \
-        X(SSL_CTX_new)                                                                             \
-        X(SSL_CTX_set_default_verify_paths)                                                        \
-        X(SSL_CTX_set_options)                                                                     \
-        X(SSL_CTX_set_verify)                                                                      \
-        X(SSL_ctrl)                                                                                \
-        X(SSL_do_handshake)                                                                        \
-        X(SSL_free)                                                                                \
-        X(SSL_get0_param)                                                                          \
-        X(SSL_get_error)                                                                           \
-        X(SSL_get_verify_result)                                                                   \
-        X(SSL_has_pending)                                                                         \
-        X(SSL_new)                                                                                 \
-        X(SSL_read)                                                                                \
-        X(SSL_set_connect_state)                                                                   \
-        X(SSL_set_fd)                                                                              \
-        X(SSL_write)                                                                               \
-        X(TLS_client_method)                                                                       \
-        X(X509_VERIFY_PARAM_set1_host)                                                             \
-        X(X509_VERIFY_PARAM_set1_ip_asc)                                                           \
-        X(X509_VERIFY_PARAM_set_hostflags)                                                         \
+#define OPENSSL_SYMBOLS(X)                  \
+        X(ERR_clear_error)                  \
+        X(ERR_peek_error)                   \
+        X(ERR_reason_error_string)          \
+        X(OpenSSL_version)                  \
+        X(SSL_CTX_ctrl)                     \
+        X(SSL_CTX_free)                     \
+        X(SSL_CTX_load_verify_locations)    \
+        X(SSL_CTX_new)                      \
+        X(SSL_CTX_set_default_verify_paths) \
+        X(SSL_CTX_set_options)              \
+        X(SSL_CTX_set_verify)               \
+        X(SSL_ctrl)                         \
+        X(SSL_do_handshake)                 \
+        X(SSL_free)                         \
+        X(SSL_get0_param)                   \
+        X(SSL_get_error)                    \
+        X(SSL_get_verify_result)            \
+        X(SSL_has_pending)                  \
+        X(SSL_new)                          \
+        X(SSL_read)                         \
+        X(SSL_set_connect_state)            \
+        X(SSL_set_fd)                       \
+        X(SSL_write)                        \
+        X(TLS_client_method)                \
+        X(X509_VERIFY_PARAM_set1_host)      \
+        X(X509_VERIFY_PARAM_set1_ip_asc)    \
+        X(X509_VERIFY_PARAM_set_hostflags)  \
         X(X509_verify_cert_error_string)
 
 #define DLSYM_PROTOTYPE(symbol) extern __typeof__(symbol) *sym_##symbol;
@@ -56,8 +57,8 @@ OPENSSL_SYMBOLS(DLSYM_PROTOTYPE)
 #undef DLSYM_PROTOTYPE
 
 /*
- * Thread-safe, does its work once. Returns 0, or -ENOPKG with *ret_why: what is missing, as static text.
- * OPENSSL_REMEDY says what to do about it.
+ * Thread-safe, does its work once. Returns 0, or -ENOPKG with *ret_why: what is missing, as static
+ * text. OPENSSL_REMEDY says what to do about it.
  */
 int openssl_load(const char **ret_why);
 

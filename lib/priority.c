@@ -23,8 +23,8 @@ static bool may_lower_to(int nice)
 {
         struct rlimit limit;
 
-        return has_sys_nice() || (getrlimit(RLIMIT_NICE, &limit) >= 0 &&
-                                  limit.rlim_cur >= (rlim_t)(20 - nice));
+        return has_sys_nice() ||
+               (getrlimit(RLIMIT_NICE, &limit) >= 0 && limit.rlim_cur >= (rlim_t)(20 - nice));
 }
 
 bool priority_may_set(int nice, const char **ret_why, const char **ret_hint)
@@ -36,9 +36,10 @@ bool priority_may_set(int nice, const char **ret_why, const char **ret_hint)
         /* Sets the value that it has already: only a filter can forbid that. */
         if (setpriority(PRIO_PROCESS, 0, current) < 0) {
                 *ret_why = "the daemon's system call filter forbids setpriority(2)";
-                *ret_hint = "allow setpriority in SystemCallFilter= of the service, or let it have the cpu "
-                            "controller, if it can (pppctl doctor): then the weight of the job's cgroup "
-                            "stands for it";
+                *ret_hint = "allow setpriority in SystemCallFilter= of the service, or let it have "
+                            "the cpu "
+                            "controller, if it can (pppctl doctor): then the weight of the job's "
+                            "cgroup stands for it";
                 return false;
         }
         if (nice >= current || may_lower_to(nice))
@@ -75,8 +76,8 @@ int priority_set(int nice)
                 return -errno;
         r = set_session(nice);
         /*
-         * Without privileges, it may be set only ten times a second by all users together, or not at all
-         * where /proc is protected; the process's own value is in force in any case.
+         * Without privileges, it may be set only ten times a second by all users together, or not
+         * at all where /proc is protected; the process's own value is in force in any case.
          */
         return r == -EAGAIN || r == -EACCES || r == -EPERM || r == -EROFS ? 0 : r;
 }

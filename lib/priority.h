@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * Nice values. Where the kernel groups tasks by session (sched_autogroup, sched(7)), a nice value counts
- * only within the session, and each runner has one of its own: there the session's value is set too.
- * Within a cgroup that has the cpu controller it counts only within that: cpu.weight.nice is then what
- * makes the job give way to others.
+ * Nice values. Where the kernel groups tasks by session (sched_autogroup, sched(7)), a nice value
+ * counts only within the session, and each runner has one of its own: there the session's value is
+ * set too. Within a cgroup that has the cpu controller it counts only within that: cpu.weight.nice
+ * is then what makes the job give way to others.
  */
 
 #include "lib/util.h"

@@ -32,8 +32,9 @@ static int find_kib(const char *text, const char *name, uint64_t *ret)
                 if (strncmp(line, name, n) != 0 || line[n] != ':')
                         continue;
                 line += n + 1 + strspn(line + n + 1, " ");
-                return parse_u64(line, strspn(line, "0123456789"), UINT64_MAX >> 12, ret) < 0 ?
-                               -EBADMSG : 0;
+                return parse_u64(line, strspn(line, "0123456789"), UINT64_MAX >> 12, ret) < 0
+                               ? -EBADMSG
+                               : 0;
         }
         return -EBADMSG;
 }

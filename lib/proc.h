@@ -5,14 +5,15 @@
 #define PROC_REMEDY "mount it first: mount -t proc proc /proc"
 
 /*
- * Whether /proc is mounted and shows the PID namespace of this process: there is no other way to learn
- * when a process began or which cgroup it is in. 0; otherwise a negative errno and *@ret_why, static.
+ * Whether /proc is mounted and shows the PID namespace of this process: there is no other way to
+ * learn when a process began or which cgroup it is in. 0; otherwise a negative errno and *@ret_why,
+ * static.
  */
 int proc_check(const char **ret_why);
 
 /*
- * Bytes that processes may still take before this machine has to kill one: MemAvailable and SwapFree of
- * @text, which is that of /proc/meminfo (proc(5)). -EBADMSG: it does not say.
+ * Bytes that processes may still take before this machine has to kill one: MemAvailable and
+ * SwapFree of @text, which is that of /proc/meminfo (proc(5)). -EBADMSG: it does not say.
  */
 int meminfo_available(const char *text, uint64_t *ret);
 

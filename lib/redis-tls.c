@@ -8,16 +8,16 @@
 
 #include "lib/openssl-load.h"
 
-#define RECORD_MAX 16384        /* bytes of one record; a read gives no more */
+#define RECORD_MAX 16384 /* bytes of one record; a read gives no more */
 
 struct redis_tls {
         SSL *ssl;
-        short read_events;      /* what the handshake or the next read waits for */
+        short read_events; /* what the handshake or the next read waits for */
         short write_events;
         /* How the last of them failed that did: */
-        int error;              /* SSL_ERROR_*; SSL_ERROR_NONE: out of memory */
-        int error_number;       /* errno of SSL_ERROR_SYSCALL; 0: the end of the stream */
-        unsigned long code;     /* of SSL_ERROR_SSL */
+        int error;          /* SSL_ERROR_*; SSL_ERROR_NONE: out of memory */
+        int error_number;   /* errno of SSL_ERROR_SYSCALL; 0: the end of the stream */
+        unsigned long code; /* of SSL_ERROR_SSL */
 };
 
 static void fail(struct redis *redis, enum redis_trouble trouble, const char *format, ...)
@@ -48,12 +48,13 @@ static int trust(struct redis *redis, SSL_CTX *context)
         if (file && sym_SSL_CTX_load_verify_locations(context, file, NULL) == 1)
                 return 0;
         if (!file)
-                fail(redis, REDIS_TROUBLE_UNUSABLE, "the system's certificate authorities cannot be "
-                     "looked up; name one with ca-file in pppctl.conf(5), section [machines]");
+                fail(redis, REDIS_TROUBLE_UNUSABLE,
+                     "the system's certificate authorities cannot be looked up; name one with "
+                     "ca-file in pppctl.conf(5), section [machines]");
         else
                 fail(redis, REDIS_TROUBLE_UNUSABLE, "the ca-file %s cannot be used: %s", file,
-                     access(file, R_OK) < 0 ? strerrordesc_np(errno) :
-                                              "there is no certificate in PEM form in it");
+                     access(file, R_OK) < 0 ? strerrordesc_np(errno)
+                                            : "there is no certificate in PEM form in it");
         return -EKEYREJECTED;
 }
 
@@ -63,13 +64,14 @@ static SSL_CTX *context_new(struct redis *redis)
         SSL_CTX *context = sym_SSL_CTX_new(sym_TLS_client_method());
 
         if (!context) {
-                fail(redis, REDIS_TROUBLE_UNREACHABLE, "OpenSSL does not start up: is there memory "
-                     "left, is its configuration sound?");
+                fail(redis, REDIS_TROUBLE_UNREACHABLE,
+                     "OpenSSL does not start up: is there memory left, is its configuration "
+                     "sound?");
                 return NULL;
         }
         /*
-         * SSL_CTX_set_min_proto_version() and SSL_CTX_set_mode() are macros. Queued data may move, and grow,
-         * between two attempts to send it.
+         * SSL_CTX_set_min_proto_version() and SSL_CTX_set_mode() are macros. Queued data may move,
+         * and grow, between two attempts to send it.
          */
         sym_SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION, NULL);
         sym_SSL_CTX_ctrl(context, SSL_CTRL_MODE,
@@ -87,9 +89,11 @@ static bool expect(SSL *ssl, const char *host)
 {
         X509_VERIFY_PARAM *param = sym_SSL_get0_param(ssl);
 
-        /* The subject's common name counts for nothing, nor do wildcards within a label (RFC 9525). */
+        /*
+         * The subject's common name counts for nothing, nor do wildcards within a label (RFC 9525).
+         */
         sym_X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
-                                                   X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+                                                           X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         /* Accepts an address and nothing else. No server name is sent for an address. */
         if (sym_X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1)
                 return true;
@@ -112,7 +116,8 @@ static SSL *ssl_new(struct redis *redis)
         if (!ssl || sym_SSL_set_fd(ssl, redis->context->fd) != 1) {
                 fail(redis, REDIS_TROUBLE_UNREACHABLE, "out of memory");
         } else if (!expect(ssl, host)) {
-                fail(redis, REDIS_TROUBLE_UNUSABLE, "OpenSSL takes \"%s\" for no name of a host", host);
+                fail(redis, REDIS_TROUBLE_UNUSABLE, "OpenSSL takes \"%s\" for no name of a host",
+                     host);
         } else {
                 sym_SSL_set_connect_state(ssl);
                 return ssl;
@@ -154,7 +159,8 @@ void redis_tls_close(struct redis *redis)
 /* At work */
 
 /*
- * The outcome of an operation that returned @n <= 0: 0 when it waits, for the events that *events then has.
+ * The outcome of an operation that returned @n <= 0: 0 when it waits, for the events that *events
+ * then has.
  */
 static int settle(struct redis_tls *tls, int n, short *events)
 {
@@ -164,7 +170,8 @@ static int settle(struct redis_tls *tls, int n, short *events)
                 *events = error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
                 return 0;
         }
-        /* The server's last words take precedence over the error that nothing could be sent afterwards. */
+        /* The server's last words take precedence over the error that nothing could be sent
+         * afterwards. */
         if (error == SSL_ERROR_SSL || tls->error == SSL_ERROR_NONE) {
                 tls->error = error;
                 tls->error_number = error_number;
@@ -255,21 +262,27 @@ static void describe_certificate(struct redis *redis, long result)
         switch (result) {
         case X509_V_ERR_HOSTNAME_MISMATCH:
         case X509_V_ERR_IP_ADDRESS_MISMATCH:
-                fail(redis, REDIS_TROUBLE_UNUSABLE, "its certificate does not verify: %s; it has to name "
-                     "%s among its subjectAltNames, or redis = a name that it has", what, host);
+                fail(redis, REDIS_TROUBLE_UNUSABLE,
+                     "its certificate does not verify: %s; it has to name %s among its "
+                     "subjectAltNames, or redis = a name that it has",
+                     what, host);
                 break;
         case X509_V_ERR_CERT_HAS_EXPIRED:
         case X509_V_ERR_CERT_NOT_YET_VALID:
-                fail(redis, REDIS_TROUBLE_UNUSABLE, "its certificate does not verify: %s; give it a new "
-                     "one, or see to this machine's clock", what);
+                fail(redis, REDIS_TROUBLE_UNUSABLE,
+                     "its certificate does not verify: %s; give it a new one, or see to this "
+                     "machine's clock",
+                     what);
                 break;
         case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
         case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
         case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
         case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
         case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-                fail(redis, REDIS_TROUBLE_UNUSABLE, "its certificate does not verify: %s; name the "
-                     "authority that signed it with ca-file in pppctl.conf(5), section [machines]", what);
+                fail(redis, REDIS_TROUBLE_UNUSABLE,
+                     "its certificate does not verify: %s; name the authority that signed it with "
+                     "ca-file in pppctl.conf(5), section [machines]",
+                     what);
                 break;
         default:
                 fail(redis, REDIS_TROUBLE_UNUSABLE, "its certificate does not verify: %s", what);
@@ -291,21 +304,27 @@ static void describe_protocol(struct redis *redis, unsigned long code, int reaso
         case SSL_R_PACKET_LENGTH_TOO_LONG:
         case SSL_R_BAD_RECORD_TYPE:
         case SSL_R_UNEXPECTED_MESSAGE:
-                fail(redis, REDIS_TROUBLE_UNUSABLE, "what answers there does not speak TLS (%s); name its "
-                     "TLS port, or redis:// for one without", what);
+                fail(redis, REDIS_TROUBLE_UNUSABLE,
+                     "what answers there does not speak TLS (%s); name its TLS port, or redis:// "
+                     "for one without",
+                     what);
                 break;
         case SSL_R_UNSUPPORTED_PROTOCOL:
         case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
-                fail(redis, REDIS_TROUBLE_UNUSABLE, "it does not speak TLS 1.2 or newer (%s); see its "
-                     "tls-protocols", what);
+                fail(redis, REDIS_TROUBLE_UNUSABLE,
+                     "it does not speak TLS 1.2 or newer (%s); see its tls-protocols", what);
                 break;
         case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-                fail(redis, REDIS_TROUBLE_UNUSABLE, "it asks its clients for certificates (%s), and pppd "
-                     "has none; give it tls-auth-clients no, and a password", what);
+                fail(redis, REDIS_TROUBLE_UNUSABLE,
+                     "it asks its clients for certificates (%s), and pppd has none; give it "
+                     "tls-auth-clients no, and a password",
+                     what);
                 break;
         default:
-                fail(redis, REDIS_TROUBLE_UNUSABLE, "no TLS connection can be made: %s; see its log, and "
-                     "whether its tls-auth-clients is no", what);
+                fail(redis, REDIS_TROUBLE_UNUSABLE,
+                     "no TLS connection can be made: %s; see its log, and whether its "
+                     "tls-auth-clients is no",
+                     what);
                 break;
         }
 }
@@ -334,7 +353,8 @@ void redis_tls_describe(struct redis *redis)
                 break;
         case SSL_ERROR_SYSCALL:
                 if (tls->error_number)
-                        fail(redis, REDIS_TROUBLE_UNREACHABLE, "%s", strerrordesc_np(tls->error_number));
+                        fail(redis, REDIS_TROUBLE_UNREACHABLE, "%s",
+                             strerrordesc_np(tls->error_number));
                 else
                         describe_end(redis);
                 break;

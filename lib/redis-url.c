@@ -55,8 +55,9 @@ static int parse_user(const char *s, size_t n, struct redis_url *url, const char
                 r = percent_decode(s, n_name, &url->username);
         if (r >= 0)
                 r = percent_decode(colon + 1, n - n_name - 1, &url->password);
-        return r == -EINVAL ? refuse(ret_why, "user or password has a bad percent-encoding; a percent "
-                                              "sign itself is %25") : r;
+        return r == -EINVAL ? refuse(ret_why, "user or password has a bad percent-encoding; a "
+                                              "percent sign itself is %25")
+                            : r;
 }
 
 static int parse_port(const char *s, size_t n, struct redis_url *url, const char **ret_why)
@@ -122,7 +123,8 @@ int redis_url_parse(const char *text, struct redis_url *ret, const char **ret_wh
         int r;
 
         if (strncmp(text, "unix:", 5) == 0) {
-                r = parse_unix(strncmp(text, "unix:///", 8) == 0 ? text + 7 : text + 5, &url, ret_why);
+                r = parse_unix(strncmp(text, "unix:///", 8) == 0 ? text + 7 : text + 5, &url,
+                               ret_why);
         } else if (strncmp(text, "redis://", 8) == 0) {
                 r = parse_net(text + 8, &url, ret_why);
         } else if (strncmp(text, "rediss://", 9) == 0) {

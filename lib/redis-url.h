@@ -16,16 +16,19 @@
 #define REDIS_DB_MAX 16383
 
 struct redis_url {
-        char *path;             /* of a Unix socket, absolute; NULL: host and port count */
-        char *host;             /* without brackets */
+        char *path; /* of a Unix socket, absolute; NULL: host and port count */
+        char *host; /* without brackets */
         uint16_t port;
         bool tls;
         uint32_t db;
-        char *username;         /* NULL: none given */
+        char *username; /* NULL: none given */
         char *password;
 };
 
-#define REDIS_URL_NULL { .port = REDIS_PORT }
+#define REDIS_URL_NULL             \
+        {                          \
+                .port = REDIS_PORT \
+        }
 
 /*
  * Returns 0, -EINVAL with *ret_why (static text: what is wrong and how it should look), or -ENOMEM.
@@ -33,5 +36,7 @@ struct redis_url {
 int redis_url_parse(const char *text, struct redis_url *ret, const char **ret_why);
 void redis_url_deinit(struct redis_url *url);
 
-/* For messages: "unix:/path", "redis://host:6379/0"; never the password. NULL when out of memory. */
+/*
+ * For messages: "unix:/path", "redis://host:6379/0"; never the password. NULL when out of memory.
+ */
 char *redis_url_to_text(const struct redis_url *url);

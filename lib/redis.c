@@ -28,7 +28,8 @@ static void describe_unreachable(struct redis *redis, const char *why)
 {
         _cleanup_free_ char *where = redis_url_to_text(&redis->machines->url);
 
-        describe(redis, REDIS_TROUBLE_UNREACHABLE, "cannot reach Redis at %s: %s", where ?: "?", why);
+        describe(redis, REDIS_TROUBLE_UNREACHABLE, "cannot reach Redis at %s: %s", where ?: "?",
+                 why);
 }
 
 static bool begins(const redisReply *reply, const char *word)
@@ -55,7 +56,8 @@ enum redis_trouble redis_trouble_of(const redisReply *reply)
                 { "NOREPLICAS", REDIS_TROUBLE_READONLY },
                 { "OOM", REDIS_TROUBLE_FULL },
                 { "EXECABORT Transaction discarded because of: NOPERM", REDIS_TROUBLE_PERMISSION },
-                { "EXECABORT", REDIS_TROUBLE_FULL },    /* a part of it was refused, and that was told */
+                { "EXECABORT",
+                  REDIS_TROUBLE_FULL }, /* a part of it was refused, and that was told */
                 { "NOGROUP", REDIS_TROUBLE_NOGROUP },
                 { "UNBLOCKED", REDIS_TROUBLE_NOGROUP },
                 { "WRONGPASS", REDIS_TROUBLE_PASSWORD },
@@ -63,7 +65,7 @@ enum redis_trouble redis_trouble_of(const redisReply *reply)
                 { "ERR invalid password", REDIS_TROUBLE_PASSWORD },
                 { "ERR AUTH", REDIS_TROUBLE_PASSWORD },
                 { "ERR Client sent AUTH", REDIS_TROUBLE_PASSWORD },
-                { "DENIED", REDIS_TROUBLE_PASSWORD },   /* protected mode */
+                { "DENIED", REDIS_TROUBLE_PASSWORD }, /* protected mode */
                 { "ERR DB index", REDIS_TROUBLE_DATABASE },
                 { "ERR invalid DB index", REDIS_TROUBLE_DATABASE },
                 { "ERR SELECT is not allowed", REDIS_TROUBLE_DATABASE },
@@ -87,10 +89,12 @@ static const char *remedy(enum redis_trouble trouble)
         case REDIS_TROUBLE_PASSWORD:
                 return "; see password-file and username in pppctl.conf(5), section [machines]";
         case REDIS_TROUBLE_DATABASE:
-                return "; name one that it has, as the number at the end of redis = in pppctl.conf(5), "
-                       "section [machines]: 0 to 15, mostly, and 0 alone in a cluster";
+                return "; name one that it has, as the number at the end of redis = in "
+                       "pppctl.conf(5), section [machines]: 0 to 15, mostly, and 0 alone in a "
+                       "cluster";
         case REDIS_TROUBLE_PERMISSION:
-                return "; give the user the commands and keys that docs/machines.md lists (ACL SETUSER)";
+                return "; give the user the commands and keys that docs/machines.md lists (ACL "
+                       "SETUSER)";
         case REDIS_TROUBLE_FULL:
                 return "; raise its maxmemory, or wait until other jobs have ended";
         case REDIS_TROUBLE_READONLY:
@@ -98,8 +102,8 @@ static const char *remedy(enum redis_trouble trouble)
         case REDIS_TROUBLE_UNUSABLE:
                 return "; Redis 6.2 or newer is needed";
         case REDIS_TROUBLE_CLUSTER:
-                return "; in a cluster, put all keys into one slot (prefix = {pppctl}:) and name the "
-                       "server that has it";
+                return "; in a cluster, put all keys into one slot (prefix = {pppctl}:) and name "
+                       "the server that has it";
         case REDIS_TROUBLE_NONE:
         case REDIS_TROUBLE_UNREACHABLE:
         case REDIS_TROUBLE_LOADING:
@@ -119,8 +123,8 @@ enum redis_trouble redis_note(struct redis *redis, const redisReply *reply, cons
         /* The sentence goes on. */
         if (length > 0 && reply->str[length - 1] == '.')
                 --length;
-        describe(redis, trouble, "cannot %s: Redis at %s says: %.*s%s", attempted, where ?: "?", length,
-                 reply->str, remedy(trouble));
+        describe(redis, trouble, "cannot %s: Redis at %s says: %.*s%s", attempted, where ?: "?",
+                 length, reply->str, remedy(trouble));
         return trouble;
 }
 
@@ -244,13 +248,16 @@ static int lose(struct redis *redis, int error)
 static void describe_plain(struct redis *redis)
 {
         const redisContext *context = redis->context;
-        const char *why = context->err == REDIS_ERR_EOF ? "it closed the connection" : context->errstr;
+        const char *why =
+                context->err == REDIS_ERR_EOF ? "it closed the connection" : context->errstr;
         char asking[256];
 
         /* A port for TLS does nothing else with data that is not TLS. */
         if (redis->state == REDIS_GREETING && !redis->machines->url.path) {
-                snprintf(asking, sizeof(asking), "%s, and said nothing before; if that is a port for TLS, "
-                         "name it as rediss://", why);
+                snprintf(asking, sizeof(asking),
+                         "%s, and said nothing before; if that is a port for TLS, name it as "
+                         "rediss://",
+                         why);
                 why = asking;
         }
         describe_unreachable(redis, why);
@@ -288,10 +295,11 @@ int redis_open(struct redis *redis, const struct machines *machines, uint64_t si
         redis->machines = machines;
         redis->silence_ns = silence_ns;
         redis->trouble = REDIS_TROUBLE_NONE;
-        redis->context = url->path ? redisConnectUnixNonBlock(url->path) :
-                                     redisConnectNonBlock(url->host, url->port);
+        redis->context = url->path ? redisConnectUnixNonBlock(url->path)
+                                   : redisConnectNonBlock(url->host, url->port);
         if (!redis->context) {
-                describe(redis, REDIS_TROUBLE_UNREACHABLE, "cannot connect to Redis: out of memory");
+                describe(redis, REDIS_TROUBLE_UNREACHABLE,
+                         "cannot connect to Redis: out of memory");
                 return -ENOMEM;
         }
         if (redis->context->err) {
@@ -414,7 +422,9 @@ void redis_flush(struct redis *redis)
                 (void)send_queued(redis);
 }
 
-/* All of a reply is kept until its end. A reply without an end would be kept until memory runs out. */
+/*
+ * All of a reply is kept until its end. A reply without an end would be kept until memory runs out.
+ */
 static int check_size(struct redis *redis)
 {
         uint64_t max = redis->reply_max ?: REDIS_REPLY_MAX;
@@ -436,7 +446,8 @@ static int hand_out(struct redis *redis)
                 struct redis_pending pending;
 
                 if (redisReaderGetReply(redis->context->reader, &reply) != REDIS_OK) {
-                        describe_unreachable(redis, "what answers there does not speak its protocol");
+                        describe_unreachable(redis,
+                                             "what answers there does not speak its protocol");
                         return lose(redis, -EPROTO);
                 }
                 if (!reply)
@@ -444,8 +455,8 @@ static int hand_out(struct redis *redis)
                 redis->reply_size = redis->context->reader->len - redis->context->reader->pos;
                 if (redis->n_pending == 0) {
                         /*
-                         * An unasked message is the reason for which it closes the connection: too many
-                         * clients, for example.
+                         * An unasked message is the reason for which it closes the connection: too
+                         * many clients, for example.
                          */
                         if (redis_is_error(reply))
                                 redis_note(redis, reply, "talk to it");
@@ -478,8 +489,9 @@ static int receive(struct redis *redis)
                 /* Data that came with the end counts, if it says why. */
                 if (hand_out(redis) < 0)
                         return -ECONNRESET;
-                return redis->trouble != REDIS_TROUBLE_NONE && redis->state == REDIS_GREETING ?
-                       lose(redis, -EPROTO) : lose_broken(redis);
+                return redis->trouble != REDIS_TROUBLE_NONE && redis->state == REDIS_GREETING
+                               ? lose(redis, -EPROTO)
+                               : lose_broken(redis);
         }
         redis->heard_ns = now_monotonic();
         return hand_out(redis);
@@ -487,8 +499,8 @@ static int receive(struct redis *redis)
 
 static bool may_read(const struct redis *redis, short revents)
 {
-        return redis->tls ? redis_tls_may_read(redis, revents) :
-                            revents & (POLLIN | POLLHUP | POLLERR);
+        return redis->tls ? redis_tls_may_read(redis, revents)
+                          : revents & (POLLIN | POLLHUP | POLLERR);
 }
 
 /* The steps before both sides talk. */
@@ -512,14 +524,14 @@ int redis_turn(struct redis *redis, short revents)
         if (r < 0)
                 return r;
         if (redis->state == REDIS_GREETING && redis->n_greetings == 0)
-                return lose(redis, -EPROTO);            /* greeted() has said why */
+                return lose(redis, -EPROTO); /* greeted() has said why */
         if (send_queued(redis) < 0)
                 return lose_broken(redis);
         if (now_monotonic() >= redis_deadline(redis)) {
-                describe_unreachable(redis, redis->state == REDIS_SECURING ?
-                                            "it does not answer in the TLS handshake; is that its "
-                                            "port for TLS?" :
-                                            "it does not answer");
+                describe_unreachable(redis, redis->state == REDIS_SECURING
+                                                    ? "it does not answer in the TLS handshake; is "
+                                                      "that its port for TLS?"
+                                                    : "it does not answer");
                 return lose(redis, -ETIMEDOUT);
         }
         return 0;

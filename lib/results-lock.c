@@ -41,7 +41,9 @@ int results_lock(int fd, int *ret_fd)
 /* 0: no process that we can see has it. */
 static pid_t find_pid(int fd)
 {
-        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = BYTE_RUNNER, .l_len = 1 };
+        struct flock lock = {
+                .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = BYTE_RUNNER, .l_len = 1
+        };
 
         if (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
                 return 0;

@@ -65,7 +65,8 @@ int results_create(int fd, uint64_t n_tasks, uint64_t epoch_ns)
 
 int results_reserve(int fd, uint64_t n_tasks)
 {
-        /* posix_fallocate() returns its error. It would write zeros where a filesystem cannot reserve. */
+        /* posix_fallocate() returns its error. It would write zeros where a filesystem cannot
+         * reserve. */
         return -posix_fallocate(fd, 0, (off_t)results_size(n_tasks));
 }
 
@@ -74,9 +75,8 @@ static bool header_is_valid(const struct ppp_results_header *header, uint64_t si
         return memcmp(header->magic, PPP_RESULTS_MAGIC, sizeof(header->magic)) == 0 &&
                header->version == PPP_RESULTS_VERSION &&
                header->header_size == PPP_RESULTS_HEADER_SIZE &&
-               header->record_size == sizeof(struct ppp_record) &&
-               header->n_tasks > 0 && header->n_tasks <= RESULTS_MAX_TASKS &&
-               results_size(header->n_tasks) <= size;
+               header->record_size == sizeof(struct ppp_record) && header->n_tasks > 0 &&
+               header->n_tasks <= RESULTS_MAX_TASKS && results_size(header->n_tasks) <= size;
 }
 
 int results_map(int fd, bool writable, struct results *ret)
@@ -223,68 +223,92 @@ int results_read_end(int fd, struct ppp_end *ret)
 
 static const struct {
         const char *name;
-        const char *text;       /* %s: what detail says */
+        const char *text; /* %s: what detail says */
         enum { DETAIL_NONE, DETAIL_ERRNO, DETAIL_NUMBER, DETAIL_SIGNAL, DETAIL_PROXY } detail;
 } reasons[_PPP_REASON_N] = {
         [PPP_REASON_NONE] = { "none", "no reason was noted", DETAIL_NONE },
         [PPP_REASON_NOT_A_NUMBER] = { "not-a-number",
-                "not a number this workload takes; sum and sum-array take decimal digits only, sleep seconds or "
-                "a number with ns, us, ms, s, min, h or d, as in 0.2 or 200ms", DETAIL_NONE },
+                                      "not a number this workload takes; sum and sum-array take "
+                                      "decimal digits only, sleep seconds or a number with ns, us, "
+                                      "ms, s, min, h or d, as in 0.2 or 200ms",
+                                      DETAIL_NONE },
         [PPP_REASON_NEGATIVE] = { "negative", "negative; give a number from 0 up", DETAIL_NONE },
         [PPP_REASON_TOO_LARGE] = { "too-large",
-                "too large; sum takes numbers up to 4294967296 (past that the result does not fit in 64 "
-                "bits), sleep up to 30 days", DETAIL_NONE },
+                                   "too large; sum takes numbers up to 4294967296 (past that the "
+                                   "result does not fit in 64 bits), sleep up to 30 days",
+                                   DETAIL_NONE },
         [PPP_REASON_BAD_URL] = { "bad-url",
-                "not a URL that parses; check it, and encode spaces as %20", DETAIL_NONE },
+                                 "not a URL that parses; check it, and encode spaces as %20",
+                                 DETAIL_NONE },
         [PPP_REASON_BAD_SCHEME] = { "bad-scheme",
-                "its scheme is not one pppd takes; use http, https, file or a path", DETAIL_NONE },
+                                    "its scheme is not one pppd takes; use http, https, file or a "
+                                    "path",
+                                    DETAIL_NONE },
         [PPP_REASON_RESOLVE] = { "resolve",
-                "the host name does not resolve; check the name and this machine's DNS", DETAIL_NONE },
+                                 "the host name does not resolve; check the name and this "
+                                 "machine's DNS",
+                                 DETAIL_NONE },
         [PPP_REASON_CONNECT] = { "connect",
-                "cannot connect: %s; is the server running, and the port right?", DETAIL_ERRNO },
+                                 "cannot connect: %s; is the server running, and the port right?",
+                                 DETAIL_ERRNO },
         [PPP_REASON_TLS] = { "tls",
-                "the TLS handshake failed (curl error %s); does the server speak TLS on this port?",
-                DETAIL_NUMBER },
+                             "the TLS handshake failed (curl error %s); does the server speak TLS "
+                             "on this port?",
+                             DETAIL_NUMBER },
         [PPP_REASON_CERTIFICATE] = { "certificate",
-                "the server's certificate does not verify (X.509 result %s); if it is signed by a CA "
-                "of your own, name that with --ca-file", DETAIL_NUMBER },
+                                     "the server's certificate does not verify (X.509 result %s); "
+                                     "if it is signed by a CA of your own, name that with "
+                                     "--ca-file",
+                                     DETAIL_NUMBER },
         [PPP_REASON_HTTP_STATUS] = { "http-status", "the server answered with status %s",
-                DETAIL_NUMBER },
+                                     DETAIL_NUMBER },
         [PPP_REASON_REDIRECTS] = { "redirects",
-                "more than 10 redirects; the server may redirect in a circle", DETAIL_NONE },
+                                   "more than 10 redirects; the server may redirect in a circle",
+                                   DETAIL_NONE },
         [PPP_REASON_TIMEOUT] = { "timeout",
-                "not done in time; --task-timeout sets the limit, and fewer --workers spare a busy server", DETAIL_NONE },
+                                 "not done in time; --task-timeout sets the limit, and fewer "
+                                 "--workers spare a busy server",
+                                 DETAIL_NONE },
         [PPP_REASON_TRANSFER] = { "transfer",
-                "the connection broke before all was there (curl error %s); --retries tries again",
-                DETAIL_NUMBER },
+                                  "the connection broke before all was there (curl error %s); "
+                                  "--retries tries again",
+                                  DETAIL_NUMBER },
         [PPP_REASON_ENCODING] = { "encoding",
-                "the page does not decode as its Content-Encoding says, or ends too early (curl error "
-                "%s); --retries tries again", DETAIL_NUMBER },
-        [PPP_REASON_CHARSET] = { "charset",
-                "its declared character set is unknown to iconv(1)", DETAIL_NONE },
+                                  "the page does not decode as its Content-Encoding says, or ends "
+                                  "too early (curl error %s); --retries tries again",
+                                  DETAIL_NUMBER },
+        [PPP_REASON_CHARSET] = { "charset", "its declared character set is unknown to iconv(1)",
+                                 DETAIL_NONE },
         [PPP_REASON_OPEN] = { "open", "cannot open: %s", DETAIL_ERRNO },
         [PPP_REASON_READ] = { "read", "cannot read: %s", DETAIL_ERRNO },
         [PPP_REASON_SIGNAL] = { "signal", "its worker was killed by signal %s", DETAIL_SIGNAL },
         [PPP_REASON_OOM_KILLED] = { "oom-killed",
-                "out of memory: the kernel killed its worker, and did not tell for whose limit", DETAIL_NONE },
+                                    "out of memory: the kernel killed its worker, and did not tell "
+                                    "for whose limit",
+                                    DETAIL_NONE },
         [PPP_REASON_EXIT] = { "exit", "its worker exited with status %s in mid-task",
-                DETAIL_NUMBER },
+                              DETAIL_NUMBER },
         [PPP_REASON_NO_MEMORY] = { "no-memory",
-                "not enough memory for it; use a smaller number or fewer workers", DETAIL_NUMBER },
+                                   "not enough memory for it; use a smaller number or fewer "
+                                   "workers",
+                                   DETAIL_NUMBER },
         [PPP_REASON_IO] = { "io", "the system said: %s", DETAIL_ERRNO },
         [PPP_REASON_NO_FETCH] = { "no-fetch",
-                "libcurl.so.4 cannot be loaded; install libcurl (Debian: libcurl4, Fedora: libcurl)",
-                DETAIL_NONE },
+                                  "libcurl.so.4 cannot be loaded; install libcurl (Debian: "
+                                  "libcurl4, Fedora: libcurl)",
+                                  DETAIL_NONE },
         [PPP_REASON_CANCELLED] = { "cancelled", "the job was cancelled", DETAIL_NONE },
         [PPP_REASON_CA_FILE] = { "ca-file",
-                "the certificates of authorities cannot be read (curl error %s); does the file of "
-                "--ca-file hold some, in PEM form?", DETAIL_NUMBER },
+                                 "the certificates of authorities cannot be read (curl error %s); "
+                                 "does the file of --ca-file hold some, in PEM form?",
+                                 DETAIL_NUMBER },
         [PPP_REASON_PROXY] = { "proxy",
-                "cannot use the proxy that the environment names (http_proxy, https_proxy, all_proxy): "
-                "%s; is it running, and its address right? no_proxy names the hosts that need none",
-                DETAIL_PROXY },
-        [PPP_REASON_PROTOCOL] = { "protocol",
-                "the answer is not HTTP; is this the right port?", DETAIL_NUMBER },
+                               "cannot use the proxy that the environment names (http_proxy, "
+                               "https_proxy, all_proxy): %s; is it running, and its address right? "
+                               "no_proxy names the hosts that need none",
+                               DETAIL_PROXY },
+        [PPP_REASON_PROTOCOL] = { "protocol", "the answer is not HTTP; is this the right port?",
+                                  DETAIL_NUMBER },
 };
 
 const char *reason_name(enum ppp_reason reason)
@@ -315,8 +339,10 @@ static char *detail_text(enum ppp_reason reason, int32_t detail)
                 r = asprintf(&text, "%d", detail);
                 break;
         case DETAIL_PROXY:
-                r = detail >= 300 ? asprintf(&text, "it answered with status %d", detail) :
-                    asprintf(&text, "%s", detail ? detail_errno(detail) : "its name does not resolve");
+                r = detail >= 300
+                            ? asprintf(&text, "it answered with status %d", detail)
+                            : asprintf(&text, "%s",
+                                       detail ? detail_errno(detail) : "its name does not resolve");
                 break;
         case DETAIL_SIGNAL:
                 r = asprintf(&text, "%d (%s)", detail,
@@ -327,8 +353,9 @@ static char *detail_text(enum ppp_reason reason, int32_t detail)
 }
 
 /* The page is elsewhere, and the user has to decide whether to go there. */
-#define REDIRECT(what) "the server redirects to " what ", which pppd does not follow: it takes http and " \
-                       "https; give the address of the page that you want"
+#define REDIRECT(what)                                                                     \
+        "the server redirects to " what ", which pppd does not follow: it takes http and " \
+        "https; give the address of the page that you want"
 
 static const char *scheme_format(int32_t detail)
 {
@@ -341,50 +368,52 @@ static const char *scheme_format(int32_t detail)
                 [PPP_SCHEME_MAILTO] = REDIRECT("a mail address (mailto:)"),
         };
 
-        return detail > 0 && (size_t)detail < ARRAY_SIZE(formats) ? formats[detail] :
-                                                                   reasons[PPP_REASON_BAD_SCHEME].text;
+        return detail > 0 && (size_t)detail < ARRAY_SIZE(formats)
+                       ? formats[detail]
+                       : reasons[PPP_REASON_BAD_SCHEME].text;
 }
 
 static const char *url_format(int32_t detail)
 {
         static const char *const formats[] = {
-                [PPP_URL_HOST_UTF8] =
-                        "the host of the URL, or of the one that it redirects to, is not in UTF-8, so "
-                        "which name is meant is not known; write it in UTF-8, or in its ASCII form "
-                        "(xn--...)",
+                [PPP_URL_HOST_UTF8] = "the host of the URL, or of the one that it redirects to, is "
+                                      "not in UTF-8, so which name is meant is not known; write it "
+                                      "in UTF-8, or in its ASCII form (xn--...)",
                 [PPP_URL_HOST_NAME] =
-                        "the host of the URL, or of the one that it redirects to, has a character or a "
-                        "label that internationalized host names (IDNA 2008) may not have; check the "
-                        "name, or write it in its ASCII form (xn--...)",
+                        "the host of the URL, or of the one that it redirects to, has a character "
+                        "or a label that internationalized host names (IDNA 2008) may not have; "
+                        "check the name, or write it in its ASCII form (xn--...)",
                 [PPP_URL_HOST_LENGTH] =
-                        "the host of the URL, or of the one that it redirects to, is too long: in its "
-                        "ASCII form (xn--...) each label may have 63 bytes, and all of it 253",
+                        "the host of the URL, or of the one that it redirects to, is too long: in "
+                        "its ASCII form (xn--...) each label may have 63 bytes, and all of it 253",
         };
 
-        return detail > 0 && (size_t)detail < ARRAY_SIZE(formats) ? formats[detail] :
-                                                                   reasons[PPP_REASON_BAD_URL].text;
+        return detail > 0 && (size_t)detail < ARRAY_SIZE(formats)
+                       ? formats[detail]
+                       : reasons[PPP_REASON_BAD_URL].text;
 }
 
 static const char *oom_format(int32_t detail)
 {
         static const char *const formats[] = {
-                [PPP_OOM_WORKER] =
-                        "out of memory: the kernel killed its worker, which had come to its own memory.max "
-                        "(--worker-memory-max)",
+                [PPP_OOM_WORKER] = "out of memory: the kernel killed its worker, which had come to "
+                                   "its own memory.max (--worker-memory-max)",
                 [PPP_OOM_JOB] =
                         "out of memory: the kernel killed its worker when the job had come to its "
                         "memory.max (--memory-max; on a node, its share of memory-max in [node])",
                 [PPP_OOM_ABOVE] =
-                        "out of memory: the kernel killed its worker when a group above the job's had come "
-                        "to its memory.max (MemoryMax= of the service or of its slice); the job's summary "
-                        "tells which, under limits_met",
+                        "out of memory: the kernel killed its worker when a group above the job's "
+                        "had come to its memory.max (MemoryMax= of the service or of its slice); "
+                        "the job's summary tells which, under limits_met",
                 [PPP_OOM_MACHINE] =
-                        "out of memory: the kernel killed its worker because the machine had no memory left; "
+                        "out of memory: the kernel killed its worker because the machine had no "
+                        "memory left; "
                         "use fewer workers, or limit with --memory-max what the job may take",
         };
 
-        return detail > 0 && (size_t)detail < ARRAY_SIZE(formats) ? formats[detail] :
-                                                                   reasons[PPP_REASON_OOM_KILLED].text;
+        return detail > 0 && (size_t)detail < ARRAY_SIZE(formats)
+                       ? formats[detail]
+                       : reasons[PPP_REASON_OOM_KILLED].text;
 }
 
 /* It is not always the other side's fault. */
@@ -395,13 +424,15 @@ static const char *reason_format(enum ppp_reason reason, int32_t detail)
                        "limit on open files (LimitNOFILE=, ulimit -n)";
         /* Only the ring has cancelled it, which has no other errno for that. */
         if ((reason == PPP_REASON_OPEN || reason == PPP_REASON_READ) && detail == ECANCELED)
-                return "cannot be read: it is not in memory, and no thread of the kernel could be started to "
-                       "read it; raise the limit of tasks (--pids-max, TasksMax= of the service or its slice)";
+                return "cannot be read: it is not in memory, and no thread of the kernel could be "
+                       "started to read it; raise the limit of tasks (--pids-max, TasksMax= of the "
+                       "service or its slice)";
         if (reason == PPP_REASON_TOO_LARGE && detail == PPP_TOO_LARGE_ARRAY)
                 return "too large for an array, at 8 bytes a number; sum-array takes numbers up to "
                        "536870912 (4 GiB), sum adds up the same without the memory";
         if (reason == PPP_REASON_NO_MEMORY && detail > 0)
-                return "not enough memory for it: it needs %s MiB, more than the machine has to spare; "
+                return "not enough memory for it: it needs %s MiB, more than the machine has to "
+                       "spare; "
                        "use a smaller number or fewer workers";
         if (reason == PPP_REASON_BAD_SCHEME)
                 return scheme_format(detail);
@@ -411,7 +442,8 @@ static const char *reason_format(enum ppp_reason reason, int32_t detail)
                 return oom_format(detail);
         if (reason == PPP_REASON_NO_FETCH && detail == PPP_LIBRARY_IDN2)
                 return "libidn2.so.0 cannot be loaded, which a host name that is not ASCII needs; "
-                       "install libidn2 (Debian: libidn2-0, Fedora: libidn2), or write the name as xn--...";
+                       "install libidn2 (Debian: libidn2-0, Fedora: libidn2), or write the name as "
+                       "xn--...";
         if (reason == PPP_REASON_PROTOCOL && detail != CURLE_UNSUPPORTED_PROTOCOL)
                 return "the answer is not as HTTP has it (curl error %s); the server, or what is "
                        "between, has to mend that";
@@ -426,7 +458,9 @@ char *reason_describe(enum ppp_reason reason, int32_t detail)
 
         if ((unsigned)reason >= _PPP_REASON_N)
                 return asprintf(&text, "failed for a reason (%d) that a newer pppd knows",
-                                (int)reason) < 0 ? NULL : text;
+                                (int)reason) < 0
+                               ? NULL
+                               : text;
         if (reason == PPP_REASON_PROTOCOL || reason == PPP_REASON_ENCODING) {
                 text = answer_fault_describe(detail);
                 if (text)

@@ -12,10 +12,13 @@ struct results {
         struct ppp_results_header *header;
         struct ppp_record *records;
         uint64_t n_tasks;
-        size_t size;            /* of the mapping */
+        size_t size; /* of the mapping */
 };
 
-#define RESULTS_NULL { NULL, NULL, 0, 0 }
+#define RESULTS_NULL             \
+        {                        \
+                NULL, NULL, 0, 0 \
+        }
 #define RESULTS_MAX_TASKS UINT64_C(100000000)
 
 /* Bytes of the file for @n_tasks. */
@@ -31,36 +34,38 @@ int results_create(int fd, uint64_t n_tasks, uint64_t epoch_ns);
 int results_reserve(int fd, uint64_t n_tasks);
 
 /*
- * Maps @fd and checks all of its header against the file's real size. Returns -EBADMSG for a file that is no
- * results file or is cut short. @fd may be closed afterwards. The writer can change the header's n_tasks; use
- * results.n_tasks.
+ * Maps @fd and checks all of its header against the file's real size. Returns -EBADMSG for a file
+ * that is no results file or is cut short. @fd may be closed afterwards. The writer can change the
+ * header's n_tasks; use results.n_tasks.
  */
 int results_map(int fd, bool writable, struct results *ret);
 void results_unmap(struct results *results);
 
 /*
- * Converts the times of the file @fd to this boot's CLOCK_MONOTONIC, if they are an earlier boot's: the epoch, and when
- * the runner began and ended. The wall clock tells how much time has passed since. No runner may work on the file. 1
- * when the times were converted, 0 when they are of this boot, or a negative errno.
+ * Converts the times of the file @fd to this boot's CLOCK_MONOTONIC, if they are an earlier boot's:
+ * the epoch, and when the runner began and ended. The wall clock tells how much time has passed
+ * since. No runner may work on the file. 1 when the times were converted, 0 when they are of this
+ * boot, or a negative errno.
  */
 int results_rebase(int fd);
 
 /*
- * Prepares the job to run again for tasks without a record: sets the claim counter to 0 and recounts the
- * counters. The file is of this boot (results_rebase()), and new records' times continue from the old ones',
- * whatever the wall clock said.
+ * Prepares the job to run again for tasks without a record: sets the claim counter to 0 and
+ * recounts the counters. The file is of this boot (results_rebase()), and new records' times
+ * continue from the old ones', whatever the wall clock said.
  */
 void results_resume(struct results *results);
 
 /*
- * Sets the counters of done and failed tasks by counting the records, since they may be too low after the
- * death of a worker. Only while no worker runs. Returns how many tasks have no record.
+ * Sets the counters of done and failed tasks by counting the records, since they may be too low
+ * after the death of a worker. Only while no worker runs. Returns how many tasks have no record.
  */
 uint64_t results_recount(struct results *results);
 
 /*
- * Notes in the file @fd how its job ended; needs no disk space. results_read_end() gives -ENOENT where
- * nothing is noted, -EBADMSG for a file that is no results file; texts end with a NUL in any case.
+ * Notes in the file @fd how its job ended; needs no disk space. results_read_end() gives -ENOENT
+ * where nothing is noted, -EBADMSG for a file that is no results file; texts end with a NUL in any
+ * case.
  */
 int results_note_end(int fd, const struct ppp_end *end);
 int results_read_end(int fd, struct ppp_end *ret);
@@ -71,7 +76,8 @@ static inline uint8_t record_state(const struct ppp_record *record)
 }
 
 /* Copies a published record; false if there is none yet. */
-static inline bool results_get(const struct results *results, uint64_t index, struct ppp_record *ret)
+static inline bool results_get(const struct results *results, uint64_t index,
+                               struct ppp_record *ret)
 {
         const struct ppp_record *record = &results->records[index];
 
@@ -85,7 +91,8 @@ static inline bool results_get(const struct results *results, uint64_t index, st
 static inline void record_publish(struct ppp_record *to, const struct ppp_record *from)
 {
         /*
-         * Member by member: a wide copy of data that was just written in parts has to wait for these stores.
+         * Member by member: a wide copy of data that was just written in parts has to wait for
+         * these stores.
          */
         to->value = from->value;
         to->start_ns = from->start_ns;

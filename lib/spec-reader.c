@@ -36,8 +36,9 @@ int reader_string(struct reader *reader, const char *member, bool required, size
         if (v && !json_is_string(v))
                 return reader_refuse(reader, member, hint, "it is not a string");
         if (json_string_length(v) > max)
-                return reader_refuse(reader, member, hint, "it is %zu bytes long, more than the %zu "
-                                     "that it may have", json_string_length(v), max);
+                return reader_refuse(reader, member, hint,
+                                     "it is %zu bytes long, more than the %zu that it may have",
+                                     json_string_length(v), max);
         if (v)
                 *ret = json_string_value(v);
         return 0;
@@ -55,8 +56,9 @@ int reader_array(struct reader *reader, const char *member, size_t max, const ch
         if (json_array_size(v) == 0)
                 return reader_refuse(reader, member, hint, "it has no entries");
         if (json_array_size(v) > max)
-                return reader_refuse(reader, member, hint, "it has %zu entries, more than the %zu "
-                                     "that it may have", json_array_size(v), max);
+                return reader_refuse(reader, member, hint,
+                                     "it has %zu entries, more than the %zu that it may have",
+                                     json_array_size(v), max);
         *ret = v;
         return 0;
 }

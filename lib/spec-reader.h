@@ -1,19 +1,19 @@
 #pragma once
 
 /*
- * Reading one JSON object strictly, member by member: each read takes one member, and members that are left
- * over at the end are unknown. Used by the spec and the limits in it.
+ * Reading one JSON object strictly, member by member: each read takes one member, and members that
+ * are left over at the end are unknown. Used by the spec and the limits in it.
  */
 
 #include "lib/spec.h"
 
-#define NAME_SHOWN 100                  /* bytes of a name that is not ours in a message */
+#define NAME_SHOWN 100 /* bytes of a name that is not ours in a message */
 
 struct reader {
         json_t *json;
-        const char *path;       /* of the object: "spec", "spec.limits" */
+        const char *path; /* of the object: "spec", "spec.limits" */
         struct spec_error *error;
-        size_t n_known;         /* members that were there and that we know */
+        size_t n_known; /* members that were there and that we know */
 };
 
 /* Fills the error; -EBADMSG. @member NULL: the object itself. */
@@ -24,9 +24,9 @@ int reader_refuse(struct reader *reader, const char *member, const char *hint, c
 json_t *reader_take(struct reader *reader, const char *member);
 
 /*
- * Each leaves *ret as it is when the member is absent. Strings and arrays have bounds, so that a spec always
- * fits in a message: @max counts bytes of a string, or entries of an array, which has at least one. *ret is
- * borrowed from the object.
+ * Each leaves *ret as it is when the member is absent. Strings and arrays have bounds, so that a
+ * spec always fits in a message: @max counts bytes of a string, or entries of an array, which has
+ * at least one. *ret is borrowed from the object.
  */
 int reader_string(struct reader *reader, const char *member, bool required, size_t max,
                   const char *hint, const char **ret);

@@ -9,28 +9,29 @@
 #define NODES_DECIDE "leave it out; a node has it in its configuration ([machines], [node])"
 
 enum kind {
-        KIND_COUNT,                     /* uint32_t, 0: not given */
-        KIND_SWITCH,                    /* bool */
-        KIND_SECONDS,                   /* uint64_t of nanoseconds, 0: not given */
-        KIND_PATH,                      /* char *, owned */
-        KIND_LIMITS,                    /* struct limits */
-        KIND_NICE,                      /* the spec's has_nice and nice */
-        KIND_WEIGHTS,                   /* the spec's thread_weights */
+        KIND_COUNT,   /* uint32_t, 0: not given */
+        KIND_SWITCH,  /* bool */
+        KIND_SECONDS, /* uint64_t of nanoseconds, 0: not given */
+        KIND_PATH,    /* char *, owned */
+        KIND_LIMITS,  /* struct limits */
+        KIND_NICE,    /* the spec's has_nice and nice */
+        KIND_WEIGHTS, /* the spec's thread_weights */
 };
 
 /*
- * A member that a spec may leave out; it is read, written, checked against the level, and dropped by its row.
+ * A member that a spec may leave out; it is read, written, checked against the level, and dropped
+ * by its row.
  */
 struct member {
         const char *name;
         enum kind kind;
-        size_t offset;                  /* in struct spec, of kinds that are a type */
-        uint32_t min, max;              /* of a count */
-        enum level_feature needs;       /* of the level; 0: all levels take it */
-        bool decides_values;            /* without it, tasks may have other values */
-        const char *of_nodes;           /* what a node's configuration says instead; NULL: nothing */
-        const char *has;                /* what only the levels have that take it */
-        const char *why, *hint;         /* instead, where that would not tell enough */
+        size_t offset;            /* in struct spec, of kinds that are a type */
+        uint32_t min, max;        /* of a count */
+        enum level_feature needs; /* of the level; 0: all levels take it */
+        bool decides_values;      /* without it, tasks may have other values */
+        const char *of_nodes;     /* what a node's configuration says instead; NULL: nothing */
+        const char *has;          /* what only the levels have that take it */
+        const char *why, *hint;   /* instead, where that would not tell enough */
 };
 
 #define AS(_kind, _field)         .kind = _kind, .offset = offsetof(struct spec, _field)
@@ -39,25 +40,38 @@ struct member {
 /* In the order in which they are written. */
 static const struct member members[] = {
         { .name = "workers", COUNT(workers, 1, SPEC_WORKERS_MAX) },
-        { .name = "loops", COUNT(loops, 1, SPEC_LOOPS_MAX), .needs = LEVEL_LOOPS,
-          .of_nodes = "how many loops there are", .has = "loops" },
-        { .name = "gil", AS(KIND_SWITCH, gil), .needs = LEVEL_ONE_PROCESS,
-          .has = "a global lock" },
-        { .name = "threaded", AS(KIND_SWITCH, threaded), .needs = LEVEL_ONE_PROCESS,
+        { .name = "loops",
+          COUNT(loops, 1, SPEC_LOOPS_MAX),
+          .needs = LEVEL_LOOPS,
+          .of_nodes = "how many loops there are",
+          .has = "loops" },
+        { .name = "gil", AS(KIND_SWITCH, gil), .needs = LEVEL_ONE_PROCESS, .has = "a global lock" },
+        { .name = "threaded",
+          AS(KIND_SWITCH, threaded),
+          .needs = LEVEL_ONE_PROCESS,
           .has = "threaded cgroups" },
-        { .name = "thread_weights", .kind = KIND_WEIGHTS, .needs = LEVEL_ONE_PROCESS,
+        { .name = "thread_weights",
+          .kind = KIND_WEIGHTS,
+          .needs = LEVEL_ONE_PROCESS,
           .has = "threads with a weight" },
         { .name = "timeout_seconds", AS(KIND_SECONDS, timeout_ns) },
         { .name = "task_timeout_seconds", AS(KIND_SECONDS, task_timeout_ns) },
-        { .name = "cpu_time_max_seconds", AS(KIND_SECONDS, cpu_time_max_ns), .needs = LEVEL_LOCAL,
+        { .name = "cpu_time_max_seconds",
+          AS(KIND_SECONDS, cpu_time_max_ns),
+          .needs = LEVEL_LOCAL,
           .why = "the CPU time is that of the nodes, which count it for all jobs together",
           .hint = "limit its time instead, or that of each task" },
         { .name = "nice", .kind = KIND_NICE },
         { .name = "limits", AS(KIND_LIMITS, limits) },
-        { .name = "worker_limits", AS(KIND_LIMITS, worker_limits), .needs = LEVEL_WORKER_GROUPS,
+        { .name = "worker_limits",
+          AS(KIND_LIMITS, worker_limits),
+          .needs = LEVEL_WORKER_GROUPS,
           .of_nodes = "what their workers may take" },
         { .name = "retries", COUNT(retries, 0, SPEC_RETRIES_MAX) },
-        { .name = "ca_file", AS(KIND_PATH, ca_file), .needs = LEVEL_LOCAL, .decides_values = true,
+        { .name = "ca_file",
+          AS(KIND_PATH, ca_file),
+          .needs = LEVEL_LOCAL,
+          .decides_values = true,
           .why = "a file of this machine is not on the nodes",
           .hint = "add the authority to the system's on each node" },
 };
@@ -140,7 +154,7 @@ static int read_names(struct reader *reader, struct spec *spec)
                 return r;
         if (level_from_name(level, &spec->level) < 0)
                 return reader_refuse(reader, "level", hint, "there is no level \"%.*s\"",
-                              utf8_prefix(level, NAME_SHOWN), level);
+                                     utf8_prefix(level, NAME_SHOWN), level);
 
         snprintf(hint, sizeof(hint), "give one of %s", workload_list(WORKLOADS_ALL, names));
         r = reader_string(reader, "workload", true, SPEC_NAME_MAX, hint, &workload);
@@ -148,12 +162,13 @@ static int read_names(struct reader *reader, struct spec *spec)
                 return r;
         if (workload_from_name(workload, &spec->workload) < 0)
                 return reader_refuse(reader, "workload", hint, "there is no workload \"%.*s\"",
-                              utf8_prefix(workload, NAME_SHOWN), workload);
+                                     utf8_prefix(workload, NAME_SHOWN), workload);
         return 0;
 }
 
 /* A thread has no memory or pids of its own, and at the other levels no worker has a cgroup. */
-static int refuse_worker_limit(struct reader *reader, const struct spec *spec, const struct member *member)
+static int refuse_worker_limit(struct reader *reader, const struct spec *spec,
+                               const struct member *member)
 {
         char name[64], names[NAMES_SIZE], hint[256];
         enum limit limit = 0;
@@ -163,24 +178,30 @@ static int refuse_worker_limit(struct reader *reader, const struct spec *spec, c
         snprintf(name, sizeof(name), "%s.%s", member->name, limit_infos[limit].member);
         level_list(levels_with(member->needs), names);
         if (!level_has(spec->level, LEVEL_LOCAL))
-                return reader_refuse(reader, name, NODES_DECIDE, "at the level %s the nodes' own configuration "
-                                     "says %s", level_name(spec->level), member->of_nodes);
+                return reader_refuse(reader, name, NODES_DECIDE,
+                                     "at the level %s the nodes' own configuration says %s",
+                                     level_name(spec->level), member->of_nodes);
         if (!level_has(spec->level, LEVEL_ONE_PROCESS)) {
                 snprintf(hint, sizeof(hint), "limit the whole job, or take the %s level", names);
-                return reader_refuse(reader, name, hint, "only the %s level has workers with a cgroup of their "
-                                     "own", names);
+                return reader_refuse(reader, name, hint,
+                                     "only the %s level has workers with a cgroup of their own",
+                                     names);
         }
         if (limit_infos[limit].controller == CGROUP_MEMORY) {
-                snprintf(hint, sizeof(hint), "limit the memory of the whole job, or take the %s level", names);
-                return reader_refuse(reader, name, hint, "memory cannot be limited a thread: threads share the "
-                                     "memory of their process");
+                snprintf(hint, sizeof(hint),
+                         "limit the memory of the whole job, or take the %s level", names);
+                return reader_refuse(reader, name, hint,
+                                     "memory cannot be limited a thread: threads share the memory "
+                                     "of their process");
         }
-        snprintf(hint, sizeof(hint), "limit the whole job, take the %s level, or share the CPU with thread "
-                 "weights", names);
+        snprintf(hint, sizeof(hint),
+                 "limit the whole job, take the %s level, or share the CPU with thread weights",
+                 names);
         return reader_refuse(reader, name, hint, "a thread has no such limit of its own");
 }
 
-static int refuse_member(struct reader *reader, const struct spec *spec, const struct member *member)
+static int refuse_member(struct reader *reader, const struct spec *spec,
+                         const struct member *member)
 {
         char names[NAMES_SIZE], hint[256];
 
@@ -190,11 +211,13 @@ static int refuse_member(struct reader *reader, const struct spec *spec, const s
                 return reader_refuse(reader, member->name, member->hint, "at the level %s %s",
                                      level_name(spec->level), member->why);
         if (!level_has(spec->level, LEVEL_LOCAL) && member->of_nodes)
-                return reader_refuse(reader, member->name, NODES_DECIDE, "at the level %s the nodes' own "
-                                     "configuration says %s", level_name(spec->level), member->of_nodes);
+                return reader_refuse(reader, member->name, NODES_DECIDE,
+                                     "at the level %s the nodes' own configuration says %s",
+                                     level_name(spec->level), member->of_nodes);
         level_list(levels_with(member->needs), names);
         snprintf(hint, sizeof(hint), "leave it out, or take the %s level", names);
-        return reader_refuse(reader, member->name, hint, "only the %s level has %s", names, member->has);
+        return reader_refuse(reader, member->name, hint, "only the %s level has %s", names,
+                             member->has);
 }
 
 static int check_workers(struct reader *reader, const struct spec *spec)
@@ -205,13 +228,16 @@ static int check_workers(struct reader *reader, const struct spec *spec)
         if (spec->workers <= info->workers_max)
                 return 0;
         if (info->workers_max == 0)
-                return reader_refuse(reader, "workers", NODES_DECIDE, "at the level %s the nodes' own "
-                                     "configuration says how many workers there are", info->name);
+                return reader_refuse(reader, "workers", NODES_DECIDE,
+                                     "at the level %s the nodes' own configuration says how many "
+                                     "workers there are",
+                                     info->name);
         if (info->workers_max == 1)
                 return reader_refuse(reader, "workers", "leave it out, or take another level",
                                      "the %s level has one worker", info->name);
         snprintf(hint, sizeof(hint), "give at most %u, or take the async level", info->workers_max);
-        return reader_refuse(reader, "workers", hint, "%u is too many for the %s level", spec->workers, info->name);
+        return reader_refuse(reader, "workers", hint, "%u is too many for the %s level",
+                             spec->workers, info->name);
 }
 
 /* The runner, or its loops, and for each of these one more that works. */
@@ -221,7 +247,8 @@ static int check_pids_max(struct reader *reader, const struct spec *spec)
         uint64_t min = (uint64_t)info->pids_min * MAX(spec->loops, 1U);
         char hint[48];
 
-        if (!limits_has(&spec->limits, LIMIT_PIDS_MAX) || spec->limits.values[LIMIT_PIDS_MAX] >= min)
+        if (!limits_has(&spec->limits, LIMIT_PIDS_MAX) ||
+            spec->limits.values[LIMIT_PIDS_MAX] >= min)
                 return 0;
         snprintf(hint, sizeof(hint), "give %" PRIu64 " or more", min);
         return reader_refuse(reader, "limits.pids_max", hint, "%s", info->pids_why);
@@ -274,9 +301,9 @@ static int read_weights(struct reader *reader, const char *member, struct spec *
         if (!spec->thread_weights)
                 return -ENOMEM;
         json_array_foreach(list, i, v) {
-                if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > 10000)
-                        return reader_refuse(reader, member, hint,
-                                             "entry %zu is no weight", i + 1);
+                if (!json_is_integer(v) || json_integer_value(v) < 1 ||
+                    json_integer_value(v) > 10000)
+                        return reader_refuse(reader, member, hint, "entry %zu is no weight", i + 1);
                 spec->thread_weights[spec->n_thread_weights++] = (uint32_t)json_integer_value(v);
         }
         return 0;
@@ -300,9 +327,10 @@ static int read_path(struct reader *reader, const char *member, char **ret)
         if (r < 0 || !path)
                 return r;
         if (path[0] != '/')
-                return reader_refuse(reader, member, "give it from / on: the daemon has a working directory of "
-                                     "its own", "\"%.*s\" is not an absolute path",
-                                     utf8_prefix(path, NAME_SHOWN), path);
+                return reader_refuse(
+                        reader, member,
+                        "give it from / on: the daemon has a working directory of its own",
+                        "\"%.*s\" is not an absolute path", utf8_prefix(path, NAME_SHOWN), path);
         *ret = strdup(path);
         return *ret ? 0 : -ENOMEM;
 }
@@ -405,7 +433,8 @@ json_t *spec_to_json(const struct spec *spec)
 
         for (size_t i = 0; json && i < ARRAY_SIZE(members); ++i)
                 if (is_given(spec, &members[i]) &&
-                    json_object_set_new(json, members[i].name, member_to_json(spec, &members[i])) < 0) {
+                    json_object_set_new(json, members[i].name, member_to_json(spec, &members[i])) <
+                            0) {
                         json_decref(json);
                         json = NULL;
                 }
@@ -424,7 +453,8 @@ void spec_leave_out(struct spec *spec)
 /* The job's own limit bounds them all; this names the one that took too much. */
 static void fill_worker_memory(struct spec *spec)
 {
-        if (!level_has(spec->level, LEVEL_WORKER_GROUPS) || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX) ||
+        if (!level_has(spec->level, LEVEL_WORKER_GROUPS) ||
+            !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX) ||
             limits_has(&spec->worker_limits, LIMIT_MEMORY_MAX))
                 return;
         spec->worker_limits.values[LIMIT_MEMORY_MAX] = spec->limits.values[LIMIT_MEMORY_MAX];

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The spec of a job, which the client submits, the runner gets (with all defaults filled in), and the
- * database keeps. One parser and one writer for all three.
+ * The spec of a job, which the client submits, the runner gets (with all defaults filled in), and
+ * the database keeps. One parser and one writer for all three.
  */
 
 #include <jansson.h>
@@ -12,46 +12,49 @@
 #include "lib/workload.h"
 
 #define SPEC_WORKERS_MAX 65535
-#define SPEC_SECONDS_MAX (365 * 86400)  /* of each time limit */
+#define SPEC_SECONDS_MAX (365 * 86400) /* of each time limit */
 #define SPEC_WEIGHTS_MAX 4096
 #define SPEC_LOOPS_MAX   256
 #define SPEC_RETRIES_MAX 100
 #define SPEC_NICE_MIN    (-20)
 #define SPEC_NICE_MAX    19
-#define SPEC_NAME_MAX    64             /* bytes of a level's or a workload's name */
-#define SPEC_PATH_MAX    4095           /* bytes, as the kernel takes: PATH_MAX with its 0 */
+#define SPEC_NAME_MAX    64   /* bytes of a level's or a workload's name */
+#define SPEC_PATH_MAX    4095 /* bytes, as the kernel takes: PATH_MAX with its 0 */
 
 struct spec {
         enum level level;
         enum workload_id workload;
-        uint32_t workers;               /* 0: the level's default */
-        uint32_t loops;                 /* 0: one */
+        uint32_t workers; /* 0: the level's default */
+        uint32_t loops;   /* 0: one */
         bool gil;
-        bool threaded;                  /* each thread in a threaded cgroup of its own */
-        uint32_t *thread_weights;       /* owned; cpu.weight of threads, in rotation; NULL: none */
+        bool threaded;            /* each thread in a threaded cgroup of its own */
+        uint32_t *thread_weights; /* owned; cpu.weight of threads, in rotation; NULL: none */
         size_t n_thread_weights;
-        uint64_t timeout_ns;            /* 0: none */
-        uint64_t task_timeout_ns;       /* 0: none */
-        uint64_t cpu_time_max_ns;       /* 0: none */
+        uint64_t timeout_ns;      /* 0: none */
+        uint64_t task_timeout_ns; /* 0: none */
+        uint64_t cpu_time_max_ns; /* 0: none */
         bool has_nice;
         int nice;
-        struct limits limits;           /* of the job's cgroup */
-        struct limits worker_limits;    /* of each worker's */
+        struct limits limits;        /* of the job's cgroup */
+        struct limits worker_limits; /* of each worker's */
         uint32_t retries;
-        char *ca_file;                  /* owned; NULL: the system's */
+        char *ca_file; /* owned; NULL: the system's */
 };
 
-#define SPEC_NULL { .level = LEVEL_SERIAL }
+#define SPEC_NULL                     \
+        {                             \
+                .level = LEVEL_SERIAL \
+        }
 
 struct spec_error {
-        char field[64];                 /* "spec.workers" */
+        char field[64]; /* "spec.workers" */
         char why[512];
         char hint[512];
 };
 
 /*
- * Strict: unknown members, wrong types and values out of range are errors (-EBADMSG, @error filled). Returns
- * -ENOMEM only when out of memory. Absent members stay 0.
+ * Strict: unknown members, wrong types and values out of range are errors (-EBADMSG, @error
+ * filled). Returns -ENOMEM only when out of memory. Absent members stay 0.
  */
 int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error);
 
@@ -59,16 +62,16 @@ int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error);
 json_t *spec_to_json(const struct spec *spec);
 
 /*
- * Fills in members that are 0: workers and loops by the level's defaults on this machine (@n_cpus), never
- * more workers than tasks; nothing where the nodes decide. A worker process gets the job's limit on memory
- * for itself, so that the one that takes too much is known.
+ * Fills in members that are 0: workers and loops by the level's defaults on this machine (@n_cpus),
+ * never more workers than tasks; nothing where the nodes decide. A worker process gets the job's
+ * limit on memory for itself, so that the one that takes too much is known.
  */
 void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks);
 
 /*
- * Sets members that the level cannot honour to their defaults, for a comparison, whose options are for those
- * levels that have them. A member that would change the values of tasks stays, and is refused when the spec
- * is read.
+ * Sets members that the level cannot honour to their defaults, for a comparison, whose options are
+ * for those levels that have them. A member that would change the values of tasks stays, and is
+ * refused when the spec is read.
  */
 void spec_leave_out(struct spec *spec);
 

@@ -25,10 +25,14 @@ static const struct {
         const char *suffix;
         uint64_t ns;
 } duration_units[] = {
-        { "ns", 1 },                      { "us", NSEC_PER_USEC },
-        { "ms", NSEC_PER_MSEC },          { "s", NSEC_PER_SEC },
-        { "min", 60 * NSEC_PER_SEC },     { "m", 60 * NSEC_PER_SEC },
-        { "h", 3600 * NSEC_PER_SEC },     { "d", 86400 * NSEC_PER_SEC },
+        { "ns", 1 },
+        { "us", NSEC_PER_USEC },
+        { "ms", NSEC_PER_MSEC },
+        { "s", NSEC_PER_SEC },
+        { "min", 60 * NSEC_PER_SEC },
+        { "m", 60 * NSEC_PER_SEC },
+        { "h", 3600 * NSEC_PER_SEC },
+        { "d", 86400 * NSEC_PER_SEC },
 };
 
 /* A loop beats strspn(3) on the few digits that inputs have. */

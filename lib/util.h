@@ -15,11 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define _cleanup_(f)    __attribute__((cleanup(f)))
-#define _printf_(a, b)  __attribute__((format(printf, a, b)))
-#define _public_        __attribute__((visibility("default")))
-#define _likely_(x)     __builtin_expect(!!(x), 1)
-#define _unlikely_(x)   __builtin_expect(!!(x), 0)
+#define _cleanup_(f)   __attribute__((cleanup(f)))
+#define _printf_(a, b) __attribute__((format(printf, a, b)))
+#define _public_       __attribute__((visibility("default")))
+#define _likely_(x)    __builtin_expect(!!(x), 1)
+#define _unlikely_(x)  __builtin_expect(!!(x), 0)
 
 #define NSEC_PER_SEC  UINT64_C(1000000000)
 #define NSEC_PER_MSEC UINT64_C(1000000)
@@ -27,28 +27,28 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Each argument is evaluated once; names are made unique, so that the macros nest. */
 #define _CONCAT(a, b) a##b
 #define CONCAT(a, b)  _CONCAT(a, b)
-#define _LESSER(a, b, op, n)                                                                       \
-        ({                                                                                         \
-                __typeof__(a) CONCAT(_lesser_a, n) = (a);                                          \
-                __typeof__(b) CONCAT(_lesser_b, n) = (b);                                          \
-                CONCAT(_lesser_a, n) op CONCAT(_lesser_b, n) ? CONCAT(_lesser_a, n)                \
-                                                             : CONCAT(_lesser_b, n);               \
+#define _LESSER(a, b, op, n)                                                           \
+        ({                                                                             \
+                __typeof__(a) CONCAT(_lesser_a, n) = (a);                              \
+                __typeof__(b) CONCAT(_lesser_b, n) = (b);                              \
+                CONCAT(_lesser_a, n)                                                   \
+                op CONCAT(_lesser_b, n) ? CONCAT(_lesser_a, n) : CONCAT(_lesser_b, n); \
         })
 #define MIN(a, b) _LESSER(a, b, <, __COUNTER__)
 #define MAX(a, b) _LESSER(a, b, >, __COUNTER__)
 
 /* Hand an owned pointer or descriptor on: the variable no longer owns it. */
-#define steal_ptr(p)                                                                               \
-        ({                                                                                         \
-                __typeof__(p) *_steal_p = &(p);                                                    \
-                __typeof__(p) _steal_v = *_steal_p;                                                \
-                *_steal_p = NULL;                                                                  \
-                _steal_v;                                                                          \
+#define steal_ptr(p)                                \
+        ({                                          \
+                __typeof__(p) *_steal_p = &(p);     \
+                __typeof__(p) _steal_v = *_steal_p; \
+                *_steal_p = NULL;                   \
+                _steal_v;                           \
         })
 
 static inline int steal_fd(int *fd)
@@ -84,11 +84,11 @@ static inline void freep(void *p)
 #define _cleanup_close_ _cleanup_(closep)
 
 /* A typed cleanup function: DEFINE_CLEANUP(struct job *, job_free) makes job_freep(). */
-#define DEFINE_CLEANUP(type, func)                                                                 \
-        static inline void func##p(type *p)                                                        \
-        {                                                                                          \
-                if (*p)                                                                            \
-                        func(*p);                                                                  \
+#define DEFINE_CLEANUP(type, func)          \
+        static inline void func##p(type *p) \
+        {                                   \
+                if (*p)                     \
+                        func(*p);           \
         }
 
 /* "1 task", "2 tasks": the ending of the noun. */
@@ -134,7 +134,8 @@ static inline uint64_t now_boottime(void)
  */
 int parse_u64(const char *s, size_t n, uint64_t max, uint64_t *ret);
 
-/* "0.25" (seconds), "200ms"; units are ns, us, ms, s, min (or m), h and d. Returns 0, -EINVAL or -ERANGE. */
+/* "0.25" (seconds), "200ms"; units are ns, us, ms, s, min (or m), h and d. Returns 0, -EINVAL or
+ * -ERANGE. */
 int parse_duration(const char *s, uint64_t *ret_ns);
 
 /* "64M", "4096": bytes; K, M, G and T are powers of 1024. At most INT64_MAX. -EINVAL or -ERANGE. */
@@ -144,10 +145,10 @@ int parse_size(const char *s, uint64_t *ret);
 int utf8_prefix(const char *s, size_t max);
 
 /*
- * To be called first in main(): makes sure that descriptors 0 to 2 are open. If one were closed, the next
- * file opened (a lock, a socket, results) would take its number, and messages would be written into it.
- * /dev/null takes the place, opened such that reading, or writing, fails as before. Returns 0, or the error
- * of opening that.
+ * To be called first in main(): makes sure that descriptors 0 to 2 are open. If one were closed,
+ * the next file opened (a lock, a socket, results) would take its number, and messages would be
+ * written into it. /dev/null takes the place, opened such that reading, or writing, fails as
+ * before. Returns 0, or the error of opening that.
  */
 int hold_standard_fds(void);
 

@@ -13,8 +13,8 @@
 #include <sys/un.h>
 
 /*
- * sun_path has 108 bytes, which is too short for a deep directory. connect(2) follows links, so a long path
- * is opened without being opened (O_PATH) and reached by its descriptor's name in /proc.
+ * sun_path has 108 bytes, which is too short for a deep directory. connect(2) follows links, so a
+ * long path is opened without being opened (O_PATH) and reached by its descriptor's name in /proc.
  */
 static int connect_path(int fd, const char *path)
 {
@@ -94,8 +94,8 @@ int varlink_call(struct varlink *varlink, const char *method, json_t *parameters
         r = varlink_send(varlink, call, fds, n_fds);
         json_decref(call);
         /*
-         * The message stays queued, so varlink_reply() meets the error again, after it has read everything
-         * there is.
+         * The message stays queued, so varlink_reply() meets the error again, after it has read
+         * everything there is.
          */
         if (r < 0 && !is_disconnect(r))
                 return r;

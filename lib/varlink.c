@@ -40,14 +40,14 @@
 #include "lib/json-text.h"
 
 #define BUFFER_MIN  4096
-#define BUFFER_KEEP 65536       /* an empty buffer larger than this is given back */
+#define BUFFER_KEEP 65536 /* an empty buffer larger than this is given back */
 #define BUFFER_MAX  ((size_t)VARLINK_MESSAGE_MAX + 1)
 
 struct varlink_out {
         struct varlink_out *next;
-        char *data;                     /* with the NUL */
+        char *data; /* with the NUL */
         size_t n, sent;
-        int fds[VARLINK_FDS_MAX];       /* until the first byte is sent */
+        int fds[VARLINK_FDS_MAX]; /* until the first byte is sent */
         size_t n_fds;
 };
 
@@ -76,9 +76,9 @@ static size_t out_charge(const struct varlink_out *out)
 }
 
 /*
- * Unix sockets know urgent data since 5.15. A peek skips such a byte while poll(2) keeps saying that there is
- * something to read, so a peer could make us spin; in line it is a byte like any other. A descriptor that is
- * no socket fails at the first read.
+ * Unix sockets know urgent data since 5.15. A peek skips such a byte while poll(2) keeps saying
+ * that there is something to read, so a peer could make us spin; in line it is a byte like any
+ * other. A descriptor that is no socket fails at the first read.
  */
 void varlink_init_consume(struct varlink *varlink, int fd)
 {
@@ -127,7 +127,8 @@ int varlink_message_take_fd(struct varlink_message *message, size_t i)
         return i < message->n_fds ? steal_fd(&message->fds[i]) : -EBADF;
 }
 
-/* The parser quotes the text it failed on: bytes of the peer, which would get into a log and a reply. */
+/* The parser quotes the text it failed on: bytes of the peer, which would get into a log and a
+ * reply. */
 static void make_printable(char *text)
 {
         for (; *text; ++text)
@@ -174,7 +175,7 @@ static int collect_fds(struct varlink *varlink, struct msghdr *mh)
 
                 if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
                         continue;
-                assert(n <= sizeof(fds));       /* our own control buffer has no room for more */
+                assert(n <= sizeof(fds)); /* our own control buffer has no room for more */
                 memcpy(fds, CMSG_DATA(c), n);
                 k = append_fds(varlink, fds, n / sizeof(int));
                 if (k < 0)
@@ -230,7 +231,9 @@ static int receive(int fd, struct msghdr *mh, int flags, size_t *ret_n)
         while (n < 0 && errno == EINTR);
         if (n < 0 && errno == EAGAIN)
                 return VARLINK_E_AGAIN;
-        /* The peer closed without reading what we sent: for us this is the same as a plain close. */
+        /*
+         * The peer closed without reading what we sent: for us this is the same as a plain close.
+         */
         if (n == 0 || (n < 0 && errno == ECONNRESET))
                 return VARLINK_E_EOF;
         if (n < 0)
@@ -286,8 +289,9 @@ static int buffer_fill(struct varlink *varlink, const char **ret_why)
         varlink->n_in += n;
         if (collect_fds(varlink, &mh) < 0) {
                 close_fds(varlink->in_fds, &varlink->n_in_fds);
-                return varlink_invalid(varlink, ret_why, "the message came with more than %d "
-                                       "descriptors, or with more than this process may open",
+                return varlink_invalid(varlink, ret_why,
+                                       "the message came with more than %d descriptors, or with "
+                                       "more than this process may open",
                                        VARLINK_FDS_MAX);
         }
         return 0;
@@ -318,8 +322,10 @@ static int parse(struct varlink *varlink, const char *text, size_t n, json_t **r
                                        "the message nests arrays and objects deeper than %d levels",
                                        JSON_DEPTH_MAX);
         if (varlink->members_max > 0 && json_members_exceed(text, n, varlink->members_max))
-                return varlink_invalid(varlink, ret_why, "the message has more than %zu members; inputs as "
-                                       "many as that are sent in a memfd", varlink->members_max);
+                return varlink_invalid(varlink, ret_why,
+                                       "the message has more than %zu members; inputs as many as "
+                                       "that are sent in a memfd",
+                                       varlink->members_max);
         json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
         if (!json && json_error_code(&error) == json_error_out_of_memory)
                 return -ENOMEM;
@@ -454,8 +460,9 @@ int varlink_send(struct varlink *varlink, json_t *json, const int *fds, size_t n
 }
 
 /*
- * Sends as much of one message as the socket takes; each message is a sendmsg() of its own, so that its
- * descriptors go with its first byte (see the top of this file). As soon as one byte is out they are, too.
+ * Sends as much of one message as the socket takes; each message is a sendmsg() of its own, so that
+ * its descriptors go with its first byte (see the top of this file). As soon as one byte is out
+ * they are, too.
  */
 static int out_send(struct varlink *varlink, struct varlink_out *out)
 {

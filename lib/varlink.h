@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * Varlink (varlink.org): each message is a JSON object and a NUL byte on a Unix stream socket; descriptors
- * are passed by SCM_RIGHTS. This file is the wire: one non-blocking socket, its buffers in both directions,
- * its limits. It knows no method; server and client build on it.
+ * Varlink (varlink.org): each message is a JSON object and a NUL byte on a Unix stream socket;
+ * descriptors are passed by SCM_RIGHTS. This file is the wire: one non-blocking socket, its buffers
+ * in both directions, its limits. It knows no method; server and client build on it.
  *
  * Descriptors belong to the message whose bytes they arrived with, and are handed out with it.
  */
@@ -20,27 +20,30 @@
 
 struct varlink {
         int fd;
-        char *in;                               /* received: from begin on, n_in bytes */
+        char *in; /* received: from begin on, n_in bytes */
         size_t begin, n_in, size_in;
-        size_t scanned;                         /* of n_in: known to hold no NUL */
-        int in_fds[VARLINK_FDS_MAX];            /* of the first message in the buffer */
+        size_t scanned;              /* of n_in: known to hold no NUL */
+        int in_fds[VARLINK_FDS_MAX]; /* of the first message in the buffer */
         size_t n_in_fds;
-        struct varlink_out *out, **out_tail;    /* messages to be sent */
-        size_t n_out, n_out_fds;                /* their bytes and descriptors */
-        size_t members_max;                     /* of a message received; 0, the default: no limit */
+        struct varlink_out *out, **out_tail; /* messages to be sent */
+        size_t n_out, n_out_fds;             /* their bytes and descriptors */
+        size_t members_max;                  /* of a message received; 0, the default: no limit */
         enum { VARLINK_IDLE, VARLINK_CALLED, VARLINK_CALLED_MORE } client;
         bool eof;
-        char why[VARLINK_WHY_MAX];              /* not empty: the stream is lost */
+        char why[VARLINK_WHY_MAX]; /* not empty: the stream is lost */
 };
 
 /* One message received; varlink_message_deinit() closes the descriptors nobody took. */
 struct varlink_message {
-        json_t *json;                   /* an object */
+        json_t *json; /* an object */
         int fds[VARLINK_FDS_MAX];
         size_t n_fds;
 };
 
-#define VARLINK_MESSAGE_NULL { .json = NULL, .n_fds = 0 }
+#define VARLINK_MESSAGE_NULL             \
+        {                                \
+                .json = NULL, .n_fds = 0 \
+        }
 
 void varlink_init_consume(struct varlink *varlink, int fd);
 void varlink_deinit(struct varlink *varlink);
@@ -51,9 +54,9 @@ int varlink_message_take_fd(struct varlink_message *message, size_t i);
 
 enum {
         _VARLINK_E_SUCCESS,
-        VARLINK_E_AGAIN,        /* no whole message yet */
-        VARLINK_E_EOF,          /* the peer has closed (ECONNRESET is this, too) */
-        VARLINK_E_INVALID,      /* no JSON object, too deep, long, many members, descriptors: *ret_why */
+        VARLINK_E_AGAIN,   /* no whole message yet */
+        VARLINK_E_EOF,     /* the peer has closed (ECONNRESET is this, too) */
+        VARLINK_E_INVALID, /* no JSON object, too deep, long, many members, descriptors: *ret_why */
 };
 
 /*
@@ -67,11 +70,11 @@ int varlink_receive(struct varlink *varlink, struct varlink_message *ret, const 
 bool varlink_pending(const struct varlink *varlink);
 
 /*
- * Queues a message and sends as much as the socket takes. Descriptors are duplicated; @json stays the
- * caller's. Returns 0; -ENOBUFS when the peer does not read (VARLINK_QUEUE_MAX); -EMSGSIZE for a message past
- * VARLINK_MESSAGE_MAX, which the peer would refuse; -ETOOMANYREFS, where nothing else is queued, when more
- * descriptors of our user are on their way, to whomever, than we may have open (all three leave the queue as
- * it was); another errno when it is gone.
+ * Queues a message and sends as much as the socket takes. Descriptors are duplicated; @json stays
+ * the caller's. Returns 0; -ENOBUFS when the peer does not read (VARLINK_QUEUE_MAX); -EMSGSIZE for
+ * a message past VARLINK_MESSAGE_MAX, which the peer would refuse; -ETOOMANYREFS, where nothing
+ * else is queued, when more descriptors of our user are on their way, to whomever, than we may have
+ * open (all three leave the queue as it was); another errno when it is gone.
  */
 int varlink_send(struct varlink *varlink, json_t *json, const int *fds, size_t n_fds);
 
@@ -85,8 +88,8 @@ static inline bool varlink_wants_write(const struct varlink *varlink)
 /*
  * The client's side, blocking: connects, calls, waits for replies. One call at a time.
  *
- * varlink_connect(): paths longer than sockaddr_un takes are fine where /proc is mounted. @flags: 0, or
- * SOCK_NONBLOCK for a caller that must not wait (-EAGAIN: nobody accepts there).
+ * varlink_connect(): paths longer than sockaddr_un takes are fine where /proc is mounted. @flags:
+ * 0, or SOCK_NONBLOCK for a caller that must not wait (-EAGAIN: nobody accepts there).
  *
  * varlink_call(): sends {"method", "parameters", "more"}; @parameters may be NULL and is stolen in
  * any case. -EBUSY while replies to the call before are still to come; -EPROTO when more of them
@@ -107,5 +110,5 @@ int varlink_reply(struct varlink *varlink, int poll_fd, struct varlink_message *
                   const char **ret_why);
 
 /* Ends the stream for a reason of a layer above; returns VARLINK_E_INVALID and sets *ret_why. */
-_printf_(3, 4)
-int varlink_invalid(struct varlink *varlink, const char **ret_why, const char *format, ...);
+_printf_(3, 4) int varlink_invalid(struct varlink *varlink, const char **ret_why,
+                                   const char *format, ...);

@@ -47,8 +47,8 @@ const char *workload_list(unsigned set, char text[static WORKLOAD_LIST_SIZE])
         text[0] = 0;
         for (enum workload_id i = 0; i < _WORKLOAD_N; ++i)
                 if (set & WORKLOAD_BIT(i))
-                        n += (size_t)snprintf(text + n, WORKLOAD_LIST_SIZE - n, "%s%s", n ? ", " : "",
-                                              workload_name(i));
+                        n += (size_t)snprintf(text + n, WORKLOAD_LIST_SIZE - n, "%s%s",
+                                              n ? ", " : "", workload_name(i));
         assert(n < WORKLOAD_LIST_SIZE);
         return text;
 }

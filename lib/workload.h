@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The workloads by name, one row of workload_infos each: the facts that all programs share. Their code is in
- * daemon/runner/workloads/.
+ * The workloads by name, one row of workload_infos each: the facts that all programs share. Their
+ * code is in daemon/runner/workloads/.
  */
 
 #include "lib/util.h"
@@ -17,15 +17,15 @@ enum workload_id {
 
 #define WORKLOAD_BIT(workload) (1U << (workload))
 #define WORKLOADS_ALL          (WORKLOAD_BIT(_WORKLOAD_N) - 1)
-#define WORKLOAD_LIST_SIZE     64       /* bytes of the names of all workloads with ", " between them */
+#define WORKLOAD_LIST_SIZE     64 /* bytes of the names of all workloads with ", " between them */
 
 struct workload_info {
         const char *name;
-        const char *what;               /* for people: what it does with an input; lines of text */
-        const char *unit;               /* of a value: "word"; NULL: a number without one */
-        bool takes_urls;                /* its inputs are URLs, paths, and pages of the demo server */
-        bool value_is_time;             /* its values are nanoseconds */
-        const char *default_inputs;     /* lines: what pppctl takes where no inputs were given */
+        const char *what;           /* for people: what it does with an input; lines of text */
+        const char *unit;           /* of a value: "word"; NULL: a number without one */
+        bool takes_urls;            /* its inputs are URLs, paths, and pages of the demo server */
+        bool value_is_time;         /* its values are nanoseconds */
+        const char *default_inputs; /* lines: what pppctl takes where no inputs were given */
 };
 extern const struct workload_info workload_infos[_WORKLOAD_N];
 
@@ -40,7 +40,7 @@ static inline const char *workload_name(enum workload_id workload)
         return workload_info(workload)->name;
 }
 
-int workload_from_name(const char *name, enum workload_id *ret);        /* -EINVAL */
+int workload_from_name(const char *name, enum workload_id *ret); /* -EINVAL */
 
 /* "words, sum": those of @set, WORKLOAD_BIT of each. Returns @text. */
 const char *workload_list(unsigned set, char text[static WORKLOAD_LIST_SIZE]);

@@ -9,11 +9,12 @@
  * internal processes"), so they are disabled, bottom up. The limits of jobs that go on do not hold
  * then until the next supervisor has set them again. From 254 on DelegateSubgroup= does without.
  *
- * When systemd gives the supervisor up, what goes on is nobody's: to stop a unit that has failed runs
- * nothing of it. For that there is pppd-leftover.service, of which the program is
+ * When systemd gives the supervisor up, what goes on is nobody's: to stop a unit that has failed
+ * runs nothing of it. For that there is pppd-leftover.service, of which the program is
  *
  *     --await UNIT     the process: it waits until the cgroup of UNIT is empty
- *     --end UNIT       its ExecStopPost=: if somebody stopped that process by SIGTERM, and no supervisor
+ *     --end UNIT       its ExecStopPost=: if somebody stopped that process by SIGTERM, and no
+ *     supervisor
  *                      lives in UNIT, it kills what is there as after a stop
  */
 
@@ -67,7 +68,8 @@ static int for_each_group(int fd, group_func *func)
 
                 if (!is_group(entry))
                         continue;
-                group_fd = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+                group_fd =
+                        openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
                 r = group_fd >= 0 ? func(group_fd, entry->d_name) : errno == ENOENT ? 0 : -errno;
                 if (r < 0 && error == 0)
                         error = r;
@@ -187,7 +189,9 @@ static int clean_up(int fd, const char *name, bool stopped, bool room)
         return error;
 }
 
-/* The unit's cgroup: the one above ours. 0 when ours is not .control, so that none was delegated. */
+/*
+ * The unit's cgroup: the one above ours. 0 when ours is not .control, so that none was delegated.
+ */
 static int locate_unit(char **ret_path)
 {
         _cleanup_free_ char *mount = NULL, *own = NULL;
@@ -280,8 +284,9 @@ static int end(const char *unit)
 
 static int usage(void)
 {
-        fputs("pppd-after-stop: only for ExecStopPost= of pppd.service, with or without --make-room, and for "
-              "pppd-leftover.service. See pppd.service(8)\n", stderr);
+        fputs("pppd-after-stop: only for ExecStopPost= of pppd.service, with or without "
+              "--make-room, and for pppd-leftover.service. See pppd.service(8)\n",
+              stderr);
         return EXIT_USAGE;
 }
 

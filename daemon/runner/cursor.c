@@ -2,13 +2,14 @@
 
 #include "daemon/runner/runner.h"
 
-#define CHUNK_MAX      1024             /* 32 KiB of records */
-#define CHUNK_NS       (100 * NSEC_PER_USEC)
+#define CHUNK_MAX 1024 /* 32 KiB of records */
+#define CHUNK_NS  (100 * NSEC_PER_USEC)
 
 /*
- * As many as will take CHUNK_NS, going by the last chunk. So a task that waits or computes is claimed when
- * it can start, and not stuck behind others while a worker is free; and tasks that do nothing come by the
- * thousand, so that workers neither fight for the counter nor write to the same pages.
+ * As many as will take CHUNK_NS, going by the last chunk. So a task that waits or computes is
+ * claimed when it can start, and not stuck behind others while a worker is free; and tasks that do
+ * nothing come by the thousand, so that workers neither fight for the counter nor write to the same
+ * pages.
  */
 static uint64_t adapt_chunk(struct worker *worker)
 {
@@ -19,7 +20,9 @@ static uint64_t adapt_chunk(struct worker *worker)
         return MIN(MAX(fitting, UINT64_C(1)), MIN(2 * worker->chunk, UINT64_C(1) * CHUNK_MAX));
 }
 
-/* At most a fraction of what is left for each worker, so that no worker ends long after the others. */
+/*
+ * At most a fraction of what is left for each worker, so that no worker ends long after the others.
+ */
 static uint64_t chunk_size(struct worker *worker, uint64_t next)
 {
         const struct runner *runner = worker->runner;
@@ -87,8 +90,8 @@ static bool cursor_died(struct task_source *source, const struct worker *worker,
 }
 
 /*
- * While workers run, tasks that one of them has and tasks that are lost look alike: so the records are
- * counted when none runs.
+ * While workers run, tasks that one of them has and tasks that are lost look alike: so the records
+ * are counted when none runs.
  */
 static bool cursor_find_lost(struct task_source *source, unsigned n_workers, task_source_see *see,
                              void *userdata, uint64_t since_ns)

@@ -78,7 +78,8 @@ void gil_yield(struct gil *gil)
         pthread_mutex_lock(&gil->mutex);
         seen = gil->n_taken;
         release_locked(gil);
-        /* The thread that asked still waits: it takes the lock, or resets the request if it was served. */
+        /* The thread that asked still waits: it takes the lock, or resets the request if it was
+         * served. */
         while (gil->n_taken == seen && gil_wanted(gil))
                 pthread_cond_wait(&gil->switched, &gil->mutex);
         acquire_locked(gil);

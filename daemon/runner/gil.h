@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * One lock for all threads, as CPython's global interpreter lock: a thread that waits for it longer than 5 ms
- * asks for it, and the holder gives it up at its next checkpoint and lets another thread have it before it
- * takes it again. Model: "new GIL", Python/ceval_gil.c's description.
+ * One lock for all threads, as CPython's global interpreter lock: a thread that waits for it longer
+ * than 5 ms asks for it, and the holder gives it up at its next checkpoint and lets another thread
+ * have it before it takes it again. Model: "new GIL", Python/ceval_gil.c's description.
  */
 
 #include <pthread.h>
@@ -14,11 +14,11 @@
 
 struct gil {
         pthread_mutex_t mutex;
-        pthread_cond_t released;        /* the lock is free */
-        pthread_cond_t switched;        /* another thread has taken it */
+        pthread_cond_t released; /* the lock is free */
+        pthread_cond_t switched; /* another thread has taken it */
         bool locked;
-        bool drop_request;              /* read without the mutex */
-        uint64_t n_taken;               /* tells a switch from a spurious wake-up */
+        bool drop_request; /* read without the mutex */
+        uint64_t n_taken;  /* tells a switch from a spurious wake-up */
 };
 
 int gil_init(struct gil *gil);

@@ -1,6 +1,5 @@
 #include "daemon/runner/histogram.h"
 
-
 static uint64_t bucket_top(unsigned bucket)
 {
         unsigned shift;
@@ -30,9 +29,9 @@ uint64_t histogram_quantile(const struct histogram *histogram, double q)
 
 json_t *histogram_to_json(const struct histogram *histogram)
 {
-        return json_pack("{s:f, s:f, s:f, s:f}",
-                         "p50", (double)histogram_quantile(histogram, 0.50) / 1e9,
-                         "p90", (double)histogram_quantile(histogram, 0.90) / 1e9,
-                         "p99", (double)histogram_quantile(histogram, 0.99) / 1e9,
-                         "max", (double)histogram->max / 1e9);
+        return json_pack("{s:f, s:f, s:f, s:f}", "p50",
+                         (double)histogram_quantile(histogram, 0.50) / 1e9, "p90",
+                         (double)histogram_quantile(histogram, 0.90) / 1e9, "p99",
+                         (double)histogram_quantile(histogram, 0.99) / 1e9, "max",
+                         (double)histogram->max / 1e9);
 }

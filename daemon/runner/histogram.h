@@ -45,7 +45,9 @@ static inline void histogram_merge(struct histogram *histogram, const struct his
                 histogram->max = other->max;
 }
 
-/* The highest value that falls into the bucket of the @q-th part of all (0 < q <= 1); needs n > 0. */
+/*
+ * The highest value that falls into the bucket of the @q-th part of all (0 < q <= 1); needs n > 0.
+ */
 uint64_t histogram_quantile(const struct histogram *histogram, double q);
 
 /* {"p50", "p90", "p99", "max"} in seconds; NULL when out of memory. Needs n > 0. */

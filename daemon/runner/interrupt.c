@@ -50,8 +50,9 @@ void interrupt_hear(const struct interrupt *interrupt)
 }
 
 /*
- * Sets the timer to a time of CLOCK_MONOTONIC. A time limit of poll(2) is a duration, and after the process
- * was stopped or its cgroup frozen poll(2) waits for the rest of it, although that time has passed meanwhile.
+ * Sets the timer to a time of CLOCK_MONOTONIC. A time limit of poll(2) is a duration, and after the
+ * process was stopped or its cgroup frozen poll(2) waits for the rest of it, although that time has
+ * passed meanwhile.
  */
 static int set_timer(struct interrupt *interrupt, uint64_t at_ns)
 {
@@ -70,7 +71,9 @@ int interrupt_wait(struct interrupt *interrupt, const struct ppp_task *task, int
                    uint64_t until_ns)
 {
         struct pollfd polls[] = {
-                { interrupt->fd, POLLIN, 0 }, { fd, events, 0 }, { -EBADF, POLLIN, 0 },
+                { interrupt->fd, POLLIN, 0 },
+                { fd, events, 0 },
+                { -EBADF, POLLIN, 0 },
         };
         int r;
 

@@ -12,7 +12,8 @@ static int help(FILE *to)
               "\n"
               "Carries one job of pppd. pppd-supervisor starts it, with the job's files open as\n"
               "descriptors 3 to 7; it does nothing by itself. With --node it takes part in other\n"
-              "machines' jobs, with --nodes it lists who does. See pppd.service(8), pppctl(1).\n", to);
+              "machines' jobs, with --nodes it lists who does. See pppd.service(8), pppctl(1).\n",
+              to);
         return to == stdout ? EXIT_SUCCESS : 2;
 }
 

@@ -1,7 +1,7 @@
 /*
- * The measures that the runner itself takes of its job: latencies and balance from the records, its peak
- * memory, additions of the levels, and the cost of measuring. They are written as JSON for the supervisor,
- * which adds the cgroup's counters (daemon/supervisor/account/accounting.c).
+ * The measures that the runner itself takes of its job: latencies and balance from the records, its
+ * peak memory, additions of the levels, and the cost of measuring. They are written as JSON for the
+ * supervisor, which adds the cgroup's counters (daemon/supervisor/account/accounting.c).
  */
 
 #include "daemon/runner/measure.h"
@@ -51,7 +51,7 @@ void measure_histogram(struct runner *runner, const char *key, const struct hist
 /* One pass over the records. */
 struct scan {
         struct histogram queue, service;
-        uint64_t busy_ns[UINT16_MAX + 1];       /* by worker */
+        uint64_t busy_ns[UINT16_MAX + 1]; /* by worker */
         uint64_t first_ns, last_ns;
 };
 
@@ -84,8 +84,9 @@ static void measure_imbalance(struct runner *runner, const struct scan *scan)
                 busiest = MAX(busiest, scan->busy_ns[i]);
         }
         if (total > 0 && runner->spec.workers == 0)
-                measure_unavailable(runner, "imbalance_ratio", "the job was interrupted, and nodes that took "
-                                    "part before are not known");
+                measure_unavailable(
+                        runner, "imbalance_ratio",
+                        "the job was interrupted, and nodes that took part before are not known");
         else if (total > 0)
                 measure_real(runner, "imbalance_ratio",
                              (double)busiest * runner->spec.workers / (double)total);
@@ -93,7 +94,8 @@ static void measure_imbalance(struct runner *runner, const struct scan *scan)
                 measure_unavailable(runner, "imbalance_ratio", "no worker was busy long enough");
 }
 
-/* Peak resident set of this process, proc(5) VmHWM: ru_maxrss would count what was before execve(2). */
+/* Peak resident set of this process, proc(5) VmHWM: ru_maxrss would count what was before
+ * execve(2). */
 static int read_rss_peak(uint64_t *ret)
 {
         _cleanup_free_ char *text = NULL;
@@ -125,7 +127,8 @@ void measure_memory_of_workers(struct runner *runner)
 {
         if (__atomic_exchange_n(&runner->memory_asked, true, __ATOMIC_RELAXED))
                 return;
-        if (runner->cgroup_fd >= 0 && memory_stat_read(runner->cgroup_fd, &runner->memory_stat) >= 0)
+        if (runner->cgroup_fd >= 0 &&
+            memory_stat_read(runner->cgroup_fd, &runner->memory_stat) >= 0)
                 __atomic_store_n(&runner->memory_told, true, __ATOMIC_RELEASE);
 }
 
@@ -133,8 +136,9 @@ void measure_memory_of_workers(struct runner *runner)
 static void measure_memory_by_kind(struct runner *runner)
 {
         if (!runner->memory_asked && level_has(runner->spec.level, LEVEL_WORKER_GROUPS)) {
-                measure_unavailable(runner, "memory_stat", "the workers left before they came to the end of "
-                                    "their work, and of a group without them it would tell nothing");
+                measure_unavailable(runner, "memory_stat",
+                                    "the workers left before they came to the end of their work, "
+                                    "and of a group without them it would tell nothing");
                 return;
         }
         measure_memory_of_workers(runner);

@@ -7,7 +7,9 @@
 
 void measure_histogram(struct runner *runner, const char *key, const struct histogram *histogram);
 
-/* Measures the whole job from its records. @workers_peak: sum of its child processes' peak memory. */
+/*
+ * Measures the whole job from its records. @workers_peak: sum of its child processes' peak memory.
+ */
 void measure_job(struct runner *runner, uint64_t workers_peak);
 
 /* Writes all measures to @fd as JSON. */

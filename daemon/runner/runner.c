@@ -103,8 +103,8 @@ static int map_files(struct runner *runner)
         r = results_map(RUNNER_FD_RESULTS, true, &runner->results);
         if (r < 0) {
                 log_error("cannot map the job's results: %s",
-                          r == -EBADMSG ? "this is no results file, or it was cut short" :
-                                          strerrordesc_np(-r));
+                          r == -EBADMSG ? "this is no results file, or it was cut short"
+                                        : strerrordesc_np(-r));
                 return r;
         }
         if (runner->results.n_tasks != runner->inputs.n) {
@@ -117,8 +117,9 @@ static int map_files(struct runner *runner)
 }
 
 /*
- * Comes first: until then, another process may still work on the job. The lock lasts until all of our
- * processes are gone. From now on we outlive the supervisor, since the next one finds us by the lock.
+ * Comes first: until then, another process may still work on the job. The lock lasts until all of
+ * our processes are gone. From now on we outlive the supervisor, since the next one finds us by the
+ * lock.
  */
 static int lock_results(void)
 {
@@ -128,8 +129,9 @@ static int lock_results(void)
         if (r == -EAGAIN)
                 log_error("another process still runs this job (its results file is locked)");
         else if (r < 0)
-                log_error("cannot lock the job's results file: %s; the state directory has to be on a file "
-                          "system that has locks (fcntl(2))", strerrordesc_np(-r));
+                log_error("cannot lock the job's results file: %s; the state directory has to be "
+                          "on a file system that has locks (fcntl(2))",
+                          strerrordesc_np(-r));
         else if (prctl(PR_SET_PDEATHSIG, 0) < 0)
                 r = -errno;
         return r;
@@ -139,8 +141,9 @@ static int runner_init(struct runner *runner, uint64_t start_ns)
 {
         int r;
 
-        runner->cgroup_fd = faccessat(RUNNER_FD_CGROUP, "cgroup.procs", F_OK, 0) == 0 ?
-                            RUNNER_FD_CGROUP : -EBADF;
+        runner->cgroup_fd = faccessat(RUNNER_FD_CGROUP, "cgroup.procs", F_OK, 0) == 0
+                                    ? RUNNER_FD_CGROUP
+                                    : -EBADF;
         runner->measures = json_object();
         runner->unavailable = json_array();
         if (!runner->measures || !runner->unavailable)

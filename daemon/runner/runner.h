@@ -3,14 +3,15 @@
 /*
  * The runner: one process carrying one job. Theory of operation:
  *
- * The supervisor has put this process into the job's cgroup and handed it its descriptors (lib/runner-abi.h).
- * runner_main() maps inputs and results, picks the level, and the level makes workers. Every worker, whatever
- * it is made of, does the same: it claims a piece of the runner's source of tasks (source.h) and runs each
- * task to its record. Levels differ only in what a worker is.
+ * The supervisor has put this process into the job's cgroup and handed it its descriptors
+ * (lib/runner-abi.h). runner_main() maps inputs and results, picks the level, and the level makes
+ * workers. Every worker, whatever it is made of, does the same: it claims a piece of the runner's
+ * source of tasks (source.h) and runs each task to its record. Levels differ only in what a worker
+ * is.
  *
- * SIGTERM cancels: it sets runner.cancelled and wakes everything that waits (blocking calls return EINTR
- * because the handler is installed without SA_RESTART; the async loops are told by cancel_fd). A cancelled
- * task leaves no record, so it may be run again later.
+ * SIGTERM cancels: it sets runner.cancelled and wakes everything that waits (blocking calls return
+ * EINTR because the handler is installed without SA_RESTART; the async loops are told by
+ * cancel_fd). A cancelled task leaves no record, so it may be run again later.
  */
 
 #include <jansson.h>
@@ -24,21 +25,21 @@
 
 /* Lives in memory that worker processes share, so that they see `cancelled`. */
 struct runner {
-        struct spec spec;               /* filled: no member at "default" */
-        const struct ppp_workload *workload;    /* NULL: each set of tasks has its own, as in a node */
+        struct spec spec;                    /* filled: no member at "default" */
+        const struct ppp_workload *workload; /* NULL: each set of tasks has its own, as in a node */
         struct inputs inputs;
         struct results results;
-        struct task_source *source;     /* of the tasks that its workers run: */
-        struct task_cursor cursor;      /* in a job this; in a node a feed, node/feed.h */
-        struct machines *machines;      /* at the level machines, where Redis is; else NULL */
-        const char *job;                /* its number, as text */
-        char *demo_url;                 /* what "demo:" inputs are fetched from; NULL: no such input */
-        int cgroup_fd;                  /* directory of the job's cgroup, -EBADF where there is none */
-        int cancel_fd;                  /* eventfd, readable once cancelled; for poll and rings */
-        bool cancelled;                 /* read with runner_cancelled() */
-        bool resuming;                  /* some records are already there */
-        unsigned connections_max;       /* levels/descriptors.h; 0: nothing bounds them */
-        unsigned n_worker_groups;       /* ever made; a node's level may be started again */
+        struct task_source *source; /* of the tasks that its workers run: */
+        struct task_cursor cursor;  /* in a job this; in a node a feed, node/feed.h */
+        struct machines *machines;  /* at the level machines, where Redis is; else NULL */
+        const char *job;            /* its number, as text */
+        char *demo_url;             /* what "demo:" inputs are fetched from; NULL: no such input */
+        int cgroup_fd;              /* directory of the job's cgroup, -EBADF where there is none */
+        int cancel_fd;              /* eventfd, readable once cancelled; for poll and rings */
+        bool cancelled;             /* read with runner_cancelled() */
+        bool resuming;              /* some records are already there */
+        unsigned connections_max;   /* levels/descriptors.h; 0: nothing bounds them */
+        unsigned n_worker_groups;   /* ever made; a node's level may be started again */
         struct memory_stat memory_stat; /* of the job's group, while its workers were there */
         bool memory_asked, memory_told; /* once, and whether it could be read */
         uint64_t workers_rss_peak;      /* sum of the peak memory of worker processes, in bytes */
@@ -68,7 +69,8 @@ static inline bool worker_is_done(const struct worker *worker)
         return runner_cancelled(runner) || runner->source->ops->closed(runner->source, worker);
 }
 
-/* Idle connections that a worker which blocks may keep: its requests may go to several hosts in turn. */
+/* Idle connections that a worker which blocks may keep: its requests may go to several hosts in
+ * turn. */
 #define RUNNER_CONNECTIONS_MAX 16U
 
 static inline unsigned runner_connections(const struct runner *runner)
@@ -85,5 +87,7 @@ void measure_real(struct runner *runner, const char *key, double value);
 void measure_object(struct runner *runner, const char *key, json_t *value); /* steals value */
 void measure_unavailable(struct runner *runner, const char *key, const char *reason);
 
-/* To be called by the worker that first finds nothing left to do, when all the others still exist. */
+/*
+ * To be called by the worker that first finds nothing left to do, when all the others still exist.
+ */
 void measure_memory_of_workers(struct runner *runner);

@@ -1,6 +1,6 @@
 /*
- * The calls of <pppctl/workload.h>: everything that is the same at every level (cancellation, deadline, the
- * global lock) is done here, the waiting itself by the worker's io back end.
+ * The calls of <pppctl/workload.h>: everything that is the same at every level (cancellation,
+ * deadline, the global lock) is done here, the waiting itself by the worker's io back end.
  */
 
 #include "daemon/runner/task.h"
@@ -60,8 +60,8 @@ static int task_check(struct ppp_task *task)
 }
 
 /*
- * A task that waits or computes may take long, so its worker's earlier progress must be reported before it
- * ends. Tasks that do neither are reported in batches (worker.c).
+ * A task that waits or computes may take long, so its worker's earlier progress must be reported
+ * before it ends. Tasks that do neither are reported in batches (worker.c).
  */
 static inline void tell_progress(struct worker *worker)
 {

@@ -1,10 +1,11 @@
 #pragma once
 
 /*
- * A task in progress: one input of the job, the io back end its worker waits with, and the failure that a
- * call has noted. It is on the worker's (or fiber's) stack for the time of one record.
+ * A task in progress: one input of the job, the io back end its worker waits with, and the failure
+ * that a call has noted. It is on the worker's (or fiber's) stack for the time of one record.
  *
- * The ppp_*() calls of <pppctl/workload.h> are thin: they check for cancellation and call task->worker->io.
+ * The ppp_*() calls of <pppctl/workload.h> are thin: they check for cancellation and call
+ * task->worker->io.
  */
 
 #include <pppctl/workload.h>
@@ -17,13 +18,14 @@ struct task_source;
 /* How an input is run: by which workload, for how long, and how often. */
 struct task_terms {
         const struct ppp_workload *workload;
-        uint64_t timeout_ns;            /* of each try, 0: none */
+        uint64_t timeout_ns; /* of each try, 0: none */
         uint32_t retries;
 };
 
 /*
- * The calls of a task that wait. The blocking back end blocks the thread (io/blocking.c), the async one
- * suspends the fiber (io/async.c). All return 0 or a negative errno after task_fail(); deadline is task->deadline_ns.
+ * The calls of a task that wait. The blocking back end blocks the thread (io/blocking.c), the async
+ * one suspends the fiber (io/async.c). All return 0 or a negative errno after task_fail(); deadline
+ * is task->deadline_ns.
  */
 struct io_ops {
         int (*fetch)(struct ppp_task *task, const char *url, ppp_sink *sink, void *userdata);
@@ -37,13 +39,13 @@ struct io_ops {
 struct ppp_task {
         struct worker *worker;
         uint64_t index;
-        uint64_t start_ns;              /* CLOCK_MONOTONIC */
-        uint64_t deadline_ns;           /* CLOCK_MONOTONIC, 0: none */
-        const uint32_t *dropped;        /* not 0: nobody wants it any more; NULL: that cannot happen */
-        enum ppp_reason reason;         /* of the last failure */
+        uint64_t start_ns;       /* CLOCK_MONOTONIC */
+        uint64_t deadline_ns;    /* CLOCK_MONOTONIC, 0: none */
+        const uint32_t *dropped; /* not 0: nobody wants it any more; NULL: that cannot happen */
+        enum ppp_reason reason;  /* of the last failure */
         int32_t detail;
-        uint64_t retry_after_ns;        /* the server asks for so long a wait; 0: it does not say */
-        bool unlocked;                  /* between ppp_unlock() and ppp_relock() */
+        uint64_t retry_after_ns; /* the server asks for so long a wait; 0: it does not say */
+        bool unlocked;           /* between ppp_unlock() and ppp_relock() */
 };
 
 static inline bool task_dropped(const uint32_t *dropped)
@@ -52,8 +54,8 @@ static inline bool task_dropped(const uint32_t *dropped)
 }
 
 /*
- * Whether nobody wants the task's result any more: its runner is to end, or the task was dropped, as a node
- * does when its job is gone. Then it ends as PPP_REASON_CANCELLED, without a record.
+ * Whether nobody wants the task's result any more: its runner is to end, or the task was dropped,
+ * as a node does when its job is gone. Then it ends as PPP_REASON_CANCELLED, without a record.
  */
 bool task_cancelled(const struct ppp_task *task);
 

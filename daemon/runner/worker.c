@@ -9,10 +9,10 @@
 #define FLUSH_NS       (10 * NSEC_PER_MSEC)
 #define BACKOFF_NS     (100 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (10 * NSEC_PER_SEC)
-#define INPUT_SMALL    128              /* copied to the stack, which at async is small */
+#define INPUT_SMALL    128 /* copied to the stack, which at async is small */
 
-void worker_init(struct worker *worker, struct runner *runner, uint16_t id,
-                 const struct io_ops *io, void *io_context)
+void worker_init(struct worker *worker, struct runner *runner, uint16_t id, const struct io_ops *io,
+                 void *io_context)
 {
         *worker = (struct worker){
                 .runner = runner,
@@ -97,8 +97,8 @@ static bool reason_is_passing(enum ppp_reason reason, int32_t detail)
 }
 
 /*
- * Either a try ends first, or its worker's parent declares it timed out first, and whichever came first
- * writes the record. If the parent did, the worker can only wait to be killed.
+ * Either a try ends first, or its worker's parent declares it timed out first, and whichever came
+ * first writes the record. If the parent did, the worker can only wait to be killed.
  */
 static void end_try(struct worker *worker)
 {
@@ -107,7 +107,10 @@ static void end_try(struct worker *worker)
                         pause();
 }
 
-/* A try that got done, but too late, has timed out, whether or not its workload has looked at the clock. */
+/*
+ * A try that got done, but too late, has timed out, whether or not its workload has looked at the
+ * clock.
+ */
 static int run_try(struct ppp_task *task, const struct ppp_workload *workload, const char *input,
                    size_t n_input, uint64_t *ret_value)
 {
@@ -145,7 +148,8 @@ static int run_tries(struct ppp_task *task, const struct task_terms *terms, cons
         for (uint32_t try = 0;; ++try) {
                 task->deadline_ns = terms->timeout_ns ? begin + terms->timeout_ns : 0;
                 r = run_try(task, terms->workload, input, n_input, ret_value);
-                if (r >= 0 || try >= terms->retries || !reason_is_passing(task->reason, task->detail))
+                if (r >= 0 || try >= terms->retries ||
+                    !reason_is_passing(task->reason, task->detail))
                         return r;
 
                 ++task->worker->n_retried;
@@ -190,11 +194,13 @@ static int task_was_cancelled(struct worker *worker, const struct taken *taken)
         return 0;
 }
 
-int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t slot, uint64_t *clock)
+int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t slot,
+                     uint64_t *clock)
 {
         struct task_source *source = worker->runner->source;
         uint64_t epoch = (uint64_t)worker->runner->results.header->epoch_ns;
-        struct ppp_task task = { .worker = worker, .index = taken->index,
+        struct ppp_task task = { .worker = worker,
+                                 .index = taken->index,
                                  .dropped = taken->set->dropped };
         struct ppp_record record = { .worker = slot };
         int r;
@@ -254,7 +260,8 @@ int worker_run(struct worker *worker)
 }
 
 /*
- * Subtracted before it is added: if a worker is killed in between, the count is too low, which is corrected.
+ * Subtracted before it is added: if a worker is killed in between, the count is too low, which is
+ * corrected.
  */
 static void flush(uint64_t *counter, uint32_t *n)
 {

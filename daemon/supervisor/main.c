@@ -17,8 +17,9 @@
 /*
  * A peer that is gone and a file that got too long (RLIMIT_FSIZE) are errors, not the end of us.
  *
- * The event loop takes these from a signalfd. Whoever started us may have left others ignored, which
- * our children would inherit, and an ignored SIGCHLD would keep us from learning how they end.
+ * The event loop takes these from a signalfd. Whoever started us may have left others ignored,
+ * which our children would inherit, and an ignored SIGCHLD would keep us from learning how they
+ * end.
  */
 static int set_up_signals(void)
 {
@@ -46,7 +47,8 @@ static void raise_descriptor_limit(void)
                 return;
         limit.rlim_cur = limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-                supervisor_log(LOG_INFO, "cannot raise the limit on open files: %s", strerror(errno));
+                supervisor_log(LOG_INFO, "cannot raise the limit on open files: %s",
+                               strerror(errno));
 }
 
 static int run(const struct options *options)
@@ -90,15 +92,18 @@ int main(int argc, char **argv)
                 return -store_checkpoint(argv[2]);
         supervisor_log_init();
         if (r < 0) {
-                supervisor_log(LOG_ERR, "cannot open /dev/null in place of a standard stream that is closed: "
-                               "%s", strerror(-r));
+                supervisor_log(
+                        LOG_ERR,
+                        "cannot open /dev/null in place of a standard stream that is closed: %s",
+                        strerror(-r));
                 return EXIT_FAILURE;
         }
         r = supervisor_options_parse(&options, argc, argv);
         if (r < 0)
                 status = EXIT_USAGE;
         else if (r == 0)
-                status = exit_status(options.check_config ? manager_check_config(&options) : run(&options));
+                status = exit_status(options.check_config ? manager_check_config(&options)
+                                                          : run(&options));
         supervisor_options_deinit(&options);
         return status;
 }

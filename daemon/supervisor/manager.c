@@ -8,18 +8,19 @@
 #include "daemon/supervisor/child/spawn.h"
 #include "daemon/supervisor/jobs/resume.h"
 
-#define DRAIN_USEC            UINT64_C(10000000)
-#define PEERS_MAX             1024
-#define PEERS_MAX_PER_USER    64
-#define DESCRIPTORS_RESERVED  64
-#define DESCRIPTORS_PER_JOB   10
+#define DRAIN_USEC           UINT64_C(10000000)
+#define PEERS_MAX            1024
+#define PEERS_MAX_PER_USER   64
+#define DESCRIPTORS_RESERVED 64
+#define DESCRIPTORS_PER_JOB  10
 
 /* Says what a callee explained; it has no text when memory ran out. */
 static int tell_about(enum message message, int error, char *text_consumed)
 {
         const struct log_about about = { .message = message };
 
-        supervisor_log_about(&about, LOG_ERR, "%s", text_consumed ? text_consumed : strerror(-error));
+        supervisor_log_about(&about, LOG_ERR, "%s",
+                             text_consumed ? text_consumed : strerror(-error));
         free(text_consumed);
         return error;
 }
@@ -102,9 +103,10 @@ static void on_accepted(struct listener *listener, int fd, const struct ucred *c
         r = quota_charge(&manager->quota, QUOTA_PEERS, uid, manager->peers_max,
                          uid_is_trusted(uid) ? UINT64_MAX : PEERS_MAX_PER_USER);
         if (r != 0) {
-                listener_turn_away(fd, r < 0 ? "the daemon is out of memory"
-                                             : r == QUOTA_E_USER ? "you have too many connections open"
-                                                                 : "too many connections are open",
+                listener_turn_away(fd,
+                                   r < 0               ? "the daemon is out of memory"
+                                   : r == QUOTA_E_USER ? "you have too many connections open"
+                                                       : "too many connections are open",
                                    "close some, or try again later");
                 return;
         }
@@ -136,7 +138,8 @@ static void finish_drain(struct manager *manager)
 
 static void look_whether_drained(struct manager *manager)
 {
-        if (manager->draining && manager->jobs.n_running == 0 && engine_is_drained(&manager->engine))
+        if (manager->draining && manager->jobs.n_running == 0 &&
+            engine_is_drained(&manager->engine))
                 finish_drain(manager);
 }
 
@@ -165,9 +168,10 @@ static int on_drain_too_long(sd_event_source *source, uint64_t usec, void *userd
         struct manager *manager = userdata;
 
         if (manager->jobs.n_running > 0)
-                supervisor_log(LOG_WARNING, "killing %u job%s that did not end in time; what is left is "
-                               "done after the next start", manager->jobs.n_running,
-                               plural(manager->jobs.n_running));
+                supervisor_log(LOG_WARNING,
+                               "killing %u job%s that did not end in time; what is left is done "
+                               "after the next start",
+                               manager->jobs.n_running, plural(manager->jobs.n_running));
         kill_all(manager);
         return 0;
 }
@@ -226,8 +230,8 @@ static bool on_check(struct service *service)
 }
 
 /*
- * The database may be a new one, where an old one was moved away: what is in jobs/ stays, and its numbers
- * are not given again.
+ * The database may be a new one, where an old one was moved away: what is in jobs/ stays, and its
+ * numbers are not given again.
  */
 static int skip_numbers(struct manager *manager)
 {
@@ -237,14 +241,16 @@ static int skip_numbers(struct manager *manager)
 
         r = directory_scan(manager->state.jobs_fd, &highest);
         if (r < 0) {
-                supervisor_log_about(&about, LOG_ERR, "cannot list the directory jobs of the state directory "
-                                     "%s: %s; %s", manager->options->state, strerror(-r),
-                                     failure_advice(r));
+                supervisor_log_about(
+                        &about, LOG_ERR,
+                        "cannot list the directory jobs of the state directory %s: %s; %s",
+                        manager->options->state, strerror(-r), failure_advice(r));
                 return r;
         }
         r = store_skip_numbers(manager->store, highest);
         if (r < 0)
-                supervisor_log_about(&about, LOG_ERR, "cannot store which numbers of jobs are taken: %s; %s",
+                supervisor_log_about(&about, LOG_ERR,
+                                     "cannot store which numbers of jobs are taken: %s; %s",
                                      store_error(manager->store), failure_advice(r));
         return r;
 }
@@ -269,8 +275,8 @@ static int init_kept(struct manager *manager)
         r = store_open(manager->store_path, &manager->store, &error);
         if (r < 0)
                 return tell_about(MESSAGE_STATE, r, error);
-        manager->checkpoint = (struct checkpoint){ manager->event, manager->store, manager->store_path,
-                                                   NULL };
+        manager->checkpoint =
+                (struct checkpoint){ manager->event, manager->store, manager->store_path, NULL };
         return skip_numbers(manager);
 }
 
@@ -290,8 +296,10 @@ static void log_missing_controllers(const struct groups *groups)
                 strcat(strcat(names, *names ? ", " : ""), cgroup_controller_name(1U << i));
         }
         if (why)
-                supervisor_log_about(&about, LOG_NOTICE, "limits that need these controllers are refused: "
-                                     "%s (%s; pppctl doctor tells of each)", names, why);
+                supervisor_log_about(&about, LOG_NOTICE,
+                                     "limits that need these controllers are refused: %s (%s; "
+                                     "pppctl doctor tells of each)",
+                                     names, why);
 }
 
 static int init_groups(struct manager *manager)
@@ -308,10 +316,12 @@ static int init_groups(struct manager *manager)
         if (groups_exist(&manager->groups))
                 log_missing_controllers(&manager->groups);
         else
-                supervisor_log_about(&about, LOG_WARNING, "jobs run without cgroups of their own, without "
-                                     "limits and with fewer metrics: %s; start the daemon as a systemd "
-                                     "service with Delegate=yes, or give a cgroup it may write to with "
-                                     "--cgroup PATH", manager->groups.why);
+                supervisor_log_about(
+                        &about, LOG_WARNING,
+                        "jobs run without cgroups of their own, without limits and with fewer "
+                        "metrics: %s; start the daemon as a systemd service with Delegate=yes, or "
+                        "give a cgroup it may write to with --cgroup PATH",
+                        manager->groups.why);
         return 0;
 }
 
@@ -366,13 +376,13 @@ static int init_jobs(struct manager *manager)
         env.environment = manager->environment = environment_for_child(NULL);
         if (!env.environment)
                 return supervisor_log_oom();
-        r = demo_server_init(&manager->demo, manager->event, &manager->groups, manager->options->web,
-                             manager->state.fd);
+        r = demo_server_init(&manager->demo, manager->event, &manager->groups,
+                             manager->options->web, manager->state.fd);
         if (r >= 0)
                 r = init_engine(manager);
         if (r >= 0)
-                r = jobs_init(&manager->jobs, &env, manager->store, &manager->config, &manager->quota,
-                              on_jobs_changed);
+                r = jobs_init(&manager->jobs, &env, manager->store, &manager->config,
+                              &manager->quota, on_jobs_changed);
         if (r < 0)
                 return tell(r, NULL);
         jobs_log_bounds(&manager->jobs);
@@ -417,7 +427,8 @@ int manager_init(struct manager *manager, sd_event *event, const struct options 
         r = init_kept(manager);
         if (r != 0)
                 return r;
-        r = listener_init(&manager->listener, &manager->turns, event, options->socket, on_accepted, &error);
+        r = listener_init(&manager->listener, &manager->turns, event, options->socket, on_accepted,
+                          &error);
         if (r < 0)
                 return tell(r, error);
         r = init_groups(manager);

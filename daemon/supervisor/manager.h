@@ -38,7 +38,7 @@ struct manager {
         struct quota quota;
         struct groups groups;
         struct host host;
-        char **environment;             /* of children */
+        char **environment; /* of children */
         struct demo_server demo;
         struct engine engine;
         struct jobs jobs;
@@ -55,7 +55,7 @@ struct manager {
 
 enum {
         _MANAGER_E_SUCCESS,
-        MANAGER_E_CONFIG,               /* the configuration is wrong, so that trying again is of no use */
+        MANAGER_E_CONFIG, /* the configuration is wrong, so that trying again is of no use */
 };
 
 /* Reads the configuration, and nothing else. Errors have been told. */

@@ -1,6 +1,7 @@
 /*
- * pppd-web: over HTTP on the loopback address, the demo pages, or the metrics of a pppd. The listening
- * socket is handed over by the LISTEN_FDS protocol, or opened for --port. SIGTERM and SIGINT end it.
+ * pppd-web: over HTTP on the loopback address, the demo pages, or the metrics of a pppd. The
+ * listening socket is handed over by the LISTEN_FDS protocol, or opened for --port. SIGTERM and
+ * SIGINT end it.
  */
 
 #include <getopt.h>
@@ -13,7 +14,7 @@
 #include "daemon/web/server.h"
 
 #define EXIT_USAGE        2
-#define DESCRIPTORS_SPARE 32            /* for what is open besides connections */
+#define DESCRIPTORS_SPARE 32 /* for what is open besides connections */
 #define CONNECTIONS_MAX   65536
 
 struct arguments {
@@ -157,8 +158,10 @@ static unsigned raise_limits(void)
                 goto out;
         limit.rlim_cur = limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-                fprintf(stderr, "pppd-web: cannot raise the limit of open files to %ju: %m; "
-                                "going on with the one there is\n", (uintmax_t)limit.rlim_max);
+                fprintf(stderr,
+                        "pppd-web: cannot raise the limit of open files to %ju: %m; "
+                        "going on with the one there is\n",
+                        (uintmax_t)limit.rlim_max);
                 if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
                         limit.rlim_cur = 1024;
         }
@@ -220,8 +223,10 @@ int main(int argc, char **argv)
 
         r = hold_standard_fds();
         if (r < 0) {
-                fprintf(stderr, "pppd-web: cannot open /dev/null in place of a standard stream that is closed: "
-                                "%s\n", strerror(-r));
+                fprintf(stderr,
+                        "pppd-web: cannot open /dev/null in place of a standard stream that is "
+                        "closed: %s\n",
+                        strerror(-r));
                 return EXIT_FAILURE;
         }
         r = parse_arguments(argc, argv, &arguments);

@@ -6,7 +6,7 @@
 #define EM_SPACE "\xe2\x80\x83" /* U+2003 */
 
 #define DECK_MAX             128
-#define SECTIONS_LINKED      6  /* every page has at least as many: references lead there */
+#define SECTIONS_LINKED      6 /* every page has at least as many: references lead there */
 #define PARAGRAPHS_A_SECTION 3
 #define SENTENCE_WORDS_MAX   50 /* with the heading before it and the footer's first words */
 
@@ -201,7 +201,7 @@ static void put_links(struct text *text)
 
 static const char closing[] = "and much else besides.</p>\n</footer>\n</body>\n</html>\n";
 
-#define CLOSING_WORDS 7         /* "and" to "</html>" */
+#define CLOSING_WORDS 7 /* "and" to "</html>" */
 
 static bool has_room(const struct writer *writer)
 {

@@ -8,10 +8,10 @@
 
 #include "lib/util.h"
 
-#define N_PAGES 5               /* the list is the first */
+#define N_PAGES 5 /* the list is the first */
 
 struct page {
-        const char *path;       /* "/2016" */
+        const char *path; /* "/2016" */
         char *html;
         size_t n_html;
 };

@@ -18,7 +18,7 @@ struct deck {
 
 struct theme {
         unsigned year;
-        unsigned n_words;               /* of its page, as Python's len(text.split()) counts */
+        unsigned n_words; /* of its page, as Python's len(text.split()) counts */
         const char *title;
         const char *lead;
         struct deck headings, sentences, singulars, plurals, calls;

@@ -13,14 +13,14 @@ struct scrape {
         int (*answered)(void *userdata);
         void *userdata;
 
-        struct varlink varlink;         /* fd -EBADF: no call is under way */
+        struct varlink varlink; /* fd -EBADF: no call is under way */
         sd_event *event;
         sd_event_source *io;
-        sd_event_source *timer;         /* enabled: a call is under way, or has failed to be */
+        sd_event_source *timer; /* enabled: a call is under way, or has failed to be */
 
         struct varlink_message message; /* the last answer: holds @text */
         const char *text;
-        char *why;                      /* why there is no text; NULL: memory ran out for it */
+        char *why; /* why there is no text; NULL: memory ran out for it */
 };
 
 static bool is_asking(const struct scrape *scrape)
@@ -39,8 +39,7 @@ static void forget(struct scrape *scrape)
         scrape->why = NULL;
 }
 
-_printf_(2, 3)
-static void fail(struct scrape *scrape, const char *format, ...)
+_printf_(2, 3) static void fail(struct scrape *scrape, const char *format, ...)
 {
         va_list ap;
         char *why;
@@ -50,8 +49,8 @@ static void fail(struct scrape *scrape, const char *format, ...)
                 why = NULL;
         va_end(ap);
         forget(scrape);
-        if (why && asprintf(&scrape->why, "cannot get the metrics of pppd at %s: %s\n", scrape->socket,
-                            why) < 0)
+        if (why && asprintf(&scrape->why, "cannot get the metrics of pppd at %s: %s\n",
+                            scrape->socket, why) < 0)
                 scrape->why = NULL;
         free(why);
         fprintf(stderr, "pppd-web: %s", scrape->why ?: "out of memory\n");
@@ -85,8 +84,8 @@ static void take(struct scrape *scrape, struct varlink_message *message)
 
                 fail(scrape, "it answered %s%s%s", error, why ? ": " : "", why ?: "");
         } else if (!text) {
-                fail(scrape, "its answer is not understood; is it of the same version as pppd-web ("
-                             PPPCTL_VERSION ")?");
+                fail(scrape, "its answer is not understood; is it of the same version as pppd-web "
+                             "(" PPPCTL_VERSION ")?");
         } else {
                 forget(scrape);
                 scrape->message = *message;
@@ -197,7 +196,8 @@ int scrape_new(sd_event *event, const char *socket, int (*answered)(void *userda
                 .event = sd_event_ref(event),
                 .message = VARLINK_MESSAGE_NULL,
         };
-        r = sd_event_add_time(event, &scrape->timer, CLOCK_MONOTONIC, UINT64_MAX, 1, on_timer, scrape);
+        r = sd_event_add_time(event, &scrape->timer, CLOCK_MONOTONIC, UINT64_MAX, 1, on_timer,
+                              scrape);
         if (r >= 0)
                 r = sd_event_source_set_enabled(scrape->timer, SD_EVENT_OFF);
         if (r >= 0)

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Gets pppd's metrics over its Varlink socket, without keeping the loop waiting. Whoever asks while a
- * call is under way shares its answer.
+ * Gets pppd's metrics over its Varlink socket, without keeping the loop waiting. Whoever asks while
+ * a call is under way shares its answer.
  */
 
 #include <systemd/sd-event.h>

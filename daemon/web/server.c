@@ -5,26 +5,26 @@
 
 #include "daemon/web/scrape.h"
 
-#define IDLE_SECONDS      120U          /* a connection without a request is closed after that */
-#define CONNECTION_MEMORY (16U * 1024)  /* for the headers of a request and of its answer */
+#define IDLE_SECONDS      120U         /* a connection without a request is closed after that */
+#define CONNECTION_MEMORY (16U * 1024) /* for the headers of a request and of its answer */
 
 struct request {
         struct MHD_Connection *connection;
-        bool postponed;                 /* its answer has waited, or waits, for due_ns */
+        bool postponed; /* its answer has waited, or waits, for due_ns */
         uint64_t due_ns;
-        struct request *next;           /* in the queue of those that wait */
+        struct request *next; /* in the queue of those that wait */
 };
 
 struct server {
-        sd_event_source *readable;      /* libmicrohttpd's epoll has something */
-        sd_event_source *timer;         /* the first request is due, or a connection has idled */
-        sd_event_source *again;         /* libmicrohttpd has more to do than one turn did */
+        sd_event_source *readable; /* libmicrohttpd's epoll has something */
+        sd_event_source *timer;    /* the first request is due, or a connection has idled */
+        sd_event_source *again;    /* libmicrohttpd has more to do than one turn did */
 
         struct MHD_Daemon *daemon;
         const struct pages *pages;
         struct MHD_Response *responses[N_PAGES];
-        struct scrape *scrape;          /* NULL: demo pages */
-        struct MHD_Response *index;     /* of what scrape serves */
+        struct scrape *scrape;      /* NULL: demo pages */
+        struct MHD_Response *index; /* of what scrape serves */
         struct MHD_Response *not_found;
         struct MHD_Response *not_allowed;
 
@@ -75,8 +75,8 @@ static int server_turn(struct server *server)
         if (MHD_run(server->daemon) != MHD_YES)
                 return -EIO;
         idle = idle_until(server);
-        r = sd_event_source_set_enabled(server->again, idle <= now_monotonic() ? SD_EVENT_ONESHOT
-                                                                               : SD_EVENT_OFF);
+        r = sd_event_source_set_enabled(server->again,
+                                        idle <= now_monotonic() ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
         if (r < 0)
                 return r;
         return set_timer(server, server->first ? MIN(server->first->due_ns, idle) : idle);
@@ -125,8 +125,8 @@ static const char openmetrics[] = "application/openmetrics-text; version=1.0.0; 
 static const char plain[] = "text/plain; charset=utf-8";
 static const char html[] = "text/html; charset=utf-8";
 
-static int response_new(const char *text, size_t n, const char *type, enum MHD_ResponseMemoryMode mode,
-                        struct MHD_Response **ret)
+static int response_new(const char *text, size_t n, const char *type,
+                        enum MHD_ResponseMemoryMode mode, struct MHD_Response **ret)
 {
         struct MHD_Response *response;
 
@@ -175,7 +175,8 @@ static int on_scraped(void *userdata)
         return server_turn(server);
 }
 
-static enum MHD_Result answer_scrape(struct server *server, struct request *request, const char *url)
+static enum MHD_Result answer_scrape(struct server *server, struct request *request,
+                                     const char *url)
 {
         if (streq(url, "/metrics"))
                 return answer_metrics(server, request);
@@ -265,15 +266,14 @@ static int make_responses(struct server *server)
 
 static int start_daemon(struct server *server, const struct server_options *options)
 {
-        server->daemon = MHD_start_daemon(
-                MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-                on_request, server,
-                MHD_OPTION_LISTEN_SOCKET, options->listen_fd,
-                MHD_OPTION_CONNECTION_LIMIT, options->n_connections,
-                MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
-                MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-                MHD_OPTION_END);
+        server->daemon =
+                MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+                                 NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET,
+                                 options->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+                                 options->n_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                 (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
+                                 IDLE_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                                 MHD_OPTION_END);
         return server->daemon ? 0 : -EIO;
 }
 

@@ -17,16 +17,16 @@
 struct server;
 
 struct server_options {
-        int listen_fd;                  /* non-blocking */
-        unsigned n_connections;         /* at most */
-        uint64_t delay_ns;              /* between a demo page's request and its answer */
-        const char *socket;             /* of the pppd whose metrics are served; NULL: demo pages */
+        int listen_fd;          /* non-blocking */
+        unsigned n_connections; /* at most */
+        uint64_t delay_ns;      /* between a demo page's request and its answer */
+        const char *socket;     /* of the pppd whose metrics are served; NULL: demo pages */
 };
 
 /*
- * Serves @pages, which must outlive the server; NULL where options->socket is given. The listening socket is the server's from now on.
- * Returns 0 or a negative errno; -EIO when libmicrohttpd does not start (it has said why on
- * standard error).
+ * Serves @pages, which must outlive the server; NULL where options->socket is given. The listening
+ * socket is the server's from now on. Returns 0 or a negative errno; -EIO when libmicrohttpd does
+ * not start (it has said why on standard error).
  */
 int server_new(sd_event *event, const struct pages *pages, const struct server_options *options,
                struct server **ret);

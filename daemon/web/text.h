@@ -8,14 +8,17 @@
 #include "lib/util.h"
 
 struct text {
-        char *data;             /* not NUL-terminated */
+        char *data; /* not NUL-terminated */
         size_t n, size;
         unsigned n_words;
         bool in_word;
-        bool failed;            /* out of memory: nothing more is put */
+        bool failed; /* out of memory: nothing more is put */
 };
 
-#define TEXT_NULL { NULL, 0, 0, 0, false, false }
+#define TEXT_NULL                           \
+        {                                   \
+                NULL, 0, 0, 0, false, false \
+        }
 
 void text_put_n(struct text *text, const char *s, size_t n);
 void text_put(struct text *text, const char *s);

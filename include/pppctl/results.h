@@ -17,9 +17,9 @@
 #define PPP_RESULTS_HEADER_SIZE 4096
 
 enum ppp_state {
-        PPP_STATE_NONE = 0,     /* not run, or not to its end */
-        PPP_STATE_DONE = 1,     /* value is valid */
-        PPP_STATE_FAILED = 2,   /* reason and detail are valid */
+        PPP_STATE_NONE = 0,   /* not run, or not to its end */
+        PPP_STATE_DONE = 1,   /* value is valid */
+        PPP_STATE_FAILED = 2, /* reason and detail are valid */
 };
 
 /* Why a task failed; `detail` depends on it. The numbers are the file format: append only. */
@@ -27,71 +27,73 @@ enum ppp_reason {
         PPP_REASON_NONE = 0,
         PPP_REASON_NOT_A_NUMBER = 1,
         PPP_REASON_NEGATIVE = 2,
-        PPP_REASON_TOO_LARGE = 3,       /* a number past the workload's; detail: enum ppp_too_large */
-        PPP_REASON_BAD_URL = 4,         /* detail: enum ppp_url_fault */
-        PPP_REASON_BAD_SCHEME = 5,      /* of a scheme pppd does not take; detail: enum ppp_scheme_fault */
-        PPP_REASON_RESOLVE = 6,         /* the host name does not resolve */
-        PPP_REASON_CONNECT = 7,         /* detail: errno, 0 if unknown */
-        PPP_REASON_TLS = 8,             /* handshake or protocol; detail: CURLcode */
-        PPP_REASON_CERTIFICATE = 9,     /* does not verify; detail: X509 verify result, 0 unknown */
-        PPP_REASON_HTTP_STATUS = 10,    /* detail: the status */
-        PPP_REASON_REDIRECTS = 11,      /* more than 10 */
-        PPP_REASON_TIMEOUT = 12,        /* --task-timeout, or 60 s without a byte */
-        PPP_REASON_TRANSFER = 13,       /* the connection broke; detail: CURLcode */
-        PPP_REASON_ENCODING = 14,       /* content or transfer coding; detail: CURLcode or fault */
-        PPP_REASON_CHARSET = 15,        /* declared charset is unknown to iconv */
-        PPP_REASON_OPEN = 16,           /* detail: errno */
-        PPP_REASON_READ = 17,           /* detail: errno */
-        PPP_REASON_SIGNAL = 18,         /* the worker was killed; detail: signal */
-        PPP_REASON_OOM_KILLED = 19,     /* for want of memory; detail: enum ppp_oom_blame */
-        PPP_REASON_EXIT = 20,           /* the worker exited in mid-task; detail: exit status */
-        PPP_REASON_NO_MEMORY = 21,      /* detail: MiB that the task needs, 0 unknown */
-        PPP_REASON_IO = 22,             /* any other error; detail: errno */
-        PPP_REASON_NO_FETCH = 23,       /* a library is missing; detail: enum ppp_fetch_library */
-        PPP_REASON_CANCELLED = 24,      /* never stored: a cancelled task leaves no record */
-        PPP_REASON_PROTOCOL = 25,       /* not HTTP, or broken; detail: CURLcode or fault */
-        PPP_REASON_CA_FILE = 26,        /* --ca-file holds no certificate; detail: CURLcode */
-        PPP_REASON_PROXY = 27,          /* not reached, or it refuses; detail: errno, status, 0 unknown */
+        PPP_REASON_TOO_LARGE = 3, /* a number past the workload's; detail: enum ppp_too_large */
+        PPP_REASON_BAD_URL = 4,   /* detail: enum ppp_url_fault */
+        PPP_REASON_BAD_SCHEME =
+                5,              /* of a scheme pppd does not take; detail: enum ppp_scheme_fault */
+        PPP_REASON_RESOLVE = 6, /* the host name does not resolve */
+        PPP_REASON_CONNECT = 7, /* detail: errno, 0 if unknown */
+        PPP_REASON_TLS = 8,     /* handshake or protocol; detail: CURLcode */
+        PPP_REASON_CERTIFICATE = 9,  /* does not verify; detail: X509 verify result, 0 unknown */
+        PPP_REASON_HTTP_STATUS = 10, /* detail: the status */
+        PPP_REASON_REDIRECTS = 11,   /* more than 10 */
+        PPP_REASON_TIMEOUT = 12,     /* --task-timeout, or 60 s without a byte */
+        PPP_REASON_TRANSFER = 13,    /* the connection broke; detail: CURLcode */
+        PPP_REASON_ENCODING = 14,    /* content or transfer coding; detail: CURLcode or fault */
+        PPP_REASON_CHARSET = 15,     /* declared charset is unknown to iconv */
+        PPP_REASON_OPEN = 16,        /* detail: errno */
+        PPP_REASON_READ = 17,        /* detail: errno */
+        PPP_REASON_SIGNAL = 18,      /* the worker was killed; detail: signal */
+        PPP_REASON_OOM_KILLED = 19,  /* for want of memory; detail: enum ppp_oom_blame */
+        PPP_REASON_EXIT = 20,        /* the worker exited in mid-task; detail: exit status */
+        PPP_REASON_NO_MEMORY = 21,   /* detail: MiB that the task needs, 0 unknown */
+        PPP_REASON_IO = 22,          /* any other error; detail: errno */
+        PPP_REASON_NO_FETCH = 23,    /* a library is missing; detail: enum ppp_fetch_library */
+        PPP_REASON_CANCELLED = 24,   /* never stored: a cancelled task leaves no record */
+        PPP_REASON_PROTOCOL = 25,    /* not HTTP, or broken; detail: CURLcode or fault */
+        PPP_REASON_CA_FILE = 26,     /* --ca-file holds no certificate; detail: CURLcode */
+        PPP_REASON_PROXY = 27, /* not reached, or it refuses; detail: errno, status, 0 unknown */
         _PPP_REASON_N,
 };
 
 /* The limit that a number is past. Append only. */
 enum ppp_too_large {
-        PPP_TOO_LARGE_NUMBER = 0,       /* of the values that the workload can compute */
-        PPP_TOO_LARGE_ARRAY = 1,        /* of the memory that sum-array may take for a task */
+        PPP_TOO_LARGE_NUMBER = 0, /* of the values that the workload can compute */
+        PPP_TOO_LARGE_ARRAY = 1,  /* of the memory that sum-array may take for a task */
 };
 
 /*
- * The owner of the limit on memory that was met when the kernel killed a worker. Older files have SIGKILL (9) here, which says
- * no more than unknown does. Append only, and never 9.
+ * The owner of the limit on memory that was met when the kernel killed a worker. Older files have
+ * SIGKILL (9) here, which says no more than unknown does. Append only, and never 9.
  */
 enum ppp_oom_blame {
-        PPP_OOM_UNKNOWN = 0,            /* the kernel does not tell (before Linux 5.2), or not to us */
-        PPP_OOM_WORKER = 1,             /* the worker's own */
-        PPP_OOM_JOB = 2,                /* the job's */
-        PPP_OOM_ABOVE = 3,              /* that of a group above the job's: the service's or its slice's */
-        PPP_OOM_MACHINE = 4,            /* nobody's: the machine had no memory left */
+        PPP_OOM_UNKNOWN = 0, /* the kernel does not tell (before Linux 5.2), or not to us */
+        PPP_OOM_WORKER = 1,  /* the worker's own */
+        PPP_OOM_JOB = 2,     /* the job's */
+        PPP_OOM_ABOVE = 3,   /* that of a group above the job's: the service's or its slice's */
+        PPP_OOM_MACHINE = 4, /* nobody's: the machine had no memory left */
 };
 
 /* Which part of a URL, or of one that a redirect leads to, is wrong. Append only. */
 enum ppp_url_fault {
         PPP_URL_ANY = 0,
-        PPP_URL_HOST_UTF8 = 1,          /* the host is neither ASCII nor UTF-8 */
-        PPP_URL_HOST_NAME = 2,          /* the host is not ASCII, and no name that IDNA allows */
-        PPP_URL_HOST_LENGTH = 3,        /* in ASCII, a label of it or all of it is too long */
+        PPP_URL_HOST_UTF8 = 1,   /* the host is neither ASCII nor UTF-8 */
+        PPP_URL_HOST_NAME = 2,   /* the host is not ASCII, and no name that IDNA allows */
+        PPP_URL_HOST_LENGTH = 3, /* in ASCII, a label of it or all of it is too long */
 };
 
 /* The library that a fetch needed. Append only. */
 enum ppp_fetch_library {
         PPP_LIBRARY_CURL = 0,
-        PPP_LIBRARY_IDN2 = 1,           /* for host names that are not ASCII */
+        PPP_LIBRARY_IDN2 = 1, /* for host names that are not ASCII */
 };
 
-/* Whose scheme it is, and the redirect's as far as it is one that needs another answer. Append only. */
+/* Whose scheme it is, and the redirect's as far as it is one that needs another answer. Append
+ * only. */
 enum ppp_scheme_fault {
         PPP_SCHEME_OF_INPUT = 0,
         PPP_SCHEME_OF_REDIRECT = 1,
-        PPP_SCHEME_JAVASCRIPT = 2,      /* these are of a redirect, too */
+        PPP_SCHEME_JAVASCRIPT = 2, /* these are of a redirect, too */
         PPP_SCHEME_FTP = 3,
         PPP_SCHEME_FILE = 4,
         PPP_SCHEME_DATA = 5,
@@ -103,18 +105,18 @@ enum ppp_scheme_fault {
  * PPP_REASON_ENCODING beside libcurl's codes, all of which are below 1000. Append only.
  */
 enum ppp_answer_fault {
-        PPP_ANSWER_STATUS_LINE = 1000,  /* not "HTTP/1.0" or "HTTP/1.1", blanks, three digits */
-        PPP_ANSWER_HEADER_LINE = 1001,  /* no colon, a NUL byte, or a fold of the status line */
-        PPP_ANSWER_LENGTH = 1002,       /* Content-Length is no number, or two different ones */
-        PPP_ANSWER_AMBIGUOUS = 1003,    /* two readers may see the page end at different places */
-        PPP_ANSWER_HEAD_SIZE = 1004,    /* header lines without end */
-        PPP_ANSWER_UPGRADE = 1005,      /* status 101: another protocol, which nobody asked for */
+        PPP_ANSWER_STATUS_LINE = 1000, /* not "HTTP/1.0" or "HTTP/1.1", blanks, three digits */
+        PPP_ANSWER_HEADER_LINE = 1001, /* no colon, a NUL byte, or a fold of the status line */
+        PPP_ANSWER_LENGTH = 1002,      /* Content-Length is no number, or two different ones */
+        PPP_ANSWER_AMBIGUOUS = 1003,   /* two readers may see the page end at different places */
+        PPP_ANSWER_HEAD_SIZE = 1004,   /* header lines without end */
+        PPP_ANSWER_UPGRADE = 1005,     /* status 101: another protocol, which nobody asked for */
 
         /* Of PPP_REASON_ENCODING: */
-        PPP_ANSWER_CODINGS = 1100,      /* more codings, one around the other, than are undone */
-        PPP_ANSWER_TRAILING = 1101,     /* bytes after the end of the compressed page */
-        PPP_ANSWER_CODING = 1102,       /* a coding that is in no list of codings */
-        PPP_ANSWER_CODING_BR = 1103,    /* these are known, but not undone */
+        PPP_ANSWER_CODINGS = 1100,   /* more codings, one around the other, than are undone */
+        PPP_ANSWER_TRAILING = 1101,  /* bytes after the end of the compressed page */
+        PPP_ANSWER_CODING = 1102,    /* a coding that is in no list of codings */
+        PPP_ANSWER_CODING_BR = 1103, /* these are known, but not undone */
         PPP_ANSWER_CODING_ZSTD = 1104,
         PPP_ANSWER_CODING_COMPRESS = 1105,
         PPP_ANSWER_CODING_DCB = 1106,
@@ -132,33 +134,34 @@ enum ppp_answer_fault {
 /* Why nothing moves although the job is not over; PPP_CONDITION_NONE when it does. Append only. */
 enum ppp_condition {
         PPP_CONDITION_NONE = 0,
-        PPP_CONDITION_NO_NODE = 1,              /* no node is there that takes this workload */
-        PPP_CONDITION_ENGINE_UNREACHABLE = 2,   /* Redis does not answer; it is tried again */
-        PPP_CONDITION_ENGINE_FULL = 3,          /* Redis takes no more: its memory limit is reached */
+        PPP_CONDITION_NO_NODE = 1,            /* no node is there that takes this workload */
+        PPP_CONDITION_ENGINE_UNREACHABLE = 2, /* Redis does not answer; it is tried again */
+        PPP_CONDITION_ENGINE_FULL = 3,        /* Redis takes no more: its memory limit is reached */
         _PPP_CONDITION_N,
 };
 
 struct ppp_record {
-        uint64_t value;         /* the workload's result */
-        uint64_t start_ns;      /* both since the header's epoch_ns */
+        uint64_t value;    /* the workload's result */
+        uint64_t start_ns; /* both since the header's epoch_ns */
         uint64_t end_ns;
         int32_t detail;
-        uint16_t worker;        /* who carried it: thread, process, slot in flight, or node */
-        uint8_t reason;         /* enum ppp_reason */
-        uint8_t state;          /* enum ppp_state; written last */
+        uint16_t worker; /* who carried it: thread, process, slot in flight, or node */
+        uint8_t reason;  /* enum ppp_reason */
+        uint8_t state;   /* enum ppp_state; written last */
 };
 
 static_assert(sizeof(struct ppp_record) == 32, "a record is 32 bytes");
 
 /*
- * How the job ended, noted by the supervisor where its database did not take that: on a full disk too, this
- * file has room for it. One sector of a disk, so that a note is there as a whole or not at all.
+ * How the job ended, noted by the supervisor where its database did not take that: on a full disk
+ * too, this file has room for it. One sector of a disk, so that a note is there as a whole or not
+ * at all.
  */
 struct ppp_end {
-        uint64_t realtime_ns;   /* CLOCK_REALTIME; 0: nothing is noted */
-        uint64_t elapsed_ns;    /* since the header's epoch_ns */
-        char state[16];         /* of the interface's type Job */
-        char reason[480];       /* the same; cut where it is longer, empty where there is none */
+        uint64_t realtime_ns; /* CLOCK_REALTIME; 0: nothing is noted */
+        uint64_t elapsed_ns;  /* since the header's epoch_ns */
+        char state[16];       /* of the interface's type Job */
+        char reason[480];     /* the same; cut where it is longer, empty where there is none */
 };
 
 static_assert(sizeof(struct ppp_end) == 512, "a note of an end is a sector");
@@ -168,17 +171,17 @@ struct ppp_results_header {
         uint32_t version;
         uint32_t header_size;
         uint32_t record_size;
-        uint32_t condition;             /* enum ppp_condition; of the level machines, else 0 */
+        uint32_t condition; /* enum ppp_condition; of the level machines, else 0 */
         uint64_t n_tasks;
-        uint8_t boot_id[16];            /* epoch_ns and the _ns below are of this boot */
-        uint64_t created_realtime_ns;   /* CLOCK_REALTIME of submission */
+        uint8_t boot_id[16];          /* epoch_ns and the _ns below are of this boot */
+        uint64_t created_realtime_ns; /* CLOCK_REALTIME of submission */
         /*
-         * CLOCK_MONOTONIC of submission, from which record times count. Negative where the machine was
-         * booted since: that clock began anew then.
+         * CLOCK_MONOTONIC of submission, from which record times count. Negative where the machine
+         * was booted since: that clock began anew then.
          */
         int64_t epoch_ns;
-        uint64_t runner_start_ns;       /* CLOCK_MONOTONIC at the runner's first instruction */
-        uint64_t runner_end_ns;         /* CLOCK_MONOTONIC when the last worker ended, 0 before */
+        uint64_t runner_start_ns; /* CLOCK_MONOTONIC at the runner's first instruction */
+        uint64_t runner_end_ns;   /* CLOCK_MONOTONIC when the last worker ended, 0 before */
 
         /* The claim counter: the next index nobody has claimed. In a cache line of its own. */
         uint64_t next __attribute__((aligned(128)));

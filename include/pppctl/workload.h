@@ -8,17 +8,18 @@
  * submits to an io_uring and suspends the fiber the task runs on until the completion arrives.
  *
  * Rules for a workload's function:
- *  - It keeps its state on its stack or in memory it allocates. At the threads level it runs in many
- *    threads at once; at async many invocations interleave on one thread, at the calls below only.
+ *  - It keeps its state on its stack or in memory it allocates. At the threads level it runs in
+ *    many threads at once; at async many invocations interleave on one thread, at the calls below
+ *    only.
  *  - At async its stack is small (PPP_STACK_SIZE with a guard page below): put large buffers on the
  *    heap.
  *  - It returns 0 and sets *ret_value, or returns the negative value a call gave it. A call that
  *    fails has already noted reason and detail on the task; ppp_fail() notes them for errors the
  *    workload finds itself.
  *  - A long computation calls ppp_checkpoint() at least every few milliseconds, so that
- *    cancellation, --task-timeout and --gil mean something. Past its time limit one that does not is
- *    killed with its worker at processes, two seconds later; at serial, threads and async nothing can
- *    end it, and it has timed out when it returns.
+ *    cancellation, --task-timeout and --gil mean something. Past its time limit one that does not
+ *    is killed with its worker at processes, two seconds later; at serial, threads and async
+ *    nothing can end it, and it has timed out when it returns.
  *
  * All durations are nanoseconds. Functions return 0 or a negative errno unless said otherwise.
  */
@@ -41,12 +42,12 @@ struct ppp_task;
 struct ppp_chunk {
         const void *data;
         size_t size;
-        const char *charset;    /* declared for this stream, NULL when none was */
+        const char *charset; /* declared for this stream, NULL when none was */
 };
 
 /*
- * Receives a stream piece by piece, in order, before the call that was given it returns. At async it
- * may run on the loop's stack or on the task's small one: it may compute, it must not call the
+ * Receives a stream piece by piece, in order, before the call that was given it returns. At async
+ * it may run on the loop's stack or on the task's small one: it may compute, it must not call the
  * waiting calls below. Returns 0 to go on; a negative errno stops the stream, and the call that was
  * given the sink returns it.
  */
@@ -63,7 +64,10 @@ int ppp_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, void *user
 /* ppp_read_file() - read the file at @path up to its end and hand it to @sink. */
 int ppp_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
 
-/* ppp_demo_url() - where pages of the demo server begin ("http://…"), NULL where none runs for this job. */
+/*
+ * ppp_demo_url() - where pages of the demo server begin ("http://…"), NULL where none runs for this
+ * job.
+ */
 const char *ppp_demo_url(const struct ppp_task *task);
 
 /* ppp_sleep() - wait. Zero returns at once. */
@@ -78,8 +82,8 @@ int ppp_sleep(struct ppp_task *task, uint64_t nanoseconds);
 int ppp_checkpoint(struct ppp_task *task);
 
 /*
- * ppp_unlock(), ppp_relock() - under --gil, let other threads run while this one computes on data of
- * its own, as numpy does around its loops. No-ops without --gil. Do not nest.
+ * ppp_unlock(), ppp_relock() - under --gil, let other threads run while this one computes on data
+ * of its own, as numpy does around its loops. No-ops without --gil. Do not nest.
  */
 void ppp_unlock(struct ppp_task *task);
 void ppp_relock(struct ppp_task *task);
@@ -92,9 +96,9 @@ int ppp_fail(struct ppp_task *task, enum ppp_reason reason, int32_t detail);
  * @run gets the input NUL-terminated, without its newline; @n_input is its length in bytes.
  */
 struct ppp_workload {
-        uint32_t abi;                   /* PPP_WORKLOAD_ABI */
-        const char *name;               /* [a-z][a-z0-9-]* */
-        const char *unit;               /* printed after the value ("words"), NULL for none */
+        uint32_t abi;     /* PPP_WORKLOAD_ABI */
+        const char *name; /* [a-z][a-z0-9-]* */
+        const char *unit; /* printed after the value ("words"), NULL for none */
         int (*run)(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value);
 };
 

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-/* The controllers of jobs' groups: the same as those of the group in which the checks try things. */
+/*
+ * The controllers of jobs' groups: the same as those of the group in which the checks try things.
+ */
 static bool has(const struct patient *patient, enum cgroup_controller controller)
 {
         unsigned available;
@@ -27,10 +29,12 @@ static void explain(const struct patient *patient, enum cgroup_controller contro
         /* The base has the controller, but holds processes, or we may not change it. */
         if (where.place == CGROUP_PLACE_HERE)
                 finding_set(finding, patient->doctor->is_daemon ? CHECK_NO : CHECK_PARTLY,
-                            "start the daemon as a systemd service with Delegate=cpu cpuset io memory "
-                            "pids", "%s has it, and does not pass it on", patient->base);
+                            "start the daemon as a systemd service with Delegate=cpu cpuset io "
+                            "memory pids",
+                            "%s has it, and does not pass it on", patient->base);
         else
-                finding_set(finding, CHECK_NO, cgroup_advise(&where), "%s", why ?: "(out of memory)");
+                finding_set(finding, CHECK_NO, cgroup_advise(&where), "%s",
+                            why ?: "(out of memory)");
         free(where.path);
 }
 
@@ -74,8 +78,8 @@ static void check_file(const struct patient *patient, enum cgroup_controller con
                        struct finding *finding)
 {
         if (!has(patient, controller))
-                finding_set(finding, CHECK_NO, "see the controllers above", "it takes the %s controller",
-                            cgroup_controller_name(controller));
+                finding_set(finding, CHECK_NO, "see the controllers above",
+                            "it takes the %s controller", cgroup_controller_name(controller));
         else if (faccessat(patient->try_fd, file, F_OK, 0) < 0)
                 finding_set(finding, CHECK_NO, remedy, "%s: %s", file, strerrordesc_np(errno));
         else
@@ -102,6 +106,6 @@ void check_io_max(const struct patient *patient, struct finding *finding)
 
 void check_swap_max(const struct patient *patient, struct finding *finding)
 {
-        check_file(patient, CGROUP_MEMORY, "memory.swap.max", "--swap-max", "boot with swapaccount=1",
-                   finding);
+        check_file(patient, CGROUP_MEMORY, "memory.swap.max", "--swap-max",
+                   "boot with swapaccount=1", finding);
 }

@@ -23,8 +23,8 @@ static void work(int fd)
 }
 
 /*
- * Before 8.1.0 a first field that is folded makes a handle that was used before write into freed memory
- * (curl#11101). Distributions do not fix that in versions that they have released.
+ * Before 8.1.0 a first field that is folded makes a handle that was used before write into freed
+ * memory (curl#11101). Distributions do not fix that in versions that they have released.
  */
 static const char *known_fault(const char *version)
 {
@@ -32,9 +32,10 @@ static const char *known_fault(const char *version)
 
         if (sscanf(version, "libcurl/%u.%u", &major, &minor) != 2)
                 return "";
-        return major < 8 || (major == 8 && minor < 1) ?
-               "; older than 8.1.0, so it has the fault curl#11101 (an answer with a folded first field "
-               "can make it crash), which pppd goes around" : "";
+        return major < 8 || (major == 8 && minor < 1)
+                       ? "; older than 8.1.0, so it has the fault curl#11101 (an answer with a "
+                         "folded first field can make it crash), which pppd goes around"
+                       : "";
 }
 
 void check_curl(const struct patient *patient, struct finding *finding)
@@ -48,8 +49,8 @@ void check_curl(const struct patient *patient, struct finding *finding)
         n = check_in_child(work, text, sizeof(text) - 1, &signal);
         text[MAX(n, (ssize_t)0)] = 0;
         if (n > 1 && text[0] == '+')
-                finding_set(finding, CHECK_YES, NULL, "%.*s%s", (int)strcspn(text + 1, " "), text + 1,
-                            known_fault(text + 1));
+                finding_set(finding, CHECK_YES, NULL, "%.*s%s", (int)strcspn(text + 1, " "),
+                            text + 1, known_fault(text + 1));
         else
                 finding_set(finding, CHECK_NO, remedy, "words cannot fetch URLs: %s",
                             n > 1 ? text + 1 : LIBRARY " cannot be loaded");

@@ -12,7 +12,7 @@
 
 static const struct check {
         const char *group, *name;
-        unsigned levels;        /* that do not work without it */
+        unsigned levels; /* that do not work without it */
         check_look *look;
 } checks[] = {
         { "kernel", "version", 0, check_kernel },
@@ -138,12 +138,14 @@ static void admit(struct patient *patient, const struct doctor *doctor)
         _cleanup_free_ char *own = NULL;
         char name[TRY_NAME_SIZE];
 
-        *patient = (struct patient){ .doctor = doctor, .base_fd = -EBADF, .try_fd = -EBADF,
-                                     .try_error = -ENOENT };
+        *patient = (struct patient){
+                .doctor = doctor, .base_fd = -EBADF, .try_fd = -EBADF, .try_error = -ENOENT
+        };
         if (cgroup_locate(&patient->mount, &own) < 0)
                 return;
         if (!doctor->why_none)
-                patient->base = doctor->base ? strdup(doctor->base) : own_group(patient->mount, own);
+                patient->base =
+                        doctor->base ? strdup(doctor->base) : own_group(patient->mount, own);
         patient->base_fd = open_group(patient->base);
         if (patient->base_fd < 0)
                 return;
@@ -184,8 +186,8 @@ static json_t *look(const struct patient *patient, const struct check *check)
         json_t *json;
 
         check->look(patient, &finding);
-        json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "group", check->group, "name", check->name,
-                         "status", check_status_name(finding.status), "detail",
+        json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "group", check->group, "name",
+                         check->name, "status", check_status_name(finding.status), "detail",
                          finding.detail ?: "(out of memory)", "remedy", finding.remedy ?: "",
                          "levels", levels_to_json(check->levels));
         free(finding.detail);

@@ -29,7 +29,8 @@ void check_proc(const struct patient *patient, struct finding *finding)
         if (proc_check(&why) < 0)
                 finding_set(finding, CHECK_NO, PROC_REMEDY, "%s", why);
         else
-                finding_set(finding, CHECK_YES, NULL, "it shows the processes of this PID namespace");
+                finding_set(finding, CHECK_YES, NULL,
+                            "it shows the processes of this PID namespace");
 }
 
 void check_pidfd(const struct patient *patient, struct finding *finding)
@@ -39,8 +40,9 @@ void check_pidfd(const struct patient *patient, struct finding *finding)
         if (fd >= 0)
                 finding_set(finding, CHECK_YES, NULL, "processes are watched by descriptor");
         else
-                finding_set(finding, CHECK_NO, "boot Linux 5.4 or newer, and allow pidfd_open in "
-                            "seccomp filters", "pidfd_open(2): %s", strerrordesc_np(errno));
+                finding_set(finding, CHECK_NO,
+                            "boot Linux 5.4 or newer, and allow pidfd_open in seccomp filters",
+                            "pidfd_open(2): %s", strerrordesc_np(errno));
 }
 
 void check_psi(const struct patient *patient, struct finding *finding)

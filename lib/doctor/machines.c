@@ -35,7 +35,8 @@ void check_redis_tls(const struct patient *patient, struct finding *finding)
         if (n > 1 && text[0] == '+')
                 finding_set(finding, CHECK_YES, NULL, "%s", text + 1);
         else
-                finding_set(finding, CHECK_PARTLY, OPENSSL_REMEDY, "rediss:// addresses cannot be used: %s",
+                finding_set(finding, CHECK_PARTLY, OPENSSL_REMEDY,
+                            "rediss:// addresses cannot be used: %s",
                             n > 1 ? text + 1 : OPENSSL_LIBRARY " cannot be loaded");
 }
 
@@ -46,13 +47,14 @@ void check_redis_program(const struct patient *patient, struct finding *finding)
         if (redis_program_find(&path) >= 0)
                 finding_set(finding, CHECK_YES, NULL, "%s", path);
         else
-                finding_set(finding, CHECK_PARTLY, "install it (Debian: redis-server, Fedora: valkey), or "
-                            "configure a Redis", "no " REDIS_PROGRAM_NAMES " is in $PATH to start a "
-                            "private one");
+                finding_set(
+                        finding, CHECK_PARTLY,
+                        "install it (Debian: redis-server, Fedora: valkey), or configure a Redis",
+                        "no " REDIS_PROGRAM_NAMES " is in $PATH to start a private one");
 }
 
-static const char configure[] = "name one in pppctl.conf ([machines] redis = …), or install redis-server "
-                                "for a private one";
+static const char configure[] =
+        "name one in pppctl.conf ([machines] redis = …), or install redis-server for a private one";
 
 void check_redis(const struct patient *patient, struct finding *finding)
 {
@@ -60,7 +62,8 @@ void check_redis(const struct patient *patient, struct finding *finding)
         _cleanup_free_ char *path = NULL;
 
         if (!doctor->is_daemon)
-                finding_set(finding, CHECK_PARTLY, "ask a daemon: start it, then pppctl doctor again",
+                finding_set(finding, CHECK_PARTLY,
+                            "ask a daemon: start it, then pppctl doctor again",
                             "it is the daemon's to tell");
         else if (doctor->redis && doctor->redis_why)
                 finding_set(finding, CHECK_NO, "see whether it runs, and [machines] in pppctl.conf",
@@ -73,6 +76,6 @@ void check_redis(const struct patient *patient, struct finding *finding)
         else if (redis_program_find(&path) >= 0)
                 finding_set(finding, CHECK_YES, NULL, "none is configured: jobs get a private one");
         else
-                finding_set(finding, CHECK_NO, configure, "none is configured, and there is no program "
-                            "for a private one");
+                finding_set(finding, CHECK_NO, configure,
+                            "none is configured, and there is no program for a private one");
 }

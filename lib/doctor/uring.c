@@ -1,6 +1,6 @@
 /*
- * io_uring, tried in a child by its three system calls, since a seccomp filter may answer to any of them
- * with a signal. The ladder is the runner's (daemon/runner/loop/ring-setup.c).
+ * io_uring, tried in a child by its three system calls, since a seccomp filter may answer to any of
+ * them with a signal. The ladder is the runner's (daemon/runner/loop/ring-setup.c).
  */
 
 #include "lib/doctor/check.h"
@@ -26,7 +26,7 @@ static const struct {
 
 /* The child's report. */
 struct uring {
-        int error;              /* negative errno of the first call that failed */
+        int error; /* negative errno of the first call that failed */
         unsigned rung;
         bool has_msg, has_waitid;
 };
@@ -53,8 +53,8 @@ static int set_up(struct uring *uring)
 
 static int try(struct uring *uring)
 {
-        _Alignas(struct io_uring_probe) char
-                memory[sizeof(struct io_uring_probe) + OPS * sizeof(struct io_uring_probe_op)] = { 0 };
+        _Alignas(struct io_uring_probe) char memory[sizeof(struct io_uring_probe) +
+                                                    OPS * sizeof(struct io_uring_probe_op)] = { 0 };
         struct io_uring_probe *list = (struct io_uring_probe *)memory;
         int fd;
 
@@ -98,11 +98,12 @@ static int sysctl_disabled(void)
 static const char *remedy_for(int error)
 {
         if (error == -EPERM && sysctl_disabled() > 0)
-                return "sysctl kernel.io_uring_disabled=0, or, where that is 1, put the daemon's user "
-                       "in the group of kernel.io_uring_group";
+                return "sysctl kernel.io_uring_disabled=0, or, where that is 1, put the daemon's "
+                       "user in the group of kernel.io_uring_group";
         if (error == -EPERM || error == -EACCES || error == -ECHILD || error == -ENOSYS)
                 return "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp "
-                       "filter (a container's default profile forbids them), or boot Linux 5.17 or newer";
+                       "filter (a container's default profile forbids them), or boot Linux 5.17 or "
+                       "newer";
         if (error == -ENOMEM)
                 return "raise LimitMEMLOCK= of the service (ulimit -l)";
         return "boot Linux 5.17 or newer";

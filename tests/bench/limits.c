@@ -1,6 +1,6 @@
 /*
- * The bare limits: what the work itself costs in C, with no daemon, job, record or time stamp around
- * it. `make bench` measures pppd against these in the same run.
+ * The bare limits: what the work itself costs in C, with no daemon, job, record or time stamp
+ * around it. `make bench` measures pppd against these in the same run.
  *
  *     limits sum THREADS N...            adds 0..N-1 one by one, numbers shared among threads
  *     limits claim THREADS N             N times fetch_add on one counter
@@ -8,8 +8,8 @@
  *     limits words-own FILE              counts words by pppd's wordcount, without pppd
  *     limits files THREADS DIRECTORY     open, read, count and close each file of a directory
  *
- * Each prints its result and the seconds its work took. And, since a child of a large process begins
- * with that one's peak memory in its ru_maxrss:
+ * Each prints its result and the seconds its work took. And, since a child of a large process
+ * begins with that one's peak memory in its ru_maxrss:
  *
  *     limits measure FILE PROGRAM…       runs a program, writes its peak memory in KiB to FILE
  */
@@ -113,15 +113,16 @@ static void *claim_thread(void *userdata)
  */
 struct avx2 {
         uint64_t words;
-        uint32_t space_before;          /* the last byte of the block before was (part of) a space */
-        uint32_t carry;                 /* of a space that began there: its bytes in this block */
+        uint32_t space_before; /* the last byte of the block before was (part of) a space */
+        uint32_t carry;        /* of a space that began there: its bytes in this block */
 };
 
 __attribute__((target("avx2"))) static __m256i in_range(__m256i bytes, uint8_t first, uint8_t last)
 {
         __m256i offset = _mm256_sub_epi8(bytes, _mm256_set1_epi8((char)first));
 
-        return _mm256_cmpeq_epi8(_mm256_min_epu8(offset, _mm256_set1_epi8((char)(last - first))), offset);
+        return _mm256_cmpeq_epi8(_mm256_min_epu8(offset, _mm256_set1_epi8((char)(last - first))),
+                                 offset);
 }
 
 __attribute__((target("avx2"))) static __m256i is(__m256i bytes, uint8_t value)
@@ -132,16 +133,19 @@ __attribute__((target("avx2"))) static __m256i is(__m256i bytes, uint8_t value)
 /* The third byte of U+2000..200A, 2028, 2029, 202F. */
 __attribute__((target("avx2"))) static __m256i is_third(__m256i c)
 {
-        return _mm256_or_si256(_mm256_or_si256(in_range(c, 0x80, 0x8a), in_range(c, 0xa8, 0xa9)), is(c, 0xaf));
+        return _mm256_or_si256(_mm256_or_si256(in_range(c, 0x80, 0x8a), in_range(c, 0xa8, 0xa9)),
+                               is(c, 0xaf));
 }
 
 __attribute__((target("avx2"))) static uint64_t wide_spaces(const uint8_t *p, __m256i a)
 {
-        __m256i b = _mm256_loadu_si256((const void *)(p + 1)), c = _mm256_loadu_si256((const void *)(p + 2));
+        __m256i b = _mm256_loadu_si256((const void *)(p + 1)),
+                c = _mm256_loadu_si256((const void *)(p + 2));
         __m256i two = _mm256_and_si256(is(a, 0xc2), _mm256_or_si256(is(b, 0x85), is(b, 0xa0)));
         __m256i e1 = _mm256_and_si256(is(a, 0xe1), _mm256_and_si256(is(b, 0x9a), is(c, 0x80)));
-        __m256i e2 = _mm256_and_si256(is(a, 0xe2), _mm256_or_si256(
-                _mm256_and_si256(is(b, 0x80), is_third(c)), _mm256_and_si256(is(b, 0x81), is(c, 0x9f))));
+        __m256i e2 = _mm256_and_si256(is(a, 0xe2),
+                                      _mm256_or_si256(_mm256_and_si256(is(b, 0x80), is_third(c)),
+                                                      _mm256_and_si256(is(b, 0x81), is(c, 0x9f))));
         __m256i e3 = _mm256_and_si256(is(a, 0xe3), _mm256_and_si256(is(b, 0x80), is(c, 0x80)));
         uint64_t m2 = (uint32_t)_mm256_movemask_epi8(two);
         uint64_t m3 = (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(e1, _mm256_or_si256(e2, e3)));
@@ -153,7 +157,8 @@ __attribute__((target("avx2"))) static uint64_t wide_spaces(const uint8_t *p, __
 __attribute__((target("avx2,popcnt"))) static void avx2_block(struct avx2 *state, const uint8_t *p)
 {
         __m256i a = _mm256_loadu_si256((const void *)p);
-        uint64_t spaces = (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(in_range(a, 9, 13), in_range(a, 28, 32)));
+        uint64_t spaces = (uint32_t)_mm256_movemask_epi8(
+                _mm256_or_si256(in_range(a, 9, 13), in_range(a, 28, 32)));
         uint32_t bits;
 
         spaces |= state->carry;

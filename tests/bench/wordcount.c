@@ -11,8 +11,8 @@
 
 #include "daemon/runner/workloads/wordcount.h"
 
-#define RUNS 5
-#define CACHED_BYTES (UINT64_C(64) << 20)       /* counted in one run from the cache */
+#define RUNS         5
+#define CACHED_BYTES (UINT64_C(64) << 20) /* counted in one run from the cache */
 
 struct figures {
         uint64_t words, bytes, ns;

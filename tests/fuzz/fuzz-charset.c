@@ -1,6 +1,6 @@
 /*
- * libFuzzer: any bytes as a text in any charset, and as a charset's name. What a text decodes to must be
- * UTF-8, and must not depend on where it is cut.
+ * libFuzzer: any bytes as a text in any charset, and as a charset's name. What a text decodes to
+ * must be UTF-8, and must not depend on where it is cut.
  */
 
 #include "daemon/runner/workloads/charset-label.h"
@@ -8,16 +8,18 @@
 #include "tests/fuzz/fuzz.h"
 
 static const char *const labels[] = {
-        "iso-8859-1", "windows-1258", "koi8-r", "shift_jis", "euc-jp", "euc-kr", "ks_c_5601-1987",
-        "iso-2022-jp", "iso-2022-jp-2", "iso-2022-kr", "iso-2022-cn", "iso-2022-cn-ext", "gb18030",
-        "gbk", "big5", "big5-hkscs", "utf-7", "utf-16", "utf-16le", "utf-16be", "utf-32", "tscii",
-        "euc-tw", "johab", "us-ascii", "tis-620",
+        "iso-8859-1",  "windows-1258",    "koi8-r",      "shift_jis",     "euc-jp",
+        "euc-kr",      "ks_c_5601-1987",  "iso-2022-jp", "iso-2022-jp-2", "iso-2022-kr",
+        "iso-2022-cn", "iso-2022-cn-ext", "gb18030",     "gbk",           "big5",
+        "big5-hkscs",  "utf-7",           "utf-16",      "utf-16le",      "utf-16be",
+        "utf-32",      "tscii",           "euc-tw",      "johab",         "us-ascii",
+        "tis-620",
 };
 
 struct output {
         uint64_t hash;
         size_t n;
-        unsigned due;                   /* bytes of a character still to come */
+        unsigned due; /* bytes of a character still to come */
 };
 
 static void take(void *userdata, const void *text, size_t n)

@@ -1,6 +1,6 @@
 /*
- * libFuzzer: any bytes as a configuration file. What is refused must be so with a sentence that names
- * file and line; what is taken can be handed to a runner, and read again it says the same.
+ * libFuzzer: any bytes as a configuration file. What is refused must be so with a sentence that
+ * names file and line; what is taken can be handed to a runner, and read again it says the same.
  */
 
 #include "daemon/supervisor/base/config.h"

@@ -6,7 +6,7 @@
 #include "daemon/runner/fetch/content-coding.h"
 #include "tests/fuzz/fuzz.h"
 
-#define OUTPUT_MAX (1U << 20)           /* a bomb: enough seen of it */
+#define OUTPUT_MAX (1U << 20) /* a bomb: enough seen of it */
 
 struct output {
         uint64_t hash;
@@ -65,7 +65,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         r = run(&list, data + 2, n - 2, n, &whole, &is_whole);
         k = run(&list, data + 2, n - 2, (size_t)data[1] + 1, &cut, &cut_is_whole);
         fuzz_check(is_whole == cut_is_whole);
-        /* How much comes out before a fault or our limit depends on the pieces; a whole one does not. */
+        /* How much comes out before a fault or our limit depends on the pieces; a whole one does
+         * not. */
         fuzz_check(!is_whole || (r == k && whole.n == cut.n && whole.hash == cut.hash));
         return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * libFuzzer: any bytes as an answer over a connection: heads, chunked bodies, URLs of redirects. What
- * comes of them must not depend on where they are cut.
+ * libFuzzer: any bytes as an answer over a connection: heads, chunked bodies, URLs of redirects.
+ * What comes of them must not depend on where they are cut.
  */
 
 #include "daemon/runner/fetch/http-chunks.h"

@@ -1,7 +1,7 @@
 /*
- * libFuzzer: any bytes as what Redis answers. hiredis takes them apart; what it gives is read as an entry
- * with a chunk, as one with results, and as one of an owner. What is taken keeps to its bounds, and says the same when read as
- * it was written.
+ * libFuzzer: any bytes as what Redis answers. hiredis takes them apart; what it gives is read as an
+ * entry with a chunk, as one with results, and as one of an owner. What is taken keeps to its
+ * bounds, and says the same when read as it was written.
  */
 
 #include "daemon/runner/machines/codec.h"
@@ -78,7 +78,9 @@ static void check_owner(const redisReply *reply)
         fuzz_check(machines_text_is_valid(entry.owner.data, entry.owner.size, MACHINES_OWNER_MAX));
 }
 
-/* hiredis makes room for as many elements as an array says it has: that is not what is tested here. */
+/*
+ * hiredis makes room for as many elements as an array says it has: that is not what is tested here.
+ */
 static bool says_too_much(const uint8_t *data, size_t n)
 {
         for (size_t i = 0; i < n; ++i) {

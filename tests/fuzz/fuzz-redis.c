@@ -1,6 +1,6 @@
 /*
- * libFuzzer: any bytes as what a Redis says over its connection, in pieces. Who waits for a reply gets
- * one, or hears that none will come, and exactly once; trouble has its sentence.
+ * libFuzzer: any bytes as what a Redis says over its connection, in pieces. Who waits for a reply
+ * gets one, or hears that none will come, and exactly once; trouble has its sentence.
  */
 
 #include <poll.h>
@@ -60,7 +60,9 @@ static void answered(struct redis *redis, redisReply *reply, void *userdata)
                 fuzz_check(why);
 }
 
-/* hiredis makes room for as many elements as an array says it has: that is not what is tested here. */
+/*
+ * hiredis makes room for as many elements as an array says it has: that is not what is tested here.
+ */
 static bool says_too_much(const uint8_t *data, size_t n)
 {
         for (size_t i = 0; i < n; ++i) {
@@ -68,7 +70,8 @@ static bool says_too_much(const uint8_t *data, size_t n)
 
                 if (!strchr("*~%>", data[i]) || data[i] == 0)
                         continue;
-                while (i + 1 + digits < n && data[i + 1 + digits] >= '0' && data[i + 1 + digits] <= '9')
+                while (i + 1 + digits < n && data[i + 1 + digits] >= '0' &&
+                       data[i + 1 + digits] <= '9')
                         ++digits;
                 if (digits > 4)
                         return true;

@@ -72,8 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
         if (json_depth_exceeds((const char *)fuzz.data, fuzz.n, JSON_DEPTH_MAX))
                 return 0;
-        json = json_loadb((const char *)fuzz.data, fuzz.n,
-                          JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+        json = json_loadb((const char *)fuzz.data, fuzz.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
+                          NULL);
         if (!json)
                 return 0;
         if (spec_from_json(json, &spec, &error) == 0) {

@@ -19,8 +19,8 @@
 struct model {
         const uint8_t *text;
         size_t n, at;
-        size_t n_fds;           /* sent with its bytes so far */
-        ino_t inode;            /* of the first of them */
+        size_t n_fds; /* sent with its bytes so far */
+        ino_t inode;  /* of the first of them */
 };
 
 struct run {
@@ -28,8 +28,8 @@ struct run {
         int peer;
         struct fuzz_data fuzz;
         size_t sent;
-        int flags;                      /* of sendmsg(): MSG_OOB, or not */
-        uint8_t *packet_fds;            /* by offset of a byte: how many descriptors went with it */
+        int flags;           /* of sendmsg(): MSG_OOB, or not */
+        uint8_t *packet_fds; /* by offset of a byte: how many descriptors went with it */
         bool over;
 };
 
@@ -187,10 +187,10 @@ static ssize_t send_packet(struct run *run, const uint8_t *data, size_t n, size_
                 struct cmsghdr align;
                 char space[CMSG_SPACE(sizeof(int) * PACKET_FDS)];
         } control = { .align = {
-                .cmsg_len = CMSG_LEN(sizeof(int) * n_fds),
-                .cmsg_level = SOL_SOCKET,
-                .cmsg_type = SCM_RIGHTS,
-        } };
+                              .cmsg_len = CMSG_LEN(sizeof(int) * n_fds),
+                              .cmsg_level = SOL_SOCKET,
+                              .cmsg_type = SCM_RIGHTS,
+                      } };
         struct iovec iov = { (void *)(uintptr_t)data, n };
         struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
         const int *file = &files[run->sent % N_FILES];

@@ -1,6 +1,6 @@
 /*
- * libFuzzer: any bytes as requests to the server of the demo pages, in pieces. Whatever is asked, the
- * server goes on: a good request on another connection is answered.
+ * libFuzzer: any bytes as requests to the server of the demo pages, in pieces. Whatever is asked,
+ * the server goes on: a good request on another connection is answered.
  */
 
 #include <stdio.h>

@@ -12,12 +12,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-#define fuzz_check(x)                                                                              \
-        do {                                                                                       \
-                if (!(x)) {                                                                        \
-                        fprintf(stderr, "%s:%d: %s is false\n", __FILE__, __LINE__, #x);           \
-                        abort();                                                                   \
-                }                                                                                  \
+#define fuzz_check(x)                                                                    \
+        do {                                                                             \
+                if (!(x)) {                                                              \
+                        fprintf(stderr, "%s:%d: %s is false\n", __FILE__, __LINE__, #x); \
+                        abort();                                                         \
+                }                                                                        \
         } while (0)
 
 struct fuzz_data {

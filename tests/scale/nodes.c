@@ -1,12 +1,12 @@
 /*
- * A thousand nodes in one process: each with the two connections, the commands and the heartbeat of a
- * real one (daemon/runner/node/), but tasks of sleep take their time on a timer. So what Redis and the
- * coordinator cost can be seen for more nodes than there are machines.
+ * A thousand nodes in one process: each with the two connections, the commands and the heartbeat of
+ * a real one (daemon/runner/node/), but tasks of sleep take their time on a timer. So what Redis
+ * and the coordinator cost can be seen for more nodes than there are machines.
  *
  *   nodes --redis URL --prefix P --nodes N [--first I] [--workers W] [--heartbeat SECONDS]
  *
- * Prints "ready" when all nodes are listed. After SIGTERM it prints an object: what was done, in which
- * time, and what that cost here; times in seconds.
+ * Prints "ready" when all nodes are listed. After SIGTERM it prints an object: what was done, in
+ * which time, and what that cost here; times in seconds.
  */
 
 #include <getopt.h>
@@ -37,22 +37,22 @@ struct chunk {
         char job[JOB_MAX + 1];
         uint64_t first, taken_real_ns, taken_ns, end_ns, service_ns;
         uint32_t n;
-        uint64_t values[];              /* each task's nanoseconds */
+        uint64_t values[]; /* each task's nanoseconds */
 };
 
 struct node {
         struct simulation *simulation;
-        struct machines machines;       /* with its own name; the rest is shared */
+        struct machines machines; /* with its own name; the rest is shared */
         struct redis commands, reader;
-        uint32_t events[2];             /* what epoll was told of each */
+        uint32_t events[2]; /* what epoll was told of each */
         bool reading, up, beaten, touched;
-        unsigned n_busy;                /* workers */
-        struct chunk *waiting, **waiting_end;   /* for a worker */
-        struct chunk *held;             /* all in hand, busy ones; linked by next */
-        struct chunk *finished;         /* to be sent */
+        unsigned n_busy;                      /* workers */
+        struct chunk *waiting, **waiting_end; /* for a worker */
+        struct chunk *held;                   /* all in hand, busy ones; linked by next */
+        struct chunk *finished;               /* to be sent */
         uint64_t beat_ns;
         uint64_t n_done;
-        char job[JOB_MAX + 1];          /* whose terms are known */
+        char job[JOB_MAX + 1]; /* whose terms are known */
 };
 
 struct simulation {
@@ -61,11 +61,11 @@ struct simulation {
         uint64_t heartbeat_ns;
         struct node *nodes;
         int epoll_fd, signal_fd;
-        struct chunk **timers;          /* a heap by end_ns */
+        struct chunk **timers; /* a heap by end_ns */
         size_t n_timers, timers_size;
-        struct node **beats;            /* ring, in the order they are due */
+        struct node **beats; /* ring, in the order they are due */
         size_t next_beat;
-        struct node **touched;          /* with something to send */
+        struct node **touched; /* with something to send */
         size_t n_touched;
         unsigned n_up, n_ready;
         uint64_t n_chunks, n_tasks, n_reads, n_taken_over;
@@ -109,7 +109,8 @@ static struct chunk *heap_pop(struct simulation *s)
         size_t i = 0, child;
 
         while ((child = 2 * i + 1) < s->n_timers) {
-                if (child + 1 < s->n_timers && s->timers[child + 1]->end_ns < s->timers[child]->end_ns)
+                if (child + 1 < s->n_timers &&
+                    s->timers[child + 1]->end_ns < s->timers[child]->end_ns)
                         ++child;
                 if (s->timers[child]->end_ns >= last->end_ns)
                         break;
@@ -133,7 +134,9 @@ static void touch(struct node *node)
 static void watch(struct node *node, struct redis *redis, unsigned which)
 {
         uint32_t events = redis_events(redis) & POLLOUT ? EPOLLIN | EPOLLOUT : EPOLLIN;
-        struct epoll_event event = { events, { .u64 = 2 * (uint64_t)(node - node->simulation->nodes) + which } };
+        struct epoll_event event = {
+                events, { .u64 = 2 * (uint64_t)(node - node->simulation->nodes) + which }
+        };
         int op = node->events[which] ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
         if (events == node->events[which])
@@ -165,10 +168,10 @@ static void expect_no_error(struct redis *redis, redisReply *reply, void *userda
                 die(reply->str);
 }
 
-#define COMMAND(redis, ...) \
-        do { \
+#define COMMAND(redis, ...)                                                    \
+        do {                                                                   \
                 if (redis_send(redis, expect_no_error, NULL, __VA_ARGS__) < 0) \
-                        die("cannot send"); \
+                        die("cannot send");                                    \
         } while (0)
 
 /* The way of a chunk */
@@ -238,7 +241,8 @@ static void take(struct node *node, const redisReply *reply)
         memcpy(chunk->job, entry.job.data, entry.job.size);
         at = entry.inputs.data;
         for (uint32_t i = 0; i < entry.n; ++i) {
-                const char *end = memchr(at, '\n', (size_t)(entry.inputs.data + entry.inputs.size - at));
+                const char *end =
+                        memchr(at, '\n', (size_t)(entry.inputs.data + entry.inputs.size - at));
 
                 chunk->values[i] = value_of(at, (size_t)(end - at));
                 chunk->service_ns += chunk->values[i];
@@ -251,7 +255,8 @@ static void take(struct node *node, const redisReply *reply)
                 _cleanup_free_ char *key = must(key_job(&node->machines, chunk->job));
 
                 strcpy(node->job, chunk->job);
-                if (redis_send(&node->commands, on_known, NULL, "HMGET %s v workload spec", key) < 0)
+                if (redis_send(&node->commands, on_known, NULL, "HMGET %s v workload spec", key) <
+                    0)
                         die("cannot send");
         }
         *node->waiting_end = chunk;
@@ -318,13 +323,17 @@ static void pack(const struct chunk *chunk, struct ppp_record *records)
         uint64_t at = 0;
 
         for (uint32_t i = 0; i < chunk->n; ++i) {
-                records[i] = (struct ppp_record){ .value = chunk->values[i], .start_ns = at,
-                                                  .end_ns = at + chunk->values[i], .state = PPP_STATE_DONE };
+                records[i] = (struct ppp_record){ .value = chunk->values[i],
+                                                  .start_ns = at,
+                                                  .end_ns = at + chunk->values[i],
+                                                  .state = PPP_STATE_DONE };
                 at += chunk->values[i];
         }
 }
 
-/* From its sending to that of its result, by Redis' clock, which is ours; without the work itself. */
+/*
+ * From its sending to that of its result, by Redis' clock, which is ours; without the work itself.
+ */
 static void note_beyond(struct simulation *s, const struct chunk *chunk)
 {
         uint64_t due = chunk->id.milliseconds * NSEC_PER_MSEC + chunk->service_ns;
@@ -346,13 +355,17 @@ static void send_finished(struct node *node)
         while (node->finished && n < BATCH_MAX) {
                 struct chunk *chunk = node->finished;
                 _cleanup_free_ char *key = must(key_results(&node->machines, chunk->job));
-                _cleanup_free_ struct ppp_record *records = must(calloc(chunk->n, sizeof(*records)));
+                _cleanup_free_ struct ppp_record *records =
+                        must(calloc(chunk->n, sizeof(*records)));
 
                 pack(chunk, records);
                 entry_id_format(chunk->id, ids[n]);
-                COMMAND(redis, "XADD %s NOMKSTREAM * chunk %s first %llu n %u node %s taken %llu records %b", key,
-                        ids[n], (unsigned long long)chunk->first, chunk->n, node->machines.name,
-                        (unsigned long long)chunk->taken_real_ns, records, chunk->n * sizeof(*records));
+                COMMAND(redis,
+                        "XADD %s NOMKSTREAM * chunk %s first %llu n %u node %s taken %llu records "
+                        "%b",
+                        key, ids[n], (unsigned long long)chunk->first, chunk->n,
+                        node->machines.name, (unsigned long long)chunk->taken_real_ns, records,
+                        chunk->n * sizeof(*records));
                 argv[3 + n] = ids[n];
                 ++n;
                 node->finished = chunk->next;
@@ -445,7 +458,8 @@ static void on_locked(struct redis *redis, redisReply *reply, void *userdata)
                 die("SET has no answer");
         if (reply->type != REDIS_REPLY_NIL && room > 0 &&
             redis_send(redis, on_pending, node, "XPENDING %s " MACHINES_GROUP " IDLE %llu - + %u",
-                       node->simulation->chunks_key, (unsigned long long)node->simulation->silence_ms, room) < 0)
+                       node->simulation->chunks_key,
+                       (unsigned long long)node->simulation->silence_ms, room) < 0)
                 die("cannot send");
         touch(node);
 }
@@ -471,7 +485,8 @@ static void claim_ours(struct node *node)
         int n = 0;
 
         for (unsigned i = 0; i < ARRAY_SIZE(lists); ++i)
-                for (const struct chunk *chunk = lists[i]; chunk && n < BATCH_MAX; chunk = chunk->next) {
+                for (const struct chunk *chunk = lists[i]; chunk && n < BATCH_MAX;
+                     chunk = chunk->next) {
                         entry_id_format(chunk->id, ids[n]);
                         argv[5 + n] = ids[n];
                         ++n;
@@ -493,12 +508,15 @@ static void beat(struct node *node)
         node->beat_ns = now_monotonic() + s->heartbeat_ns / 4;
         COMMAND(redis, "TIME");
         COMMAND(redis, "HGET %s instance", key);
-        COMMAND(redis, "HSET %s version %s level threads workers %u loops 1 workloads sleep load %u done %llu "
-                       "failed 0 instance %s", key, PPPCTL_VERSION, s->workers, load,
-                (unsigned long long)node->n_done, node->machines.name);
-        COMMAND(redis, "PEXPIRE %s %llu", key, (unsigned long long)(4 * s->heartbeat_ns / NSEC_PER_MSEC));
-        COMMAND(redis, "ZADD %s %llu %s", s->nodes_key, (unsigned long long)(now_realtime() / NSEC_PER_MSEC),
+        COMMAND(redis,
+                "HSET %s version %s level threads workers %u loops 1 workloads sleep load %u done "
+                "%llu failed 0 instance %s",
+                key, PPPCTL_VERSION, s->workers, load, (unsigned long long)node->n_done,
                 node->machines.name);
+        COMMAND(redis, "PEXPIRE %s %llu", key,
+                (unsigned long long)(4 * s->heartbeat_ns / NSEC_PER_MSEC));
+        COMMAND(redis, "ZADD %s %llu %s", s->nodes_key,
+                (unsigned long long)(now_realtime() / NSEC_PER_MSEC), node->machines.name);
         COMMAND(redis, "EXPIRE %s " MACHINES_KEY_SECONDS, s->nodes_key);
         if (load > 0) {
                 _cleanup_free_ char *job = must(key_job(&node->machines, node->job));
@@ -506,10 +524,12 @@ static void beat(struct node *node)
                 COMMAND(redis, "EXISTS %s", job);
                 claim_ours(node);
         }
-        if (room > 0 && redis_send(redis, on_locked, node, "SET %s %s NX PX %llu", s->look_key, node->machines.name,
+        if (room > 0 && redis_send(redis, on_locked, node, "SET %s %s NX PX %llu", s->look_key,
+                                   node->machines.name,
                                    (unsigned long long)(s->heartbeat_ns / 8 / NSEC_PER_MSEC)) < 0)
                 die("cannot send");
-        if (redis_send(redis, on_beaten, node, "EXPIRE %s " MACHINES_KEY_SECONDS, s->chunks_key) < 0)
+        if (redis_send(redis, on_beaten, node, "EXPIRE %s " MACHINES_KEY_SECONDS, s->chunks_key) <
+            0)
                 die("cannot send");
         touch(node);
 }
@@ -518,7 +538,8 @@ static void go_up(struct node *node)
 {
         node->up = true;
         ++node->simulation->n_up;
-        COMMAND(&node->reader, "XGROUP CREATE %s " MACHINES_GROUP " 0 MKSTREAM", node->simulation->chunks_key);
+        COMMAND(&node->reader, "XGROUP CREATE %s " MACHINES_GROUP " 0 MKSTREAM",
+                node->simulation->chunks_key);
         beat(node);
         read_more(node);
         touch(node);
@@ -544,8 +565,9 @@ static void run_beats(struct simulation *s)
 static void turn(struct simulation *s, struct node *node, unsigned which, uint32_t events)
 {
         struct redis *redis = which ? &node->reader : &node->commands;
-        short revents = (short)((events & EPOLLIN ? POLLIN : 0) | (events & EPOLLOUT ? POLLOUT : 0) |
-                                (events & (EPOLLHUP | EPOLLERR) ? POLLHUP : 0));
+        short revents =
+                (short)((events & EPOLLIN ? POLLIN : 0) | (events & EPOLLOUT ? POLLOUT : 0) |
+                        (events & (EPOLLHUP | EPOLLERR) ? POLLHUP : 0));
 
         if (redis_turn(redis, revents) < 0)
                 die(redis->why);
@@ -624,12 +646,14 @@ static void make_nodes(struct simulation *s, const char *url)
                 struct node *node = &s->nodes[i];
                 const char *why;
 
-                *node = (struct node){ .simulation = s, .commands = REDIS_NULL, .reader = REDIS_NULL };
+                *node = (struct node){ .simulation = s,
+                                       .commands = REDIS_NULL,
+                                       .reader = REDIS_NULL };
                 node->waiting_end = &node->waiting;
                 if (redis_url_parse(url, &node->machines.url, &why) < 0)
                         die(why);
                 node->machines.prefix = must(strdup(s->prefix));
-                node->machines.owner = must(strdup("host"));       /* the job's, as run.py names it */
+                node->machines.owner = must(strdup("host")); /* the job's, as run.py names it */
                 node->machines.heartbeat_ns = s->heartbeat_ns;
                 if (asprintf(&node->machines.name, "node-%05u", s->first + i) < 0)
                         die("out of memory");
@@ -651,13 +675,14 @@ static void report(const struct simulation *s)
         json_t *json;
 
         getrusage(RUSAGE_SELF, &usage);
-        json = json_pack("{s:I, s:I, s:I, s:I, s:f, s:I, s:o, s:o, s:o}", "chunks", (json_int_t)s->n_chunks,
-                         "tasks", (json_int_t)s->n_tasks, "reads", (json_int_t)s->n_reads,
-                         "taken_over", (json_int_t)s->n_taken_over, "cpu_seconds",
+        json = json_pack("{s:I, s:I, s:I, s:I, s:f, s:I, s:o, s:o, s:o}", "chunks",
+                         (json_int_t)s->n_chunks, "tasks", (json_int_t)s->n_tasks, "reads",
+                         (json_int_t)s->n_reads, "taken_over", (json_int_t)s->n_taken_over,
+                         "cpu_seconds",
                          (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                         (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6,
-                         "memory_peak_bytes", (json_int_t)usage.ru_maxrss * 1024,
-                         "wait_seconds", quantiles(&s->wait), "beyond_work_seconds", quantiles(&s->beyond),
+                                 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6,
+                         "memory_peak_bytes", (json_int_t)usage.ru_maxrss * 1024, "wait_seconds",
+                         quantiles(&s->wait), "beyond_work_seconds", quantiles(&s->beyond),
                          "timer_lateness_seconds", quantiles(&s->lateness));
         json_dumpf(must(json), stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
         puts("");
@@ -667,12 +692,17 @@ static void report(const struct simulation *s)
 int main(int argc, char **argv)
 {
         static const struct option options[] = {
-                { "redis", required_argument, NULL, 'r' },   { "prefix", required_argument, NULL, 'p' },
-                { "nodes", required_argument, NULL, 'n' },   { "first", required_argument, NULL, 'f' },
-                { "workers", required_argument, NULL, 'w' }, { "heartbeat", required_argument, NULL, 'h' },
+                { "redis", required_argument, NULL, 'r' },
+                { "prefix", required_argument, NULL, 'p' },
+                { "nodes", required_argument, NULL, 'n' },
+                { "first", required_argument, NULL, 'f' },
+                { "workers", required_argument, NULL, 'w' },
+                { "heartbeat", required_argument, NULL, 'h' },
                 { 0 },
         };
-        static struct simulation s = { .prefix = MACHINES_PREFIX, .n = 1000, .workers = 2,
+        static struct simulation s = { .prefix = MACHINES_PREFIX,
+                                       .n = 1000,
+                                       .workers = 2,
                                        .heartbeat_ns = MACHINES_HEARTBEAT_NS };
         const char *url = NULL;
         int option;

@@ -18,15 +18,15 @@
 
 /* Sanitizers make fibers slow to come and go, and TSan takes 8128 of them. */
 #if FIBER_STACK_FACTOR > 1
-#define N_MANY          1000
-#define N_MOST          2000
+#define N_MANY 1000
+#define N_MOST 2000
 #else
-#define N_MANY          5000
-#define N_MOST          30000
+#define N_MANY 5000
+#define N_MOST 30000
 #endif
 
 /* Far less than what is cancelled would take, and more than any machine needs. */
-#define CANCEL_MAX      (30 * NSEC_PER_SEC)
+#define CANCEL_MAX (30 * NSEC_PER_SEC)
 
 typedef int workload_run(struct ppp_task *task, const char *input, size_t n, uint64_t *ret);
 
@@ -59,7 +59,8 @@ static inline void job_prepare(struct job *job, workload_run *run, unsigned work
         runner->cgroup_fd = -EBADF;
         runner->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         runner->spec.level = LEVEL_ASYNC;
-        runner->spec.workload = WORKLOAD_SLEEP; /* as its like it takes no URLs, so few descriptors are kept for fetching */
+        runner->spec.workload = WORKLOAD_SLEEP; /* as its like it takes no URLs, so few descriptors
+                                                   are kept for fetching */
         runner->spec.workers = workers;
         runner->spec.loops = MAX(runner->spec.loops, 1U);
         runner->measures = json_object();
@@ -94,22 +95,22 @@ static inline struct ppp_record job_record(const struct job *job, uint64_t i)
         return record;
 }
 
-#define test_done(job, i, v)                                                                       \
-        do {                                                                                       \
-                struct ppp_record _r = job_record(job, i);                                         \
-                                                                                                   \
-                test_str(reason_name(_r.reason), reason_name(PPP_REASON_NONE));                    \
-                test_int(_r.state, ==, PPP_STATE_DONE);                                            \
-                test_int(_r.value, ==, v);                                                         \
+#define test_done(job, i, v)                                                    \
+        do {                                                                    \
+                struct ppp_record _r = job_record(job, i);                      \
+                                                                                \
+                test_str(reason_name(_r.reason), reason_name(PPP_REASON_NONE)); \
+                test_int(_r.state, ==, PPP_STATE_DONE);                         \
+                test_int(_r.value, ==, v);                                      \
         } while (0)
 
-#define test_failed(job, i, why, what)                                                             \
-        do {                                                                                       \
-                struct ppp_record _r = job_record(job, i);                                         \
-                                                                                                   \
-                test_int(_r.state, ==, PPP_STATE_FAILED);                                          \
-                test_str(reason_name(_r.reason), reason_name(why));                                \
-                test_int(_r.detail, ==, what);                                                     \
+#define test_failed(job, i, why, what)                              \
+        do {                                                        \
+                struct ppp_record _r = job_record(job, i);          \
+                                                                    \
+                test_int(_r.state, ==, PPP_STATE_FAILED);           \
+                test_str(reason_name(_r.reason), reason_name(why)); \
+                test_int(_r.detail, ==, what);                      \
         } while (0)
 
 static inline int64_t ring_measure(const struct job *job, const char *key)

@@ -10,7 +10,7 @@
 struct capture {
         FILE *stream;
         int fd, saved;
-        char *text;             /* of the latest capture */
+        char *text; /* of the latest capture */
 };
 
 /* All of a small file, NUL-terminated, from its beginning. */

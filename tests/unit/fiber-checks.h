@@ -20,7 +20,7 @@ struct check_fiber {
         uint64_t seed;
         unsigned n_turns;
         const char *wrong;
-        void *top;              /* some address in the fiber's first frame */
+        void *top; /* some address in the fiber's first frame */
 };
 
 static inline const char *check_spawn(fiber_fn *fn, struct check_fiber *fibers, size_t n)
@@ -258,8 +258,9 @@ static inline _Noreturn void on_fault(int signal, siginfo_t *info, void *ucontex
         char *top = overflowing->top, *at = info->si_addr;
         size_t below = (size_t)(top - at), page = (size_t)sysconf(_SC_PAGESIZE);
 
-        _exit(at < top && below <= CHECK_STACK_SIZE + page &&
-                              below + 4 * page > CHECK_STACK_SIZE ? 0 : 2);
+        _exit(at < top && below <= CHECK_STACK_SIZE + page && below + 4 * page > CHECK_STACK_SIZE
+                      ? 0
+                      : 2);
 }
 
 static inline void overflow_fn(void *userdata)

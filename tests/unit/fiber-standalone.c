@@ -2,7 +2,8 @@
  * The checks of fibers without a test library, for a static program that an emulator can run:
  *
  *   aarch64-linux-gnu-gcc -static -std=gnu17 -O2 -D_GNU_SOURCE -I. -Iinclude -o fiber-standalone \
- *       tests/unit/fiber-standalone.c daemon/runner/loop/fiber*.c daemon/runner/loop/fiber-aarch64.S
+ *       tests/unit/fiber-standalone.c daemon/runner/loop/fiber*.c
+ *       daemon/runner/loop/fiber-aarch64.S
  *   qemu-aarch64-static ./fiber-standalone
  *
  * With -DFIBER_UCONTEXT it checks the fallback.
@@ -14,10 +15,8 @@ static const struct {
         const char *name;
         const char *(*run)(void);
 } checks[] = {
-        { "many fibers", check_many },
-        { "callee-saved registers", check_registers },
-        { "rounding mode", check_rounding },
-        { "deep recursion", check_deep },
+        { "many fibers", check_many },       { "callee-saved registers", check_registers },
+        { "rounding mode", check_rounding }, { "deep recursion", check_deep },
         { "guard page", check_guard },
 };
 

@@ -18,7 +18,7 @@
 struct http_server {
         int fd;
         uint16_t port;
-        unsigned n_connections;         /* accepted so far */
+        unsigned n_connections; /* accepted so far */
         unsigned n_open;
         unsigned n_requests;
 };
@@ -100,8 +100,8 @@ static inline bool http_redirect(int fd, const char *to)
 {
         char line[256];
 
-        snprintf(line, sizeof(line),
-                 "Location: %s\r\nContent-Type: text/html; charset=koi8-r\r\n", to);
+        snprintf(line, sizeof(line), "Location: %s\r\nContent-Type: text/html; charset=koi8-r\r\n",
+                 to);
         return http_answer(fd, "302 Found", line, "this body is not handed on");
 }
 
@@ -126,8 +126,10 @@ static inline bool http_answer_bomb(int fd, unsigned n)
         }
         size -= stream.avail_out;
         deflateEnd(&stream);
-        snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n"
-                                     "Content-Length: %zu\r\n\r\n", size);
+        snprintf(head, sizeof(head),
+                 "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n"
+                 "Content-Length: %zu\r\n\r\n",
+                 size);
         sent = http_say(fd, head) && http_send(fd, (char *)body, size);
         free(zeros);
         free(body);
@@ -235,8 +237,8 @@ static inline void *http_serve_connection(void *userdata)
 }
 
 /*
- * Detached from its start: one that is detached a moment later may have ended by then, and a sanitizer
- * that looks at the process's end in between finds a leak.
+ * Detached from its start: one that is detached a moment later may have ended by then, and a
+ * sanitizer that looks at the process's end in between finds a leak.
  */
 static inline int http_thread_start(void *(*run)(void *userdata), void *userdata)
 {

@@ -5,8 +5,10 @@
 #include "cli/source.h"
 #include "tests/unit/capture.h"
 
-/* Opens the @n bytes of @text as `--from FILE`, by a name that open(2) takes; what is said goes into @err. */
-static inline int source_from_text(struct source *source, const char *text, size_t n, struct capture *err)
+/* Opens the @n bytes of @text as `--from FILE`, by a name that open(2) takes; what is said goes
+ * into @err. */
+static inline int source_from_text(struct source *source, const char *text, size_t n,
+                                   struct capture *err)
 {
         _cleanup_close_ int fd = memfd_create("from", MFD_CLOEXEC);
         char path[64];

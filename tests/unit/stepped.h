@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * Every moment at which a process may be killed. A child runs a function one machine instruction at a time,
- * and whenever it has changed what it shares with the test, that is called with the memory as it was left,
- * to do what is done after a death. What the call does to the memory is undone before the next step. So no
- * test of this kind depends on when something happens.
+ * Every moment at which a process may be killed. A child runs a function one machine instruction at
+ * a time, and whenever it has changed what it shares with the test, that is called with the memory
+ * as it was left, to do what is done after a death. What the call does to the memory is undone
+ * before the next step. So no test of this kind depends on when something happens.
  */
 
 #include <signal.h>
@@ -28,8 +28,8 @@ struct stepped {
         struct {
                 void *at;
                 size_t size, n_compared;
-                char *before;           /* as the child left it last */
-        } areas[STEPPED_AREAS];         /* shared */
+                char *before;   /* as the child left it last */
+        } areas[STEPPED_AREAS]; /* shared */
         unsigned n_areas;
         unsigned n_moments;
 };
@@ -56,7 +56,8 @@ static inline void stepped_free(struct stepped *stepped)
 static inline bool stepped_changed(const struct stepped *stepped)
 {
         for (unsigned i = 0; i < stepped->n_areas; ++i)
-                if (memcmp(stepped->areas[i].before, stepped->areas[i].at, stepped->areas[i].n_compared) != 0)
+                if (memcmp(stepped->areas[i].before, stepped->areas[i].at,
+                           stepped->areas[i].n_compared) != 0)
                         return true;
         return false;
 }
@@ -98,7 +99,8 @@ static inline bool stepped_run(struct stepped *stepped, void (*run)(void *), voi
                 stepped_restore(stepped);
                 ++stepped->n_moments;
                 do {
-                        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0 || waitpid(pid, &status, 0) != pid)
+                        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0 ||
+                            waitpid(pid, &status, 0) != pid)
                                 test_fail_at("cannot step: %m");
                         if (!WIFSTOPPED(status)) {
                                 test_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS);

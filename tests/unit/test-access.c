@@ -49,9 +49,10 @@ static void test_a_group_may(void)
         user = getpwuid(getuid() == 0 ? 65534 : getuid());
         if (!own || !user)
                 return;
-        test_int(asprintf(&expected, "is for %s and the members of the group %s: "
-                          "sudo adduser %s %s, ", user->pw_name, group->gr_name, own,
-                          group->gr_name), >, 0);
+        test_int(asprintf(&expected,
+                          "is for %s and the members of the group %s: sudo adduser %s %s, ",
+                          user->pw_name, group->gr_name, own, group->gr_name),
+                 >, 0);
         advises(0660, group->gr_gid, expected, "no group");
         advises(0640, group->gr_gid, "alone, and no group may use it", "adduser");
 }
@@ -70,8 +71,6 @@ static void test_gone(void)
         test_contains(advice, "ask whoever started it");
 }
 
-TEST_MAIN("access",
-          { "nobody else may", test_nobody_else_may },
-          { "a group may", test_a_group_may },
-          { "the group is root's", test_group_of_root },
+TEST_MAIN("access", { "nobody else may", test_nobody_else_may },
+          { "a group may", test_a_group_may }, { "the group is root's", test_group_of_root },
           { "it is gone", test_gone })

@@ -9,15 +9,15 @@
 
 static struct capture err;
 
-#define parse(args, ...)                                                                           \
-        ({                                                                                         \
-                char *_argv[] = { (char *)"pppctl", __VA_ARGS__, NULL };                           \
-                int _r;                                                                            \
-                                                                                                   \
-                capture_begin(&err, stderr);                                                       \
-                _r = args_parse((int)ARRAY_SIZE(_argv) - 1, _argv, args);                          \
-                capture_end(&err);                                                                 \
-                _r;                                                                                \
+#define parse(args, ...)                                                  \
+        ({                                                                \
+                char *_argv[] = { (char *)"pppctl", __VA_ARGS__, NULL };  \
+                int _r;                                                   \
+                                                                          \
+                capture_begin(&err, stderr);                              \
+                _r = args_parse((int)ARRAY_SIZE(_argv) - 1, _argv, args); \
+                capture_end(&err);                                        \
+                _r;                                                       \
         })
 #define A(s) (char *)(s)
 
@@ -73,10 +73,11 @@ static void test_limits(void)
         struct args args = ARGS_NULL;
         struct spec spec = SPEC_NULL;
 
-        test_int(parse(&args, A("run"), A("processes"), A("--memory-max=64M"), A("--worker-cpu-max"),
-                       A("50%"), A("--cpus"), A("0-1"), A("--io-max"), A("8:0 rbps=1M"), A("--io-max"),
-                       A("8:16 wiops=50"), A("--nice"), A("-5"), A("--time-max"), A("2s"),
-                       A("--cpu-time-max=3s"), A("--thread-weight"), A("100,300")),
+        test_int(parse(&args, A("run"), A("processes"), A("--memory-max=64M"),
+                       A("--worker-cpu-max"), A("50%"), A("--cpus"), A("0-1"), A("--io-max"),
+                       A("8:0 rbps=1M"), A("--io-max"), A("8:16 wiops=50"), A("--nice"), A("-5"),
+                       A("--time-max"), A("2s"), A("--cpu-time-max=3s"), A("--thread-weight"),
+                       A("100,300")),
                  ==, 0);
         test_int(choose_spec(&args, LEVEL_PROCESSES, WORKLOAD_SUM, &spec), ==, 0);
         args_deinit(&args);
@@ -128,7 +129,8 @@ static void test_wrong_options(void)
         refuse_option(A("--worker"), A("1"), "did you mean --workers?");
         refuse_option(A("--workers"), NULL, "needs a value");
         refuse_option(A("--workers"), A("x"), "\"x\" is not a whole number; give 1 to 65535");
-        refuse_option(A("--timeout"), A("99999999999"), "99999999999 is out of range; give more than 0 and at most a year");
+        refuse_option(A("--timeout"), A("99999999999"),
+                      "99999999999 is out of range; give more than 0 and at most a year");
         refuse_option(A("--timeout"), A("9999999999"), "9999999999 is out of range");
         refuse_option(A("--cpu-time-max"), A("366d"), "366d is out of range");
         refuse_option(A("--task-timeout"), A("1000000d"), "out of range");
@@ -142,14 +144,19 @@ static void test_wrong_options(void)
         refuse_option(A("--timeout"), A("0"), "0 is out of range");
         refuse_option(A("--timeout"), A("5x"), "not a time");
         refuse_option(A("--time-max"), A("0"), "--time-max: 0 is out of range");
-        refuse_option(A("--memory-max"), A("0"), "--memory-max: \"0\" would let nothing run; give bytes");
-        refuse_option(A("--worker-pids-max"), A("x"), "--worker-pids-max: \"x\" is not what it takes");
-        refuse_option(A("--nice"), A("20"), "\"20\" is out of range; give a whole number from -20 (first of all) to 19");
+        refuse_option(A("--memory-max"), A("0"),
+                      "--memory-max: \"0\" would let nothing run; give bytes");
+        refuse_option(A("--worker-pids-max"), A("x"),
+                      "--worker-pids-max: \"x\" is not what it takes");
+        refuse_option(A("--nice"), A("20"),
+                      "\"20\" is out of range; give a whole number from -20 (first of all) to 19");
         refuse_option(A("--nice"), A("99999999999999999999"), "is out of range");
-        refuse_option(A("--pids-max"), A("4194305"), "is too large; give a number of processes and threads from 1 to 4194304");
+        refuse_option(A("--pids-max"), A("4194305"),
+                      "is too large; give a number of processes and threads from 1 to 4194304");
         refuse_option(A("--nice"), A("--5"), "is no nice value");
         refuse_option(A("--thread-weight"), A("1,,2"), "\"\" is no weight");
-        refuse_option(A("--thread-weight"), A("10001"), "is out of range; give whole numbers from 1 to 10000");
+        refuse_option(A("--thread-weight"), A("10001"),
+                      "is out of range; give whole numbers from 1 to 10000");
         refuse_option(A("--color"), A("red"), "none of auto, always and never");
         refuse_option(A("-x"), NULL, "there is no option -x");
         refuse_option(A("-n"), NULL, "-n needs a value");
@@ -202,22 +209,19 @@ static void test_choose(void)
         test_int(choose_workload("http://x/", &workload), ==, CLI_USAGE);
         test_int(choose_workload("serial", &workload), ==, CLI_USAGE);
         capture_end(&err);
-        test_contains(err.text,
-                      "levels are serial, threads, processes, async, machines; did you mean async?");
+        test_contains(
+                err.text,
+                "levels are serial, threads, processes, async, machines; did you mean async?");
         test_contains(err.text, "words \"http://x/\"");
         test_contains(err.text, "--levels serial");
         test_int(choose_level("processes", &level), ==, 0);
         test_int(level, ==, LEVEL_PROCESSES);
 }
 
-TEST_MAIN("args",
-          { "options stand anywhere", test_options_anywhere },
+TEST_MAIN("args", { "options stand anywhere", test_options_anywhere },
           { "operands that look like options", test_operands_like_options },
-          { "options of one letter", test_letters },
-          { "limits", test_limits },
+          { "options of one letter", test_letters }, { "limits", test_limits },
           { "options that are limits", test_limit_options },
           { "wrong options", test_wrong_options },
-          { "options of each verb", test_options_of_verbs },
-          { "verbs", test_verbs },
-          { "did you mean", test_suggest },
-          { "levels and workloads by name", test_choose })
+          { "options of each verb", test_options_of_verbs }, { "verbs", test_verbs },
+          { "did you mean", test_suggest }, { "levels and workloads by name", test_choose })

@@ -11,7 +11,7 @@ static char directory[] = "/tmp/test-loop-XXXXXX";
 /* sink: adds up bytes, and a sum that tells their order */
 struct digest {
         uint64_t n, sum;
-        uint64_t fail_at;               /* 0: never */
+        uint64_t fail_at; /* 0: never */
 };
 
 static int digest_sink(void *userdata, const struct ppp_chunk *chunk)
@@ -72,8 +72,8 @@ static void job_add_file(struct job *job, const char *name)
         job_add(job, path);
 }
 
-static const size_t sizes[] = { 0, 1, 4096, 32767, 32768, 32769, 65535, 65536, 65537, 98304,
-                                131072, 131073, 1000000 };
+static const size_t sizes[] = { 0,     1,     4096,  32767,  32768,  32769,  65535,
+                                65536, 65537, 98304, 131072, 131073, 1000000 };
 
 static void make_sizes(struct job *job)
 {

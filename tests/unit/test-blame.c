@@ -180,8 +180,8 @@ static void test_memory_above(void)
         begin(&run, LINUX_6_12);
         put_number(SLICE, "memory.events.local", "oom", 9);
         says(&run, REASON_OOM_KILLED,
-             KILLED "memory.max of pppd.slice, a group above the job's, is 100663296 bytes "
-                    "(MemoryMax=)");
+             KILLED
+             "memory.max of pppd.slice, a group above the job's, is 100663296 bytes (MemoryMax=)");
         list = limit_hits_to_json(&run.hits);
         test_int(json_array_size(list), ==, 1);
         json = json_array_get(list, 0);
@@ -218,8 +218,8 @@ static void test_memory_of_several(void)
         put_number(JOB, "memory.events", "oom", 1);
         put_number(SLICE, "memory.events.local", "oom", 8);
         says(&run, REASON_OOM_KILLED,
-             KILLED "memory.max of the job is 1073741824 bytes, or memory.max of pppd.slice, "
-                    "a group above the job's, is 100663296 bytes (MemoryMax=)");
+             KILLED "memory.max of the job is 1073741824 bytes, or memory.max of pppd.slice, a "
+                    "group above the job's, is 100663296 bytes (MemoryMax=)");
         end(&run);
 }
 
@@ -229,13 +229,13 @@ static void test_memory_of_the_machine(void)
 
         begin(&run, LINUX_6_12);
         says(&run, REASON_OOM_KILLED,
-             KILLED "the machine had none left, and no memory.max of the job or of a group "
-                    "above it was met");
+             KILLED "the machine had none left, and no memory.max of the job or of a group above "
+                    "it was met");
         /* A group above may have met its limit before somebody looked. */
         run.late = true;
         says(&run, REASON_OOM_KILLED,
-             KILLED "the kernel does not tell whether a memory.max was reached, and whose, "
-                    "or the machine had no memory left");
+             KILLED "the kernel does not tell whether a memory.max was reached, and whose, or the "
+                    "machine had no memory left");
         end(&run);
 }
 
@@ -466,7 +466,8 @@ TEST_MAIN("blame", { "memory of the job", test_memory_of_the_job },
           { "memory of a worker", test_memory_of_a_worker },
           { "memory of several", test_memory_of_several },
           { "memory of the machine", test_memory_of_the_machine },
-          { "part of a tree", test_part_of_a_tree }, { "processes of the job", test_pids_of_the_job },
+          { "part of a tree", test_part_of_a_tree },
+          { "processes of the job", test_pids_of_the_job },
           { "processes of a worker", test_pids_of_a_worker },
           { "processes of a group above", test_pids_above },
           { "reached before", test_pids_above_before }, { "forks of others", test_pids_of_others },

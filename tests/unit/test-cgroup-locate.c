@@ -3,12 +3,12 @@
 #include "lib/cgroup.h"
 #include "tests/unit/test.h"
 
-#define UNIFIED                                                                                    \
+#define UNIFIED \
         "31 24 0:27 / /sys/fs/cgroup rw,nosuid,noexec,relatime shared:9 - cgroup2 cgroup2 rw\n"
 #define MOUNT(root, point, options) "1 2 0:3 " root " " point " " options " - cgroup2 none rw\n"
-#define HYBRID                                                                                     \
-        "30 24 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755\n"                        \
-        "31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw\n"                     \
+#define HYBRID                                                                 \
+        "30 24 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755\n"    \
+        "31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw\n" \
         "32 30 0:28 / /sys/fs/cgroup/memory rw,nosuid - cgroup cgroup rw,memory\n"
 #define HYBRID_CGROUP "5:memory:/v1\n1:name=systemd:/v1\n0::/user.slice/a\n"
 

@@ -131,7 +131,7 @@ static void test_fork_plain(void)
         if (pid == 0)
                 _exit(7);
         reap(pid, &pidfd, 7);
-        pid = cgroup_fork(STDIN_FILENO, &pidfd);        /* whatever it is, no group */
+        pid = cgroup_fork(STDIN_FILENO, &pidfd); /* whatever it is, no group */
         if (pid == 0)
                 _exit(0);
         test_int(pid, ==, -EBADF);
@@ -236,7 +236,7 @@ static void test_pressure(void)
                 fprintf(stderr, "(this kernel has no PSI: not tested) ");
         } else {
                 test_int(r, ==, 0);
-                test_int(value, <, 77);         /* nothing ran in there */
+                test_int(value, <, 77); /* nothing ran in there */
                 value = 77;
                 test_int(cgroup_read_pressure(group.fd, "memory.pressure", "full", &value), ==, 0);
                 test_int(value, ==, 0);
@@ -278,7 +278,7 @@ static void test_remove_tree(void)
         make_below(group.fd, 3, 4);
         group_deinit(&group);
         test_true(!exists(base_fd, "tree"));
-        test_int(cgroup_remove(base_fd, "tree"), ==, 0);        /* again */
+        test_int(cgroup_remove(base_fd, "tree"), ==, 0); /* again */
 
         group_init(&group, "deep");
         make_below(group.fd, 100, 1);
@@ -373,8 +373,8 @@ static bool is_inside(int cgroup_fd, pid_t pid)
 }
 
 /*
- * A group that takes no process: with a threaded sibling it is "domain invalid". Not so where the test
- * itself is below a threaded group.
+ * A group that takes no process: with a threaded sibling it is "domain invalid". Not so where the
+ * test itself is below a threaded group.
  */
 static int make_invalid(int group_fd)
 {

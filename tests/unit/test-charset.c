@@ -45,8 +45,8 @@ static const char *decode_cut(const char *label, const char *data, size_t n, siz
 static void test_utf8_labels(void)
 {
         static const char *const yes[] = {
-                "utf-8", "UTF-8", "\"utf-8\"", "'Utf8'", " utf_8 ", "", "x-utf-8",
-                "unicode-1-1-utf-8", "x-unicode20utf8", "cp65001",
+                "utf-8", "UTF-8",   "\"utf-8\"",         "'Utf8'",          " utf_8 ",
+                "",      "x-utf-8", "unicode-1-1-utf-8", "x-unicode20utf8", "cp65001",
         };
         static const char *const no[] = { "utf-16", "us-ascii", "utf-8//IGNORE", "utf-88", "u 8" };
 
@@ -60,8 +60,8 @@ static void test_utf8_labels(void)
 static void test_labels(void)
 {
         static const char *const labels[] = {
-                "iso-8859-1", "ISO-8859-1", "Latin1", "\"iso-8859-1\"", "'ISO_8859-1'",
-                "\t iso-8859-1 ", "iso_8859_1", "x-iso-8859-1",
+                "iso-8859-1",   "ISO-8859-1",     "Latin1",     "\"iso-8859-1\"",
+                "'ISO_8859-1'", "\t iso-8859-1 ", "iso_8859_1", "x-iso-8859-1",
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(labels); ++i)
@@ -70,38 +70,221 @@ static void test_labels(void)
 
 /* The labels of the WHATWG's Encoding Standard, but for those of which glibc has no charset. */
 static const char *const standard[] = {
-        "866", "cp866", "csibm866", "ibm866", "csisolatin2", "iso-8859-2", "iso-ir-101", "iso8859-2",
-        "iso88592", "iso_8859-2", "iso_8859-2:1987", "l2", "latin2", "csisolatin3", "iso-8859-3",
-        "iso-ir-109", "iso8859-3", "iso88593", "iso_8859-3", "iso_8859-3:1988", "l3", "latin3",
-        "csisolatin4", "iso-8859-4", "iso-ir-110", "iso8859-4", "iso88594", "iso_8859-4",
-        "iso_8859-4:1988", "l4", "latin4", "csisolatincyrillic", "cyrillic", "iso-8859-5",
-        "iso-ir-144", "iso8859-5", "iso88595", "iso_8859-5", "iso_8859-5:1988", "arabic", "asmo-708",
-        "csiso88596e", "csiso88596i", "csisolatinarabic", "ecma-114", "iso-8859-6", "iso-8859-6-e",
-        "iso-8859-6-i", "iso-ir-127", "iso8859-6", "iso88596", "iso_8859-6", "iso_8859-6:1987",
-        "csisolatingreek", "ecma-118", "elot_928", "greek", "greek8", "iso-8859-7", "iso-ir-126",
-        "iso8859-7", "iso88597", "iso_8859-7", "iso_8859-7:1987", "sun_eu_greek", "csiso88598e",
-        "csisolatinhebrew", "hebrew", "iso-8859-8", "iso-8859-8-e", "iso-ir-138", "iso8859-8",
-        "iso88598", "iso_8859-8", "iso_8859-8:1988", "visual", "csiso88598i", "iso-8859-8-i",
-        "logical", "csisolatin6", "iso-8859-10", "iso-ir-157", "iso8859-10", "iso885910", "l6",
-        "latin6", "iso-8859-13", "iso8859-13", "iso885913", "iso-8859-14", "iso8859-14", "iso885914",
-        "csisolatin9", "iso-8859-15", "iso8859-15", "iso885915", "iso_8859-15", "l9", "iso-8859-16",
-        "cskoi8r", "koi", "koi8", "koi8-r", "koi8_r", "koi8-ru", "koi8-u", "csmacintosh", "mac",
-        "macintosh", "x-mac-roman", "dos-874", "iso-8859-11", "iso8859-11", "iso885911", "tis-620",
-        "windows-874", "cp1250", "windows-1250", "x-cp1250", "cp1251", "windows-1251", "x-cp1251",
-        "ansi_x3.4-1968", "ascii", "cp1252", "cp819", "csisolatin1", "ibm819", "iso-8859-1",
-        "iso-ir-100", "iso8859-1", "iso88591", "iso_8859-1", "iso_8859-1:1987", "l1", "latin1",
-        "us-ascii", "windows-1252", "x-cp1252", "cp1253", "windows-1253", "x-cp1253", "cp1254",
-        "csisolatin5", "iso-8859-9", "iso-ir-148", "iso8859-9", "iso88599", "iso_8859-9",
-        "iso_8859-9:1989", "l5", "latin5", "windows-1254", "x-cp1254", "cp1255", "windows-1255",
-        "x-cp1255", "cp1256", "windows-1256", "x-cp1256", "cp1257", "windows-1257", "x-cp1257",
-        "cp1258", "windows-1258", "x-cp1258", "x-mac-cyrillic", "x-mac-ukrainian", "chinese",
-        "csgb2312", "csiso58gb231280", "gb2312", "gb_2312", "gb_2312-80", "gbk", "iso-ir-58", "x-gbk",
-        "gb18030", "big5", "big5-hkscs", "cn-big5", "csbig5", "x-x-big5", "cseucpkdfmtjapanese",
-        "euc-jp", "x-euc-jp", "csiso2022jp", "iso-2022-jp", "csshiftjis", "ms932", "ms_kanji",
-        "shift-jis", "shift_jis", "sjis", "windows-31j", "x-sjis", "cseuckr", "csksc56011987",
-        "euc-kr", "iso-ir-149", "korean", "ks_c_5601-1987", "ks_c_5601-1989", "ksc5601", "ksc_5601",
-        "windows-949", "unicodefffe", "utf-16be", "csunicode", "iso-10646-ucs-2", "ucs-2", "unicode",
-        "unicodefeff", "utf-16", "utf-16le",
+        "866",
+        "cp866",
+        "csibm866",
+        "ibm866",
+        "csisolatin2",
+        "iso-8859-2",
+        "iso-ir-101",
+        "iso8859-2",
+        "iso88592",
+        "iso_8859-2",
+        "iso_8859-2:1987",
+        "l2",
+        "latin2",
+        "csisolatin3",
+        "iso-8859-3",
+        "iso-ir-109",
+        "iso8859-3",
+        "iso88593",
+        "iso_8859-3",
+        "iso_8859-3:1988",
+        "l3",
+        "latin3",
+        "csisolatin4",
+        "iso-8859-4",
+        "iso-ir-110",
+        "iso8859-4",
+        "iso88594",
+        "iso_8859-4",
+        "iso_8859-4:1988",
+        "l4",
+        "latin4",
+        "csisolatincyrillic",
+        "cyrillic",
+        "iso-8859-5",
+        "iso-ir-144",
+        "iso8859-5",
+        "iso88595",
+        "iso_8859-5",
+        "iso_8859-5:1988",
+        "arabic",
+        "asmo-708",
+        "csiso88596e",
+        "csiso88596i",
+        "csisolatinarabic",
+        "ecma-114",
+        "iso-8859-6",
+        "iso-8859-6-e",
+        "iso-8859-6-i",
+        "iso-ir-127",
+        "iso8859-6",
+        "iso88596",
+        "iso_8859-6",
+        "iso_8859-6:1987",
+        "csisolatingreek",
+        "ecma-118",
+        "elot_928",
+        "greek",
+        "greek8",
+        "iso-8859-7",
+        "iso-ir-126",
+        "iso8859-7",
+        "iso88597",
+        "iso_8859-7",
+        "iso_8859-7:1987",
+        "sun_eu_greek",
+        "csiso88598e",
+        "csisolatinhebrew",
+        "hebrew",
+        "iso-8859-8",
+        "iso-8859-8-e",
+        "iso-ir-138",
+        "iso8859-8",
+        "iso88598",
+        "iso_8859-8",
+        "iso_8859-8:1988",
+        "visual",
+        "csiso88598i",
+        "iso-8859-8-i",
+        "logical",
+        "csisolatin6",
+        "iso-8859-10",
+        "iso-ir-157",
+        "iso8859-10",
+        "iso885910",
+        "l6",
+        "latin6",
+        "iso-8859-13",
+        "iso8859-13",
+        "iso885913",
+        "iso-8859-14",
+        "iso8859-14",
+        "iso885914",
+        "csisolatin9",
+        "iso-8859-15",
+        "iso8859-15",
+        "iso885915",
+        "iso_8859-15",
+        "l9",
+        "iso-8859-16",
+        "cskoi8r",
+        "koi",
+        "koi8",
+        "koi8-r",
+        "koi8_r",
+        "koi8-ru",
+        "koi8-u",
+        "csmacintosh",
+        "mac",
+        "macintosh",
+        "x-mac-roman",
+        "dos-874",
+        "iso-8859-11",
+        "iso8859-11",
+        "iso885911",
+        "tis-620",
+        "windows-874",
+        "cp1250",
+        "windows-1250",
+        "x-cp1250",
+        "cp1251",
+        "windows-1251",
+        "x-cp1251",
+        "ansi_x3.4-1968",
+        "ascii",
+        "cp1252",
+        "cp819",
+        "csisolatin1",
+        "ibm819",
+        "iso-8859-1",
+        "iso-ir-100",
+        "iso8859-1",
+        "iso88591",
+        "iso_8859-1",
+        "iso_8859-1:1987",
+        "l1",
+        "latin1",
+        "us-ascii",
+        "windows-1252",
+        "x-cp1252",
+        "cp1253",
+        "windows-1253",
+        "x-cp1253",
+        "cp1254",
+        "csisolatin5",
+        "iso-8859-9",
+        "iso-ir-148",
+        "iso8859-9",
+        "iso88599",
+        "iso_8859-9",
+        "iso_8859-9:1989",
+        "l5",
+        "latin5",
+        "windows-1254",
+        "x-cp1254",
+        "cp1255",
+        "windows-1255",
+        "x-cp1255",
+        "cp1256",
+        "windows-1256",
+        "x-cp1256",
+        "cp1257",
+        "windows-1257",
+        "x-cp1257",
+        "cp1258",
+        "windows-1258",
+        "x-cp1258",
+        "x-mac-cyrillic",
+        "x-mac-ukrainian",
+        "chinese",
+        "csgb2312",
+        "csiso58gb231280",
+        "gb2312",
+        "gb_2312",
+        "gb_2312-80",
+        "gbk",
+        "iso-ir-58",
+        "x-gbk",
+        "gb18030",
+        "big5",
+        "big5-hkscs",
+        "cn-big5",
+        "csbig5",
+        "x-x-big5",
+        "cseucpkdfmtjapanese",
+        "euc-jp",
+        "x-euc-jp",
+        "csiso2022jp",
+        "iso-2022-jp",
+        "csshiftjis",
+        "ms932",
+        "ms_kanji",
+        "shift-jis",
+        "shift_jis",
+        "sjis",
+        "windows-31j",
+        "x-sjis",
+        "cseuckr",
+        "csksc56011987",
+        "euc-kr",
+        "iso-ir-149",
+        "korean",
+        "ks_c_5601-1987",
+        "ks_c_5601-1989",
+        "ksc5601",
+        "ksc_5601",
+        "windows-949",
+        "unicodefffe",
+        "utf-16be",
+        "csunicode",
+        "iso-10646-ucs-2",
+        "ucs-2",
+        "unicode",
+        "unicodefeff",
+        "utf-16",
+        "utf-16le",
 };
 
 static void test_standard_labels(void)
@@ -136,7 +319,8 @@ static void test_aliases(void)
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(aliases); ++i)
-                test_str(decode_cut(aliases[i].label, aliases[i].text, strlen(aliases[i].text), 0, 0),
+                test_str(decode_cut(aliases[i].label, aliases[i].text, strlen(aliases[i].text), 0,
+                                    0),
                          aliases[i].expected);
 }
 
@@ -146,7 +330,10 @@ static void test_marks(void)
 
         test_str(charset_of_mark("\xEF\xBB\xBF", 3, "koi8-r", &n), "UTF-8");
         test_int(n, ==, 3);
-        test_str(charset_of_mark("\xFF\xFE" "a", 3, NULL, &n), "UTF-16LE");
+        test_str(charset_of_mark("\xFF\xFE"
+                                 "a",
+                                 3, NULL, &n),
+                 "UTF-16LE");
         test_int(n, ==, 2);
         test_str(charset_of_mark("\xFE\xFF", 2, "utf-8", &n), "UTF-16BE");
         test_true(!charset_of_mark("\xEF\xBB", 2, NULL, &n));
@@ -162,8 +349,8 @@ static void test_marks(void)
 static void test_malformed(void)
 {
         static const char *const labels[] = {
-                "iso-2022-cn-ext", "iso-2022-cn", "iso-2022-kr", "iso-2022-jp-2", "utf-7", "big5-hkscs",
-                "euc-jp", "utf-16", "windows-1258", "tscii",
+                "iso-2022-cn-ext", "iso-2022-cn", "iso-2022-kr", "iso-2022-jp-2", "utf-7",
+                "big5-hkscs",      "euc-jp",      "utf-16",      "windows-1258",  "tscii",
         };
         enum { N = 9000 };
         static char bytes[N];
@@ -177,7 +364,8 @@ static void test_malformed(void)
                 _cleanup_free_ char *whole = strdup(decode_cut(labels[i], bytes, N, N, N));
 
                 for (size_t cut = 1; cut < N; cut += 97)
-                        test_str(decode_cut(labels[i], bytes, N, cut, MIN(cut + 40, (size_t)N)), whole);
+                        test_str(decode_cut(labels[i], bytes, N, cut, MIN(cut + 40, (size_t)N)),
+                                 whole);
         }
 }
 
@@ -186,8 +374,14 @@ static void test_unknown(void)
         struct charset *charset = NULL;
         char endless[1000];
         static const char *const labels[] = {
-                "klingon-8", "utf-8//IGNORE", "iso-8859-1//TRANSLIT", "iso-8859-1,utf-8", "x-",
-                "a b", "\xFF", "x-x-x-",
+                "klingon-8",
+                "utf-8//IGNORE",
+                "iso-8859-1//TRANSLIT",
+                "iso-8859-1,utf-8",
+                "x-",
+                "a b",
+                "\xFF",
+                "x-x-x-",
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(labels); ++i)
@@ -205,9 +399,19 @@ static const struct sample {
         size_t n;
         const char *expected;
 } samples[] = {
-#define SAMPLE(label, text, expected) { label, text, sizeof(text) - 1, expected }
-        SAMPLE("iso-8859-1", "a\xA0" "b\x85\xE9", "a\xC2\xA0" "b\xC2\x85\xC3\xA9"),
-        SAMPLE("us-ascii", "a\xC2\xA0" "b\xFF", "a" BAD BAD "b" BAD),
+#define SAMPLE(label, text, expected)                   \
+        {                                               \
+                label, text, sizeof(text) - 1, expected \
+        }
+        SAMPLE("iso-8859-1",
+               "a\xA0"
+               "b\x85\xE9",
+               "a\xC2\xA0"
+               "b\xC2\x85\xC3\xA9"),
+        SAMPLE("us-ascii",
+               "a\xC2\xA0"
+               "b\xFF",
+               "a" BAD BAD "b" BAD),
         SAMPLE("windows-1252", "\x93x\x94\x81\x80", "\xE2\x80\x9Cx\xE2\x80\x9D" BAD "\xE2\x82\xAC"),
         SAMPLE("koi8-r", "\xC4\xC1\x9A\xCE", "\xD0\xB4\xD0\xB0\xC2\xA0\xD0\xBD"),
         SAMPLE("shift_jis", "\x93\xFA\x81\x40\x96\x7B", "\xE6\x97\xA5\xE3\x80\x80\xE6\x9C\xAC"),
@@ -216,15 +420,29 @@ static const struct sample {
         SAMPLE("iso-2022-jp", "\x1B$B\x46\x7C\x21\x21\x1B(B!", "\xE6\x97\xA5\xE3\x80\x80!"),
         SAMPLE("gb18030", "\xD6\xD0\xA1\xA1\x81\x30\x84\x36 \xD6",
                "\xE4\xB8\xAD\xE3\x80\x80\xC2\xA5 " BAD),
-        SAMPLE("utf-16", "\xFF\xFE" "a\0\x03\x20" "b\0", "a\xE2\x80\x83" "b"),
-        SAMPLE("utf-16", "\xFE\xFF\0a\x20\x03\0b", "a\xE2\x80\x83" "b"),
+        SAMPLE("utf-16",
+               "\xFF\xFE"
+               "a\0\x03\x20"
+               "b\0",
+               "a\xE2\x80\x83"
+               "b"),
+        SAMPLE("utf-16", "\xFE\xFF\0a\x20\x03\0b",
+               "a\xE2\x80\x83"
+               "b"),
         SAMPLE("utf-16le", "\x3D\xD8\x00\xDE \0", "\xF0\x9F\x98\x80 "),
         /* A lone surrogate: what follows stays aligned. */
-        SAMPLE("utf-16le", "\x00\xDE" "a\0 \0b\0", BAD "a b"),
+        SAMPLE("utf-16le",
+               "\x00\xDE"
+               "a\0 \0b\0",
+               BAD "a b"),
         SAMPLE("utf-16be", "\0a\0", "a" BAD),
         SAMPLE("utf-32be", "\0\0\0a\xFF\xFF\xFF\xFF\0\0\x20\x03\0\0", "a" BAD "\xE2\x80\x83" BAD),
         /* The last character is kept back in case it combines: the end brings it out. */
-        SAMPLE("windows-1258", "b\xF2" "a", "\xE1\xB8\x85" "a"),
+        SAMPLE("windows-1258",
+               "b\xF2"
+               "a",
+               "\xE1\xB8\x85"
+               "a"),
         SAMPLE("big5-hkscs", "\x88\x62", "\xC3\x8A\xCC\x84"),
 };
 
@@ -273,15 +491,11 @@ static void test_empty(void)
         test_true(!charset_free(NULL));
 }
 
-TEST_MAIN("charset",
-          { "labels of UTF-8", test_utf8_labels },
+TEST_MAIN("charset", { "labels of UTF-8", test_utf8_labels },
           { "labels in all their spellings", test_labels },
           { "labels of the standard", test_standard_labels },
-          { "labels in no standard", test_aliases },
-          { "byte order marks", test_marks },
-          { "unknown charsets", test_unknown },
-          { "texts", test_samples },
+          { "labels in no standard", test_aliases }, { "byte order marks", test_marks },
+          { "unknown charsets", test_unknown }, { "texts", test_samples },
           { "texts cut into three at every two places", test_splits },
-          { "malformed texts cut anywhere", test_malformed },
-          { "long texts", test_long },
+          { "malformed texts cut anywhere", test_malformed }, { "long texts", test_long },
           { "no text", test_empty })

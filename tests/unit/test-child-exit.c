@@ -140,7 +140,9 @@ static void test_watch(void)
 
         tracer = trace(pid, &watched.tracer_fd);
         test_int(sd_event_new(&watched.event), ==, 0);
-        test_int(child_exit_watch(watched.event, &source, watched.pidfd, on_exit_of_child, &watched), ==, 0);
+        test_int(child_exit_watch(watched.event, &source, watched.pidfd, on_exit_of_child,
+                                  &watched),
+                 ==, 0);
         let_go(hold_fd);
         test_int(sd_event_loop(watched.event), ==, 5);
         test_int(waitpid(tracer, NULL, 0), ==, tracer);
@@ -149,4 +151,5 @@ static void test_watch(void)
         close(watched.pidfd);
 }
 
-TEST_MAIN("child exit", { "status", test_status }, { "traced", test_traced }, { "watched", test_watch })
+TEST_MAIN("child exit", { "status", test_status }, { "traced", test_traced },
+          { "watched", test_watch })

@@ -63,8 +63,8 @@ static void test_table(void)
         test_contains(out.text, "SPREAD");
         test_contains(out.text, "0.25x");
         test_contains(out.text, "[1] PEAK MEM");
-        test_contains(out.text, "CPU USER, CPU SYS, PEAK MEM, CTX SW VOL, CTX SW INVOL, P50, P99: the summary "
-                      "does not have it and does not say why");
+        test_contains(out.text, "CPU USER, CPU SYS, PEAK MEM, CTX SW VOL, CTX SW INVOL, P50, P99: "
+                                "the summary does not have it and does not say why");
         comparison_deinit(&comparison);
 }
 
@@ -123,9 +123,11 @@ static void test_unfinished(void)
         fill(&comparison);
         json_array_clear(comparison.contenders[1].runs);
         json_array_append_new(comparison.contenders[1].unfinished,
-                              json_pack("{s:i, s:s, s:s}", "job", 12, "state", "cancelled", "reason", "timeout"));
-        test_contains(table_of(&comparison), "serial: job 12 cancelled (its --time-max was up), so what it cost "
-                      "is not shown");
+                              json_pack("{s:i, s:s, s:s}", "job", 12, "state", "cancelled",
+                                        "reason", "timeout"));
+        test_contains(
+                table_of(&comparison),
+                "serial: job 12 cancelled (its --time-max was up), so what it cost is not shown");
         /* Nothing is faster than a serial job that did not get done. */
         test_true(!comparison_speed_up(&comparison, 0, &v));
         capture_begin(&out, stdout);
@@ -142,7 +144,8 @@ static void test_unfinished(void)
         comparison_deinit(&comparison);
 }
 
-/* Whichever level had it first: a task may have failed at the first one, and was perhaps not reached. */
+/* Whichever level had it first: a task may have failed at the first one, and was perhaps not
+ * reached. */
 static void test_reference(void)
 {
         struct reference reference = REFERENCE_NULL;
@@ -160,10 +163,8 @@ static void test_reference(void)
         reference_deinit(&reference);
 }
 
-TEST_MAIN("compare",
-          { "figures of a comparison", test_figures },
-          { "table of a comparison", test_table },
-          { "JSON of a comparison", test_json },
+TEST_MAIN("compare", { "figures of a comparison", test_figures },
+          { "table of a comparison", test_table }, { "JSON of a comparison", test_json },
           { "a first level without runs", test_first_level_without_runs },
           { "jobs that were not done", test_unfinished },
           { "the first value of a task", test_reference })

@@ -1,15 +1,18 @@
-/* What `pppctl --complete` offers to a shell: by the same tables that pppctl reads its command line by. */
+/*
+ * What `pppctl --complete` offers to a shell: by the same tables that pppctl reads its command line
+ * by.
+ */
 
 #include "cli/complete.h"
 #include "tests/unit/capture.h"
 
 static struct capture out, err;
 
-#define offers(expected, ...)                                                                      \
-        do {                                                                                       \
-                const char *const _words[] = { __VA_ARGS__ };                                      \
-                                                                                                   \
-                test_str(offered(ARRAY_SIZE(_words), _words), expected);                           \
+#define offers(expected, ...)                                            \
+        do {                                                             \
+                const char *const _words[] = { __VA_ARGS__ };            \
+                                                                         \
+                test_str(offered(ARRAY_SIZE(_words), _words), expected); \
         } while (0)
 
 /* After a place of its own, as argv has. */
@@ -39,9 +42,11 @@ static void test_verbs(void)
 static void test_operands(void)
 {
         offers("threads\tin threads of one process\n", "run", "t");
-        offers("machines\ton every machine that has joined the daemon's Redis (pppctl nodes);\n", "run", "m");
+        offers("machines\ton every machine that has joined the daemon's Redis (pppctl nodes);\n",
+               "run", "m");
         offers("sum\tadd the numbers below INPUT one by one\n"
-               "sum-array\tfill an array with them and add it up\n", "run", "--gil", "threads", "su");
+               "sum-array\tfill an array with them and add it up\n",
+               "run", "--gil", "threads", "su");
         offers("sleep\twait INPUT seconds (0.2, 200ms)\n", "compare", "sl");
         offers(":files\n", "run", "serial", "words", "");
         offers(":files\n", "run", "serial", "words", "a", "b");
@@ -71,16 +76,15 @@ static void test_values(void)
         offers(":files\n", "run", "--from=x");
         offers("auto\nalways\n", "--color", "a");
         offers("auto\nalways\n", "--color=a");
-        offers(":nospace\nserial,threads\tin threads of one process\n", "compare", "--levels", "serial,t");
+        offers(":nospace\nserial,threads\tin threads of one process\n", "compare", "--levels",
+               "serial,t");
         offers("", "list", "-n", "");
         offers("", "list", "-n5", "");
         offers("", "run", "--workers", "");
         offers("sum\tadd the numbers below INPUT one by one\n"
-               "sum-array\tfill an array with them and add it up\n", "run", "serial", "--from", "=", "x", "su");
+               "sum-array\tfill an array with them and add it up\n",
+               "run", "serial", "--from", "=", "x", "su");
 }
 
-TEST_MAIN("complete",
-          { "verbs", test_verbs },
-          { "operands", test_operands },
-          { "options", test_options },
-          { "values of options", test_values })
+TEST_MAIN("complete", { "verbs", test_verbs }, { "operands", test_operands },
+          { "options", test_options }, { "values of options", test_values })

@@ -44,7 +44,8 @@ static void test_defaults(void)
 static void test_values(void)
 {
         test_int(parse("# a comment\n; another\n\n [jobs] \n\tmax_running=7\r\nmax_queued =  0\n"
-                       "keep_age = 12h\ninputs_size_max = 1M\nkeep_jobs= 5"), ==, 0);
+                       "keep_age = 12h\ninputs_size_max = 1M\nkeep_jobs= 5"),
+                 ==, 0);
         test_int(config.max_running, ==, 7);
         test_int(config.max_queued, ==, 0);
         test_int(config.keep_age_ns / NSEC_PER_SEC, ==, 12 * 3600);
@@ -63,8 +64,8 @@ static void expect_error(const char *text, const char *where, const char *why)
 
 static void test_errors(void)
 {
-        expect_error("[jobs]\nmax_running = 2\nmax_runing = 3\n", "x.conf:3:",
-                     "unknown key \"max_runing\" in section [jobs]");
+        expect_error("[jobs]\nmax_running = 2\nmax_runing = 3\n",
+                     "x.conf:3:", "unknown key \"max_runing\" in section [jobs]");
         expect_error("[job]\n", "x.conf:1:", "unknown section [job]");
         expect_error("[jobs\n", "x.conf:1:", "lacks the ]");
         expect_error("max_running = 2\n", "x.conf:1:", "before any section");
@@ -87,7 +88,8 @@ static void test_nul(void)
         static const char text[] = "[jobs]\nmax_running = 2\0\n";
 
         start_over();
-        test_int(config_parse(&config, "x.conf", false, text, sizeof(text) - 1, &error), ==, -EBADMSG);
+        test_int(config_parse(&config, "x.conf", false, text, sizeof(text) - 1, &error), ==,
+                 -EBADMSG);
         test_contains(error, "NUL");
 }
 
@@ -222,7 +224,8 @@ static void test_machines(void)
         test_int(parse("[machines]\nredis = redis://someone:p%20w@redis.example/2\nserve = yes\n"
                        "workloads = sum, sleep\nlevel = processes\nworkers = 3\nheartbeat = 2s\n"
                        "prefix = x:\nname = here\n"
-                       "[node]\nmemory-max = 64M\nworker-pids-max = 4\n"), ==, 0);
+                       "[node]\nmemory-max = 64M\nworker-pids-max = 4\n"),
+                 ==, 0);
         test_int(machines_config_check(&config.machines, &error), ==, 0);
         test_true(config.machines.serve);
         test_int(config.machines.workloads, ==, 1 << WORKLOAD_SUM | 1 << WORKLOAD_SLEEP);
@@ -257,12 +260,15 @@ static void test_machines_errors(void)
         expect_error("[machines]\nname = a b\n", "x.conf:2:", "name takes");
         expect_error("[machines]\nprefix = x*\n", "x.conf:2:", "prefix takes");
         expect_error("[machines]\nheartbeat = soon\n", "x.conf:2:", "heartbeat takes a duration");
-        expect_error("[machines]\nheartbeat = 5ms\n", "x.conf:2:", "out of range: give 100ms to 1h");
-        expect_error("[machines]\nheartbeat = 99999999999\n", "x.conf:2:", "out of range: give 100ms to 1h");
+        expect_error("[machines]\nheartbeat = 5ms\n",
+                     "x.conf:2:", "out of range: give 100ms to 1h");
+        expect_error("[machines]\nheartbeat = 99999999999\n",
+                     "x.conf:2:", "out of range: give 100ms to 1h");
         expect_error("[machines]\nserve = true\n", "x.conf:2:", "serve takes yes or no");
         expect_error("[machines]\nworkloads = sum exec\n", "x.conf:2:", "no workload \"exec\"");
         expect_error("[machines]\nworkloads =\n", "x.conf:2:", "workloads is empty");
-        expect_error("[machines]\nlevel = serial\n", "x.conf:2:", "one of threads, processes, async, not");
+        expect_error("[machines]\nlevel = serial\n",
+                     "x.conf:2:", "one of threads, processes, async, not");
         expect_error("[machines]\nworkers = 0\n", "x.conf:2:", "workers takes a number");
         expect_error("[machines]\nmemory-max = 64M\n", "x.conf:2:", "unknown key \"memory-max\"");
         expect_error("[node]\nmemory-max = lots\n", "x.conf:2:", "memory-max: \"lots\"");
@@ -312,7 +318,8 @@ static void test_passwords(void)
         test_int(load("a.conf", true), ==, 0);
         test_str(config.machines.url.password, "secret");
 
-        snprintf(text, sizeof(text), "[machines]\nredis = redis://h\npassword-file = %s/pw\n", directory);
+        snprintf(text, sizeof(text), "[machines]\nredis = redis://h\npassword-file = %s/pw\n",
+                 directory);
         write_file("a.conf", text);
         chmod_file("a.conf", 0644);
         write_file("pw", "hush hush\nmore\n");
@@ -371,10 +378,9 @@ static void test_home_of_another(void)
         test_int(rmdir(home), ==, 0);
 }
 
-TEST_MAIN("config",
-          { "the home of another", test_home_of_another },
-          { "defaults", test_defaults }, { "values", test_values }, { "errors", test_errors },
-          { "a NUL byte", test_nul }, { "sizes", test_sizes }, { "fragments", test_fragments },
+TEST_MAIN("config", { "the home of another", test_home_of_another }, { "defaults", test_defaults },
+          { "values", test_values }, { "errors", test_errors }, { "a NUL byte", test_nul },
+          { "sizes", test_sizes }, { "fragments", test_fragments },
           { "missing files", test_missing }, { "machines: defaults", test_machines_defaults },
           { "machines: values", test_machines }, { "machines: errors", test_machines_errors },
           { "machines: conflicts", test_machines_conflicts }, { "passwords", test_passwords },

@@ -20,8 +20,10 @@ static void make_text(void)
 
 static size_t compress_text(unsigned char *to, size_t size, size_t from, size_t n, int window)
 {
-        z_stream stream = { .next_in = (unsigned char *)text + from, .avail_in = (unsigned)n,
-                            .next_out = to, .avail_out = (unsigned)size };
+        z_stream stream = { .next_in = (unsigned char *)text + from,
+                            .avail_in = (unsigned)n,
+                            .next_out = to,
+                            .avail_out = (unsigned)size };
 
         test_int(deflateInit2(&stream, 6, Z_DEFLATED, window, 8, Z_DEFAULT_STRATEGY), ==, Z_OK);
         test_int(deflate(&stream, Z_FINISH), ==, Z_STREAM_END);
@@ -193,10 +195,8 @@ static void test_trailing(void)
                 size_t n;
                 int r;
         } tails[] = {
-                { "\0\0\0\0\0", 5, 0 },
-                { "\n", 1, -EOVERFLOW },
-                { "\0\0x", 3, -EOVERFLOW },
-                { "\0\x1f\x8b", 3, -EOVERFLOW },
+                { "\0\0\0\0\0", 5, 0 },        { "\n", 1, -EOVERFLOW },
+                { "\0\0x", 3, -EOVERFLOW },    { "\0\x1f\x8b", 3, -EOVERFLOW },
                 { "\x1f\x8bxy", 4, -EBADMSG },
         };
         static unsigned char data[2000];
@@ -225,8 +225,9 @@ static void test_bomb(void)
         _cleanup_free_ unsigned char *zeros = calloc(1, SIZE);
         static unsigned char once[1 << 20], twice[1 << 20];
         struct content_coding coding = CONTENT_CODING_NULL;
-        z_stream stream = { .next_in = zeros, .avail_in = SIZE, .next_out = once,
-                            .avail_out = sizeof(once) };
+        z_stream stream = {
+                .next_in = zeros, .avail_in = SIZE, .next_out = once, .avail_out = sizeof(once)
+        };
         size_t n_once, n_out, total = 0, n_calls = 0;
         const void *out;
         int r;
@@ -269,12 +270,9 @@ static void test_nothing(void)
         content_coding_deinit(&coding);
 }
 
-TEST_MAIN("content coding",
-          { "whole streams, however they are cut", test_whole },
+TEST_MAIN("content coding", { "whole streams, however they are cut", test_whole },
           { "a gzip stream of several members", test_members },
           { "a stream that ends too early is not whole", test_cut_short },
           { "one coding around the other", test_several },
-          { "what follows the end", test_trailing },
-          { "what is no such stream", test_refused },
-          { "a bomb comes out piece by piece", test_bomb },
-          { "no body", test_nothing })
+          { "what follows the end", test_trailing }, { "what is no such stream", test_refused },
+          { "a bomb comes out piece by piece", test_bomb }, { "no body", test_nothing })

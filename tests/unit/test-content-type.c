@@ -3,7 +3,7 @@
 
 static const struct {
         const char *value;
-        const char *charset;            /* NULL: none */
+        const char *charset; /* NULL: none */
 } values[] = {
         { "text/html; charset=utf-8", "utf-8" },
         { "text/html;charset=UTF-8", "UTF-8" },

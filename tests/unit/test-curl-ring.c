@@ -16,10 +16,10 @@ static struct {
         void *driver;
         unsigned n_socket_calls;
         unsigned n_timeout_calls;
-        int fd;                         /* of the last call */
+        int fd; /* of the last call */
         int events;
         unsigned n_acted;
-        int close_in_call;              /* a descriptor to be closed when a socket is ready */
+        int close_in_call; /* a descriptor to be closed when a socket is ready */
 } libcurl;
 
 static struct ring ring;
@@ -191,7 +191,7 @@ static void changes_the_poll_in_flight(void)
         test_int(libcurl.n_socket_calls, ==, 0);
         want(fd, CURL_POLL_INOUT);
         turn(true);
-        test_int(driver.n_in_flight, ==, 0);    /* no second one was armed */
+        test_int(driver.n_in_flight, ==, 0); /* no second one was armed */
         test_int(libcurl.n_socket_calls, ==, 1);
         test_int(libcurl.events, ==, CURL_CSELECT_OUT);
         want(fd, CURL_POLL_REMOVE);
@@ -418,18 +418,17 @@ static void clock_can_be_stopped(void)
         want_timer(5);
         turn(false);
         want_timer(-1);
-        turn(true);                     /* fires, and nobody wanted it */
+        turn(true); /* fires, and nobody wanted it */
         test_true(!driver.due);
         test_int(driver.n_in_flight, ==, 0);
         turn(false);
         test_int(driver.n_in_flight, ==, 0);
         want_timer(60000);
         turn(false);
-        teardown();                     /* ends it */
+        teardown(); /* ends it */
 }
 
-TEST_MAIN("curl-ring",
-          { "asks until drained", asks_until_drained },
+TEST_MAIN("curl-ring", { "asks until drained", asks_until_drained },
           { "notes only what counts", notes_only_what_counts },
           { "changes the poll in flight", changes_the_poll_in_flight },
           { "drops what is not wanted", drops_what_is_not_wanted },
@@ -439,6 +438,5 @@ TEST_MAIN("curl-ring",
           { "lets go of what never connected", lets_go_of_what_never_connected },
           { "takes over a number", takes_over_a_number },
           { "leaves what is not its own", leaves_what_is_not_its_own },
-          { "clock calls when due", clock_calls_when_due },
-          { "clock is lazy", clock_is_lazy },
+          { "clock calls when due", clock_calls_when_due }, { "clock is lazy", clock_is_lazy },
           { "clock can be stopped", clock_can_be_stopped })

@@ -54,26 +54,30 @@ static void test_here(void)
         test_true(checks);
         examine(checks);
         test_str(member(find(checks, "kernel", "pidfd"), "status"), "yes");
-        test_int(json_array_size(json_object_get(find(checks, "io_uring", "allowed"), "levels")), ==, 1);
+        test_int(json_array_size(json_object_get(find(checks, "io_uring", "allowed"), "levels")),
+                 ==, 1);
         test_contains(member(find(checks, "process", "state directory"), "detail"), "/tmp, ");
         json_decref(checks);
 }
 
 static void test_without_groups(void)
 {
-        const struct doctor doctor = { .is_daemon = true, .why_none = "somebody took them",
+        const struct doctor doctor = { .is_daemon = true,
+                                       .why_none = "somebody took them",
                                        .state = "/nonexistent" };
-        static const char *const groups[] = { "groups for jobs", "clone3 into a group", "cgroup.kill",
-                                              "threaded groups" };
+        static const char *const groups[] = { "groups for jobs", "clone3 into a group",
+                                              "cgroup.kill", "threaded groups" };
         json_t *checks = doctor_look(&doctor);
 
         test_true(checks);
         examine(checks);
         for (size_t i = 0; i < ARRAY_SIZE(groups); ++i)
                 test_str(member(find(checks, "cgroups", groups[i]), "status"), "no");
-        test_str(member(find(checks, "cgroups", "groups for jobs"), "detail"), "somebody took them");
+        test_str(member(find(checks, "cgroups", "groups for jobs"), "detail"),
+                 "somebody took them");
         test_str(member(find(checks, "cgroups", "cgroup.freeze"), "status"), "partly");
-        test_contains(member(find(checks, "cgroups", "cgroup.freeze"), "detail"), "stopping each of its processes");
+        test_contains(member(find(checks, "cgroups", "cgroup.freeze"), "detail"),
+                      "stopping each of its processes");
         test_str(member(find(checks, "limits", "memory controller"), "status"), "no");
         test_contains(member(find(checks, "process", "state directory"), "detail"), "No such file");
         json_decref(checks);
@@ -81,8 +85,9 @@ static void test_without_groups(void)
 
 static void test_waiting_jobs(void)
 {
-        struct doctor doctor = { .is_daemon = true, .why_none = "-", .max_queued = 1000,
-                                 .queue_limit = 1000 };
+        struct doctor doctor = {
+                .is_daemon = true, .why_none = "-", .max_queued = 1000, .queue_limit = 1000
+        };
         json_t *checks = doctor_look(&doctor);
 
         test_true(checks);
@@ -94,7 +99,8 @@ static void test_waiting_jobs(void)
         examine(checks);
         test_str(member(find(checks, "process", "waiting jobs"), "status"), "partly");
         test_contains(member(find(checks, "process", "waiting jobs"), "detail"), "256, ");
-        test_contains(member(find(checks, "process", "waiting jobs"), "detail"), "max_queued = 1000");
+        test_contains(member(find(checks, "process", "waiting jobs"), "detail"),
+                      "max_queued = 1000");
         test_contains(member(find(checks, "process", "waiting jobs"), "detail"), "open files");
         test_contains(member(find(checks, "process", "waiting jobs"), "remedy"), "LimitNOFILE=");
         json_decref(checks);
@@ -122,6 +128,5 @@ static void test_children(void)
         test_int(signal, ==, SIGKILL);
 }
 
-TEST_MAIN("doctor",
-          { "this machine", test_here }, { "without cgroups", test_without_groups },
+TEST_MAIN("doctor", { "this machine", test_here }, { "without cgroups", test_without_groups },
           { "waiting jobs", test_waiting_jobs }, { "children", test_children })

@@ -1,6 +1,7 @@
 /*
- * A job is gone while its tasks wait, in a node, for whatever there is to wait for: they end at once and
- * leave no record, their workers go on with others, and others' tasks go on as if nothing had happened.
+ * A job is gone while its tasks wait, in a node, for whatever there is to wait for: they end at
+ * once and leave no record, their workers go on with others, and others' tasks go on as if nothing
+ * had happened.
  */
 
 #include <fcntl.h>
@@ -16,8 +17,8 @@
 #include "tests/unit/http-server.h"
 #include "tests/unit/test.h"
 
-#define N_WORKERS       8U              /* at the level threads; or tasks at a time */
-#define OTHERS_NS       (2 * NSEC_PER_SEC)
+#define N_WORKERS 8U /* at the level threads; or tasks at a time */
+#define OTHERS_NS (2 * NSEC_PER_SEC)
 
 struct node {
         struct runner runner;
@@ -217,7 +218,8 @@ static void test_fetch_by_name(void)
 }
 
 /* At whatever moment: a task that is about to wait does not miss it. */
-static void check_any_moment(enum level level, const char *input, const struct ppp_workload *workload)
+static void check_any_moment(enum level level, const char *input,
+                             const struct ppp_workload *workload)
 {
         struct node node;
 

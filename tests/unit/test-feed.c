@@ -175,13 +175,15 @@ static void test_drop(void)
         setup(&runner, 1);
         at = push(feed_of(&runner), 1000, 2, &sleeps);
         start(&thread, 1, &runner);
-        while (__atomic_load_n(&feed_of(&runner)->chunks[at].tasks.records[0].start_ns, __ATOMIC_RELAXED) == 0)
+        while (__atomic_load_n(&feed_of(&runner)->chunks[at].tasks.records[0].start_ns,
+                               __ATOMIC_RELAXED) == 0)
                 sched_yield();
         test_true(!feed_drop(feed_of(&runner), (uint32_t)at));
         feed_tell_dropped(feed_of(&runner));
         next = push(feed_of(&runner), 0, 3, &sums);
         /* The last that ended comes first. */
-        test_int(feed_await_done(feed_of(&runner)) + feed_await_done(feed_of(&runner)), ==, (uint32_t)at + (uint32_t)next);
+        test_int(feed_await_done(feed_of(&runner)) + feed_await_done(feed_of(&runner)), ==,
+                 (uint32_t)at + (uint32_t)next);
         test_int(record_state(&feed_of(&runner)->chunks[at].tasks.records[0]), ==, PPP_STATE_NONE);
         check_sums(&feed_of(&runner)->chunks[next], 0);
         feed_close(feed_of(&runner));
@@ -219,8 +221,7 @@ static void test_lost(void)
         teardown(&runner);
 }
 
-TEST_MAIN("feed",
-          { "each task once, by several workers", test_each_once },
+TEST_MAIN("feed", { "each task once, by several workers", test_each_once },
           { "what was not claimed can be taken back", test_withdraw },
           { "places and memory run out and come back", test_room },
           { "a chunk nobody wants any more is dropped", test_drop },

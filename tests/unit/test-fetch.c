@@ -25,9 +25,9 @@ struct outcome {
         enum ppp_reason reason;
         int32_t detail;
         size_t n_bytes;
-        char text[32];                  /* how the body begins */
-        char charset[32];               /* "" for none */
-        unsigned n_charsets;            /* chunks that had one */
+        char text[32];       /* how the body begins */
+        char charset[32];    /* "" for none */
+        unsigned n_charsets; /* chunks that had one */
         uint64_t took_ns;
 };
 
@@ -39,9 +39,9 @@ struct batch {
         unsigned n;
         unsigned window;
         uint64_t timeout_ns;
-        int sink_result;                /* what the sink says of a chunk */
-        bool overdue;                   /* the task's time is up with the first of them */
-        struct outcome *outcomes;       /* of each, if wanted */
+        int sink_result;          /* what the sink says of a chunk */
+        bool overdue;             /* the task's time is up with the first of them */
+        struct outcome *outcomes; /* of each, if wanted */
         unsigned next;
         unsigned n_failed;
         struct runner *runner;
@@ -84,7 +84,7 @@ static const char *at(const char *path)
 struct sink_state {
         struct outcome *outcome;
         int result;
-        struct ppp_task *overdue;       /* its time is up with the first chunk; NULL: nobody's */
+        struct ppp_task *overdue; /* its time is up with the first chunk; NULL: nobody's */
 };
 
 static int take(void *userdata, const struct ppp_chunk *chunk)
@@ -106,14 +106,17 @@ static int take(void *userdata, const struct ppp_chunk *chunk)
         return state->result;
 }
 
-static void fetch_next(struct batch *batch, int (*fetch)(void *io, struct ppp_task *task,
-                                                         const char *url, struct sink_state *state),
+static void fetch_next(struct batch *batch,
+                       int (*fetch)(void *io, struct ppp_task *task, const char *url,
+                                    struct sink_state *state),
                        void *io)
 {
         unsigned i = batch->next++;
         struct outcome scratch = { 0 }, *outcome = batch->outcomes ? &batch->outcomes[i] : &scratch;
         struct ppp_task task = {
-                .worker = &batch->worker, .index = i, .start_ns = now_monotonic(),
+                .worker = &batch->worker,
+                .index = i,
+                .start_ns = now_monotonic(),
         };
         struct sink_state state = { outcome, batch->sink_result, batch->overdue ? &task : NULL };
 
@@ -204,7 +207,10 @@ static struct outcome fetch_one(enum backend backend, const char *url, uint64_t 
 {
         struct outcome outcome;
         struct batch batch = {
-                .backend = backend, .url = url, .n = 1, .timeout_ns = timeout_ns,
+                .backend = backend,
+                .url = url,
+                .n = 1,
+                .timeout_ns = timeout_ns,
                 .outcomes = &outcome,
         };
 
@@ -245,7 +251,7 @@ static void gets_bodies(void)
                 { "/chunked", "firstsecond", "", 11 },
                 { "/charset", "latin", "ISO-8859-1", 5 },
                 { "/empty", "", "", 0 },
-                { "/redirect/1", "plain", "", 5 },      /* the redirect has a charset */
+                { "/redirect/1", "plain", "", 5 }, /* the redirect has a charset */
                 { "/redirect/10", "plain", "", 5 },
                 { "/words/5000000", "word word word word word word w", "", 5000000 },
         };
@@ -324,7 +330,11 @@ static void charset_comes_with_each_chunk(void)
         for (enum backend backend = 0; backend < _BACKEND_N; ++backend) {
                 const char *urls[3] = { at(paths[0]), at(paths[1]), at(paths[2]) };
                 struct batch batch = {
-                        .backend = backend, .urls = urls, .n = 3, .window = 1, .outcomes = outcomes,
+                        .backend = backend,
+                        .urls = urls,
+                        .n = 3,
+                        .window = 1,
+                        .outcomes = outcomes,
                 };
 
                 run(&batch);
@@ -342,8 +352,11 @@ static void sink_can_end_it(void)
         setup();
         for (enum backend backend = 0; backend < _BACKEND_N; ++backend) {
                 struct batch batch = {
-                        .backend = backend, .url = at("/words/5000000"), .n = 1,
-                        .sink_result = -ENOTNAM, .outcomes = &outcome,
+                        .backend = backend,
+                        .url = at("/words/5000000"),
+                        .n = 1,
+                        .sink_result = -ENOTNAM,
+                        .outcomes = &outcome,
                 };
 
                 run(&batch);
@@ -361,14 +374,20 @@ static void keeps_connections(void)
                 const char *path;
                 unsigned n_connections;
         } pages[] = {
-                { "/plain", 1 }, { "/missing", 1 }, { "/redirect/3", 1 }, { "/error/1000000", 20 },
+                { "/plain", 1 },
+                { "/missing", 1 },
+                { "/redirect/3", 1 },
+                { "/error/1000000", 20 },
         };
 
         setup();
         for (enum backend backend = 0; backend < _BACKEND_N; ++backend)
                 for (size_t i = 0; i < ARRAY_SIZE(pages); ++i) {
                         struct batch batch = {
-                                .backend = backend, .url = at(pages[i].path), .n = 20, .window = 1,
+                                .backend = backend,
+                                .url = at(pages[i].path),
+                                .n = 20,
+                                .window = 1,
                         };
 
                         http_counters_reset(&server);
@@ -388,7 +407,10 @@ static void gets_over_closed_connections(void)
                 const char *plain = at("/plain"), *drop = at("/short");
                 struct outcome outcomes[ARRAY_SIZE(urls)];
                 struct batch batch = {
-                        .backend = backend, .urls = urls, .n = ARRAY_SIZE(urls), .window = 1,
+                        .backend = backend,
+                        .urls = urls,
+                        .n = ARRAY_SIZE(urls),
+                        .window = 1,
                         .outcomes = outcomes,
                 };
 
@@ -436,8 +458,8 @@ static void deadline_ends_it(void)
 }
 
 /*
- * Without a deadline every byte begins the time anew in which one has to come; our own way, and libcurl's,
- * to which a user in the URL leads.
+ * Without a deadline every byte begins the time anew in which one has to come; our own way, and
+ * libcurl's, to which a user in the URL leads.
  */
 static void every_byte_counts(void)
 {
@@ -452,12 +474,16 @@ static void every_byte_counts(void)
                         const char *urls[] = { drip, stall };
                         struct outcome outcomes[ARRAY_SIZE(urls)];
                         struct batch batch = {
-                                .backend = backend, .urls = urls, .n = ARRAY_SIZE(urls),
+                                .backend = backend,
+                                .urls = urls,
+                                .n = ARRAY_SIZE(urls),
                                 .outcomes = outcomes,
                         };
 
-                        snprintf(drip, sizeof(drip), "http://%s127.0.0.1:%u/drip", users[i], server.port);
-                        snprintf(stall, sizeof(stall), "http://%s127.0.0.1:%u/stall", users[i], server.port);
+                        snprintf(drip, sizeof(drip), "http://%s127.0.0.1:%u/drip", users[i],
+                                 server.port);
+                        snprintf(stall, sizeof(stall), "http://%s127.0.0.1:%u/stall", users[i],
+                                 server.port);
                         run(&batch);
                         test_int(outcomes[0].r, ==, 0);
                         test_int(outcomes[0].n_bytes, ==, 16);
@@ -475,8 +501,12 @@ static void deadlines_of_many(void)
         struct outcome outcomes[200];
         const char *urls[ARRAY_SIZE(outcomes)], *hang, *plain;
         struct batch batch = {
-                .backend = RING, .urls = urls, .n = ARRAY_SIZE(urls), .window = 64,
-                .timeout_ns = NSEC_PER_SEC, .outcomes = outcomes,
+                .backend = RING,
+                .urls = urls,
+                .n = ARRAY_SIZE(urls),
+                .window = 64,
+                .timeout_ns = NSEC_PER_SEC,
+                .outcomes = outcomes,
         };
 
         setup();
@@ -512,14 +542,14 @@ static void cancelling_ends_all(void)
 {
         static const struct {
                 const char *scheme_host;
-                bool silent;            /* nobody answers: all wait for the scout's handshake */
+                bool silent; /* nobody answers: all wait for the scout's handshake */
         } origins[] = {
                 { "http://127.0.0.1", false },
                 { "http://localhost", false },
                 { "https://127.0.0.1", true },
         };
         _cleanup_close_ int fd = -EBADF;
-        struct outcome outcomes[150];           /* some of them begin when all is over */
+        struct outcome outcomes[150]; /* some of them begin when all is over */
         unsigned n_files;
         uint16_t silent;
 
@@ -532,7 +562,10 @@ static void cancelling_ends_all(void)
                 for (size_t h = 0; h < ARRAY_SIZE(origins); ++h) {
                         char url[64];
                         struct batch batch = {
-                                .backend = backend, .url = url, .window = 100, .outcomes = outcomes,
+                                .backend = backend,
+                                .url = url,
+                                .window = 100,
+                                .outcomes = outcomes,
                                 .n = backend == RING ? ARRAY_SIZE(outcomes) : 1,
                         };
                         uint64_t cancelled_ns, ended_ns;
@@ -563,8 +596,12 @@ static void slow_scout_holds_nobody_up(void)
         const char *urls[ARRAY_SIZE(outcomes)];
         char hang[64], plain[64];
         struct batch batch = {
-                .backend = RING, .urls = urls, .n = ARRAY_SIZE(urls), .window = 8,
-                .timeout_ns = 2 * NSEC_PER_SEC, .outcomes = outcomes,
+                .backend = RING,
+                .urls = urls,
+                .n = ARRAY_SIZE(urls),
+                .window = 8,
+                .timeout_ns = 2 * NSEC_PER_SEC,
+                .outcomes = outcomes,
         };
 
         setup();
@@ -603,8 +640,11 @@ static void failed_scout_fails_all(void)
         snprintf(refused, sizeof(refused), "https://127.0.0.1:%u/", port);
         for (size_t i = 0; i < ARRAY_SIZE(failures); ++i) {
                 struct batch batch = {
-                        .backend = RING, .url = failures[i].url, .n = ARRAY_SIZE(outcomes),
-                        .window = 150, .outcomes = outcomes,
+                        .backend = RING,
+                        .url = failures[i].url,
+                        .n = ARRAY_SIZE(outcomes),
+                        .window = 150,
+                        .outcomes = outcomes,
                 };
 
                 run(&batch);
@@ -636,7 +676,8 @@ static void many_origins(void)
         teardown();
 }
 
-/* One fiber fetches what unfolds to much, the other counts the turns that it is given while that comes. */
+/* One fiber fetches what unfolds to much, the other counts the turns that it is given while that
+ * comes. */
 struct watched {
         struct batch batch;
         struct loop *loop;
@@ -668,7 +709,8 @@ static bool two_fibers(struct loop *loop, void *userdata)
 
         if (watched->n_spawned == 2)
                 return false;
-        test_int(loop_spawn(loop, watched->n_spawned++ ? count_turns : fetch_watched, watched), ==, 0);
+        test_int(loop_spawn(loop, watched->n_spawned++ ? count_turns : fetch_watched, watched), ==,
+                 0);
         return true;
 }
 
@@ -686,7 +728,9 @@ static unsigned watch(const char *url, bool overdue, struct outcome *outcome)
         async_io_init(&io, &loop, &bounds);
         watched.loop = &loop;
         watched.batch.worker = (struct worker){
-                .runner = &runner, .io = &async_ops, .io_context = &io,
+                .runner = &runner,
+                .io = &async_ops,
+                .io_context = &io,
         };
         test_int(loop_run(&loop, two_fibers, &watched), ==, 0);
         loop_deinit(&loop);
@@ -718,19 +762,13 @@ static void bombs_keep_nobody(void)
         teardown();
 }
 
-TEST_MAIN("fetch",
-          { "gets bodies", gets_bodies },
-          { "tells failures apart", tells_failures_apart },
+TEST_MAIN("fetch", { "gets bodies", gets_bodies }, { "tells failures apart", tells_failures_apart },
           { "charset comes with each chunk", charset_comes_with_each_chunk },
-          { "sink can end it", sink_can_end_it },
-          { "keeps connections", keeps_connections },
+          { "sink can end it", sink_can_end_it }, { "keeps connections", keeps_connections },
           { "gets over closed connections", gets_over_closed_connections },
-          { "many in flight", many_in_flight },
-          { "deadline ends it", deadline_ends_it },
-          { "every byte counts", every_byte_counts },
-          { "deadlines of many", deadlines_of_many },
+          { "many in flight", many_in_flight }, { "deadline ends it", deadline_ends_it },
+          { "every byte counts", every_byte_counts }, { "deadlines of many", deadlines_of_many },
           { "cancelling ends all", cancelling_ends_all },
           { "slow scout holds nobody up", slow_scout_holds_nobody_up },
-          { "failed scout fails all", failed_scout_fails_all },
-          { "many origins", many_origins },
+          { "failed scout fails all", failed_scout_fails_all }, { "many origins", many_origins },
           { "bombs keep nobody", bombs_keep_nobody })

@@ -100,7 +100,7 @@ static void test_threads(void)
 
 /* More fibers than a process may have mappings, where the kernel makes that possible. */
 #ifdef FIBER_TSAN
-#define N_WINDOW 4000                   /* TSan takes 8128 in a process */
+#define N_WINDOW 4000 /* TSan takes 8128 in a process */
 #else
 #define N_WINDOW 65535
 #endif
@@ -139,13 +139,10 @@ static void test_name(void)
 }
 #endif
 
-TEST_MAIN("fiber",
-          { "many fibers take turns", test_many },
+TEST_MAIN("fiber", { "many fibers take turns", test_many },
           { "callee-saved registers survive", test_registers },
           { "rounding mode is each fiber's own", test_rounding },
           { "recursion near the stack's end", test_deep },
-          { "overflow meets the guard page", test_guard },
-          { "life of a fiber", test_life },
+          { "overflow meets the guard page", test_guard }, { "life of a fiber", test_life },
           { "fibers in several threads", test_threads },
-          { "a full window of fibers", test_full_window },
-          { "name of the switch", test_name })
+          { "a full window of fibers", test_full_window }, { "name of the switch", test_name })

@@ -210,11 +210,9 @@ static void test_follow_foreign_file(void)
         fixture_deinit(&f);
 }
 
-TEST_MAIN("follow",
-          { "results that are cut short meanwhile", test_results_cut_short },
+TEST_MAIN("follow", { "results that are cut short meanwhile", test_results_cut_short },
           { "results as tasks end", test_follow_as_they_end },
           { "results of a job that was resumed", test_follow_resumed },
-          { "results in order", test_follow_ordered },
-          { "failures only", test_follow_failed_only },
+          { "results in order", test_follow_ordered }, { "failures only", test_follow_failed_only },
           { "many results, shuffled", test_follow_many },
           { "results files that do not fit", test_follow_foreign_file })

@@ -1,6 +1,6 @@
 /*
- * Cookies of a chain of redirects: which are taken, and where they go. And the dates and fields that
- * they, and Retry-After, are read from.
+ * Cookies of a chain of redirects: which are taken, and where they go. And the dates and fields
+ * that they, and Retry-After, are read from.
  */
 
 #include "daemon/runner/fetch/http-cookies.h"
@@ -11,8 +11,8 @@
 static void take(struct http_cookies *cookies, const char *url, const char *field)
 {
         char head[512];
-        int n = snprintf(head, sizeof(head), "HTTP/1.1 302 Found\r\nServer: x\r\nSET-cookie: %s\r\n\r\n",
-                         field);
+        int n = snprintf(head, sizeof(head),
+                         "HTTP/1.1 302 Found\r\nServer: x\r\nSET-cookie: %s\r\n\r\n", field);
 
         http_cookies_take(cookies, url, head, (size_t)n);
 }
@@ -55,15 +55,19 @@ static void goes_where_it_may(void)
                 { "https://h.example/", "k=v; Secure", "https://h.example/", "k=v" },
                 { "https://h.example/", "k=v; Secure", "http://h.example/", "" },
                 { "http://h.example/", "k=v; Secure", "https://h.example/", "" },
-                { "https://h.example/", "__Secure-k=v; Secure", "https://h.example/", "__Secure-k=v" },
+                { "https://h.example/", "__Secure-k=v; Secure", "https://h.example/",
+                  "__Secure-k=v" },
                 { "https://h.example/", "__Secure-k=v", "https://h.example/", "" },
-                { "https://h.example/", "__Host-k=v; Secure; Path=/", "https://h.example/", "__Host-k=v" },
+                { "https://h.example/", "__Host-k=v; Secure; Path=/", "https://h.example/",
+                  "__Host-k=v" },
                 { "https://a.h.example/", "__Host-k=v; Secure; Path=/; Domain=h.example",
                   "https://a.h.example/", "" },
                 { "http://h.example/", "k=v; Max-Age=0", "http://h.example/", "" },
                 { "http://h.example/", "k=v; Max-Age=9", "http://h.example/", "k=v" },
-                { "http://h.example/", "k=v; Expires=Thu, 01-Jan-1970 00:00:00 GMT", "http://h.example/", "" },
-                { "http://h.example/", "k=v; Expires=Thu, 01 Jan 2970 00:00:00 GMT", "http://h.example/", "k=v" },
+                { "http://h.example/", "k=v; Expires=Thu, 01-Jan-1970 00:00:00 GMT",
+                  "http://h.example/", "" },
+                { "http://h.example/", "k=v; Expires=Thu, 01 Jan 2970 00:00:00 GMT",
+                  "http://h.example/", "k=v" },
                 { "http://h.example/", "  k = v=w ; HttpOnly", "http://h.example/", "k = v=w" },
                 { "http://h.example/", "no-value", "http://h.example/", "" },
                 { "http://h.example/", "=v", "http://h.example/", "" },
@@ -78,8 +82,8 @@ static void goes_where_it_may(void)
                 take(&cookies, cases[i].set_by, cases[i].field);
                 test_int(http_cookies_header(&cookies, cases[i].asked, &header), ==, 0);
                 if (!streq(header ?: "", cases[i].expected))
-                        test_fail_at("\"%s\" of %s, for %s: \"%s\"", cases[i].field, cases[i].set_by,
-                                     cases[i].asked, header ?: "");
+                        test_fail_at("\"%s\" of %s, for %s: \"%s\"", cases[i].field,
+                                     cases[i].set_by, cases[i].asked, header ?: "");
                 http_cookies_deinit(&cookies);
         }
         CU_PASS("cookies");
@@ -114,7 +118,8 @@ static void are_bounded(void)
 static uint64_t retry_after(const char *value)
 {
         char head[256];
-        int n = snprintf(head, sizeof(head), "HTTP/1.1 503 Busy\r\nretry-after:  %s\r\n\r\n", value);
+        int n = snprintf(head, sizeof(head), "HTTP/1.1 503 Busy\r\nretry-after:  %s\r\n\r\n",
+                         value);
 
         return retry_after_find(head, (size_t)n);
 }
@@ -139,8 +144,6 @@ static void asks_for_a_wait(void)
         test_int(retry_after_find("HTTP/1.1 503 Busy\r\n\r\n", 21), ==, 0);
 }
 
-TEST_MAIN("http-cookies",
-          { "goes where it may", goes_where_it_may },
-          { "later ones replace", later_ones_replace },
-          { "are bounded", are_bounded },
+TEST_MAIN("http-cookies", { "goes where it may", goes_where_it_may },
+          { "later ones replace", later_ones_replace }, { "are bounded", are_bounded },
           { "asks for a wait", asks_for_a_wait })

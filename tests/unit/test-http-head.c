@@ -17,69 +17,101 @@ static const struct expected heads[] = {
         { "HTTP/1.1 200\n\n", 0, { .status = 200, .persistent = true } },
         { "HTTP/1.1 200 \r\n\r\n", 0, { .status = 200, .persistent = true } },
         { "HTTP/1.0 404 Not: Found\r\n\r\n", 0, { .status = 404 } },
-        { "HTTP/1.0 200 OK\r\nConnection: x, Keep-Alive\r\n\r\n", 0,
+        { "HTTP/1.0 200 OK\r\nConnection: x, Keep-Alive\r\n\r\n",
+          0,
           { .status = 200, .persistent = true } },
         { OK "CONNECTION:a ,CLOSE , b\r\n\r\n", 0, { .status = 200 } },
         { OK "Connection: closed\r\n\r\n", 0, { .status = 200, .persistent = true } },
-        { OK "Content-Length: 0\r\n\r\n", 0,
+        { OK "Content-Length: 0\r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .has_length = true } },
-        { OK "content-length:9223372036854775807\t \r\n\r\n", 0,
+        { OK "content-length:9223372036854775807\t \r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .has_length = true, .length = INT64_MAX } },
-        { OK "Content-Length: 5, 5\r\nContent-Length: 5\r\n\r\n", 0,
+        { OK "Content-Length: 5, 5\r\nContent-Length: 5\r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .has_length = true, .length = 5 } },
-        { OK "Transfer-Encoding: Chunked\r\n\r\n", 0,
+        { OK "Transfer-Encoding: Chunked\r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .chunked = true } },
         { OK "Transfer-Encoding: identity\r\n\r\n", 0, { .status = 200, .persistent = true } },
-        { OK "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", 0,
+        { OK "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+          0,
           { .status = 200, .chunked = true, .has_length = true, .length = 5 } },
-        { "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n", 0,
+        { "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n",
+          0,
           { .status = 200, .chunked = true } },
         { OK "Content-Type:  text/html; charset=x \r\nContent-Type: second\r\n"
-             "Content-Encoding: gzip\r\nLocation: \r\nLocation: /a b\r\n\r\n", 0,
-          { .status = 200, .persistent = true, .content_type = "text/html; charset=x",
-            .content_codings = { .n = 1, .codings = { CODING_GZIP } }, .location = "/a b" } },
-        { OK "Content-Type: text/html;\r\n\tcharset=x\r\nA: b\r\n\r\n", 0,
+             "Content-Encoding: gzip\r\nLocation: \r\nLocation: /a b\r\n\r\n",
+          0,
+          { .status = 200,
+            .persistent = true,
+            .content_type = "text/html; charset=x",
+            .content_codings = { .n = 1, .codings = { CODING_GZIP } },
+            .location = "/a b" } },
+        { OK "Content-Type: text/html;\r\n\tcharset=x\r\nA: b\r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .content_type = "text/html;  \tcharset=x" } },
-        { OK "Content-Type: x\r\n \r\n\r\n", 0,
+        { OK "Content-Type: x\r\n \r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .content_type = "x" } },
         { OK "X-Content-Length: 1\r\nA:\r\n\r\n", 0, { .status = 200, .persistent = true } },
 
         /* Read as curl and requests read it; the connection is not used again. */
         { "HTTP/1.1   200 OK\r\n\r\n", 0, { .status = 200 } },
         { "HTTP/1.1 200\tOK\r\n\r\n", 0, { .status = 200, .persistent = true } },
-        { OK "A : b\r\nContent-Length: 5\r\n\r\n", 0,
+        { OK "A : b\r\nContent-Length: 5\r\n\r\n",
+          0,
           { .status = 200, .has_length = true, .length = 5 } },
-        { OK "Content-Encoding : gzip\r\nLocation\t: /a\r\n\r\n", 0,
-          { .status = 200, .content_codings = { .n = 1, .codings = { CODING_GZIP } }, .location = "/a" } },
+        { OK "Content-Encoding : gzip\r\nLocation\t: /a\r\n\r\n",
+          0,
+          { .status = 200,
+            .content_codings = { .n = 1, .codings = { CODING_GZIP } },
+            .location = "/a" } },
         { OK "A b: 5\r\n\r\n", 0, { .status = 200 } },
         { OK "A\x01: 5\r\nB\x7f: 5\r\n\r\n", 0, { .status = 200 } },
         { OK ": no name\r\n\r\n", 0, { .status = 200 } },
         { OK "A: a\rb\r\n\r\n", 0, { .status = 200 } },
         { OK "A: b\r\r\n\r\n", 0, { .status = 200 } },
-        { OK "Content-Length: 13\r\r\n\r\n", 0,
+        { OK "Content-Length: 13\r\r\n\r\n",
+          0,
           { .status = 200, .has_length = true, .length = 13 } },
-        { OK "Content-Length: 13\r\n \t\r\nA: b\r\n\r\n", 0,
+        { OK "Content-Length: 13\r\n \t\r\nA: b\r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .has_length = true, .length = 13 } },
-        { OK "Content-Length: 013\r\nContent-Length: 13,\r\n\r\n", 0,
+        { OK "Content-Length: 013\r\nContent-Length: 13,\r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .has_length = true, .length = 13 } },
-        { OK "Transfer-Encoding: chunked, chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 0,
+        { OK "Transfer-Encoding: chunked, chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .chunked = true } },
-        { OK "Transfer-Encoding: chunked, identity\r\n\r\n", 0,
+        { OK "Transfer-Encoding: chunked, identity\r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .chunked = true } },
-        { OK "Transfer-Encoding: gzip, chunked\r\n\r\n", 0,
-          { .status = 200, .persistent = true, .chunked = true,
+        { OK "Transfer-Encoding: gzip, chunked\r\n\r\n",
+          0,
+          { .status = 200,
+            .persistent = true,
+            .chunked = true,
             .transfer_codings = { .n = 1, .codings = { CODING_GZIP } } } },
-        { OK "Transfer-Encoding: deflate\r\nTransfer-Encoding: x-gzip\r\n\r\n", 0,
-          { .status = 200, .persistent = true,
+        { OK "Transfer-Encoding: deflate\r\nTransfer-Encoding: x-gzip\r\n\r\n",
+          0,
+          { .status = 200,
+            .persistent = true,
             .transfer_codings = { .n = 2, .codings = { CODING_DEFLATE, CODING_GZIP } } } },
-        { OK "Transfer-Encoding: \r\nContent-Length: 5\r\n\r\n", 0,
+        { OK "Transfer-Encoding: \r\nContent-Length: 5\r\n\r\n",
+          0,
           { .status = 200, .persistent = true, .has_length = true, .length = 5 } },
         { OK "Content-Encoding: \r\nContent-Encoding: identity , GZip\r\nA: b\r\n"
-             "Content-Encoding: none,deflate\r\n\r\n", 0,
-          { .status = 200, .persistent = true,
+             "Content-Encoding: none,deflate\r\n\r\n",
+          0,
+          { .status = 200,
+            .persistent = true,
             .content_codings = { .n = 2, .codings = { CODING_GZIP, CODING_DEFLATE } } } },
-        { OK "Content-Encoding: gzip, br, what\r\n\r\n", 0,
-          { .status = 200, .persistent = true,
+        { OK "Content-Encoding: gzip, br, what\r\n\r\n",
+          0,
+          { .status = 200,
+            .persistent = true,
             .content_codings = { 1, { CODING_GZIP }, PPP_ANSWER_CODING_BR } } },
 
         { "HTTP/1.2 200 OK\r\n\r\n", PPP_ANSWER_STATUS_LINE, { 0 } },
@@ -115,7 +147,8 @@ static const struct expected heads[] = {
 
         /* Another reader would see the body end elsewhere. */
         { OK "Content-Length : 5\r\n\r\n", PPP_ANSWER_AMBIGUOUS, { 0 } },
-        { OK "Content-Length: 5\r\nTransfer-Encoding\t: chunked\r\n\r\n", PPP_ANSWER_AMBIGUOUS,
+        { OK "Content-Length: 5\r\nTransfer-Encoding\t: chunked\r\n\r\n",
+          PPP_ANSWER_AMBIGUOUS,
           { 0 } },
         { OK "Content- Length: 5\r\n\r\n", PPP_ANSWER_AMBIGUOUS, { 0 } },
         { OK "\vtransfer-ENCODING\x7f: chunked\r\n\r\n", PPP_ANSWER_AMBIGUOUS, { 0 } },
@@ -126,13 +159,15 @@ static const struct expected heads[] = {
         { OK "A: b\r\n Content-Length: 5\r\n\r\n", PPP_ANSWER_AMBIGUOUS, { 0 } },
         { OK "Transfer-Encoding:\r\n chunked\r\n\r\n", PPP_ANSWER_AMBIGUOUS, { 0 } },
         { OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n",
-          PPP_ANSWER_AMBIGUOUS, { 0 } },
+          PPP_ANSWER_AMBIGUOUS,
+          { 0 } },
         { OK "Transfer-Encoding: gzip\r\nContent-Length: 5\r\n\r\n", PPP_ANSWER_AMBIGUOUS, { 0 } },
         { OK "Transfer-Encoding: xchunked\r\n\r\n", PPP_ANSWER_CODING, { 0 } },
         { OK "Transfer-Encoding: chunked;x=y\r\n\r\n", PPP_ANSWER_CODING, { 0 } },
         { OK "Transfer-Encoding: br, chunked\r\n\r\n", PPP_ANSWER_CODING_BR, { 0 } },
         { OK "Transfer-Encoding: gzip,gzip,gzip,gzip,gzip,gzip,chunked\r\n\r\n",
-          PPP_ANSWER_CODINGS, { 0 } },
+          PPP_ANSWER_CODINGS,
+          { 0 } },
 };
 
 static void check_codings(const struct coding_list *list, const struct coding_list *wanted)
@@ -189,7 +224,8 @@ static void refuses_nul(void)
 /* Whatever comes after does not matter, and no byte too few is taken for the whole. */
 static void finds_the_end(void)
 {
-        static const char *const texts[] = { OK "A: b\r\n\r\nHTTP/1.1", OK "\n\n\n", "\n\r\n", "a\n\n" };
+        static const char *const texts[] = { OK "A: b\r\n\r\nHTTP/1.1", OK "\n\n\n", "\n\r\n",
+                                             "a\n\n" };
         static const size_t ends[] = { 25, 18, 3, 3 };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); ++i) {
@@ -198,7 +234,8 @@ static void finds_the_end(void)
                 test_int(http_head_find_end(texts[i], n, &scanned), ==, ends[i]);
                 scanned = 0;
                 for (size_t k = 0; k < n; ++k)
-                        if (http_head_find_end(texts[i], k, &scanned) != (k < ends[i] ? 0 : ends[i]))
+                        if (http_head_find_end(texts[i], k, &scanned) !=
+                            (k < ends[i] ? 0 : ends[i]))
                                 test_fail_at("text %zu, %zu bytes of it", i, k);
                         else if (k >= ends[i])
                                 break;
@@ -219,7 +256,9 @@ static void knows_a_beginning(void)
         test_true(!http_head_may_begin("\0HTTP", 5));
 }
 
-/* Undoes @n bytes in pieces of @size; returns what came of it, -EAGAIN when the end has not come. */
+/*
+ * Undoes @n bytes in pieces of @size; returns what came of it, -EAGAIN when the end has not come.
+ */
 static int undo(const char *data, size_t n, size_t size, char *to, size_t *ret_n, size_t *ret_used)
 {
         struct http_chunks chunks = HTTP_CHUNKS_NULL;
@@ -229,7 +268,8 @@ static int undo(const char *data, size_t n, size_t size, char *to, size_t *ret_n
         while (at < n && !http_chunks_ended(&chunks)) {
                 const char *piece;
                 size_t n_piece;
-                ssize_t l = http_chunks_next(&chunks, data + at, MIN(size, n - at), &piece, &n_piece);
+                ssize_t l =
+                        http_chunks_next(&chunks, data + at, MIN(size, n - at), &piece, &n_piece);
 
                 if (l < 0)
                         return (int)l;
@@ -305,15 +345,15 @@ static void counts_what_it_passes_over(void)
         ssize_t l = http_chunks_next(&chunks, text, sizeof(text) - 1, &piece, &n);
 
         test_int(l, >, 0);
-        test_int(http_chunks_next(&chunks, text + l, sizeof(text) - 1 - (size_t)l, &piece, &n), >, 0);
+        test_int(http_chunks_next(&chunks, text + l, sizeof(text) - 1 - (size_t)l, &piece, &n), >,
+                 0);
         test_true(http_chunks_ended(&chunks));
-        test_int(chunks.n_extra, >=, strlen("abc" "A: b"));
+        test_int(chunks.n_extra, >=,
+                 strlen("abc"
+                        "A: b"));
 }
 
-TEST_MAIN("http-head",
-          { "reads heads", reads_heads },
-          { "refuses NUL", refuses_nul },
-          { "finds the end", finds_the_end },
-          { "knows a beginning", knows_a_beginning },
+TEST_MAIN("http-head", { "reads heads", reads_heads }, { "refuses NUL", refuses_nul },
+          { "finds the end", finds_the_end }, { "knows a beginning", knows_a_beginning },
           { "undoes chunks", undoes_chunks },
           { "counts what it passes over", counts_what_it_passes_over })

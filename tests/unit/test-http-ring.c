@@ -1,6 +1,6 @@
 /*
- * Connections on the ring, where the kernel takes nothing for a while: what was queued for one of them
- * must not meet its descriptor in another's hands.
+ * Connections on the ring, where the kernel takes nothing for a while: what was queued for one of
+ * them must not meet its descriptor in another's hands.
  */
 
 #include "daemon/runner/fetch/http-ring.h"
@@ -15,8 +15,8 @@
 #define REQUEST "GET / HTTP/1.1\r\n\r\n"
 
 /*
- * These take the place of liburing's functions in this program: nothing else makes the kernel refuse
- * entries at will. Completions come all the same.
+ * These take the place of liburing's functions in this program: nothing else makes the kernel
+ * refuse entries at will. Completions come all the same.
  */
 static bool refusing;
 
@@ -27,7 +27,7 @@ static int refused(struct io_uring *ring)
 
 int io_uring_submit_and_wait(struct io_uring *ring, unsigned n)
 {
-        static int (*real)(struct io_uring *ring, unsigned n);
+        static int (*real)(struct io_uring * ring, unsigned n);
 
         if (refusing)
                 return refused(ring);
@@ -38,7 +38,7 @@ int io_uring_submit_and_wait(struct io_uring *ring, unsigned n)
 
 int io_uring_submit_and_get_events(struct io_uring *ring)
 {
-        static int (*real)(struct io_uring *ring);
+        static int (*real)(struct io_uring * ring);
 
         if (refusing)
                 return refused(ring);

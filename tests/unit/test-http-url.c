@@ -7,10 +7,10 @@
 
 static const struct {
         const char *url;
-        const char *authority;          /* as Host has it; NULL: not of the plain form */
+        const char *authority; /* as Host has it; NULL: not of the plain form */
         const char *path;
         uint16_t port;
-        const char *address;            /* NULL: a name */
+        const char *address; /* NULL: a name */
 } urls[] = {
         { "http://127.0.0.1/", "127.0.0.1", "/", 80, "127.0.0.1" },
         { "HTTP://127.0.0.1:8080/a/b?c=d&e#f", "127.0.0.1:8080", "/a/b?c=d&e", 8080, "127.0.0.1" },
@@ -71,9 +71,9 @@ static const struct {
 
 static void check_address(const struct http_url *url, const char *wanted)
 {
-        const void *bytes = url->address.any.sa_family == AF_INET6 ?
-                            (const void *)&url->address.v6.sin6_addr :
-                            (const void *)&url->address.v4.sin_addr;
+        const void *bytes = url->address.any.sa_family == AF_INET6
+                                    ? (const void *)&url->address.v6.sin6_addr
+                                    : (const void *)&url->address.v4.sin_addr;
         char text[INET6_ADDRSTRLEN];
 
         test_true(inet_ntop(url->address.any.sa_family, bytes, text, sizeof(text)));
@@ -150,7 +150,8 @@ static void resolves(void)
                 { "http://h:8/?q", "./x:y", "http://h:8/./x:y" },
                 { "http://h/", "/a b?c d", "http://h/a%20b?c+d" },
                 { "http://h/", "/\303\274\t", "http://h/%c3%bc%09" },
-                { "http://u:p@xn--bcher-kva/", "http://b\303\274cher/x", "http://u:p@xn--bcher-kva/x" },
+                { "http://u:p@xn--bcher-kva/", "http://b\303\274cher/x",
+                  "http://u:p@xn--bcher-kva/x" },
                 { "http://h/", "http://b\303\274cher/\303\274", "http://b\303\274cher/%c3%bc" },
         };
 
@@ -196,7 +197,8 @@ static const struct {
         { "http://" UE "%00.example/", NULL, -EINVAL },
         { "http://" UE "%2f.example/", NULL, -EINVAL },
         { "http://" UE "%4/", NULL, -EINVAL },
-        { "http://x.\303\274\303\274aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/",
+        { "http://"
+          "x.\303\274\303\274aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/",
           NULL, -ENAMETOOLONG },
 };
 
@@ -211,8 +213,5 @@ static void becomes_ascii(void)
         }
 }
 
-TEST_MAIN("http-url",
-          { "becomes ASCII", becomes_ascii },
-          { "splits", splits },
-          { "compares addresses", compares_addresses },
-          { "resolves", resolves })
+TEST_MAIN("http-url", { "becomes ASCII", becomes_ascii }, { "splits", splits },
+          { "compares addresses", compares_addresses }, { "resolves", resolves })

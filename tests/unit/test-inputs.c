@@ -64,7 +64,9 @@ static int check_in_pieces(const char *text, size_t n, size_t step, uint64_t *re
         return r < 0 ? r : inputs_scan_end(&scan, ret_n, error);
 }
 
-/* The check looks at eight bytes at a time: lists of all shapes, with the bad byte in each place. */
+/*
+ * The check looks at eight bytes at a time: lists of all shapes, with the bad byte in each place.
+ */
 static void test_shapes(void)
 {
         static const char letters[] = "ab\nabcdefg\nh";
@@ -211,11 +213,9 @@ static void test_map_refused(void)
         test_true(!inputs.text);
 }
 
-TEST_MAIN("inputs",
-          { "bad lists are refused, the line named", test_refused },
+TEST_MAIN("inputs", { "bad lists are refused, the line named", test_refused },
           { "lists of all shapes", test_shapes },
           { "the longest line that is taken", test_longest },
           { "a line without an end", test_no_end },
           { "a line that is too long behind good ones", test_too_long_after_others },
-          { "every line is found", test_find },
-          { "bad files are refused", test_map_refused })
+          { "every line is found", test_find }, { "bad files are refused", test_map_refused })

@@ -47,7 +47,9 @@ static void begin(struct lost *lost, uint64_t n_tasks)
                 .host = { (char *)"6.1.0", 2 },
                 .groups = { .fd = -EBADF, .lock_fd = -EBADF, .why = (char *)"there are none" },
         };
-        lost->env = (struct job_env){ .host = &lost->host, .groups = &lost->groups, .changed = on_changed,
+        lost->env = (struct job_env){ .host = &lost->host,
+                                      .groups = &lost->groups,
+                                      .changed = on_changed,
                                       .ended = on_ended };
         test_true(sd_event_new(&lost->env.event) >= 0);
         lost->job = (struct job){
@@ -69,7 +71,8 @@ static uint64_t next_of(const struct lost *lost)
 {
         struct ppp_results_header header;
 
-        test_int(pread(lost->job.directory.results_fd, &header, sizeof(header), 0), ==, sizeof(header));
+        test_int(pread(lost->job.directory.results_fd, &header, sizeof(header), 0), ==,
+                 sizeof(header));
         return header.next;
 }
 
@@ -267,7 +270,8 @@ static void test_kinds(void)
 
 static void test_limits(void)
 {
-        const struct failure other = FAILURE_NULL, limit = { .limit = (char *)"spec.limits.pids_max" },
+        const struct failure other = FAILURE_NULL,
+                             limit = { .limit = (char *)"spec.limits.pids_max" },
                              space = { .space = true };
 
         test_true(failure_may_pass(&other, -EIO));
@@ -280,8 +284,8 @@ static void test_limits(void)
         test_true(!failure_may_pass(&space, -EAGAIN));
 }
 
-TEST_MAIN("job-again",
-          { "limits", test_limits }, { "interrupted", test_interrupted }, { "stopped", test_stopped },
-          { "interrupted late", test_interrupted_late }, { "stopped late", test_stopped_late }, { "taken over", test_taken_over },
-          { "interrupted while locked", test_interrupted_while_locked },
-          { "small", test_small }, { "large", test_large }, { "kinds of errors", test_kinds })
+TEST_MAIN("job-again", { "limits", test_limits }, { "interrupted", test_interrupted },
+          { "stopped", test_stopped }, { "interrupted late", test_interrupted_late },
+          { "stopped late", test_stopped_late }, { "taken over", test_taken_over },
+          { "interrupted while locked", test_interrupted_while_locked }, { "small", test_small },
+          { "large", test_large }, { "kinds of errors", test_kinds })

@@ -39,15 +39,16 @@ static void test_exits(void)
         expect(judge(CLD_EXITED, 0, true, REASON_CANCELLED, false), JOB_DONE, REASON_NONE);
         expect(judge(CLD_EXITED, 0, true, REASON_NONE, true), JOB_DONE, REASON_NONE);
         /* A runner that fails while it is asked to stop has failed. */
-        expect(judge(CLD_EXITED, 1, false, REASON_CANCELLED, false), JOB_FAILED, REASON_RUNNER_FAILED);
+        expect(judge(CLD_EXITED, 1, false, REASON_CANCELLED, false), JOB_FAILED,
+               REASON_RUNNER_FAILED);
 }
 
 static void test_stops(void)
 {
-        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_CANCELLED, false), JOB_CANCELLED,
-               REASON_CANCELLED);
-        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_TIMEOUT, false), JOB_CANCELLED,
-               REASON_TIMEOUT);
+        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_CANCELLED, false),
+               JOB_CANCELLED, REASON_CANCELLED);
+        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_TIMEOUT, false),
+               JOB_CANCELLED, REASON_TIMEOUT);
         /* Somebody else's SIGTERM. */
         expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_NONE, false), JOB_CANCELLED,
                REASON_STOPPED);
@@ -62,16 +63,22 @@ static void test_stops(void)
 /* Another works on the job: it is for that, and not for ours, to end as it was asked. */
 static void test_busy(void)
 {
-        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, false, REASON_NONE, false).verdict, ==, OUTCOME_AGAIN);
-        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, true, REASON_NONE, false).verdict, ==, OUTCOME_AGAIN);
-        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, false, REASON_CANCELLED, false).verdict, ==, OUTCOME_AGAIN);
-        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, false, REASON_NONE, true).verdict, ==, OUTCOME_AGAIN);
+        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, false, REASON_NONE, false).verdict, ==,
+                 OUTCOME_AGAIN);
+        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, true, REASON_NONE, false).verdict, ==,
+                 OUTCOME_AGAIN);
+        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, false, REASON_CANCELLED, false).verdict, ==,
+                 OUTCOME_AGAIN);
+        test_int(judge(CLD_EXITED, RUNNER_EXIT_BUSY, false, REASON_NONE, true).verdict, ==,
+                 OUTCOME_AGAIN);
 }
 
 static void test_deaths(void)
 {
-        expect(judge(CLD_KILLED, SIGKILL, false, REASON_NONE, false), JOB_FAILED, REASON_RUNNER_DIED);
-        expect(judge(CLD_DUMPED, SIGSEGV, true, REASON_NONE, false), JOB_FAILED, REASON_RUNNER_DIED);
+        expect(judge(CLD_KILLED, SIGKILL, false, REASON_NONE, false), JOB_FAILED,
+               REASON_RUNNER_DIED);
+        expect(judge(CLD_DUMPED, SIGSEGV, true, REASON_NONE, false), JOB_FAILED,
+               REASON_RUNNER_DIED);
         expect(judge(CLD_DUMPED, SIGSEGV, false, REASON_CANCELLED, false), JOB_FAILED,
                REASON_RUNNER_DIED);
 }
@@ -80,14 +87,16 @@ static void test_interruptions(void)
 {
         test_int(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_NONE, true).verdict, ==,
                  OUTCOME_INTERRUPTED);
-        test_int(judge(CLD_KILLED, SIGKILL, false, REASON_NONE, true).verdict, ==, OUTCOME_INTERRUPTED);
+        test_int(judge(CLD_KILLED, SIGKILL, false, REASON_NONE, true).verdict, ==,
+                 OUTCOME_INTERRUPTED);
         test_int(judge(0, 0, false, REASON_NONE, true).verdict, ==, OUTCOME_INTERRUPTED);
         /* Nothing is left to be gone on with, and what it took can be told only now. */
-        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, true, REASON_NONE, true), JOB_DONE, REASON_NONE);
+        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, true, REASON_NONE, true), JOB_DONE,
+               REASON_NONE);
         expect(judge(CLD_KILLED, SIGKILL, true, REASON_NONE, true), JOB_DONE, REASON_NONE);
         /* Who cancelled it meant it, also when the supervisor stops in the middle of that. */
-        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_CANCELLED, true), JOB_CANCELLED,
-               REASON_CANCELLED);
+        expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, false, REASON_CANCELLED, true),
+               JOB_CANCELLED, REASON_CANCELLED);
 }
 
 static void test_adopted(void)
@@ -99,25 +108,27 @@ static void test_adopted(void)
 /* The code's table and the schema are one list. */
 static void test_metrics_match_schema(void)
 {
-        static const char *const described[] = { "schema", "version", "job", "state", "reason",
-                                                 "reason_detail", "resumed", "level", "workload",
-                                                 "loops", "gil", "threaded", "limits",
-                                                 "host", "tasks_total",
-                                                 "tasks_done", "tasks_failed", "wall_seconds",
-                                                 "unavailable", "cpu_source", "limits_met" };
+        static const char *const described[] = { "schema",      "version",      "job",
+                                                 "state",       "reason",       "reason_detail",
+                                                 "resumed",     "level",        "workload",
+                                                 "loops",       "gil",          "threaded",
+                                                 "limits",      "host",         "tasks_total",
+                                                 "tasks_done",  "tasks_failed", "wall_seconds",
+                                                 "unavailable", "cpu_source",   "limits_met" };
         json_t *schema = json_load_file(SCHEMA, 0, NULL), *properties, *value;
         size_t n = 0;
         const char *key;
 
         test_true(schema);
         properties = json_object_get(schema, "properties");
-        json_object_foreach (properties, key, value) {
+        json_object_foreach(properties, key, value) {
                 bool is_described = false;
 
                 for (size_t i = 0; i < ARRAY_SIZE(described); ++i)
                         is_described |= streq(described[i], key);
                 if (!is_described && !metric_find(key))
-                        test_fail_at("the schema has \"%s\", which the supervisor does not know", key);
+                        test_fail_at("the schema has \"%s\", which the supervisor does not know",
+                                     key);
                 n += !is_described && metric_find(key);
         }
         test_int(n, ==, n_metrics);
@@ -155,8 +166,8 @@ static void test_metric_values(void)
         test_true(is_valid("thread_cpu_seconds", "[0, 1.5]"));
         test_true(!is_valid("thread_cpu_seconds", "[-1]"));
         test_true(!is_valid("thread_cpu_seconds", "1"));
-        test_true(is_valid("ring", "{\"setup\":\"\",\"submissions\":1,\"completions\":1,\"enters\":1,"
-                                   "\"wakeups\":1,\"overflows\":0,\"stall_max_seconds\":0.1}"));
+        test_true(is_valid("ring", "{\"setup\":\"\",\"submissions\":1,\"completions\":1,\"enters\":"
+                                   "1,\"wakeups\":1,\"overflows\":0,\"stall_max_seconds\":0.1}"));
         test_true(!is_valid("ring", "{\"setup\":\"\",\"submissions\":1}"));
         test_true(!metric_find("evil"));
 }
@@ -207,23 +218,31 @@ static const char measures[] =
         "{\"work_seconds\": 0.5, \"rss_peak_bytes\": 1024, \"measuring_seconds\": 0.25, "
         "\"service_seconds\": {\"p50\": 1, \"p90\": 2, \"p99\": 3, \"max\": 4}, "
         "\"imbalance_ratio\": \"even\", \"job\": 99, \"cpu_user_seconds\": 7, \"evil\": 1, "
-        "\"unavailable\": [{\"metric\": \"syscalls\", \"reason\": \"not counted\"}, "
-        "{\"metric\": \"evil\", \"reason\": \"x\"}, 7]}";
+        "\"unavailable\": [{\"metric\": \"syscalls\", \"reason\": \"not counted\"}, {\"metric\": "
+        "\"evil\", \"reason\": \"x\"}, 7]}";
 
 static json_t *summarize(int measures_fd, const struct rusage *usage)
 {
         struct host host = { (char *)"6.1.0", 2 };
         struct groups groups = { .fd = -EBADF, .why = (char *)"there are none" };
-        struct job_record record = { .number = 12, .state = JOB_DONE, .n_tasks = 4, .n_done = 3,
-                                     .n_failed = 1 };
+        struct job_record record = {
+                .number = 12, .state = JOB_DONE, .n_tasks = 4, .n_done = 3, .n_failed = 1
+        };
         struct spec spec = { .level = LEVEL_PROCESSES, .workload = WORKLOAD_SUM, .workers = 2 };
-        struct counters counters = { 3, 1, 5, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC,
-                                     PPP_CONDITION_NONE };
+        struct counters counters = {
+                3, 1, 5, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC, PPP_CONDITION_NONE
+        };
         const struct limit_hits none = LIMIT_HITS_NULL;
         struct accounting accounting = {
-                .host = &host, .groups = &groups, .record = &record, .spec = &spec,
-                .counters = &counters, .ended_ns = 5 * NSEC_PER_SEC, .usage = usage,
-                .usage_reason = "unknown", .measures_fd = measures_fd,
+                .host = &host,
+                .groups = &groups,
+                .record = &record,
+                .spec = &spec,
+                .counters = &counters,
+                .ended_ns = 5 * NSEC_PER_SEC,
+                .usage = usage,
+                .usage_reason = "unknown",
+                .measures_fd = measures_fd,
                 .hits = &none,
         };
 
@@ -236,7 +255,7 @@ static const char *why_missing(const json_t *summary, const char *key)
         const char *reason = NULL;
         size_t i;
 
-        json_array_foreach (list, i, entry)
+        json_array_foreach(list, i, entry)
                 if (streq(json_string_value(json_object_get(entry, "metric")), key)) {
                         test_true(!reason);
                         reason = json_string_value(json_object_get(entry, "reason"));
@@ -255,8 +274,12 @@ static double number(const json_t *summary, const char *key)
 
 static void test_summary(void)
 {
-        struct rusage usage = { .ru_nvcsw = 1, .ru_nivcsw = 2, .ru_minflt = 3, .ru_majflt = 4,
-                                .ru_utime = { 2, 500000 }, .ru_stime = { 0, 250000 } };
+        struct rusage usage = { .ru_nvcsw = 1,
+                                .ru_nivcsw = 2,
+                                .ru_minflt = 3,
+                                .ru_majflt = 4,
+                                .ru_utime = { 2, 500000 },
+                                .ru_stime = { 0, 250000 } };
         _cleanup_close_ int fd = -EBADF;
         json_t *summary;
 
@@ -313,8 +336,8 @@ static int make_group(char *directory)
         test_true(mkdtemp(directory));
         fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         for (size_t i = 0; i < ARRAY_SIZE(group_files); ++i) {
-                _cleanup_close_ int file = openat(fd, group_files[i].name,
-                                                  O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+                _cleanup_close_ int file =
+                        openat(fd, group_files[i].name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
                 test_int(write_all(file, group_files[i].text, strlen(group_files[i].text)), ==, 0);
         }
@@ -333,29 +356,45 @@ static void remove_group(const char *directory, int fd)
 static struct controller_changes changes;
 
 /* @make of a job of which that group is the last part; @parts is taken: what it used before. */
-static json_t *make_of_group(int fd, enum level level, bool nodes_known, json_t *parts, bool carried,
-                             json_t *(*make)(const struct accounting *accounting))
+static json_t *make_of_group(int fd, enum level level, bool nodes_known, json_t *parts,
+                             bool carried, json_t *(*make)(const struct accounting *accounting))
 {
         struct limit_met met = { .place = PLACE_WORKER, .max = 3, .n = 2 };
-        const struct limit_hits hits = { .has_refused = true, .n_refused = 5,
+        const struct limit_hits hits = { .has_refused = true,
+                                         .n_refused = 5,
                                          .limits[CHAIN_PIDS] = { .met = &met, .n = 1 } };
         struct host host = { (char *)"6.1.0", 2 };
         struct groups groups = { .fd = fd, .controllers = 0x1f };
         struct job_group group = { .parent_fd = -EBADF, .fd = fd, .events_fd = -EBADF };
-        struct job_record record = { .number = 12, .state = JOB_DONE, .n_tasks = 1, .n_done = 1,
-                                     .parts = parts };
-        struct spec spec = { .level = level, .workload = WORKLOAD_SUM, .workers = 2,
-                             .timeout_ns = NSEC_PER_SEC };
-        struct counters counters = { 1, 0, 0, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC,
-                                     PPP_CONDITION_NONE };
+        struct job_record record = {
+                .number = 12, .state = JOB_DONE, .n_tasks = 1, .n_done = 1, .parts = parts
+        };
+        struct spec spec = {
+                .level = level, .workload = WORKLOAD_SUM, .workers = 2, .timeout_ns = NSEC_PER_SEC
+        };
+        struct counters counters = {
+                1, 0, 0, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC, PPP_CONDITION_NONE
+        };
         json_t *json;
         struct accounting accounting = {
-                .host = &host, .groups = &groups, .record = &record, .spec = &spec,
-                .counters = &counters, .ended_ns = 5 * NSEC_PER_SEC, .group = carried ? NULL : &group,
-                .carried = carried, .controllers = changes,
-                .usage_reason = "unknown", .measures_fd = -EBADF, .has_nice = true, .nice = 5,
-                .has_nodes_usage = nodes_known, .nodes_user_usec = 1000000, .nodes_system_usec = 500000,
-                .nodes_usage_reason = "nobody knows", .hits = &hits,
+                .host = &host,
+                .groups = &groups,
+                .record = &record,
+                .spec = &spec,
+                .counters = &counters,
+                .ended_ns = 5 * NSEC_PER_SEC,
+                .group = carried ? NULL : &group,
+                .carried = carried,
+                .controllers = changes,
+                .usage_reason = "unknown",
+                .measures_fd = -EBADF,
+                .has_nice = true,
+                .nice = 5,
+                .has_nodes_usage = nodes_known,
+                .nodes_user_usec = 1000000,
+                .nodes_system_usec = 500000,
+                .nodes_usage_reason = "nobody knows",
+                .hits = &hits,
         };
 
         spec.worker_limits.given = LIMIT_BIT(LIMIT_PIDS_MAX);
@@ -422,7 +461,9 @@ static void test_group_metrics(void)
         remove_group(directory, fd);
 }
 
-/* What was not counted from the beginning is not told for the whole; the kernel's own counts are. */
+/*
+ * What was not counted from the beginning is not told for the whole; the kernel's own counts are.
+ */
 static void test_changed_controllers(void)
 {
         char directory[] = "/tmp/test-job-end.XXXXXX";
@@ -445,7 +486,8 @@ static void test_changed_controllers(void)
 
 static void expect_met(const json_t *summary, json_int_t value, json_int_t times, size_t n)
 {
-        const json_t *list = json_object_get(summary, "limits_met"), *last = json_array_get(list, n - 1);
+        const json_t *list = json_object_get(summary, "limits_met"),
+                     *last = json_array_get(list, n - 1);
 
         test_int(json_array_size(list), ==, n);
         test_str(json_string_value(json_object_get(last, "limit")), "pids.max");
@@ -456,13 +498,17 @@ static void expect_met(const json_t *summary, json_int_t value, json_int_t times
 /* Each limit is there once, also where two parts have met it. */
 static void test_limits_met(void)
 {
-        json_t *parts = make_of_group(-EBADF, LEVEL_PROCESSES, false, NULL, false, accounting_carry), *summary, *met;
+        json_t *parts =
+                       make_of_group(-EBADF, LEVEL_PROCESSES, false, NULL, false, accounting_carry),
+               *summary, *met;
 
         parts = make_of_group(-EBADF, LEVEL_PROCESSES, false, parts, false, accounting_carry);
-        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), true, accounting_summarize);
+        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), true,
+                                accounting_summarize);
         expect_met(summary, 3, 4, 1);
         json_decref(summary);
-        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), false, accounting_summarize);
+        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), false,
+                                accounting_summarize);
         expect_met(summary, 3, 6, 1);
         json_decref(summary);
         expect_met(parts, 3, 4, 1);
@@ -470,7 +516,8 @@ static void test_limits_met(void)
         /* Of one of them it is not known how often. */
         met = json_array_get(json_object_get(parts, "limits_met"), 0);
         test_int(json_object_del(met, "times"), ==, 0);
-        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), false, accounting_summarize);
+        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), false,
+                                accounting_summarize);
         expect_met(summary, 3, 0, 1);
         json_decref(summary);
 
@@ -486,14 +533,16 @@ static void test_parts(void)
 {
         char directory[] = "/tmp/test-job-end.XXXXXX";
         int fd = make_group(directory);
-        json_t *parts = make_of_group(fd, LEVEL_PROCESSES, false, NULL, false, accounting_carry), *summary;
+        json_t *parts = make_of_group(fd, LEVEL_PROCESSES, false, NULL, false, accounting_carry),
+               *summary;
 
         test_true(parts);
         test_true(accounting_cpu_seconds(parts) == 2.5);
         parts = make_of_group(fd, LEVEL_PROCESSES, false, parts, false, accounting_carry);
         test_true(accounting_cpu_seconds(parts) == 5);
 
-        summary = make_of_group(fd, LEVEL_PROCESSES, false, json_incref(parts), false, accounting_summarize);
+        summary = make_of_group(fd, LEVEL_PROCESSES, false, json_incref(parts), false,
+                                accounting_summarize);
         test_true(number(summary, "cpu_user_seconds") == 6);
         test_true(number(summary, "cpu_system_seconds") == 1.5);
         test_true(number(summary, "memory_peak_bytes") == 1048576);
@@ -505,7 +554,8 @@ static void test_parts(void)
         json_decref(summary);
 
         /* It is ended before its next part begins. */
-        summary = make_of_group(fd, LEVEL_PROCESSES, false, json_incref(parts), true, accounting_summarize);
+        summary = make_of_group(fd, LEVEL_PROCESSES, false, json_incref(parts), true,
+                                accounting_summarize);
         test_true(number(summary, "cpu_user_seconds") == 4);
         test_true(!why_missing(summary, "cpu_user_seconds"));
         test_str(json_string_value(json_object_get(summary, "cpu_source")), "cgroup");
@@ -528,9 +578,11 @@ static void test_parts_at_machines(void)
 {
         char directory[] = "/tmp/test-job-end.XXXXXX";
         int fd = make_group(directory);
-        json_t *parts = make_of_group(fd, LEVEL_MACHINES, true, NULL, false, accounting_carry), *summary;
+        json_t *parts = make_of_group(fd, LEVEL_MACHINES, true, NULL, false, accounting_carry),
+               *summary;
 
-        summary = make_of_group(fd, LEVEL_MACHINES, true, json_incref(parts), false, accounting_summarize);
+        summary = make_of_group(fd, LEVEL_MACHINES, true, json_incref(parts), false,
+                                accounting_summarize);
         test_true(number(summary, "cpu_user_seconds") == 6);
         test_true(number(json_object_get(summary, "coordinator"), "cpu_user_seconds") == 4);
         test_true(!json_object_get(summary, "nodes_cpu_user_seconds"));
@@ -543,7 +595,9 @@ static void test_parts_at_machines(void)
         remove_group(directory, fd);
 }
 
-/* Every metric of the level is there or missing with a reason, and none of another level is either. */
+/*
+ * Every metric of the level is there or missing with a reason, and none of another level is either.
+ */
 static void test_nothing_is_left_out(void)
 {
         json_t *summary = summarize(-EBADF, NULL);
@@ -553,8 +607,9 @@ static void test_nothing_is_left_out(void)
                 bool there = json_object_get(summary, metrics[i].key) != NULL;
                 bool missing = why_missing(summary, metrics[i].key) != NULL;
                 /* "workers" is a metric at machines only; here it is what the spec says. */
-                bool has_it = (metrics[i].levels & (1U << LEVEL_PROCESSES) && !metrics[i].threaded) ||
-                              streq(metrics[i].key, "workers");
+                bool has_it =
+                        (metrics[i].levels & (1U << LEVEL_PROCESSES) && !metrics[i].threaded) ||
+                        streq(metrics[i].key, "workers");
 
                 if (there + missing != has_it)
                         test_fail_at("%s: %s, %s", metrics[i].key, there ? "there" : "not there",
@@ -581,14 +636,13 @@ static void test_demo(void)
         test_true(!demo_is_named("demo:2016\n", 4));
 }
 
-TEST_MAIN("job-end",
-          { "exits", test_exits }, { "stops", test_stops }, { "deaths", test_deaths }, { "busy", test_busy },
-          { "interruptions", test_interruptions }, { "adopted jobs", test_adopted },
+TEST_MAIN("job-end", { "exits", test_exits }, { "stops", test_stops }, { "deaths", test_deaths },
+          { "busy", test_busy }, { "interruptions", test_interruptions },
+          { "adopted jobs", test_adopted },
           { "metrics match the schema", test_metrics_match_schema },
           { "values of metrics", test_metric_values }, { "counters", test_counters },
           { "a summary", test_summary }, { "nothing is left out", test_nothing_is_left_out },
           { "metrics of a group", test_group_metrics },
           { "changed controllers", test_changed_controllers }, { "machines", test_machines },
-          { "limits met by parts", test_limits_met },
-          { "parts", test_parts }, { "parts at machines", test_parts_at_machines },
-          { "demo inputs", test_demo })
+          { "limits met by parts", test_limits_met }, { "parts", test_parts },
+          { "parts at machines", test_parts_at_machines }, { "demo inputs", test_demo })

@@ -19,7 +19,7 @@ struct start {
         char path[40];
         struct job_env env;
         struct job job;
-        int write_fd;           /* of the pipe on which the child would complain */
+        int write_fd; /* of the pipe on which the child would complain */
 };
 
 static void begin(struct start *start, bool can_freeze)
@@ -35,14 +35,17 @@ static void begin(struct start *start, bool can_freeze)
         start->job = (struct job){
                 .env = &start->env,
                 .record = { .number = 12, .state = JOB_RUNNING, .paused = true },
-                .group = { .parent_fd = -EBADF, .fd = open(start->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                .group = { .parent_fd = -EBADF,
+                           .fd = open(start->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                            .events_fd = eventfd(0, EFD_CLOEXEC) },
                 .pidfd = -EBADF,
                 .complaint_fd = fds[0],
                 .measures_fd = -EBADF,
         };
         if (can_freeze)
-                test_int(close(openat(start->job.group.fd, "cgroup.freeze", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), ==, 0);
+                test_int(close(openat(start->job.group.fd, "cgroup.freeze",
+                                      O_WRONLY | O_CREAT | O_CLOEXEC, 0600)),
+                         ==, 0);
         test_true(job_watch(&start->job) >= 0);
 }
 
@@ -103,7 +106,7 @@ static void test_terminated(void)
 
         begin(&start, true);
         become_runner(&start);
-        capture_begin(&capture, stderr);        /* there is no process to kill */
+        capture_begin(&capture, stderr); /* there is no process to kill */
         job_terminate(&start.job);
         (void)capture_end(&capture);
         test_true(!is_frozen(&start));
@@ -121,14 +124,14 @@ static void test_failure(void)
         begin(&start, false);
         capture_begin(&capture, stderr);
         become_runner(&start);
-        test_contains(capture_end(&capture), "job 12 goes on though it was to be paused: cannot write its cgroup.freeze: "
-                                             "No such file or directory; boot Linux 5.2 or newer, and pause it again");
+        test_contains(capture_end(&capture),
+                      "job 12 goes on though it was to be paused: cannot write its cgroup.freeze: "
+                      "No such file or directory; boot Linux 5.2 or newer, and pause it again");
         test_true(!start.job.record.paused);
         test_int(n_changed, ==, 1);
         free(capture.text);
         finish(&start);
 }
 
-TEST_MAIN("job-freeze",
-          { "late", test_late }, { "interrupted", test_interrupted }, { "terminated", test_terminated },
-          { "failure", test_failure })
+TEST_MAIN("job-freeze", { "late", test_late }, { "interrupted", test_interrupted },
+          { "terminated", test_terminated }, { "failure", test_failure })

@@ -42,7 +42,9 @@ static void test_more_waiters(void)
                 { .notify = on_notify },
         };
         struct job_env env = { .event = NULL };
-        struct job job = { .env = &env, .directory.results_fd = -EBADF, .record.state = JOB_RUNNING };
+        struct job job = { .env = &env,
+                           .directory.results_fd = -EBADF,
+                           .record.state = JOB_RUNNING };
         uint64_t first;
 
         test_true(sd_event_new(&env.event) >= 0);
@@ -66,5 +68,4 @@ static void test_more_waiters(void)
         sd_event_unref(env.event);
 }
 
-TEST_MAIN("job-progress",
-          { "others begin to wait", test_more_waiters })
+TEST_MAIN("job-progress", { "others begin to wait", test_more_waiters })

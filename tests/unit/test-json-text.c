@@ -6,7 +6,7 @@
 
 #include "lib/json-text.h"
 
-static unsigned n_asked, refused;       /* allocations of jansson, and which of them it does not get */
+static unsigned n_asked, refused; /* allocations of jansson, and which of them it does not get */
 
 static void *allocate(size_t size)
 {
@@ -24,7 +24,8 @@ static json_t *make_object(void)
                 snprintf(name + 200, sizeof(name) - 200, "%u", i);
                 memset(value, '"', sizeof(value) - 1);
                 value[i * 5] = 0;
-                test_int(json_object_set_new(json, name, json_pack("[s, i, f]", value, i, 0.2)), ==, 0);
+                test_int(json_object_set_new(json, name, json_pack("[s, i, f]", value, i, 0.2)), ==,
+                         0);
         }
         return json;
 }
@@ -61,8 +62,8 @@ static void test_want_of_memory(void)
 
 static void test_same_as_jansson(void)
 {
-        static const size_t flags[] = { JSON_COMPACT, JSON_INDENT(2), JSON_COMPACT | JSON_REAL_PRECISION(3),
-                                        JSON_SORT_KEYS };
+        static const size_t flags[] = { JSON_COMPACT, JSON_INDENT(2),
+                                        JSON_COMPACT | JSON_REAL_PRECISION(3), JSON_SORT_KEYS };
         json_t *json = make_object();
 
         for (size_t i = 0; i < ARRAY_SIZE(flags); ++i) {

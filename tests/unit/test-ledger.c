@@ -27,13 +27,13 @@ static void teardown(struct ledger *ledger, struct results *results)
         results_unmap(results);
 }
 
-#define test_next(ledger, max, at, many)                                                           \
-        do {                                                                                       \
-                struct task_range _range;                                                          \
-                                                                                                   \
-                test_true(ledger_next(ledger, max, &_range));                                      \
-                test_int(_range.first, ==, at);                                                    \
-                test_int(_range.n, ==, many);                                                      \
+#define test_next(ledger, max, at, many)                      \
+        do {                                                  \
+                struct task_range _range;                     \
+                                                              \
+                test_true(ledger_next(ledger, max, &_range)); \
+                test_int(_range.first, ==, at);               \
+                test_int(_range.n, ==, many);                 \
         } while (0)
 
 static struct outstanding *enter(struct ledger *ledger, uint64_t first, uint32_t n)
@@ -179,8 +179,7 @@ static void test_too_many(void)
         roster_deinit(&roster);
 }
 
-TEST_MAIN("ledger",
-          { "tasks are sent in turn", test_in_turn },
+TEST_MAIN("ledger", { "tasks are sent in turn", test_in_turn },
           { "what comes back without a record is sent again", test_comes_back },
           { "a task is recorded once", test_recorded_once },
           { "nodes, and what they take", test_roster },

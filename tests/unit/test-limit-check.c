@@ -52,17 +52,19 @@ static void test_past_the_machine(void)
 {
         refuses(SPEC("serial", "\"limits\":{\"cpu_max_cpus\":2.5}"), &with_all, -EDOM,
                 "spec.limits.cpu_max_cpus", "250% is more than the 2 CPUs");
-        refuses(SPEC("serial", "\"limits\":{\"memory_max_bytes\":1125899906842624}"), &with_all, -EDOM,
-                "spec.limits.memory_max_bytes", "more than the memory of this machine");
-        refuses(SPEC("serial", "\"limits\":{\"cpus\":\"8191\"}"), &with_all, -EDOM, "spec.limits.cpus",
-                "CPU 8191 is not there");
-        refuses(SPEC("serial", "\"limits\":{\"io_max\":[{\"device\":\"4000:1\","
-                     "\"reads_per_second\":10}]}"), &with_all, -EDOM, "spec.limits.io_max",
-                "4000:1 is no whole disk");
-        refuses(SPEC("serial", "\"limits\":{\"io_max\":[{\"device\":\"8:0\","
-                     "\"read_bytes_per_second\":65535}]}"), &with_all, -EDOM,
-                "spec.limits.io_max[0].read_bytes_per_second", "65535 is out of range");
-        refuses(SPEC("serial", "\"limits\":{\"io_max\":[{\"device\":\"8:0\",\"writes_per_second\":9}]}"),
+        refuses(SPEC("serial", "\"limits\":{\"memory_max_bytes\":1125899906842624}"), &with_all,
+                -EDOM, "spec.limits.memory_max_bytes", "more than the memory of this machine");
+        refuses(SPEC("serial", "\"limits\":{\"cpus\":\"8191\"}"), &with_all, -EDOM,
+                "spec.limits.cpus", "CPU 8191 is not there");
+        refuses(SPEC("serial",
+                     "\"limits\":{\"io_max\":[{\"device\":\"4000:1\",\"reads_per_second\":10}]}"),
+                &with_all, -EDOM, "spec.limits.io_max", "4000:1 is no whole disk");
+        refuses(SPEC("serial", "\"limits\":{\"io_max\":[{\"device\":\"8:0\",\"read_bytes_per_"
+                               "second\":65535}]}"),
+                &with_all, -EDOM, "spec.limits.io_max[0].read_bytes_per_second",
+                "65535 is out of range");
+        refuses(SPEC("serial",
+                     "\"limits\":{\"io_max\":[{\"device\":\"8:0\",\"writes_per_second\":9}]}"),
                 &with_all, -EDOM, "spec.limits.io_max[0].writes_per_second", "9 is out of range");
         refuses(SPEC("processes", "\"worker_limits\":{\"cpu_max_cpus\":3}"), &with_all, -EDOM,
                 "spec.worker_limits.cpu_max_cpus", "300%");
@@ -76,8 +78,8 @@ static void test_unavailable(void)
                 "spec.limits.pids_max", "there are none");
         refuses(SPEC("processes", "\"worker_limits\":{\"swap_max_bytes\":0}"), &without_any,
                 -EOPNOTSUPP, "spec.worker_limits.swap_max_bytes", "controller");
-        refuses(SPEC("threads", "\"threaded\":true,\"thread_weights\":[1]"), &without_any, -EOPNOTSUPP,
-                "spec.thread_weights", "controller");
+        refuses(SPEC("threads", "\"threaded\":true,\"thread_weights\":[1]"), &without_any,
+                -EOPNOTSUPP, "spec.thread_weights", "controller");
         refuses(SPEC("threads", "\"threaded\":true"), &none, -EOPNOTSUPP, "spec.threaded",
                 "there are none");
         refuses(SPEC("serial", "\"cpu_time_max_seconds\":1"), &none, -EOPNOTSUPP,
@@ -88,15 +90,20 @@ static void test_allowed(void)
 {
         struct spec_error error;
 
-        test_int(check(SPEC("serial", "\"limits\":{\"pids_max\":5,\"cpu_max_cpus\":2,"
-                            "\"memory_max_bytes\":4194304,\"cpus\":\"0\"}"), &with_all, &error), ==, 0);
-        test_int(check(SPEC("threads", "\"threaded\":true,\"thread_weights\":[1]"), &with_all, &error),
+        test_int(check(SPEC("serial", "\"limits\":{\"pids_max\":5,\"cpu_max_cpus\":2,\"memory_max_"
+                                      "bytes\":4194304,\"cpus\":\"0\"}"),
+                       &with_all, &error),
+                 ==, 0);
+        test_int(check(SPEC("threads", "\"threaded\":true,\"thread_weights\":[1]"), &with_all,
+                       &error),
                  ==, 0);
         test_int(check(SPEC("threads", "\"threaded\":true"), &without_any, &error), ==, 0);
-        test_int(check(SPEC("serial", "\"cpu_time_max_seconds\":1,\"nice\":19"), &without_any, &error),
+        test_int(check(SPEC("serial", "\"cpu_time_max_seconds\":1,\"nice\":19"), &without_any,
+                       &error),
                  ==, 0);
         /* Nothing to be enforced. */
-        test_int(check(SPEC("serial", "\"limits\":{\"pids_max\":9223372036854775807}"), &none, &error),
+        test_int(check(SPEC("serial", "\"limits\":{\"pids_max\":9223372036854775807}"), &none,
+                       &error),
                  ==, 0);
 }
 
@@ -128,7 +135,9 @@ static void test_blame(void)
         /* Who stopped it had a reason of his own. */
         blames(ended(JOB_CANCELLED, REASON_TIMEOUT), true, 1, JOB_CANCELLED, REASON_TIMEOUT);
         test_int(limit_blame((struct outcome){ OUTCOME_AGAIN, JOB_QUEUED, REASON_NONE },
-                             &(const struct limit_hits){ .n_refused = 5 }).verdict, ==, OUTCOME_AGAIN);
+                             &(const struct limit_hits){ .n_refused = 5 })
+                         .verdict,
+                 ==, OUTCOME_AGAIN);
 }
 
 /* Of 20 tasks 12 were claimed; 3, 7 and from 9 on have no record. */
@@ -169,8 +178,8 @@ static void test_sentences(void)
         hits.limits[CHAIN_MEMORY].met = &memory;
         hits.limits[CHAIN_MEMORY].n = 1;
         text = limit_describe(REASON_OOM_KILLED, &hits, &spec, &tally);
-        test_str(text, "the kernel killed the runner for want of memory: memory.max of the job is 67108864 "
-                       "bytes; input 4 was in progress");
+        test_str(text, "the kernel killed the runner for want of memory: memory.max of the job is "
+                       "67108864 bytes; input 4 was in progress");
         free(text);
         hits.n_refused = 1;
         text = limit_describe(REASON_PIDS_MAX, &hits, &spec, &tally);
@@ -190,7 +199,6 @@ static void test_nice(void)
         test_int(priority_get(INT32_MAX, &nice), ==, -ESRCH);
 }
 
-TEST_MAIN("limit-check",
-          { "past the machine", test_past_the_machine }, { "unavailable", test_unavailable },
-          { "allowed", test_allowed }, { "blame", test_blame }, { "sentences", test_sentences },
-          { "nice values", test_nice })
+TEST_MAIN("limit-check", { "past the machine", test_past_the_machine },
+          { "unavailable", test_unavailable }, { "allowed", test_allowed }, { "blame", test_blame },
+          { "sentences", test_sentences }, { "nice values", test_nice })

@@ -1,6 +1,7 @@
 /*
- * What a supervisor makes of the controllers of a job that outlived another one: lost, gained, or there all
- * the time. The group is a directory of plain files, with its note in an extended attribute as on cgroup2.
+ * What a supervisor makes of the controllers of a job that outlived another one: lost, gained, or
+ * there all the time. The group is a directory of plain files, with its note in an extended
+ * attribute as on cgroup2.
  */
 
 #include "tests/unit/test.h"

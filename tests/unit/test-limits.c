@@ -91,7 +91,8 @@ static void test_text_refused(void)
         refuses(LIMIT_IO_MAX, "8:0 wbps=1", "\"wbps=1\" is too small, at least 64K");
         refuses(LIMIT_IO_MAX, "8:0 riops=9", "\"riops=9\" is too small, at least 10");
         refuses(LIMIT_IO_MAX, "8:0 rbps=1M wiops=9", "\"wiops=9\" is too small, at least 10");
-        refuses(LIMIT_IO_MAX, "8:0 rbps=99999999T", "\"rbps=99999999T\" is too large, at most 8388607T");
+        refuses(LIMIT_IO_MAX, "8:0 rbps=99999999T",
+                "\"rbps=99999999T\" is too large, at most 8388607T");
         refuses(LIMIT_IO_MAX, "8:0 rps=5M", "is no rate");
         refuses(LIMIT_IO_MAX, "4294967304:0 rbps=5M", "\"4294967304:0\" is out of range");
         refuses(LIMIT_IO_MAX, "8:1048576 rbps=5M", "\"8:1048576\" is out of range");
@@ -120,10 +121,10 @@ static void test_io_text(void)
 }
 
 static const char everything[] =
-        "{\"cpu_max_cpus\":1.5,\"cpu_weight\":200,\"memory_max_bytes\":67108864,"
-        "\"memory_high_bytes\":33554432,\"swap_max_bytes\":0,\"pids_max\":9223372036854775807,"
-        "\"cpus\":\"0-1,3\",\"io_max\":[{\"device\":\"8:0\",\"read_bytes_per_second\":1048576,"
-        "\"writes_per_second\":70}]}";
+        "{\"cpu_max_cpus\":1.5,\"cpu_weight\":200,\"memory_max_bytes\":67108864,\"memory_high_"
+        "bytes\":33554432,\"swap_max_bytes\":0,\"pids_max\":9223372036854775807,\"cpus\":\"0-1,3\","
+        "\"io_max\":[{\"device\":\"8:0\",\"read_bytes_per_second\":1048576,\"writes_per_second\":"
+        "70}]}";
 
 static int parse(const char *text, struct limits *ret, struct spec_error *error)
 {
@@ -142,7 +143,9 @@ static void test_stored_rate(void)
         struct limits limits;
         struct spec_error error;
 
-        test_int(parse("{\"io_max\":[{\"device\":\"8:0\",\"read_bytes_per_second\":1}]}", &limits, &error), ==, 0);
+        test_int(parse("{\"io_max\":[{\"device\":\"8:0\",\"read_bytes_per_second\":1}]}", &limits,
+                       &error),
+                 ==, 0);
         test_int(limits.io[0].rates[IO_READ_BYTES], ==, 1);
         limits_deinit(&limits);
 }
@@ -178,7 +181,8 @@ static void test_json_refused(void)
                 { "{\"memory_max_bytes\":\"64M\"}", "spec.limits.memory_max_bytes", "whole" },
                 { "{\"pids_max\":0}", "spec.limits.pids_max", "out of range" },
                 { "{\"cpu_weight\":10001}", "spec.limits.cpu_weight", "out of range" },
-                { "{\"cpu_weight\":9223372036854775807}", "spec.limits.cpu_weight", "out of range" },
+                { "{\"cpu_weight\":9223372036854775807}", "spec.limits.cpu_weight",
+                  "out of range" },
                 { "{\"cpu_max_cpus\":0}", "spec.limits.cpu_max_cpus", "out of range" },
                 { "{\"cpu_max_cpus\":1e300}", "spec.limits.cpu_max_cpus", "out of range" },
                 { "{\"cpus\":\"x\"}", "spec.limits.cpus", "no list" },
@@ -187,15 +191,17 @@ static void test_json_refused(void)
                 { "{\"cpu_max_cpus\":0.0099}", "spec.limits.cpu_max_cpus", "out of range" },
                 { "{\"io_max\":{}}", "spec.limits.io_max", "not an array" },
                 { "{\"io_max\":[]}", "spec.limits.io_max", "no entries" },
-                { "{\"io_max\":[{\"device\":\"8:0\"}]}", "spec.limits.io_max[0]", "limits nothing" },
+                { "{\"io_max\":[{\"device\":\"8:0\"}]}", "spec.limits.io_max[0]",
+                  "limits nothing" },
                 { "{\"io_max\":[{\"device\":\"sda\",\"reads_per_second\":10}]}",
                   "spec.limits.io_max[0].device", "MAJOR:MINOR" },
                 { "{\"io_max\":[{\"device\":\"4294967304:0\",\"reads_per_second\":10}]}",
                   "spec.limits.io_max[0].device", "out of range" },
                 { "{\"io_max\":[{\"device\":\"8:0:1\",\"reads_per_second\":10}]}",
                   "spec.limits.io_max[0].device", "MAJOR:MINOR" },
-                { "{\"io_max\":[{\"device\":\"8:0\",\"reads_per_second\":10},"
-                  "{\"device\":\"8:0\",\"writes_per_second\":10}]}", "spec.limits.io_max", "twice" },
+                { "{\"io_max\":[{\"device\":\"8:0\",\"reads_per_second\":10},{\"device\":\"8:0\","
+                  "\"writes_per_second\":10}]}",
+                  "spec.limits.io_max", "twice" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
@@ -230,7 +236,8 @@ static json_t *make_io(unsigned n, const char *major)
 
                 snprintf(device, sizeof(device), "%s:%u", major, i);
                 json_array_append_new(json_object_get(json, "io_max"),
-                                      json_pack("{s:s, s:i}", "device", device, "reads_per_second", 10));
+                                      json_pack("{s:s, s:i}", "device", device, "reads_per_second",
+                                                10));
         }
         return json;
 }
@@ -421,7 +428,8 @@ static void test_cpu_lists(void)
 
 static const char mounts[] =
         "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
-        "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+        "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup "
+        "rw,cpu,cpuacct\n"
         "38 31 0:35 / /sys/fs/cgroup/blkio rw,relatime - cgroup cgroup rw,blkio\n"
         "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
 static const char list[] = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"
@@ -446,8 +454,10 @@ static void is_at(enum cgroup_controller controller, enum cgroup_place place, co
 
 static void test_whereabouts(void)
 {
-        is_at(CGROUP_CPU, CGROUP_PLACE_V1, "/sys/fs/cgroup/cpu,cpuacct", "the cpu controller sits on");
-        is_at(CGROUP_IO, CGROUP_PLACE_V1, "/sys/fs/cgroup/blkio", "the io controller sits on cgroup v1");
+        is_at(CGROUP_CPU, CGROUP_PLACE_V1, "/sys/fs/cgroup/cpu,cpuacct",
+              "the cpu controller sits on");
+        is_at(CGROUP_IO, CGROUP_PLACE_V1, "/sys/fs/cgroup/blkio",
+              "the io controller sits on cgroup v1");
         is_at(CGROUP_CPUSET, CGROUP_PLACE_V1, NULL, "the cpuset controller sits on cgroup v1");
         is_at(CGROUP_MEMORY, CGROUP_PLACE_DISABLED, NULL, "switched off at boot");
         is_at(CGROUP_PIDS, CGROUP_PLACE_ABSENT, NULL, "built without the pids controller");
@@ -531,7 +541,8 @@ static bool is_mapped(unsigned major, unsigned minor)
 
 static void test_stacked_devices(void)
 {
-        char text[] = "253:1 rbytes=10 wbytes=1\n8:0 rbytes=10 wbytes=1\n253:11 rbytes=7\n253:1 rbytes=3";
+        char text[] =
+                "253:1 rbytes=10 wbytes=1\n8:0 rbytes=10 wbytes=1\n253:11 rbytes=7\n253:1 rbytes=3";
         char last[] = "8:0 rbytes=5\n253:1", none[] = "";
 
         io_stat_keep_disks(text, is_mapped);
@@ -548,17 +559,15 @@ static void test_end(void)
         why = NULL;
 }
 
-TEST_MAIN("limits",
-          { "text", test_text }, { "text that is refused", test_text_refused },
+TEST_MAIN("limits", { "text", test_text }, { "text that is refused", test_text_refused },
           { "io.max as text", test_io_text }, { "JSON", test_json },
           { "a stored rate that is too low now", test_stored_rate },
           { "what has a length has a bound", test_bounds },
-          { "JSON that is refused", test_json_refused },
-          { "written and read back", test_apply }, { "want of descriptors", test_want },
+          { "JSON that is refused", test_json_refused }, { "written and read back", test_apply },
+          { "want of descriptors", test_want },
           { "what does not come into force is refused", test_apply_fails },
           { "the usual weight", test_default_weight }, { "lists of CPUs", test_cpu_lists },
           { "where controllers are", test_whereabouts },
           { "a controller that is withheld", test_withheld }, { "devices", test_devices },
           { "numbers of devices", test_device_numbers },
-          { "devices that are made of others", test_stacked_devices },
-          { "end", test_end })
+          { "devices that are made of others", test_stacked_devices }, { "end", test_end })

@@ -82,7 +82,9 @@ static void alarm_passed(struct loop_deadline *deadline)
                 loop_wake(alarm->loop, alarm->fiber);
 }
 
-/* From here all deadlines are counted, so that their order does not depend on when each is added. */
+/*
+ * From here all deadlines are counted, so that their order does not depend on when each is added.
+ */
 static uint64_t alarms_ns;
 
 /* Input: milliseconds to a deadline, which is to call until it is removed. Value: the order. */
@@ -320,7 +322,8 @@ static bool until_cancelled(struct loop *loop, void *userdata)
 
 static void test_hooks(void)
 {
-        struct ending first = { { on_cancel, on_end, NULL }, 0, 0 }, second = { { NULL, on_end, NULL }, 0, 0 };
+        struct ending first = { { on_cancel, on_end, NULL }, 0, 0 },
+                      second = { { NULL, on_end, NULL }, 0, 0 };
         const char *advice;
         struct loop loop;
         struct job job;
@@ -343,7 +346,8 @@ static void test_hooks(void)
         job_end(&job);
 }
 
-/* A loop that was set up and is taken down before it turned: what it armed completes as it is drained. */
+/* A loop that was set up and is taken down before it turned: what it armed completes as it is
+ * drained. */
 static void test_cancelled_as_it_ends(void)
 {
         struct ending ending = { { on_cancel, on_end, NULL }, 0, 0 };
@@ -386,14 +390,15 @@ static void test_fed_as_it_ends(void)
 }
 
 /*
- * No stack for a fiber is had in this thread. This takes the place of the C library's function in this
- * program: nothing else uses memory up for one thread alone. Sanitizers call it before they are set up.
+ * No stack for a fiber is had in this thread. This takes the place of the C library's function in
+ * this program: nothing else uses memory up for one thread alone. Sanitizers call it before they
+ * are set up.
  */
 static pid_t stackless;
 static unsigned n_refused;
 
-__attribute__((no_sanitize("address", "thread", "undefined")))
-void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+__attribute__((no_sanitize("address", "thread", "undefined"))) void *
+mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
 {
         if (flags & MAP_STACK && stackless && gettid() == stackless) {
                 __atomic_add_fetch(&n_refused, 1, __ATOMIC_RELAXED);

@@ -38,7 +38,10 @@ static void reply_free(redisReply *reply)
         free(reply);
 }
 
-/* An entry of these words: id, key, value, …, NULL. A value "@N" stands for N bytes of records, all zero. */
+/*
+ * An entry of these words: id, key, value, …, NULL. A value "@N" stands for N bytes of records, all
+ * zero.
+ */
 static redisReply *entry_of(const char *const *words)
 {
         redisReply *reply = array(2);
@@ -51,8 +54,9 @@ static redisReply *entry_of(const char *const *words)
         for (size_t i = 1; i < n; ++i) {
                 static const char zeros[256];
 
-                reply->element[1]->element[i - 1] = words[i][0] == '@' ?
-                        bulk(zeros, (size_t)atoi(words[i] + 1)) : bulk(words[i], strlen(words[i]));
+                reply->element[1]->element[i - 1] =
+                        words[i][0] == '@' ? bulk(zeros, (size_t)atoi(words[i] + 1))
+                                           : bulk(words[i], strlen(words[i]));
         }
         return reply;
 }
@@ -76,7 +80,8 @@ static void test_ids(void)
 
 static void test_chunks(void)
 {
-        redisReply *reply = entry_of(WORDS("5-1", "n", "2", "job", "j", "inputs", "a\nbc\n", "first", "7"));
+        redisReply *reply =
+                entry_of(WORDS("5-1", "n", "2", "job", "j", "inputs", "a\nbc\n", "first", "7"));
         struct chunk_entry entry;
         struct entry_id id;
         const char *why;
@@ -98,16 +103,20 @@ static void test_chunks_refused(void)
         } cases[] = {
                 { WORDS("x", "job", "j", "first", "0", "n", "1", "inputs", "a\n"), "no entry" },
                 { WORDS("1-1", "hello", "world"), "not the fields" },
-                { WORDS("1-1", "job", "j", "first", "0", "n", "1", "input", "a\n"), "should not have" },
-                { WORDS("1-1", "job", "j", "job", "j", "n", "1", "inputs", "a\n"), "should not have" },
+                { WORDS("1-1", "job", "j", "first", "0", "n", "1", "input", "a\n"),
+                  "should not have" },
+                { WORDS("1-1", "job", "j", "job", "j", "n", "1", "inputs", "a\n"),
+                  "should not have" },
                 { WORDS("1-1", "job", "", "first", "0", "n", "1", "inputs", "a\n"), "no name" },
                 { WORDS("1-1", "job", "@2", "first", "0", "n", "1", "inputs", "a\n"), "no name" },
                 { WORDS("1-1", "job", "j\n", "first", "0", "n", "1", "inputs", "a\n"), "no name" },
                 { WORDS("1-1", "job", "j", "first", "-1", "n", "1", "inputs", "a\n"), "first" },
-                { WORDS("1-1", "job", "j", "first", "100000000", "n", "1", "inputs", "a\n"), "first" },
+                { WORDS("1-1", "job", "j", "first", "100000000", "n", "1", "inputs", "a\n"),
+                  "first" },
                 { WORDS("1-1", "job", "j", "first", "0", "n", "0", "inputs", "a\n"), "its n" },
                 { WORDS("1-1", "job", "j", "first", "0", "n", "16385", "inputs", "a\n"), "its n" },
-                { WORDS("1-1", "job", "j", "first", "0", "n", "2", "inputs", "a\n"), "as many inputs" },
+                { WORDS("1-1", "job", "j", "first", "0", "n", "2", "inputs", "a\n"),
+                  "as many inputs" },
                 { WORDS("1-1", "job", "j", "first", "0", "n", "1", "inputs", "a"), "no lines" },
                 { WORDS("1-1", "job", "j", "first", "0", "n", "2", "inputs", "a\n\n"), "no lines" },
                 { WORDS("1-1", "job", "j", "first", "0", "n", "1", "inputs", ""), "no lines" },
@@ -162,21 +171,27 @@ static void test_results_refused(void)
                 const char *const *words;
                 const char *why;
         } cases[] = {
-                { WORDS("1-1", "chunk", "x", "first", "0", "n", "1", "node", "a", "taken", "1", "records",
-                        "@32"), "no entry's name" },
-                { WORDS("1-1", "chunk", "1-1", "first", "0", "n", "1", "node", "", "taken", "1", "records",
-                        "@32"), "no name" },
-                { WORDS("1-1", "chunk", "1-1", "first", "0", "n", "1", "node", "@9", "taken", "1", "records",
-                        "@32"), "no name" },
+                { WORDS("1-1", "chunk", "x", "first", "0", "n", "1", "node", "a", "taken", "1",
+                        "records", "@32"),
+                  "no entry's name" },
+                { WORDS("1-1", "chunk", "1-1", "first", "0", "n", "1", "node", "", "taken", "1",
+                        "records", "@32"),
+                  "no name" },
+                { WORDS("1-1", "chunk", "1-1", "first", "0", "n", "1", "node", "@9", "taken", "1",
+                        "records", "@32"),
+                  "no name" },
                 { WORDS("1-1", "chunk", "1-1", "first", "0", "n", "1", "node", "a", "taken",
-                        "4611686018427387904", "records", "@32"), "no time" },
-                { WORDS("1-1", "chunk", "1-1", "first", "0", "n", "2", "node", "a", "taken", "1", "records",
-                        "@32"), "as many records" },
-                { WORDS("1-1", "chunk", "1-1", "first", "0", "n", "1", "node", "a", "taken", "1", "records",
-                        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"), "makes no sense" },
+                        "4611686018427387904", "records", "@32"),
+                  "no time" },
+                { WORDS("1-1", "chunk", "1-1", "first", "0", "n", "2", "node", "a", "taken", "1",
+                        "records", "@32"),
+                  "as many records" },
+                { WORDS("1-1", "chunk", "1-1", "first", "0", "n", "1", "node", "a", "taken", "1",
+                        "records", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
+                  "makes no sense" },
         };
-        redisReply *reply = entry_of(WORDS("1-1", "chunk", "1-1", "first", "0", "n", "2", "node", "a",
-                                           "taken", "1", "records", "@64"));
+        redisReply *reply = entry_of(WORDS("1-1", "chunk", "1-1", "first", "0", "n", "2", "node",
+                                           "a", "taken", "1", "records", "@64"));
         struct result_entry entry;
         struct entry_id id;
         const char *why;
@@ -195,10 +210,17 @@ static void test_results_refused(void)
 static void test_records(void)
 {
         const struct ppp_record records[] = {
-                { .value = 42, .start_ns = 1010, .end_ns = 1050, .worker = 3, .state = PPP_STATE_DONE },
-                { .start_ns = 1050, .end_ns = 1060, .reason = PPP_REASON_OPEN, .detail = -2,
+                { .value = 42,
+                  .start_ns = 1010,
+                  .end_ns = 1050,
+                  .worker = 3,
+                  .state = PPP_STATE_DONE },
+                { .start_ns = 1050,
+                  .end_ns = 1060,
+                  .reason = PPP_REASON_OPEN,
+                  .detail = -2,
                   .state = PPP_STATE_FAILED },
-                { .start_ns = 1060 },           /* begun, not ended */
+                { .start_ns = 1060 }, /* begun, not ended */
         };
         char packed[sizeof(records)];
         struct result_entry entry = { .n = 3, .records = packed };
@@ -217,13 +239,16 @@ static void test_records(void)
         test_int(record.state, ==, PPP_STATE_NONE);
         test_int(record.start_ns, ==, 0);
 
-        /* Ended before it began; cancelled; failed without a reason; done with one; no such state. */
+        /*
+         * Ended before it began; cancelled; failed without a reason; done with one; no such state.
+         */
         memcpy(&record, packed, sizeof(record));
         record.end_ns = 1;
         memcpy(packed, &record, sizeof(record));
         test_true(!result_record(&entry, 0, &record));
         for (unsigned i = 0; i < 4; ++i) {
-                static const uint8_t states[] = { PPP_STATE_FAILED, PPP_STATE_FAILED, PPP_STATE_DONE, 3 };
+                static const uint8_t states[] = { PPP_STATE_FAILED, PPP_STATE_FAILED,
+                                                  PPP_STATE_DONE, 3 };
                 static const uint8_t reasons[] = { PPP_REASON_CANCELLED, 0, PPP_REASON_OPEN, 0 };
                 struct ppp_record bad = { .state = states[i], .reason = reasons[i] };
 
@@ -324,7 +349,8 @@ static void test_troubles(void)
         } cases[] = {
                 { "WRONGPASS invalid username-password pair", REDIS_TROUBLE_PASSWORD },
                 { "NOAUTH Authentication required.", REDIS_TROUBLE_PASSWORD },
-                { "ERR AUTH <password> called without any password configured", REDIS_TROUBLE_PASSWORD },
+                { "ERR AUTH <password> called without any password configured",
+                  REDIS_TROUBLE_PASSWORD },
                 { "NOPERM this user has no permissions", REDIS_TROUBLE_PERMISSION },
                 { "EXECABORT Transaction discarded because of: NOPERM this user has no permissions",
                   REDIS_TROUBLE_PERMISSION },
@@ -356,14 +382,11 @@ static void test_troubles(void)
         }
 }
 
-TEST_MAIN("machines",
-          { "names of entries", test_ids },
-          { "an entry with a chunk", test_chunks },
+TEST_MAIN("machines", { "names of entries", test_ids }, { "an entry with a chunk", test_chunks },
           { "what is no chunk is refused, with the reason", test_chunks_refused },
           { "owners are read strictly", test_owners },
           { "what is no result is refused, with the reason", test_results_refused },
           { "records survive packing, and bad ones are seen", test_records },
-          { "times lie between sending and return", test_times },
-          { "sizes of chunks", test_sizes },
+          { "times lie between sending and return", test_times }, { "sizes of chunks", test_sizes },
           { "what is outstanding is found", test_outstanding },
           { "kinds of trouble", test_troubles })

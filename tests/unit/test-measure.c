@@ -53,7 +53,7 @@ static void test_json(void)
 
 struct taker {
         struct gil *gil;
-        uint64_t *inside;               /* only who holds the lock may touch these two */
+        uint64_t *inside; /* only who holds the lock may touch these two */
         uint64_t *turns;
         pthread_t thread;
 };
@@ -96,8 +96,6 @@ static void test_gil(void)
         gil_deinit(&gil);
 }
 
-TEST_MAIN("measure",
-          { "buckets follow each other", test_buckets },
-          { "quantiles within 3.2 %", test_quantiles },
-          { "JSON of a distribution", test_json },
+TEST_MAIN("measure", { "buckets follow each other", test_buckets },
+          { "quantiles within 3.2 %", test_quantiles }, { "JSON of a distribution", test_json },
           { "the global lock is handed over", test_gil })

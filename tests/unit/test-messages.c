@@ -75,7 +75,8 @@ static void test_nothing_else_is(void)
         test_int(n, ==, _MESSAGE_N - 1);
 }
 
-static const struct log_about about_all = { MESSAGE_JOB_FAILED, 12, "threads", "sum", "runner-died" };
+static const struct log_about about_all = { MESSAGE_JOB_FAILED, 12, "threads", "sum",
+                                            "runner-died" };
 
 static bool has(char *const *fields, size_t n, const char *name, size_t n_name)
 {
@@ -102,7 +103,8 @@ static void test_fields_of_the_catalog(void)
                 free(fields[i]);
 }
 
-static void expect_fields(const struct log_about *about, const char *const *expected, size_t n_expected)
+static void expect_fields(const struct log_about *about, const char *const *expected,
+                          size_t n_expected)
 {
         char *fields[LOG_FIELDS_MAX];
         size_t n = supervisor_log_fields(about, LOG_NOTICE, "it's 50% done\nsays x", fields);
@@ -117,9 +119,14 @@ static void expect_fields(const struct log_about *about, const char *const *expe
 static void test_fields(void)
 {
         static const char *const all[] = {
-                "MESSAGE=it's 50% done\nsays x", "PRIORITY=5", "SYSLOG_IDENTIFIER=pppctl",
-                "MESSAGE_ID=38cf567695e84029887cc211b420cc72", "PPPCTL_JOB=12", "PPPCTL_LEVEL=threads",
-                "PPPCTL_WORKLOAD=sum", "PPPCTL_REASON=runner-died",
+                "MESSAGE=it's 50% done\nsays x",
+                "PRIORITY=5",
+                "SYSLOG_IDENTIFIER=pppctl",
+                "MESSAGE_ID=38cf567695e84029887cc211b420cc72",
+                "PPPCTL_JOB=12",
+                "PPPCTL_LEVEL=threads",
+                "PPPCTL_WORKLOAD=sum",
+                "PPPCTL_REASON=runner-died",
         };
         const struct log_about nothing = { .message = MESSAGE_NONE };
 
@@ -140,7 +147,8 @@ int main(void)
 
         r = read_file_at(AT_FDCWD, CATALOG, &catalog, NULL);
         if (r < 0) {
-                fprintf(stderr, "cannot read " CATALOG ": %s; run this in the source tree\n", strerror(-r));
+                fprintf(stderr, "cannot read " CATALOG ": %s; run this in the source tree\n",
+                        strerror(-r));
                 return EXIT_FAILURE;
         }
         r = test_main("messages", cases, ARRAY_SIZE(cases));

@@ -61,8 +61,8 @@ static void test_json_results(void)
         };
 
         test_str(print(&output, "demo:2016", &record),
-                 "{\"input\":\"demo:2016\",\"state\":\"done\",\"value\":3794,"
-                 "\"start_seconds\":0.000001500,\"end_seconds\":2.000000001,\"worker\":65535}\n");
+                 "{\"input\":\"demo:2016\",\"state\":\"done\",\"value\":3794,\"start_seconds\":0."
+                 "000001500,\"end_seconds\":2.000000001,\"worker\":65535}\n");
         output_take_workload(&output, WORKLOAD_WORDS);
         test_contains(print(&output, "demo:2016", &record), ",\"value\":3794,\"unit\":\"words\",");
         output_take_workload(&output, WORKLOAD_SLEEP);
@@ -153,10 +153,8 @@ static void test_write_errors(void)
         test_str(capture_end(&err), "");
 }
 
-TEST_MAIN("output",
-          { "plain result lines", test_plain_results },
-          { "failures", test_failed_results },
-          { "JSON result lines", test_json_results },
+TEST_MAIN("output", { "plain result lines", test_plain_results },
+          { "failures", test_failed_results }, { "JSON result lines", test_json_results },
           { "JSON strings", test_json_strings },
           { "lines that are broken at spaces", test_wrapped },
           { "what to do about standard output", test_hints },

@@ -1,4 +1,7 @@
-/* packaging/pppctl.conf, the configuration that is installed: all keys, commented out, with their defaults. */
+/*
+ * packaging/pppctl.conf, the configuration that is installed: all keys, commented out, with their
+ * defaults.
+ */
 
 #include "tests/unit/test.h"
 
@@ -35,9 +38,10 @@ static json_t *machines_of(const struct config *config)
 {
         const struct machines_config *machines = &config->machines;
 
-        return json_pack("{s:o, s:b, s:b, s:i, s:o}", "all", machines_config_to_json(machines), "serve",
-                         machines->serve, "redis", machines_has_redis(machines), "workloads",
-                         (int)machines->workloads, "node", spec_to_json(&machines->node));
+        return json_pack("{s:o, s:b, s:b, s:i, s:o}", "all", machines_config_to_json(machines),
+                         "serve", machines->serve, "redis", machines_has_redis(machines),
+                         "workloads", (int)machines->workloads, "node",
+                         spec_to_json(&machines->node));
 }
 
 /* Numbers are all before the sections about machines. */
@@ -96,7 +100,8 @@ int main(void)
 
         r = read_file_at(AT_FDCWD, FILE_NAME, &text, &size);
         if (r < 0) {
-                fprintf(stderr, "cannot read " FILE_NAME ": %s; run this in the source tree\n", strerror(-r));
+                fprintf(stderr, "cannot read " FILE_NAME ": %s; run this in the source tree\n",
+                        strerror(-r));
                 return EXIT_FAILURE;
         }
         r = test_main("package config", cases, ARRAY_SIZE(cases));

@@ -9,7 +9,7 @@
 static const struct {
         const char *path;
         unsigned n_words;
-        size_t n_bytes;                 /* about */
+        size_t n_bytes; /* about */
 } expected[] = {
         { "/2016", 3794, 36600 },
         { "/2017", 4123, 40400 },

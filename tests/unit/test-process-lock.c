@@ -10,7 +10,10 @@
 /* What process_lock() says to a child of this process. */
 static int lock_in_child(int fd, pid_t *ret_holder)
 {
-        struct { int r; pid_t holder; } *said = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        struct {
+                int r;
+                pid_t holder;
+        } *said = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         pid_t pid;
         int r;
 
@@ -49,5 +52,5 @@ static void test_what_cannot_be_locked(void)
         test_int(holder, ==, 0);
 }
 
-TEST_MAIN("process-lock",
-          { "one at a time", test_one_at_a_time }, { "what cannot be locked", test_what_cannot_be_locked })
+TEST_MAIN("process-lock", { "one at a time", test_one_at_a_time },
+          { "what cannot be locked", test_what_cannot_be_locked })

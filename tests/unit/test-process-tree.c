@@ -28,7 +28,9 @@ static _Noreturn void beat(unsigned i)
         }
 }
 
-/* Parent and child both note the number, since either may be needed first: the memory is the same. */
+/*
+ * Parent and child both note the number, since either may be needed first: the memory is the same.
+ */
 static bool start(pid_t *ret)
 {
         pid_t pid = fork();
@@ -196,9 +198,6 @@ static void test_gone(void)
         close_fd(pidfd);
 }
 
-TEST_MAIN("process tree",
-          { "stop and continue", test_stop_and_continue },
-          { "one that is stopped in part", test_half_stopped },
-          { "slices of time", test_slices },
-          { "one that a debugger holds", test_traced },
-          { "one that is gone", test_gone })
+TEST_MAIN("process tree", { "stop and continue", test_stop_and_continue },
+          { "one that is stopped in part", test_half_stopped }, { "slices of time", test_slices },
+          { "one that a debugger holds", test_traced }, { "one that is gone", test_gone })

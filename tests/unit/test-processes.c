@@ -1,6 +1,6 @@
 /*
- * The level processes in a node, whose worker is killed and cannot be replaced at once: what it had claimed
- * goes back, and another is tried again until it can be had.
+ * The level processes in a node, whose worker is killed and cannot be replaced at once: what it had
+ * claimed goes back, and another is tried again until it can be had.
  */
 
 #include "tests/unit/stepped.h"
@@ -21,13 +21,13 @@ enum { N = 6, DEADLY = 1 };
 static struct {
         uint8_t attempts[N];
         bool refuses;
-} *shared;
+} * shared;
 
-static int refused_fd;                  /* eventfd: counts the processes that were refused */
+static int refused_fd; /* eventfd: counts the processes that were refused */
 
 /*
- * This takes the place of the C library's function in this program: nothing else makes the kernel refuse a
- * process at will.
+ * This takes the place of the C library's function in this program: nothing else makes the kernel
+ * refuse a process at will.
  */
 long syscall(long number, ...)
 {
@@ -120,7 +120,8 @@ static void test_refused(void)
 
         test_int(feed_await_done(feed), ==, at);
         for (unsigned i = 0; i < N; ++i)
-                test_int(shared->attempts[i], ==, record_state(&chunk->tasks.records[i]) != PPP_STATE_NONE);
+                test_int(shared->attempts[i], ==,
+                         record_state(&chunk->tasks.records[i]) != PPP_STATE_NONE);
         test_int(record_state(&chunk->tasks.records[DEADLY]), ==, PPP_STATE_FAILED);
         test_int(record_state(&chunk->tasks.records[N - 1]), ==, PPP_STATE_DONE);
         end_level(&runner, pid);
@@ -136,10 +137,11 @@ static const struct test_case cases[] = {
 
 int main(void)
 {
-        shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                      0);
         refused_fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
         if (shared == MAP_FAILED || refused_fd < 0)
                 return EXIT_FAILURE;
-        alarm(600);                     /* for what never comes */
+        alarm(600); /* for what never comes */
         return test_main("processes", cases, ARRAY_SIZE(cases));
 }

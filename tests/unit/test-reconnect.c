@@ -10,7 +10,7 @@
 #include "tests/unit/capture.h"
 
 static char directory[] = "/tmp/test-reconnect-XXXXXX";
-static char path[sizeof(directory) + 8];        /* empty: the directory was not made yet */
+static char path[sizeof(directory) + 8]; /* empty: the directory was not made yet */
 static struct capture err;
 
 static int listen_at_path(void)
@@ -118,7 +118,8 @@ static void test_not_again(void)
                 peer = connected(&pppd, listener);
                 pppd.return_ns = with_fd ? NSEC_PER_SEC : 0;
                 test_int(pppd_call(&pppd, "start the job", "Run", json_object(), false,
-                                   with_fd ? null : -EBADF), ==, 0);
+                                   with_fd ? null : -EBADF),
+                         ==, 0);
                 peer = close_fd(peer);
                 capture_begin(&err, stderr);
                 test_int(pppd_receive(&pppd, &reply), ==, CLI_NO_DAEMON);
@@ -185,8 +186,7 @@ static void test_interrupted(void)
         (void)rmdir(directory);
 }
 
-TEST_MAIN("reconnect",
-          { "an idle connection that was closed", test_idle },
+TEST_MAIN("reconnect", { "an idle connection that was closed", test_idle },
           { "a call that was made anew", test_call_again },
           { "calls that are not made anew", test_not_again },
           { "a pppd that does not come back", test_too_long },

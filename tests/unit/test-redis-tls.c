@@ -1,4 +1,5 @@
-/* TLS to a Redis: whom a connection trusts, and what it does with servers that are slow, odd or wrong. */
+/* TLS to a Redis: whom a connection trusts, and what it does with servers that are slow, odd or
+ * wrong. */
 
 #include "tests/unit/test.h"
 
@@ -10,9 +11,9 @@
 #include "lib/redis.h"
 #include "tests/unit/tls-server.h"
 
-#define SILENCE_NS  (20 * NSEC_PER_SEC)
-#define SHORT_NS    (200 * NSEC_PER_MSEC)
-#define TURNS_MAX   100000
+#define SILENCE_NS (20 * NSEC_PER_SEC)
+#define SHORT_NS   (200 * NSEC_PER_MSEC)
+#define TURNS_MAX  100000
 
 static struct tls_identity authority, identity;
 static char ca_file[] = "/tmp/pppctl-test-ca.XXXXXX", junk_file[] = "/tmp/pppctl-test-junk.XXXXXX";
@@ -23,14 +24,15 @@ struct client {
         struct redis redis;
         struct machines machines;
         unsigned n_turns, n_answered, n_lost;
-        uint64_t n_bytes;               /* of strings in replies */
+        uint64_t n_bytes; /* of strings in replies */
 };
 
 static void client_open(struct client *client, const struct tls_server *server, char *host,
                         uint64_t silence_ns)
 {
         *client = (struct client){ .redis = REDIS_NULL };
-        client->machines.url = (struct redis_url){ .host = loopback, .port = server->port, .tls = true };
+        client->machines.url =
+                (struct redis_url){ .host = loopback, .port = server->port, .tls = true };
         client->machines.ca_file = ca_file;
         test_int(redis_open(&client->redis, &client->machines, silence_ns), ==, 0);
         /* The host that is meant; no resolver knows those. */
@@ -40,7 +42,8 @@ static void client_open(struct client *client, const struct tls_server *server, 
 static int client_turn(struct client *client)
 {
         struct pollfd poll_fd = { redis_fd(&client->redis), redis_events(&client->redis), 0 };
-        uint64_t now = now_monotonic(), deadline = redis_deadline(&client->redis), wait = SILENCE_NS;
+        uint64_t now = now_monotonic(), deadline = redis_deadline(&client->redis),
+                 wait = SILENCE_NS;
 
         if (deadline != UINT64_MAX)
                 wait = deadline > now ? deadline - now : 0;
@@ -122,7 +125,8 @@ static bool has_said(SSL *ssl, const char *text)
 
 static bool is_ready(struct tls_server *server, SSL *ssl)
 {
-        return has_shaken(server, ssl) && has_read(server, ssl, PING_LINES) && has_said(ssl, "+PONG\r\n");
+        return has_shaken(server, ssl) && has_read(server, ssl, PING_LINES) &&
+               has_said(ssl, "+PONG\r\n");
 }
 
 /* Whatever comes, until the client goes. */
@@ -145,9 +149,9 @@ static void play_ready(struct tls_server *server, SSL *ssl, int fd)
 static void test_names(void)
 {
         const struct {
-                const char *name, *names;       /* of the certificate */
-                const char *host;               /* that is meant */
-                const char *why;                /* NULL: it is trusted */
+                const char *name, *names; /* of the certificate */
+                const char *host;         /* that is meant */
+                const char *why;          /* NULL: it is trusted */
         } cases[] = {
                 { "x", "DNS:redis.example", "redis.example", NULL },
                 { "x", "DNS:redis.example", "REDIS.Example", NULL },
@@ -168,7 +172,8 @@ static void test_names(void)
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
-                struct tls_identity own = tls_identity_new(&authority, cases[i].name, cases[i].names, NULL);
+                struct tls_identity own =
+                        tls_identity_new(&authority, cases[i].name, cases[i].names, NULL);
                 struct tls_server server = { .play = play_ready, .identity = &own };
                 _cleanup_free_ char *host = strdup(cases[i].host);
                 struct client client;
@@ -188,7 +193,8 @@ static void test_names(void)
                 redis_deinit(&client.redis);
                 tls_server_end(&server);
                 /* An address is not asked for. */
-                test_str(server.server_name, strcasestr(host, "example") || streq(host, "localhost") ? host : "");
+                test_str(server.server_name,
+                         strcasestr(host, "example") || streq(host, "localhost") ? host : "");
                 tls_identity_free(&own);
         }
 }
@@ -197,7 +203,8 @@ static void test_trust(void)
 {
         struct tls_identity other = tls_identity_new(NULL, "another authority", NULL, NULL);
         struct tls_identity foreign = tls_identity_new(&other, "x", "DNS:redis.example", NULL);
-        struct tls_identity of_clients = tls_identity_new(&authority, "x", "DNS:redis.example", "clientAuth");
+        struct tls_identity of_clients =
+                tls_identity_new(&authority, "x", "DNS:redis.example", "clientAuth");
         static char host[] = "redis.example", gone[] = "/nonexistent/ca.pem";
         const struct {
                 const struct tls_identity *identity;
@@ -324,26 +331,32 @@ static void test_ends(void)
                 const char *why, *remedy;
         } cases[] = {
                 { play_close, 0, false, REDIS_TROUBLE_UNREACHABLE, "", "" },
-                { play_close_later, 0, false, REDIS_TROUBLE_UNREACHABLE, "closed", "in the TLS handshake" },
+                { play_close_later, 0, false, REDIS_TROUBLE_UNREACHABLE, "closed",
+                  "in the TLS handshake" },
                 { play_part_of_a_record, 0, false, REDIS_TROUBLE_UNREACHABLE, "closed",
                   "in the TLS handshake" },
                 { play_reset, 0, false, REDIS_TROUBLE_UNREACHABLE, "reset", "" },
                 { play_http, 0, false, REDIS_TROUBLE_UNUSABLE, "does not speak TLS", "redis://" },
-                { play_redis_without, 0, false, REDIS_TROUBLE_UNUSABLE, "does not speak TLS", "redis://" },
-                { play_alert, 0, false, REDIS_TROUBLE_UNUSABLE, "handshake failure", "tls-auth-clients" },
+                { play_redis_without, 0, false, REDIS_TROUBLE_UNUSABLE, "does not speak TLS",
+                  "redis://" },
+                { play_alert, 0, false, REDIS_TROUBLE_UNUSABLE, "handshake failure",
+                  "tls-auth-clients" },
                 { play_handshake, TLS1_1_VERSION, false, REDIS_TROUBLE_UNUSABLE, "TLS 1.2 or newer",
                   "tls-protocols" },
                 { play_handshake, TLS1_2_VERSION, true, REDIS_TROUBLE_UNUSABLE, "handshake failure",
                   "tls-auth-clients" },
-                { play_handshake, TLS1_3_VERSION, true, REDIS_TROUBLE_UNUSABLE, "asks its clients for",
-                  "tls-auth-clients no" },
-                { play_close_after, 0, false, REDIS_TROUBLE_UNREACHABLE, "closed the connection", "" },
-                { play_full, 0, false, REDIS_TROUBLE_UNREACHABLE, "max number of clients", "cannot begin" },
+                { play_handshake, TLS1_3_VERSION, true, REDIS_TROUBLE_UNUSABLE,
+                  "asks its clients for", "tls-auth-clients no" },
+                { play_close_after, 0, false, REDIS_TROUBLE_UNREACHABLE, "closed the connection",
+                  "" },
+                { play_full, 0, false, REDIS_TROUBLE_UNREACHABLE, "max number of clients",
+                  "cannot begin" },
         };
         static char host[] = "redis.example";
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
-                struct tls_server server = { .play = cases[i].play, .identity = &identity,
+                struct tls_server server = { .play = cases[i].play,
+                                             .identity = &identity,
                                              .version_max = cases[i].version_max,
                                              .demands = cases[i].demands };
                 struct client client;
@@ -440,7 +453,8 @@ static void play_new_keys(struct tls_server *server, SSL *ssl, int fd)
         for (size_t i = 0; goes_on && i < MANY; ++i) {
                 if (i % 100 == 0)
                         SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED);
-                goes_on = has_read(server, ssl, PING_LINES) && has_said(ssl, "$10\r\n0123456789\r\n");
+                goes_on =
+                        has_read(server, ssl, PING_LINES) && has_said(ssl, "$10\r\n0123456789\r\n");
         }
         if (goes_on)
                 linger(fd);
@@ -448,8 +462,10 @@ static void play_new_keys(struct tls_server *server, SSL *ssl, int fd)
 
 static void test_replies(void)
 {
-        void (*const plays[])(struct tls_server *server, SSL *ssl, int fd) = {
-                play_bulk, play_crumbs, play_new_keys,
+        void (*const plays[])(struct tls_server * server, SSL * ssl, int fd) = {
+                play_bulk,
+                play_crumbs,
+                play_new_keys,
         };
         static char host[] = "redis.example";
 
@@ -470,10 +486,11 @@ static void test_replies(void)
         }
 }
 
-/* Several megabytes through a small socket, more of them queued while some are sent, to who is slow. */
+/* Several megabytes through a small socket, more of them queued while some are sent, to who is
+ * slow. */
 #define BLOBS      64
 #define BLOB_SIZE  (100 * 1000)
-#define BLOB_LINES 5            /* *2, $4, ECHO, its size, itself */
+#define BLOB_LINES 5 /* *2, $4, ECHO, its size, itself */
 
 static sem_t may_begin;
 
@@ -507,7 +524,8 @@ static void test_much_to_send(void)
         test_int(sem_init(&may_begin, 0, 0), ==, 0);
         tls_server_start(&server);
         client_open(&client, &server, host, SILENCE_NS);
-        test_int(setsockopt(redis_fd(&client.redis), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), ==, 0);
+        test_int(setsockopt(redis_fd(&client.redis), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)),
+                 ==, 0);
         test_int(client_get_ready(&client), ==, 0);
         for (unsigned i = 0; i < BLOBS; ++i) {
                 char head[64];
@@ -517,7 +535,9 @@ static void test_much_to_send(void)
                 sum = sum_up(sum, head, (size_t)n);
                 sum = sum_up(sum, blob, sizeof(blob));
                 sum = sum_up(sum, "\r\n", 2);
-                test_int(redis_send(&client.redis, on_reply, &client, "ECHO %b", blob, sizeof(blob)), ==, 0);
+                test_int(redis_send(&client.redis, on_reply, &client, "ECHO %b", blob,
+                                    sizeof(blob)),
+                         ==, 0);
                 redis_flush(&client.redis);
         }
         test_int(redis_unsent(&client.redis), >, BLOB_SIZE);
@@ -535,9 +555,10 @@ static void test_much_to_send(void)
 /* What is not TLS after all, in mid-connection. */
 static void play_garbage(struct tls_server *server, SSL *ssl, int fd)
 {
-        static const char forged[] = { 23, 3, 3, 0, 32, 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x',
-                                       'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x',
-                                       'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x' };
+        static const char forged[] = { 23,  3,   3,   0,   32,  'x', 'x', 'x', 'x', 'x',
+                                       'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x',
+                                       'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x',
+                                       'x', 'x', 'x', 'x', 'x', 'x', 'x' };
 
         if (is_ready(server, ssl) && has_read(server, ssl, PING_LINES))
                 (void)send(fd, forged, sizeof(forged), MSG_NOSIGNAL);
@@ -576,7 +597,8 @@ static void test_breaks(void)
         static char host[] = "redis.example";
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
-                struct tls_server server = { .play = cases[i].play, .identity = &identity,
+                struct tls_server server = { .play = cases[i].play,
+                                             .identity = &identity,
                                              .version_max = cases[i].version_max };
                 struct client client;
 

@@ -106,9 +106,11 @@ static void test_machines(void)
         test_str(machines.url.username, "a");
         machines_deinit(&machines);
 
-        test_int(parse("{\"redis\":\"redis://a:b@h\",\"name\":\"n1\",\"username\":\"c\","
-                       "\"password\":\"d\",\"prefix\":\"p:\",\"heartbeat_ns\":200000000,"
-                       "\"ca_file\":\"/ca\"}", &machines, &why), ==, 0);
+        test_int(parse("{\"redis\":\"redis://"
+                       "a:b@h\",\"name\":\"n1\",\"username\":\"c\",\"password\":\"d\",\"prefix\":"
+                       "\"p:\",\"heartbeat_ns\":200000000,\"ca_file\":\"/ca\"}",
+                       &machines, &why),
+                 ==, 0);
         test_str(machines.url.username, "c");
         test_str(machines.url.password, "d");
         test_str(machines.ca_file, "/ca");
@@ -140,8 +142,7 @@ static void test_machines_refused(void)
         }
 }
 
-TEST_MAIN("redis-url",
-          { "addresses that are taken", test_taken },
+TEST_MAIN("redis-url", { "addresses that are taken", test_taken },
           { "addresses that are refused, with the reason", test_refused },
           { "user and password beside the address count more", test_machines },
           { "bad objects are refused", test_machines_refused })

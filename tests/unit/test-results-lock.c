@@ -121,6 +121,5 @@ static void test_held(void)
         test_int(results_lock(file_fd, &fd), ==, 0);
 }
 
-TEST_MAIN("results-lock",
-          { "one at a time", test_one_at_a_time }, { "found by the lock", test_found_by_the_lock },
-          { "held", test_held })
+TEST_MAIN("results-lock", { "one at a time", test_one_at_a_time },
+          { "found by the lock", test_found_by_the_lock }, { "held", test_held })

@@ -24,7 +24,11 @@ static void test_publish(void)
         _cleanup_close_ int fd = new_file(3);
         struct results writer = RESULTS_NULL, reader = RESULTS_NULL;
         struct ppp_record record, from = {
-                .value = 42, .start_ns = 1, .end_ns = 2, .worker = 7, .state = PPP_STATE_DONE,
+                .value = 42,
+                .start_ns = 1,
+                .end_ns = 2,
+                .worker = 7,
+                .state = PPP_STATE_DONE,
         };
 
         test_int(results_map(fd, true, &writer), ==, 0);
@@ -53,7 +57,8 @@ static void test_refused(void)
                 { "header size", offsetof(struct ppp_results_header, header_size), 64, 4 },
                 { "record size", offsetof(struct ppp_results_header, record_size), 31, 4 },
                 { "no tasks", offsetof(struct ppp_results_header, n_tasks), 0, 8 },
-                { "more tasks than there is file", offsetof(struct ppp_results_header, n_tasks), 4, 8 },
+                { "more tasks than there is file", offsetof(struct ppp_results_header, n_tasks), 4,
+                  8 },
                 { "size that overflows", offsetof(struct ppp_results_header, n_tasks),
                   UINT64_MAX / 32, 8 },
         };
@@ -94,7 +99,7 @@ static void test_resume(void)
         record_publish(&results.records[0], &done);
         record_publish(&results.records[2], &failed);
         results.header->next = 4;
-        results.header->n_done = 17;    /* progress is flushed in batches and may be lost */
+        results.header->n_done = 17; /* progress is flushed in batches and may be lost */
 
         results_resume(&results);
         test_int(results.header->next, ==, 0);
@@ -120,7 +125,9 @@ static int64_t since_epoch(const struct ppp_results_header *header)
         return (int64_t)now_monotonic() - header->epoch_ns;
 }
 
-/* A job that is older than this boot, by more than the machine has been up: its clock began anew. */
+/*
+ * A job that is older than this boot, by more than the machine has been up: its clock began anew.
+ */
 static void test_reboot(void)
 {
         const int64_t long_ago = INT64_C(400) * 86400 * (int64_t)NSEC_PER_SEC;
@@ -204,8 +211,8 @@ static void test_answer_faults(void)
                 test_true(!strstr(text, "curl error"));
         }
         {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_ENCODING,
-                                                            (int)answer_fault_of_coding("BR", 2));
+                _cleanup_free_ char *text =
+                        reason_describe(PPP_REASON_ENCODING, (int)answer_fault_of_coding("BR", 2));
 
                 test_contains(text, "`br`");
         }
@@ -234,8 +241,7 @@ static void test_reasons(void)
                 test_contains(text, "xn--");
         }
         {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_NO_FETCH,
-                                                            PPP_LIBRARY_IDN2);
+                _cleanup_free_ char *text = reason_describe(PPP_REASON_NO_FETCH, PPP_LIBRARY_IDN2);
 
                 test_contains(text, "install libidn2");
         }
@@ -281,12 +287,12 @@ static void test_reasons(void)
         test_str(reason_name((enum ppp_reason)250), "unknown");
 }
 
-TEST_MAIN("results",
-          { "a published record is seen whole by another mapping", test_publish },
+TEST_MAIN("results", { "a published record is seen whole by another mapping", test_publish },
           { "what is no results file is refused", test_refused },
           { "a file cut short is refused", test_cut_short },
           { "a job is taken up again", test_resume },
           { "a machine that was booted since", test_reboot },
-          { "a note of an end", test_note_of_an_end }, { "a full disk is an error", test_full_disk },
+          { "a note of an end", test_note_of_an_end },
+          { "a full disk is an error", test_full_disk },
           { "each reason has a name and a text", test_reasons },
           { "each fault of an answer has a text", test_answer_faults })

@@ -48,7 +48,10 @@ static void note(struct ring_op *op, int res, uint32_t flags)
         noted->n_complete++;
 }
 
-#define NOTED { .op.complete = note }
+#define NOTED                       \
+        {                           \
+                .op.complete = note \
+        }
 
 static void ring_setup(struct ring *ring, unsigned entries)
 {
@@ -351,7 +354,7 @@ static void test_silent(void)
 
 static void test_overflow(void)
 {
-        enum { N = 1000 };              /* the queue has 4 * 8 */
+        enum { N = 1000 }; /* the queue has 4 * 8 */
         struct noted ops[N];
         struct ring ring;
 
@@ -413,7 +416,7 @@ static void test_free_in_completion(void)
  * The kernel refuses entries. This takes the place of liburing's function in this program, as the
  * one above does; nothing else brings about such an answer at will.
  */
-static int refuse_with;                 /* 0: it does not */
+static int refuse_with; /* 0: it does not */
 static unsigned n_refused;
 
 /* For good if the error is; else as long as completions are in the queue, and at least once. */
@@ -422,13 +425,13 @@ static bool refuses(const struct io_uring *ring)
         if (!refuse_with)
                 return false;
         if (n_refused > 1000)
-                return false;           /* the test fails for it, and does not hang */
+                return false; /* the test fails for it, and does not hang */
         return n_refused == 0 || refuse_with == -EBADFD || io_uring_cq_ready(ring) > 0;
 }
 
 int io_uring_submit(struct io_uring *ring)
 {
-        static int (*real)(struct io_uring *ring);
+        static int (*real)(struct io_uring * ring);
 
         if (refuses(ring)) {
                 ++n_refused;
@@ -602,8 +605,9 @@ int main(void)
                         printf("skipped: %s: %s\n", strerrordesc_np(-r), advice ? advice : "");
                         return TEST_SKIP;
                 }
-                r = streq(ring.setup, rungs[n_rungs_refused]) || n_attempts > n_rungs_refused + 1 ?
-                            test_main(ring.setup, cases, ARRAY_SIZE(cases)) : EXIT_FAILURE;
+                r = streq(ring.setup, rungs[n_rungs_refused]) || n_attempts > n_rungs_refused + 1
+                            ? test_main(ring.setup, cases, ARRAY_SIZE(cases))
+                            : EXIT_FAILURE;
                 ring_deinit(&ring);
                 if (r != EXIT_SUCCESS)
                         return r;

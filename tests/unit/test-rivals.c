@@ -1,6 +1,6 @@
 /*
- * Two daemons on one state directory or one socket: the second is refused, but not by what a daemon that
- * was killed has left for a moment, a child on its way to execve() with all its descriptors.
+ * Two daemons on one state directory or one socket: the second is refused, but not by what a daemon
+ * that was killed has left for a moment, a child on its way to execve() with all its descriptors.
  */
 
 #include "tests/unit/test.h"
@@ -144,5 +144,6 @@ static void the_holder_is_named(void)
 }
 
 TEST_MAIN("rivals",
-          { "the second is refused until the first is dead", second_is_refused_until_the_first_is_dead },
+          { "the second is refused until the first is dead",
+            second_is_refused_until_the_first_is_dead },
           { "the holder is named", the_holder_is_named })

@@ -46,11 +46,14 @@ static void test_varlink_errors(void)
                       "the level async is not available here: w; h");
         test_str(say_error("io.pppctl.Jobs.LimitUnavailable",
                            "{\"limit\": \"spec.worker_limits.memory_max_bytes\", \"why\": \"w\", "
-                           "\"hint\": \"h\"}", CLI_FAILED),
-                 "pppctl: cannot start the job: --worker-memory-max cannot be enforced here: w; h\n");
+                           "\"hint\": \"h\"}",
+                           CLI_FAILED),
+                 "pppctl: cannot start the job: --worker-memory-max cannot be enforced here: w; "
+                 "h\n");
         test_contains(say_error("io.pppctl.Jobs.BadRequest",
                                 "{\"field\": \"spec.limits.io_max[0].device\", \"why\": \"w\"}",
-                                CLI_USAGE), "--io-max: w");
+                                CLI_USAGE),
+                      "--io-max: w");
         test_contains(say_error("io.pppctl.Jobs.BadRequest",
                                 "{\"field\": \"spec.limits.cpusx\", \"why\": \"w\"}", CLI_USAGE),
                       "spec.limits.cpusx: w");
@@ -62,10 +65,9 @@ static void test_varlink_errors(void)
 
 static void test_summary_members(void)
 {
-        json_t *json =
-                json_loads("{\"a\": 1.5, \"d\": {\"p50\": 2}, \"s\": \"x\", \"unavailable\": "
-                           "[{\"metric\": \"d\", \"reason\": \"r\"}]}",
-                           0, NULL);
+        json_t *json = json_loads("{\"a\": 1.5, \"d\": {\"p50\": 2}, \"s\": \"x\", "
+                                  "\"unavailable\": [{\"metric\": \"d\", \"reason\": \"r\"}]}",
+                                  0, NULL);
         double v;
 
         test_true(summary_number(json, "a", &v) && v == 1.5);
@@ -112,8 +114,6 @@ static void test_job_status(void)
         json_decref(job);
 }
 
-TEST_MAIN("say",
-          { "errors of the daemon", test_varlink_errors },
+TEST_MAIN("say", { "errors of the daemon", test_varlink_errors },
           { "members of a summary", test_summary_members },
-          { "how far a job is", test_job_progress },
-          { "status of a job", test_job_status })
+          { "how far a job is", test_job_progress }, { "status of a job", test_job_status })

@@ -11,10 +11,12 @@ static struct capture err;
 
 static void test_relative_paths(void)
 {
-        static const char *const relative[] = { "a", "a/b", "./x:y", "../x", "1:2", "-", ":x", "day:1",
-                                                "x-y.1:", "http:x", "https:/x", "mailto:x", "files:/x" };
-        static const char *const others[] = { "/a", "http://h/", "demo:2016", "file:/x", "HTTPS://h/",
-                                              "gopher://h/" };
+        static const char *const relative[] = { "a",       "a/b",    "./x:y",    "../x",
+                                                "1:2",     "-",      ":x",       "day:1",
+                                                "x-y.1:",  "http:x", "https:/x", "mailto:x",
+                                                "files:/x" };
+        static const char *const others[] = { "/a",      "http://h/",  "demo:2016",
+                                              "file:/x", "HTTPS://h/", "gopher://h/" };
 
         for (size_t i = 0; i < ARRAY_SIZE(relative); ++i)
                 test_true(is_relative_path(relative[i], strlen(relative[i])));
@@ -92,7 +94,9 @@ static void test_source_files(void)
         refuse_text("a\n\nb\n", 5, "line 2: it is empty");
         refuse_text("a\nb\0c\n", 6, "line 2: it holds a NUL byte");
         refuse_text("a\nb\r\nc\r\n", 8, "line 2: it ends with CR LF");
-        refuse_text("\xef\xbb\xbf" "5\n", 5, "line 1: it begins with a byte order mark");
+        refuse_text("\xef\xbb\xbf"
+                    "5\n",
+                    5, "line 1: it begins with a byte order mark");
 }
 
 /* The name of a file may begin with a blank, and is made absolute then. */
@@ -108,7 +112,8 @@ static void test_source_blanks(void)
 
                 capture_begin(&err, stderr);
                 test_int(source_open(&source, WORKLOAD_WORDS, NULL, operands, 2), ==, CLI_USAGE);
-                test_contains(capture_end(&err), "argument 2: a blank or a byte order mark stands before its URL");
+                test_contains(capture_end(&err),
+                              "argument 2: a blank or a byte order mark stands before its URL");
                 source_close(&source);
         }
         test_int(source_open(&source, WORKLOAD_WORDS, NULL, files, 2), ==, 0);
@@ -138,10 +143,8 @@ static void test_source_errors(void)
         test_contains(err.text, "given twice");
 }
 
-TEST_MAIN("source",
-          { "relative paths", test_relative_paths },
+TEST_MAIN("source", { "relative paths", test_relative_paths },
           { "inputs from arguments", test_source_operands },
-          { "default inputs", test_source_defaults },
-          { "inputs from a file", test_source_files },
+          { "default inputs", test_source_defaults }, { "inputs from a file", test_source_files },
           { "blanks before URLs", test_source_blanks },
           { "inputs that are refused", test_source_errors })

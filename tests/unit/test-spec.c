@@ -39,8 +39,10 @@ static void test_refused(void)
                   "out of range" },
                 { "{\"level\":\"serial\",\"workload\":\"sum\",\"workers\":2}", "spec.workers",
                   "one worker" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"loops\":2}", "spec.loops", "async" },
-                { "{\"level\":\"async\",\"workload\":\"sum\",\"gil\":true}", "spec.gil", "threads" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"loops\":2}", "spec.loops",
+                  "async" },
+                { "{\"level\":\"async\",\"workload\":\"sum\",\"gil\":true}", "spec.gil",
+                  "threads" },
                 { "{\"level\":\"threads\",\"workload\":\"sum\",\"gil\":1}", "spec.gil", "boolean" },
                 { "{\"level\":\"serial\",\"workload\":\"sum\",\"timeout_seconds\":0}",
                   "spec.timeout_seconds", "out of range" },
@@ -54,7 +56,8 @@ static void test_refused(void)
                   "spec.ca_file", "absolute" },
                 { "{\"level\":\"serial\",\"workload\":\"sum\",\"nice\":20}", "spec.nice",
                   "out of range" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"nice\":1.5}", "spec.nice", "whole" },
+                { "{\"level\":\"serial\",\"workload\":\"sum\",\"nice\":1.5}", "spec.nice",
+                  "whole" },
                 { "{\"level\":\"serial\",\"workload\":\"sum\",\"cpu_time_max_seconds\":-1}",
                   "spec.cpu_time_max_seconds", "out of range" },
                 { "{\"level\":\"serial\",\"workload\":\"sum\",\"limits\":{\"pids_max\":0}}",
@@ -63,10 +66,11 @@ static void test_refused(void)
                   "spec.limits.pids_max", "no worker" },
                 { "{\"level\":\"async\",\"workload\":\"words\",\"limits\":{\"pids_max\":1}}",
                   "spec.limits.pids_max", "to read a file" },
-                { "{\"level\":\"async\",\"workload\":\"words\",\"loops\":3,\"limits\":{\"pids_max\":5}}",
+                { "{\"level\":\"async\",\"workload\":\"words\",\"loops\":3,\"limits\":{\"pids_"
+                  "max\":5}}",
                   "spec.limits.pids_max", "each loop is a thread" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\","
-                  "\"worker_limits\":{\"memory_max_bytes\":67108864}}",
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"worker_limits\":{\"memory_max_"
+                  "bytes\":67108864}}",
                   "spec.worker_limits.memory_max_bytes", "memory cannot be limited a thread" },
                 { "{\"level\":\"async\",\"workload\":\"sum\",\"worker_limits\":{\"pids_max\":5}}",
                   "spec.worker_limits.pids_max", "only the processes level" },
@@ -74,8 +78,9 @@ static void test_refused(void)
                   "only the threads level" },
                 { "{\"level\":\"threads\",\"workload\":\"sum\",\"thread_weights\":[1]}",
                   "spec.thread_weights", "threaded cgroups only" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"threaded\":true,"
-                  "\"thread_weights\":[1,0]}", "spec.thread_weights", "entry 2" },
+                { "{\"level\":\"threads\",\"workload\":\"sum\",\"threaded\":true,\"thread_"
+                  "weights\":[1,0]}",
+                  "spec.thread_weights", "entry 2" },
                 { "{\"level\":\"machines\",\"workload\":\"sum\",\"workers\":2}", "spec.workers",
                   "nodes' own configuration says" },
                 { "{\"level\":\"machines\",\"workload\":\"sum\",\"loops\":2}", "spec.loops",
@@ -86,8 +91,8 @@ static void test_refused(void)
                   "spec.ca_file", "not on the nodes" },
                 { "{\"level\":\"machines\",\"workload\":\"sum\",\"cpu_time_max_seconds\":2}",
                   "spec.cpu_time_max_seconds", "that of the nodes" },
-                { "{\"level\":\"machines\",\"workload\":\"sum\","
-                  "\"worker_limits\":{\"pids_max\":5}}",
+                { "{\"level\":\"machines\",\"workload\":\"sum\",\"worker_limits\":{\"pids_max\":5}"
+                  "}",
                   "spec.worker_limits.pids_max", "nodes' own configuration says" },
         };
 
@@ -166,11 +171,10 @@ static void test_round_trip(void)
 {
         static const char text[] =
                 "{\"workload\":\"words\",\"level\":\"threads\",\"workers\":7,\"gil\":true,"
-                "\"threaded\":true,\"thread_weights\":[100,300],"
-                "\"timeout_seconds\":2.5,\"task_timeout_seconds\":0.001,\"retries\":3,"
-                "\"cpu_time_max_seconds\":1.5,\"nice\":-5,"
-                "\"limits\":{\"memory_max_bytes\":67108864,\"cpus\":\"0\"},"
-                "\"ca_file\":\"/ca.pem\"}";
+                "\"threaded\":true,\"thread_weights\":[100,300],\"timeout_seconds\":2.5,\"task_"
+                "timeout_seconds\":0.001,\"retries\":3,\"cpu_time_max_seconds\":1.5,\"nice\":-5,"
+                "\"limits\":{\"memory_max_bytes\":67108864,\"cpus\":\"0\"},\"ca_file\":\"/"
+                "ca.pem\"}";
         struct spec spec = SPEC_NULL;
         struct spec_error error;
         json_t *json, *expected;
@@ -193,13 +197,12 @@ static void test_round_trip(void)
 static void test_worker_memory(void)
 {
         static const char *const texts[] = {
-                "{\"level\":\"processes\",\"workload\":\"sum\","
-                "\"limits\":{\"memory_max_bytes\":67108864}}",
-                "{\"level\":\"processes\",\"workload\":\"sum\","
-                "\"limits\":{\"memory_max_bytes\":67108864},"
-                "\"worker_limits\":{\"memory_max_bytes\":9223372036854775807}}",
-                "{\"level\":\"async\",\"workload\":\"sum\","
-                "\"limits\":{\"memory_max_bytes\":67108864}}",
+                "{\"level\":\"processes\",\"workload\":\"sum\",\"limits\":{\"memory_max_bytes\":"
+                "67108864}}",
+                "{\"level\":\"processes\",\"workload\":\"sum\",\"limits\":{\"memory_max_bytes\":"
+                "67108864},\"worker_limits\":{\"memory_max_bytes\":9223372036854775807}}",
+                "{\"level\":\"async\",\"workload\":\"sum\",\"limits\":{\"memory_max_bytes\":"
+                "67108864}}",
         };
         static const bool enforced[] = { true, false, false };
 
@@ -222,7 +225,8 @@ static void test_null_is_absent(void)
         struct spec_error error;
 
         test_int(parse("{\"level\":\"async\",\"workload\":\"sum\",\"workers\":null,\"gil\":null}",
-                       &spec, &error), ==, 0);
+                       &spec, &error),
+                 ==, 0);
         test_int(spec.workers, ==, 0);
         spec_deinit(&spec);
 }
@@ -259,8 +263,17 @@ static void test_fill(void)
 static json_t *leave_out_for(enum level level, bool ca_file)
 {
         struct spec spec = {
-                .level = level, .workers = 2, .loops = 2, .gil = true, .threaded = true, .n_thread_weights = 1,
-                .timeout_ns = 1, .cpu_time_max_ns = NSEC_PER_SEC, .has_nice = true, .nice = 3, .retries = 4,
+                .level = level,
+                .workers = 2,
+                .loops = 2,
+                .gil = true,
+                .threaded = true,
+                .n_thread_weights = 1,
+                .timeout_ns = 1,
+                .cpu_time_max_ns = NSEC_PER_SEC,
+                .has_nice = true,
+                .nice = 3,
+                .retries = 4,
         };
         json_t *json;
 
@@ -314,11 +327,9 @@ static void test_leave_out(void)
         json_decref(json);
 }
 
-TEST_MAIN("spec",
-          { "bad specs are refused, the member named", test_refused },
+TEST_MAIN("spec", { "bad specs are refused, the member named", test_refused },
           { "what has a length has a bound", test_bounds },
           { "a spec survives writing and reading", test_round_trip },
           { "the memory of workers", test_worker_memory },
           { "what a level does not take is left out", test_leave_out },
-          { "null is absent", test_null_is_absent },
-          { "defaults", test_fill })
+          { "null is absent", test_null_is_absent }, { "defaults", test_fill })

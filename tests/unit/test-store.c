@@ -1,4 +1,6 @@
-/* The database of jobs: what is written is read back, in which order, and what a broken file gets. */
+/*
+ * The database of jobs: what is written is read back, in which order, and what a broken file gets.
+ */
 
 #include "tests/unit/test.h"
 
@@ -393,7 +395,8 @@ static void test_older_version(void)
         add(JOB_QUEUED, 0, 0);
         sql("DROP TABLE damaged; DROP TABLE totals; DROP TABLE clock; DROP INDEX jobs_ended;"
             "CREATE INDEX jobs_ended ON jobs (ended_ns) WHERE state NOT IN ('queued', 'running');"
-            "ALTER TABLE jobs DROP COLUMN size; ALTER TABLE jobs DROP COLUMN ended_seen_ns; ALTER TABLE jobs DROP COLUMN paused; "
+            "ALTER TABLE jobs DROP COLUMN size; ALTER TABLE jobs DROP COLUMN ended_seen_ns; ALTER "
+            "TABLE jobs DROP COLUMN paused; "
             "ALTER TABLE jobs DROP COLUMN parts; ALTER TABLE jobs DROP COLUMN uses_demo; "
             "PRAGMA user_version = 1");
         test_int(reopen(), ==, 0);
@@ -480,7 +483,7 @@ static void test_damaged_by_number(void)
         end();
 }
 
-static unsigned n_asked, refused;       /* allocations of jansson, and which of them it does not get */
+static unsigned n_asked, refused; /* allocations of jansson, and which of them it does not get */
 
 static void *allocate(size_t size)
 {
@@ -601,7 +604,7 @@ static void test_no_directory(void)
         end();
 }
 
-static double sums[3];          /* of the level a: done, failed; of b */
+static double sums[3]; /* of the level a: done, failed; of b */
 
 static void add_up(void *userdata, const struct total *total)
 {
@@ -679,21 +682,19 @@ static void test_totals_fail(void)
         end();
 }
 
-TEST_MAIN("store",
-          { "a job there and back", test_round_trip },
-                { "not committed", test_not_committed }, { "what is not there", test_absent },
+TEST_MAIN("store", { "a job there and back", test_round_trip },
+          { "not committed", test_not_committed }, { "what is not there", test_absent },
           { "numbers only grow", test_numbers_grow }, { "walks", test_walks },
-          { "what is outdated", test_outdated },
-          { "age is time that was seen to pass", test_age },
+          { "what is outdated", test_outdated }, { "age is time that was seen to pass", test_age },
           { "the clock goes on", test_clock_goes_on },
-          { "numbers that are skipped", test_skipped_numbers }, { "sizes", test_sizes }, { "quoting", test_quoting },
-          { "not a database", test_not_a_database }, { "a newer version", test_newer_version },
-          { "an older version", test_older_version },
+          { "numbers that are skipped", test_skipped_numbers }, { "sizes", test_sizes },
+          { "quoting", test_quoting }, { "not a database", test_not_a_database },
+          { "a newer version", test_newer_version }, { "an older version", test_older_version },
           { "damaged rows", test_damaged_rows },
           { "damaged rows that stay", test_damaged_in_place },
           { "a damaged row by its number", test_damaged_by_number },
-          { "want of memory is no damage", test_want_of_memory }, { "locked by another", test_locked_out },
+          { "want of memory is no damage", test_want_of_memory },
+          { "locked by another", test_locked_out },
           { "the log is moved by another process", test_checkpoint },
-          { "no directory", test_no_directory },
-          { "totals", test_totals },
+          { "no directory", test_no_directory }, { "totals", test_totals },
           { "totals that cannot be written", test_totals_fail })

@@ -1,6 +1,6 @@
 /*
- * Where tasks come from: what workers and levels may ask, of a job's cursor and of a node's feed. How often
- * each task is run is the matter of test-worker, test-feed and test-worker-row.
+ * Where tasks come from: what workers and levels may ask, of a job's cursor and of a node's feed.
+ * How often each task is run is the matter of test-worker, test-feed and test-worker-row.
  */
 
 #include <poll.h>
@@ -19,7 +19,9 @@ enum { N = 8 };
 #define LINES "0\n1\n2\n3\n4\n5\n6\n7\n"
 
 static const struct ppp_record death = {
-        .reason = PPP_REASON_SIGNAL, .detail = 9, .state = PPP_STATE_FAILED,
+        .reason = PPP_REASON_SIGNAL,
+        .detail = 9,
+        .state = PPP_STATE_FAILED,
 };
 
 struct scene {
@@ -330,8 +332,7 @@ static void test_feed_wakes(void)
         teardown_feed(&scene);
 }
 
-TEST_MAIN("task-source",
-          { "a job's tasks, to the last", test_cursor },
+TEST_MAIN("task-source", { "a job's tasks, to the last", test_cursor },
           { "what a place of a job has claimed is its own", test_cursor_rest },
           { "a dead worker's task in a job", test_cursor_died },
           { "what nobody has is offered again", test_cursor_lost },

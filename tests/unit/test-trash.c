@@ -1,4 +1,5 @@
-/* Trash: files that nobody needs any more are gone in the end, and one that can't be is passed over. */
+/* Trash: files that nobody needs any more are gone in the end, and one that can't be is passed
+ * over. */
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -175,7 +176,8 @@ int main(void)
                 { "what is large is removed by a child", test_large_by_a_child },
                 { "what a former supervisor left is removed", test_what_was_left },
                 { "what an ended supervisor put there is removed by the next", test_ended_before },
-                { "what cannot be removed is told once and keeps nothing else", test_one_that_can_not_be_removed },
+                { "what cannot be removed is told once and keeps nothing else",
+                  test_one_that_can_not_be_removed },
         };
 
         return test_main("trash", cases, ARRAY_SIZE(cases));

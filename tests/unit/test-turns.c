@@ -1,4 +1,5 @@
-/* Turns: users in rotation, whatever the number of their connections, and within a user its connections. */
+/* Turns: users in rotation, whatever the number of their connections, and within a user its
+ * connections. */
 
 #include "tests/unit/test.h"
 
@@ -161,10 +162,8 @@ static void test_others_first(void)
         end();
 }
 
-TEST_MAIN("turns",
-          { "users are in rotation", test_users_rotate },
+TEST_MAIN("turns", { "users are in rotation", test_users_rotate },
           { "connections share their user's turns", test_connections_share },
           { "a newcomer is next", test_newcomer },
           { "wanting twice is wanting once", test_twice_is_once },
-          { "who leaves has no turn", test_leaving },
-          { "turns come last", test_others_first })
+          { "who leaves has no turn", test_leaving }, { "turns come last", test_others_first })

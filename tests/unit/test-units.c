@@ -119,8 +119,5 @@ static void test_table(void)
                     "row 1 100         x");
 }
 
-TEST_MAIN("units",
-          { "numbers for people", test_units },
-          { "times for people", test_times },
-          { "progress bar", test_progress_line },
-          { "tables", test_table })
+TEST_MAIN("units", { "numbers for people", test_units }, { "times for people", test_times },
+          { "progress bar", test_progress_line }, { "tables", test_table })

@@ -84,8 +84,14 @@ static void test_utf8_prefix(void)
         test_int(utf8_prefix("abc", 5), ==, 3);
         test_int(utf8_prefix("abc", 3), ==, 3);
         test_int(utf8_prefix("abc", 2), ==, 2);
-        test_int(utf8_prefix("a\xc3\xa4" "b", 2), ==, 1);
-        test_int(utf8_prefix("a\xc3\xa4" "b", 3), ==, 3);
+        test_int(utf8_prefix("a\xc3\xa4"
+                             "b",
+                             2),
+                 ==, 1);
+        test_int(utf8_prefix("a\xc3\xa4"
+                             "b",
+                             3),
+                 ==, 3);
         test_int(utf8_prefix("\xf0\x9f\x98\x80", 3), ==, 0);
 }
 
@@ -143,7 +149,9 @@ static void test_meminfo(void)
         test_int(meminfo_available("", &n), ==, -EBADMSG);
 }
 
-/* In a child: closes all but standard error, and returns a number that tells which step went wrong. */
+/*
+ * In a child: closes all but standard error, and returns a number that tells which step went wrong.
+ */
 static int without_standard_fds(void)
 {
         char byte;
@@ -174,12 +182,7 @@ static void test_standard_fds(void)
         test_int(status, ==, 0);
 }
 
-TEST_MAIN("util",
-          { "standard descriptors", test_standard_fds },
-          { "meminfo", test_meminfo },
-          { "parse_u64", test_parse_u64 },
-          { "parse_duration", test_parse_duration },
-          { "utf8_prefix", test_utf8_prefix },
-          { "MIN and MAX", test_min_max },
-          { "memfd_sealed", test_memfd_sealed },
-          { "read_file_at", test_read_file })
+TEST_MAIN("util", { "standard descriptors", test_standard_fds }, { "meminfo", test_meminfo },
+          { "parse_u64", test_parse_u64 }, { "parse_duration", test_parse_duration },
+          { "utf8_prefix", test_utf8_prefix }, { "MIN and MAX", test_min_max },
+          { "memfd_sealed", test_memfd_sealed }, { "read_file_at", test_read_file })

@@ -25,7 +25,10 @@ static void reply_deinit(struct reply *reply)
         varlink_message_deinit(&reply->message);
 }
 
-#define REPLY_NULL { .message = VARLINK_MESSAGE_NULL, .why = "" }
+#define REPLY_NULL                                         \
+        {                                                  \
+                .message = VARLINK_MESSAGE_NULL, .why = "" \
+        }
 
 /* What the server gets of the call. */
 static void expect_call(int peer, const char *expected)
@@ -278,7 +281,6 @@ static void test_connect(void)
 
 TEST_MAIN("varlink-client", { "call and reply", test_call }, { "error reply", test_error_reply },
           { "more", test_more }, { "descriptors", test_fds },
-          { "woken while waiting", test_poll_fd },
-          { "replies that are none", test_bad_replies }, { "unsolicited", test_unsolicited },
-          { "last words before close", test_last_words }, { "peer reads no more", test_deaf },
-          { "connect", test_connect })
+          { "woken while waiting", test_poll_fd }, { "replies that are none", test_bad_replies },
+          { "unsolicited", test_unsolicited }, { "last words before close", test_last_words },
+          { "peer reads no more", test_deaf }, { "connect", test_connect })

@@ -60,7 +60,7 @@ static void test_one(void)
         pair_init(&p);
         expect_again(&p.varlink);
         peer_says(p.peer, "{\"n\": 1}\0");
-        test_true(!varlink_pending(&p.varlink));        /* still in the socket */
+        test_true(!varlink_pending(&p.varlink)); /* still in the socket */
         expect_message(&p.varlink, 1, 0);
         expect_again(&p.varlink);
         pair_deinit(&p);
@@ -68,7 +68,7 @@ static void test_one(void)
 
 static void test_byte_by_byte(void)
 {
-        static const char text[] = "{\"n\":7,\"s\":\"\\\\\\\"}{\"}";     /* its own NUL ends it */
+        static const char text[] = "{\"n\":7,\"s\":\"\\\\\\\"}{\"}"; /* its own NUL ends it */
         struct pair p;
 
         pair_init(&p);
@@ -250,7 +250,7 @@ static void test_longest(void)
         pair_init(&p);
         test_int(pump(&p, text, VARLINK_MESSAGE_MAX + 1, &message, &why), ==, 0);
         test_int(json_integer_value(json_object_get(message.json, "n")), ==, 3);
-        test_true(!p.varlink.in);       /* the large buffer is given back */
+        test_true(!p.varlink.in); /* the large buffer is given back */
         peer_says(p.peer, "{\"n\":4}\0");
         expect_message(&p.varlink, 4, 0);
         pair_deinit(&p);
@@ -347,7 +347,7 @@ static void test_fds_most(void)
                 fds[i] = fd;
         peer_send(p.peer, "{\"n\":1}", 8, fds, VARLINK_FDS_MAX);
         expect_message(&p.varlink, 1, VARLINK_FDS_MAX);
-        test_int(count_fds(), ==, before);      /* those that nobody took are closed */
+        test_int(count_fds(), ==, before); /* those that nobody took are closed */
         pair_deinit(&p);
 }
 
@@ -441,7 +441,7 @@ static void test_urgent(void)
         pollfd.fd = p.varlink.fd;
         peer_says(p.peer, "{\"n\"");
         if (send(p.peer, ":", 1, MSG_OOB) < 0) {
-                test_int(errno, ==, EOPNOTSUPP);        /* before 5.15 */
+                test_int(errno, ==, EOPNOTSUPP); /* before 5.15 */
                 pair_deinit(&p);
                 return;
         }
@@ -473,7 +473,7 @@ static void send_number(struct varlink *varlink, int n, size_t padding, const in
  */
 static void test_send_queue(void)
 {
-        enum { N = 20 };        /* each too large for the socket: all writes are partial */
+        enum { N = 20 }; /* each too large for the socket: all writes are partial */
         _cleanup_close_ int fd = new_file();
         size_t before;
         struct varlink reader;
@@ -600,7 +600,8 @@ static int send_with(struct varlink *varlink, const int *fds, size_t n_fds)
         return r;
 }
 
-/* In a child, and so without assertions. The exit status says what was not as it should be; 0: nothing. */
+/* In a child, and so without assertions. The exit status says what was not as it should be; 0:
+ * nothing. */
 static int send_until_refused(void)
 {
         static const struct rlimit limit = { 40, 40 };
@@ -637,18 +638,17 @@ static void test_too_many_refs(void)
 
 TEST_MAIN("varlink", { "one message", test_one }, { "split byte by byte", test_byte_by_byte },
           { "split at every place", test_every_split },
-          { "many in a packet", test_many_in_a_packet },
-          { "what is no message", test_invalid }, { "nesting", test_nesting },
-          { "the longest message", test_longest }, { "too long", test_too_long },
-          { "descriptors, sent one by one", test_fds_separate },
+          { "many in a packet", test_many_in_a_packet }, { "what is no message", test_invalid },
+          { "nesting", test_nesting }, { "the longest message", test_longest },
+          { "too long", test_too_long }, { "descriptors, sent one by one", test_fds_separate },
           { "descriptors, several messages a send", test_fds_batched },
           { "descriptors, byte by byte", test_fds_byte_by_byte },
           { "as many descriptors as may be", test_fds_most },
           { "too many descriptors", test_fds_too_many },
           { "descriptors of a lost stream", test_fds_of_a_lost_stream },
           { "end of the stream", test_eof }, { "reset", test_reset },
-          { "urgent data", test_urgent },
-          { "send queue", test_send_queue }, { "send limits", test_send_limits },
-          { "send to nobody", test_send_gone }, { "depth scan", test_depth },
-          { "member scan", test_members }, { "many members", test_members_of_a_message },
+          { "urgent data", test_urgent }, { "send queue", test_send_queue },
+          { "send limits", test_send_limits }, { "send to nobody", test_send_gone },
+          { "depth scan", test_depth }, { "member scan", test_members },
+          { "many members", test_members_of_a_message },
           { "descriptors that nobody receives", test_too_many_refs })

@@ -9,8 +9,10 @@
 #include "cli/visible.h"
 #include "tests/unit/capture.h"
 
-#define HOSTILE "a\033[2Jb\xc2\x9b" "31mc\xe2\x80\xaetxt.exe"
-#define SHOWN   "a\\x1b[2Jb\\x9b31mc\\u202etxt.exe"
+#define HOSTILE             \
+        "a\033[2Jb\xc2\x9b" \
+        "31mc\xe2\x80\xaetxt.exe"
+#define SHOWN "a\\x1b[2Jb\\x9b31mc\\u202etxt.exe"
 
 static struct capture out, err;
 
@@ -26,8 +28,8 @@ static void test_what_may_pass(void)
         shows("", "");
         shows("plain ~!", "plain ~!");
         shows("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
-        shows("\xd9\x85\xe2\x80\x8c\xd8\xae", "\xd9\x85\xe2\x80\x8c\xd8\xae");          /* U+200C */
-        shows("\xc2\xa0\xe3\x80\x80", "\xc2\xa0\xe3\x80\x80");                          /* spaces */
+        shows("\xd9\x85\xe2\x80\x8c\xd8\xae", "\xd9\x85\xe2\x80\x8c\xd8\xae"); /* U+200C */
+        shows("\xc2\xa0\xe3\x80\x80", "\xc2\xa0\xe3\x80\x80");                 /* spaces */
 }
 
 static void test_controls(void)
@@ -58,7 +60,9 @@ static void test_hidden(void)
 /* A terminal that is not set to UTF-8 takes these bytes for controls. */
 static void test_no_utf8(void)
 {
-        shows("\x9b" "31m\xff", "\\x9b31m\\xff");
+        shows("\x9b"
+              "31m\xff",
+              "\\x9b31m\\xff");
         shows("\xe2\x80", "\\xe2\\x80");
         shows("\xc0\x9b", "\\xc0\\x9b");
         shows("\xed\xa0\x80", "\\xed\\xa0\\x80");
@@ -150,13 +154,8 @@ static void test_json(void)
         }
 }
 
-TEST_MAIN("visible",
-          { "what may pass", test_what_may_pass },
-          { "controls", test_controls },
+TEST_MAIN("visible", { "what may pass", test_what_may_pass }, { "controls", test_controls },
           { "characters without a glyph", test_hidden },
-          { "bytes that are no UTF-8", test_no_utf8 },
-          { "messages", test_messages },
-          { "lines", test_lines },
-          { "results", test_results },
-          { "tables", test_tables },
+          { "bytes that are no UTF-8", test_no_utf8 }, { "messages", test_messages },
+          { "lines", test_lines }, { "results", test_results }, { "tables", test_tables },
           { "JSON", test_json })

@@ -107,8 +107,8 @@ static void expect(int fd, const char *request, bool body, const char *start_of_
         test_int(strncmp(text, start_of_answer, strlen(start_of_answer)), ==, 0);
 }
 
-#define GET(path)  "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
-#define STATUS(s)  "HTTP/1.1 " s
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
+#define STATUS(s) "HTTP/1.1 " s
 
 static void test_page(void)
 {
@@ -224,11 +224,7 @@ static void test_stop_while_waiting(void)
         test_int(recv(fd, &(char){ 0 }, 1, 0), <=, 0);
 }
 
-TEST_MAIN("web server",
-          { "page", test_page },
-          { "statuses", test_statuses },
-          { "delay", test_delay },
-          { "no delay", test_no_delay },
-          { "concurrent", test_concurrent },
+TEST_MAIN("web server", { "page", test_page }, { "statuses", test_statuses },
+          { "delay", test_delay }, { "no delay", test_no_delay }, { "concurrent", test_concurrent },
           { "client leaves", test_client_leaves },
           { "stop while waiting", test_stop_while_waiting })

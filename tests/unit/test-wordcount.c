@@ -74,11 +74,22 @@ static void check_known(void)
                 { " ", 0 },
                 { "\xC2\xA0\xE3\x80\x80\xE2\x80\x83\n", 0 },
                 { "a", 1 },
-                { "  one\ttwo\r\n\x1C" "three ", 3 },
+                { "  one\ttwo\r\n\x1C"
+                  "three ",
+                  3 },
                 { "na\xC3\xAFve caf\xC3\xA9", 2 },
-                { "a\xC2\x85" "b\xC2\xA0" "c\xE1\x9A\x80" "d\xE2\x80\xA8" "e\xE2\x80\xAF" "f", 6 },
+                { "a\xC2\x85"
+                  "b\xC2\xA0"
+                  "c\xE1\x9A\x80"
+                  "d\xE2\x80\xA8"
+                  "e\xE2\x80\xAF"
+                  "f",
+                  6 },
                 { "\xE4\xBD\xA0\xE5\xA5\xBD\xE3\x80\x80\xE4\xB8\x96\xE7\x95\x8C", 2 },
-                { "no\xE2\x80\x8Bspace\xEF\xBB\xBF" "at\xE1\xA0\x8E" "all", 1 },
+                { "no\xE2\x80\x8Bspace\xEF\xBB\xBF"
+                  "at\xE1\xA0\x8E"
+                  "all",
+                  1 },
                 { "\xC2", 1 },
                 { " \xE2\x80", 1 },
                 { "a\xE3\x80", 1 },
@@ -131,8 +142,11 @@ static void check_every_place(void)
 }
 
 static const char sample[] =
-        "A\xC2\xA0" "b\xC2\x85 \xE1\x9A\x80" "c\xE2\x80\x80\xE2\x80\x8A\xE2\x80\xA8\xE2\x80\xA9"
-        "\xE2\x80\xAF" "d\xE2\x81\x9F\xE3\x80\x80 \xE3\x81\x82\xE3\x80\x81\xE2\x80\x9D"
+        "A\xC2\xA0"
+        "b\xC2\x85 \xE1\x9A\x80"
+        "c\xE2\x80\x80\xE2\x80\x8A\xE2\x80\xA8\xE2\x80\xA9"
+        "\xE2\x80\xAF"
+        "d\xE2\x81\x9F\xE3\x80\x80 \xE3\x81\x82\xE3\x80\x81\xE2\x80\x9D"
         "\xF0\x9F\x98\x80\n\xC2 \xE2 \xE2\x80 \xE1\x9A \xE3\x80 \xE2\x80\xC2\xA0\xE2\xE2\x80\x83"
         "\xE3\x80\xE3\x80\x80"
         "\xC2\xC2\x85\xE0\x80\xA0\xC0\xA0\xED\xA0\x80\xF4\x90\x80\x80\xFF\xE2\x81\xE2\x80";
@@ -202,9 +216,9 @@ static uint32_t random_below(uint32_t n)
 static size_t random_text(uint8_t *text, size_t size)
 {
         static const uint8_t bytes[] = {
-                0xC2, 0x85, 0xA0, 0xE1, 0x9A, 0x80, 0xE2, 0x80, 0x81, 0x83, 0x8A, 0x8B, 0xA7, 0xA8,
-                0xA9, 0xAA, 0xAE, 0xAF, 0x9F, 0x9E, 0xE3, 0x80, 0xF0, 0xED, 0xC1, ' ', '\n', 'a',
-                'b', 0x1B, 0x1C, 0x08, 0x0E, 0x21, 0x00, 0x7F,
+                0xC2, 0x85, 0xA0, 0xE1, 0x9A, 0x80, 0xE2, 0x80, 0x81, 0x83, 0x8A, 0x8B,
+                0xA7, 0xA8, 0xA9, 0xAA, 0xAE, 0xAF, 0x9F, 0x9E, 0xE3, 0x80, 0xF0, 0xED,
+                0xC1, ' ',  '\n', 'a',  'b',  0x1B, 0x1C, 0x08, 0x0E, 0x21, 0x00, 0x7F,
         };
         size_t n = random_below((uint32_t)size);
         uint32_t shape = random_below(4);
@@ -213,7 +227,7 @@ static size_t random_text(uint8_t *text, size_t size)
                 bool any = shape == 0 || (shape == 1 && random_below(8) == 0);
                 bool plain = shape == 2 && random_below(100) != 0;
 
-                text[i] = any   ? (uint8_t)random_below(256)
+                text[i] = any     ? (uint8_t)random_below(256)
                           : plain ? 'a'
                                   : bytes[random_below(sizeof(bytes))];
         }
@@ -274,12 +288,10 @@ static void test_paths(void)
         test_int(wordcount_use(""), ==, -ENOENT);
 }
 
-TEST_MAIN("wordcount",
-          { "known texts", test_known },
+TEST_MAIN("wordcount", { "known texts", test_known },
           { "every code point is space or not as in Python", test_every_code_point },
           { "each space at each place of a vector", test_every_place },
           { "cut into three at every two places", test_splits },
-          { "nothing outside the text is read", test_bounds },
-          { "byte by byte", test_bytewise },
+          { "nothing outside the text is read", test_bounds }, { "byte by byte", test_bytewise },
           { "random bytes, randomly cut, against a plain decoder", test_random },
           { "paths by name", test_paths })

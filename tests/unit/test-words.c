@@ -138,11 +138,27 @@ static void test_streams(void)
                 uint64_t words;
         } cases[] = {
                 { "/a", NULL, { NULL }, "read /a", 0 },
-                { "/a", NULL, { "one tw", "o", " three\xE3\x80", "\x80" "four" }, "read /a", 4 },
+                { "/a",
+                  NULL,
+                  { "one tw", "o", " three\xE3\x80",
+                    "\x80"
+                    "four" },
+                  "read /a",
+                  4 },
                 { "file:/a%20b", NULL, { "x" }, "read /a b", 1 },
-                { "http://h/", "utf-8", { "a\xC2", "\xA0" "b" }, "fetch http://h/", 2 },
+                { "http://h/",
+                  "utf-8",
+                  { "a\xC2", "\xA0"
+                             "b" },
+                  "fetch http://h/",
+                  2 },
                 { "demo:2017", "\"UTF-8\"", { "a b" }, "fetch " DEMO "/2017", 2 },
-                { "http://h/", "iso-8859-1", { "a\xA0", "b\xC2\xA0" "c" }, "fetch http://h/", 3 },
+                { "http://h/",
+                  "iso-8859-1",
+                  { "a\xA0", "b\xC2\xA0"
+                             "c" },
+                  "fetch http://h/",
+                  3 },
                 { "http://h/", "shift_jis", { "\x93\xFA\x81", "\x40\x96" }, "fetch http://h/", 2 },
                 { "http://h/", "shift_jis", { "a \x93" }, "fetch http://h/", 2 },
         };
@@ -185,9 +201,7 @@ static void test_failures(void)
         test_int(words, ==, 42);
 }
 
-TEST_MAIN("words",
-          { "what inputs name", test_input_targets },
+TEST_MAIN("words", { "what inputs name", test_input_targets },
           { "inputs that name nothing", test_input_refused },
           { "demo: without demo pages", test_input_without_demo },
-          { "streams are decoded and counted", test_streams },
-          { "failures", test_failures })
+          { "streams are decoded and counted", test_streams }, { "failures", test_failures })

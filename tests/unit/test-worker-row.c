@@ -1,6 +1,7 @@
 /*
- * A worker process that is killed, at every moment there is: each task has one record in the end and was
- * begun once at most, in a job and in a node; and nothing is written where another chunk is by then.
+ * A worker process that is killed, at every moment there is: each task has one record in the end
+ * and was begun once at most, in a job and in a node; and nothing is written where another chunk is
+ * by then.
  */
 
 #include "tests/unit/stepped.h"
@@ -17,7 +18,7 @@ static const struct row_death death = { PPP_REASON_SIGNAL, SIGKILL };
 /* Shared with the child that is stepped through. */
 static struct worker_row *row;
 static struct feed_look look;
-static uint8_t *attempts;               /* by input */
+static uint8_t *attempts; /* by input */
 
 static int run_attempt(struct ppp_task *task, const char *input, size_t n, uint64_t *ret)
 {
@@ -50,8 +51,8 @@ static void *map_shared(size_t size)
 struct scene {
         struct runner runner;
         struct stepped stepped;
-        int chunk;                      /* in a node */
-        bool is_refused;                /* no replacement can be started */
+        int chunk;       /* in a node */
+        bool is_refused; /* no replacement can be started */
 };
 
 static void setup(struct scene *scene)
@@ -83,8 +84,8 @@ static void run_worker(void *userdata)
 static void step_through(struct scene *scene, void (*run)(void *), void (*died)(void *))
 {
         if (!CAN_STEP || !stepped_run(&scene->stepped, run, died, scene)) {
-                fprintf(stderr, "not stepped through: this process may not trace a child, or this machine "
-                                "or sanitizer does not allow it\n");
+                fprintf(stderr, "not stepped through: this process may not trace a child, or this "
+                                "machine or sanitizer does not allow it\n");
                 return;
         }
         test_int(scene->stepped.n_moments, >, 3);
@@ -111,7 +112,9 @@ static void setup_job(struct scene *scene)
                       sizeof(*runner->results.header));
         stepped_watch(&scene->stepped, runner->results.records, N * sizeof(struct ppp_record),
                       N * sizeof(struct ppp_record));
-        /* A piece of several, which a dead worker leaves the rest of; what comes next is another's. */
+        /*
+         * A piece of several, which a dead worker leaves the rest of; what comes next is another's.
+         */
         worker_hold(&row->worker, &runner->cursor.tasks, 0, 0, 3);
         record_publish(&runner->results.records[3], &other);
         attempts[3] = 1;
@@ -167,13 +170,16 @@ static void test_killed_in_job(void)
         teardown_job(&scene);
 }
 
-/* Of the worker that ends a try and the parent that takes it for timed out, one writes the record. */
+/*
+ * Of the worker that ends a try and the parent that takes it for timed out, one writes the record.
+ */
 static void died_or_sealed(void *userdata)
 {
         static const struct row_death timeout = { PPP_REASON_TIMEOUT, 0 };
         struct scene *scene = userdata;
         uint64_t deadline_ns = row_deadline(row), current = row->worker.current;
-        struct ppp_record *record = &scene->runner.results.records[MIN(current, UINT64_C(1) * N - 1)];
+        struct ppp_record *record =
+                &scene->runner.results.records[MIN(current, UINT64_C(1) * N - 1)];
 
         if (deadline_ns == 0 || !row_seal(row, deadline_ns))
                 return;
@@ -369,7 +375,10 @@ static void test_killed_and_refused(void)
         teardown_node(&scene);
 }
 
-/* What lives is not lost: neither what a worker has or is about to have, nor a chunk that is being made. */
+/*
+ * What lives is not lost: neither what a worker has or is about to have, nor a chunk that is being
+ * made.
+ */
 
 static void seen_alive(void *userdata)
 {
@@ -451,8 +460,7 @@ static void test_being_withdrawn(void)
         teardown_node(&scene);
 }
 
-TEST_MAIN("worker-row",
-          { "a job's worker is killed at every moment", test_killed_in_job },
+TEST_MAIN("worker-row", { "a job's worker is killed at every moment", test_killed_in_job },
           { "a node's worker is killed at every moment", test_killed_in_node },
           { "and no other can be started", test_killed_and_refused },
           { "a try ends, or has timed out", test_sealed },

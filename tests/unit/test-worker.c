@@ -1,4 +1,5 @@
-/* Claiming and running tasks: each index once, whoever claims; records; resuming; retries; cancelling. */
+/* Claiming and running tasks: each index once, whoever claims; records; resuming; retries;
+ * cancelling. */
 
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -16,8 +17,9 @@ static void runner_setup(struct runner *runner, uint64_t n, enum workload_id id,
         struct input_error error;
 
         *runner = (struct runner){ .cgroup_fd = -EBADF };
-        runner->workload = id == WORKLOAD_SUM ? &workload_sum :
-                           id == WORKLOAD_SUM_ARRAY ? &workload_sum_array : &workload_sleep;
+        runner->workload = id == WORKLOAD_SUM         ? &workload_sum
+                           : id == WORKLOAD_SUM_ARRAY ? &workload_sum_array
+                                                      : &workload_sleep;
         runner->spec = (struct spec){ .level = LEVEL_THREADS, .workers = 4, .workload = id };
         runner->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         for (uint64_t i = 0; i < n; ++i) {
@@ -156,8 +158,10 @@ static void test_bad_numbers(void)
                 const char *line;
                 enum ppp_reason reason;
         } cases[] = {
-                { "abc", PPP_REASON_NOT_A_NUMBER }, { "1.5", PPP_REASON_NOT_A_NUMBER },
-                { "-", PPP_REASON_NOT_A_NUMBER },   { "-5", PPP_REASON_NEGATIVE },
+                { "abc", PPP_REASON_NOT_A_NUMBER },
+                { "1.5", PPP_REASON_NOT_A_NUMBER },
+                { "-", PPP_REASON_NOT_A_NUMBER },
+                { "-5", PPP_REASON_NEGATIVE },
                 { "4294967297", PPP_REASON_TOO_LARGE },
                 { "99999999999999999999999", PPP_REASON_TOO_LARGE },
         };
@@ -289,10 +293,10 @@ static void test_cancel_leaves_no_record(void)
         runner_teardown(&runner);
 }
 
-TEST_MAIN("worker",
-          { "each index is claimed once", test_claim_each_once },
+TEST_MAIN("worker", { "each index is claimed once", test_claim_each_once },
           { "chunks shrink to one", test_chunks_shrink },
-          { "chunks grow where tasks are short, and only there", test_chunks_grow_with_short_tasks },
+          { "chunks grow where tasks are short, and only there",
+            test_chunks_grow_with_short_tasks },
           { "each task gets its record", test_records },
           { "bad numbers fail by their reason", test_bad_numbers },
           { "an array has a bound", test_large_array },

@@ -15,51 +15,51 @@
 
 #define TEST_SKIP 77
 
-#define test_fail_at(...)                                                                          \
-        do {                                                                                       \
-                char _text[1024];                                                                  \
-                                                                                                   \
-                snprintf(_text, sizeof(_text), __VA_ARGS__);                                       \
-                fprintf(stderr, "\n    %s:%d: %s\n", __FILE__, __LINE__, _text);                   \
-                CU_assertImplementation(CU_FALSE, __LINE__, _text, __FILE__, "", CU_TRUE);         \
+#define test_fail_at(...)                                                                  \
+        do {                                                                               \
+                char _text[1024];                                                          \
+                                                                                           \
+                snprintf(_text, sizeof(_text), __VA_ARGS__);                               \
+                fprintf(stderr, "\n    %s:%d: %s\n", __FILE__, __LINE__, _text);           \
+                CU_assertImplementation(CU_FALSE, __LINE__, _text, __FILE__, "", CU_TRUE); \
         } while (0)
 
 /* Each stops its case when it fails: what follows usually rests on it. */
-#define test_true(x)                                                                               \
-        do {                                                                                       \
-                if (!(x))                                                                          \
-                        test_fail_at("%s is false", #x);                                           \
-                CU_PASS(#x);                                                                       \
+#define test_true(x)                                     \
+        do {                                             \
+                if (!(x))                                \
+                        test_fail_at("%s is false", #x); \
+                CU_PASS(#x);                             \
         } while (0)
 
-#define test_int(a, op, b)                                                                         \
-        do {                                                                                       \
-                intmax_t _a = (intmax_t)(a), _b = (intmax_t)(b);                                   \
-                                                                                                   \
-                if (!(_a op _b))                                                                   \
-                        test_fail_at("%s %s %s, but %" PRIdMAX " against %" PRIdMAX, #a, #op, #b,  \
-                                     _a, _b);                                                      \
-                CU_PASS(#a);                                                                       \
+#define test_int(a, op, b)                                                                        \
+        do {                                                                                      \
+                intmax_t _a = (intmax_t)(a), _b = (intmax_t)(b);                                  \
+                                                                                                  \
+                if (!(_a op _b))                                                                  \
+                        test_fail_at("%s %s %s, but %" PRIdMAX " against %" PRIdMAX, #a, #op, #b, \
+                                     _a, _b);                                                     \
+                CU_PASS(#a);                                                                      \
         } while (0)
 
-#define test_str(a, b)                                                                             \
-        do {                                                                                       \
-                const char *_a = (a), *_b = (b);                                                   \
-                                                                                                   \
-                if (!_a || !_b || strcmp(_a, _b) != 0)                                             \
-                        test_fail_at("%s is \"%s\", not \"%s\"", #a, _a ? _a : "(null)",           \
-                                     _b ? _b : "(null)");                                          \
-                CU_PASS(#a);                                                                       \
+#define test_str(a, b)                                                                   \
+        do {                                                                             \
+                const char *_a = (a), *_b = (b);                                         \
+                                                                                         \
+                if (!_a || !_b || strcmp(_a, _b) != 0)                                   \
+                        test_fail_at("%s is \"%s\", not \"%s\"", #a, _a ? _a : "(null)", \
+                                     _b ? _b : "(null)");                                \
+                CU_PASS(#a);                                                             \
         } while (0)
 
-#define test_contains(a, b)                                                                        \
-        do {                                                                                       \
-                const char *_a = (a), *_b = (b);                                                   \
-                                                                                                   \
-                if (!_a || !strstr(_a, _b))                                                        \
-                        test_fail_at("%s is \"%s\", which lacks \"%s\"", #a, _a ? _a : "(null)",   \
-                                     _b);                                                          \
-                CU_PASS(#a);                                                                       \
+#define test_contains(a, b)                                                                      \
+        do {                                                                                     \
+                const char *_a = (a), *_b = (b);                                                 \
+                                                                                                 \
+                if (!_a || !strstr(_a, _b))                                                      \
+                        test_fail_at("%s is \"%s\", which lacks \"%s\"", #a, _a ? _a : "(null)", \
+                                     _b);                                                        \
+                CU_PASS(#a);                                                                     \
         } while (0)
 
 struct test_case {
@@ -90,10 +90,10 @@ static inline int test_main(const char *suite_name, const struct test_case *case
         return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-#define TEST_MAIN(suite, ...)                                                                      \
-        int main(void)                                                                             \
-        {                                                                                          \
-                static const struct test_case cases[] = { __VA_ARGS__ };                           \
-                                                                                                   \
-                return test_main(suite, cases, ARRAY_SIZE(cases));                                 \
+#define TEST_MAIN(suite, ...)                                            \
+        int main(void)                                                   \
+        {                                                                \
+                static const struct test_case cases[] = { __VA_ARGS__ }; \
+                                                                         \
+                return test_main(suite, cases, ARRAY_SIZE(cases));       \
         }

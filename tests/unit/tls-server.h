@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * A server that speaks TLS, or something else, in a thread of the test itself: it takes one connection and
- * plays its part on it. Its certificates are made for the run.
+ * A server that speaks TLS, or something else, in a thread of the test itself: it takes one
+ * connection and plays its part on it. Its certificates are made for the run.
  */
 
 #include <arpa/inet.h>
@@ -25,15 +25,15 @@ struct tls_server {
         /* @ssl: of the part of a server, its handshake not begun. */
         void (*play)(struct tls_server *server, SSL *ssl, int fd);
         const struct tls_identity *identity;
-        int version_min, version_max;           /* 0: OpenSSL's own */
-        bool demands;                           /* a certificate of the client */
+        int version_min, version_max; /* 0: OpenSSL's own */
+        bool demands;                 /* a certificate of the client */
 
         int listen_fd;
         uint16_t port;
         pthread_t thread;
-        char server_name[64];                   /* that the client asked for */
-        uint64_t sum;                           /* of the bytes of all commands */
-        unsigned n_lines;                       /* of them, read and not asked for yet */
+        char server_name[64]; /* that the client asked for */
+        uint64_t sum;         /* of the bytes of all commands */
+        unsigned n_lines;     /* of them, read and not asked for yet */
 };
 
 static inline void tls_extend(X509 *certificate, const X509 *issuer, int nid, const char *value)
@@ -49,20 +49,23 @@ static inline void tls_extend(X509 *certificate, const X509 *issuer, int nid, co
 }
 
 /* @issuer: NULL for an authority; @names: its subjectAltName, as openssl(1) takes them, or NULL. */
-static inline struct tls_identity tls_identity_new(const struct tls_identity *issuer, const char *name,
-                                                   const char *names, const char *usage)
+static inline struct tls_identity tls_identity_new(const struct tls_identity *issuer,
+                                                   const char *name, const char *names,
+                                                   const char *usage)
 {
         struct tls_identity identity = { X509_new(), EVP_EC_gen("P-256") };
         X509 *certificate = identity.certificate;
         X509_NAME *subject = X509_NAME_new();
 
-        X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0);
+        X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1,
+                                   -1, 0);
         X509_set_version(certificate, 2);
         ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1 + (issuer != NULL));
         X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
         X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
         X509_set_subject_name(certificate, subject);
-        X509_set_issuer_name(certificate, issuer ? X509_get_subject_name(issuer->certificate) : subject);
+        X509_set_issuer_name(certificate,
+                             issuer ? X509_get_subject_name(issuer->certificate) : subject);
         X509_NAME_free(subject);
         X509_set_pubkey(certificate, identity.key);
         if (!issuer)
@@ -95,7 +98,8 @@ static inline SSL *tls_server_ssl(const struct tls_server *server, int fd)
         SSL_CTX_use_certificate(context, server->identity->certificate);
         SSL_CTX_use_PrivateKey(context, server->identity->key);
         if (server->demands)
-                SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+                SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                                   NULL);
         ssl = SSL_new(context);
         SSL_CTX_free(context);
         SSL_set_fd(ssl, fd);
@@ -120,7 +124,8 @@ static inline void *tls_server_main(void *userdata)
 
 static inline void tls_server_start(struct tls_server *server)
 {
-        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+        struct sockaddr_in address = { .sin_family = AF_INET,
+                                       .sin_addr = { htonl(INADDR_LOOPBACK) } };
         socklen_t n = sizeof(address);
 
         server->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -41,10 +41,10 @@ static inline void peer_send(int peer, const char *data, size_t n, const int *fd
                 struct cmsghdr align;
                 char space[CMSG_SPACE(sizeof(int) * 32)];
         } control = { .align = {
-                .cmsg_len = CMSG_LEN(sizeof(int) * n_fds),
-                .cmsg_level = SOL_SOCKET,
-                .cmsg_type = SCM_RIGHTS,
-        } };
+                              .cmsg_len = CMSG_LEN(sizeof(int) * n_fds),
+                              .cmsg_level = SOL_SOCKET,
+                              .cmsg_type = SCM_RIGHTS,
+                      } };
         struct iovec iov = { (void *)(uintptr_t)data, n };
         struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 
@@ -58,11 +58,11 @@ static inline void peer_send(int peer, const char *data, size_t n, const int *fd
 
 /* A literal, without the NUL the compiler adds: messages say theirs. */
 #define peer_says(peer, text) peer_send(peer, text, sizeof(text) - 1, NULL, 0)
-#define peer_says_with(peer, text, fd)                                                             \
-        do {                                                                                       \
-                int _says_fd = (fd);                                                               \
-                                                                                                   \
-                peer_send(peer, text, sizeof(text) - 1, &_says_fd, 1);                             \
+#define peer_says_with(peer, text, fd)                                 \
+        do {                                                           \
+                int _says_fd = (fd);                                   \
+                                                                       \
+                peer_send(peer, text, sizeof(text) - 1, &_says_fd, 1); \
         } while (0)
 
 static inline size_t count_fds(void)

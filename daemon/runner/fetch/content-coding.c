@@ -19,13 +19,13 @@ const char content_coding_accept[] = "Accept-Encoding: gzip, deflate";
 /* One coding of a body; its input is the output of the next stage further out, or what was fed. */
 struct coding_stage {
         z_stream stream;
-        bool has_stream;                /* inflateInit2() was called for it, once for all bodies */
+        bool has_stream; /* inflateInit2() was called for it, once for all bodies */
         enum coding coding;
         enum {
-                STAGE_FRESH,            /* not a byte has come */
+                STAGE_FRESH, /* not a byte has come */
                 STAGE_RUNNING,
-                STAGE_ENDED,            /* the stream's own end has come */
-                STAGE_PADDED,           /* and a zero byte after it */
+                STAGE_ENDED,  /* the stream's own end has come */
+                STAGE_PADDED, /* and a zero byte after it */
         } state;
         unsigned char buffer[BUFFER_SIZE];
 };
@@ -146,7 +146,10 @@ size_t content_coding_left(const struct content_coding *coding)
         return coding->stages[coding->n - 1]->stream.avail_in;
 }
 
-/* "deflate" means zlib's frame, and some servers leave the frame out: the first byte shows which it is. */
+/*
+ * "deflate" means zlib's frame, and some servers leave the frame out: the first byte shows which it
+ * is.
+ */
 static int window_bits(const struct coding_stage *stage, unsigned char first)
 {
         if (stage->coding == CODING_GZIP)
@@ -157,8 +160,8 @@ static int window_bits(const struct coding_stage *stage, unsigned char first)
 static int start(struct coding_stage *stage)
 {
         int bits = window_bits(stage, *stage->stream.next_in);
-        int z = stage->has_stream ? inflateReset2(&stage->stream, bits) :
-                                    inflateInit2(&stage->stream, bits);
+        int z = stage->has_stream ? inflateReset2(&stage->stream, bits)
+                                  : inflateInit2(&stage->stream, bits);
 
         if (z != Z_OK)
                 return -ENOMEM;

@@ -1,6 +1,7 @@
 #pragma once
 
-/* The only part of a Content-Type header (RFC 9110, 8.3) that the runner needs: the declared charset. */
+/* The only part of a Content-Type header (RFC 9110, 8.3) that the runner needs: the declared
+ * charset. */
 
 #include <stddef.h>
 

@@ -5,9 +5,9 @@
 #include "daemon/runner/fetch/fetch.h"
 
 /* The size of the buffer libcurl sends from: its minimum, since our requests have no body. */
-#define UPLOAD_BUFFER_SIZE      16384L
+#define UPLOAD_BUFFER_SIZE 16384L
 
-#define LOCAL_HOSTS             "localhost,127.0.0.0/8,::1"
+#define LOCAL_HOSTS "localhost,127.0.0.0/8,::1"
 
 static const char *proxy_from_environment(void)
 {
@@ -71,7 +71,8 @@ static CURLcode set_certificates(CURL *easy, const char *ca_file)
         return sym_curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 }
 
-/* Redirects are followed by http-fetch.c, and we ourselves watch for time that passes without a byte. */
+/* Redirects are followed by http-fetch.c, and we ourselves watch for time that passes without a
+ * byte. */
 static CURLcode set_up(CURL *easy, struct runner *runner, size_t buffer_size)
 {
         const struct {
@@ -98,8 +99,8 @@ static CURLcode set_up(CURL *easy, struct runner *runner, size_t buffer_size)
         for (size_t i = 0; code == CURLE_OK && i < ARRAY_SIZE(strings); ++i)
                 code = sym_curl_easy_setopt(easy, strings[i].option, strings[i].value);
         /*
-         * A transfer that ends while its name resolves must not wait for the resolver's thread: at async that
-         * would be the loop. The option exists since 7.87; an older libcurl refuses it.
+         * A transfer that ends while its name resolves must not wait for the resolver's thread: at
+         * async that would be the loop. The option exists since 7.87; an older libcurl refuses it.
          */
         (void)sym_curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
         if (code == CURLE_OK)
@@ -121,6 +122,7 @@ int curl_easy_new(struct runner *runner, size_t buffer_size, CURL **ret)
         if (code == CURLE_OUT_OF_MEMORY)
                 return -ENOMEM;
         log_error("cannot fetch: this libcurl refuses an option we need (its error %d); "
-                  "it must be 7.85 or newer", (int)code);
+                  "it must be 7.85 or newer",
+                  (int)code);
         return -ENOTSUP;
 }

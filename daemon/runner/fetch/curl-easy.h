@@ -1,11 +1,11 @@
 #pragma once
 
 /*
- * libcurl's easy handles, set up as each of our requests wants them. A handle serves one request and is then
- * freed: the state that libcurl keeps in it from one request to the next has been a source of faults (before
- * 8.1.0 a folded first header line is appended to a header of the request before, which is freed: curl#11101;
- * and the times it asked again are counted over all of its requests). Connections, names and certificates
- * live in the multi handle.
+ * libcurl's easy handles, set up as each of our requests wants them. A handle serves one request
+ * and is then freed: the state that libcurl keeps in it from one request to the next has been a
+ * source of faults (before 8.1.0 a folded first header line is appended to a header of the request
+ * before, which is freed: curl#11101; and the times it asked again are counted over all of its
+ * requests). Connections, names and certificates live in the multi handle.
  */
 
 #include "daemon/runner/fetch/curl-load.h"

@@ -40,9 +40,9 @@ static int look_up(void *library)
 }
 
 /*
- * libcurl allocates its receive buffer anew for every request. glibc maps memory of that size, or gives the
- * top of the heap back to the kernel when it is freed, so each request would pay for faulting the pages in
- * again: a quarter of its CPU time. Memory at its peak stays the same.
+ * libcurl allocates its receive buffer anew for every request. glibc maps memory of that size, or
+ * gives the top of the heap back to the kernel when it is freed, so each request would pay for
+ * faulting the pages in again: a quarter of its CPU time. Memory at its peak stays the same.
  */
 static void keep_freed_memory(void)
 {
@@ -53,8 +53,8 @@ static void keep_freed_memory(void)
 static int load(void)
 {
         /*
-         * Lazily: a fetch calls few of the functions that the thirty libraries bind. This saves half of the
-         * time.
+         * Lazily: a fetch calls few of the functions that the thirty libraries bind. This saves
+         * half of the time.
          */
         void *library = dlopen(CURL_LIBRARY, RTLD_LAZY | RTLD_NODELETE);
         CURLcode code;
@@ -73,7 +73,8 @@ static int load(void)
         code = sym_curl_global_init(CURL_GLOBAL_DEFAULT);
         if (code != CURLE_OK) {
                 log_error("cannot fetch: libcurl does not start up: its error %d; "
-                          "is there memory left, is OpenSSL's configuration sound?", (int)code);
+                          "is there memory left, is OpenSSL's configuration sound?",
+                          (int)code);
                 return -ENOPKG;
         }
         return 0;

@@ -8,12 +8,12 @@ struct curl_watch {
         struct curl_ring *driver;
         struct curl_watch *next_changed;
         int fd;
-        uint32_t wanted;                /* events libcurl waits for */
-        uint32_t armed;                 /* events of the poll in flight, 0: none is */
-        bool ours;                      /* from curl_ring_open_socket(), so closed by us */
-        bool connected;                 /* libcurl has waited for data on it */
-        bool changed;                   /* on the list */
-        bool gone;                      /* libcurl has let go of it */
+        uint32_t wanted; /* events libcurl waits for */
+        uint32_t armed;  /* events of the poll in flight, 0: none is */
+        bool ours;       /* from curl_ring_open_socket(), so closed by us */
+        bool connected;  /* libcurl has waited for data on it */
+        bool changed;    /* on the list */
+        bool gone;       /* libcurl has let go of it */
 };
 
 static void watch_complete(struct ring_op *op, int res, uint32_t flags);
@@ -71,10 +71,11 @@ static void watch_let_go(struct curl_watch *watch)
 }
 
 /*
- * libcurl 7.88 closes a socket that has not connected yet by itself, saying at most that it no longer waits
- * for it. Then its number may come up again with a watch still in its place. The old watch is then freed,
- * without closing the number, which is another socket by now. If the new socket is for the same transfer,
- * libcurl takes it for the old one and does not say again what it waits for.
+ * libcurl 7.88 closes a socket that has not connected yet by itself, saying at most that it no
+ * longer waits for it. Then its number may come up again with a watch still in its place. The old
+ * watch is then freed, without closing the number, which is another socket by now. If the new
+ * socket is for the same transfer, libcurl takes it for the old one and does not say again what it
+ * waits for.
  */
 static uint32_t watch_supersede(struct curl_watch *watch)
 {
@@ -119,8 +120,8 @@ static void watch_arm(struct curl_watch *watch)
 }
 
 /*
- * libcurl changed its mind with a poll in flight. If that poll has fired already the update finds nothing,
- * and its completion leads to the next poll, with the events that are wanted then.
+ * libcurl changed its mind with a poll in flight. If that poll has fired already the update finds
+ * nothing, and its completion leads to the next poll, with the events that are wanted then.
  */
 static void watch_update(struct curl_watch *watch)
 {
@@ -172,7 +173,7 @@ static void watch_complete(struct ring_op *op, int res, uint32_t flags)
         if (!watch->wanted)
                 return;
         watch_mark_changed(watch);
-        if (res != -ECANCELED)          /* the watch may be gone after this */
+        if (res != -ECANCELED) /* the watch may be gone after this */
                 sym_curl_multi_socket_action(driver->multi, fd, libcurl_events(res), &running);
         driver->acted(driver);
 }
@@ -192,8 +193,9 @@ static void timeout_complete(struct ring_op *op, int res, uint32_t flags)
 }
 
 /*
- * The poll in flight stays: the next request on the connection will want it again. The poll of a socket that
- * has not connected does not stay: the socket may be closed already, and the poll would keep it open.
+ * The poll in flight stays: the next request on the connection will want it again. The poll of a
+ * socket that has not connected does not stay: the socket may be closed already, and the poll would
+ * keep it open.
  */
 static void watch_unwant(struct curl_watch *watch)
 {
@@ -218,7 +220,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, voi
         if (!watch)
                 watch = watch_new(driver, fd, false);
         if (!watch)
-                return -1;              /* fails all that is in flight, as out of memory */
+                return -1; /* fails all that is in flight, as out of memory */
         watch->wanted = (what & CURL_POLL_IN ? POLLIN : 0) | (what & CURL_POLL_OUT ? POLLOUT : 0);
         watch->connected |= what & CURL_POLL_IN;
         watch_mark_changed(watch);
@@ -261,7 +263,7 @@ void curl_ring_deinit(struct curl_ring *driver)
         curl_ring_arm(driver);
         while (driver->n_in_flight > 0)
                 if (ring_turn(driver->ring, true) < 0)
-                        return;         /* the ring is broken: what it holds of us stays */
+                        return; /* the ring is broken: what it holds of us stays */
         free(driver->by_fd);
         driver->by_fd = NULL;
         driver->n_by_fd = 0;
@@ -269,8 +271,8 @@ void curl_ring_deinit(struct curl_ring *driver)
 
 int curl_ring_open_socket(struct curl_ring *driver, const struct curl_sockaddr *address)
 {
-        _cleanup_close_ int fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
-                                        address->protocol);
+        _cleanup_close_ int fd =
+                socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
         if (fd < 0)
                 return -errno;

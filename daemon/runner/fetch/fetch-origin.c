@@ -3,7 +3,10 @@
 #include <limits.h>
 #include <strings.h>
 
-/* Beyond this number, origins that nobody uses are forgotten; a job may go to a million hosts, once each. */
+/*
+ * Beyond this number, origins that nobody uses are forgotten; a job may go to a million hosts, once
+ * each.
+ */
 #define ORIGINS_KEPT 4096
 
 /* How long libcurl keeps a resolved name. */
@@ -106,7 +109,8 @@ struct origin *origins_get(struct origins *origins, const char *url)
 
         if (!http_url_cut(url, &at) || (!secure && is_address(&at)))
                 return NULL;
-        hash = hash_text(hash_text(2166136261U, at.scheme, at.n_scheme), at.host, authority_size(&at));
+        hash = hash_text(hash_text(2166136261U, at.scheme, at.n_scheme), at.host,
+                         authority_size(&at));
         for (origin = origins->buckets[hash % ORIGIN_BUCKETS]; origin; origin = origin->next)
                 if (origin_is(origin, hash, &at))
                         return origin;

@@ -1,16 +1,17 @@
 #pragma once
 
 /*
- * Origins decide which transfer goes first. libcurl resolves a name in a thread for each transfer that asks
- * before the first answer is there, and opens a connection for each that asks before it knows whether the
- * server speaks HTTP/2, or that finds all streams of the open ones taken. A window of 256 fibers that sets
- * out for one host at once would start 256 threads and 256 handshakes. So the first transfer to an origin
- * (scheme, host, port) is its scout; the others wait until it has got through, and find the name in the cache
- * and the connection open. Where a server multiplexes, one scout goes ahead for every further connection too.
+ * Origins decide which transfer goes first. libcurl resolves a name in a thread for each transfer
+ * that asks before the first answer is there, and opens a connection for each that asks before it
+ * knows whether the server speaks HTTP/2, or that finds all streams of the open ones taken. A
+ * window of 256 fibers that sets out for one host at once would start 256 threads and 256
+ * handshakes. So the first transfer to an origin (scheme, host, port) is its scout; the others wait
+ * until it has got through, and find the name in the cache and the connection open. Where a server
+ * multiplexes, one scout goes ahead for every further connection too.
  *
- * An http: origin that is an address needs no scout. If it is a name, the scout finds out which address
- * libcurl has reached; for as long as libcurl, too, keeps the resolved name, others may connect to that
- * address without libcurl.
+ * An http: origin that is an address needs no scout. If it is a name, the scout finds out which
+ * address libcurl has reached; for as long as libcurl, too, keeps the resolved name, others may
+ * connect to that address without libcurl.
  */
 
 #include "daemon/runner/fetch/http-url.h"
@@ -30,20 +31,20 @@ struct fetch_request {
         struct fetcher *fetcher;
         struct loop_fiber *fiber;
         struct http_get *get;
-        bool connect_only;              /* only a connection is wanted, whose descriptor is */
-        int fd;                         /* this, -EBADF before */
-        bool may_be_known;              /* the fiber can do it by itself if it knows the address */
-        int result;                     /* as of fetcher_fetch(), once it is done */
+        bool connect_only; /* only a connection is wanted, whose descriptor is */
+        int fd;            /* this, -EBADF before */
+        bool may_be_known; /* the fiber can do it by itself if it knows the address */
+        int result;        /* as of fetcher_fetch(), once it is done */
         bool done;
-        bool woken;                     /* the fiber is about to run */
-        unsigned n_refused;             /* times that a closing server did not take it */
-        struct transfer *transfer;      /* that is in flight for it; NULL: it is in a queue */
+        bool woken;                /* the fiber is about to run */
+        unsigned n_refused;        /* times that a closing server did not take it */
+        struct transfer *transfer; /* that is in flight for it; NULL: it is in a queue */
         struct fetch_link link;
 };
 
 /* First in first out; stays where it is. */
 struct fetch_queue {
-        struct fetch_link ends;         /* next: the first; previous: the last */
+        struct fetch_link ends; /* next: the first; previous: the last */
 };
 
 static inline void fetch_queue_init(struct fetch_queue *queue)
@@ -99,20 +100,20 @@ static inline void fetch_queue_move(struct fetch_queue *queue, struct fetch_queu
 #define ORIGIN_STREAMS 100U
 
 struct origin {
-        struct origin *next;            /* in its bucket */
-        struct fetch_queue waiting;     /* for a scout, or for room */
+        struct origin *next;        /* in its bucket */
+        struct fetch_queue waiting; /* for a scout, or for room */
         uint32_t hash;
-        unsigned n_users;               /* transfers in flight; it stays as long as there are any */
-        unsigned room;                  /* for so many in flight; UINT_MAX: no limit, HTTP/1.1 */
-        bool secure;                    /* https: */
-        bool scouting;                  /* a transfer is on its way to open a connection */
-        bool known;                     /* one got through */
-        bool multiplexes;               /* over HTTP/2 */
+        unsigned n_users; /* transfers in flight; it stays as long as there are any */
+        unsigned room;    /* for so many in flight; UINT_MAX: no limit, HTTP/1.1 */
+        bool secure;      /* https: */
+        bool scouting;    /* a transfer is on its way to open a connection */
+        bool known;       /* one got through */
+        bool multiplexes; /* over HTTP/2 */
         bool has_address;
-        union http_address address;     /* that was reached last */
-        uint64_t address_until_ns;      /* then somebody has to look again */
+        union http_address address; /* that was reached last */
+        uint64_t address_until_ns;  /* then somebody has to look again */
         size_t n_key;
-        char key[];                     /* scheme, then host and port, as the URL has them */
+        char key[]; /* scheme, then host and port, as the URL has them */
 };
 
 #define ORIGIN_BUCKETS 1024
@@ -120,15 +121,16 @@ struct origin {
 struct origins {
         struct origin *buckets[ORIGIN_BUCKETS];
         size_t n;
-        size_t limit;                   /* more are not remembered, unless used */
+        size_t limit; /* more are not remembered, unless used */
 };
 
 void origins_init(struct origins *origins);
 void origins_deinit(struct origins *origins);
 
 /*
- * The origin of @url; NULL where there is nothing to scout or no memory to remember it: the request then goes
- * without an origin. The result is valid as long as it has users, or else until the next call.
+ * The origin of @url; NULL where there is nothing to scout or no memory to remember it: the request
+ * then goes without an origin. The result is valid as long as it has users, or else until the next
+ * call.
  */
 struct origin *origins_get(struct origins *origins, const char *url);
 
@@ -136,11 +138,13 @@ struct origin *origins_get(struct origins *origins, const char *url);
 void origin_set_address(struct origin *origin, const char *ip, int port);
 void origin_forget_address(struct origin *origin);
 
-/* The address to connect to for this origin; false: it is not known, or the knowledge is too old. */
+/*
+ * The address to connect to for this origin; false: it is not known, or the knowledge is too old.
+ */
 bool origin_get_address(const struct origin *origin, union http_address *ret);
 
 /*
- * Called for a transfer that is about to look up the address by libcurl: until it has, others continue with
- * the old address, if there is one.
+ * Called for a transfer that is about to look up the address by libcurl: until it has, others
+ * continue with the old address, if there is one.
  */
 void origin_extend_address(struct origin *origin);

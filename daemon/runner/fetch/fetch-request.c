@@ -1,4 +1,7 @@
-/* A fiber that waits for libcurl: it leaves a request with the fetcher, and is woken when that is done. */
+/*
+ * A fiber that waits for libcurl: it leaves a request with the fetcher, and is woken when that is
+ * done.
+ */
 
 #include "daemon/runner/fetch/fetcher.h"
 
@@ -27,8 +30,8 @@ static void time_passed(struct fetch_request *request)
 }
 
 /*
- * The job is gone. Requests of other jobs may wait for what this one has begun on behalf of all: the next of
- * them becomes the scout.
+ * The job is gone. Requests of other jobs may wait for what this one has begun on behalf of all:
+ * the next of them becomes the scout.
  */
 static void request_dropped(struct fetch_request *request)
 {
@@ -68,7 +71,7 @@ static int do_request(struct fetcher *fetcher, struct fetch_request *request)
 {
         struct ppp_task *task = request->get->task;
 
-        if (task_cancelled(task))       /* nobody would end it any more */
+        if (task_cancelled(task)) /* nobody would end it any more */
                 return task_fail(task, PPP_REASON_CANCELLED, 0);
         request->deadline.passed = request_passed;
         request->fetcher = fetcher;
@@ -96,7 +99,10 @@ int fetcher_connect(struct fetcher *fetcher, struct ppp_task *task, const char *
 {
         struct http_get get = { .task = task, .url = url };
         struct fetch_request request = {
-                .get = &get, .fd = -EBADF, .connect_only = true, .may_be_known = may_be_known,
+                .get = &get,
+                .fd = -EBADF,
+                .connect_only = true,
+                .may_be_known = may_be_known,
         };
         int r;
 

@@ -1,6 +1,6 @@
 /*
- * The scout of an origin: which transfer goes first, what it finds out for the others, and where these wait
- * (fetch-origin.h).
+ * The scout of an origin: which transfer goes first, what it finds out for the others, and where
+ * these wait (fetch-origin.h).
  */
 
 #include <limits.h>
@@ -91,8 +91,8 @@ static bool is_shared(enum ppp_reason reason, int32_t detail)
 }
 
 /*
- * The first scout did not get through. If the name was resolved it is in libcurl's cache; only a scout whose
- * time was up has found out nothing, and then the next request scouts.
+ * The first scout did not get through. If the name was resolved it is in libcurl's cache; only a
+ * scout whose time was up has found out nothing, and then the next request scouts.
  */
 static void scout_failed(struct transfer *transfer)
 {
@@ -102,8 +102,8 @@ static void scout_failed(struct transfer *transfer)
         if (is_shared(reason, detail))
                 fail_waiting(transfer->origin, reason, detail);
         else
-                transfer->origin->known = reason != PPP_REASON_TIMEOUT &&
-                                          reason != PPP_REASON_CANCELLED;
+                transfer->origin->known =
+                        reason != PPP_REASON_TIMEOUT && reason != PPP_REASON_CANCELLED;
 }
 
 /* The first answer shows which protocol it is. */

@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * The constants that all fetching shares, and fetching by libcurl for both back ends: libcurl does what the
- * engine (http-fetch.h) does not do by itself. libcurl is opened at run time by the first fetch that needs it
- * (dlopen("libcurl.so.4")): loading it and the libraries it needs costs 8 ms, which a runner that does not
- * use it should not pay.
+ * The constants that all fetching shares, and fetching by libcurl for both back ends: libcurl does
+ * what the engine (http-fetch.h) does not do by itself. libcurl is opened at run time by the first
+ * fetch that needs it (dlopen("libcurl.so.4")): loading it and the libraries it needs costs 8 ms,
+ * which a runner that does not use it should not pay.
  *
  * A transfer is one request without its redirects, on an easy handle of its own (curl-easy.h). The
  * blocking backend performs it with a small multi handle of its own (transfer-blocking.c); the ring
@@ -16,21 +16,22 @@
 #include "daemon/runner/fetch/http-url.h"
 #include "daemon/runner/task.h"
 
-#define FETCH_REDIRECTS_MAX     10U
+#define FETCH_REDIRECTS_MAX 10U
 /*
- * A body that nobody wants, of an error or a redirect, is read up to this size, to keep the connection; if it
- * is longer, the connection is closed.
+ * A body that nobody wants, of an error or a redirect, is read up to this size, to keep the
+ * connection; if it is longer, the connection is closed.
  */
-#define FETCH_DISCARD_MAX       (64 * 1024)
+#define FETCH_DISCARD_MAX (64 * 1024)
 /* Header lines of one answer, with those of the 1xx before it and its trailers. */
-#define FETCH_HEADERS_MAX       (1024 * 1024)
-#define FETCH_USER_AGENT        "pppctl/" PPPCTL_VERSION
+#define FETCH_HEADERS_MAX (1024 * 1024)
+#define FETCH_USER_AGENT  "pppctl/" PPPCTL_VERSION
 
 /*
- * How long a fetch may wait. If the task has a deadline, that alone decides. Without one, connecting may take
- * connect_ns, and a transfer on which nothing came for stall_ns has failed (PPP_REASON_TIMEOUT): otherwise a
- * server that vanished without a word would hold the job for ever. In either case a body that nobody wants is
- * waited for no longer than discard_ns in all. Unit tests set other times.
+ * How long a fetch may wait. If the task has a deadline, that alone decides. Without one,
+ * connecting may take connect_ns, and a transfer on which nothing came for stall_ns has failed
+ * (PPP_REASON_TIMEOUT): otherwise a server that vanished without a word would hold the job for
+ * ever. In either case a body that nobody wants is waited for no longer than discard_ns in all.
+ * Unit tests set other times.
  */
 struct fetch_patience {
         uint64_t connect_ns;
@@ -40,8 +41,8 @@ struct fetch_patience {
 
 extern struct fetch_patience fetch_patience;
 
-struct transfer;                        /* a request by libcurl and its state, reusable */
-struct fetcher;                         /* a multi handle on a ring */
+struct transfer; /* a request by libcurl and its state, reusable */
+struct fetcher;  /* a multi handle on a ring */
 struct http_get;
 struct interrupt;
 struct loop;
@@ -60,15 +61,15 @@ int transfer_new(struct runner *runner, size_t buffer_size, struct transfer **re
 struct transfer *transfer_free(struct transfer *transfer);
 
 /*
- * Blocking: does @get on this thread; returns the same as http_answer_end(). It ends early when the task is
- * cancelled, which @interrupt signals.
+ * Blocking: does @get on this thread; returns the same as http_answer_end(). It ends early when the
+ * task is cancelled, which @interrupt signals.
  */
 int transfer_perform(struct transfer *transfer, struct http_get *get,
                      const struct interrupt *interrupt);
 
 /*
- * Blocking: only connects to the server of @url, an http: URL. 0 and a descriptor of the caller's, or
- * a negative errno after task_fail().
+ * Blocking: only connects to the server of @url, an http: URL. 0 and a descriptor of the caller's,
+ * or a negative errno after task_fail().
  */
 int transfer_connect(struct transfer *transfer, struct ppp_task *task,
                      const struct interrupt *interrupt, const char *url, int *ret_fd);
@@ -78,8 +79,8 @@ int transfer_connect(struct transfer *transfer, struct ppp_task *task,
 
 /* The bounds on libcurl's use in one loop. */
 struct fetcher_bounds {
-        unsigned connections_max;       /* 0: any number */
-        unsigned resolving_max;         /* names that it resolves at a time, in a thread each; at least 1 */
+        unsigned connections_max; /* 0: any number */
+        unsigned resolving_max; /* names that it resolves at a time, in a thread each; at least 1 */
 };
 
 /* Cheap: libcurl is loaded and set up with the first fetch. */
@@ -91,8 +92,8 @@ struct fetcher *fetcher_free(struct fetcher *fetcher);
 int fetcher_fetch(struct fetcher *fetcher, struct http_get *get);
 
 /*
- * Returns FETCH_KNOWN, if the caller accepts that: nothing was connected, since another request has found the
- * server meanwhile, and fetcher_find_address() gives its address.
+ * Returns FETCH_KNOWN, if the caller accepts that: nothing was connected, since another request has
+ * found the server meanwhile, and fetcher_find_address() gives its address.
  */
 #define FETCH_KNOWN 1
 int fetcher_connect(struct fetcher *fetcher, struct ppp_task *task, const char *url,

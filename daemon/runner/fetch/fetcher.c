@@ -3,15 +3,15 @@
 #include "daemon/runner/runner.h"
 
 /*
- * A large receive buffer takes a page in one recv(2), but each transfer in flight has its own: they have this
- * many bytes in all, and each has a size within these limits.
+ * A large receive buffer takes a page in one recv(2), but each transfer in flight has its own: they
+ * have this many bytes in all, and each has a size within these limits.
  */
-#define BUFFERS_TOTAL   (8 * 1024 * 1024)
-#define BUFFER_MIN      (8 * 1024)
-#define BUFFER_MAX      (128 * 1024)
+#define BUFFERS_TOTAL (8 * 1024 * 1024)
+#define BUFFER_MIN    (8 * 1024)
+#define BUFFER_MAX    (128 * 1024)
 
 /* How often a request that a server did not take is tried on a connection of its own. */
-#define REFUSED_MAX     2
+#define REFUSED_MAX 2
 
 static void fetcher_turn(struct loop_deferred *deferred);
 
@@ -184,8 +184,9 @@ static struct fetch_request *take_back(struct fetcher *fetcher, struct transfer 
 }
 
 /*
- * A server that closes an HTTP/2 connection says from which request on it takes no more. Requests that it did
- * not take are to be sent again; libcurl (7.88) tries the same connection, then fails them.
+ * A server that closes an HTTP/2 connection says from which request on it takes no more. Requests
+ * that it did not take are to be sent again; libcurl (7.88) tries the same connection, then fails
+ * them.
  */
 static bool is_refused(struct transfer *transfer, CURLcode code)
 {
@@ -238,8 +239,8 @@ static void transfer_done(struct fetcher *fetcher, struct transfer *transfer, CU
 }
 
 /*
- * Where the server multiplexes, requests wait for a connection that is being opened instead of opening more;
- * where it does not, waiting would open them one after the other.
+ * Where the server multiplexes, requests wait for a connection that is being opened instead of
+ * opening more; where it does not, waiting would open them one after the other.
  */
 static void set_options(struct transfer *transfer, const struct fetch_request *request,
                         const struct origin *origin)
@@ -349,8 +350,9 @@ static void end_done(struct fetcher *fetcher)
 }
 
 /*
- * Fibers that were woken will mostly ask for the next page, so the ring is told of their sockets after they
- * have run, all at once. It is put off only once, since other fibers may keep the loop busy.
+ * Fibers that were woken will mostly ask for the next page, so the ring is told of their sockets
+ * after they have run, all at once. It is put off only once, since other fibers may keep the loop
+ * busy.
  */
 static bool put_off_arming(struct fetcher *fetcher)
 {
@@ -366,8 +368,9 @@ static void give_up(struct fetcher *fetcher, struct transfer *transfer)
 }
 
 /*
- * A connection over HTTP/2 stays open for others, and libcurl (7.88) tells the server that a request is
- * withdrawn only when it next uses the connection. So a connection that nobody else uses is closed.
+ * A connection over HTTP/2 stays open for others, and libcurl (7.88) tells the server that a
+ * request is withdrawn only when it next uses the connection. So a connection that nobody else uses
+ * is closed.
  */
 void fetcher_give_up(struct fetcher *fetcher, struct transfer *transfer, int result)
 {
@@ -378,8 +381,8 @@ void fetcher_give_up(struct fetcher *fetcher, struct transfer *transfer, int res
 }
 
 /*
- * Gives a moment to the transfer whose turn it is, once in each turn of the loop, so that everything else
- * continues.
+ * Gives a moment to the transfer whose turn it is, once in each turn of the loop, so that
+ * everything else continues.
  */
 static void work(struct fetcher *fetcher)
 {

@@ -9,8 +9,8 @@
  * wakes those whose transfers are done. Nor may libcurl be called from its own callbacks: transfers
  * end here, after it has returned.
  *
- * There are never more easy handles than fibers in flight. The one that was used last is taken first: its
- * buffer is in the cache.
+ * There are never more easy handles than fibers in flight. The one that was used last is taken
+ * first: its buffer is in the cache.
  */
 
 #include "daemon/runner/fetch/curl-ring.h"
@@ -24,18 +24,18 @@ struct fetcher {
         struct loop *loop;
         struct fetcher_bounds bounds;
         struct loop_deferred turn;
-        CURLM *multi;                   /* made by the first turn */
+        CURLM *multi; /* made by the first turn */
         struct curl_ring driver;
         size_t buffer_size;
-        struct fetch_queue queue;       /* not yet libcurl's */
-        struct fetch_queue held;        /* for want of a place among those that resolve names */
+        struct fetch_queue queue; /* not yet libcurl's */
+        struct fetch_queue held;  /* for want of a place among those that resolve names */
         struct origins origins;
-        bool has_proxy;                 /* then a name's address is not where its requests go */
+        bool has_proxy; /* then a name's address is not where its requests go */
         unsigned n_resolving;
-        bool arm_later;                 /* the last turn left the ring alone */
+        bool arm_later; /* the last turn left the ring alone */
         struct transfer *in_flight;
-        struct transfers working;       /* those of them with a body that was put off, in rotation */
-        struct transfer *idle;          /* last in first out */
+        struct transfers working; /* those of them with a body that was put off, in rotation */
+        struct transfer *idle;    /* last in first out */
 };
 
 /* Takes a transfer from libcurl for good; its request is done with @result. */
@@ -45,10 +45,11 @@ void fetcher_give_up(struct fetcher *fetcher, struct transfer *transfer, int res
 void fetch_request_done(struct fetch_request *request, int result);
 
 /* fetch-scout.c: what a transfer does on behalf of all requests to the same origin. */
-void scout_enter(struct transfer *transfer, struct origin *origin);     /* it begins; NULL: none to scout */
-void scout_resolved(struct transfer *transfer);                         /* the name is known */
+void scout_enter(struct transfer *transfer,
+                 struct origin *origin);        /* it begins; NULL: none to scout */
+void scout_resolved(struct transfer *transfer); /* the name is known */
 void scout_connected(struct transfer *transfer, const char *remote, int port);
-void scout_leave(struct transfer *transfer);                            /* it ends, one way or the other */
+void scout_leave(struct transfer *transfer); /* it ends, one way or the other */
 
 /* Where a request for @origin has to wait, NULL if it need not. */
 struct fetch_queue *scout_find_obstacle(struct fetcher *fetcher, struct origin *origin);

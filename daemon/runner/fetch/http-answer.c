@@ -55,9 +55,10 @@ int http_answer_count(struct http_answer *answer, size_t n)
 int http_answer_check(struct http_answer *answer, const char *data, size_t n)
 {
         if (!http_head_may_begin(data, n))
-                return task_fail(answer->get->task, PPP_REASON_PROTOCOL, CURLE_UNSUPPORTED_PROTOCOL);
-        return n + answer->n_head > FETCH_HEADERS_MAX ?
-               fail_answer(answer, PPP_ANSWER_HEAD_SIZE) : 0;
+                return task_fail(answer->get->task, PPP_REASON_PROTOCOL,
+                                 CURLE_UNSUPPORTED_PROTOCOL);
+        return n + answer->n_head > FETCH_HEADERS_MAX ? fail_answer(answer, PPP_ANSWER_HEAD_SIZE)
+                                                      : 0;
 }
 
 static int take_coding(struct http_answer *answer, const struct coding_list *list)
@@ -114,15 +115,17 @@ static int begin_body(struct http_answer *answer)
         struct http_get *get = answer->get;
 
         if (head->status >= 300 && head->status < 400 && head->location)
-                return http_url_resolve(get->url, head->location, &get->location) < 0 ?
-                       fail_memory(answer) : 0;
+                return http_url_resolve(get->url, head->location, &get->location) < 0
+                               ? fail_memory(answer)
+                               : 0;
         if (head->status >= 400)
                 return 0;
         note_charset(answer);
         if (!answer->transfer_undone)
                 coding_list_append(&head->content_codings, &head->transfer_codings);
-        return head->content_codings.n > 0 && !head->content_codings.fault ?
-               take_coding(answer, &head->content_codings) : 0;
+        return head->content_codings.n > 0 && !head->content_codings.fault
+                       ? take_coding(answer, &head->content_codings)
+                       : 0;
 }
 
 int http_answer_head(struct http_answer *answer, char *data, size_t n)

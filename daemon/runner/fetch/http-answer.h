@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * A request and the meaning of its answer, no matter whether the engine (http-exchange.h) or libcurl
- * (transfer.h) reads it from the wire. Both hand over each head whole and unchanged, and the body without its
- * framing. So it is stated only here what a head may say, which body is wanted, how it is decoded, where a
- * redirect leads and which failure is reported.
+ * A request and the meaning of its answer, no matter whether the engine (http-exchange.h) or
+ * libcurl (transfer.h) reads it from the wire. Both hand over each head whole and unchanged, and
+ * the body without its framing. So it is stated only here what a head may say, which body is
+ * wanted, how it is decoded, where a redirect leads and which failure is reported.
  *
  * A body that nobody wants (of a redirect, of an error) is read only to keep the connection, up to
  * FETCH_DISCARD_MAX bytes and for FETCH_DISCARD_NS; then the result is HTTP_ENOUGH.
@@ -34,49 +34,50 @@ void http_codings_deinit(struct http_codings *codings);
 /* One request, without the redirects that follow it. */
 struct http_get {
         struct ppp_task *task;
-        const char *url;                /* its host is of ASCII */
-        struct http_cookies *cookies;   /* to be sent, and to be added to by a redirect */
+        const char *url;              /* its host is of ASCII */
+        struct http_cookies *cookies; /* to be sent, and to be added to by a redirect */
         struct http_codings *codings;
         ppp_sink *sink;
         void *userdata;
-        char *location;                 /* of HTTP_FOLLOW: the absolute URL; the caller's */
+        char *location; /* of HTTP_FOLLOW: the absolute URL; the caller's */
 };
 
 struct http_answer {
         struct http_get *get;
-        struct http_head head;          /* status 0: it has not come */
-        size_t n_head;                  /* bytes of heads and trailers */
+        struct http_head head; /* status 0: it has not come */
+        size_t n_head;         /* bytes of heads and trailers */
         size_t n_discarded;
-        bool transfer_undone;           /* who reads it undoes the transfer's codings too */
-        struct http_coding *coding;     /* NULL: none to undo */
-        const char *plain;              /* of a body that is not coded: fed, and not handed on */
+        bool transfer_undone;       /* who reads it undoes the transfer's codings too */
+        struct http_coding *coding; /* NULL: none to undo */
+        const char *plain;          /* of a body that is not coded: fed, and not handed on */
         size_t n_plain;
         /*
-         * Called between two pieces that are handed on: the task's time may be up, or others may want to run.
-         * 0 or a negative errno after task_fail(). The data that was fed may move meanwhile.
+         * Called between two pieces that are handed on: the task's time may be up, or others may
+         * want to run. 0 or a negative errno after task_fail(). The data that was fed may move
+         * meanwhile.
          */
         int (*breathe)(struct http_answer *answer);
-        const char *charset;            /* NULL, where the head was, or charset_kept */
+        const char *charset; /* NULL, where the head was, or charset_kept */
         char *charset_kept;
 };
 
-#define HTTP_ENOUGH     1       /* a body nobody wants: its connection is not worth the rest */
-#define HTTP_FOLLOW     2       /* a redirect: get->location is to be asked for */
-#define HTTP_MORE       3       /* there is more to be handed on */
+#define HTTP_ENOUGH 1 /* a body nobody wants: its connection is not worth the rest */
+#define HTTP_FOLLOW 2 /* a redirect: get->location is to be asked for */
+#define HTTP_MORE   3 /* there is more to be handed on */
 
 void http_answer_init(struct http_answer *answer, struct http_get *get,
                       int (*breathe)(struct http_answer *answer));
 
 /*
- * One head, @n bytes as http_head_find_end() found them, into which NULs are written. It has to stay
- * where it is until http_answer_keep(). A status below 200: the next head is to come. Returns 0 or a
- * negative errno after task_fail().
+ * One head, @n bytes as http_head_find_end() found them, into which NULs are written. It has to
+ * stay where it is until http_answer_keep(). A status below 200: the next head is to come. Returns
+ * 0 or a negative errno after task_fail().
  */
 int http_answer_head(struct http_answer *answer, char *data, size_t n);
 
 /*
- * Checks the part of an incomplete head that has come so far, or @n further bytes of trailers. Returns as
- * above.
+ * Checks the part of an incomplete head that has come so far, or @n further bytes of trailers.
+ * Returns as above.
  */
 int http_answer_check(struct http_answer *answer, const char *data, size_t n);
 int http_answer_count(struct http_answer *answer, size_t n);
@@ -91,14 +92,15 @@ static inline bool http_answer_is_unwanted(const struct http_answer *answer)
 }
 
 /*
- * Takes a piece of the body. Returns 0, HTTP_ENOUGH, or a negative errno: the sink's, or after task_fail().
+ * Takes a piece of the body. Returns 0, HTTP_ENOUGH, or a negative errno: the sink's, or after
+ * task_fail().
  */
 int http_answer_body(struct http_answer *answer, const char *data, size_t n);
 
 /*
- * The same in steps, for a caller that has to let others run: feeds a piece, and hands on only as much of it
- * as takes far less than a millisecond, which may be nothing yet. HTTP_MORE: call again. Until then the piece
- * is in use; its rest may lie elsewhere from one call to the next.
+ * The same in steps, for a caller that has to let others run: feeds a piece, and hands on only as
+ * much of it as takes far less than a millisecond, which may be nothing yet. HTTP_MORE: call again.
+ * Until then the piece is in use; its rest may lie elsewhere from one call to the next.
  */
 void http_answer_feed(struct http_answer *answer, const char *data, size_t n);
 int http_answer_next(struct http_answer *answer);
@@ -106,8 +108,9 @@ size_t http_answer_left(const struct http_answer *answer);
 void http_answer_move(struct http_answer *answer, const char *data);
 
 /*
- * The result of an answer that came to its end (@r 0), or of a failure that was noted (@r negative). The
- * server's status takes precedence over the way in which the body ended. 0, HTTP_FOLLOW or a negative errno.
+ * The result of an answer that came to its end (@r 0), or of a failure that was noted (@r
+ * negative). The server's status takes precedence over the way in which the body ended. 0,
+ * HTTP_FOLLOW or a negative errno.
  */
 int http_answer_end(struct http_answer *answer, int r);
 

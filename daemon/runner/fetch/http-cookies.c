@@ -16,9 +16,9 @@ struct http_cookie {
         struct http_cookie *next;
         bool host_only;
         bool secure;
-        char *host;                     /* the host, or the domain without its dot */
+        char *host; /* the host, or the domain without its dot */
         char *path;
-        char *pair;                     /* NAME=VALUE */
+        char *pair; /* NAME=VALUE */
         size_t n_name;
 };
 
@@ -188,8 +188,8 @@ static struct text default_path(const struct http_parts *url)
 {
         const char *slash = memrchr(url->path, '/', url->n_path);
 
-        return slash && slash > url->path ?
-               (struct text){ url->path, (size_t)(slash - url->path) } : (struct text){ "/", 1 };
+        return slash && slash > url->path ? (struct text){ url->path, (size_t)(slash - url->path) }
+                                          : (struct text){ "/", 1 };
 }
 
 static bool is_same(const struct http_cookie *a, const struct http_cookie *b)
@@ -292,8 +292,9 @@ static bool goes_to(const struct http_cookie *cookie, const struct http_parts *u
 
         if (cookie->secure && !is_secure(url))
                 return false;
-        if (cookie->host_only ? !text_is(host, cookie->host) :
-            !is_below(host, (struct text){ cookie->host, strlen(cookie->host) }))
+        if (cookie->host_only
+                    ? !text_is(host, cookie->host)
+                    : !is_below(host, (struct text){ cookie->host, strlen(cookie->host) }))
                 return false;
         return path_matches(cookie, url);
 }

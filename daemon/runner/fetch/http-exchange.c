@@ -1,7 +1,7 @@
 /*
- * The buffer belongs to the transport and is shared by all its users: it holds the bytes that were read last,
- * up to the next wait. So data that has to outlive a wait is copied (the beginning of a head, the charset),
- * which a page that comes in one piece never needs.
+ * The buffer belongs to the transport and is shared by all its users: it holds the bytes that were
+ * read last, up to the next wait. So data that has to outlive a wait is copied (the beginning of a
+ * head, the charset), which a page that comes in one piece never needs.
  */
 
 #include "daemon/runner/fetch/http-exchange.h"
@@ -12,10 +12,10 @@
 
 /* How a body ends. */
 enum framing {
-        FRAMING_NONE,                   /* there is none */
+        FRAMING_NONE, /* there is none */
         FRAMING_LENGTH,
         FRAMING_CHUNKS,
-        FRAMING_CLOSE,                  /* with the connection */
+        FRAMING_CLOSE, /* with the connection */
 };
 
 /* It is on the stack of the fiber or thread that fetches. */
@@ -25,24 +25,26 @@ struct exchange {
         struct ppp_task *task;
         const struct http_url *url;
         struct http_connection *connection;
-        bool reused;                    /* it has had a request before */
+        bool reused; /* it has had a request before */
 
-        /* The bytes that were read last and not used yet, in the transport's buffer or in `kept`. */
+        /*
+         * The bytes that were read last and not used yet, in the transport's buffer or in `kept`.
+         */
         char *data;
         size_t n_data;
-        bool answered;                  /* a byte of the answer has come */
-        bool is_kept;                   /* `data` is in `kept` */
-        char *kept;                     /* a head that came in pieces */
+        bool answered; /* a byte of the answer has come */
+        bool is_kept;  /* `data` is in `kept` */
+        char *kept;    /* a head that came in pieces */
         size_t n_kept, kept_size;
-        const char *piece_end;          /* of the body's piece at hand, at or before `data` */
+        const char *piece_end; /* of the body's piece at hand, at or before `data` */
 
         struct http_answer answer;
         enum framing framing;
-        uint64_t left;                  /* FRAMING_LENGTH */
+        uint64_t left; /* FRAMING_LENGTH */
         struct http_chunks chunks;
-        size_t n_extra;                 /* of chunks.n_extra, that were counted */
-        bool ended;                     /* the body has */
-        uint64_t leave_ns;              /* when a body that nobody wants is left; 0: not set */
+        size_t n_extra;    /* of chunks.n_extra, that were counted */
+        bool ended;        /* the body has */
+        uint64_t leave_ns; /* when a body that nobody wants is left; 0: not set */
 };
 
 static int fail_memory(struct exchange *x)
@@ -65,7 +67,8 @@ static int fail_io(struct exchange *x, int error, CURLcode code)
         }
 }
 
-/* A time limit of connecting, while the task's own time is not up, means that the host does not answer. */
+/* A time limit of connecting, while the task's own time is not up, means that the host does not
+ * answer. */
 static int fail_connect(struct exchange *x, int error)
 {
         if (error == -ETIME && x->task->deadline_ns == 0)
@@ -246,8 +249,8 @@ static int join_data(struct exchange *x)
 }
 
 /*
- * A body is being handed on, and another fiber may be using the buffer when this one continues: so the rest
- * of the piece, and all bytes read behind it, are moved out of it.
+ * A body is being handed on, and another fiber may be using the buffer when this one continues: so
+ * the rest of the piece, and all bytes read behind it, are moved out of it.
  */
 static int breathe_in_mid_piece(struct http_answer *answer)
 {
@@ -331,8 +334,8 @@ static bool is_stale(const struct exchange *x, ssize_t l)
 }
 
 /*
- * Sends the request and reads up to the first piece of its answer: returns 1, 0 if the connection ends
- * without one, or a negative errno.
+ * Sends the request and reads up to the first piece of its answer: returns 1, 0 if the connection
+ * ends without one, or a negative errno.
  */
 static ssize_t ask(struct exchange *x, CURLcode *ret_code)
 {
@@ -497,7 +500,10 @@ int http_exchange(struct http_transport *transport, struct http_get *get,
                   const struct http_url *url)
 {
         struct exchange x = {
-                .transport = transport, .get = get, .task = get->task, .url = url,
+                .transport = transport,
+                .get = get,
+                .task = get->task,
+                .url = url,
                 .data = transport->buffer,
         };
         int r;

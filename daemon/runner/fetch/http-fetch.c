@@ -78,8 +78,8 @@ static int fail_host(struct ppp_task *task, int error)
 }
 
 /*
- * The request's route, its Host, its cookies and the connection that it may use all depend on the host, so
- * the host is converted to ASCII first. *@at is freed if it is superseded.
+ * The request's route, its Host, its cookies and the connection that it may use all depend on the
+ * host, so the host is converted to ASCII first. *@at is freed if it is superseded.
  */
 static int set_url(struct http_get *get, char **at)
 {
@@ -130,8 +130,12 @@ int http_fetch(struct http_transport *transport, struct http_codings *codings,
 {
         struct http_cookies cookies = HTTP_COOKIES_NULL;
         struct http_get get = {
-                .task = task, .url = url, .cookies = &cookies, .codings = codings,
-                .sink = sink, .userdata = userdata,
+                .task = task,
+                .url = url,
+                .cookies = &cookies,
+                .codings = codings,
+                .sink = sink,
+                .userdata = userdata,
         };
         int r;
 

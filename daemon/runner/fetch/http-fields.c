@@ -38,10 +38,12 @@ const char *http_fields_next(const char **at, const char *end, const char *name,
 bool http_date_parse(const char *text, size_t n, time_t *ret)
 {
         static const char *const formats[] = {
-                "%a, %d %b %Y %H:%M:%S GMT", "%a, %d-%b-%Y %H:%M:%S GMT",
-                "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y",
+                "%a, %d %b %Y %H:%M:%S GMT",
+                "%a, %d-%b-%Y %H:%M:%S GMT",
+                "%A, %d-%b-%y %H:%M:%S GMT",
+                "%a %b %e %H:%M:%S %Y",
         };
-        char copy[64];                  /* none of them is that long */
+        char copy[64]; /* none of them is that long */
 
         if (n >= sizeof(copy))
                 return false;

@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * The fields of a head that few callers need (Set-Cookie, Retry-After). They are looked up in the head as it
- * came, before http_head_read() has written into it. A folded value is not joined: neither of the two has a
- * reason to be folded.
+ * The fields of a head that few callers need (Set-Cookie, Retry-After). They are looked up in the
+ * head as it came, before http_head_read() has written into it. A folded value is not joined:
+ * neither of the two has a reason to be folded.
  */
 
 #include <time.h>
@@ -11,8 +11,9 @@
 #include "lib/util.h"
 
 /*
- * Finds the next field @name from *@at on, which is moved past it. Returns its value, without blanks around
- * it and not NUL-terminated, or NULL. *@at is the head's begin at first, @end its end.
+ * Finds the next field @name from *@at on, which is moved past it. Returns its value, without
+ * blanks around it and not NUL-terminated, or NULL. *@at is the head's begin at first, @end its
+ * end.
  */
 const char *http_fields_next(const char **at, const char *end, const char *name, size_t *ret_n);
 

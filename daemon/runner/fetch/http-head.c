@@ -8,18 +8,19 @@
 struct field {
         const char *name, *value;
         size_t n_name;
-        bool folded;                    /* the value goes on in another line */
+        bool folded; /* the value goes on in another line */
 };
 
 /* The knowledge about the head while it is being read. */
 struct reading {
         struct http_head *head;
         bool http_1_0;
-        bool lax;                       /* something in it others may refuse, or read otherwise */
-        bool close, keep_alive;         /* said by Connection */
+        bool lax;               /* something in it others may refuse, or read otherwise */
+        bool close, keep_alive; /* said by Connection */
 };
 
-/* It does not matter here which version it is, or whether the line is complete: that is checked later. */
+/* It does not matter here which version it is, or whether the line is complete: that is checked
+ * later. */
 bool http_head_may_begin(const char *data, size_t n)
 {
         while (n > 0 && strchr(" \t\r\n", *data) && *data) {
@@ -76,8 +77,8 @@ static int read_status_line(const char *line, struct reading *reading)
         if (!is_digit(status[0]) || status[0] == '0' || !is_digit(status[1]) ||
             !is_digit(status[2]) || (status[3] != 0 && !is_blank(status[3])))
                 return PPP_ANSWER_STATUS_LINE;
-        reading->head->status = (unsigned)((status[0] - '0') * 100 + (status[1] - '0') * 10 +
-                                           status[2] - '0');
+        reading->head->status =
+                (unsigned)((status[0] - '0') * 100 + (status[1] - '0') * 10 + status[2] - '0');
         return 0;
 }
 
@@ -132,8 +133,8 @@ static int read_length(const struct field *field, struct reading *reading)
 }
 
 /*
- * chunked said twice is undone once, as everybody does. A coding after it would leave the end of the body to
- * guesses.
+ * chunked said twice is undone once, as everybody does. A coding after it would leave the end of
+ * the body to guesses.
  */
 static int read_transfer_encoding(const struct field *field, struct reading *reading)
 {
@@ -264,9 +265,9 @@ static int replace_cr(char *at, char *end, struct reading *reading)
 }
 
 /*
- * Makes one line of the text at *@s, NUL-terminated, and moves *@s past it. A line that begins with a blank
- * continues the one before (obs-fold; a blank replaces the line's end), which is allowed only if @may_fold.
- * *@ret_folded: the continuation holds more than blanks. Returns 0 or a fault.
+ * Makes one line of the text at *@s, NUL-terminated, and moves *@s past it. A line that begins with
+ * a blank continues the one before (obs-fold; a blank replaces the line's end), which is allowed
+ * only if @may_fold. *@ret_folded: the continuation holds more than blanks. Returns 0 or a fault.
  */
 static int take_line(char **s, char *end, bool may_fold, struct reading *reading, char **ret,
                      bool *ret_folded)
@@ -327,8 +328,8 @@ static int read_field(char *line, bool folded, struct reading *reading)
 }
 
 /*
- * An answer with both chunked and a length, or with chunked in HTTP/1.0, may have been misunderstood on the
- * way.
+ * An answer with both chunked and a length, or with chunked in HTTP/1.0, may have been
+ * misunderstood on the way.
  */
 static int finish(struct reading *reading)
 {
@@ -336,8 +337,8 @@ static int finish(struct reading *reading)
 
         if (head->has_length && head->transfer_codings.n > 0 && !head->chunked)
                 return PPP_ANSWER_AMBIGUOUS;
-        head->persistent = !reading->lax && !reading->close &&
-                           (!reading->http_1_0 || reading->keep_alive);
+        head->persistent =
+                !reading->lax && !reading->close && (!reading->http_1_0 || reading->keep_alive);
         if (head->chunked && (head->has_length || reading->http_1_0))
                 head->persistent = false;
         return 0;

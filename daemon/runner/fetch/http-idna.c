@@ -22,8 +22,9 @@ static int load(void)
         void *release = lookup ? dlsym(library, "idn2_free") : NULL;
 
         if (!lookup || !release) {
-                log_error("cannot convert a host name that is not ASCII: cannot load libidn2: %s; "
-                          IDN2_REMEDY, dlerror());
+                log_error("cannot convert a host name that is not ASCII: cannot load libidn2: "
+                          "%s; " IDN2_REMEDY,
+                          dlerror());
                 return -ENOPKG;
         }
         memcpy(&sym_idn2_lookup_u8, &lookup, sizeof(lookup));
@@ -72,8 +73,8 @@ static int error_of(int code)
 }
 
 /*
- * Some characters become ASCII that means something else in a URL (U+2100 is `a/c`): so the result may
- * contain nothing but characters of names.
+ * Some characters become ASCII that means something else in a URL (U+2100 is `a/c`): so the result
+ * may contain nothing but characters of names.
  */
 static bool is_host(const char *name)
 {

@@ -13,18 +13,18 @@ struct ring_connection {
         struct http_connection base;
         struct loop *loop;
         struct ring_op poll;
-        bool polled;                    /* poll is in flight */
-        bool readable;                  /* there may be something to read */
-        bool hung_up;                   /* the other side closed or broke it: no more changes */
-        bool closing;                   /* goes when poll and last have completed */
-        struct ring_op last;            /* queued behind all else that was for it */
-        bool lasting;                   /* last is in flight */
-        int error;                      /* of poll; negative errno */
-        struct ring_op send;            /* armed silently */
-        bool unsent;                    /* it did not send all, but this: */
-        int n_sent;                     /* bytes, or a negative errno */
+        bool polled;         /* poll is in flight */
+        bool readable;       /* there may be something to read */
+        bool hung_up;        /* the other side closed or broke it: no more changes */
+        bool closing;        /* goes when poll and last have completed */
+        struct ring_op last; /* queued behind all else that was for it */
+        bool lasting;        /* last is in flight */
+        int error;           /* of poll; negative errno */
+        struct ring_op send; /* armed silently */
+        bool unsent;         /* it did not send all, but this: */
+        int n_sent;          /* bytes, or a negative errno */
         struct loop_fiber *waiter;
-        TAILQ_ENTRY(ring_connection) link;      /* of those that close */
+        TAILQ_ENTRY(ring_connection) link; /* of those that close */
 };
 
 TAILQ_HEAD(ring_connections, ring_connection);
@@ -35,20 +35,20 @@ struct http_ring {
         struct loop_hook hook;
         struct ring_connections closing;
         struct fetcher_bounds bounds;
-        struct fetcher *fetcher;        /* libcurl on this loop; made by what needs it first */
+        struct fetcher *fetcher; /* libcurl on this loop; made by what needs it first */
 };
 
 /*
- * Bounds the waits of a fiber while it is in use. A fiber has one at a time; when it has passed, each wait
- * ends: with -ECANCELED if the task is cancelled, else with -ETIME.
+ * Bounds the waits of a fiber while it is in use. A fiber has one at a time; when it has passed,
+ * each wait ends: with -ECANCELED if the task is cancelled, else with -ETIME.
  */
 struct limit {
         struct loop *loop;
         const struct ppp_task *task;
         struct loop_deadline deadline;
         bool passed;
-        struct ring_connection *connection;     /* what is waited for now: this */
-        struct loop_wait *wait;                 /* or this */
+        struct ring_connection *connection; /* what is waited for now: this */
+        struct loop_wait *wait;             /* or this */
 };
 
 static struct ring_connection *of(struct http_connection *connection)
@@ -125,10 +125,10 @@ static void last_complete(struct ring_op *op, int res, uint32_t flags)
 }
 
 /*
- * Entries queued for the connection, above all a request, must be issued before the descriptor is closed.
- * Entries are issued in order, so they have been when one that was queued later completes. The end of the
- * poll does not prove it: the poll may have ended by itself, while the kernel refuses for now to take queued
- * entries.
+ * Entries queued for the connection, above all a request, must be issued before the descriptor is
+ * closed. Entries are issued in order, so they have been when one that was queued later completes.
+ * The end of the poll does not prove it: the poll may have ended by itself, while the kernel
+ * refuses for now to take queued entries.
  */
 static void ring_close(struct http_connection *base)
 {
@@ -146,7 +146,9 @@ static void ring_close(struct http_connection *base)
         ring_arm(ring, sqe, &connection->last);
 }
 
-/* A late report of bytes that were read already is neither an end nor bytes that nobody asked for. */
+/*
+ * A late report of bytes that were read already is neither an end nor bytes that nobody asked for.
+ */
 static bool ring_may_rest(struct http_connection *base)
 {
         struct ring_connection *connection = of(base);
@@ -281,14 +283,17 @@ static int ring_connect(struct http_transport *transport, struct ppp_task *task,
         return r < 0 ? r : adopt(ring, steal_fd(&fd), ret);
 }
 
-/* To be followed by a wait: memory of queued entries must not be freed, nor the descriptor closed. */
+/*
+ * To be followed by a wait: memory of queued entries must not be freed, nor the descriptor closed.
+ */
 static void queue_send(struct ring_connection *connection, const char *data, size_t n)
 {
         struct ring *ring = &connection->loop->ring;
         struct io_uring_sqe *sqe = ring_sqe(ring);
 
         connection->unsent = false;
-        io_uring_prep_send(sqe, connection->base.fd, data, n, MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL);
+        io_uring_prep_send(sqe, connection->base.fd, data, n,
+                           MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL);
         ring_arm_silent(ring, sqe, &connection->send);
 }
 
@@ -367,7 +372,8 @@ static ssize_t ring_recv(struct http_connection *base, void *data, size_t n)
         return l;
 }
 
-static int ring_await_data(struct http_connection *base, struct ppp_task *task, uint64_t patience_ns)
+static int ring_await_data(struct http_connection *base, struct ppp_task *task,
+                           uint64_t patience_ns)
 {
         struct ring_connection *connection = of(base);
         struct limit limit;
@@ -409,8 +415,8 @@ static struct fetcher *get_fetcher(struct http_ring *ring, struct ppp_task *task
 }
 
 /*
- * To an address that libcurl reached a little while ago we connect without it. A host may have more addresses
- * than that one: libcurl tries them all.
+ * To an address that libcurl reached a little while ago we connect without it. A host may have more
+ * addresses than that one: libcurl tries them all.
  */
 static int reach_directly(struct http_ring *ring, struct ppp_task *task, const char *url,
                           struct http_connection **ret)
@@ -442,9 +448,11 @@ static int ring_reach(struct http_transport *transport, struct ppp_task *task, c
                 if (r == 0)
                         return 0;
                 if (r == -ECANCELED || r == -ENOMEM || (r == -ETIME && task->deadline_ns))
-                        return task_fail(task, r == -ECANCELED ? PPP_REASON_CANCELLED :
-                                               r == -ETIME ? PPP_REASON_TIMEOUT :
-                                               PPP_REASON_NO_MEMORY, 0);
+                        return task_fail(task,
+                                         r == -ECANCELED ? PPP_REASON_CANCELLED
+                                         : r == -ETIME   ? PPP_REASON_TIMEOUT
+                                                         : PPP_REASON_NO_MEMORY,
+                                         0);
                 http_transport_make_room(transport);
                 r = fetcher_connect(fetcher, task, url, !waited, &fd);
                 if (r < 0)
@@ -493,7 +501,8 @@ static void on_end(struct loop_hook *hook)
 }
 
 /* There are no more connections than fibers: those to earlier hosts make room. */
-int http_ring_new(struct loop *loop, const struct fetcher_bounds *bounds, struct http_transport **ret)
+int http_ring_new(struct loop *loop, const struct fetcher_bounds *bounds,
+                  struct http_transport **ret)
 {
         struct http_ring *ring = calloc(1, sizeof(*ring));
 

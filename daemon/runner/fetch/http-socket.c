@@ -11,12 +11,12 @@
 struct http_socket {
         struct http_transport base;
         struct interrupt *interrupt;
-        struct transfer *transfer;      /* by libcurl; made by the first that needs it */
+        struct transfer *transfer; /* by libcurl; made by the first that needs it */
 };
 
 struct socket_connection {
         struct http_connection base;
-        bool readable;                  /* there may be something to read */
+        bool readable; /* there may be something to read */
 };
 
 static struct http_socket *of(struct http_transport *transport)
@@ -78,7 +78,8 @@ static int socket_connect(struct http_transport *transport, struct ppp_task *tas
         http_transport_make_room(transport);
         do
                 fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        while (fd < 0 && (errno == EMFILE || errno == ENFILE) && http_transport_drop_idle(transport));
+        while (fd < 0 && (errno == EMFILE || errno == ENFILE) &&
+               http_transport_drop_idle(transport));
         if (fd < 0)
                 return -errno;
         r = connect_socket(transport, task, fd, address);
@@ -89,7 +90,8 @@ static struct transfer *get_transfer(struct http_socket *http, struct ppp_task *
 {
         if (fetch_load(task) < 0)
                 return NULL;
-        if (!http->transfer && transfer_new(http->base.runner, HTTP_BUFFER_SIZE, &http->transfer) < 0)
+        if (!http->transfer &&
+            transfer_new(http->base.runner, HTTP_BUFFER_SIZE, &http->transfer) < 0)
                 task_fail(task, PPP_REASON_NO_MEMORY, 0);
         return http->transfer;
 }
@@ -202,15 +204,13 @@ static const struct http_transport_ops socket_ops = {
         .close = socket_close,
 };
 
-int http_socket_new(struct runner *runner, struct interrupt *interrupt,
-                    struct http_transport **ret)
+int http_socket_new(struct runner *runner, struct interrupt *interrupt, struct http_transport **ret)
 {
         struct http_socket *http = calloc(1, sizeof(*http));
 
         if (!http)
                 return -ENOMEM;
-        if (http_transport_init(&http->base, &socket_ops, runner,
-                                runner_connections(runner)) < 0) {
+        if (http_transport_init(&http->base, &socket_ops, runner, runner_connections(runner)) < 0) {
                 free(http);
                 return -ENOMEM;
         }

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The transport of a worker that blocks, a thread or a process: sockets, and ppoll(2) to wait, which also
- * polls the descriptor of the interrupt that may end the wait (interrupt.h).
+ * The transport of a worker that blocks, a thread or a process: sockets, and ppoll(2) to wait,
+ * which also polls the descriptor of the interrupt that may end the wait (interrupt.h).
  */
 
 #include "daemon/runner/fetch/http-transport.h"

@@ -9,7 +9,10 @@ int http_transport_init(struct http_transport *transport, const struct http_tran
                         struct runner *runner, unsigned n_max)
 {
         *transport = (struct http_transport){
-                .ops = ops, .runner = runner, .n_max = n_max, .has_proxy = fetch_has_proxy(),
+                .ops = ops,
+                .runner = runner,
+                .n_max = n_max,
+                .has_proxy = fetch_has_proxy(),
         };
         TAILQ_INIT(&transport->idle);
         TAILQ_INIT(&transport->busy);
@@ -151,7 +154,8 @@ void http_connection_keep(struct http_connection *connection)
         TAILQ_REMOVE(&transport->busy, connection, link);
         TAILQ_INSERT_HEAD(&transport->idle, connection, link);
         LIST_INSERT_HEAD(find_bucket(transport, connection->host, connection->n_host,
-                                     connection->port), connection, bucket_link);
+                                     connection->port),
+                         connection, bucket_link);
 }
 
 void http_connection_close(struct http_connection *connection)

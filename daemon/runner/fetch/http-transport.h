@@ -3,13 +3,13 @@
 /*
  * A transport carries the bytes of HTTP/1.1, and keeps connections for the next request.
  *
- * The engine (http-exchange.h) is the same at each level. A transport is the level's way to wait: the ring's
- * suspends the fiber (http-ring.h), the socket's blocks the thread (http-socket.h). It also knows how its
- * level uses libcurl, for everything that the engine does not do.
+ * The engine (http-exchange.h) is the same at each level. A transport is the level's way to wait:
+ * the ring's suspends the fiber (http-ring.h), the socket's blocks the thread (http-socket.h). It
+ * also knows how its level uses libcurl, for everything that the engine does not do.
  *
- * A kept connection is known by the host and port of the URL that it was opened for, not by the address: two
- * hosts at one address are two servers. A connection on which something unread waits, be it an end or bytes
- * that nobody asked for, is never used again.
+ * A kept connection is known by the host and port of the URL that it was opened for, not by the
+ * address: two hosts at one address are two servers. A connection on which something unread waits,
+ * be it an end or bytes that nobody asked for, is never used again.
  */
 
 #include <sys/queue.h>
@@ -26,12 +26,12 @@ struct http_connection {
         int fd;
         bool idle;
         uint16_t port;
-        char *host;                     /* with the port the key; NULL: it is not kept */
+        char *host; /* with the port the key; NULL: it is not kept */
         size_t n_host;
-        char *request;                  /* lives until the request has gone out */
+        char *request; /* lives until the request has gone out */
         size_t request_size;
-        TAILQ_ENTRY(http_connection) link;              /* of idle or busy */
-        LIST_ENTRY(http_connection) bucket_link;        /* idle ones */
+        TAILQ_ENTRY(http_connection) link;       /* of idle or busy */
+        LIST_ENTRY(http_connection) bucket_link; /* idle ones */
 };
 
 /*
@@ -55,8 +55,8 @@ struct http_transport_ops {
         int (*ask)(struct http_connection *connection, struct ppp_task *task, size_t n);
 
         /*
-         * Reads the bytes that are there, without waiting. Returns their number, 0 at the end, -EAGAIN if
-         * there are none.
+         * Reads the bytes that are there, without waiting. Returns their number, 0 at the end,
+         * -EAGAIN if there are none.
          */
         ssize_t (*recv)(struct http_connection *connection, void *data, size_t n);
 
@@ -65,23 +65,25 @@ struct http_transport_ops {
                           uint64_t patience_ns);
 
         /*
-         * Called while there is always something to do: if it is time, lets others run, and checks whether
-         * the task is to continue.
+         * Called while there is always something to do: if it is time, lets others run, and checks
+         * whether the task is to continue.
          */
         bool (*is_due)(struct http_transport *transport);
         int (*breathe)(struct http_transport *transport, struct ppp_task *task);
 
         /*
-         * Whether a connection that was used may be kept: neither an end nor any byte is known to be waiting.
+         * Whether a connection that was used may be kept: neither an end nor any byte is known to
+         * be waiting.
          */
         bool (*may_rest)(struct http_connection *connection);
 
-        /* Frees the connection, which is in neither list, and its descriptor, now or a little later. */
+        /* Frees the connection, which is in neither list, and its descriptor, now or a little
+         * later. */
         void (*close)(struct http_connection *connection);
 };
 
-#define HTTP_BUFFER_SIZE        (128 * 1024)
-#define HTTP_TRANSPORT_BUCKETS  256
+#define HTTP_BUFFER_SIZE       (128 * 1024)
+#define HTTP_TRANSPORT_BUCKETS 256
 
 TAILQ_HEAD(http_connections, http_connection);
 LIST_HEAD(http_bucket, http_connection);
@@ -89,13 +91,13 @@ LIST_HEAD(http_bucket, http_connection);
 struct http_transport {
         const struct http_transport_ops *ops;
         struct runner *runner;
-        char *buffer;                   /* of HTTP_BUFFER_SIZE; valid until its user waits */
-        struct http_connections idle;   /* newest first */
+        char *buffer;                 /* of HTTP_BUFFER_SIZE; valid until its user waits */
+        struct http_connections idle; /* newest first */
         struct http_connections busy;
-        struct http_bucket buckets[HTTP_TRANSPORT_BUCKETS];     /* idle ones, newest first */
-        unsigned n;                     /* idle or busy */
-        unsigned n_max;                 /* idle ones make room for a new one beyond that */
-        bool has_proxy;                 /* the environment names one */
+        struct http_bucket buckets[HTTP_TRANSPORT_BUCKETS]; /* idle ones, newest first */
+        unsigned n;                                         /* idle or busy */
+        unsigned n_max; /* idle ones make room for a new one beyond that */
+        bool has_proxy; /* the environment names one */
 };
 
 /* 0 or -ENOMEM. */
@@ -104,7 +106,9 @@ int http_transport_init(struct http_transport *transport, const struct http_tran
 /* Closes the idle connections; none may be busy. */
 void http_transport_deinit(struct http_transport *transport);
 
-/* When a wait that begins at @now ends: by the task's deadline, or by @patience_ns if that is less. */
+/*
+ * When a wait that begins at @now ends: by the task's deadline, or by @patience_ns if that is less.
+ */
 static inline uint64_t http_wait_until(const struct ppp_task *task, uint64_t now,
                                        uint64_t patience_ns)
 {
@@ -115,7 +119,8 @@ static inline uint64_t http_wait_until(const struct ppp_task *task, uint64_t now
         return task->deadline_ns ? MIN(task->deadline_ns, until) : until;
 }
 
-/* Without --task-timeout, connecting and each wait for a byte have time limits of their own (fetch.h). */
+/* Without --task-timeout, connecting and each wait for a byte have time limits of their own
+ * (fetch.h). */
 uint64_t http_connect_patience(const struct ppp_task *task);
 uint64_t http_stall_patience(const struct ppp_task *task);
 

@@ -6,14 +6,14 @@
 
 #include "daemon/runner/fetch/http-idna.h"
 
-#define SCHEME          "http://"
-#define ALPHA           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#define DIGITS          "0123456789"
+#define SCHEME "http://"
+#define ALPHA  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS "0123456789"
 
 /* The characters of a name, a path and a query; the latter two are those of RFC 3986, and `%`. */
-#define HOST_BYTES      ALPHA DIGITS "-."
-#define PATH_BYTES      ALPHA DIGITS "-._~!$&'()*+,;=:@/%"
-#define QUERY_BYTES     PATH_BYTES "?"
+#define HOST_BYTES  ALPHA DIGITS "-."
+#define PATH_BYTES  ALPHA DIGITS "-._~!$&'()*+,;=:@/%"
+#define QUERY_BYTES PATH_BYTES "?"
 
 static bool is_letter(char c)
 {
@@ -271,8 +271,8 @@ static bool same(const char *a, size_t n_a, const char *b, size_t n_b)
 }
 
 /*
- * An absolute URL on the server of @base has its user and password, unless it names others. A host that
- * cannot be converted counts as another server, and is refused when it is asked for.
+ * An absolute URL on the server of @base has its user and password, unless it names others. A host
+ * that cannot be converted counts as another server, and is refused when it is asked for.
  */
 static char *with_user(const struct http_parts *base, const char *location)
 {
@@ -287,7 +287,9 @@ static char *with_user(const struct http_parts *base, const char *location)
             !same(base->host, base->n_host + base->n_port, to.host, to.n_host + to.n_port))
                 return strdup(location);
         return asprintf(&url, "%.*s://%.*s%s", (int)to.n_scheme, to.scheme, (int)base->n_user,
-                        base->user, to.host) < 0 ? NULL : url;
+                        base->user, to.host) < 0
+                       ? NULL
+                       : url;
 }
 
 /* The end of that part of the URL which @location is relative to. */
@@ -322,7 +324,9 @@ static char *join(const struct http_parts *base, const char *location)
         else if (end == base->path && *location != '/')
                 slash = "/";
         return asprintf(&url, "%.*s%s%s", (int)(end - base->scheme), base->scheme, slash,
-                        location) < 0 ? NULL : url;
+                        location) < 0
+                       ? NULL
+                       : url;
 }
 
 int http_url_resolve(const char *base, const char *location, char **ret)

@@ -1,14 +1,14 @@
 /*
  * A blocking transfer has a multi handle of its own, not curl_easy_perform(): that one waits up to
- * a second at a time and looks at nothing else, while curl_multi_poll() watches a descriptor of ours
- * too, so a cancelled fetch ends at once.
+ * a second at a time and looks at nothing else, while curl_multi_poll() watches a descriptor of
+ * ours too, so a cancelled fetch ends at once.
  */
 
 #include "daemon/runner/fetch/transfer.h"
 #include "daemon/runner/interrupt.h"
 
 /* The longest time for which libcurl is not called, in milliseconds. */
-#define POLL_MAX_MS             1000U
+#define POLL_MAX_MS 1000U
 
 /* One multi handle for the life of the transfer: it keeps connections, names and certificates. */
 static int make_multi(struct transfer *transfer)
@@ -37,7 +37,8 @@ static int poll_timeout(const struct transfer *transfer)
 }
 
 /*
- * Runs until libcurl is done (0 and its code); -ETIME, -ECANCELED, or another errno if libcurl itself fails.
+ * Runs until libcurl is done (0 and its code); -ETIME, -ECANCELED, or another errno if libcurl
+ * itself fails.
  */
 static int drive(struct transfer *transfer, const struct interrupt *interrupt, CURLcode *ret_code)
 {
@@ -87,8 +88,8 @@ static int result(struct transfer *transfer, int r, CURLcode code)
 }
 
 /*
- * 0, HTTP_FOLLOW, STALE, or a negative errno after task_fail(). With @ret_fd only a connection is made, whose
- * descriptor is returned there.
+ * 0, HTTP_FOLLOW, STALE, or a negative errno after task_fail(). With @ret_fd only a connection is
+ * made, whose descriptor is returned there.
  */
 static int perform_once(struct transfer *transfer, struct http_get *get,
                         const struct interrupt *interrupt, bool fresh, int *ret_fd)

@@ -5,8 +5,8 @@
 #include "daemon/runner/fetch/transfer.h"
 
 /*
- * libcurl guesses the scheme of a URL without one, and has one code for schemes that it does not know and
- * those that we forbid; so the beginning of the URL decides. 0 or the reason.
+ * libcurl guesses the scheme of a URL without one, and has one code for schemes that it does not
+ * know and those that we forbid; so the beginning of the URL decides. 0 or the reason.
  */
 enum ppp_reason transfer_check_scheme(const char *url)
 {
@@ -33,7 +33,9 @@ static int fail_connect(struct transfer *transfer, int error)
                          (int32_t)os_error);
 }
 
-/* A proxy may have been asked for a connection to the server, and have refused that by its status. */
+/*
+ * A proxy may have been asked for a connection to the server, and have refused that by its status.
+ */
 static int fail_transfer(struct transfer *transfer, CURLcode code)
 {
         long status = 0;
@@ -59,13 +61,14 @@ static int fail_unsupported(struct transfer *transfer)
 
         sym_curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &url);
         if (url && transfer_check_scheme(url) == PPP_REASON_NONE)
-                return task_fail(transfer->get->task, PPP_REASON_PROTOCOL, CURLE_UNSUPPORTED_PROTOCOL);
+                return task_fail(transfer->get->task, PPP_REASON_PROTOCOL,
+                                 CURLE_UNSUPPORTED_PROTOCOL);
         return task_fail(transfer->get->task, PPP_REASON_BAD_SCHEME, 0);
 }
 
 /*
- * libcurl has one code for every time limit. If connecting took too long while the task's own time is not up,
- * the host does not answer.
+ * libcurl has one code for every time limit. If connecting took too long while the task's own time
+ * is not up, the host does not answer.
  */
 static int fail_timeout(struct transfer *transfer)
 {
@@ -123,12 +126,12 @@ int transfer_fail(struct transfer *transfer, CURLcode code)
                 return task_fail(task, PPP_REASON_CA_FILE, (int32_t)code);
         case CURLE_BAD_CONTENT_ENCODING:
                 return task_fail(task, PPP_REASON_ENCODING, (int32_t)code);
-        case CURLE_BAD_FUNCTION_ARGUMENT:       /* that is a first field which is folded (7.88) */
+        case CURLE_BAD_FUNCTION_ARGUMENT: /* that is a first field which is folded (7.88) */
                 return task_fail(task, PPP_REASON_PROTOCOL, PPP_ANSWER_HEADER_LINE);
         case CURLE_WEIRD_SERVER_REPLY:
         case CURLE_HTTP2:
                 return task_fail(task, PPP_REASON_PROTOCOL, (int32_t)code);
-        case CURLE_OUT_OF_MEMORY:       /* which it calls a line or a head that it finds too long, too */
+        case CURLE_OUT_OF_MEMORY: /* which it calls a line or a head that it finds too long, too */
                 if (transfer->n_head > 0 && !transfer->head_ended)
                         return task_fail(task, PPP_REASON_PROTOCOL, PPP_ANSWER_HEAD_SIZE);
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);

@@ -1,9 +1,9 @@
 /*
- * A transfer: one request by libcurl, on an easy handle of its own. The most expensive parts are kept from
- * one to the next: the connections (in the multi handle) and the buffer of the heads.
+ * A transfer: one request by libcurl, on an easy handle of its own. The most expensive parts are
+ * kept from one to the next: the connections (in the multi handle) and the buffer of the heads.
  *
- * Each head is assembled from libcurl's lines as the server sent them, and read as the engine reads its own,
- * so that both accept and refuse the same heads.
+ * Each head is assembled from libcurl's lines as the server sent them, and read as the engine reads
+ * its own, so that both accept and refuse the same heads.
  */
 
 #include <fcntl.h>
@@ -37,8 +37,8 @@ bool fetch_has_proxy(void)
 }
 
 /*
- * The server has sent something. libcurl enforces the task's own deadline, and the time for a body that
- * nobody wants is not extended.
+ * The server has sent something. libcurl enforces the task's own deadline, and the time for a body
+ * that nobody wants is not extended.
  */
 static void note_life(struct transfer *transfer)
 {
@@ -213,8 +213,8 @@ static int port_of(const struct sockaddr *address)
 }
 
 /*
- * libcurl says only from 8.7 on whether it uses a proxy; before that, a port other than the URL's means a
- * proxy. A proxy on the URL's own port cannot be told from the server.
+ * libcurl says only from 8.7 on whether it uses a proxy; before that, a port other than the URL's
+ * means a proxy. A proxy on the URL's own port cannot be told from the server.
  */
 void transfer_opens(struct transfer *transfer, const struct curl_sockaddr *address)
 {
@@ -294,7 +294,8 @@ struct transfer *transfer_free(struct transfer *transfer)
 }
 
 /*
- * Rounded up, so that the deadline has passed when libcurl says so. 0: there is none; -ETIME: it has passed.
+ * Rounded up, so that the deadline has passed when libcurl says so. 0: there is none; -ETIME: it
+ * has passed.
  */
 static long timeout_left_ms(const struct ppp_task *task)
 {
@@ -309,15 +310,16 @@ static long timeout_left_ms(const struct ppp_task *task)
 }
 
 /*
- * The time that the request may take in all; 0: any time as long as data keeps coming, except for connecting.
+ * The time that the request may take in all; 0: any time as long as data keeps coming, except for
+ * connecting.
  */
 static CURLcode set_timeout(CURL *easy, long timeout_ms)
 {
         long connect = timeout_ms ?: (long)(fetch_patience.connect_ns / NSEC_PER_MSEC);
         CURLcode code = sym_curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms);
 
-        return code != CURLE_OK ? code :
-               sym_curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect);
+        return code != CURLE_OK ? code
+                                : sym_curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect);
 }
 
 static CURLcode set_callbacks(struct transfer *transfer)
@@ -405,8 +407,11 @@ int transfer_begin(struct transfer *transfer, struct http_get *get, bool connect
         if (r == 0)
                 return 0;
         free_easy(transfer);
-        return task_fail(get->task, r == -EINVAL ? PPP_REASON_BAD_URL :
-                                    r == -ENOTSUP ? PPP_REASON_NO_FETCH : PPP_REASON_NO_MEMORY, 0);
+        return task_fail(get->task,
+                         r == -EINVAL    ? PPP_REASON_BAD_URL
+                         : r == -ENOTSUP ? PPP_REASON_NO_FETCH
+                                         : PPP_REASON_NO_MEMORY,
+                         0);
 }
 
 void transfer_release(struct transfer *transfer)
@@ -418,7 +423,9 @@ void transfer_release(struct transfer *transfer)
         transfer->get = NULL;
 }
 
-/* libcurl takes a connection that is closed in the middle of a head for the end of an empty answer. */
+/*
+ * libcurl takes a connection that is closed in the middle of a head for the end of an empty answer.
+ */
 static bool is_whole(const struct transfer *transfer)
 {
         return transfer->head_ended && transfer->answer.head.status >= 200;
@@ -441,8 +448,9 @@ int transfer_time_up(struct transfer *transfer)
 {
         bool unwanted = is_whole(transfer) && http_answer_is_unwanted(&transfer->answer);
 
-        return http_answer_end(&transfer->answer, unwanted ? 0 :
-                               task_fail(transfer->get->task, PPP_REASON_TIMEOUT, 0));
+        return http_answer_end(&transfer->answer,
+                               unwanted ? 0
+                                        : task_fail(transfer->get->task, PPP_REASON_TIMEOUT, 0));
 }
 
 int transfer_abandon(struct transfer *transfer)

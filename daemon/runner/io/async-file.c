@@ -1,16 +1,18 @@
 /*
  * Reading files on the ring.
  *
- * The first three steps go out as one chain, open -> read -> read, so that a small file suspends its fiber
- * only once: the second read shows that the first got everything. The open is linked softly (if it fails the
- * reads are cancelled), the first read hard (a short read would cut a soft link). Reads are at the file's own
- * position, so pipes work too. The rest of a larger file is read one read at a time.
+ * The first three steps go out as one chain, open -> read -> read, so that a small file suspends
+ * its fiber only once: the second read shows that the first got everything. The open is linked
+ * softly (if it fails the reads are cancelled), the first read hard (a short read would cut a soft
+ * link). Reads are at the file's own position, so pipes work too. The rest of a larger file is read
+ * one read at a time.
  *
- * The descriptor is a direct one: a place in the ring's own table, never in the process's, which the chain
- * can name before the file is open. A fiber's place is its slot number. Nobody waits for the close, and still
- * the next open in the same place is safe: entries are issued in the order they were queued, and the kernel
- * empties a place while it issues the entry, never later. Where the kernel refuses the table, or it is too
- * small (RLIMIT_NOFILE), plain descriptors serve; then the open has to be waited for.
+ * The descriptor is a direct one: a place in the ring's own table, never in the process's, which
+ * the chain can name before the file is open. A fiber's place is its slot number. Nobody waits for
+ * the close, and still the next open in the same place is safe: entries are issued in the order
+ * they were queued, and the kernel empties a place while it issues the entry, never later. Where
+ * the kernel refuses the table, or it is too small (RLIMIT_NOFILE), plain descriptors serve; then
+ * the open has to be waited for.
  *
  * Opening a FIFO waits until somebody has it open to write, or for the task's deadline.
  */
@@ -22,19 +24,20 @@
 #include "daemon/runner/runner.h"
 
 /*
- * A buffer for each file in flight; the one that was released last is taken first, since it is in the cache.
+ * A buffer for each file in flight; the one that was released last is taken first, since it is in
+ * the cache.
  */
-#define BUFFER_SIZE     (64 * 1024)
+#define BUFFER_SIZE (64 * 1024)
 
-#define OPEN_FLAGS      (O_RDONLY | O_NOCTTY)
+#define OPEN_FLAGS (O_RDONLY | O_NOCTTY)
 
 struct buffer {
-        struct buffer *next;            /* free ones only; lies in the buffer itself */
+        struct buffer *next; /* free ones only; lies in the buffer itself */
 };
 
 struct async_files {
         struct buffer *free;
-        unsigned n_direct;              /* places in the ring's table */
+        unsigned n_direct; /* places in the ring's table */
 };
 
 struct file {
@@ -43,7 +46,7 @@ struct file {
         ppp_sink *sink;
         void *userdata;
         char *buffer;
-        int fd;                         /* or the place in the ring's table */
+        int fd; /* or the place in the ring's table */
         bool direct;
         struct loop_deadline deadline;
         struct loop_wait open, first, second;
@@ -121,8 +124,7 @@ static void step_open(struct file *file, const char *path)
         struct io_uring_sqe *sqe = ring_sqe(&file->loop->ring);
 
         if (file->direct)
-                io_uring_prep_openat_direct(sqe, AT_FDCWD, path, OPEN_FLAGS, 0,
-                                            (unsigned)file->fd);
+                io_uring_prep_openat_direct(sqe, AT_FDCWD, path, OPEN_FLAGS, 0, (unsigned)file->fd);
         else
                 io_uring_prep_openat(sqe, AT_FDCWD, path, OPEN_FLAGS | O_CLOEXEC, 0);
         step_arm(file, &file->open, sqe, file->direct ? IOSQE_IO_LINK : 0);
@@ -166,7 +168,8 @@ static void file_close(struct file *file)
         ring_arm(&file->loop->ring, sqe, NULL);
 }
 
-/* Handles the result of one read: returns 1 to continue, 0 at the end of the file, or a negative errno. */
+/* Handles the result of one read: returns 1 to continue, 0 at the end of the file, or a negative
+ * errno. */
 static int file_feed(struct file *file, size_t offset, int res)
 {
         struct ppp_chunk chunk = { file->buffer + offset, (size_t)MAX(res, 0), NULL };

@@ -16,7 +16,7 @@ void async_io_deinit(struct async_io *io)
 }
 
 struct sleeper {
-        struct loop_deadline deadline;  /* without a time: the timeout it waits for is that */
+        struct loop_deadline deadline; /* without a time: the timeout it waits for is that */
         struct loop_wait wait;
 };
 

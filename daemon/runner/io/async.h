@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The async back end: a call that waits suspends the fiber that it runs on. Each loop has one context, which
- * keeps its connections and buffers.
+ * The async back end: a call that waits suspends the fiber that it runs on. Each loop has one
+ * context, which keeps its connections and buffers.
  */
 
 #include "daemon/runner/fetch/fetch.h"
@@ -16,12 +16,12 @@ struct http_transport;
 struct async_io {
         struct loop *loop;
         struct fetcher_bounds bounds;
-        struct http_transport *http;    /* made by the first fetch */
+        struct http_transport *http; /* made by the first fetch */
         struct http_codings codings;
-        struct async_files *files;      /* made by the first file that is read */
+        struct async_files *files; /* made by the first file that is read */
 };
 
-extern const struct io_ops async_ops;   /* io_context is a struct async_io * */
+extern const struct io_ops async_ops; /* io_context is a struct async_io * */
 
 /* @loop has been set up. */
 void async_io_init(struct async_io *io, struct loop *loop, const struct fetcher_bounds *bounds);

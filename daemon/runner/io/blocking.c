@@ -10,14 +10,14 @@
 #include "daemon/runner/interrupt.h"
 #include "daemon/runner/worker.h"
 
-#define READ_SIZE      (128 * 1024)     /* stays in the second level of the cache */
+#define READ_SIZE (128 * 1024) /* stays in the second level of the cache */
 
 struct blocking_io {
         struct runner *runner;
         struct interrupt interrupt;
-        struct http_transport *http;    /* made by the first fetch */
+        struct http_transport *http; /* made by the first fetch */
         struct http_codings codings;
-        char *buffer;                   /* READ_SIZE, made by the first file */
+        char *buffer; /* READ_SIZE, made by the first file */
 };
 
 int blocking_io_new(struct runner *runner, struct blocking_io **ret)
@@ -106,8 +106,9 @@ static ssize_t read_some(struct ppp_task *task, int fd, char *buffer)
 }
 
 /*
- * A FIFO that nobody has opened to write yet reads as ended, but polls as not ready (fifo(7)): wait for
- * its first writer, as a blocking open would and as the ring does. 1: there is something to read again.
+ * A FIFO that nobody has opened to write yet reads as ended, but polls as not ready (fifo(7)): wait
+ * for its first writer, as a blocking open would and as the ring does. 1: there is something to
+ * read again.
  */
 static int await_writer(struct ppp_task *task, int fd)
 {
@@ -145,14 +146,16 @@ static int read_to_end(struct ppp_task *task, int fd, char *buffer, ppp_sink *si
         }
 }
 
-static int blocking_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata)
+static int blocking_read_file(struct ppp_task *task, const char *path, ppp_sink *sink,
+                              void *userdata)
 {
         struct blocking_io *io = task->worker->io_context;
         _cleanup_close_ int fd = -EBADF;
 
         if (!io->buffer && !(io->buffer = malloc(READ_SIZE)))
                 return task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        /* Non-blocking, so that a FIFO nobody writes to does not keep the worker from a cancellation. */
+        /* Non-blocking, so that a FIFO nobody writes to does not keep the worker from a
+         * cancellation. */
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         if (fd < 0)
                 return task_fail(task, PPP_REASON_OPEN, errno);

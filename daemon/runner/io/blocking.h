@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * The blocking back end: each call blocks the calling thread. Each thread or process has one context, which
- * keeps that worker's libcurl handle (and with it its open connections) and its read buffer.
+ * The blocking back end: each call blocks the calling thread. Each thread or process has one
+ * context, which keeps that worker's libcurl handle (and with it its open connections) and its read
+ * buffer.
  */
 
 #include "daemon/runner/task.h"

@@ -6,8 +6,8 @@
  * With --loops N there are N threads, each with a ring, a loop and a claim of its own; they share
  * the window and the source of tasks, nothing else. The first is the main thread.
  *
- * Each fiber is one place in the window: it takes a task, runs it to its record, takes the next. Another
- * fiber is started only when all existing ones wait.
+ * Each fiber is one place in the window: it takes a task, runs it to its record, takes the next.
+ * Another fiber is started only when all existing ones wait.
  */
 
 #include <pthread.h>
@@ -23,14 +23,14 @@ struct async_loop {
         struct worker worker;
         pthread_t thread;
         bool started;
-        unsigned first_slot;            /* of this loop's part of the window, for the records */
+        unsigned first_slot; /* of this loop's part of the window, for the records */
         unsigned window;
-        struct fetcher_bounds bounds;   /* its part of struct descriptors_of_loops */
-        unsigned number;                /* among the loops */
-        uint64_t asked_ns;              /* when the fiber that starts next was asked for */
+        struct fetcher_bounds bounds; /* its part of struct descriptors_of_loops */
+        unsigned number;              /* among the loops */
+        uint64_t asked_ns;            /* when the fiber that starts next was asked for */
         struct histogram births;
         int result;
-        int spawn_error;                /* why the window is smaller than asked for */
+        int spawn_error; /* why the window is smaller than asked for */
         bool has_fibers;
         struct ring_counters counters;
         const char *setup;
@@ -51,7 +51,9 @@ static void place_run(void *userdata)
         }
 }
 
-/* Without any fiber nothing can be run; with at least one the job continues, in a smaller window. */
+/*
+ * Without any fiber nothing can be run; with at least one the job continues, in a smaller window.
+ */
 static void spawn_failed(struct async_loop *async, int error)
 {
         async->spawn_error = error;
@@ -65,8 +67,8 @@ static void spawn_failed(struct async_loop *async, int error)
 }
 
 /*
- * The first fiber is made before anything is claimed: if none can be made, the other loops do all the work.
- * Parked fibers have to be told of the end too.
+ * The first fiber is made before anything is claimed: if none can be made, the other loops do all
+ * the work. Parked fibers have to be told of the end too.
  */
 static bool claim(struct async_loop *async)
 {
@@ -102,8 +104,8 @@ static int async_init(struct async_loop *async, struct runner *runner)
         r = loop_init(&async->loop, runner, async->window, &advice);
         if (r < 0) {
                 log_error("cannot set up io_uring for the level async: %s%s%s. The levels serial, "
-                          "threads and processes work without it", strerrordesc_np(-r),
-                          advice ? ": " : "", advice ? advice : "");
+                          "threads and processes work without it",
+                          strerrordesc_np(-r), advice ? ": " : "", advice ? advice : "");
                 return r;
         }
         async_io_init(&async->io, &async->loop, &async->bounds);
@@ -124,7 +126,8 @@ static int async_run(struct async_loop *async)
         worker_flush(&async->worker);
         if (r < 0)
                 log_error("the io_uring of the level async broke: %s; the tasks in flight have no "
-                          "result, run the job again for those", strerrordesc_np(-r));
+                          "result, run the job again for those",
+                          strerrordesc_np(-r));
         async->has_fibers = async->loop.n_spawned > 0;
         async->counters = async->loop.ring.counters;
         loop_deinit(&async->loop);
@@ -206,11 +209,9 @@ static void measure_loops(struct runner *runner, const struct async_loop *loops,
                 stall = MAX(stall, loops[i].loop.stall_max_ns);
         }
         ring = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "setup", loops[0].setup,
-                         "submissions", (json_int_t)sum.submissions,
-                         "completions", (json_int_t)sum.completions,
-                         "enters", (json_int_t)sum.enters,
-                         "wakeups", (json_int_t)sum.wakeups,
-                         "overflows", (json_int_t)sum.overflows,
+                         "submissions", (json_int_t)sum.submissions, "completions",
+                         (json_int_t)sum.completions, "enters", (json_int_t)sum.enters, "wakeups",
+                         (json_int_t)sum.wakeups, "overflows", (json_int_t)sum.overflows,
                          "stall_max_seconds", (double)stall / 1e9);
         if (sum.wakeups > 0)
                 json_object_set_new(ring, "completions_per_wakeup",

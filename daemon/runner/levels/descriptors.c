@@ -6,22 +6,22 @@
 #include "daemon/runner/fetch/fetch.h"
 
 /*
- * For files that are open only briefly: those of /proc and cgroups, and those that libcurl and its TLS
- * library read.
+ * For files that are open only briefly: those of /proc and cgroups, and those that libcurl and its
+ * TLS library read.
  */
-#define RESERVE                 8U
+#define RESERVE 8U
 
 /* Resolving a name: libcurl's pair of sockets, and a socket and a file of the C library's. */
-#define PER_NAME                4U
+#define PER_NAME 4U
 
 /*
- * A worker that blocks: its timer, the pair by which libcurl is woken, and a name; beside those, each
- * connection that it keeps counts twice, once for us and once for libcurl.
+ * A worker that blocks: its timer, the pair by which libcurl is woken, and a name; beside those,
+ * each connection that it keeps counts twice, once for us and once for libcurl.
  */
-#define PER_BLOCKING            (3U + PER_NAME)
+#define PER_BLOCKING (3U + PER_NAME)
 
 /* A loop: its ring, and libcurl's own descriptors. */
-#define PER_LOOP                4U
+#define PER_LOOP 4U
 
 void descriptors_raise_limit(void)
 {
@@ -72,9 +72,9 @@ static void lower(struct runner *runner, unsigned n_max)
         if (runner->spec.workers <= n)
                 return;
         (void)getrlimit(RLIMIT_NOFILE, &limit);
-        log_error("%u workers instead of %u, since this process may have only %llu files open; raise the "
-                  "limit on open files (LimitNOFILE=, ulimit -n)", n, runner->spec.workers,
-                  (unsigned long long)limit.rlim_cur);
+        log_error("%u workers instead of %u, since this process may have only %llu files open; "
+                  "raise the limit on open files (LimitNOFILE=, ulimit -n)",
+                  n, runner->spec.workers, (unsigned long long)limit.rlim_cur);
         runner->spec.workers = n;
 }
 
@@ -109,10 +109,12 @@ void descriptors_share_processes(struct runner *runner, unsigned per_worker)
 }
 
 /*
- * A fiber has one connection, of ours or of libcurl's. We keep no more connections than there are fibers.
- * libcurl may have the rest, which is a quarter or more; when that is used up, its transfers wait.
+ * A fiber has one connection, of ours or of libcurl's. We keep no more connections than there are
+ * fibers. libcurl may have the rest, which is a quarter or more; when that is used up, its
+ * transfers wait.
  */
-void descriptors_share_loops(struct runner *runner, unsigned n_loops, struct descriptors_of_loops *ret)
+void descriptors_share_loops(struct runner *runner, unsigned n_loops,
+                             struct descriptors_of_loops *ret)
 {
         unsigned n = n_free(), fixed = n_loops * PER_LOOP;
 

@@ -1,7 +1,7 @@
 /*
- * machines: workers are nodes, pppds on other machines that share a Redis with this one. Chunks of inputs go
- * out on a stream, records come back on another. There they are run by a level like those here (node/node.h);
- * this is the coordinator (machines/coordinator.h).
+ * machines: workers are nodes, pppds on other machines that share a Redis with this one. Chunks of
+ * inputs go out on a stream, records come back on another. There they are run by a level like those
+ * here (node/node.h); this is the coordinator (machines/coordinator.h).
  */
 
 #include "daemon/runner/levels/levels.h"
@@ -15,13 +15,14 @@ static void measure(const struct coordinator *c)
         measure_integer(c->runner, "workers", n_workers);
         measure_object(c->runner, "machines",
                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", (json_int_t)n_seen,
-                                 "chunks_sent", (json_int_t)c->ledger.n_sent,
-                                 "chunks_resent", (json_int_t)c->ledger.n_resent,
-                                 "results_duplicate", (json_int_t)c->ledger.n_duplicate,
-                                 "results_foreign", (json_int_t)c->results.n_foreign,
-                                 "sent_bytes", (json_int_t)c->ledger.n_bytes));
+                                 "chunks_sent", (json_int_t)c->ledger.n_sent, "chunks_resent",
+                                 (json_int_t)c->ledger.n_resent, "results_duplicate",
+                                 (json_int_t)c->ledger.n_duplicate, "results_foreign",
+                                 (json_int_t)c->results.n_foreign, "sent_bytes",
+                                 (json_int_t)c->ledger.n_bytes));
         /*
-         * For the balance between them. Records from before a restart have other numbers for the same nodes.
+         * For the balance between them. Records from before a restart have other numbers for the
+         * same nodes.
          */
         c->runner->spec.workers = c->runner->resuming ? 0 : (uint32_t)n_seen;
 }

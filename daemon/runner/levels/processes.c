@@ -25,43 +25,43 @@
 #include "lib/cgroup.h"
 #include "lib/oom-watch.h"
 
-#define PER_WORKER    2                         /* descriptors: its pidfd, its group */
+#define PER_WORKER    2 /* descriptors: its pidfd, its group */
 #define FRUITLESS_MAX 10
-#define RETRY_MIN_NS  (100 * NSEC_PER_MSEC)     /* after a worker could not be started, doubling */
+#define RETRY_MIN_NS  (100 * NSEC_PER_MSEC) /* after a worker could not be started, doubling */
 #define RETRY_MAX_NS  (10 * NSEC_PER_SEC)
-#define RETRIES_MAX   5                         /* while no worker runs at all */
-#define LOOK_NS       (200 * NSEC_PER_MSEC)     /* while there is something to be looked after */
-#define LATE_LOOKS    10                        /* a try is late as often before its worker is killed */
+#define RETRIES_MAX   5                     /* while no worker runs at all */
+#define LOOK_NS       (200 * NSEC_PER_MSEC) /* while there is something to be looked after */
+#define LATE_LOOKS    10                    /* a try is late as often before its worker is killed */
 
 struct process {
         struct worker_row *row;
-        int pidfd;                      /* -EBADF: not running */
+        int pidfd; /* -EBADF: not running */
         struct worker_group group;
         uint64_t asked_ns;
-        uint64_t late_ns;               /* the deadline that its try has missed, */
-        unsigned n_late;                /* and in how many looks in a row it was seen to */
-        bool timed_out;                 /* it is killed for that */
-        bool ended;                     /* left for good: nothing was left to claim */
+        uint64_t late_ns; /* the deadline that its try has missed, */
+        unsigned n_late;  /* and in how many looks in a row it was seen to */
+        bool timed_out;   /* it is killed for that */
+        bool ended;       /* left for good: nothing was left to claim */
 };
 
 struct pool {
         struct runner *runner;
         struct process *processes;
-        struct pollfd *polls;           /* by process */
+        struct pollfd *polls; /* by process */
         unsigned n;
         unsigned n_running;
         unsigned n_replaced;
-        unsigned n_refused;             /* attempts to start one that failed, */
-        unsigned n_refused_now;         /* and since one was started last */
-        uint64_t retry_ns;              /* when the next is due; 0: nobody waits for one */
-        uint64_t look_ns;               /* when to look after the workers; UINT64_MAX: never */
-        uint64_t died_ns;               /* of a death whose lost tasks may not be found yet; or 0 */
-        unsigned n_deaths;              /* of workers, since the records were last counted */
-        unsigned n_fruitless;           /* deaths in a row without any task ended or in progress */
-        uint64_t n_ended;               /* tasks, as known at the last death */
-        bool started;                   /* a worker was, ever */
-        bool limited;                   /* a worker has its limits */
-        uint64_t rss_peak;              /* sum over all workers there ever were */
+        unsigned n_refused;     /* attempts to start one that failed, */
+        unsigned n_refused_now; /* and since one was started last */
+        uint64_t retry_ns;      /* when the next is due; 0: nobody waits for one */
+        uint64_t look_ns;       /* when to look after the workers; UINT64_MAX: never */
+        uint64_t died_ns;       /* of a death whose lost tasks may not be found yet; or 0 */
+        unsigned n_deaths;      /* of workers, since the records were last counted */
+        unsigned n_fruitless;   /* deaths in a row without any task ended or in progress */
+        uint64_t n_ended;       /* tasks, as known at the last death */
+        bool started;           /* a worker was, ever */
+        bool limited;           /* a worker has its limits */
+        uint64_t rss_peak;      /* sum over all workers there ever were */
         struct oom_watch oom;
         struct histogram births;
 };
@@ -102,7 +102,10 @@ static int process_start(struct pool *pool, struct process *process)
         sigprocmask(SIG_BLOCK, &sigterm, &before);
         pid = cgroup_fork(process->group.fd, &process->pidfd);
         if (pid == 0) {
-                /* The worker dies with the runner; if the runner is gone already, no signal would come. */
+                /*
+                 * The worker dies with the runner; if the runner is gone already, no signal would
+                 * come.
+                 */
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (getppid() != parent)
                         _exit(EXIT_FAILURE);
@@ -120,7 +123,9 @@ static int process_start(struct pool *pool, struct process *process)
         return 0;
 }
 
-/* waitid(2) with the resource usage, which the system call provides and glibc's wrapper does not. */
+/*
+ * waitid(2) with the resource usage, which the system call provides and glibc's wrapper does not.
+ */
 static int reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
 {
         while (syscall(SYS_waitid, P_PIDFD, pidfd, ret_info, WEXITED, ret_usage) < 0)
@@ -129,7 +134,8 @@ static int reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
         return 0;
 }
 
-static struct row_death death_of(struct pool *pool, const struct process *process, const siginfo_t *info)
+static struct row_death death_of(struct pool *pool, const struct process *process,
+                                 const siginfo_t *info)
 {
         if (process->timed_out)
                 return (struct row_death){ PPP_REASON_TIMEOUT, 0 };
@@ -137,7 +143,8 @@ static struct row_death death_of(struct pool *pool, const struct process *proces
                 return (struct row_death){ PPP_REASON_EXIT, info->si_status };
         if (info->si_status == SIGKILL && worker_group_oom_killed(&process->group))
                 return (struct row_death){ PPP_REASON_OOM_KILLED,
-                                           (int32_t)oom_watch_blame(&pool->oom, pool->runner->cgroup_fd,
+                                           (int32_t)oom_watch_blame(&pool->oom,
+                                                                    pool->runner->cgroup_fd,
                                                                     process->group.fd) };
         return (struct row_death){ PPP_REASON_SIGNAL, info->si_status };
 }
@@ -153,8 +160,9 @@ static int count_death(struct pool *pool, bool was_at_task)
         pool->n_ended = n_ended;
         if (pool->n_fruitless < FRUITLESS_MAX)
                 return 0;
-        log_error("cannot go on: %d workers in a row died before they took a task; see whether there "
-                  "is memory enough for one, and who kills them", FRUITLESS_MAX);
+        log_error("cannot go on: %d workers in a row died before they took a task; see whether "
+                  "there is memory enough for one, and who kills them",
+                  FRUITLESS_MAX);
         return -ECHILD;
 }
 
@@ -166,11 +174,15 @@ static void look_for_lost(struct pool *pool)
         pool->look_ns = MIN(pool->look_ns, now + LOOK_NS);
 }
 
-/* Gives the dead worker's task its record. A worker that "ended well" while it had a task has died too. */
+/*
+ * Gives the dead worker's task its record. A worker that "ended well" while it had a task has died
+ * too.
+ */
 static int account_for(struct pool *pool, const struct process *process, const siginfo_t *info)
 {
         const struct row_death death = death_of(pool, process, info);
-        bool was_idle = process->row->worker.idle % 2 == 1, was_at_task = row_is_at_task(process->row);
+        bool was_idle = process->row->worker.idle % 2 == 1,
+             was_at_task = row_is_at_task(process->row);
         bool died = was_at_task || info->si_code != CLD_EXITED || info->si_status != EXIT_SUCCESS;
 
         row_bury(process->row, runner_cancelled(pool->runner) ? NULL : &death);
@@ -184,9 +196,9 @@ static int account_for(struct pool *pool, const struct process *process, const s
 }
 
 /*
- * When a worker is killed just as it claims, or between two tasks, part of its claim is lost with it: no
- * worker has these tasks. Counts that it had not added yet are lost too. So after deaths we look for lost
- * tasks, while others run and again when no worker runs any more.
+ * When a worker is killed just as it claims, or between two tasks, part of its claim is lost with
+ * it: no worker has these tasks. Counts that it had not added yet are lost too. So after deaths we
+ * look for lost tasks, while others run and again when no worker runs any more.
  */
 static bool offer_lost(struct pool *pool)
 {
@@ -219,9 +231,9 @@ static void find_lost(struct pool *pool)
 }
 
 /*
- * A worker that is past the deadline of its try is given time to notice that itself. This time is counted in
- * looks, each at least LOOK_NS after the last: there are none while the job is paused, so a worker that was
- * paused beyond its deadline ends its try in the ordinary way.
+ * A worker that is past the deadline of its try is given time to notice that itself. This time is
+ * counted in looks, each at least LOOK_NS after the last: there are none while the job is paused,
+ * so a worker that was paused beyond its deadline ends its try in the ordinary way.
  */
 static void look_at_try(struct process *process, uint64_t now)
 {
@@ -239,7 +251,8 @@ static void look_at_try(struct process *process, uint64_t now)
         (void)syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
 }
 
-/* The time of the next look: for a try that may be late, or for tasks that dead workers may have lost. */
+/* The time of the next look: for a try that may be late, or for tasks that dead workers may have
+ * lost. */
 static uint64_t next_look(const struct pool *pool, uint64_t now)
 {
         uint64_t next;
@@ -298,17 +311,17 @@ static int process_ended(struct pool *pool, struct process *process)
 }
 
 /*
- * The failure is logged once, and starting is tried again: when a worker ends, and from time to time. Tasks
- * that the missing workers had claimed must not wait for that.
+ * The failure is logged once, and starting is tried again: when a worker ends, and from time to
+ * time. Tasks that the missing workers had claimed must not wait for that.
  */
 static int refused(struct pool *pool, unsigned i, int error)
 {
         uint64_t delay = RETRY_MIN_NS << MIN(pool->n_refused_now, 10U);
 
         if (pool->n_refused++ == 0)
-                log_error("cannot start worker %u of %u: %s; ask for fewer with --workers, or raise "
-                          "the limit of tasks (--pids-max, TasksMax= of the service)", i, pool->n,
-                          strerrordesc_np(-error));
+                log_error("cannot start worker %u of %u: %s; ask for fewer with --workers, or "
+                          "raise the limit of tasks (--pids-max, TasksMax= of the service)",
+                          i, pool->n, strerrordesc_np(-error));
         if (pool->n_running == 0 && (!pool->started || pool->n_refused_now >= RETRIES_MAX))
                 return error;
         ++pool->n_refused_now;

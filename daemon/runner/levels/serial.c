@@ -20,7 +20,7 @@ int level_serial_run(struct runner *runner)
                 return r;
         }
         worker_init(&worker, runner, 0, &blocking_ops, io);
-        (void)worker_run(&worker);      /* cancelled is no error of the level's */
+        (void)worker_run(&worker); /* cancelled is no error of the level's */
         blocking_io_free(io);
         measure_unavailable(runner, "worker_start_seconds", "serial starts no worker");
         return 0;

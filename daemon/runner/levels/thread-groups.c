@@ -18,8 +18,8 @@ static int complain(unsigned i, const char *what, int error)
         char path[PATH_MAX_LENGTH];
 
         log_error("cannot %s the threaded cgroup runner/%s: %s; leave --threaded out, or see what "
-                  "pppctl doctor says of cgroups", what, path_of(i, NULL, path),
-                  strerrordesc_np(-error));
+                  "pppctl doctor says of cgroups",
+                  what, path_of(i, NULL, path), strerrordesc_np(-error));
         return error;
 }
 
@@ -45,7 +45,8 @@ static int pass_on_cpu(const struct thread_groups *groups)
 
         if (r < 0)
                 log_error("cannot weigh threads: the cpu controller cannot be enabled below the "
-                          "runner's cgroup: %s; leave --thread-weight out", strerrordesc_np(-r));
+                          "runner's cgroup: %s; leave --thread-weight out",
+                          strerrordesc_np(-r));
         return r;
 }
 
@@ -54,8 +55,8 @@ int thread_groups_make(struct thread_groups *groups, const struct runner *runner
         int r = 0;
 
         if (runner->cgroup_fd < 0) {
-                log_error("cannot put threads in cgroups of their own: the job has no cgroup; leave "
-                          "--threaded out");
+                log_error("cannot put threads in cgroups of their own: the job has no cgroup; "
+                          "leave --threaded out");
                 return -ENOENT;
         }
         groups->fd = openat(runner->cgroup_fd, "runner", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -94,7 +95,8 @@ void thread_groups_measure(const struct thread_groups *groups, struct runner *ru
         int r = list ? 0 : -ENOMEM;
 
         for (unsigned i = 0; i < groups->n && r >= 0; ++i) {
-                r = cgroup_read_keyed(groups->fd, path_of(i, "cpu.stat", path), "usage_usec", &usec);
+                r = cgroup_read_keyed(groups->fd, path_of(i, "cpu.stat", path), "usage_usec",
+                                      &usec);
                 if (r >= 0 && json_array_append_new(list, json_real((double)usec / 1e6)) < 0)
                         r = -ENOMEM;
         }

@@ -19,11 +19,11 @@ struct thread {
         struct blocking_io *io;
         pthread_t pthread;
         const struct thread_groups *groups;
-        int result;                     /* negative errno when it could not enter its group */
-        uint64_t asked_ns;              /* when the thread was asked for, and its first instruction */
+        int result;        /* negative errno when it could not enter its group */
+        uint64_t asked_ns; /* when the thread was asked for, and its first instruction */
         uint64_t born_ns;
         bool started;
-} __attribute__((aligned(128)));        /* no false sharing between neighbours' counters */
+} __attribute__((aligned(128))); /* no false sharing between neighbours' counters */
 
 static void *thread_main(void *userdata)
 {
@@ -90,9 +90,9 @@ static int threads_run(struct runner *runner, struct thread *threads, struct gil
         for (i = 0; i < n && r >= 0; ++i)
                 r = thread_start(&threads[i], runner, (uint16_t)i, gil, groups);
         if (r < 0)
-                log_error("cannot start thread %u of %u: %s; ask for fewer with --workers, or raise "
-                          "the limit of tasks (--pids-max, TasksMax= of the service)", i, n,
-                          strerrordesc_np(-r));
+                log_error("cannot start thread %u of %u: %s; ask for fewer with --workers, or "
+                          "raise the limit of tasks (--pids-max, TasksMax= of the service)",
+                          i, n, strerrordesc_np(-r));
         k = threads_join(threads, i, &births);
         measure_histogram(runner, "worker_start_seconds", &births);
         measure_integer(runner, "workers_refused", r < 0);

@@ -14,15 +14,17 @@ static const char *name_of(unsigned number, char text[static NAME_SIZE])
 }
 
 /*
- * While the daemon is being started again, systemd before 254 has its cgroup without controllers, and so this
- * one's. The daemon will then set the limits that the job's other workers have (limit-restore.h).
+ * While the daemon is being started again, systemd before 254 has its cgroup without controllers,
+ * and so this one's. The daemon will then set the limits that the job's other workers have
+ * (limit-restore.h).
  */
 static bool is_for_the_daemon(int fd, const struct spec *spec, const char *name, bool limited)
 {
         if (!limited || !worker_group_lacks_controllers(fd, spec))
                 return false;
-        log_error("the controllers are gone that %s is limited by: the daemon limits it when it has "
-                  "taken this job up again", name);
+        log_error("the controllers are gone that %s is limited by: the daemon limits it when it "
+                  "has taken this job up again",
+                  name);
         return true;
 }
 
@@ -38,7 +40,8 @@ static int set_up(int fd, const struct spec *spec, const char *name, bool limite
         return r;
 }
 
-static int make(struct worker_group *group, const struct runner *runner, const char *name, bool limited)
+static int make(struct worker_group *group, const struct runner *runner, const char *name,
+                bool limited)
 {
         bool needed = runner->spec.worker_limits.given != 0;
         int r;
@@ -88,7 +91,9 @@ void worker_group_remove(struct worker_group *group, const struct runner *runner
                 return;
         /* Before Linux 6.11 refusals are counted only there. */
         if (cgroup_read_keyed(group->fd, "pids.events", "max", &n) < 0 || n == 0)
-                /* Still populated if the worker left children: the supervisor removes what stays. */
+                /*
+                 * Still populated if the worker left children: the supervisor removes what stays.
+                 */
                 (void)cgroup_remove(runner->cgroup_fd, name_of(group->number, name));
         group->fd = close_fd(group->fd);
 }
@@ -101,7 +106,10 @@ bool worker_group_oom_killed(const struct worker_group *group)
                cgroup_read_keyed(group->fd, "memory.events", "oom_kill", &n) >= 0 && n > 0;
 }
 
-/* proc(5): raising one's own takes no privilege. If something forbids it, all workers are affected alike. */
+/*
+ * proc(5): raising one's own takes no privilege. If something forbids it, all workers are affected
+ * alike.
+ */
 void worker_prefer_for_oom(void)
 {
         int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);

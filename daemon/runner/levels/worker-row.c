@@ -50,7 +50,8 @@ static uint64_t load(const uint64_t *at)
         return __atomic_load_n(at, __ATOMIC_ACQUIRE);
 }
 
-/* A chunk has each task once, so a worker that is at the same task again has been at it all the time. */
+/* A chunk has each task once, so a worker that is at the same task again has been at it all the
+ * time. */
 static bool look_once(const struct worker *worker, uint64_t *ret_piece_of, uint64_t *ret_n)
 {
         uint64_t current = load(&worker->current), piece_of, next, end;
@@ -80,6 +81,6 @@ bool row_look(const struct worker_row *row, uint64_t *ret_piece_of, uint64_t *re
 
 bool row_seal(struct worker_row *row, uint64_t deadline_ns)
 {
-        return __atomic_compare_exchange_n(&row->worker.deadline_ns, &deadline_ns, TRY_SEALED, false,
-                                           __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+        return __atomic_compare_exchange_n(&row->worker.deadline_ns, &deadline_ns, TRY_SEALED,
+                                           false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }

@@ -18,8 +18,8 @@ struct frame {
         uint32_t mxcsr;
         uint32_t x87_control;
         uint64_t r15, r14, r13, r12, rbx, rbp;
-        uint64_t start;         /* popped by ret; the stack is aligned to 16 after that */
-        uint64_t end[2];        /* zero: a return address that ends every walk */
+        uint64_t start;  /* popped by ret; the stack is aligned to 16 after that */
+        uint64_t end[2]; /* zero: a return address that ends every walk */
 };
 
 const char fiber_context_name[] = "x86-64";
@@ -61,8 +61,7 @@ static void frame_init(struct frame *frame, fiber_entry *entry)
 
 _Static_assert(sizeof(struct frame) % 16 == 0, "keeps the stack aligned");
 
-void fiber_context_init(struct fiber_context *context, void *stack, size_t size,
-                        fiber_entry *entry)
+void fiber_context_init(struct fiber_context *context, void *stack, size_t size, fiber_entry *entry)
 {
         uintptr_t top = ((uintptr_t)stack + size) & ~(uintptr_t)15;
         struct frame *frame = (struct frame *)(top - sizeof(*frame));

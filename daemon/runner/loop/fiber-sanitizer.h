@@ -42,7 +42,7 @@
 #endif
 
 struct fiber_sanitizer {
-        void *fake_stack, *resumer_fake_stack;  /* ASan's, of the side that is suspended */
+        void *fake_stack, *resumer_fake_stack; /* ASan's, of the side that is suspended */
         const void *resumer_bottom;
         size_t resumer_size;
         void *tsan, *resumer_tsan;

@@ -1,7 +1,8 @@
 /*
- * Guard pages are of one of two kinds. mprotect(2) splits the mapping in two, and a process may have 65530 of
- * them (vm.max_map_count), which is enough for only 32,000 fibers. MADV_GUARD_INSTALL (6.13) marks the page
- * inside its mapping, and neighbouring stacks stay one mapping: this has no such limit, and is half the work.
+ * Guard pages are of one of two kinds. mprotect(2) splits the mapping in two, and a process may
+ * have 65530 of them (vm.max_map_count), which is enough for only 32,000 fibers. MADV_GUARD_INSTALL
+ * (6.13) marks the page inside its mapping, and neighbouring stacks stay one mapping: this has no
+ * such limit, and is half the work.
  */
 
 #include "daemon/runner/loop/fiber-stack.h"
@@ -24,7 +25,9 @@ static bool page_is_guarded(const void *page)
         return access(page, F_OK) < 0 && errno == EFAULT;
 }
 
-/* Emulators (qemu-user) accept advice they don't know and say it is done: check once whether it is. */
+/*
+ * Emulators (qemu-user) accept advice they don't know and say it is done: check once whether it is.
+ */
 static enum guard_kind guard_install(void *page, size_t size, enum guard_kind kind)
 {
         if (kind == GUARD_PROTECTION || madvise(page, size, MADV_GUARD_INSTALL) < 0)

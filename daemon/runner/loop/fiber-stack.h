@@ -8,13 +8,16 @@
 #include "lib/util.h"
 
 struct fiber_stack {
-        void *mapping;          /* NULL: none */
+        void *mapping; /* NULL: none */
         size_t mapping_size;
-        void *bottom;           /* lowest usable byte, right above the guard page */
-        size_t size;            /* usable bytes */
+        void *bottom; /* lowest usable byte, right above the guard page */
+        size_t size;  /* usable bytes */
 };
 
-#define FIBER_STACK_NULL { NULL, 0, NULL, 0 }
+#define FIBER_STACK_NULL         \
+        {                        \
+                NULL, 0, NULL, 0 \
+        }
 
 /* @size is rounded up to pages. Returns -ENOMEM also when vm.max_map_count is reached. */
 int fiber_stack_map(size_t size, struct fiber_stack *ret);

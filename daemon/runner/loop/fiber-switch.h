@@ -7,7 +7,7 @@
  * for these two when built with -DFIBER_UCONTEXT, which is how the tests reach it).
  */
 
-#if !defined(FIBER_UCONTEXT) && !(defined(__x86_64__) && !defined(__ILP32__)) &&                   \
+#if !defined(FIBER_UCONTEXT) && !(defined(__x86_64__) && !defined(__ILP32__)) && \
         !defined(__aarch64__)
 #define FIBER_UCONTEXT 1
 #endif
@@ -40,8 +40,8 @@ void fiber_context_init(struct fiber_context *context, void *stack, size_t size,
                         fiber_entry *entry);
 
 /*
- * Saves the caller's callee-saved registers and floating-point modes in @from and continues in @to; returns
- * when somebody switches back to @from.
+ * Saves the caller's callee-saved registers and floating-point modes in @from and continues in @to;
+ * returns when somebody switches back to @from.
  */
 void fiber_context_switch(struct fiber_context *from, const struct fiber_context *to);
 

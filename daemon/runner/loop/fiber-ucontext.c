@@ -11,8 +11,7 @@
 
 const char fiber_context_name[] = "ucontext";
 
-void fiber_context_init(struct fiber_context *context, void *stack, size_t size,
-                        fiber_entry *entry)
+void fiber_context_init(struct fiber_context *context, void *stack, size_t size, fiber_entry *entry)
 {
         int r = getcontext(&context->ucontext);
 

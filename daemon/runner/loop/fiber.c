@@ -1,6 +1,7 @@
 /*
- * Fibers: their life and the switches between them. Their stacks are in fiber-stack.c, the switch of each
- * machine is behind fiber-switch.h, and fiber-sanitizer.h tells the sanitizers about switches.
+ * Fibers: their life and the switches between them. Their stacks are in fiber-stack.c, the switch
+ * of each machine is behind fiber-switch.h, and fiber-sanitizer.h tells the sanitizers about
+ * switches.
  */
 
 #include "daemon/runner/loop/fiber.h"

@@ -1,14 +1,16 @@
 /*
- * Deadlines end waits of fibers early: because the time has come, or because nobody wants the task any more.
+ * Deadlines end waits of fibers early: because the time has come, or because nobody wants the task
+ * any more.
  *
- * They are in a list by time, and one timeout in the ring is set for the first. All tasks have the same time
- * limit, so a new deadline nearly always goes to the end of the list; most are removed long before they pass,
- * and the timeout fires once in that time. Deadlines that have passed are in a list of their own, so that a
- * thousand of them can be called again without going through those that are still to come.
+ * They are in a list by time, and one timeout in the ring is set for the first. All tasks have the
+ * same time limit, so a new deadline nearly always goes to the end of the list; most are removed
+ * long before they pass, and the timeout fires once in that time. Deadlines that have passed are in
+ * a list of their own, so that a thousand of them can be called again without going through those
+ * that are still to come.
  *
- * Those of tasks that can be dropped are also in a list by age. When some are dropped, that list is gone
- * through, and their deadlines count as passed. The oldest come first, which is also the kernel's order of
- * timeouts: so it finds each that is to be cancelled at once.
+ * Those of tasks that can be dropped are also in a list by age. When some are dropped, that list is
+ * gone through, and their deadlines count as passed. The oldest come first, which is also the
+ * kernel's order of timeouts: so it finds each that is to be cancelled at once.
  */
 
 #include "daemon/runner/loop/loop.h"
@@ -84,7 +86,7 @@ static void call_again(struct loop *loop, uint64_t now)
                 return;
         loop->again_ns = now + AGAIN_NS;
         TAILQ_FOREACH(deadline, &loop->overdue, by_time)
-                deadline->passed(deadline);
+        deadline->passed(deadline);
 }
 
 void loop_timer_complete(struct ring_op *op, int res, uint32_t flags)
@@ -111,15 +113,15 @@ void loop_end_dropped(struct loop *loop)
         if (loop->cancelling)
                 return;
         TAILQ_FOREACH(deadline, &loop->by_age, by_age)
-                if (!deadline->overdue && task_dropped(deadline->dropped)) {
-                        make_overdue(loop, deadline);
-                        deadline->passed(deadline);
-                }
+        if (!deadline->overdue && task_dropped(deadline->dropped)) {
+                make_overdue(loop, deadline);
+                deadline->passed(deadline);
+        }
         arm_timer(loop);
 }
 
-void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline, const struct ppp_task *task,
-                       uint64_t at_ns)
+void loop_deadline_add(struct loop *loop, struct loop_deadline *deadline,
+                       const struct ppp_task *task, uint64_t at_ns)
 {
         deadline->at_ns = at_ns;
         deadline->overdue = false;

@@ -9,18 +9,18 @@
  * A workload may use PPP_STACK_SIZE; below it come our own frames and those of a signal handler,
  * with all vector registers saved. Only pages that are touched cost memory.
  */
-#define STACK_SIZE      (PPP_STACK_SIZE + 16 * 1024)
+#define STACK_SIZE (PPP_STACK_SIZE + 16 * 1024)
 
 /* Entries queued between two turns; when more come they are submitted in between. */
-#define ENTRIES_MIN     64U
-#define ENTRIES_MAX     2048U
+#define ENTRIES_MIN 64U
+#define ENTRIES_MAX 2048U
 
 struct loop_fiber {
         struct fiber *fiber;
         struct loop *loop;
-        struct loop_fiber *next;        /* on the ready list */
+        struct loop_fiber *next; /* on the ready list */
         unsigned slot;
-        bool suspended;                 /* until it is woken */
+        bool suspended; /* until it is woken */
 };
 
 static void cancel_complete(struct ring_op *op, int res, uint32_t flags)
@@ -60,7 +60,8 @@ static void wake_complete(struct ring_op *op, int res, uint32_t flags)
         if (n_drops != loop->n_drops)
                 loop_end_dropped(loop);
         loop->n_drops = n_drops;
-        /* A read that is armed after all operations were asked to end would keep the loop from ending. */
+        /* A read that is armed after all operations were asked to end would keep the loop from
+         * ending. */
         if (!loop->cancelling && (res >= 0 || res == -EINTR || res == -EAGAIN))
                 read_wake(loop);
 }
@@ -114,8 +115,8 @@ static void call_ends(struct loop *loop)
 }
 
 /*
- * Ends the operations that are in flight when no fiber is left, our poll and timer, and submits the last
- * closes. Completions that come meanwhile arm nothing again.
+ * Ends the operations that are in flight when no fiber is left, our poll and timer, and submits the
+ * last closes. Completions that come meanwhile arm nothing again.
  */
 static void drain(struct loop *loop)
 {
@@ -123,7 +124,7 @@ static void drain(struct loop *loop)
         ring_cancel_all(&loop->ring);
         do
                 if (ring_turn(&loop->ring, true) < 0)
-                        return;         /* a broken ring is ended by its closing */
+                        return; /* a broken ring is ended by its closing */
         while (loop->ring.n_in_flight > 0);
 }
 
@@ -288,9 +289,10 @@ static void run_deferred(struct loop *loop)
 }
 
 /*
- * Cancelled entries may complete over several turns, and the next entry of a link starts only when the one
- * before it has ended. So the entries that are left are cancelled again when no more completions come, but
- * only if some came since the last time: an entry that cannot be cancelled must not keep us busy.
+ * Cancelled entries may complete over several turns, and the next entry of a link starts only when
+ * the one before it has ended. So the entries that are left are cancelled again when no more
+ * completions come, but only if some came since the last time: an entry that cannot be cancelled
+ * must not keep us busy.
  */
 static void cancel_rest(struct loop *loop, int n_completed)
 {
@@ -330,7 +332,8 @@ int loop_run(struct loop *loop, loop_more *more, void *userdata)
                 if (loop->hungry)
                         loop->hungry = start_fibers(loop, more, userdata);
                 /* A loop that could make no fiber at all would wait for ever. */
-                if (loop->n_fibers == 0 && !loop->hungry && (!may_be_woken(loop) || loop->n_spawned == 0))
+                if (loop->n_fibers == 0 && !loop->hungry &&
+                    (!may_be_woken(loop) || loop->n_spawned == 0))
                         return 0;
                 run_deferred(loop);
                 r = turn(loop, !loop->ready && !loop->deferred && !loop->hungry);

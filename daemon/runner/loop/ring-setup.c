@@ -1,6 +1,6 @@
 /*
- * Making a ring: the ladder of set-up flags, the abilities that every rung needs, and advice for people where
- * the machine forbids io_uring. ring.c has the ring at work.
+ * Making a ring: the ladder of set-up flags, the abilities that every rung needs, and advice for
+ * people where the machine forbids io_uring. ring.c has the ring at work.
  */
 
 #include "daemon/runner/loop/ring.h"
@@ -10,18 +10,19 @@
 #include "daemon/runner/loop/fiber-sanitizer.h"
 
 /*
- * Both of the upper rungs leave completion work until we enter the kernel anyway, instead of interrupting the
- * thread for it; TASKRUN_FLAG shows when there is some. SUBMIT_ALL: an entry the kernel finds wrong fails
- * alone, not with all queued behind it.
+ * Both of the upper rungs leave completion work until we enter the kernel anyway, instead of
+ * interrupting the thread for it; TASKRUN_FLAG shows when there is some. SUBMIT_ALL: an entry the
+ * kernel finds wrong fails alone, not with all queued behind it.
  */
 static const struct {
         const char *name;
         unsigned flags;
 } rungs[] = {
         { "single-issuer+defer-taskrun", IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                                         IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL },
-        { "coop-taskrun", IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-                          IORING_SETUP_SUBMIT_ALL },
+                                                 IORING_SETUP_TASKRUN_FLAG |
+                                                 IORING_SETUP_SUBMIT_ALL },
+        { "coop-taskrun",
+          IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL },
         { "plain", 0 },
 };
 
@@ -42,9 +43,9 @@ static const char *advice_on_eperm(void)
                 return "io_uring is switched off on this machine (kernel.io_uring_disabled is 2); "
                        "`sysctl kernel.io_uring_disabled=0` allows it";
         case 1:
-                return "io_uring is allowed to privileged processes only "
-                       "(kernel.io_uring_disabled is 1); set kernel.io_uring_group to a group of "
-                       "the daemon's user, or `sysctl kernel.io_uring_disabled=0`";
+                return "io_uring is allowed to privileged processes only (kernel.io_uring_disabled "
+                       "is 1); set kernel.io_uring_group to a group of the daemon's user, or "
+                       "`sysctl kernel.io_uring_disabled=0`";
         default:
                 return "a seccomp filter or security module forbids io_uring, as the default "
                        "profiles of containers do; allow io_uring_setup, io_uring_enter and "
@@ -63,8 +64,8 @@ static const char *advice_on(int error)
                        "on Linux 5.17 or newer and allow io_uring_setup, io_uring_enter and "
                        "io_uring_register";
         case -ENOMEM:
-                return "there is no memory for its queues, or too little may be locked: raise "
-                       "the job's memory limit, or LimitMEMLOCK= of the service (ulimit -l)";
+                return "there is no memory for its queues, or too little may be locked: raise the "
+                       "job's memory limit, or LimitMEMLOCK= of the service (ulimit -l)";
         case -EMFILE:
         case -ENFILE:
                 return "too many files are open: raise LimitNOFILE= of the service (ulimit -n)";
@@ -117,8 +118,8 @@ static int probe(struct io_uring *uring)
 }
 
 /*
- * liburing maps and unmaps by system calls of its own, which ThreadSanitizer does not see: without these, a
- * ring that is mapped where another thread's was looks to it like a race.
+ * liburing maps and unmaps by system calls of its own, which ThreadSanitizer does not see: without
+ * these, a ring that is mapped where another thread's was looks to it like a race.
  */
 #ifdef FIBER_TSAN
 static char mappings;
@@ -133,8 +134,12 @@ static void tell_unmapped(void)
         __tsan_release(&mappings);
 }
 #else
-static void tell_mapped(void) { }
-static void tell_unmapped(void) { }
+static void tell_mapped(void)
+{
+}
+static void tell_unmapped(void)
+{
+}
 #endif
 
 int ring_init(struct ring *ring, unsigned entries, const char **ret_advice)
@@ -147,7 +152,9 @@ int ring_init(struct ring *ring, unsigned entries, const char **ret_advice)
         if (r == 0) {
                 ring->initialized = true;
                 tell_mapped();
-                /* Saves a reference on the ring's file in each enter; everything works without it. */
+                /*
+                 * Saves a reference on the ring's file in each enter; everything works without it.
+                 */
                 (void)io_uring_register_ring_fd(&ring->uring);
                 r = probe(&ring->uring);
         }

@@ -1,6 +1,6 @@
 /*
- * A ring at work. Entries are queued and go to the kernel together, once a turn; completions come back in the
- * same call. ring-setup.c makes the ring.
+ * A ring at work. Entries are queued and go to the kernel together, once a turn; completions come
+ * back in the same call. ring-setup.c makes the ring.
  */
 
 #include "daemon/runner/loop/ring.h"
@@ -58,8 +58,9 @@ static int set_aside(struct ring *ring)
 }
 
 /*
- * Hands the queued entries to the kernel. It may refuse for now, when out of memory or because completions
- * pile up; completions can't be run here, since ring_sqe() is called from anywhere, so they are set aside.
+ * Hands the queued entries to the kernel. It may refuse for now, when out of memory or because
+ * completions pile up; completions can't be run here, since ring_sqe() is called from anywhere, so
+ * they are set aside.
  */
 static void ring_flush(struct ring *ring)
 {
@@ -195,7 +196,10 @@ int ring_turn(struct ring *ring, bool wait)
         if (r < 0)
                 return r;
 
-        /* Completions that come while these are run wait for the next turn: the loop has other work too. */
+        /*
+         * Completions that come while these are run wait for the next turn: the loop has other work
+         * too.
+         */
         budget = ring_n_completions(ring);
         if (budget > 0)
                 ++ring->counters.wakeups;
@@ -204,7 +208,9 @@ int ring_turn(struct ring *ring, bool wait)
         return n;
 }
 
-/* Success is silent: the completion of the cancelled operation shows it. Failure does not matter. */
+/*
+ * Success is silent: the completion of the cancelled operation shows it. Failure does not matter.
+ */
 void ring_cancel(struct ring *ring, struct ring_op *op)
 {
         struct io_uring_sqe *sqe = ring_sqe(ring);
@@ -215,10 +221,10 @@ void ring_cancel(struct ring *ring, struct ring_op *op)
 }
 
 /*
- * One by one: the kernel finds each by its hash; and oldest first: the kernel keeps timeouts in a list, in
- * that order. Its own IORING_ASYNC_CANCEL_ANY | ALL goes, for each operation that it finds, through all that
- * it has found before: 0.8 s for 9,000 polls and 18 s for 30,000, where this takes 0.05 s and 0.8 s (Linux
- * 6.18).
+ * One by one: the kernel finds each by its hash; and oldest first: the kernel keeps timeouts in a
+ * list, in that order. Its own IORING_ASYNC_CANCEL_ANY | ALL goes, for each operation that it
+ * finds, through all that it has found before: 0.8 s for 9,000 polls and 18 s for 30,000, where
+ * this takes 0.05 s and 0.8 s (Linux 6.18).
  */
 void ring_cancel_all(struct ring *ring)
 {

@@ -19,8 +19,8 @@
 
 struct ring_op {
         /*
-         * Called on the loop's stack with the completion's result; it may reuse or free the op if !(cqe_flags
-         * & IORING_CQE_F_MORE).
+         * Called on the loop's stack with the completion's result; it may reuse or free the op if
+         * !(cqe_flags & IORING_CQE_F_MORE).
          */
         void (*complete)(struct ring_op *op, int res, uint32_t cqe_flags);
 
@@ -29,17 +29,17 @@ struct ring_op {
 };
 
 struct ring_counters {
-        uint64_t submissions;           /* entries handed to the kernel */
-        uint64_t completions;           /* completions seen */
-        uint64_t enters;                /* io_uring_enter(2) calls */
-        uint64_t wakeups;               /* turns that found at least one completion */
-        uint64_t overflows;             /* turns that found the kernel's overflow list in use */
+        uint64_t submissions; /* entries handed to the kernel */
+        uint64_t completions; /* completions seen */
+        uint64_t enters;      /* io_uring_enter(2) calls */
+        uint64_t wakeups;     /* turns that found at least one completion */
+        uint64_t overflows;   /* turns that found the kernel's overflow list in use */
 };
 
 /* A completion taken from the queue and not yet handed to its op. */
 struct ring_completion {
-        struct ring_op *op;             /* NULL: nobody waits for it */
-        bool silent;                    /* armed by ring_arm_silent() */
+        struct ring_op *op; /* NULL: nobody waits for it */
+        bool silent;        /* armed by ring_arm_silent() */
         int res;
         uint32_t flags;
 };
@@ -47,17 +47,17 @@ struct ring_completion {
 struct ring {
         struct io_uring uring;
         struct ring_counters counters;
-        uint64_t n_in_flight;           /* ops without their terminal completion */
+        uint64_t n_in_flight; /* ops without their terminal completion */
         struct ring_op *oldest, *newest;
-        const char *setup;              /* the rung: "single-issuer+defer-taskrun", … */
+        const char *setup; /* the rung: "single-issuer+defer-taskrun", … */
         bool initialized;
 
         /* Completions set aside to make room, first in first out; see ring_reserve(). */
         struct ring_completion *aside;
         size_t aside_first, aside_end, aside_size;
 
-        int broken;                     /* negative errno: the kernel takes no more entries */
-        struct io_uring_sqe scrap;      /* what ring_sqe() gives out then; never submitted */
+        int broken;                /* negative errno: the kernel takes no more entries */
+        struct io_uring_sqe scrap; /* what ring_sqe() gives out then; never submitted */
 };
 
 /*
@@ -85,18 +85,18 @@ void ring_reserve(struct ring *ring, unsigned n);
 void ring_arm(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op);
 
 /*
- * Ties the prepared entry to @op, which hears of it only if it fails, or does less than was asked and says so
- * (a short send with MSG_WAITALL). For an operation that ends while it is submitted and never waits
- * (MSG_DONTWAIT): it is not counted as in flight, and @op has to live until the next ring_turn() has
- * returned. A success costs no completion and wakes nobody.
+ * Ties the prepared entry to @op, which hears of it only if it fails, or does less than was asked
+ * and says so (a short send with MSG_WAITALL). For an operation that ends while it is submitted and
+ * never waits (MSG_DONTWAIT): it is not counted as in flight, and @op has to live until the next
+ * ring_turn() has returned. A success costs no completion and wakes nobody.
  */
 void ring_arm_silent(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op);
 
 /*
- * One turn: submits what is queued, waits for at least one completion if @wait, and runs the complete() of
- * all completions that are there. Returns how many it ran, or a negative errno (fatal to the ring). It may
- * return 0 after waiting: interrupted, or woken by completions nobody waits for. Never blocks when nothing is
- * in flight.
+ * One turn: submits what is queued, waits for at least one completion if @wait, and runs the
+ * complete() of all completions that are there. Returns how many it ran, or a negative errno (fatal
+ * to the ring). It may return 0 after waiting: interrupted, or woken by completions nobody waits
+ * for. Never blocks when nothing is in flight.
  */
 int ring_turn(struct ring *ring, bool wait);
 
@@ -104,7 +104,7 @@ int ring_turn(struct ring *ring, bool wait);
 void ring_cancel(struct ring *ring, struct ring_op *op);
 
 /*
- * Asks the kernel to cancel each op in flight. It cannot find an op yet that is linked to another and has not
- * started: ask again when completions have come.
+ * Asks the kernel to cancel each op in flight. It cannot find an op yet that is linked to another
+ * and has not started: ask again when completions have come.
  */
 void ring_cancel_all(struct ring *ring);

@@ -228,7 +228,8 @@ uint64_t chunk_base(uint64_t taken_ns, int64_t offset_ns, uint64_t longest_ns, u
 {
         int64_t base = (int64_t)taken_ns + offset_ns;
 
-        if (base > (int64_t)received_ns || (uint64_t)MAX(base, INT64_C(0)) + longest_ns > received_ns)
+        if (base > (int64_t)received_ns ||
+            (uint64_t)MAX(base, INT64_C(0)) + longest_ns > received_ns)
                 base = longest_ns > received_ns ? 0 : (int64_t)(received_ns - longest_ns);
         return (uint64_t)MAX(base, (int64_t)sent_ns);
 }

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The entries of the streams (docs/machines.md), read strictly: an entry that is not exactly as we write it
- * is refused, with the reason.
+ * The entries of the streams (docs/machines.md), read strictly: an entry that is not exactly as we
+ * write it is refused, with the reason.
  */
 
 #include <hiredis/hiredis.h>
@@ -10,10 +10,10 @@
 #include "lib/results.h"
 #include "lib/spec.h"
 
-#define CHUNK_TASKS_MAX    16384
-#define CHUNK_BYTES_MAX    (1024 * 1024)        /* of inputs; one input alone may be INPUT_MAX */
-#define ENTRY_ID_SIZE      42                   /* two numbers of 20 digits, a dash, a NUL */
-#define ENTRY_JOB_MAX      256                  /* bytes of a job's name */
+#define CHUNK_TASKS_MAX 16384
+#define CHUNK_BYTES_MAX (1024 * 1024) /* of inputs; one input alone may be INPUT_MAX */
+#define ENTRY_ID_SIZE   42            /* two numbers of 20 digits, a dash, a NUL */
+#define ENTRY_JOB_MAX   256           /* bytes of a job's name */
 
 struct entry_id {
         uint64_t milliseconds, sequence;
@@ -38,9 +38,9 @@ struct piece {
 struct chunk_entry {
         struct entry_id id;
         struct piece job;
-        uint64_t first;                 /* index of its first task */
+        uint64_t first; /* index of its first task */
         uint32_t n;
-        struct piece inputs;            /* n lines, each ended by a newline; checked */
+        struct piece inputs; /* n lines, each ended by a newline; checked */
 };
 
 /* An entry of owners: who has chunks of what. */
@@ -57,13 +57,13 @@ struct result_entry {
         uint64_t first;
         uint32_t n;
         struct piece node;
-        uint64_t taken_ns;              /* CLOCK_REALTIME of the node when it took the chunk */
-        const char *records;            /* n, packed; result_record() */
+        uint64_t taken_ns;   /* CLOCK_REALTIME of the node when it took the chunk */
+        const char *records; /* n, packed; result_record() */
 };
 
 /*
- * @reply is one entry: [id, [key, value, …]]. Returns 0 or -EBADMSG with *ret_why (static text); then
- * *ret_id is set if at least that could be read, else zero.
+ * @reply is one entry: [id, [key, value, …]]. Returns 0 or -EBADMSG with *ret_why (static text);
+ * then *ret_id is set if at least that could be read, else zero.
  */
 int chunk_entry_parse(const redisReply *reply, struct chunk_entry *ret, struct entry_id *ret_id,
                       const char **ret_why);
@@ -73,19 +73,21 @@ int result_entry_parse(const redisReply *reply, struct result_entry *ret, struct
                        const char **ret_why);
 
 /*
- * Record @i of an entry: times count from its taken_ns. State PPP_STATE_NONE: that task was not run.
- * False when it makes no sense.
+ * Record @i of an entry: times count from its taken_ns. State PPP_STATE_NONE: that task was not
+ * run. False when it makes no sense.
  */
 bool result_record(const struct result_entry *entry, uint32_t i, struct ppp_record *ret);
 
-/* Packs @n records for an entry, in place of what is at @to: n * sizeof(struct ppp_record) bytes. */
+/*
+ * Packs @n records for an entry, in place of what is at @to: n * sizeof(struct ppp_record) bytes.
+ */
 void records_pack(const struct ppp_record *from, uint32_t n, uint64_t taken_ns, char *to);
 
 /*
- * Converts a node's times to our clock: its record times are moved by the returned number of nanoseconds.
- * @offset_ns is CLOCK_MONOTONIC - CLOCK_REALTIME here; clocks of machines differ, so a chunk that seems to
- * have begun before it was sent or ended after it came back is moved as a whole. All but @taken_ns in
- * CLOCK_MONOTONIC; @longest_ns is the last end_ns of its records.
+ * Converts a node's times to our clock: its record times are moved by the returned number of
+ * nanoseconds. @offset_ns is CLOCK_MONOTONIC - CLOCK_REALTIME here; clocks of machines differ, so a
+ * chunk that seems to have begun before it was sent or ended after it came back is moved as a
+ * whole. All but @taken_ns in CLOCK_MONOTONIC; @longest_ns is the last end_ns of its records.
  */
 uint64_t chunk_base(uint64_t taken_ns, int64_t offset_ns, uint64_t longest_ns, uint64_t sent_ns,
                     uint64_t received_ns);

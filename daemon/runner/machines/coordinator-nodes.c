@@ -44,8 +44,9 @@ static uint32_t number_of(const redisReply *reply, uint32_t max)
 {
         uint64_t n;
 
-        return redis_is_string(reply) && parse_u64(reply->str, reply->len, max, &n) >= 0 && n > 0 ?
-               (uint32_t)n : 1;
+        return redis_is_string(reply) && parse_u64(reply->str, reply->len, max, &n) >= 0 && n > 0
+                       ? (uint32_t)n
+                       : 1;
 }
 
 struct asked {
@@ -71,8 +72,8 @@ static void on_node(struct redis *redis, redisReply *reply, void *userdata)
         if (node->alive) {
                 node->has_loops = level_named_has(reply->element[0]->str, LEVEL_LOOPS);
                 node->workers = number_of(reply->element[1], SPEC_WORKERS_MAX);
-                node->slots = node->has_loops ? number_of(reply->element[2], SPEC_LOOPS_MAX) :
-                                                node->workers;
+                node->slots = node->has_loops ? number_of(reply->element[2], SPEC_LOOPS_MAX)
+                                              : node->workers;
         }
         if (asked.last)
                 count(asked.c);
@@ -127,8 +128,10 @@ static void on_nodes(struct redis *redis, redisReply *reply, void *userdata)
                 ask_node(c, last, true);
         else
                 count(c);
-        c->roster.ask_wait_ns = last ? 0 : MIN(MAX(2 * c->roster.ask_wait_ns, ASK_MIN_NS), ASK_MAX_NS);
-        c->roster.ask_ns = now_monotonic() + (last ? c->runner->machines->heartbeat_ns / 4 : c->roster.ask_wait_ns);
+        c->roster.ask_wait_ns =
+                last ? 0 : MIN(MAX(2 * c->roster.ask_wait_ns, ASK_MIN_NS), ASK_MAX_NS);
+        c->roster.ask_ns = now_monotonic() +
+                           (last ? c->runner->machines->heartbeat_ns / 4 : c->roster.ask_wait_ns);
 }
 
 static void on_time(struct redis *redis, redisReply *reply, void *userdata)
@@ -138,19 +141,21 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
 
         redis_link_on_kept(redis, reply, &c->link);
         if (reply && redis_is_array(reply, 2) && redis_is_string(reply->element[0]) &&
-            parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) >= 0)
+            parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) >=
+                    0)
                 c->roster.redis_ms = seconds * 1000;
 }
 
 void coordinator_ask_nodes(struct coordinator *c)
 {
         /*
-         * This is set even when nothing is sent now: a Redis that is slow to answer is not asked more often.
+         * This is set even when nothing is sent now: a Redis that is slow to answer is not asked
+         * more often.
          */
         c->roster.ask_ns = now_monotonic() + ASK_MAX_NS;
         if (c->roster.asked || !c->link.is_up)
                 return;
         redis_send(&c->link.commands, on_time, c, "TIME");
         c->roster.asked = redis_send(&c->link.commands, on_nodes, c, "ZRANGE %s -%d -1 WITHSCORES",
-                                    c->key_nodes, ROSTER_NODES_MAX) >= 0;
+                                     c->key_nodes, ROSTER_NODES_MAX) >= 0;
 }

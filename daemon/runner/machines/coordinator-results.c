@@ -4,12 +4,12 @@
 
 #include "daemon/runner/machines/coordinator.h"
 
-#define READ_BYTES (1024 * 1024)        /* about, of one reply */
+#define READ_BYTES (1024 * 1024) /* about, of one reply */
 #define READ_MAX   1024
 
 /*
- * The workers' time that a chunk took: the sum of its tasks' times, or at async the time it used the loop's
- * CPU.
+ * The workers' time that a chunk took: the sum of its tasks' times, or at async the time it used
+ * the loop's CPU.
  */
 static uint64_t worker_time(struct roster_node *node, const struct result_entry *entry,
                             uint64_t base, uint64_t received)
@@ -62,8 +62,9 @@ static void foreign(struct coordinator *c, const char *why)
 {
         ++c->results.n_foreign;
         if (!c->results.foreign_said)
-                log_error("an entry of the stream %s is not pppd's: %s; it is ignored, and others like "
-                          "it without a word", c->key_results, why);
+                log_error("an entry of the stream %s is not pppd's: %s; it is ignored, and others "
+                          "like it without a word",
+                          c->key_results, why);
         c->results.foreign_said = true;
 }
 
@@ -77,10 +78,13 @@ static void take_result(struct coordinator *c, const struct result_entry *entry)
 
         node = roster_get(&c->roster, entry->node.data, entry->node.size);
         if (!node)
-                return;         /* out of memory: it is sent again */
+                return; /* out of memory: it is sent again */
         node->seen = true;
-        base = chunk_base(entry->taken_ns, offset, longest(entry), chunk && chunk->sent_ns ?
-                          chunk->sent_ns : (uint64_t)MAX(c->runner->results.header->epoch_ns, 0), received);
+        base = chunk_base(entry->taken_ns, offset, longest(entry),
+                          chunk && chunk->sent_ns
+                                  ? chunk->sent_ns
+                                  : (uint64_t)MAX(c->runner->results.header->epoch_ns, 0),
+                          received);
         n_run = record_all(c, entry, node, base, received);
         if (n_run == entry->n)
                 sizing_note(&c->pace.sizing, n_run, worker_time(node, entry, base, received));
@@ -126,8 +130,8 @@ static void remove_entries(struct coordinator *c, const redisReply *entries)
 }
 
 /*
- * The ids of entries grow. After the last possible one Redis takes no result; so the stream is deleted, and
- * made again.
+ * The ids of entries grow. After the last possible one Redis takes no result; so the stream is
+ * deleted, and made again.
  */
 static void drop_if_at_end(struct coordinator *c)
 {
@@ -169,18 +173,23 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
                 }
                 return;
         }
-        /* A read that was sent before the scan's end says nothing about results that came in until then. */
+        /*
+         * A read that was sent before the scan's end says nothing about results that came in until
+         * then.
+         */
         if (take_stream(c, reply) == 0 && c->sync.settling && c->results.scan == c->sync.scan)
                 coordinator_settle(c);
 }
 
 /*
- * While a scan still has to be settled, the read of an empty stream does not block: sending waits for that.
+ * While a scan still has to be settled, the read of an empty stream does not block: sending waits
+ * for that.
  */
 void coordinator_read(struct coordinator *c)
 {
         char id[ENTRY_ID_SIZE];
-        uint64_t size = sizing_next(&c->pace.sizing, UINT64_MAX, 1) * sizeof(struct ppp_record) + 256;
+        uint64_t size =
+                sizing_next(&c->pace.sizing, UINT64_MAX, 1) * sizeof(struct ppp_record) + 256;
         unsigned count = (unsigned)MIN(MAX(READ_BYTES / size, UINT64_C(4)), (uint64_t)READ_MAX);
         int r;
 
@@ -192,8 +201,7 @@ void coordinator_read(struct coordinator *c)
                 r = redis_send(&c->link.reader, on_read, c, "XREAD COUNT %u STREAMS %s %s", count,
                                c->key_results, id);
         else
-                r = redis_send(&c->link.reader, on_read, c,
-                               "XREAD COUNT %u BLOCK %d STREAMS %s %s", count, REDIS_LINK_BLOCK_MS,
-                               c->key_results, id);
+                r = redis_send(&c->link.reader, on_read, c, "XREAD COUNT %u BLOCK %d STREAMS %s %s",
+                               count, REDIS_LINK_BLOCK_MS, c->key_results, id);
         c->results.reading = r >= 0;
 }

@@ -2,14 +2,15 @@
 
 #include "daemon/runner/machines/coordinator.h"
 
-#define BYTES_MAX    (16 * 1024 * 1024)         /* of inputs in Redis */
+#define BYTES_MAX    (16 * 1024 * 1024) /* of inputs in Redis */
 #define BATCH_CHUNKS 64
-#define LEAD_NS      (20 * NSEC_PER_MSEC)       /* of work on the way */
-#define FULL_OVER_NS (5 * NSEC_PER_SEC) /* without a refusal */
+#define LEAD_NS      (20 * NSEC_PER_MSEC) /* of work on the way */
+#define FULL_OVER_NS (5 * NSEC_PER_SEC)   /* without a refusal */
 #define PROBE_NS     (2 * NSEC_PER_MSEC)
-#define PROBE_TASKS  8                  /* for each CPU */
+#define PROBE_TASKS  8 /* for each CPU */
 
-/* The inputs of these tasks, which are consecutive in the list; fewer of them when that is too much. */
+/* The inputs of these tasks, which are consecutive in the list; fewer of them when that is too
+ * much. */
 static const char *text_of(const struct coordinator *c, struct task_range *range, size_t *ret_size)
 {
         const struct inputs *inputs = &c->runner->inputs;
@@ -33,7 +34,8 @@ void coordinator_full(struct coordinator *c, struct redis *redis, const redisRep
                 log_error("%s; waiting until it takes more", redis->why);
         c->pace.full = true;
         coordinator_condition(c, PPP_CONDITION_ENGINE_FULL);
-        c->pace.full_wait_ns = MIN(MAX(2 * c->pace.full_wait_ns, REDIS_LINK_RETRY_MIN_NS), REDIS_LINK_RETRY_MAX_NS);
+        c->pace.full_wait_ns = MIN(MAX(2 * c->pace.full_wait_ns, REDIS_LINK_RETRY_MIN_NS),
+                                   REDIS_LINK_RETRY_MAX_NS);
         c->pace.refused_ns = now_monotonic();
         c->pace.full_until_ns = c->pace.refused_ns + c->pace.full_wait_ns;
 }
@@ -50,16 +52,16 @@ void coordinator_not_full(struct coordinator *c)
 }
 
 /*
- * Chunks go out in transactions. After each command Redis looks through all nodes that wait for a chunk, at
- * 0.1 us each: with a thousand of them that is several times what the chunk itself costs. A transaction is
- * one command.
+ * Chunks go out in transactions. After each command Redis looks through all nodes that wait for a
+ * chunk, at 0.1 us each: with a thousand of them that is several times what the chunk itself costs.
+ * A transaction is one command.
  */
 struct batch {
         struct coordinator *c;
         struct outstanding *chunks[BATCH_CHUNKS];
         unsigned n;
-        unsigned n_replies;             /* that are to come; the last frees it */
-        bool refused;                   /* and that was told */
+        unsigned n_replies; /* that are to come; the last frees it */
+        bool refused;       /* and that was told */
 };
 
 static void reply_came(struct batch *batch)
@@ -161,7 +163,8 @@ static int send_chunk(struct batch *batch, struct task_range range)
         struct coordinator *c = batch->c;
         size_t size;
         const char *text = text_of(c, &range, &size);
-        struct outstanding *chunk = ledger_enter(&c->ledger, range.first, (uint32_t)range.n, (uint32_t)size);
+        struct outstanding *chunk =
+                ledger_enter(&c->ledger, range.first, (uint32_t)range.n, (uint32_t)size);
         int r;
 
         if (!chunk)
@@ -188,8 +191,10 @@ static void measure_rate(struct coordinator *c, uint64_t now)
 
         if (took < LEAD_NS)
                 return;
-        c->pace.tasks_per_second += ((double)(c->ledger.n_recorded - c->pace.rate_n) * 1e9 / (double)took -
-                                c->pace.tasks_per_second) / 2;
+        c->pace.tasks_per_second +=
+                ((double)(c->ledger.n_recorded - c->pace.rate_n) * 1e9 / (double)took -
+                 c->pace.tasks_per_second) /
+                2;
         c->pace.rate_ns = now;
         c->pace.rate_n = c->ledger.n_recorded;
 }
@@ -200,10 +205,10 @@ static bool probes(const struct coordinator *c, uint64_t now)
 }
 
 /*
- * As many tasks may be out as run at once, plus those that keep all workers busy while further chunks travel.
- * At first each chunk has one task, since nobody knows how long tasks take, and a window of thousands would
- * become as many chunks. So a few are sent first: where tasks are short, these show it soon, and where they
- * are long, only a moment is lost.
+ * As many tasks may be out as run at once, plus those that keep all workers busy while further
+ * chunks travel. At first each chunk has one task, since nobody knows how long tasks take, and a
+ * window of thousands would become as many chunks. So a few are sent first: where tasks are short,
+ * these show it soon, and where they are long, only a moment is lost.
  */
 static uint64_t tasks_out_max(const struct coordinator *c, uint32_t size, uint64_t now)
 {
@@ -226,7 +231,8 @@ void coordinator_send(struct coordinator *c)
         if (!c->pace.probe_until_ns)
                 c->pace.probe_until_ns = now + PROBE_NS;
         for (;;) {
-                uint32_t size = sizing_next(&c->pace.sizing, ledger_left(&c->ledger), c->roster.slots);
+                uint32_t size =
+                        sizing_next(&c->pace.sizing, ledger_left(&c->ledger), c->roster.slots);
 
                 if (max)
                         size = MIN(size, max);

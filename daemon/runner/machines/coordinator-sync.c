@@ -1,6 +1,6 @@
 /*
- * Finding out which parts of the job are in Redis: at the beginning, after a loss, and when a chunk stays out
- * for long.
+ * Finding out which parts of the job are in Redis: at the beginning, after a loss, and when a chunk
+ * stays out for long.
  */
 
 #include <stdio.h>
@@ -9,8 +9,8 @@
 
 #include "lib/json-text.h"
 
-#define SCAN_COUNT "32"          /* chunks, so at most 32 MiB or so */
-#define N_KEYS     2            /* of the job alone: itself and its results */
+#define SCAN_COUNT "32" /* chunks, so at most 32 MiB or so */
+#define N_KEYS     2    /* of the job alone: itself and its results */
 
 static void on_made(struct redis *redis, redisReply *reply, void *userdata)
 {
@@ -27,7 +27,8 @@ static void on_made(struct redis *redis, redisReply *reply, void *userdata)
                 c->sync.state = SYNC_JOB;
                 c->sync.again = true;
         } else if (trouble == REDIS_TROUBLE_OTHER && strncmp(reply->str, "BUSYGROUP", 9) != 0) {
-                /* Except for the error that the stream exists already, none of this goes away by waiting. */
+                /* Except for the error that the stream exists already, none of this goes away by
+                 * waiting. */
                 redis_link_fail(&c->link, redis, reply, "make the job's keys");
         }
 }
@@ -50,7 +51,9 @@ static char *terms_text(const struct spec *spec)
         return text;
 }
 
-/* The stream exists from now on: nodes add to it only if it does, so that nothing is left of a job. */
+/*
+ * The stream exists from now on: nodes add to it only if it does, so that nothing is left of a job.
+ */
 static void make_keys(struct coordinator *c)
 {
         const struct spec *spec = &c->runner->spec;
@@ -60,9 +63,11 @@ static void make_keys(struct coordinator *c)
         if (!terms)
                 return;
         redis_send(redis, on_made, c, "XGROUP CREATE %s coordinator 0 MKSTREAM", c->key_results);
-        redis_send(redis, on_made, c, "HSET %s v " MACHINES_VERSION " workload %s spec %s owner %s "
-                   "coordinator %s state running", c->key_job, workload_name(spec->workload), terms,
-                   c->runner->machines->owner, c->runner->machines->name);
+        redis_send(redis, on_made, c,
+                   "HSET %s v " MACHINES_VERSION
+                   " workload %s spec %s owner %s coordinator %s state running",
+                   c->key_job, workload_name(spec->workload), terms, c->runner->machines->owner,
+                   c->runner->machines->name);
         redis_send(redis, on_made, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_job);
         redis_send(redis, on_made, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_results);
 }
@@ -116,11 +121,12 @@ void coordinator_sync(struct coordinator *c)
         c->sync.state = SYNC_JOB;
         c->sync.scanning = c->sync.settling = c->roster.asked = c->sync.again = false;
         /*
-         * Results that were read have been removed. And this may be another Redis by now, whose clock is
-         * behind.
+         * Results that were read have been removed. And this may be another Redis by now, whose
+         * clock is behind.
          */
         c->results.last = (struct entry_id){ 0 };
-        if (redis_send(&c->link.commands, on_exists, c, "EXISTS %s %s", c->key_job, c->key_results) < 0)
+        if (redis_send(&c->link.commands, on_exists, c, "EXISTS %s %s", c->key_job,
+                       c->key_results) < 0)
                 redis_link_reset(&c->link, "out of memory");
         coordinator_announce(c);
         coordinator_ask_nodes(c);
@@ -128,7 +134,8 @@ void coordinator_sync(struct coordinator *c)
 
 /* The scan */
 
-/* A chunk of ours that is on the stream: one that we know, or one sent before this process was started. */
+/* A chunk of ours that is on the stream: one that we know, or one sent before this process was
+ * started. */
 static void found(struct coordinator *c, const struct chunk_entry *entry)
 {
         struct outstanding *chunk;
@@ -137,7 +144,8 @@ static void found(struct coordinator *c, const struct chunk_entry *entry)
                 return;
         chunk = outstanding_find(&c->ledger.out, entry->first, entry->n);
         if (!chunk) {
-                chunk = ledger_enter(&c->ledger, entry->first, entry->n, (uint32_t)entry->inputs.size);
+                chunk = ledger_enter(&c->ledger, entry->first, entry->n,
+                                     (uint32_t)entry->inputs.size);
                 if (!chunk)
                         return;
         }
@@ -206,8 +214,8 @@ static void scan(struct coordinator *c)
 }
 
 /*
- * A chunk leaves the stream in the same transaction that adds its result. So a chunk that was not on the
- * stream, and has no result now that all earlier results were read, is lost.
+ * A chunk leaves the stream in the same transaction that adds its result. So a chunk that was not
+ * on the stream, and has no result now that all earlier results were read, is lost.
  */
 void coordinator_settle(struct coordinator *c)
 {
@@ -220,7 +228,8 @@ void coordinator_settle(struct coordinator *c)
                 c->sync.state = SYNC_DONE;
         for (chunk = c->ledger.out.first; chunk; chunk = next) {
                 next = chunk->next;
-                if (chunk->seen == c->sync.scan || chunk->sent_ns >= c->sync.scan_begin_ns || chunk->asked)
+                if (chunk->seen == c->sync.scan || chunk->sent_ns >= c->sync.scan_begin_ns ||
+                    chunk->asked)
                         continue;
                 ++c->ledger.n_resent;
                 ledger_close(&c->ledger, chunk);
@@ -230,8 +239,9 @@ void coordinator_settle(struct coordinator *c)
 /* The heartbeat */
 
 /*
- * Nodes start a runner for an owner who is announced, and end it when there was no announcement for a while.
- * To announce the owner again and again is cheaper than to keep a list of what each node knows.
+ * Nodes start a runner for an owner who is announced, and end it when there was no announcement for
+ * a while. To announce the owner again and again is cheaper than to keep a list of what each node
+ * knows.
  */
 void coordinator_announce(struct coordinator *c)
 {
@@ -241,8 +251,9 @@ void coordinator_announce(struct coordinator *c)
         if (!c->link.is_up)
                 return;
         redis_send(redis, redis_link_on_kept, &c->link,
-                   "XADD %s MAXLEN ~ " MACHINES_OWNERS_LENGTH " * workload %s owner %s", c->key_owners,
-                   workload_name(c->runner->spec.workload), c->runner->machines->owner);
+                   "XADD %s MAXLEN ~ " MACHINES_OWNERS_LENGTH " * workload %s owner %s",
+                   c->key_owners, workload_name(c->runner->spec.workload),
+                   c->runner->machines->owner);
         redis_send(redis, redis_link_on_kept, &c->link, "EXPIRE %s " MACHINES_KEY_SECONDS,
                    c->key_owners);
 }
@@ -303,9 +314,11 @@ void coordinator_beat(struct coordinator *c)
         if (c->sync.state != SYNC_DONE)
                 return;
         redis_send(redis, on_refreshed, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_job);
-        redis_send(redis, on_results_refreshed, c, "EXPIRE %s " MACHINES_JOB_SECONDS, c->key_results);
-        redis_send(redis, redis_link_on_kept, &c->link, "EXPIRE %s " MACHINES_KEY_SECONDS, c->key_chunks);
-        if (c->ledger.out.first && !c->sync.scanning && !c->sync.settling && now >= c->sync.scan_after_ns &&
-            now - c->ledger.out.first->sent_ns >= scan_age(c))
+        redis_send(redis, on_results_refreshed, c, "EXPIRE %s " MACHINES_JOB_SECONDS,
+                   c->key_results);
+        redis_send(redis, redis_link_on_kept, &c->link, "EXPIRE %s " MACHINES_KEY_SECONDS,
+                   c->key_chunks);
+        if (c->ledger.out.first && !c->sync.scanning && !c->sync.settling &&
+            now >= c->sync.scan_after_ns && now - c->ledger.out.first->sent_ns >= scan_age(c))
                 scan(c);
 }

@@ -3,11 +3,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define LEAVE_NS (1 * NSEC_PER_SEC)     /* to tidy up in Redis, at the end */
+#define LEAVE_NS (1 * NSEC_PER_SEC) /* to tidy up in Redis, at the end */
 
 void coordinator_condition(struct coordinator *c, enum ppp_condition condition)
 {
-        __atomic_store_n(&c->runner->results.header->condition, (uint32_t)condition, __ATOMIC_RELAXED);
+        __atomic_store_n(&c->runner->results.header->condition, (uint32_t)condition,
+                         __ATOMIC_RELAXED);
 }
 
 static void on_up(struct redis_link *link)
@@ -30,13 +31,16 @@ static void on_down(struct redis_link *link)
 
 static const struct redis_link_ops coordinator_ops = { on_up, on_down };
 
-/* The same after a resume, and different from any other job's: the file's time of creation is in it. */
+/* The same after a resume, and different from any other job's: the file's time of creation is in
+ * it. */
 static char *make_id(const struct runner *runner)
 {
         char *id;
 
         return asprintf(&id, "%s-%s-%" PRIx64, runner->machines->name, runner->job,
-                        runner->results.header->created_realtime_ns) < 0 ? NULL : id;
+                        runner->results.header->created_realtime_ns) < 0
+                       ? NULL
+                       : id;
 }
 
 static int init(struct coordinator *c)
@@ -134,7 +138,9 @@ static void on_gone(struct redis *redis, redisReply *reply, void *userdata)
         c->gone = reply && !redis_is_error(reply);
 }
 
-/* Nodes drop the chunks of a job that is not there. Nobody waits for a Redis that does not answer. */
+/*
+ * Nodes drop the chunks of a job that is not there. Nobody waits for a Redis that does not answer.
+ */
 static void remove_all(struct coordinator *c)
 {
         struct redis *redis = &c->link.commands;
@@ -151,7 +157,8 @@ static void remove_all(struct coordinator *c)
                         continue;
                 entry_id_format(chunk->id, id);
                 /*
-                 * This removes it from the list of a dead node too, where Redis 6.2 would keep it for ever.
+                 * This removes it from the list of a dead node too, where Redis 6.2 would keep it
+                 * for ever.
                  */
                 redis_send(redis, NULL, NULL, "XACK %s " MACHINES_GROUP " %s", c->key_chunks, id);
                 redis_send(redis, NULL, NULL, "XDEL %s %s", c->key_chunks, id);
@@ -167,9 +174,10 @@ static void tidy_up(struct coordinator *c)
 {
         remove_all(c);
         if (!c->gone && c->ledger.out.n > 0)
-                log_error("Redis does not answer, so the nodes cannot be told that the job is over: what was "
-                          "sent to them, %llu tasks, may still be run within the next hour",
-                          (unsigned long long)c->ledger.out.n_tasks);
+                log_error(
+                        "Redis does not answer, so the nodes cannot be told that the job is over: "
+                        "what was sent to them, %llu tasks, may still be run within the next hour",
+                        (unsigned long long)c->ledger.out.n_tasks);
 }
 
 int coordinator_run(struct coordinator *c)

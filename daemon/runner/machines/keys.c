@@ -17,7 +17,9 @@ static char *owned_key(const struct machines *machines, const char *kind, enum w
         char *text;
 
         return asprintf(&text, "%s%s%s:%s", machines->prefix, kind, workload_name(workload),
-                        machines->owner) < 0 ? NULL : text;
+                        machines->owner) < 0
+                       ? NULL
+                       : text;
 }
 
 char *key_chunks(const struct machines *machines, enum workload_id workload)

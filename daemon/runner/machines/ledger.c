@@ -42,15 +42,14 @@ static void fly(struct ledger *ledger, uint64_t first, uint32_t n, bool flies)
         for (uint64_t i = first; i < first + n; ++i) {
                 uint8_t bit = (uint8_t)(1U << (i % 8));
 
-                ledger->in_flight[i / 8] = flies ? ledger->in_flight[i / 8] | bit :
-                                              ledger->in_flight[i / 8] & (uint8_t)~bit;
+                ledger->in_flight[i / 8] = flies ? ledger->in_flight[i / 8] | bit
+                                                 : ledger->in_flight[i / 8] & (uint8_t)~bit;
         }
 }
 
 static bool wants_sending(const struct ledger *ledger, uint64_t i)
 {
-        return !flies(ledger, i) &&
-               record_state(&ledger->results->records[i]) == PPP_STATE_NONE;
+        return !flies(ledger, i) && record_state(&ledger->results->records[i]) == PPP_STATE_NONE;
 }
 
 bool ledger_next(struct ledger *ledger, uint32_t max, struct task_range *ret)
@@ -58,7 +57,8 @@ bool ledger_next(struct ledger *ledger, uint32_t max, struct task_range *ret)
         uint64_t end, *from, n = 0;
 
         for (;;) {
-                struct task_range *again = ledger->n_again > 0 ? &ledger->again[ledger->n_again - 1] : NULL;
+                struct task_range *again =
+                        ledger->n_again > 0 ? &ledger->again[ledger->n_again - 1] : NULL;
 
                 from = again ? &again->first : &ledger->cursor;
                 end = again ? again->first + again->n : ledger->results->n_tasks;
@@ -109,7 +109,8 @@ void ledger_close(struct ledger *ledger, struct outstanding *chunk)
         while (first < end) {
                 uint64_t n = 0;
 
-                while (first < end && record_state(&ledger->results->records[first]) != PPP_STATE_NONE)
+                while (first < end &&
+                       record_state(&ledger->results->records[first]) != PPP_STATE_NONE)
                         ++first;
                 while (first + n < end &&
                        record_state(&ledger->results->records[first + n]) == PPP_STATE_NONE)

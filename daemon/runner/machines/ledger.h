@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * The ledger of a job at machines: a task is recorded (it has its record in the results file), in flight (a
- * chunk that is out has it), or neither. Then it is to be sent, in its turn or because its chunk came back
- * without it or was lost.
+ * The ledger of a job at machines: a task is recorded (it has its record in the results file), in
+ * flight (a chunk that is out has it), or neither. Then it is to be sent, in its turn or because
+ * its chunk came back without it or was lost.
  */
 
 #include "daemon/runner/machines/outstanding.h"
@@ -17,13 +17,13 @@ struct task_range {
 
 struct ledger {
         struct results *results;
-        struct outstanding_table out;   /* chunks that were sent and have not come back */
-        uint8_t *in_flight;             /* a bit a task */
-        uint64_t cursor;                /* tasks below were sent once */
-        struct task_range *again;       /* to be sent again, the last first */
+        struct outstanding_table out; /* chunks that were sent and have not come back */
+        uint8_t *in_flight;           /* a bit a task */
+        uint64_t cursor;              /* tasks below were sent once */
+        struct task_range *again;     /* to be sent again, the last first */
         size_t n_again, again_size;
         uint64_t n_recorded;
-        uint64_t n_done, n_failed;      /* of these not told of yet, see ledger_tell() */
+        uint64_t n_done, n_failed; /* of these not told of yet, see ledger_tell() */
         uint64_t n_sent, n_resent, n_bytes, n_duplicate;
 };
 
@@ -49,7 +49,8 @@ void ledger_close(struct ledger *ledger, struct outstanding *chunk);
 /* Records a task that has come back, unless it has a record. Returns whether it had none. */
 bool ledger_record(struct ledger *ledger, uint64_t i, const struct ppp_record *record);
 
-/* Adds the tasks recorded since the last call to the header of the results: never ahead of the records. */
+/* Adds the tasks recorded since the last call to the header of the results: never ahead of the
+ * records. */
 void ledger_tell(struct ledger *ledger);
 
 static inline bool ledger_is_complete(const struct ledger *ledger)

@@ -36,7 +36,11 @@ struct outstanding *outstanding_add(struct outstanding_table *table, uint64_t fi
                 return NULL;
         bucket = &table->buckets[bucket_of(table, first)];
         *chunk = (struct outstanding){
-                .chain = *bucket, .previous = table->last, .first = first, .n = n, .bytes = bytes,
+                .chain = *bucket,
+                .previous = table->last,
+                .first = first,
+                .n = n,
+                .bytes = bytes,
         };
         *bucket = chunk;
         *(chunk->previous ? &chunk->previous->next : &table->first) = chunk;
@@ -47,7 +51,8 @@ struct outstanding *outstanding_add(struct outstanding_table *table, uint64_t fi
         return chunk;
 }
 
-struct outstanding *outstanding_find(const struct outstanding_table *table, uint64_t first, uint32_t n)
+struct outstanding *outstanding_find(const struct outstanding_table *table, uint64_t first,
+                                     uint32_t n)
 {
         struct outstanding *chunk;
 

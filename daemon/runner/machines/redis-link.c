@@ -6,7 +6,7 @@
 #include "daemon/runner/runner.h"
 
 void redis_link_init(struct redis_link *link, const struct machines *machines,
-                 const struct redis_link_ops *ops)
+                     const struct redis_link_ops *ops)
 {
         *link = (struct redis_link){
                 .machines = machines,
@@ -32,7 +32,7 @@ static void take_over(struct redis_link *link, const struct redis *redis)
 }
 
 void redis_link_fail(struct redis_link *link, struct redis *redis, const redisReply *reply,
-                 const char *attempted)
+                     const char *attempted)
 {
         redis_note(redis, reply, attempted);
         take_over(link, redis);
@@ -51,7 +51,8 @@ bool redis_link_read_time(const redisReply *reply, uint64_t *ret_ms)
 
         if (!redis_is_array(reply, 2) || !redis_is_string(reply->element[0]) ||
             !redis_is_string(reply->element[1]) ||
-            parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) < 0 ||
+            parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) <
+                    0 ||
             parse_u64(reply->element[1]->str, reply->element[1]->len, 999999, &us) < 0)
                 return false;
         *ret_ms = seconds * 1000 + us / 1000;
@@ -154,7 +155,8 @@ static int wait_for(struct redis_link *link, struct pollfd *polls, size_t n, uin
         }
         now = now_monotonic();
         until_ns = until_ns > now ? until_ns - now : 0;
-        ts = (struct timespec){ (time_t)(until_ns / NSEC_PER_SEC), (long)(until_ns % NSEC_PER_SEC) };
+        ts = (struct timespec){ (time_t)(until_ns / NSEC_PER_SEC),
+                                (long)(until_ns % NSEC_PER_SEC) };
         if (ppoll(polls, n, &ts, NULL) >= 0)
                 return 0;
         for (size_t i = 0; i < n; ++i)

@@ -1,17 +1,18 @@
 #pragma once
 
 /*
- * A link to Redis is two connections, one for commands and one that may block for reading; they come and go
- * together. A lost link is made again, with growing delays and for ever; a line of the log says when it was
- * lost and when it is back. Trouble that does not pass (a wrong password) ends it.
+ * A link to Redis is two connections, one for commands and one that may block for reading; they
+ * come and go together. A lost link is made again, with growing delays and for ever; a line of the
+ * log says when it was lost and when it is back. Trouble that does not pass (a wrong password) ends
+ * it.
  */
 
 #include <poll.h>
 
 #include "lib/redis.h"
 
-#define REDIS_LINK_BLOCK_MS   1000          /* what the reading connection blocks at most */
-#define REDIS_LINK_POLLS_MAX  4             /* descriptors of the owner's own */
+#define REDIS_LINK_BLOCK_MS  1000 /* what the reading connection blocks at most */
+#define REDIS_LINK_POLLS_MAX 4    /* descriptors of the owner's own */
 
 /* Anything that is sent again and again is sent neither faster nor slower than this. */
 #define REDIS_LINK_RETRY_MIN_NS (10 * NSEC_PER_MSEC)
@@ -31,35 +32,36 @@ struct redis_link {
         const struct redis_link_ops *ops;
         struct redis commands, reader;
         bool is_up, was_up, said;
-        bool quiet;                     /* somebody else says that Redis is lost, or there again */
-        bool is_reset;                  /* by us: why is said already */
-        uint64_t up_ns;                 /* since when */
+        bool quiet;     /* somebody else says that Redis is lost, or there again */
+        bool is_reset;  /* by us: why is said already */
+        uint64_t up_ns; /* since when */
         uint64_t begun_ns;
-        uint64_t retry_ns;              /* when to connect again */
+        uint64_t retry_ns; /* when to connect again */
         uint64_t backoff_ns;
-        bool failed;                    /* for good */
+        bool failed; /* for good */
         enum redis_trouble trouble;
         char why[512];
 };
 
 void redis_link_init(struct redis_link *link, const struct machines *machines,
-                 const struct redis_link_ops *ops);
+                     const struct redis_link_ops *ops);
 void redis_link_deinit(struct redis_link *link);
 
 /*
- * Waits until something comes, one of @polls (n at most REDIS_LINK_POLLS_MAX; their revents are set) is
- * ready, or @until_ns (CLOCK_MONOTONIC); handles Redis' replies. Returns 0, or a negative errno after trouble
- * that does not pass (link->why, said by the caller) or when polling fails.
+ * Waits until something comes, one of @polls (n at most REDIS_LINK_POLLS_MAX; their revents are
+ * set) is ready, or @until_ns (CLOCK_MONOTONIC); handles Redis' replies. Returns 0, or a negative
+ * errno after trouble that does not pass (link->why, said by the caller) or when polling fails.
  */
 int redis_link_turn(struct redis_link *link, struct pollfd *polls, size_t n, uint64_t until_ns);
 
-/* To be called for a reply that means trouble which no waiting will end: redis_link_turn() then returns. */
+/* To be called for a reply that means trouble which no waiting will end: redis_link_turn() then
+ * returns. */
 void redis_link_fail(struct redis_link *link, struct redis *redis, const redisReply *reply,
-                 const char *attempted);
+                     const char *attempted);
 
 /*
- * For redis_send(), with the link as userdata: for a command whose reply matters only if the command is not
- * allowed. A missing right leads to redis_link_fail().
+ * For redis_send(), with the link as userdata: for a command whose reply matters only if the
+ * command is not allowed. A missing right leads to redis_link_fail().
  */
 void redis_link_on_kept(struct redis *redis, redisReply *reply, void *link);
 

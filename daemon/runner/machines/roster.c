@@ -34,14 +34,15 @@ static struct roster_node *node_new(struct roster *roster, const char *name, siz
 }
 
 /*
- * Anybody who may write to Redis may add any number of names. The first ones are kept, and the rest are not
- * asked.
+ * Anybody who may write to Redis may add any number of names. The first ones are kept, and the rest
+ * are not asked.
  */
 static struct roster_node *too_many(struct roster *roster)
 {
         if (!roster->many_said)
-                log_error("more than %d names of nodes are in Redis: others of them are not asked what they "
-                          "take, and their records tell them not apart", ROSTER_NODES_MAX);
+                log_error("more than %d names of nodes are in Redis: others of them are not asked "
+                          "what they take, and their records tell them not apart",
+                          ROSTER_NODES_MAX);
         roster->many_said = true;
         roster->others.number = UINT16_MAX;
         roster->others.slots = 1;
@@ -52,7 +53,9 @@ struct roster_node *roster_get(struct roster *roster, const char *name, size_t n
 {
         struct roster_node key = { .name = (char *)name, .n_name = n }, **found, *node;
 
-        /* A tree: there may be thousands, and each result and each look at the list asks for one. */
+        /*
+         * A tree: there may be thousands, and each result and each look at the list asks for one.
+         */
         found = tfind(&key, &roster->by_name, by_name);
         if (found)
                 return *found;

@@ -14,8 +14,8 @@ void sizing_note(struct sizing *sizing, uint32_t n, uint64_t worker_ns)
 
 uint32_t sizing_next(const struct sizing *sizing, uint64_t left, uint64_t workers)
 {
-        uint64_t size = 1, least = 1, chunk_ns = MAX(SIZING_CHUNK_NS,
-                                                     workers * NSEC_PER_SEC / SIZING_CHUNKS_PER_SECOND);
+        uint64_t size = 1, least = 1,
+                 chunk_ns = MAX(SIZING_CHUNK_NS, workers * NSEC_PER_SEC / SIZING_CHUNKS_PER_SECOND);
 
         if (sizing_knows(sizing)) {
                 size = (uint64_t)MIN((double)chunk_ns / sizing->task_ns, (double)CHUNK_TASKS_MAX);

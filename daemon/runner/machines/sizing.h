@@ -1,24 +1,25 @@
 #pragma once
 
 /*
- * How many tasks a chunk should have. About 100 ms of a worker's work, so that the cost of the chunk itself
- * (some 50 us) does not matter and little is lost with a node that dies; never much more than chunks whose
- * end was seen, since tasks differ; more only for so many workers that they would wait for Redis, which is
- * one thread; and towards the end a part of each worker's share of the rest, down to a single task, if that
- * takes longer than a chunk costs.
+ * How many tasks a chunk should have. About 100 ms of a worker's work, so that the cost of the
+ * chunk itself (some 50 us) does not matter and little is lost with a node that dies; never much
+ * more than chunks whose end was seen, since tasks differ; more only for so many workers that they
+ * would wait for Redis, which is one thread; and towards the end a part of each worker's share of
+ * the rest, down to a single task, if that takes longer than a chunk costs.
  */
 
 #include "lib/util.h"
 
-#ifndef SIZING_CHUNK_NS         /* the simulation tries others (tests/scale/) */
+#ifndef SIZING_CHUNK_NS /* the simulation tries others (tests/scale/) */
 #define SIZING_CHUNK_NS (100 * NSEC_PER_MSEC)
 #endif
-#define SIZING_LEAST_NS          (200 * NSEC_PER_USEC)  /* less is not worth a chunk */
-#define SIZING_CHUNKS_PER_SECOND 8000   /* all in all: a third of what one Redis can (docs/scale.md) */
+#define SIZING_LEAST_NS (200 * NSEC_PER_USEC) /* less is not worth a chunk */
+#define SIZING_CHUNKS_PER_SECOND \
+        8000 /* all in all: a third of what one Redis can (docs/scale.md) */
 
 struct sizing {
-        double task_ns;         /* of one worker's time, smoothed; 0: nothing is known yet */
-        uint32_t largest;       /* chunk whose end was seen */
+        double task_ns;   /* of one worker's time, smoothed; 0: nothing is known yet */
+        uint32_t largest; /* chunk whose end was seen */
 };
 
 static inline bool sizing_knows(const struct sizing *sizing)

@@ -36,12 +36,13 @@ static void claim_ours(struct beat *beat, const struct stream *stream)
 }
 
 /*
- * Chunks that we held while nobody heard us belong to another node by now: we finish them, but do not claim
- * them any more.
+ * Chunks that we held while nobody heard us belong to another node by now: we finish them, but do
+ * not claim them any more.
  */
 static void find_out_lost(struct beat *beat)
 {
-        if (!beat->heard_ns || now_monotonic() - beat->heard_ns <= streams_silence_ms(beat->streams) * NSEC_PER_MSEC)
+        if (!beat->heard_ns ||
+            now_monotonic() - beat->heard_ns <= streams_silence_ms(beat->streams) * NSEC_PER_MSEC)
                 return;
         for (struct held *held = beat->chunks->first; held; held = held->next)
                 held->lost = true;

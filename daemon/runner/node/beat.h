@@ -8,7 +8,7 @@ struct beat {
         struct streams *streams;
         struct chunks *chunks;
         uint64_t due_ns;
-        uint64_t heard_ns;              /* when Redis last answered one; 0: never */
+        uint64_t heard_ns; /* when Redis last answered one; 0: never */
 };
 
 /* Returns whether it was sent, since there may be no Redis. */

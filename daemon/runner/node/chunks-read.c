@@ -1,14 +1,19 @@
-/* How much a node reads: as much as its workers can begin, and nothing that other nodes could run sooner. */
+/*
+ * How much a node reads: as much as its workers can begin, and nothing that other nodes could run
+ * sooner.
+ */
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "daemon/runner/node/chunks.h"
 
-#define LEAD_NS         (20 * NSEC_PER_MSEC)    /* what is read ahead */
-#define BYTES_MAX       (64 * 1024 * 1024)      /* of inputs and records in hand */
-#define READ_CHUNKS_MAX 1024                    /* read at once */
-#define READ_BYTES_MAX  (16 * 1024 * 1024)      /* of inputs, read at once, if chunks are like the last */
+#define LEAD_NS         (20 * NSEC_PER_MSEC) /* what is read ahead */
+#define BYTES_MAX       (64 * 1024 * 1024)   /* of inputs and records in hand */
+#define READ_CHUNKS_MAX 1024                 /* read at once */
+#define READ_BYTES_MAX                                                             \
+        (16 * 1024 * 1024) /* of inputs, read at once, if chunks are like the last \
+                            */
 
 static void take_streams(struct chunks *chunks, const redisReply *reply)
 {
@@ -16,16 +21,20 @@ static void take_streams(struct chunks *chunks, const redisReply *reply)
 
         for (size_t i = 0; i < reply->elements; ++i) {
                 const redisReply *one = reply->element[i];
-                const struct stream *stream = redis_is_array(one, 2) ?
-                                              streams_find(chunks->streams, one->element[0]) : NULL;
+                const struct stream *stream =
+                        redis_is_array(one, 2) ? streams_find(chunks->streams, one->element[0])
+                                               : NULL;
 
                 if (!stream)
                         continue;
                 n += one->element[1]->elements;
                 chunks_take_entries(chunks, stream, one->element[1], false);
         }
-        /* A quick node asks for more at once, but the first chunks are for any node that is free. */
-        chunks->burst = n >= chunks->burst ? MIN(2 * chunks->burst, (unsigned)READ_CHUNKS_MAX) : chunks->burst;
+        /*
+         * A quick node asks for more at once, but the first chunks are for any node that is free.
+         */
+        chunks->burst = n >= chunks->burst ? MIN(2 * chunks->burst, (unsigned)READ_CHUNKS_MAX)
+                                           : chunks->burst;
 }
 
 static void on_read(struct redis *redis, redisReply *reply, void *userdata)
@@ -68,9 +77,9 @@ static void measure_rate(struct chunks *chunks)
 }
 
 /*
- * The room is for chunks that idle workers could begin at once, if chunks are as large as the last one was,
- * and for a few ahead: those that are run in the time that reading takes. Where a chunk takes seconds there
- * are none ahead, since another node may be free.
+ * The room is for chunks that idle workers could begin at once, if chunks are as large as the last
+ * one was, and for a few ahead: those that are run in the time that reading takes. Where a chunk
+ * takes seconds there are none ahead, since another node may be free.
  */
 bool chunks_have_room(struct chunks *chunks, unsigned *ret)
 {
@@ -90,8 +99,8 @@ bool chunks_have_room(struct chunks *chunks, unsigned *ret)
                                                         __ATOMIC_ACQUIRE);
 
                         /*
-                         * This is read afterwards: chunks that are claimed and end in between must not make
-                         * it negative.
+                         * This is read afterwards: chunks that are claimed and end in between must
+                         * not make it negative.
                          */
                         left = feed_unclaimed(chunks->feed, held->number);
                         running += open - left;
@@ -114,10 +123,12 @@ bool chunks_have_room(struct chunks *chunks, unsigned *ret)
 void chunks_read(struct chunks *chunks)
 {
         const struct machines *machines = &chunks->streams->machines;
-        uint64_t block_ms = MIN(machines->heartbeat_ns / 4 / NSEC_PER_MSEC, (uint64_t)REDIS_LINK_BLOCK_MS);
+        uint64_t block_ms =
+                MIN(machines->heartbeat_ns / 4 / NSEC_PER_MSEC, (uint64_t)REDIS_LINK_BLOCK_MS);
         char count[16], block[24];
         const char *argv[9 + 2 * _WORKLOAD_N] = {
-                "XREADGROUP", "GROUP", MACHINES_GROUP, machines->name, "COUNT", count, "BLOCK", block, "STREAMS",
+                "XREADGROUP", "GROUP", MACHINES_GROUP, machines->name, "COUNT",
+                count,        "BLOCK", block,          "STREAMS",
         };
         unsigned room, n = 9;
 
@@ -130,6 +141,6 @@ void chunks_read(struct chunks *chunks)
                 argv[n++] = chunks->streams->list[i].key;
         for (unsigned i = 0; i < chunks->streams->n; ++i)
                 argv[n++] = ">";
-        chunks->reading = redis_send_argv(&chunks->streams->link.reader, on_read, chunks, (int)n, argv,
-                                          NULL) >= 0;
+        chunks->reading = redis_send_argv(&chunks->streams->link.reader, on_read, chunks, (int)n,
+                                          argv, NULL) >= 0;
 }

@@ -16,10 +16,11 @@ struct batch {
 static void refused(struct chunks *chunks, const struct redis *redis, enum redis_trouble trouble)
 {
         if (!chunks->streams->full_said && trouble != REDIS_TROUBLE_NONE)
-                log_error("%s; the results are kept and sent again until it takes them", redis->why);
+                log_error("%s; the results are kept and sent again until it takes them",
+                          redis->why);
         chunks->streams->full_said = true;
         chunks->retry_after_ns = MIN(MAX(2 * chunks->retry_after_ns, REDIS_LINK_RETRY_MIN_NS),
-                                   REDIS_LINK_RETRY_MAX_NS);
+                                     REDIS_LINK_RETRY_MAX_NS);
         chunks->retry_ns = now_monotonic() + chunks->retry_after_ns;
 }
 
@@ -79,12 +80,14 @@ static int send_result(struct chunks *chunks, struct batch *batch, struct held *
         if (!key || !records)
                 return -ENOMEM;
         if (held->number != FEED_NONE)
-                records_pack(chunks->feed->chunks[held->number].tasks.records, held->n, held->taken_ns, records);
+                records_pack(chunks->feed->chunks[held->number].tasks.records, held->n,
+                             held->taken_ns, records);
         entry_id_format(held->id, chunk);
-        return redis_send(&chunks->streams->link.commands, on_queued, batch,
-                          "XADD %s NOMKSTREAM * chunk %s first %llu n %u node %s taken %llu records %b",
-                          key, chunk, (unsigned long long)held->first, held->n, chunks->streams->machines.name,
-                          (unsigned long long)held->taken_real_ns, records, size);
+        return redis_send(
+                &chunks->streams->link.commands, on_queued, batch,
+                "XADD %s NOMKSTREAM * chunk %s first %llu n %u node %s taken %llu records %b", key,
+                chunk, (unsigned long long)held->first, held->n, chunks->streams->machines.name,
+                (unsigned long long)held->taken_real_ns, records, size);
 }
 
 /* XACK and XDEL of all chunks of one stream. */
@@ -115,8 +118,9 @@ static int send_removal(struct chunks *chunks, struct batch *batch, const struct
 }
 
 /*
- * A Redis that is full of chunks would take no result, and only results empty it: so the chunks are taken off
- * before their results are in. If we die now, the coordinator misses them and sends them again.
+ * A Redis that is full of chunks would take no result, and only results empty it: so the chunks are
+ * taken off before their results are in. If we die now, the coordinator misses them and sends them
+ * again.
  */
 static void make_room(struct chunks *chunks, const struct batch *batch)
 {
@@ -175,13 +179,14 @@ void chunks_send(struct chunks *chunks)
         return;
 broken:
         /*
-         * Half a transaction is in the pipe, and only a new connection ends that. The replies would go to
-         * @batch, so it stays until they were cancelled.
+         * Half a transaction is in the pipe, and only a new connection ends that. The replies would
+         * go to @batch, so it stays until they were cancelled.
          */
         redis_link_reset(&chunks->streams->link, "cannot send results: out of memory");
 }
 
-/* Every outstanding command has been answered with NULL: the results that were sent may be in or not. */
+/* Every outstanding command has been answered with NULL: the results that were sent may be in or
+ * not. */
 void chunks_unsend(struct chunks *chunks)
 {
         for (struct held *held = chunks->first; held; held = held->next)

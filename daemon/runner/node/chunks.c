@@ -1,10 +1,14 @@
 #include "daemon/runner/node/chunks.h"
 
-void chunks_init(struct chunks *chunks, struct streams *streams, struct node_jobs *jobs, struct feed *feed,
-                 const struct spec *spec)
+void chunks_init(struct chunks *chunks, struct streams *streams, struct node_jobs *jobs,
+                 struct feed *feed, const struct spec *spec)
 {
         *chunks = (struct chunks){
-                .streams = streams, .jobs = jobs, .feed = feed, .spec = spec, .burst = 1,
+                .streams = streams,
+                .jobs = jobs,
+                .feed = feed,
+                .spec = spec,
+                .burst = 1,
                 .rate_ns = now_monotonic(),
         };
 }
@@ -27,7 +31,8 @@ void held_free(struct chunks *chunks, struct held *held)
         chunks->bytes -= held_size(held);
         if (held->number != FEED_NONE) {
                 chunks->by_number[held->number] = NULL;
-                /* A chunk whose end was not signalled may still signal it: its place is not used again. */
+                /* A chunk whose end was not signalled may still signal it: its place is not used
+                 * again. */
                 if (!held->ended_ns)
                         feed_release(chunks->feed, held->number);
         }
@@ -64,8 +69,8 @@ static void refuse_entry(struct chunks *chunks, const struct stream *stream, str
         entry_id_format(id, text);
         if (!chunks->foreign_said)
                 log_error("the entry %s of the stream of chunks for %s is not pppd's: %s; it is "
-                          "removed, and others like it without a word", text,
-                          workload_name(stream->workload), why);
+                          "removed, and others like it without a word",
+                          text, workload_name(stream->workload), why);
         chunks->foreign_said = true;
         if (id.milliseconds || id.sequence)
                 discard(chunks, stream, id);
@@ -83,14 +88,20 @@ static void take_entry(struct chunks *chunks, const struct stream *stream, const
                 refuse_entry(chunks, stream, id, why);
                 return;
         }
-        /* When out of memory, it stays ours until another node claims it because we are silent about it. */
+        /* When out of memory, it stays ours until another node claims it because we are silent
+         * about it. */
         if ((claimed && is_held(chunks, stream, id)) || !(held = calloc(1, sizeof(*held))))
                 return;
         *held = (struct held){
-                .id = id, .first = entry.first, .n = entry.n, .number = FEED_NONE,
-                .text = malloc(entry.inputs.size), .size = entry.inputs.size,
+                .id = id,
+                .first = entry.first,
+                .n = entry.n,
+                .number = FEED_NONE,
+                .text = malloc(entry.inputs.size),
+                .size = entry.inputs.size,
                 .job = node_job_get(chunks->jobs, stream, entry.job.data, entry.job.size),
-                .taken_ns = now_monotonic(), .taken_real_ns = now_realtime(),
+                .taken_ns = now_monotonic(),
+                .taken_real_ns = now_realtime(),
         };
         if (!held->text || !held->job) {
                 if (held->job)
@@ -106,8 +117,8 @@ static void take_entry(struct chunks *chunks, const struct stream *stream, const
         node_job_ask(held->job);
 }
 
-void chunks_take_entries(struct chunks *chunks, const struct stream *stream, const redisReply *entries,
-                         bool claimed)
+void chunks_take_entries(struct chunks *chunks, const struct stream *stream,
+                         const redisReply *entries, bool claimed)
 {
         if (entries->type != REDIS_REPLY_ARRAY)
                 return;
@@ -172,7 +183,8 @@ void chunks_find_silent(struct chunks *chunks)
 
         for (struct held *held = chunks->first; held; held = held->next) {
                 if (held->state != HELD_FED ||
-                    __atomic_load_n(&chunks->feed->chunks[held->number].n_left, __ATOMIC_ACQUIRE) > 0)
+                    __atomic_load_n(&chunks->feed->chunks[held->number].n_left, __ATOMIC_ACQUIRE) >
+                            0)
                         continue;
                 if (held->ended_ns == 0)
                         held->ended_ns = now;
@@ -191,7 +203,8 @@ static void withdraw(struct chunks *chunks, struct held *held, bool drop)
         }
         if (held->state != HELD_FED)
                 return;
-        ended = drop ? feed_drop(chunks->feed, held->number) : feed_withdraw(chunks->feed, held->number);
+        ended = drop ? feed_drop(chunks->feed, held->number)
+                     : feed_withdraw(chunks->feed, held->number);
         if (ended)
                 finish(chunks, held);
 }
@@ -212,8 +225,8 @@ void chunks_close(struct chunks *chunks)
 }
 
 /*
- * The level's process is gone. @death: the record of tasks in progress; NULL: they are given back like the
- * rest.
+ * The level's process is gone. @death: the record of tasks in progress; NULL: they are given back
+ * like the rest.
  */
 void chunks_end_all(struct chunks *chunks, const struct ppp_record *death)
 {

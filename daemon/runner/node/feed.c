@@ -6,11 +6,11 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#define ARENA_SIZE  (UINT64_C(1) << 30)         /* reserved, not used: see push's bound */
-#define LARGE       (64 * 1024)                 /* memory given back to the kernel at once */
-#define PAGE        4096
-#define PIECE_MAX   64
-#define LOOK_NS     NSEC_PER_SEC                /* a chunk may come whose tasks have a time limit */
+#define ARENA_SIZE (UINT64_C(1) << 30) /* reserved, not used: see push's bound */
+#define LARGE      (64 * 1024)         /* memory given back to the kernel at once */
+#define PAGE       4096
+#define PIECE_MAX  64
+#define LOOK_NS    NSEC_PER_SEC /* a chunk may come whose tasks have a time limit */
 
 static void notify(int fd)
 {
@@ -136,7 +136,8 @@ static void memory_put(struct feed *feed, void *p, unsigned class)
 
 /* The node's side */
 
-static void lay_out(struct feed_chunk *chunk, char *memory, const char *text, size_t size, uint32_t n)
+static void lay_out(struct feed_chunk *chunk, char *memory, const char *text, size_t size,
+                    uint32_t n)
 {
         size_t records = n * sizeof(struct ppp_record);
         uint32_t *offsets = (uint32_t *)(memory + records);
@@ -189,8 +190,9 @@ int feed_push(struct feed *feed, const char *text, size_t size, uint32_t n,
         --feed->n_free;
         generation = (__atomic_load_n(&chunk->claim, __ATOMIC_RELAXED) >> 32) + 1;
         /*
-         * First of all nothing can be claimed of it: a worker may still be looking at the chunk that was here
-         * before. A worker that reads the new n has seen that, or else its compare-and-swap fails.
+         * First of all nothing can be claimed of it: a worker may still be looking at the chunk
+         * that was here before. A worker that reads the new n has seen that, or else its
+         * compare-and-swap fails.
          */
         __atomic_store_n(&chunk->claim, generation << 32 | FEED_CLOSED, __ATOMIC_SEQ_CST);
         lay_out(chunk, memory, text, size, n);
@@ -203,7 +205,8 @@ int feed_push(struct feed *feed, const char *text, size_t size, uint32_t n,
         __atomic_store_n(&chunk->in_use, 1, __ATOMIC_RELEASE);
         __atomic_store_n(&chunk->claim, generation << 32, __ATOMIC_RELEASE);
 
-        /* At most FEED_CHUNKS chunks are in use, but one that was withdrawn may still be in the queue. */
+        /* At most FEED_CHUNKS chunks are in use, but one that was withdrawn may still be in the
+         * queue. */
         while (feed->tail - __atomic_load_n(&feed->head, __ATOMIC_ACQUIRE) == FEED_CHUNKS) {
                 uint64_t head = __atomic_load_n(&feed->head, __ATOMIC_ACQUIRE);
 
@@ -223,8 +226,8 @@ uint32_t feed_next_done(struct feed *feed)
 
         /* Only we take entries, so those below the top stay there. */
         while (number != FEED_NONE &&
-               !__atomic_compare_exchange_n(&feed->done, &number, feed->chunks[number].done_next, false,
-                                            __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE))
+               !__atomic_compare_exchange_n(&feed->done, &number, feed->chunks[number].done_next,
+                                            false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE))
                 ;
         return number;
 }
@@ -249,8 +252,9 @@ static uint32_t claim_rest(struct feed_chunk *chunk)
                 next = (uint32_t)claim;
                 if (next >= chunk->n)
                         return 0;
-        } while (!__atomic_compare_exchange_n(&chunk->claim, &claim, (claim & ~UINT64_C(0xffffffff)) |
-                                              chunk->n, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+        } while (!__atomic_compare_exchange_n(&chunk->claim, &claim,
+                                              (claim & ~UINT64_C(0xffffffff)) | chunk->n, false,
+                                              __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
         return chunk->n - next;
 }
 
@@ -412,7 +416,8 @@ static void feed_begin(struct task_source *source, const struct taken *taken, ui
 
 static void feed_finish(struct task_source *source, struct task_set *set)
 {
-        feed_give_up(container_of(source, struct feed, source), container_of(set, struct feed_chunk, tasks), 1);
+        feed_give_up(container_of(source, struct feed, source),
+                     container_of(set, struct feed_chunk, tasks), 1);
 }
 
 static void feed_give_back(struct task_source *source, struct worker *worker)
@@ -425,8 +430,12 @@ static void feed_give_back(struct task_source *source, struct worker *worker)
                 feed_give_up(container_of(source, struct feed, source), chunk, n);
 }
 
-/* The chunk of a task in progress counts that as left, so it is still there; a row from nowhere is not. */
-static bool feed_died(struct task_source *source, const struct worker *worker, const struct ppp_record *record)
+/*
+ * The chunk of a task in progress counts that as left, so it is still there; a row from nowhere is
+ * not.
+ */
+static bool feed_died(struct task_source *source, const struct worker *worker,
+                      const struct ppp_record *record)
 {
         struct feed_chunk *chunk = feed_chunk_of(worker);
         struct ppp_record *to;
@@ -461,8 +470,9 @@ void feed_look_begin(const struct feed *feed, struct feed_look *look)
                 const struct feed_chunk *chunk = &feed->chunks[i];
 
                 look->held[i] = 0;
-                look->claims[i] = __atomic_load_n(&chunk->in_use, __ATOMIC_ACQUIRE) ?
-                                  __atomic_load_n(&chunk->claim, __ATOMIC_ACQUIRE) : FEED_CLOSED;
+                look->claims[i] = __atomic_load_n(&chunk->in_use, __ATOMIC_ACQUIRE)
+                                          ? __atomic_load_n(&chunk->claim, __ATOMIC_ACQUIRE)
+                                          : FEED_CLOSED;
         }
 }
 
@@ -475,14 +485,16 @@ void feed_look_hold(struct feed_look *look, uint64_t piece_of, uint64_t n)
 }
 
 /*
- * How many tasks of a chunk no worker has, at least. The tasks left were not claimed when the look began, or
- * some worker had them after that, or they are lost; and during the look the first two only become fewer.
+ * How many tasks of a chunk no worker has, at least. The tasks left were not claimed when the look
+ * began, or some worker had them after that, or they are lost; and during the look the first two
+ * only become fewer.
  */
 static uint32_t count_lost(const struct feed_chunk *chunk, uint64_t claim, uint32_t held)
 {
         uint32_t left, known;
 
-        if ((uint32_t)claim == FEED_CLOSED || __atomic_load_n(&chunk->withdrawing, __ATOMIC_ACQUIRE))
+        if ((uint32_t)claim == FEED_CLOSED ||
+            __atomic_load_n(&chunk->withdrawing, __ATOMIC_ACQUIRE))
                 return 0;
         left = __atomic_load_n(&chunk->n_left, __ATOMIC_ACQUIRE);
         known = chunk->n - MIN((uint32_t)claim, chunk->n) + held;
@@ -500,15 +512,15 @@ bool feed_look_end(struct feed *feed, const struct feed_look *look, uint64_t sin
                 struct feed_chunk *chunk = &feed->chunks[i];
 
                 feed_give_up(feed, chunk, count_lost(chunk, look->claims[i], look->held[i]));
-                again = again || ((uint32_t)look->claims[i] != FEED_CLOSED &&
-                                  chunk->taken_ns <= since_ns &&
-                                  __atomic_load_n(&chunk->n_left, __ATOMIC_ACQUIRE) > 0);
+                again = again ||
+                        ((uint32_t)look->claims[i] != FEED_CLOSED && chunk->taken_ns <= since_ns &&
+                         __atomic_load_n(&chunk->n_left, __ATOMIC_ACQUIRE) > 0);
         }
         return again;
 }
 
-static bool feed_find_lost(struct task_source *source, unsigned n_workers, task_source_see *see, void *userdata,
-                           uint64_t since_ns)
+static bool feed_find_lost(struct task_source *source, unsigned n_workers, task_source_see *see,
+                           void *userdata, uint64_t since_ns)
 {
         struct feed *feed = container_of(source, struct feed, source);
         _cleanup_free_ struct feed_look *look = malloc(sizeof(*look));

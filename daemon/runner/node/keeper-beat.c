@@ -36,8 +36,8 @@ static void on_told(struct redis *redis, redisReply *reply, void *userdata)
 }
 
 /*
- * Each owner that has chunks has an entry no older than HEARD_NS. An entry that is later than Redis' own
- * clock is from before the clock was set back, or of another Redis.
+ * Each owner that has chunks has an entry no older than HEARD_NS. An entry that is later than
+ * Redis' own clock is from before the clock was set back, or of another Redis.
  */
 static void find_place(struct keeper *keeper, uint64_t now_ms)
 {
@@ -85,8 +85,9 @@ static void on_instance(struct redis *redis, redisReply *reply, void *userdata)
             (reply->len != strlen(keeper->instance) ||
              memcmp(reply->str, keeper->instance, reply->len) != 0)) {
                 keeper->twin_said = true;
-                log_error("another node is named \"%s\" too; give each a name of its own (name = in "
-                          "pppctl.conf(5), section [machines])", keeper->terms.machines.name);
+                log_error("another node is named \"%s\" too; give each a name of its own (name = "
+                          "in pppctl.conf(5), section [machines])",
+                          keeper->terms.machines.name);
         }
         keeper->told = true;
 }
@@ -141,24 +142,26 @@ static void tell_of_us(struct keeper *keeper)
                 return;
         redis_send(redis, on_instance, keeper, "HGET %s instance", key);
         redis_send(redis, on_told, keeper,
-                   "HSET %s version %s level %s workers %u loops %u workloads %s load %llu done %llu "
-                   "failed %llu instance %s", key, PPPCTL_VERSION, level_name(spec->level),
-                   spec->workers, MAX(spec->loops, 1U), workloads, (unsigned long long)totals.load,
+                   "HSET %s version %s level %s workers %u loops %u workloads %s load %llu done "
+                   "%llu failed %llu instance %s",
+                   key, PPPCTL_VERSION, level_name(spec->level), spec->workers,
+                   MAX(spec->loops, 1U), workloads, (unsigned long long)totals.load,
                    (unsigned long long)totals.done, (unsigned long long)totals.failed,
                    keeper->instance);
         redis_send(redis, redis_link_on_kept, &keeper->link, "PEXPIRE %s %llu", key,
                    (unsigned long long)(4 * machines->heartbeat_ns / NSEC_PER_MSEC));
-        redis_send(redis, redis_link_on_kept, &keeper->link, "ZADD %s %lld %s", nodes, (long long)now_ms,
-                   machines->name);
+        redis_send(redis, redis_link_on_kept, &keeper->link, "ZADD %s %lld %s", nodes,
+                   (long long)now_ms, machines->name);
         /* Nodes whose names are never seen again. */
-        redis_send(redis, redis_link_on_kept, &keeper->link, "ZREMRANGEBYSCORE %s -inf (%lld", nodes,
-                   (long long)(now_ms - MACHINES_KEY_MS));
-        redis_send(redis, redis_link_on_kept, &keeper->link, "EXPIRE %s " MACHINES_KEY_SECONDS, nodes);
+        redis_send(redis, redis_link_on_kept, &keeper->link, "ZREMRANGEBYSCORE %s -inf (%lld",
+                   nodes, (long long)(now_ms - MACHINES_KEY_MS));
+        redis_send(redis, redis_link_on_kept, &keeper->link, "EXPIRE %s " MACHINES_KEY_SECONDS,
+                   nodes);
 }
 
 /*
- * In a cluster all keys that a runner uses have to be in one slot. Runners find that out only when there is
- * a job; asked here, the node ends before somebody waits for it.
+ * In a cluster all keys that a runner uses have to be in one slot. Runners find that out only when
+ * there is a job; asked here, the node ends before somebody waits for it.
  */
 static void ask_for_slots(struct keeper *keeper)
 {
@@ -176,8 +179,8 @@ static void ask_for_slots(struct keeper *keeper)
                 ++n;
         }
         if (n > 0)
-                redis_send_argv(&keeper->link.commands, redis_link_on_kept, &keeper->link, 1 + n, argv,
-                                NULL);
+                redis_send_argv(&keeper->link.commands, redis_link_on_kept, &keeper->link, 1 + n,
+                                argv, NULL);
         for (int i = 0; i < n; ++i)
                 free(keys[i]);
 }
@@ -220,8 +223,9 @@ static void take_entry(struct keeper *keeper, const redisReply *reply)
                 owners_hear(keeper, entry.owner);
         if (r >= 0 || keeper->foreign_said)
                 return;
-        log_error("an entry of the stream of owners is not pppd's: %s; it is ignored, and others like "
-                  "it without a word", why);
+        log_error("an entry of the stream of owners is not pppd's: %s; it is ignored, and others "
+                  "like it without a word",
+                  why);
         keeper->foreign_said = true;
 }
 
@@ -253,12 +257,15 @@ static void on_owners(struct redis *redis, redisReply *reply, void *userdata)
 void keeper_listen(struct keeper *keeper)
 {
         const struct machines *machines = &keeper->terms.machines;
-        uint64_t ms = MIN(machines->heartbeat_ns / 4 / NSEC_PER_MSEC, (uint64_t)REDIS_LINK_BLOCK_MS);
+        uint64_t ms =
+                MIN(machines->heartbeat_ns / 4 / NSEC_PER_MSEC, (uint64_t)REDIS_LINK_BLOCK_MS);
         _cleanup_free_ char *key = key_owners(machines);
 
-        if (keeper->reading || keeper->stopping || !keeper->link.is_up || !keeper->clock_known || !key)
+        if (keeper->reading || keeper->stopping || !keeper->link.is_up || !keeper->clock_known ||
+            !key)
                 return;
-        keeper->reading = redis_send(&keeper->link.reader, on_owners, keeper,
-                                     "XREAD COUNT %d BLOCK %llu STREAMS %s %s", READ_COUNT,
-                                     (unsigned long long)MAX(ms, UINT64_C(1)), key, keeper->heard) >= 0;
+        keeper->reading =
+                redis_send(&keeper->link.reader, on_owners, keeper,
+                           "XREAD COUNT %d BLOCK %llu STREAMS %s %s", READ_COUNT,
+                           (unsigned long long)MAX(ms, UINT64_C(1)), key, keeper->heard) >= 0;
 }

@@ -8,7 +8,7 @@
 #include "lib/runner-abi.h"
 
 #define REPLY_MAX (UINT64_C(16) << 20)
-#define LEAVE_NS (7 * NSEC_PER_SEC)     /* more than a runner needs once its own time is over */
+#define LEAVE_NS  (7 * NSEC_PER_SEC) /* more than a runner needs once its own time is over */
 
 /* The eventfd that the handler of SIGTERM writes to. */
 static int stop_fd = -EBADF;
@@ -59,8 +59,8 @@ static void stop(struct keeper *keeper)
         if (keeper->stopping)
                 return;
         keeper->stopping = true;
-        keeper->stop_ns = now_monotonic() + machines_leave_ns(keeper->terms.machines.heartbeat_ns) +
-                          LEAVE_NS;
+        keeper->stop_ns =
+                now_monotonic() + machines_leave_ns(keeper->terms.machines.heartbeat_ns) + LEAVE_NS;
         keeper_say_goodbye(keeper);
         owners_leave(keeper);
 }
@@ -101,8 +101,9 @@ static int keeper_init(struct keeper *keeper)
 {
         int r;
 
-        keeper->cgroup_fd = faccessat(RUNNER_FD_CGROUP, "cgroup.procs", F_OK, 0) == 0 ?
-                            RUNNER_FD_CGROUP : -EBADF;
+        keeper->cgroup_fd = faccessat(RUNNER_FD_CGROUP, "cgroup.procs", F_OK, 0) == 0
+                                    ? RUNNER_FD_CGROUP
+                                    : -EBADF;
         keeper->stop_fd = keeper->events_fd = -EBADF;
         descriptors_raise_limit();
         r = node_terms_read(&keeper->terms);

@@ -113,10 +113,12 @@ int level_process_restart(struct level_process *level)
                 return -ECHILD;
         }
         if (exited)
-                log_error("the level's process left with status %d; what was in progress has failed, and "
-                          "it is started again", status);
+                log_error("the level's process left with status %d; what was in progress has "
+                          "failed, and it is started again",
+                          status);
         else
-                log_error("the level's process was ended by signal %d (%s); what was in progress has "
-                          "failed, and it is started again", status, sigdescr_np(status) ?: "unknown");
+                log_error("the level's process was ended by signal %d (%s); what was in progress "
+                          "has failed, and it is started again",
+                          status, sigdescr_np(status) ?: "unknown");
         return level_process_start(level);
 }

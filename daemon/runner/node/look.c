@@ -22,13 +22,15 @@ static void on_claimed(struct redis *redis, redisReply *reply, void *userdata)
         if (reply && redis_is_array(reply, 0))
                 chunks_take_entries(look->chunks, request->stream, reply, true);
         else if (reply && redis_trouble_is_final(redis_trouble_of(reply)))
-                redis_link_fail(&look->streams->link, redis, reply, "take over chunks of silent nodes");
+                redis_link_fail(&look->streams->link, redis, reply,
+                                "take over chunks of silent nodes");
         request_end(request);
 }
 
 static void leave_to_others(struct request *request)
 {
-        redis_send(&request->look->streams->link.commands, NULL, NULL, "DEL %s", request->stream->key_look);
+        redis_send(&request->look->streams->link.commands, NULL, NULL, "DEL %s",
+                   request->stream->key_look);
         request->look->due = true;
 }
 
@@ -52,8 +54,9 @@ static int claim(struct request *request, const redisReply *entries)
                 if (redis_is_array(entries->element[i], 1) &&
                     redis_is_string(entries->element[i]->element[0]))
                         argv[argc++] = entries->element[i]->element[0]->str;
-        return argc == 5 ? -ENOENT :
-                           redis_send_argv(&look->streams->link.commands, on_claimed, request, argc, argv, NULL);
+        return argc == 5 ? -ENOENT
+                         : redis_send_argv(&look->streams->link.commands, on_claimed, request, argc,
+                                           argv, NULL);
 }
 
 static void on_pending(struct redis *redis, redisReply *reply, void *userdata)
@@ -61,7 +64,8 @@ static void on_pending(struct redis *redis, redisReply *reply, void *userdata)
         struct request *request = userdata;
 
         if (reply && redis_trouble_is_final(redis_trouble_of(reply)))
-                redis_link_fail(&request->look->streams->link, redis, reply, "look for chunks of silent nodes");
+                redis_link_fail(&request->look->streams->link, redis, reply,
+                                "look for chunks of silent nodes");
         if (!reply || !redis_is_array(reply, 1)) {
                 request_end(request);
                 return;
@@ -79,11 +83,12 @@ static void on_locked(struct redis *redis, redisReply *reply, void *userdata)
         struct look *look = request->look;
 
         if (reply && redis_trouble_is_final(redis_trouble_of(reply)))
-                redis_link_fail(&look->streams->link, redis, reply, "look for chunks of silent nodes");
+                redis_link_fail(&look->streams->link, redis, reply,
+                                "look for chunks of silent nodes");
         if (!reply || reply->type == REDIS_REPLY_NIL || look->streams->link.failed ||
-            redis_send(redis, on_pending, request, "XPENDING %s " MACHINES_GROUP " IDLE %llu - + %u",
-                       request->stream->key, (unsigned long long)streams_silence_ms(look->streams),
-                       request->room) < 0)
+            redis_send(redis, on_pending, request,
+                       "XPENDING %s " MACHINES_GROUP " IDLE %llu - + %u", request->stream->key,
+                       (unsigned long long)streams_silence_ms(look->streams), request->room) < 0)
                 request_end(request);
 }
 
@@ -96,9 +101,10 @@ static void look_at(struct look *look, const struct stream *stream, unsigned roo
                 return;
         *request = (struct request){ look, stream, room };
         ++look->n;
-        if (redis_send(&streams->link.commands, on_locked, request, "SET %s %s NX PX %llu", stream->key_look,
-                       streams->machines.name, (unsigned long long)
-                       MAX(streams->machines.heartbeat_ns / 8 / NSEC_PER_MSEC, UINT64_C(1))) < 0)
+        if (redis_send(&streams->link.commands, on_locked, request, "SET %s %s NX PX %llu",
+                       stream->key_look, streams->machines.name,
+                       (unsigned long long)MAX(streams->machines.heartbeat_ns / 8 / NSEC_PER_MSEC,
+                                               UINT64_C(1))) < 0)
                 request_end(request);
 }
 

@@ -4,9 +4,10 @@
 #include "daemon/runner/workloads/workloads.h"
 
 #define SAY_AGAIN_NS (60 * NSEC_PER_SEC)
-#define CHECK_NS     (500 * NSEC_PER_MSEC)      /* that a job is gone is noticed in this time */
+#define CHECK_NS     (500 * NSEC_PER_MSEC) /* that a job is gone is noticed in this time */
 
-struct node_job *node_job_get(struct node_jobs *jobs, const struct stream *stream, const char *name, size_t n)
+struct node_job *node_job_get(struct node_jobs *jobs, const struct stream *stream, const char *name,
+                              size_t n)
 {
         struct node_job *job;
 
@@ -54,8 +55,9 @@ static int read_terms(const char *text, size_t size, struct task_terms *terms)
         json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
         int r = -EBADMSG;
 
-        if (json && json_unpack_ex(json, NULL, JSON_STRICT, "{s?I, s?I}", "task_timeout_ns", &timeout,
-                                   "retries", &retries) >= 0 &&
+        if (json &&
+            json_unpack_ex(json, NULL, JSON_STRICT, "{s?I, s?I}", "task_timeout_ns", &timeout,
+                           "retries", &retries) >= 0 &&
             timeout >= 0 && retries >= 0 && retries <= SPEC_RETRIES_MAX) {
                 terms->timeout_ns = (uint64_t)timeout;
                 terms->retries = (uint32_t)retries;
@@ -76,7 +78,8 @@ static int read_job(struct node_job *job, const redisReply *reply)
 {
         if (!redis_is_array(reply, 4) || !is(reply->element[0], MACHINES_VERSION) ||
             !is(reply->element[1], workload_name(job->stream->workload)) ||
-            !is(reply->element[3], job->jobs->streams->machines.owner) || !redis_is_string(reply->element[2]) ||
+            !is(reply->element[3], job->jobs->streams->machines.owner) ||
+            !redis_is_string(reply->element[2]) ||
             read_terms(reply->element[2]->str, reply->element[2]->len, &job->terms) < 0)
                 return -EBADMSG;
         job->terms.workload = builtin_workloads[job->stream->workload];
@@ -96,9 +99,9 @@ static void say_undescribed(struct node_jobs *jobs, const char *name)
         ++jobs->n_undescribed;
         if (now < jobs->undescribed_ns)
                 return;
-        log_error("cannot take chunks of the job %s: it is not described as this version knows it (%llu "
-                  "like it since that was last said)", name,
-                  (unsigned long long)jobs->n_undescribed - 1);
+        log_error("cannot take chunks of the job %s: it is not described as this version knows it "
+                  "(%llu like it since that was last said)",
+                  name, (unsigned long long)jobs->n_undescribed - 1);
         jobs->undescribed_ns = now + SAY_AGAIN_NS;
         jobs->n_undescribed = 0;
 }
@@ -151,7 +154,10 @@ static void on_exists(struct redis *redis, redisReply *reply, void *userdata)
         node_job_unref(job);
 }
 
-/* More often than a long heartbeat: somebody may be waiting for workers that a cancelled job keeps busy. */
+/*
+ * More often than a long heartbeat: somebody may be waiting for workers that a cancelled job keeps
+ * busy.
+ */
 void node_jobs_check(struct node_jobs *jobs)
 {
         struct streams *streams = jobs->streams;

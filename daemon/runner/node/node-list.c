@@ -13,17 +13,17 @@
 
 #define TIME_MAX_NS (3 * NSEC_PER_SEC)
 /* A little less, so that a silent Redis is named. */
-#define SILENCE_NS  (2900 * NSEC_PER_MSEC)
-#define REPLY_MAX   (UINT64_C(16) << 20)
-#define NODES_MAX   32768               /* that are asked for */
-#define FIELD_MAX   1024                /* bytes of what a node says of itself */
+#define SILENCE_NS (2900 * NSEC_PER_MSEC)
+#define REPLY_MAX  (UINT64_C(16) << 20)
+#define NODES_MAX  32768 /* that are asked for */
+#define FIELD_MAX  1024  /* bytes of what a node says of itself */
 
 struct list {
         struct machines machines;
         struct redis redis;
         json_t *nodes;
-        uint64_t now_ms;                /* Redis' clock */
-        unsigned n_asked;               /* questions without an answer yet */
+        uint64_t now_ms;  /* Redis' clock */
+        unsigned n_asked; /* questions without an answer yet */
         bool asked, failed;
 };
 
@@ -48,7 +48,8 @@ static void on_time(struct redis *redis, redisReply *reply, void *userdata)
 
         if (answered(list, redis, reply) && redis_is_array(reply, 2) &&
             redis_is_string(reply->element[0]) &&
-            parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) >= 0)
+            parse_u64(reply->element[0]->str, reply->element[0]->len, INT64_MAX / 1000, &seconds) >=
+                    0)
                 list->now_ms = seconds * 1000;
 }
 
@@ -62,7 +63,8 @@ static const redisReply *field(const redisReply *reply, const char *name)
 {
         for (size_t i = 0; i + 1 < reply->elements; i += 2)
                 if (redis_is_string(reply->element[i]) && streq(reply->element[i]->str, name) &&
-                    redis_is_string(reply->element[i + 1]) && reply->element[i + 1]->len <= FIELD_MAX)
+                    redis_is_string(reply->element[i + 1]) &&
+                    reply->element[i + 1]->len <= FIELD_MAX)
                         return reply->element[i + 1];
         return NULL;
 }
@@ -79,8 +81,9 @@ static json_t *number_of(const redisReply *reply, const char *name)
         const redisReply *value = field(reply, name);
         uint64_t n;
 
-        return value && parse_u64(value->str, value->len, INT64_MAX, &n) >= 0 ?
-               json_integer((json_int_t)n) : NULL;
+        return value && parse_u64(value->str, value->len, INT64_MAX, &n) >= 0
+                       ? json_integer((json_int_t)n)
+                       : NULL;
 }
 
 static json_t *words_of(const redisReply *reply, const char *name)
@@ -106,15 +109,15 @@ static void on_node(struct redis *redis, redisReply *reply, void *userdata)
 
         /* The hash is gone when the node was silent for long; its name shows that it existed. */
         if (answered(list, redis, reply) && redis_is_array(reply, 0)) {
-                node = json_pack("{s:s, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:f}",
-                                 "name", asked->name, "version", text_of(reply, "version"),
-                                 "level", text_of(reply, "level"),
-                                 "workers", number_of(reply, "workers"),
-                                 "workloads", words_of(reply, "workloads"),
-                                 "load", number_of(reply, "load"), "done", number_of(reply, "done"),
+                node = json_pack("{s:s, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:f}", "name",
+                                 asked->name, "version", text_of(reply, "version"), "level",
+                                 text_of(reply, "level"), "workers", number_of(reply, "workers"),
+                                 "workloads", words_of(reply, "workloads"), "load",
+                                 number_of(reply, "load"), "done", number_of(reply, "done"),
                                  "failed", number_of(reply, "failed"), "last_seen_seconds",
-                                 asked->seen_ms < list->now_ms ?
-                                 (double)(list->now_ms - asked->seen_ms) / 1e3 : 0.0);
+                                 asked->seen_ms < list->now_ms
+                                         ? (double)(list->now_ms - asked->seen_ms) / 1e3
+                                         : 0.0);
                 json_array_append_new(list->nodes, node);
         }
         free(asked);
@@ -128,7 +131,8 @@ static void ask_node(struct list *list, struct redis *redis, const redisReply *n
 
         if (!asked)
                 return;
-        *asked = (struct asked_node){ .list = list, .seen_ms = (uint64_t)MAX(atof(score->str), 0.0) };
+        *asked = (struct asked_node){ .list = list,
+                                      .seen_ms = (uint64_t)MAX(atof(score->str), 0.0) };
         memcpy(asked->name, name->str, name->len + 1);
         key = key_node(&list->machines, asked->name);
         if (key && redis_send(redis, on_node, asked, "HGETALL %s", key) >= 0)
@@ -145,8 +149,9 @@ static void on_nodes(struct redis *redis, redisReply *reply, void *userdata)
                 return;
         if (reply->elements / 2 > NODES_MAX) {
                 list->failed = true;
-                snprintf(redis->why, sizeof(redis->why), "there are %zu nodes, more than the %d that are "
-                         "listed at most", reply->elements / 2, NODES_MAX);
+                snprintf(redis->why, sizeof(redis->why),
+                         "there are %zu nodes, more than the %d that are listed at most",
+                         reply->elements / 2, NODES_MAX);
                 return;
         }
         for (size_t i = 0; i + 1 < reply->elements; i += 2)
@@ -190,7 +195,8 @@ static int wait_for_answers(struct list *list)
                         return list->failed ? -EACCES : 0;
         }
         if (r >= 0)
-                snprintf(list->redis.why, sizeof(list->redis.why), "Redis did not answer within 3 s");
+                snprintf(list->redis.why, sizeof(list->redis.why),
+                         "Redis did not answer within 3 s");
         return r < 0 ? r : -ETIMEDOUT;
 }
 
@@ -229,7 +235,9 @@ static int print(struct list *list)
 
 int nodes_main(void)
 {
-        struct list list = { .machines = MACHINES_NULL, .redis = REDIS_NULL, .nodes = json_array() };
+        struct list list = { .machines = MACHINES_NULL,
+                             .redis = REDIS_NULL,
+                             .nodes = json_array() };
         int r;
 
         signal(SIGPIPE, SIG_IGN);

@@ -20,7 +20,8 @@ static int read_workloads(struct node_terms *terms, json_t *list)
         json_array_foreach(list, i, name) {
                 enum workload_id workload;
 
-                if (!json_is_string(name) || workload_from_name(json_string_value(name), &workload) < 0)
+                if (!json_is_string(name) ||
+                    workload_from_name(json_string_value(name), &workload) < 0)
                         return refuse("\"workloads\" names one that this version does not have");
                 terms->workloads |= 1U << workload;
         }
@@ -38,9 +39,8 @@ static int read_level(struct node_terms *terms, const char *level, json_int_t wo
         int r;
 
         json = json_pack("{s:s, s:s, s:o*, s:o*, s:O*}", "level", level, "workload", "words",
-                         "workers", workers > 0 ? json_integer(workers) : NULL,
-                         "loops", loops > 0 ? json_integer(loops) : NULL,
-                         "worker_limits", worker_limits);
+                         "workers", workers > 0 ? json_integer(workers) : NULL, "loops",
+                         loops > 0 ? json_integer(loops) : NULL, "worker_limits", worker_limits);
         r = json ? spec_from_json(json, &terms->spec, &error) : -ENOMEM;
         json_decref(json);
         if (r < 0) {
@@ -76,10 +76,11 @@ static int read_node(struct node_terms *terms, json_t *json)
         const char *level, *why = "";
         int r;
 
-        if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:{s:o, s:o, s:s, s?I, s?I, s?o, s?I, s?o}, s?o}",
-                           "node", "machines", &machines, "workloads", &workloads, "level", &level,
-                           "workers", &workers, "loops", &loops, "worker_limits", &worker_limits,
-                           "owners", &owners, "owner_limits", &owner_limits, "demo_url", &demo_url) < 0)
+        if (json_unpack_ex(json, NULL, JSON_STRICT,
+                           "{s:{s:o, s:o, s:s, s?I, s?I, s?o, s?I, s?o}, s?o}", "node", "machines",
+                           &machines, "workloads", &workloads, "level", &level, "workers", &workers,
+                           "loops", &loops, "worker_limits", &worker_limits, "owners", &owners,
+                           "owner_limits", &owner_limits, "demo_url", &demo_url) < 0)
                 return refuse("its spec is not an object \"node\" of machines, workloads, level, "
                               "workers, loops, worker_limits, owners and owner_limits");
         r = machines_from_json(machines, &terms->machines, &why);

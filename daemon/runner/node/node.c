@@ -33,8 +33,8 @@ static void on_signal(int number)
 
 /* The chunks of this runner's owner, in this process and in that of the level. */
 struct node {
-        struct runner *runner;          /* shared with the level's process */
-        struct owner_share *share;      /* with the keeper */
+        struct runner *runner;     /* shared with the level's process */
+        struct owner_share *share; /* with the keeper */
         struct streams streams;
         struct feed *feed;
         struct node_jobs jobs;
@@ -42,10 +42,10 @@ struct node {
         struct look look;
         struct beat beat;
         struct level_process level;
-        int stop_fd;                    /* eventfd, written by SIGTERM and SIGUSR1 */
-        uint64_t busy_ns;               /* when it last had a chunk in hand */
+        int stop_fd;      /* eventfd, written by SIGTERM and SIGUSR1 */
+        uint64_t busy_ns; /* when it last had a chunk in hand */
         bool stopping, cancelled;
-        uint64_t stop_ns;               /* when what runs is cancelled */
+        uint64_t stop_ns; /* when what runs is cancelled */
 };
 
 /* Callbacks of the parts */
@@ -171,9 +171,13 @@ static bool leave(struct node *node)
         }
         if (level_process_runs(&node->level))
                 return false;
-        if (node->chunks.n == 0 && !node->chunks.reading && redis_unsent(&node->streams.link.commands) == 0)
+        if (node->chunks.n == 0 && !node->chunks.reading &&
+            redis_unsent(&node->streams.link.commands) == 0)
                 return true;
-        /* Without Redis nobody can be told: the chunks that we hold will be claimed because we are silent. */
+        /*
+         * Without Redis nobody can be told: the chunks that we hold will be claimed because we are
+         * silent.
+         */
         return now >= node->stop_ns + LEVEL_LEAVE_NS ||
                (!node->streams.link.is_up && now >= node->stop_ns);
 }
@@ -273,7 +277,8 @@ static int node_init(struct node *node, const struct node_terms *terms, char *ow
         node->busy_ns = now_monotonic();
         r = install_signals(node);
         if (r >= 0)
-                r = feed_new(level_has(runner->spec.level, LEVEL_LOOPS) ? runner->spec.loops : 0, &node->feed);
+                r = feed_new(level_has(runner->spec.level, LEVEL_LOOPS) ? runner->spec.loops : 0,
+                             &node->feed);
         if (r < 0)
                 return r;
         runner->source = &node->feed->source;
@@ -290,7 +295,8 @@ static int node_init(struct node *node, const struct node_terms *terms, char *ow
         return r;
 }
 
-int node_serve(const struct node_terms *terms, char *owner, struct owner_share *share, int cgroup_fd)
+int node_serve(const struct node_terms *terms, char *owner, struct owner_share *share,
+               int cgroup_fd)
 {
         struct node *node = calloc(1, sizeof(*node));
         sigset_t none;

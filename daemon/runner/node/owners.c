@@ -11,11 +11,11 @@
 #include "daemon/runner/node/keeper.h"
 #include "lib/cgroup.h"
 
-#define KNOWN_MAX 1024                          /* owners */
-#define TURN_NS   (1 * NSEC_PER_SEC)            /* a runner's, when others wait */
+#define KNOWN_MAX 1024               /* owners */
+#define TURN_NS   (1 * NSEC_PER_SEC) /* a runner's, when others wait */
 #define SOON_NS   (5 * NSEC_PER_SEC)
-#define RETRY_NS  (100 * NSEC_PER_MSEC)         /* after the first death; twice that after the next, … */
-#define RETRY_MAX (60 * NSEC_PER_SEC)           /* … and at most this */
+#define RETRY_NS  (100 * NSEC_PER_MSEC) /* after the first death; twice that after the next, … */
+#define RETRY_MAX (60 * NSEC_PER_SEC)   /* … and at most this */
 #define NAME_SIZE 24
 
 static const char *group_name(const struct owner *owner, char text[static NAME_SIZE])
@@ -82,7 +82,8 @@ static void unlink_owner(struct keeper *keeper, struct owner *owner)
 static struct owner *find(const struct keeper *keeper, struct piece name)
 {
         for (struct owner *owner = keeper->owners; owner; owner = owner->next)
-                if (strlen(owner->name) == name.size && memcmp(owner->name, name.data, name.size) == 0)
+                if (strlen(owner->name) == name.size &&
+                    memcmp(owner->name, name.data, name.size) == 0)
                         return owner;
         return NULL;
 }
@@ -299,7 +300,8 @@ static void start(struct keeper *keeper, struct owner *owner)
                 owner->state = OWNER_RUNS;
                 return;
         }
-        log_error("cannot start a runner for %s: %s; trying again", owner->name, strerrordesc_np(-r));
+        log_error("cannot start a runner for %s: %s; trying again", owner->name,
+                  strerrordesc_np(-r));
         if (owner->pidfd >= 0) {
                 (void)kill(owner->pid, SIGKILL);
                 (void)waitpid(owner->pid, NULL, 0);
@@ -321,8 +323,8 @@ static void tell_to_yield(struct owner *owner)
 }
 
 /*
- * The owner whose runner has to leave: one that has nothing in hand, or the one that has run longest; NULL:
- * none before *until.
+ * The owner whose runner has to leave: one that has nothing in hand, or the one that has run
+ * longest; NULL: none before *until.
  */
 static struct owner *find_yielding(const struct keeper *keeper, uint64_t now, uint64_t *until)
 {
@@ -430,9 +432,10 @@ static void note_death(struct owner *owner, const siginfo_t *info)
 
         owner->n_deaths = now - owner->started_ns < SOON_NS ? owner->n_deaths + 1 : 1;
         owner->retry_ns = now + retry_delay(owner);
-        log_error("the runner for %s was ended by %s %d; what it had in hand is run by another node, or "
-                  "here once that is sure to be nobody's", owner->name,
-                  info->si_code == CLD_EXITED ? "exit status" : "signal", info->si_status);
+        log_error("the runner for %s was ended by %s %d; what it had in hand is run by another "
+                  "node, or here once that is sure to be nobody's",
+                  owner->name, info->si_code == CLD_EXITED ? "exit status" : "signal",
+                  info->si_status);
 }
 
 static int ended(struct keeper *keeper, struct owner *owner)
@@ -455,7 +458,8 @@ static int ended(struct keeper *keeper, struct owner *owner)
         else if (!keeper->stopping)
                 note_death(owner, &info);
         clear(keeper, owner);
-        /* It has said why. If the reason affects only one owner, the runners of others will show that. */
+        /* It has said why. If the reason affects only one owner, the runners of others will show
+         * that. */
         return refused && !keeper->stopping && !others_run(keeper) ? -ECHILD : 0;
 }
 

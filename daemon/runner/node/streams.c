@@ -2,8 +2,8 @@
 
 #include "daemon/runner/runner.h"
 
-int streams_init(struct streams *streams, const struct machines *machines, char *owner, unsigned workloads,
-                 const struct redis_link_ops *ops)
+int streams_init(struct streams *streams, const struct machines *machines, char *owner,
+                 unsigned workloads, const struct redis_link_ops *ops)
 {
         *streams = (struct streams){ .machines = *machines };
         streams->machines.owner = owner;
@@ -66,10 +66,13 @@ void streams_make_groups(struct streams *streams)
                 const char *key = streams->list[i].key;
 
                 /*
-                 * The group begins at the first entry: chunks that were sent before there was a node are for
-                 * us. It is made on the reading connection, so that it exists when that reads.
+                 * The group begins at the first entry: chunks that were sent before there was a
+                 * node are for us. It is made on the reading connection, so that it exists when
+                 * that reads.
                  */
-                redis_send(redis, on_group, streams, "XGROUP CREATE %s " MACHINES_GROUP " 0 MKSTREAM", key);
-                redis_send(redis, redis_link_on_kept, &streams->link, "EXPIRE %s " MACHINES_KEY_SECONDS, key);
+                redis_send(redis, on_group, streams,
+                           "XGROUP CREATE %s " MACHINES_GROUP " 0 MKSTREAM", key);
+                redis_send(redis, redis_link_on_kept, &streams->link,
+                           "EXPIRE %s " MACHINES_KEY_SECONDS, key);
         }
 }

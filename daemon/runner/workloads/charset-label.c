@@ -50,8 +50,8 @@ static const struct {
 static const struct {
         const char *name, *prefix;
 } families[] = {
-        { "CP", "windows-" }, { "CP", "windows" }, { "CP", "win-" }, { "CP", "win" },
-        { "CP", "ibm-" }, { "CP", "dos-" }, { "CP", "cp-" }, { "CP", "ms-" },
+        { "CP", "windows-" },     { "CP", "windows" },   { "CP", "win-" }, { "CP", "win" },
+        { "CP", "ibm-" },         { "CP", "dos-" },      { "CP", "cp-" },  { "CP", "ms-" },
         { "ISO-8859-", "8859-" }, { "LATIN", "latin-" },
 };
 
@@ -107,7 +107,7 @@ bool charset_label_resolve(char name[static CHARSET_LABEL_MAX])
 {
         if (!normalize(name))
                 return false;
-        if (strncmp(name, "x-big5", CHARSET_LABEL_MAX) == 0)    /* of x-x-big5, which is listed */
+        if (strncmp(name, "x-big5", CHARSET_LABEL_MAX) == 0) /* of x-x-big5, which is listed */
                 return normalize(name);
         for (size_t i = 0; i < ARRAY_SIZE(aliases); ++i)
                 if (streq(aliases[i].label, name)) {
@@ -121,8 +121,15 @@ bool charset_label_resolve(char name[static CHARSET_LABEL_MAX])
 bool charset_is_utf8(const char *label)
 {
         static const char *const names[] = {
-                "", "utf-8", "utf8", "utf-8-sig", "utf8mb4", "cp65001", "unicode-1-1-utf-8",
-                "unicode11utf8", "unicode20utf8",
+                "",
+                "utf-8",
+                "utf8",
+                "utf-8-sig",
+                "utf8mb4",
+                "cp65001",
+                "unicode-1-1-utf-8",
+                "unicode11utf8",
+                "unicode20utf8",
         };
         char name[CHARSET_LABEL_MAX];
 

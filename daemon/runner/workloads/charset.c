@@ -1,10 +1,11 @@
 /*
- * The stream decoder: iconv, and the cases that iconv leaves to its callers: text that is cut in the middle
- * of a character, and bytes that form none.
+ * The stream decoder: iconv, and the cases that iconv leaves to its callers: text that is cut in
+ * the middle of a character, and bytes that form none.
  *
- * Some charsets have states (ISO-2022-*, UTF-7), and the place where iconv continues after bytes that form no
- * character depends on where its input ended. So it is not given the pieces as they come, but always blocks
- * of one size: the result of decoding must not depend on where a network has cut the text.
+ * Some charsets have states (ISO-2022-*, UTF-7), and the place where iconv continues after bytes
+ * that form no character depends on where its input ended. So it is not given the pieces as they
+ * come, but always blocks of one size: the result of decoding must not depend on where a network
+ * has cut the text.
  */
 
 #include "daemon/runner/workloads/charset.h"
@@ -13,15 +14,15 @@
 
 #include "daemon/runner/workloads/charset-label.h"
 
-#define HELD_MAX 32             /* no charset has a character, or an escape, as long as this */
+#define HELD_MAX   32 /* no charset has a character, or an escape, as long as this */
 #define BLOCK_SIZE 4096
-#define TEXT_SIZE 16384
+#define TEXT_SIZE  16384
 
 static const char replacement[] = "\xEF\xBF\xBD";
 
 struct charset {
         iconv_t iconv;
-        size_t unit;            /* how many bytes to skip where there is no character */
+        size_t unit; /* how many bytes to skip where there is no character */
         size_t n_block;
         char block[BLOCK_SIZE]; /* begins with the first bytes of a character that was cut off */
         size_t n_text;
@@ -38,7 +39,10 @@ static int open_iconv(const char *name, iconv_t *ret)
         return 0;
 }
 
-/* Opens @name; if it is unknown, the charset that it usually stands for, whose name is then left in @name. */
+/*
+ * Opens @name; if it is unknown, the charset that it usually stands for, whose name is then left in
+ * @name.
+ */
 static int open_name(char name[static CHARSET_LABEL_MAX], iconv_t *ret)
 {
         int r = open_iconv(name, ret);
@@ -49,8 +53,8 @@ static int open_name(char name[static CHARSET_LABEL_MAX], iconv_t *ret)
 }
 
 /*
- * A charset's unit is the number of bytes with which iconv says anything but "incomplete" about a letter: 1,
- * 2 or 4.
+ * A charset's unit is the number of bytes with which iconv says anything but "incomplete" about a
+ * letter: 1, 2 or 4.
  */
 static int find_unit(const char *name, size_t *ret)
 {

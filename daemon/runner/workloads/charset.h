@@ -1,13 +1,13 @@
 #pragma once
 
 /*
- * A stream decoder: bytes of a declared charset in, cut anywhere, UTF-8 out, piece by piece, by iconv(3).
- * Bytes that form no character of the charset become U+FFFD, as with bytes.decode(errors="replace") in
- * Python. Memory is bounded whatever the stream.
+ * A stream decoder: bytes of a declared charset in, cut anywhere, UTF-8 out, piece by piece, by
+ * iconv(3). Bytes that form no character of the charset become U+FFFD, as with
+ * bytes.decode(errors="replace") in Python. Memory is bounded whatever the stream.
  *
- * Where glibc's tables and Python's differ, glibc's hold: a stray 0x85 is U+0085 in EUC-JP and EUC-KR (bad in
- * Python) and bad in TIS-620 (U+0085 in Python); decoding of malformed ISO-2022-* and UTF-7 resumes at
- * another place.
+ * Where glibc's tables and Python's differ, glibc's hold: a stray 0x85 is U+0085 in EUC-JP and
+ * EUC-KR (bad in Python) and bad in TIS-620 (U+0085 in Python); decoding of malformed ISO-2022-*
+ * and UTF-7 resumes at another place.
  *
  * charset-label.h says which labels are accepted.
  */

@@ -2,9 +2,10 @@
  * sum-array: fills an array with 0 … n-1 and adds it up, as numpy.arange(n).sum() does: fast, at 8
  * bytes of memory a number, and with the global lock (--gil) released for all of it.
  *
- * The memory of one task is bounded: ARRAY_MAX. The kernel promises more memory than it has, and kills when
- * that is touched; so the array is filled in stripes, and before each one we check whether the machine still
- * has the rest. A cgroup's limit is not checked: above that the kernel kills, as --memory-max says.
+ * The memory of one task is bounded: ARRAY_MAX. The kernel promises more memory than it has, and
+ * kills when that is touched; so the array is filled in stripes, and before each one we check
+ * whether the machine still has the rest. A cgroup's limit is not checked: above that the kernel
+ * kills, as --memory-max says.
  */
 
 #include <sys/mman.h>
@@ -15,9 +16,9 @@
 #include "lib/proc.h"
 #include "lib/util.h"
 
-#define ARRAY_MAX (UINT64_C(1) << 29)   /* numbers, 4 GiB */
+#define ARRAY_MAX (UINT64_C(1) << 29) /* numbers, 4 GiB */
 #define BLOCK     UINT64_C(65536)
-#define STRIPE    (64 * BLOCK)             /* 32 MiB */
+#define STRIPE    (64 * BLOCK) /* 32 MiB */
 
 static int no_memory(struct ppp_task *task, uint64_t size)
 {
@@ -33,7 +34,7 @@ static bool machine_has(uint64_t size)
 
 static int fill(struct ppp_task *task, uint64_t *array, uint64_t n)
 {
-        for (uint64_t i = 0; i < n; ) {
+        for (uint64_t i = 0; i < n;) {
                 int r;
 
                 if (i % STRIPE == 0 && !machine_has((n - i) * sizeof(*array)))
@@ -51,7 +52,7 @@ static int add_up(struct ppp_task *task, const uint64_t *array, uint64_t n, uint
 {
         uint64_t total = 0;
 
-        for (uint64_t i = 0; i < n; ) {
+        for (uint64_t i = 0; i < n;) {
                 int r;
 
                 for (uint64_t stop = MIN(n, i + BLOCK); i < stop; ++i)
@@ -77,7 +78,9 @@ static int run(struct ppp_task *task, const char *input, size_t n_input, uint64_
         array = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (array == MAP_FAILED)
                 return no_memory(task, size);
-        /* As numpy does for large arrays; a kernel without huge pages says EINVAL, which is fine. */
+        /*
+         * As numpy does for large arrays; a kernel without huge pages says EINVAL, which is fine.
+         */
         (void)madvise(array, size, MADV_HUGEPAGE);
 
         ppp_unlock(task);

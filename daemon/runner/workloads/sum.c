@@ -9,7 +9,7 @@
 #include "daemon/runner/workloads/number.h"
 #include "lib/util.h"
 
-#define STEPS_PER_CHECK UINT64_C(65536)         /* 20 us */
+#define STEPS_PER_CHECK UINT64_C(65536) /* 20 us */
 
 static int run(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
 {

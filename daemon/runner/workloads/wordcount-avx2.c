@@ -1,11 +1,12 @@
 /*
- * Counting with AVX2: 64 bytes at a time become three bit masks, one bit a byte: ASCII's spaces, and the
- * first bytes of two- and three-byte spaces. A word begins at a byte that comes right after a space and
- * begins none, so shifts and one popcount count the words, without a branch on the text. The only branch is
- * on whether 128 bytes are all ASCII, since the masks are then far cheaper.
+ * Counting with AVX2: 64 bytes at a time become three bit masks, one bit a byte: ASCII's spaces,
+ * and the first bytes of two- and three-byte spaces. A word begins at a byte that comes right after
+ * a space and begins none, so shifts and one popcount count the words, without a branch on the
+ * text. The only branch is on whether 128 bytes are all ASCII, since the masks are then far
+ * cheaper.
  *
- * The Makefile compiles this file for AVX2, BMI and POPCNT; wordcount.c calls it where the processor has
- * these.
+ * The Makefile compiles this file for AVX2, BMI and POPCNT; wordcount.c calls it where the
+ * processor has these.
  */
 
 #include "daemon/runner/workloads/wordcount-bulk.h"
@@ -14,9 +15,9 @@
 
 #include <immintrin.h>
 
-#define BLOCK 64
-#define STRIPE (2 * BLOCK)      /* what is asked whether it is ASCII */
-#define AHEAD 2                 /* a block's masks look at this many bytes after it */
+#define BLOCK  64
+#define STRIPE (2 * BLOCK) /* what is asked whether it is ASCII */
+#define AHEAD  2           /* a block's masks look at this many bytes after it */
 
 /*
  * Multi-byte spaces are found by three pairs of tables, as UTF-8 is validated in simdjson: a bit
@@ -24,8 +25,8 @@
  * family whose bit is left in all six begins a space here. Two-byte families let any third pass.
  */
 enum {
-        E280_8x = 1 << 0,       /* E2 80 80..8A */
-        E280_Ax = 1 << 1,       /* E2 80 A8, A9, AF */
+        E280_8x = 1 << 0, /* E2 80 80..8A */
+        E280_Ax = 1 << 1, /* E2 80 A8, A9, AF */
         E281_9F = 1 << 2,
         E19A_80 = 1 << 3,
         E380_80 = 1 << 4,
@@ -41,19 +42,29 @@ static const uint8_t first_low[16] = { [1] = E19A_80, [2] = E2 | C2, [3] = E380_
 static const uint8_t first_high[16] = { [0xC] = C2, [0xE] = THREE };
 
 static const uint8_t second_low[16] = {
-        [0] = E280 | E380_80 | C2_A0, [1] = E281_9F, [5] = C2_85, [0xA] = E19A_80,
+        [0] = E280 | E380_80 | C2_A0,
+        [1] = E281_9F,
+        [5] = C2_85,
+        [0xA] = E19A_80,
 };
 static const uint8_t second_high[16] = {
-        [8] = E2 | E380_80 | C2_85, [9] = E19A_80, [0xA] = C2_A0,
+        [8] = E2 | E380_80 | C2_85,
+        [9] = E19A_80,
+        [0xA] = C2_A0,
 };
 
 static const uint8_t third_low[16] = {
-        [0] = C2 | E280_8x | E19A_80 | E380_80, [1 ... 7] = C2 | E280_8x, [8 ... 9] = C2 | E280,
-        [0xA] = C2 | E280_8x, [0xB ... 0xE] = C2, [0xF] = C2 | E280_Ax | E281_9F,
+        [0] = C2 | E280_8x | E19A_80 | E380_80,
+        [1 ... 7] = C2 | E280_8x,
+        [8 ... 9] = C2 | E280,
+        [0xA] = C2 | E280_8x,
+        [0xB ... 0xE] = C2,
+        [0xF] = C2 | E280_Ax | E281_9F,
 };
 static const uint8_t third_high[16] = {
-        [0 ... 7] = C2, [8] = C2 | E280_8x | E19A_80 | E380_80, [9] = C2 | E281_9F,
-        [0xA] = C2 | E280_Ax, [0xB ... 0xF] = C2,
+        [0 ... 7] = C2,     [8] = C2 | E280_8x | E19A_80 | E380_80,
+        [9] = C2 | E281_9F, [0xA] = C2 | E280_Ax,
+        [0xB ... 0xF] = C2,
 };
 
 struct masks {
@@ -127,7 +138,7 @@ static inline struct half half(const uint8_t *p)
         return (struct half){
                 .ascii = bits(ascii_spaces(v)),
                 .leads = ~bits(none),
-                .of_three = bits(_mm256_slli_epi16(v, 2)),      /* bit 5: E1, E2, E3, not C2 */
+                .of_three = bits(_mm256_slli_epi16(v, 2)), /* bit 5: E1, E2, E3, not C2 */
         };
 }
 
@@ -156,7 +167,7 @@ static inline bool is_ascii(const uint8_t *p)
 
 struct state {
         uint64_t words;
-        uint64_t after;         /* bit i: byte i of what is next comes right after a space */
+        uint64_t after; /* bit i: byte i of what is next comes right after a space */
 };
 
 /* The bytes of a block that come right after a space. */

@@ -14,5 +14,5 @@ typedef void wordcount_bulk(struct wordcount *count, const uint8_t *p, size_t n)
 
 wordcount_bulk wordcount_bulk_scalar;
 #if defined(__x86_64__)
-wordcount_bulk wordcount_bulk_avx2;     /* needs AVX2, BMI and POPCNT */
+wordcount_bulk wordcount_bulk_avx2; /* needs AVX2, BMI and POPCNT */
 #endif

@@ -1,9 +1,9 @@
 /*
  * The word counter: the seams between chunks, the scalar loop, and the choice of a loop.
  *
- * The only state a cut can leave is the beginning of a multi-byte space: one or two bytes, kept in `pending`
- * until the next chunk shows what they are. The rest of the state is one bit, whether the last character was
- * in a word; so the loops (wordcount-bulk.h) never see an incomplete space.
+ * The only state a cut can leave is the beginning of a multi-byte space: one or two bytes, kept in
+ * `pending` until the next chunk shows what they are. The rest of the state is one bit, whether the
+ * last character was in a word; so the loops (wordcount-bulk.h) never see an incomplete space.
  */
 
 #include "daemon/runner/workloads/wordcount.h"
@@ -12,12 +12,15 @@
 
 enum kind {
         OTHER,
-        SPACE,          /* one of ASCII's */
-        LEAD,           /* may begin a multi-byte space */
+        SPACE, /* one of ASCII's */
+        LEAD,  /* may begin a multi-byte space */
 };
 
 static const uint8_t kinds[256] = {
-        ['\t' ... '\r'] = SPACE, [0x1C ... ' '] = SPACE, [0xC2] = LEAD, [0xE1 ... 0xE3] = LEAD,
+        ['\t' ... '\r'] = SPACE,
+        [0x1C ... ' '] = SPACE,
+        [0xC2] = LEAD,
+        [0xE1 ... 0xE3] = LEAD,
 };
 
 /* The bytes 0x80..0xBF that end a space that E2 80 began: U+2000..200A, U+2028, U+2029, U+202F. */
@@ -101,8 +104,8 @@ static void pending_is_text(struct wordcount *count)
 }
 
 /*
- * Resolves the pending bytes with one more; false if @c does not belong to them and has to be looked at
- * again.
+ * Resolves the pending bytes with one more; false if @c does not belong to them and has to be
+ * looked at again.
  */
 static bool pending_take(struct wordcount *count, uint8_t c)
 {
@@ -155,7 +158,9 @@ static const struct path *best_path(void)
         return path;
 }
 
-/* Used in place of a loop until the first text comes. Threads that meet here choose the same loop. */
+/*
+ * Used in place of a loop until the first text comes. Threads that meet here choose the same loop.
+ */
 static void resolve(struct wordcount *count, const uint8_t *p, size_t n)
 {
         wordcount_bulk *best = best_path()->bulk;

@@ -17,11 +17,14 @@
 struct wordcount {
         uint64_t words;
         bool in_word;
-        uint8_t n_pending;              /* 0..2 bytes that may begin a space and were cut off */
+        uint8_t n_pending; /* 0..2 bytes that may begin a space and were cut off */
         uint8_t pending[2];
 };
 
-#define WORDCOUNT_NULL { 0 }
+#define WORDCOUNT_NULL \
+        {              \
+                0      \
+        }
 
 void wordcount_feed(struct wordcount *count, const void *data, size_t n);
 

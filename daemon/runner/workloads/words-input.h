@@ -1,24 +1,27 @@
 #pragma once
 
 /*
- * An input of `words` names a page to fetch or a file to read. Text without a scheme is a path; a file whose
- * name looks like a URL or like "demo:2016" is reached by putting "./" before it.
+ * An input of `words` names a page to fetch or a file to read. Text without a scheme is a path; a
+ * file whose name looks like a URL or like "demo:2016" is reached by putting "./" before it.
  */
 
 #include "lib/util.h"
 
 enum words_source {
-        WORDS_FETCH,            /* target is a URL */
-        WORDS_READ,             /* target is a path */
+        WORDS_FETCH, /* target is a URL */
+        WORDS_READ,  /* target is a path */
 };
 
 struct words_input {
         enum words_source source;
-        const char *target;     /* the input itself, or made */
-        char *made;             /* owned */
+        const char *target; /* the input itself, or made */
+        char *made;         /* owned */
 };
 
-#define WORDS_INPUT_NULL { WORDS_READ, NULL, NULL }
+#define WORDS_INPUT_NULL               \
+        {                              \
+                WORDS_READ, NULL, NULL \
+        }
 
 /*
  * words_input_parse() - tell what @input is.

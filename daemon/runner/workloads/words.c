@@ -1,7 +1,7 @@
 /*
- * The workload `words`: counts the words of a page or a file. The text is streamed: each chunk is counted in
- * place, and passes through a decoder only if a byte order mark or, without one, the server says another
- * charset than UTF-8. A file without a mark is UTF-8.
+ * The workload `words`: counts the words of a page or a file. The text is streamed: each chunk is
+ * counted in place, and passes through a decoder only if a byte order mark or, without one, the
+ * server says another charset than UTF-8. A file without a mark is UTF-8.
  */
 
 #include <pppctl/workload.h>
@@ -15,12 +15,12 @@
 
 struct stream {
         struct wordcount count;
-        struct charset *charset;        /* NULL: the text is UTF-8 */
+        struct charset *charset; /* NULL: the text is UTF-8 */
         bool started;
-        char first[MARK_MAX];           /* bytes that may be the beginning of a byte order mark */
+        char first[MARK_MAX]; /* bytes that may be the beginning of a byte order mark */
         size_t n_first;
-        char *label;                    /* declared, if the text may end before it is started */
-        int error;                      /* of setting up the decoder; negative errno */
+        char *label; /* declared, if the text may end before it is started */
+        int error;   /* of setting up the decoder; negative errno */
 };
 
 static void count_text(void *userdata, const void *text, size_t n)

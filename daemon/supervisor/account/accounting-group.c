@@ -1,6 +1,6 @@
 /*
- * What the job's cgroup counted: one row a metric, each read from one of its files. A file that is not
- * there has its reason, and most often that is a controller that is not.
+ * What the job's cgroup counted: one row a metric, each read from one of its files. A file that is
+ * not there has its reason, and most often that is a controller that is not.
  */
 
 #include "daemon/supervisor/account/accounting-internal.h"
@@ -16,9 +16,8 @@ struct field {
 };
 
 static const struct field memory_events[] = {
-        { "low", "low" },           { "high", "high" },
-        { "max", "max" },           { "oom", "oom" },
-        { "oom_kill", "oom_kill" }, { "oom_group_kill", "oom_group_kill" },
+        { "low", "low" }, { "high", "high" },         { "max", "max" },
+        { "oom", "oom" }, { "oom_kill", "oom_kill" }, { "oom_group_kill", "oom_group_kill" },
         { NULL, NULL },
 };
 
@@ -30,16 +29,18 @@ static const struct field throttling[] = {
 };
 
 static const struct field io[] = {
-        { "read_bytes", "rbytes" }, { "write_bytes", "wbytes" },
-        { "reads", "rios" },        { "writes", "wios" },
+        { "read_bytes", "rbytes" },
+        { "write_bytes", "wbytes" },
+        { "reads", "rios" },
+        { "writes", "wios" },
         { NULL, NULL },
 };
 
 static const struct group_metric {
         const char *key, *file, *field;
         enum { FLAT, PIDS_PEAK, KEYED_USEC, PRESSURE, OBJECT, SUMS, REFUSED, BY_RUNNER } kind;
-        unsigned controller;            /* that the file belongs to; 0: none */
-        const char *since;              /* what else it takes; NULL: nothing */
+        unsigned controller; /* that the file belongs to; 0: none */
+        const char *since;   /* what else it takes; NULL: nothing */
         const struct field *fields;
 } group_metrics[] = {
         { "cpu_user_seconds", "cpu.stat", "user_usec", KEYED_USEC, 0, NULL, NULL },
@@ -50,7 +51,8 @@ static const struct group_metric {
           "memory.peak needs Linux 5.19", NULL },
         { "memory_stat", "memory.stat", NULL, BY_RUNNER, CGROUP_MEMORY, NULL, NULL },
         { "memory_events", "memory.events", NULL, OBJECT, CGROUP_MEMORY, NULL, memory_events },
-        { "pids_peak", "pids.peak", NULL, PIDS_PEAK, CGROUP_PIDS, "pids.peak needs Linux 6.1", NULL },
+        { "pids_peak", "pids.peak", NULL, PIDS_PEAK, CGROUP_PIDS, "pids.peak needs Linux 6.1",
+          NULL },
         { "pids_refused", "pids.events", NULL, REFUSED, CGROUP_PIDS, NULL, NULL },
         { "io", "io.stat", NULL, SUMS, CGROUP_IO, NULL, io },
         { "pressure_cpu_waiting_seconds", "cpu.pressure", "some", PRESSURE, 0, NULL, NULL },
@@ -137,8 +139,8 @@ static int read_sums(int fd, const struct group_metric *metric, json_t **ret)
 }
 
 /*
- * A process that moves between two groups of the job counts as two in the job's for a moment, and no limit
- * holds that up. So what is above the limit is one of those.
+ * A process that moves between two groups of the job counts as two in the job's for a moment, and
+ * no limit holds that up. So what is above the limit is one of those.
  */
 static int read_pids_peak(int fd, const char *file, uint64_t *ret)
 {
@@ -208,7 +210,8 @@ static const char *why_not_counted(const struct accounting *a, const struct grou
 {
         const char *hint;
 
-        if (error == -ENOENT && metric->controller && !(a->groups->controllers & metric->controller))
+        if (error == -ENOENT && metric->controller &&
+            !(a->groups->controllers & metric->controller))
                 return groups_why_without(a->groups, metric->controller, &hint);
         if (metric->kind == REFUSED && a->hits->why_no_refused)
                 return a->hits->why_no_refused;
@@ -232,15 +235,15 @@ static void miss_metric(struct summary *summary, const struct accounting *a,
 }
 
 /*
- * Why the group's file, though it is there, cannot tell; NULL when it can. What a controller counts begins when
- * it comes, or comes back, and of a peak not even a part is true.
+ * Why the group's file, though it is there, cannot tell; NULL when it can. What a controller counts
+ * begins when it comes, or comes back, and of a peak not even a part is true.
  */
 static const char *why_not_whole(const struct accounting *a, const struct group_metric *metric)
 {
         if (a->controllers.lost & metric->controller)
-                return "the daemon died while the job ran, and without DelegateSubgroup= (systemd 254) "
-                       "another can be started only after its cgroup's controllers, with all they had "
-                       "counted, are gone";
+                return "the daemon died while the job ran, and without DelegateSubgroup= (systemd "
+                       "254) another can be started only after its cgroup's controllers, with all "
+                       "they had counted, are gone";
         if (a->controllers.gained & metric->controller)
                 return "the daemon got the controller that counts it only after the job had begun";
         return NULL;
@@ -251,15 +254,17 @@ static bool is_cpu_time(const struct group_metric *metric)
         return metric->kind == KEYED_USEC;
 }
 
-/* Without a cgroup: of the runner and the children it waited for, which is all but what was left behind. */
+/* Without a cgroup: of the runner and the children it waited for, which is all but what was left
+ * behind. */
 static void put_cpu_of_processes(struct summary *summary, const struct accounting *a,
                                  const struct group_metric *metric)
 {
-        const struct timeval *time = streq(metric->field, "user_usec") ? &a->usage->ru_utime
-                                                                       : &a->usage->ru_stime;
+        const struct timeval *time =
+                streq(metric->field, "user_usec") ? &a->usage->ru_utime : &a->usage->ru_stime;
 
-        summary_put_seconds(summary, metric->key, (uint64_t)time->tv_sec * NSEC_PER_SEC +
-                                                          (uint64_t)time->tv_usec * NSEC_PER_USEC);
+        summary_put_seconds(summary, metric->key,
+                            (uint64_t)time->tv_sec * NSEC_PER_SEC +
+                                    (uint64_t)time->tv_usec * NSEC_PER_USEC);
 }
 
 /* Which of the two it is; nothing where it is neither. */
@@ -277,7 +282,9 @@ void summary_put_group(struct summary *summary, const struct accounting *a)
 
         for (size_t i = 0; i < ARRAY_SIZE(group_metrics); ++i) {
                 const struct group_metric *metric = &group_metrics[i];
-                const char *missing = a->group ? why_not_whole(a, metric) : why ?: "the job's cgroup is gone";
+                const char *missing = a->group ? why_not_whole(a, metric)
+                                      : why    ? why
+                                               : "the job's cgroup is gone";
                 json_t *value;
                 int r;
 

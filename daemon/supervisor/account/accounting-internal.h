@@ -14,7 +14,10 @@ struct summary {
 void summary_put(struct summary *summary, const char *key, json_t *value_stolen);
 void summary_miss(struct summary *summary, const char *key, const char *reason);
 
-/* The reason why @key is missing, as text that is the caller's, which it is not any more; NULL: it is not. */
+/*
+ * The reason why @key is missing, as text that is the caller's, which it is not any more; NULL: it
+ * is not.
+ */
 json_t *summary_take_missed(struct summary *summary, const char *key);
 
 static inline void summary_put_integer(struct summary *summary, const char *key, uint64_t value)
@@ -37,5 +40,8 @@ void summary_put_counted(struct summary *summary, const struct accounting *accou
 /* accounting-parts.c: and of those before. */
 void summary_add_parts(struct summary *summary, const struct accounting *accounting);
 
-/* accounting-parts.c: the limits that all parts have met, each once. A new reference; NULL when out of memory. */
+/*
+ * accounting-parts.c: the limits that all parts have met, each once. A new reference; NULL when out
+ * of memory.
+ */
 json_t *summary_limits_met(const struct accounting *accounting);

@@ -1,7 +1,8 @@
 /*
- * The parts of a job that was interrupted. Each had a cgroup and a runner of its own, so what the kernel counted
- * of one is kept in the job's row when it ends, as the summary has it, and the parts are added up. A number that
- * one of the parts lacks is not known of the job, with the reason that it was not known of that part.
+ * The parts of a job that was interrupted. Each had a cgroup and a runner of its own, so what the
+ * kernel counted of one is kept in the job's row when it ends, as the summary has it, and the parts
+ * are added up. A number that one of the parts lacks is not known of the job, with the reason that
+ * it was not known of that part.
  */
 
 #include "daemon/supervisor/account/accounting-internal.h"
@@ -35,10 +36,11 @@ static json_t *add_members(json_t *before, json_t *now)
         json_t *sum = json_object(), *value;
         const char *member;
 
-        json_object_foreach (now, member, value) {
+        json_object_foreach(now, member, value) {
                 json_t *other = json_object_get(before, member);
 
-                if (other && json_object_set_new(sum, member, add_numbers(member, other, value)) < 0) {
+                if (other &&
+                    json_object_set_new(sum, member, add_numbers(member, other, value)) < 0) {
                         json_decref(sum);
                         return NULL;
                 }
@@ -85,9 +87,9 @@ void summary_add_parts(struct summary *summary, const struct accounting *a)
         json_t *before;
         size_t i;
 
-        json_object_foreach (json_object_get(parts, "counted"), key, before)
+        json_object_foreach(json_object_get(parts, "counted"), key, before)
                 add_counted(summary, key, before, a->carried);
-        json_array_foreach (json_object_get(parts, "unavailable"), i, entry)
+        json_array_foreach(json_object_get(parts, "unavailable"), i, entry)
                 add_missing(summary, entry);
         /* The source of the CPU time is told only where the CPU time is. */
         if (!json_object_get(summary->json, "cpu_user_seconds"))
@@ -109,13 +111,16 @@ static bool is_same_limit(const json_t *a, const json_t *b)
         return same;
 }
 
-/* Where the kernel does not tell of one part how often the limit was met, it is not known of the job. */
+/* Where the kernel does not tell of one part how often the limit was met, it is not known of the
+ * job. */
 static int add_times(json_t *sum, const json_t *now)
 {
         const json_t *a = json_object_get(sum, "times"), *b = json_object_get(now, "times");
 
         if (a && b)
-                return json_object_set_new(sum, "times", json_integer(json_integer_value(a) + json_integer_value(b)));
+                return json_object_set_new(sum, "times",
+                                           json_integer(json_integer_value(a) +
+                                                        json_integer_value(b)));
         if (a)
                 (void)json_object_del(sum, "times");
         return 0;
@@ -126,7 +131,7 @@ static int add_limit_met(json_t *list, json_t *met)
         json_t *entry;
         size_t i;
 
-        json_array_foreach (list, i, entry)
+        json_array_foreach(list, i, entry)
                 if (is_same_limit(entry, met))
                         return add_times(entry, met);
         return json_array_append(list, met);
@@ -144,7 +149,7 @@ json_t *summary_limits_met(const struct accounting *a)
         now = limit_hits_to_json(a->hits);
         if (!now)
                 r = -1;
-        json_array_foreach (now, i, met)
+        json_array_foreach(now, i, met)
                 if (r >= 0)
                         r = add_limit_met(list, met);
         json_decref(now);
@@ -177,8 +182,9 @@ json_t *accounting_carry(const struct accounting *accounting)
         /* CPU time that is known is used up, also where more was used than is known. */
         cpu_seconds += cpu_seconds_of(summary.json);
         summary_add_parts(&summary, accounting);
-        parts = json_pack("{s:f, s:o, s:o, s:o}", "cpu_seconds", cpu_seconds, "counted", summary.json,
-                          "unavailable", summary.unavailable, "limits_met", summary_limits_met(accounting));
+        parts = json_pack("{s:f, s:o, s:o, s:o}", "cpu_seconds", cpu_seconds, "counted",
+                          summary.json, "unavailable", summary.unavailable, "limits_met",
+                          summary_limits_met(accounting));
         if (!summary.failed)
                 return parts;
         json_decref(parts);

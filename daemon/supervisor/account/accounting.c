@@ -30,7 +30,7 @@ json_t *summary_take_missed(struct summary *summary, const char *key)
         json_t *reason;
         size_t i;
 
-        json_array_foreach (summary->unavailable, i, entry) {
+        json_array_foreach(summary->unavailable, i, entry) {
                 if (!streq(json_string_value(json_object_get(entry, "metric")), key))
                         continue;
                 reason = json_incref(json_object_get(entry, "reason"));
@@ -45,7 +45,7 @@ static bool is_missed(const struct summary *summary, const char *key)
         const json_t *entry;
         size_t i;
 
-        json_array_foreach (summary->unavailable, i, entry)
+        json_array_foreach(summary->unavailable, i, entry)
                 if (streq(json_string_value(json_object_get(entry, "metric")), key))
                         return true;
         return false;
@@ -74,9 +74,10 @@ static void put_identity(struct summary *summary, const struct accounting *a)
                 summary_put(summary, "gil", json_boolean(a->spec->gil));
         if (a->spec->threaded)
                 summary_put(summary, "threaded", json_true());
-        summary_put(summary, "host", json_pack("{s:s, s:I, s:s, s:s}", "kernel", a->host->kernel, "cpus",
-                                       (json_int_t)a->host->n_cpus, "cgroup",
-                                       groups_kind(a->groups), "version", PPPCTL_VERSION));
+        summary_put(summary, "host",
+                    json_pack("{s:s, s:I, s:s, s:s}", "kernel", a->host->kernel, "cpus",
+                              (json_int_t)a->host->n_cpus, "cgroup", groups_kind(a->groups),
+                              "version", PPPCTL_VERSION));
 }
 
 /* Both times count from this boot: one before it is negative, also where its type has no sign. */
@@ -100,13 +101,16 @@ static void put_tasks(struct summary *summary, const struct accounting *a)
         summary_put_seconds(summary, "wall_seconds", wall);
         if (wall > 0)
                 summary_put(summary, "tasks_per_second",
-                    json_real((double)n * (double)NSEC_PER_SEC / (double)wall));
+                            json_real((double)n * (double)NSEC_PER_SEC / (double)wall));
         else
-                summary_miss(summary, "tasks_per_second", "no time passed that the clock could tell");
+                summary_miss(summary, "tasks_per_second",
+                             "no time passed that the clock could tell");
         if (c->runner_start_ns != 0)
-                summary_put_seconds(summary, "start_seconds", time_between(c->epoch_ns, c->runner_start_ns));
+                summary_put_seconds(summary, "start_seconds",
+                                    time_between(c->epoch_ns, c->runner_start_ns));
         else
-                summary_miss(summary, "start_seconds", "the runner never came to its first instruction");
+                summary_miss(summary, "start_seconds",
+                             "the runner never came to its first instruction");
 }
 
 /* What was read back: of the group from its files, of the runner from the kernel. */
@@ -201,7 +205,8 @@ static void merge_value(struct summary *summary, const char *key, const json_t *
         if (metric_is_valid(metric, value))
                 summary_put(summary, key, json_incref((json_t *)value));
         else
-                summary_miss(summary, key, "what the runner wrote for it is not what the summary takes");
+                summary_miss(summary, key,
+                             "what the runner wrote for it is not what the summary takes");
 }
 
 static void merge_missing(struct summary *summary, const json_t *missing)
@@ -209,13 +214,13 @@ static void merge_missing(struct summary *summary, const json_t *missing)
         const json_t *entry;
         size_t i;
 
-        json_array_foreach (missing, i, entry) {
+        json_array_foreach(missing, i, entry) {
                 const char *key = json_string_value(json_object_get(entry, "metric"));
                 const char *reason = json_string_value(json_object_get(entry, "reason"));
                 const struct metric *metric = key ? metric_find(key) : NULL;
 
-                if (metric && metric->from_runner && reason && !json_object_get(summary->json, key) &&
-                    !is_missed(summary, key))
+                if (metric && metric->from_runner && reason &&
+                    !json_object_get(summary->json, key) && !is_missed(summary, key))
                         summary_miss(summary, key, reason);
         }
 }
@@ -265,7 +270,7 @@ static void put_measures(struct summary *summary, const struct accounting *a)
         json_t *measures = read_measures(a->measures_fd), *value;
         const char *key, *why = why_not_measured(a, measures != NULL);
 
-        json_object_foreach (measures, key, value)
+        json_object_foreach(measures, key, value)
                 if (!streq(key, "unavailable"))
                         merge_value(summary, key, value);
         merge_missing(summary, json_object_get(measures, "unavailable"));
@@ -281,11 +286,13 @@ static void put_measures(struct summary *summary, const struct accounting *a)
 static void set_apart_cpu(struct summary *summary, const json_t *own, const char *key,
                           const char *nodes_key)
 {
-        const json_t *value = json_object_get(own, key), *nodes = json_object_get(summary->json, nodes_key);
+        const json_t *value = json_object_get(own, key),
+                     *nodes = json_object_get(summary->json, nodes_key);
         json_t *reason = summary_take_missed(summary, nodes_key);
 
         if (value && nodes)
-                summary_put(summary, key, json_real(json_number_value(value) + json_number_value(nodes)));
+                summary_put(summary, key,
+                            json_real(json_number_value(value) + json_number_value(nodes)));
         else if (value)
                 summary_miss(summary, key, json_string_value(reason));
         (void)json_object_del(summary->json, nodes_key);
@@ -293,15 +300,15 @@ static void set_apart_cpu(struct summary *summary, const json_t *own, const char
 }
 
 /*
- * At the level machines the job's cgroup holds its coordinator alone: what that used is told as such, and
- * not as what the job took.
+ * At the level machines the job's cgroup holds its coordinator alone: what that used is told as
+ * such, and not as what the job took.
  */
 static void set_apart_coordinator(struct summary *summary)
 {
         static const char *const keys[] = {
-                "cpu_user_seconds", "cpu_system_seconds", "memory_peak_bytes", "rss_peak_bytes",
-                "context_switches_voluntary", "context_switches_involuntary", "page_faults_minor",
-                "page_faults_major", "syscalls",
+                "cpu_user_seconds",  "cpu_system_seconds",         "memory_peak_bytes",
+                "rss_peak_bytes",    "context_switches_voluntary", "context_switches_involuntary",
+                "page_faults_minor", "page_faults_major",          "syscalls",
         };
         json_t *own = json_object();
 
@@ -314,8 +321,9 @@ static void set_apart_coordinator(struct summary *summary)
                         summary->failed = true;
                 (void)json_object_del(summary->json, keys[i]);
                 if (i >= 2)
-                        summary_miss(summary, keys[i], "nodes do the work, and what they use is theirs to "
-                                     "count; \"coordinator\" has the job's own share");
+                        summary_miss(summary, keys[i],
+                                     "nodes do the work, and what they use is theirs to count; "
+                                     "\"coordinator\" has the job's own share");
         }
         for (size_t i = 0; i < ARRAY_SIZE(nodes_keys); ++i)
                 set_apart_cpu(summary, own, keys[i], nodes_keys[i]);
@@ -329,8 +337,8 @@ static void add_measuring(struct summary *summary, uint64_t nanoseconds)
 
         if (runners)
                 summary_put(summary, "measuring_seconds",
-                    json_real(json_number_value(runners) +
-                              (double)nanoseconds / (double)NSEC_PER_SEC));
+                            json_real(json_number_value(runners) +
+                                      (double)nanoseconds / (double)NSEC_PER_SEC));
 }
 
 json_t *accounting_summarize(const struct accounting *accounting)

@@ -1,10 +1,11 @@
 #pragma once
 
 /*
- * What a job was and what it cost: the summary (include/pppctl/summary.schema.json). Facts come from
- * three places, each the better witness of its own: the job's cgroup (CPU, memory, pressure), the
- * kernel's account of the runner's process tree (switches, faults), and the runner itself (latencies,
- * its ring). What none of them could tell is listed in "unavailable" with the reason; it is never 0.
+ * What a job was and what it cost: the summary (include/pppctl/summary.schema.json). Facts come
+ * from three places, each the better witness of its own: the job's cgroup (CPU, memory, pressure),
+ * the kernel's account of the runner's process tree (switches, faults), and the runner itself
+ * (latencies, its ring). What none of them could tell is listed in "unavailable" with the reason;
+ * it is never 0.
  */
 
 #include <jansson.h>
@@ -22,24 +23,25 @@ struct accounting {
         const struct host *host;
         const struct groups *groups;
         const struct job_record *record;
-        const struct spec *spec;        /* filled */
+        const struct spec *spec; /* filled */
         const struct counters *counters;
         enum job_reason reason;
-        const char *reason_detail;      /* a sentence; NULL: none */
-        uint64_t ended_ns;              /* CLOCK_MONOTONIC, when the job was found to have ended */
-        const struct job_group *group;  /* still there; NULL: the job had none */
-        const struct rusage *usage;     /* of the runner and the children it waited for; NULL: unknown */
-        const char *usage_reason;       /* why it is unknown */
-        int measures_fd;                /* what the runner wrote; -EBADF: it never ran */
-        bool has_nice;                  /* the runner was found to have it */
+        const char *reason_detail;     /* a sentence; NULL: none */
+        uint64_t ended_ns;             /* CLOCK_MONOTONIC, when the job was found to have ended */
+        const struct job_group *group; /* still there; NULL: the job had none */
+        const struct rusage
+                *usage;           /* of the runner and the children it waited for; NULL: unknown */
+        const char *usage_reason; /* why it is unknown */
+        int measures_fd;          /* what the runner wrote; -EBADF: it never ran */
+        bool has_nice;            /* the runner was found to have it */
         int nice;
-        struct controller_changes controllers;  /* of the group, since the job began */
+        struct controller_changes controllers; /* of the group, since the job began */
         const struct limit_hits *hits;
-        bool has_nodes_usage;           /* machines: CPU time of the nodes and the Redis for this job alone */
+        bool has_nodes_usage; /* machines: CPU time of the nodes and the Redis for this job alone */
         uint64_t nodes_user_usec, nodes_system_usec;
         const char *nodes_usage_reason; /* why it is unknown, static */
-        bool resumed;                   /* the job was interrupted: what its runner told is of its last part */
-        bool carried;                   /* record->parts has all that ran */
+        bool resumed; /* the job was interrupted: what its runner told is of its last part */
+        bool carried; /* record->parts has all that ran */
 };
 
 /*
@@ -49,8 +51,8 @@ struct accounting {
 uint64_t accounting_read_refused(int measures_fd);
 
 /*
- * What the job has used until now, for record->parts: that of its parts before, and of the one that has just
- * ended. A new reference; NULL when out of memory.
+ * What the job has used until now, for record->parts: that of its parts before, and of the one that
+ * has just ended. A new reference; NULL when out of memory.
  */
 json_t *accounting_carry(const struct accounting *accounting);
 

@@ -95,7 +95,7 @@ static bool is_numbers(const json_t *value)
         const char *key;
         json_t *member;
 
-        json_object_foreach ((json_t *)value, key, member)
+        json_object_foreach((json_t *)value, key, member)
                 if (!is_real(member))
                         return false;
         return json_is_object(value);
@@ -106,7 +106,7 @@ static bool is_reals(const json_t *value)
         const json_t *member;
         size_t i;
 
-        json_array_foreach (value, i, member)
+        json_array_foreach(value, i, member)
                 if (!is_real(member))
                         return false;
         return json_is_array(value);

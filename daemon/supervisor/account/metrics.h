@@ -14,16 +14,16 @@ enum metric_kind {
         METRIC_REAL,
         METRIC_DISTRIBUTION,
         METRIC_RING,
-        METRIC_NUMBERS,         /* an object whose members are numbers */
-        METRIC_REALS,           /* an array of them */
+        METRIC_NUMBERS, /* an object whose members are numbers */
+        METRIC_REALS,   /* an array of them */
 };
 
 struct metric {
         const char *key;
         enum metric_kind kind;
-        unsigned levels;        /* bit set of 1 << enum level: where it means something */
-        bool from_runner;       /* the runner measures it; the supervisor has the others */
-        bool threaded;          /* only with threaded cgroups */
+        unsigned levels;  /* bit set of 1 << enum level: where it means something */
+        bool from_runner; /* the runner measures it; the supervisor has the others */
+        bool threaded;    /* only with threaded cgroups */
 };
 
 extern const struct metric metrics[];

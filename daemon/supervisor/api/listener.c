@@ -12,8 +12,8 @@
 #include "daemon/supervisor/base/log.h"
 #include "lib/json-text.h"
 
-#define ACCEPTS_NS       NSEC_PER_MSEC
-#define REST_USEC        UINT64_C(1000000)
+#define ACCEPTS_NS NSEC_PER_MSEC
+#define REST_USEC  UINT64_C(1000000)
 
 static int cannot(char **ret_error, int error, const char *format, ...) _printf_(3, 4);
 
@@ -55,16 +55,18 @@ static void turn_one_away(struct listener *listener)
         listener->spare_fd = close_fd(listener->spare_fd);
         fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0)
-                listener_turn_away(fd, "the daemon has no file descriptor left",
-                                   "let other clients end, or raise its limit on open files "
-                                   "(LimitNOFILE=)");
+                listener_turn_away(
+                        fd, "the daemon has no file descriptor left",
+                        "let other clients end, or raise its limit on open files (LimitNOFILE=)");
         listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 static void rest(struct listener *listener, int error)
 {
-        supervisor_log(LOG_WARNING, "cannot accept a connection: %s; no more are taken until one of the "
-                       "others has ended", strerror(-error));
+        supervisor_log(LOG_WARNING,
+                       "cannot accept a connection: %s; no more are taken until one of the others "
+                       "has ended",
+                       strerror(-error));
         turn_one_away(listener);
         listener->resting = true;
         (void)sd_event_source_set_enabled(listener->source, SD_EVENT_OFF);
@@ -135,9 +137,10 @@ static int make_address(const char *path, struct sockaddr_un *ret, char **ret_er
 {
         *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
         if (strlen(path) >= sizeof(ret->sun_path) || *path == 0)
-                return cannot(ret_error, -ENAMETOOLONG, "cannot listen on \"%s\": the path of a socket "
-                              "has 1 to %zu bytes; give another with --socket PATH", path,
-                              sizeof(ret->sun_path) - 1);
+                return cannot(ret_error, -ENAMETOOLONG,
+                              "cannot listen on \"%s\": the path of a socket has 1 to %zu bytes; "
+                              "give another with --socket PATH",
+                              path, sizeof(ret->sun_path) - 1);
         strcpy(ret->sun_path, path);
         return 0;
 }
@@ -162,7 +165,9 @@ static int open_directory_of(const char *path, int *ret_fd)
         }
         if (slash && slash != directory && mkdir(directory, 0755) < 0 && errno != EEXIST)
                 return -errno;
-        fd = open(!slash ? "." : slash == directory ? "/" : directory,
+        fd = open(!slash               ? "."
+                  : slash == directory ? "/"
+                                       : directory,
                   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
@@ -203,19 +208,24 @@ static int bind_over(int fd, const struct sockaddr_un *address, char **ret_error
         if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) >= 0)
                 return 0;
         if (errno != EADDRINUSE)
-                return cannot(ret_error, -errno, "cannot make the socket %s: %s; see to the rights of "
-                              "its directory, or give another with --socket PATH", address->sun_path,
-                              strerror(errno));
+                return cannot(ret_error, -errno,
+                              "cannot make the socket %s: %s; see to the rights of its directory, "
+                              "or give another with --socket PATH",
+                              address->sun_path, strerror(errno));
         if (lstat(address->sun_path, &st) >= 0 && !S_ISSOCK(st.st_mode))
-                return cannot(ret_error, -EEXIST, "cannot make the socket %s: another file is there; "
-                              "remove it, or give another path with --socket PATH", address->sun_path);
+                return cannot(ret_error, -EEXIST,
+                              "cannot make the socket %s: another file is there; "
+                              "remove it, or give another path with --socket PATH",
+                              address->sun_path);
         if (is_live(address))
-                return cannot(ret_error, -EADDRINUSE, "cannot listen on %s: another daemon answers "
-                              "there; stop that one, or give another path with --socket PATH",
+                return cannot(ret_error, -EADDRINUSE,
+                              "cannot listen on %s: another daemon answers there; stop that one, "
+                              "or give another path with --socket PATH",
                               address->sun_path);
         if (unlink(address->sun_path) < 0 ||
             bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
-                return cannot(ret_error, -errno, "cannot replace the stale socket %s: %s; remove it",
+                return cannot(ret_error, -errno,
+                              "cannot replace the stale socket %s: %s; remove it",
                               address->sun_path, strerror(errno));
         return 0;
 }
@@ -235,12 +245,14 @@ static int listen_on(struct listener *listener, const char *path, char **ret_err
         r = open_directory_of(path, &directory_fd);
         umask(mask);
         if (r < 0)
-                return cannot(ret_error, r, "cannot make the directory of the socket %s: %s; give "
-                              "another with --socket PATH", path, strerror(-r));
+                return cannot(ret_error, r,
+                              "cannot make the directory of the socket %s: %s; give another with "
+                              "--socket PATH",
+                              path, strerror(-r));
         /* Two that start at once must not both find the same socket stale. */
         if (flock(directory_fd, LOCK_EX) < 0)
-                return cannot(ret_error, -errno, "cannot lock the directory of the socket %s: %s", path,
-                              strerror(errno));
+                return cannot(ret_error, -errno, "cannot lock the directory of the socket %s: %s",
+                              path, strerror(errno));
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return cannot(ret_error, -errno, "cannot make a socket: %s", strerror(errno));
@@ -265,18 +277,23 @@ static int take_activated(struct listener *listener, char **ret_error)
 
         n = sd_listen_fds(1);
         if (n < 0)
-                return cannot(ret_error, n, "cannot take the socket from systemd: %s", strerror(-n));
+                return cannot(ret_error, n, "cannot take the socket from systemd: %s",
+                              strerror(-n));
         if (n == 0)
                 return 0;
         if (n > 1)
-                return cannot(ret_error, -EINVAL, "systemd passed %d sockets instead of one: leave one "
-                              "ListenStream= in the socket unit", n);
+                return cannot(ret_error, -EINVAL,
+                              "systemd passed %d sockets instead of one: leave one ListenStream= "
+                              "in the socket unit",
+                              n);
         r = sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_STREAM, 1);
         if (r <= 0)
-                return cannot(ret_error, r < 0 ? r : -EINVAL, "what systemd passed is not a listening "
-                              "Unix stream socket: set ListenStream=/run/pppctl/io.pppctl.Jobs");
+                return cannot(ret_error, r < 0 ? r : -EINVAL,
+                              "what systemd passed is not a listening Unix stream socket: set "
+                              "ListenStream=/run/pppctl/io.pppctl.Jobs");
         if (fcntl(SD_LISTEN_FDS_START, F_SETFL, O_NONBLOCK) < 0)
-                return cannot(ret_error, -errno, "cannot set up systemd's socket: %s", strerror(errno));
+                return cannot(ret_error, -errno, "cannot set up systemd's socket: %s",
+                              strerror(errno));
         listener->fd = SD_LISTEN_FDS_START;
         return 1;
 }
@@ -300,8 +317,8 @@ int listener_init(struct listener *listener, struct turns *turns, sd_event *even
         if (r >= 0)
                 r = turn_init(&listener->turn, turns, TURNS_NOBODY, on_turn);
         if (r >= 0)
-                r = sd_event_add_time(event, &listener->rest_source, CLOCK_MONOTONIC, 0, 0, on_rested,
-                                      listener);
+                r = sd_event_add_time(event, &listener->rest_source, CLOCK_MONOTONIC, 0, 0,
+                                      on_rested, listener);
         if (r >= 0)
                 r = sd_event_source_set_enabled(listener->rest_source, SD_EVENT_OFF);
         return r;

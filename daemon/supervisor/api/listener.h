@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * The listening socket: systemd's (socket activation) or one of our own. It takes turns as a user does,
- * since whose connection is next is known only when it is accepted, and accepts for a millisecond in each.
+ * The listening socket: systemd's (socket activation) or one of our own. It takes turns as a user
+ * does, since whose connection is next is known only when it is accepted, and accepts for a
+ * millisecond in each.
  *
  * When the process or the system is out of descriptors a connection can't be accepted, and stays
  * readable for ever. A spare descriptor is given up for a moment then, to tell that client, and the
@@ -18,8 +19,8 @@
 struct listener {
         int fd;
         int spare_fd;
-        char *path;             /* that we bound and remove; NULL: systemd's socket */
-        struct stat bound;      /* what we bound it to */
+        char *path;        /* that we bound and remove; NULL: systemd's socket */
+        struct stat bound; /* what we bound it to */
         sd_event_source *source, *rest_source;
         struct turn turn;
         bool resting;
@@ -27,11 +28,14 @@ struct listener {
         void (*accepted)(struct listener *listener, int fd, const struct ucred *credentials);
 };
 
-#define LISTENER_NULL { .fd = -EBADF, .spare_fd = -EBADF }
+#define LISTENER_NULL                            \
+        {                                        \
+                .fd = -EBADF, .spare_fd = -EBADF \
+        }
 
 /*
- * Listens on the socket systemd passed if it passed one (@path may be NULL then), or on @path. On failure *@ret_error is a
- * sentence (NULL: out of memory).
+ * Listens on the socket systemd passed if it passed one (@path may be NULL then), or on @path. On
+ * failure *@ret_error is a sentence (NULL: out of memory).
  */
 int listener_init(struct listener *listener, struct turns *turns, sd_event *event, const char *path,
                   void (*accepted)(struct listener *, int, const struct ucred *), char **ret_error);

@@ -6,8 +6,9 @@
 static void failed(struct peer *peer, int r)
 {
         peer_error(peer, INTERFACE_JOBS ".Failed",
-                   json_pack("{s:s, s:s, s:s}", "attempted", "look at the machine in a process of its own",
-                             "why", strerrordesc_np(-r), "hint",
+                   json_pack("{s:s, s:s, s:s}", "attempted",
+                             "look at the machine in a process of its own", "why",
+                             strerrordesc_np(-r), "hint",
                              "pppctl doctor looks by itself where it reaches no daemon"));
 }
 
@@ -16,7 +17,9 @@ static void on_checks(struct doctor_waiter *waiter, json_t *checks, int r)
         struct peer *peer = container_of(waiter, struct peer, call.doctor);
 
         if (checks)
-                peer_reply(peer, json_pack("{s:O, s:I}", "checks", checks, "uid", (json_int_t)geteuid()), false, NULL, 0);
+                peer_reply(peer,
+                           json_pack("{s:O, s:I}", "checks", checks, "uid", (json_int_t)geteuid()),
+                           false, NULL, 0);
         else
                 failed(peer, r);
 }

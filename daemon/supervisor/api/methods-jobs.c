@@ -23,7 +23,8 @@ static void reply_job(struct peer *peer, const struct job_record *record, bool c
 
 static void no_such_job(struct peer *peer, uint64_t number)
 {
-        peer_error(peer, INTERFACE_JOBS ".NoSuchJob", json_pack("{s:I}", "job", (json_int_t)number));
+        peer_error(peer, INTERFACE_JOBS ".NoSuchJob",
+                   json_pack("{s:I}", "job", (json_int_t)number));
 }
 
 static void store_failed(struct peer *peer, const char *attempted)
@@ -38,8 +39,8 @@ static void store_failed(struct peer *peer, const char *attempted)
 
 /* A job by its number: live, or else from the database. */
 struct found {
-        struct job *job;                /* NULL: it has ended */
-        struct job_record stored;       /* valid if !job */
+        struct job *job;          /* NULL: it has ended */
+        struct job_record stored; /* valid if !job */
 };
 
 static const struct job_record *found_record(const struct found *found)
@@ -53,8 +54,10 @@ static void found_deinit(struct found *found)
                 job_record_deinit(&found->stored);
 }
 
-/* The one parameter "job", and the job it names, if this peer may @what it. Else the call is answered. */
-static bool find_job(struct peer *peer, const json_t *parameters, const char *what, struct found *ret)
+/* The one parameter "job", and the job it names, if this peer may @what it. Else the call is
+ * answered. */
+static bool find_job(struct peer *peer, const json_t *parameters, const char *what,
+                     struct found *ret)
 {
         static const char *const names[] = { "job", NULL };
         const json_t *number = json_object_get(parameters, "job");
@@ -84,7 +87,8 @@ static bool find_job(struct peer *peer, const json_t *parameters, const char *wh
         }
         if (!may_see(peer, found_record(&found)->owner)) {
                 peer_error(peer, INTERFACE_JOBS ".NotAllowed",
-                           json_pack("{s:s, s:s}", "what", what, "why", "the job is another user's"));
+                           json_pack("{s:s, s:s}", "what", what, "why",
+                                     "the job is another user's"));
                 found_deinit(&found);
                 return false;
         }
@@ -103,13 +107,15 @@ static void say_unstored(struct peer *peer, const struct job *job)
 {
         _cleanup_free_ char *attempted = NULL;
 
-        if (asprintf(&attempted, "store the end of job %llu", (unsigned long long)job->record.number) < 0)
+        if (asprintf(&attempted, "store the end of job %llu",
+                     (unsigned long long)job->record.number) < 0)
                 attempted = NULL;
         peer_error(peer, INTERFACE_JOBS ".Failed",
                    json_pack("{s:s, s:s, s:s}", "attempted", failure_text(attempted), "why",
-                             strerror(-job->unstored_error), "hint", "see that the state directory can be "
-                             "written to: it is tried again every few seconds, and a daemon that is "
-                             "started again before goes on with the job"));
+                             strerror(-job->unstored_error), "hint",
+                             "see that the state directory can be written to: it is tried again "
+                             "every few seconds, and a daemon that is started again before goes on "
+                             "with the job"));
 }
 
 static void on_job_event(struct waiter *waiter, struct job *job, enum job_event event)
@@ -149,7 +155,8 @@ static bool is_unstored(const struct found *found)
         return found->job && found->job->unstored_error;
 }
 
-/* Answers who asks for the end of a job that has none to come here. A queued one is for the next daemon. */
+/* Answers who asks for the end of a job that has none to come here. A queued one is for the next
+ * daemon. */
 static void reply_end(struct peer *peer, const struct found *found)
 {
         const struct job_record *record = found_record(found);
@@ -186,7 +193,7 @@ void method_cancel(struct peer *peer, json_t *parameters, struct varlink_message
                 return;
         if (is_live(&found)) {
                 wait_for(peer, found.job, false);
-                job_stop(found.job, REASON_CANCELLED);  /* may be gone now, and the call answered */
+                job_stop(found.job, REASON_CANCELLED); /* may be gone now, and the call answered */
                 return;
         }
         reply_end(peer, &found);
@@ -209,8 +216,9 @@ void method_show(struct peer *peer, json_t *parameters, struct varlink_message *
 static void failed(struct peer *peer, const struct failure *failure)
 {
         peer_error(peer, INTERFACE_JOBS ".Failed",
-                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted), "why",
-                             failure_text(failure->why), "hint", failure_text(failure->hint)));
+                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted),
+                             "why", failure_text(failure->why), "hint",
+                             failure_text(failure->hint)));
 }
 
 static void set_paused(struct peer *peer, struct found *found, bool pause)
@@ -274,8 +282,9 @@ static void reply_results(struct peer *peer, const struct job_record *record)
         if (r < 0)
                 results_failed(peer, record->number, r);
         else
-                peer_reply(peer, json_pack("{s:o, s:i, s:i}", "job", job_record_to_json(record),
-                                           "results_fd", 0, "inputs_fd", 1),
+                peer_reply(peer,
+                           json_pack("{s:o, s:i, s:i}", "job", job_record_to_json(record),
+                                     "results_fd", 0, "inputs_fd", 1),
                            false, (int[]){ results, inputs }, 2);
 }
 
@@ -315,8 +324,9 @@ void method_list(struct peer *peer, json_t *parameters, struct varlink_message *
 }
 
 /*
- * The object of a job that the database knows as live, where it has more to tell: of those in the queue the row says
- * all but why a start was put off, which is for Show to tell, and an end that is not stored is not told.
+ * The object of a job that the database knows as live, where it has more to tell: of those in the
+ * queue the row says all but why a start was put off, which is for Show to tell, and an end that is
+ * not stored is not told.
  */
 static struct job *find_live(struct jobs *jobs, const struct job_record *record)
 {

@@ -4,13 +4,13 @@
 #include "daemon/supervisor/api/methods.h"
 #include "daemon/supervisor/helpers/engine.h"
 
-#define REST_MAX 4096           /* of an answer, beside the nodes */
+#define REST_MAX 4096 /* of an answer, beside the nodes */
 
 static void failed_with(struct peer *peer, const char *why, const char *hint)
 {
         peer_error(peer, INTERFACE_JOBS ".Failed",
-                   json_pack("{s:s, s:s, s:s}", "attempted", "ask the Redis for its nodes", "why", why,
-                             "hint", hint));
+                   json_pack("{s:s, s:s, s:s}", "attempted", "ask the Redis for its nodes", "why",
+                             why, "hint", hint));
 }
 
 static void failed(struct peer *peer, const char *why)
@@ -23,8 +23,9 @@ static void failed_too_many(struct peer *peer, size_t n)
         char why[96];
 
         snprintf(why, sizeof(why), "there are %zu, more than one answer can hold", n);
-        failed_with(peer, why, "ask it yourself: the sorted set \"nodes\", after the prefix, has their names "
-                               "(redis-cli ZRANGE pppctl:nodes 0 -1)");
+        failed_with(peer, why,
+                    "ask it yourself: the sorted set \"nodes\", after the prefix, has their names "
+                    "(redis-cli ZRANGE pppctl:nodes 0 -1)");
 }
 
 static void on_answer(struct nodes_waiter *waiter, json_t *nodes, const char *why)
@@ -35,8 +36,8 @@ static void on_answer(struct nodes_waiter *waiter, json_t *nodes, const char *wh
         if (nodes && json_dumpb(nodes, NULL, 0, JSON_COMPACT) > VARLINK_MESSAGE_MAX - REST_MAX)
                 failed_too_many(peer, json_array_size(nodes));
         else if (nodes)
-                peer_reply(peer, json_pack("{s:O, s:s*}", "nodes", nodes, "redis", address), false, NULL,
-                           0);
+                peer_reply(peer, json_pack("{s:O, s:s*}", "nodes", nodes, "redis", address), false,
+                           NULL, 0);
         else
                 failed(peer, why);
 }

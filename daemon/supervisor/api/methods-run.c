@@ -39,8 +39,9 @@ static void failed(struct peer *peer, const struct failure *failure)
                 return;
         }
         peer_error(peer, INTERFACE_JOBS ".Failed",
-                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted), "why",
-                             failure_text(failure->why), "hint", failure_text(failure->hint)));
+                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted),
+                             "why", failure_text(failure->why), "hint",
+                             failure_text(failure->hint)));
 }
 
 static void failed_errno(struct peer *peer, int error, const char *attempted)
@@ -59,7 +60,8 @@ static bool check_size(struct peer *peer, uint64_t size)
 
         if (size <= max)
                 return true;
-        if (asprintf(&why, "they are %llu bytes and more than the %llu that this daemon takes for one "
+        if (asprintf(&why,
+                     "they are %llu bytes and more than the %llu that this daemon takes for one "
                      "job: split the list, or raise inputs_size_max in pppctl.conf",
                      (unsigned long long)size, (unsigned long long)max) < 0)
                 why = NULL;
@@ -99,7 +101,8 @@ static bool take_inputs_fd(struct peer *peer, const json_t *index, struct varlin
         if (i >= 0 && i < VARLINK_FDS_MAX)
                 fd = varlink_message_take_fd(message, (size_t)i);
         if (fd < 0) {
-                methods_refuse(peer, "input_fd", "no descriptor of this index came with the message",
+                methods_refuse(peer, "input_fd",
+                               "no descriptor of this index came with the message",
                                "send the memfd along (SCM_RIGHTS), and its index, 0 for the first");
                 return false;
         }
@@ -115,7 +118,7 @@ static bool measure_list(struct peer *peer, const json_t *list, size_t *ret)
         const json_t *value;
         size_t i, n = 0;
 
-        json_array_foreach (list, i, value) {
+        json_array_foreach(list, i, value) {
                 if (!json_is_string(value)) {
                         methods_refuse(peer, "inputs", "one of them is not a string",
                                        "write numbers as strings too: \"1000\"");
@@ -150,7 +153,7 @@ static char *join_list(struct peer *peer, const json_t *list, size_t *ret_n)
                 failed_errno(peer, -ENOMEM, "copy the inputs");
                 return NULL;
         }
-        json_array_foreach (list, i, value) {
+        json_array_foreach(list, i, value) {
                 at = mempcpy(at, json_string_value(value), json_string_length(value));
                 *at++ = '\n';
         }
@@ -185,8 +188,9 @@ static bool read_spec(struct peer *peer, const json_t *parameters, struct spec *
         int r;
 
         if (!json) {
-                methods_refuse(peer, "spec", "it is missing",
-                               "give what to run and how: {\"workload\": \"sum\", \"level\": \"serial\"}");
+                methods_refuse(
+                        peer, "spec", "it is missing",
+                        "give what to run and how: {\"workload\": \"sum\", \"level\": \"serial\"}");
                 return false;
         }
         r = spec_from_json(json, ret, &error);
@@ -223,8 +227,8 @@ static bool check_level(struct peer *peer, const struct spec *spec)
         if (level_is_available(spec->level, peer->owner->jobs->env.engine, &why, &hint))
                 return true;
         peer_error(peer, INTERFACE_JOBS ".LevelUnavailable",
-                   json_pack("{s:s, s:s, s:s}", "level", level_name(spec->level), "why", why, "hint",
-                             hint));
+                   json_pack("{s:s, s:s, s:s}", "level", level_name(spec->level), "why", why,
+                             "hint", hint));
         return false;
 }
 
@@ -250,8 +254,8 @@ static void queue_full(struct peer *peer, int e)
         int r;
 
         if (limit == 0)
-                r = asprintf(&why, "as many jobs run as may, and none may wait (max_queued = 0); try again "
-                                   "when one has ended");
+                r = asprintf(&why, "as many jobs run as may, and none may wait (max_queued = 0); "
+                                   "try again when one has ended");
         else
                 r = asprintf(&why, "%llu job%s%s wait%s already; try again when some have ended",
                              (unsigned long long)limit, plural(limit),
@@ -276,8 +280,8 @@ static void submit(struct peer *peer, struct submission *submission, bool cancel
         } else {
                 if (cancel_on_disconnect)
                         list_append(&peer->ties, &job->tie);
-                peer_reply(peer, json_pack("{s:I}", "job", (json_int_t)job->record.number), false, NULL,
-                           0);
+                peer_reply(peer, json_pack("{s:I}", "job", (json_int_t)job->record.number), false,
+                           NULL, 0);
         }
         failure_deinit(&failure);
 }
@@ -295,8 +299,9 @@ static bool refuse_while_draining(struct peer *peer)
         return true;
 }
 
-void methods_run_admitted(struct peer *peer, struct submission *submission, struct incoming *incoming,
-                          bool cancel_on_disconnect, int r, const struct input_error *error)
+void methods_run_admitted(struct peer *peer, struct submission *submission,
+                          struct incoming *incoming, bool cancel_on_disconnect, int r,
+                          const struct input_error *error)
 {
         if (r == -EBADMSG) {
                 bad_inputs(peer, error->line, failure_text(error->why));
@@ -388,15 +393,15 @@ static void run_inputs(struct peer *peer, const json_t *parameters, struct varli
 void method_run_job(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
         static const char *const names[] = { "spec", "input_fd", "inputs", "on_disconnect", NULL };
-        struct submission submission = { .owner = peer->uid, .submitted_ns = now_monotonic(),
+        struct submission submission = { .owner = peer->uid,
+                                         .submitted_ns = now_monotonic(),
                                          .spec = SPEC_NULL };
         bool cancel;
 
         if (refuse_while_draining(peer) || !methods_check_names(peer, parameters, names))
                 return;
         if (read_spec(peer, parameters, &submission.spec) && check_level(peer, &submission.spec) &&
-            check_ca_file(peer, &submission.spec) &&
-            check_limits(peer, &submission.spec) &&
+            check_ca_file(peer, &submission.spec) && check_limits(peer, &submission.spec) &&
             read_on_disconnect(peer, parameters, &cancel) && check_room(peer))
                 run_inputs(peer, parameters, message, &submission, cancel);
         spec_deinit(&submission.spec);

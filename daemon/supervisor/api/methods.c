@@ -11,9 +11,10 @@ static void get_info(struct peer *peer, json_t *parameters, struct varlink_messa
 
         if (!methods_check_names(peer, parameters, names))
                 return;
-        peer_reply(peer, json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "pppctl", "product",
-                                   "pppd", "version", PPPCTL_VERSION, "url", "man:pppd.service(8)",
-                                   "interfaces", INTERFACE_SERVICE, INTERFACE_JOBS),
+        peer_reply(peer,
+                   json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "pppctl", "product",
+                             "pppd", "version", PPPCTL_VERSION, "url", "man:pppd.service(8)",
+                             "interfaces", INTERFACE_SERVICE, INTERFACE_JOBS),
                    false, NULL, 0);
 }
 
@@ -71,11 +72,11 @@ bool methods_check_names(struct peer *peer, const json_t *parameters, const char
         const char *key;
         json_t *value;
 
-        json_object_foreach ((json_t *)parameters, key, value)
+        json_object_foreach((json_t *)parameters, key, value)
                 if (!is_among(key, names)) {
-                        methods_refuse(peer, key, "the method has no such parameter",
-                                       "see the interface: varlinkctl introspect SOCKET "
-                                       INTERFACE_JOBS);
+                        methods_refuse(
+                                peer, key, "the method has no such parameter",
+                                "see the interface: varlinkctl introspect SOCKET " INTERFACE_JOBS);
                         return false;
                 }
         return true;
@@ -83,7 +84,8 @@ bool methods_check_names(struct peer *peer, const json_t *parameters, const char
 
 static void invalid_parameter(struct peer *peer, const char *name)
 {
-        peer_error(peer, "org.varlink.service.InvalidParameter", json_pack("{s:s}", "parameter", name));
+        peer_error(peer, "org.varlink.service.InvalidParameter",
+                   json_pack("{s:s}", "parameter", name));
 }
 
 /* A flag of the call. False: it is there and no boolean. */
@@ -95,16 +97,18 @@ static bool read_flag(const json_t *json, const char *name, bool *ret)
         return !value || json_is_boolean(value);
 }
 
-/* The members of a call around its parameters. Answers the call and returns false if they are wrong. */
+/* The members of a call around its parameters. Answers the call and returns false if they are
+ * wrong. */
 static bool read_envelope(struct peer *peer, const json_t *json)
 {
-        static const char *const names[] = { "method", "parameters", "more", "oneway", "upgrade", NULL };
+        static const char *const names[] = { "method", "parameters", "more",
+                                             "oneway", "upgrade",    NULL };
         const json_t *parameters = json_object_get(json, "parameters");
         bool oneway, more, upgrade;
         const char *key;
         json_t *value;
 
-        json_object_foreach ((json_t *)json, key, value)
+        json_object_foreach((json_t *)json, key, value)
                 if (!is_among(key, names)) {
                         invalid_parameter(peer, key);
                         return false;
@@ -203,8 +207,9 @@ json_t *methods_shorten(const json_t *parameters)
         (void)json_object_del(shorter, "summary");
         if (!copy || !shorter ||
             json_object_set_new(shorter, "spec", shorten_spec(json_object_get(job, "spec"))) < 0 ||
-            json_object_set_new(shorter, "omitted", json_string("the summary and most of the spec: with "
-                                "them it is longer than a message may be")) < 0 ||
+            json_object_set_new(shorter, "omitted",
+                                json_string("the summary and most of the spec: with them it is "
+                                            "longer than a message may be")) < 0 ||
             json_object_set(copy, "job", shorter) < 0) {
                 json_decref(copy);
                 copy = NULL;

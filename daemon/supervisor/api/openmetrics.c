@@ -6,8 +6,8 @@
 #include "daemon/supervisor/base/event-loop.h"
 #include "daemon/supervisor/kept/totals.h"
 
-#define PREFIX      "pppctl_"
-#define EXACT_MAX   9007199254740992.0 /* 2^53: integers below are exact in a double */
+#define PREFIX    "pppctl_"
+#define EXACT_MAX 9007199254740992.0 /* 2^53: integers below are exact in a double */
 
 static void put_family(FILE *file, const char *name, const char *type, const char *unit,
                        const char *help)
@@ -38,7 +38,7 @@ static void put_gauge(FILE *file, const char *name, const char *unit, const char
 /* What is queued and runs. */
 struct now {
         uint64_t n_queued, n_running, n_paused, n_open;
-        uint64_t oldest_ns;             /* submission of the oldest that is queued and not paused */
+        uint64_t oldest_ns; /* submission of the oldest that is queued and not paused */
 };
 
 static void look_at(struct now *now, struct job *job)
@@ -139,7 +139,9 @@ static void put_counter(void *userdata, const struct total *total)
 
 static void put_sample(struct writer *writer, const char *suffix, const char *bound, double value)
 {
-        const struct total of = { .level = writer->level, .workload = writer->workload, .outcome = "" };
+        const struct total of = { .level = writer->level,
+                                  .workload = writer->workload,
+                                  .outcome = "" };
 
         fprintf(writer->file, PREFIX "%s_%s", writer->family->name, suffix);
         put_labels(writer->file, &of);

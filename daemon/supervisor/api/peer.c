@@ -106,7 +106,8 @@ static bool wants_write(const struct peer *peer)
 /* Nothing more can come of it. */
 static bool is_finished(const struct peer *peer)
 {
-        return peer->broken || ((peer->eof || peer->closing) && is_idle(peer) && !wants_write(peer));
+        return peer->broken ||
+               ((peer->eof || peer->closing) && is_idle(peer) && !wants_write(peer));
 }
 
 static bool reads(const struct peer *peer)
@@ -115,9 +116,9 @@ static bool reads(const struct peer *peer)
 }
 
 /*
- * Whether the client has received all that was sent. Until then the kernel holds it, and descriptors on
- * their way count against our own limit (ETOOMANYREFS). While the kernel frees the last of it, one byte
- * is still told.
+ * Whether the client has received all that was sent. Until then the kernel holds it, and
+ * descriptors on their way count against our own limit (ETOOMANYREFS). While the kernel frees the
+ * last of it, one byte is still told.
  */
 static bool is_taken(const struct peer *peer)
 {
@@ -135,13 +136,14 @@ static bool needs_turn(const struct peer *peer)
                 return false;
         if (peer->call.kind == CALL_LIST)
                 return true;
-        return (peer->call.due || (reads(peer) && varlink_pending(&peer->varlink))) && is_taken(peer);
+        return (peer->call.due || (reads(peer) && varlink_pending(&peer->varlink))) &&
+               is_taken(peer);
 }
 
 /*
- * The events that tell of something to do. For what was sent to be taken there is none, but for the edge
- * of each buffer that the client has read; a first one comes at once, so nothing that happens meanwhile is
- * missed.
+ * The events that tell of something to do. For what was sent to be taken there is none, but for the
+ * edge of each buffer that the client has read; a first one comes at once, so nothing that happens
+ * meanwhile is missed.
  */
 static uint32_t awaited(const struct peer *peer)
 {
@@ -155,7 +157,8 @@ static uint32_t awaited(const struct peer *peer)
         return EPOLLIN;
 }
 
-/* Waits for @events of the socket. Setting edges again, where they are set, would tell of one at once. */
+/* Waits for @events of the socket. Setting edges again, where they are set, would tell of one at
+ * once. */
 static int listen_for(struct peer *peer, uint32_t events)
 {
         int enabled, r;
@@ -172,8 +175,9 @@ static int listen_for(struct peer *peer, uint32_t events)
 }
 
 /*
- * Sees to it that the peer hears of what it has to do next. While it waits for its turn the socket is
- * not looked at: what it has to tell, such as that the client is gone, it would tell all the time.
+ * Sees to it that the peer hears of what it has to do next. While it waits for its turn the socket
+ * is not looked at: what it has to tell, such as that the client is gone, it would tell all the
+ * time.
  */
 static void update(struct peer *peer)
 {
@@ -206,8 +210,8 @@ static void take_message(struct peer *peer)
                 peer->eof = true;
                 break;
         case VARLINK_E_INVALID:
-                supervisor_log_limited(&peer->turn.user->log, LOG_INFO, "user %u sent what is no call: %s",
-                                       peer->uid, why);
+                supervisor_log_limited(&peer->turn.user->log, LOG_INFO,
+                                       "user %u sent what is no call: %s", peer->uid, why);
                 peer_error(peer, INTERFACE_JOBS ".BadRequest",
                            json_pack("{s:s, s:s, s:s}", "field", "message", "why", why, "hint",
                                      "send a JSON object and a NUL byte for each call"));
@@ -289,23 +293,28 @@ static int send_message(struct peer *peer, json_t *message, const int *fds, size
 static int send_reply(struct peer *peer, json_t *parameters, bool continues, const int *fds,
                       size_t n_fds)
 {
-        return send_message(peer, json_pack("{s:O, s:o*}", "parameters", parameters, "continues",
-                                            continues ? json_true() : NULL), fds, n_fds);
+        return send_message(peer,
+                            json_pack("{s:O, s:o*}", "parameters", parameters, "continues",
+                                      continues ? json_true() : NULL),
+                            fds, n_fds);
 }
 
 static int send_error(struct peer *peer, const char *name, json_t *parameters_stolen)
 {
-        return send_message(peer, json_pack("{s:s, s:o}", "error", name, "parameters", parameters_stolen),
+        return send_message(peer,
+                            json_pack("{s:s, s:o}", "error", name, "parameters", parameters_stolen),
                             NULL, 0);
 }
 
 static int send_failed(struct peer *peer, const char *attempted, const char *why, const char *hint)
 {
         return send_error(peer, INTERFACE_JOBS ".Failed",
-                          json_pack("{s:s, s:s, s:s}", "attempted", attempted, "why", why, "hint", hint));
+                          json_pack("{s:s, s:s, s:s}", "attempted", attempted, "why", why, "hint",
+                                    hint));
 }
 
-/* The reply could not be sent as it is. Sets *@continues to false where the call is ended by an error. */
+/* The reply could not be sent as it is. Sets *@continues to false where the call is ended by an
+ * error. */
 static int send_instead(struct peer *peer, int error, json_t *parameters, bool *continues,
                         const int *fds, size_t n_fds)
 {
@@ -320,11 +329,14 @@ static int send_instead(struct peer *peer, int error, json_t *parameters, bool *
                 return r;
         *continues = false;
         if (r == -EMSGSIZE)
-                return send_failed(peer, "send the reply", "it is longer than a message may be, 1 MiB",
+                return send_failed(peer, "send the reply",
+                                   "it is longer than a message may be, 1 MiB",
                                    "ask for less at a time");
-        supervisor_log_limited(&peer->turn.user->log, LOG_WARNING, "cannot pass descriptors to a client of "
-                               "user %u: too many are on their way to clients that do not receive them; "
-                               "raise the daemon's limit of open files (LimitNOFILE=)", peer->uid);
+        supervisor_log_limited(&peer->turn.user->log, LOG_WARNING,
+                               "cannot pass descriptors to a client of user %u: too many are on "
+                               "their way to clients that do not receive them; "
+                               "raise the daemon's limit of open files (LimitNOFILE=)",
+                               peer->uid);
         return send_failed(peer, "pass the descriptors of the reply",
                            "too many are on their way to clients that do not receive them",
                            "receive what was sent to you, and try again");

@@ -8,7 +8,7 @@
 struct place {
         const char *file;
         unsigned line;
-        bool is_public;         /* everybody may read the file */
+        bool is_public; /* everybody may read the file */
         char **ret_error;
 };
 

@@ -7,7 +7,8 @@
 #include "daemon/supervisor/base/config-internal.h"
 #include "lib/machines.h"
 
-typedef int set_func(struct machines_config *machines, const char *value, const struct place *place);
+typedef int set_func(struct machines_config *machines, const char *value,
+                     const struct place *place);
 
 static int set_text(char **to, const char *value)
 {
@@ -43,9 +44,9 @@ static int set_redis(struct machines_config *machines, const char *value, const 
                 return r;
         if (url.password && place->is_public) {
                 redis_url_deinit(&url);
-                return config_refuse(place, "redis has a password in it, and everybody may read this "
-                                     "file: chmod o-r it, or put the password into a file of its own "
-                                     "and name that as password-file");
+                return config_refuse(place, "redis has a password in it, and everybody may read "
+                                            "this file: chmod o-r it, or put the password into a "
+                                            "file of its own and name that as password-file");
         }
         redis_url_deinit(&machines->url);
         machines->url = url;
@@ -69,7 +70,8 @@ static int set_password_file(struct machines_config *machines, const char *value
         text[strcspn(text, "\r\n")] = 0;
         forget(&machines->password);
         if (st.st_mode & S_IROTH)
-                r = config_refuse(place, "password-file: everybody may read %s: chmod o-r it", value);
+                r = config_refuse(place, "password-file: everybody may read %s: chmod o-r it",
+                                  value);
         else if (*text == 0)
                 r = config_refuse(place, "password-file: the first line of %s is empty", value);
         else
@@ -78,13 +80,15 @@ static int set_password_file(struct machines_config *machines, const char *value
         return r;
 }
 
-static int set_username(struct machines_config *machines, const char *value, const struct place *place)
+static int set_username(struct machines_config *machines, const char *value,
+                        const struct place *place)
 {
         return *value ? set_text(&machines->username, value)
                       : config_refuse(place, "username is empty: name a user of Redis' ACL");
 }
 
-static int set_ca_file(struct machines_config *machines, const char *value, const struct place *place)
+static int set_ca_file(struct machines_config *machines, const char *value,
+                       const struct place *place)
 {
         if (*value != '/')
                 return config_refuse(place, "ca-file takes an absolute path, not \"%s\"", value);
@@ -96,12 +100,15 @@ static int set_ca_file(struct machines_config *machines, const char *value, cons
 static int set_name_like(char **to, const char *key, const char *value, const struct place *place)
 {
         if (!machines_name_is_valid(value))
-                return config_refuse(place, "%s takes 1 to %u printable characters without spaces, "
-                                     "quotes and * ? [ ] \\, not \"%s\"", key, MACHINES_NAME_MAX, value);
+                return config_refuse(place,
+                                     "%s takes 1 to %u printable characters without spaces, quotes "
+                                     "and * ? [ ] \\, not \"%s\"",
+                                     key, MACHINES_NAME_MAX, value);
         return set_text(to, value);
 }
 
-static int set_prefix(struct machines_config *machines, const char *value, const struct place *place)
+static int set_prefix(struct machines_config *machines, const char *value,
+                      const struct place *place)
 {
         return set_name_like(&machines->prefix, "prefix", value, place);
 }
@@ -118,10 +125,13 @@ static int set_heartbeat(struct machines_config *machines, const char *value,
         int r = parse_duration(value, &ns);
 
         if (r == -EINVAL)
-                return config_refuse(place, "heartbeat takes a duration from 100ms to 1h, such as 5s, "
-                                     "not \"%s\"", value);
+                return config_refuse(
+                        place,
+                        "heartbeat takes a duration from 100ms to 1h, such as 5s, not \"%s\"",
+                        value);
         if (r < 0 || ns < MACHINES_HEARTBEAT_MIN || ns > MACHINES_HEARTBEAT_MAX)
-                return config_refuse(place, "heartbeat = %s is out of range: give 100ms to 1h", value);
+                return config_refuse(place, "heartbeat = %s is out of range: give 100ms to 1h",
+                                     value);
         machines->heartbeat_ns = ns;
         return 0;
 }
@@ -149,8 +159,9 @@ static int set_workloads(struct machines_config *machines, const char *value,
                 if (*word == 0)
                         continue;
                 if (workload_from_name(word, &id) < 0)
-                        return config_refuse(place, "workloads: there is no workload \"%s\": give some "
-                                             "of %s", word, workload_list(WORKLOADS_ALL, names));
+                        return config_refuse(
+                                place, "workloads: there is no workload \"%s\": give some of %s",
+                                word, workload_list(WORKLOADS_ALL, names));
                 set |= WORKLOAD_BIT(id);
         }
         if (set == 0)
@@ -184,7 +195,8 @@ static int set_count(const char *key, uint32_t max, uint32_t *to, const char *va
         return 0;
 }
 
-static int set_workers(struct machines_config *machines, const char *value, const struct place *place)
+static int set_workers(struct machines_config *machines, const char *value,
+                       const struct place *place)
 {
         return set_count("workers", SPEC_WORKERS_MAX, &machines->node.workers, value, place);
 }
@@ -194,7 +206,8 @@ static int set_loops(struct machines_config *machines, const char *value, const 
         return set_count("loops", SPEC_LOOPS_MAX, &machines->node.loops, value, place);
 }
 
-static int set_owners(struct machines_config *machines, const char *value, const struct place *place)
+static int set_owners(struct machines_config *machines, const char *value,
+                      const struct place *place)
 {
         return set_count("owners", NODE_OWNERS_MAX, &machines->owners, value, place);
 }
@@ -203,17 +216,25 @@ static const struct {
         const char *name;
         set_func *set;
 } keys[] = {
-        { "redis", set_redis },         { "username", set_username },
-        { "password-file", set_password_file }, { "ca-file", set_ca_file },
-        { "prefix", set_prefix },       { "name", set_name },
-        { "heartbeat", set_heartbeat }, { "serve", set_serve },
-        { "workloads", set_workloads }, { "level", set_level },
-        { "workers", set_workers },     { "loops", set_loops },
+        { "redis", set_redis },
+        { "username", set_username },
+        { "password-file", set_password_file },
+        { "ca-file", set_ca_file },
+        { "prefix", set_prefix },
+        { "name", set_name },
+        { "heartbeat", set_heartbeat },
+        { "serve", set_serve },
+        { "workloads", set_workloads },
+        { "level", set_level },
+        { "workers", set_workers },
+        { "loops", set_loops },
         { "owners", set_owners },
 };
 
-/* [node] has the limits of `pppctl run` by their names, those of workers with "worker-" before them. */
-static int set_limit(struct spec *node, const char *name, const char *value, const struct place *place)
+/* [node] has the limits of `pppctl run` by their names, those of workers with "worker-" before
+ * them. */
+static int set_limit(struct spec *node, const char *name, const char *value,
+                     const struct place *place)
 {
         bool of_worker = strncmp(name, "worker-", 7) == 0;
         struct limits *limits = of_worker ? &node->worker_limits : &node->limits;
@@ -265,7 +286,8 @@ void machines_config_deinit(struct machines_config *machines)
         machines_config_defaults(machines);
 }
 
-/* "spec.worker_limits.memory_max_bytes" is worker-memory-max in [node], "spec.workers" is of [machines]. */
+/* "spec.worker_limits.memory_max_bytes" is worker-memory-max in [node], "spec.workers" is of
+ * [machines]. */
 static void name_field(const char *field, char *text, size_t size)
 {
         const char *member = strrchr(field, '.') ? strrchr(field, '.') + 1 : field;
@@ -317,19 +339,23 @@ static bool is_utf8(const char *text)
         return json || !text;
 }
 
-/* Bytes may be written with % in a URL, so this is not seen in the file. The values may be secret. */
+/*
+ * Bytes may be written with % in a URL, so this is not seen in the file. The values may be secret.
+ */
 static int check_texts(const struct machines_config *machines, char **ret_error)
 {
         const struct redis_url *url = &machines->url;
 
         if (!is_utf8(url->username) || !is_utf8(url->password) || !is_utf8(url->path) ||
             !is_utf8(url->host))
-                return refuse("the configuration's redis has bytes in it that are not UTF-8: write the "
-                              "URL in that", ret_error);
+                return refuse("the configuration's redis has bytes in it that are not UTF-8: write "
+                              "the URL in that",
+                              ret_error);
         if (!is_utf8(machines->username) || !is_utf8(machines->password) ||
             !is_utf8(machines->ca_file))
-                return refuse("the configuration's username, ca-file or what is in its password-file is "
-                              "not UTF-8: write it in that", ret_error);
+                return refuse("the configuration's username, ca-file or what is in its "
+                              "password-file is not UTF-8: write it in that",
+                              ret_error);
         return 0;
 }
 
@@ -343,25 +369,31 @@ int machines_config_check(const struct machines_config *machines, char **ret_err
                 return r;
         if (!machines_has_redis(machines)) {
                 if (machines->serve)
-                        return refuse("the configuration's [machines] says serve = yes and not which "
-                                      "Redis: give redis = URL too", ret_error);
-                if (machines->username || machines->password || machines->ca_file)
-                        return refuse("the configuration's [machines] has a username, password-file or "
-                                      "ca-file and no Redis they are for: give redis = URL too",
+                        return refuse("the configuration's [machines] says serve = yes and not "
+                                      "which Redis: give redis = URL too",
                                       ret_error);
+                if (machines->username || machines->password || machines->ca_file)
+                        return refuse(
+                                "the configuration's [machines] has a username, password-file or "
+                                "ca-file and no Redis they are for: give redis = URL too",
+                                ret_error);
         }
         if (machines->url.password && machines->password)
                 return refuse("the configuration's [machines] has a password both in redis and in "
-                              "password-file: take it out of one", ret_error);
+                              "password-file: take it out of one",
+                              ret_error);
         if (machines->username && !machines->password && !machines->url.password)
                 return refuse("the configuration's [machines] has a username and no password: give "
-                              "password-file = FILE too", ret_error);
+                              "password-file = FILE too",
+                              ret_error);
         if (machines->url.username && machines->username)
                 return refuse("the configuration's [machines] has a user both in redis and as "
-                              "username: take it out of one", ret_error);
+                              "username: take it out of one",
+                              ret_error);
         if (machines->ca_file && !machines->url.tls)
                 return refuse("the configuration's [machines] has a ca-file, and redis is not a "
-                              "rediss:// URL: make it one, or leave ca-file out", ret_error);
+                              "rediss:// URL: make it one, or leave ca-file out",
+                              ret_error);
         return check_node(machines, ret_error);
 }
 
@@ -382,11 +414,9 @@ json_t *machines_config_to_json(const struct machines_config *machines)
 
         if (!url || (!machines->name && own_name(&name) < 0))
                 return NULL;
-        return json_pack("{s:s, s:s*, s:s*, s:s*, s:s, s:I, s:s}", "redis", url,
-                         "username", machines->username ?: machines->url.username,
-                         "password", machines->password ?: machines->url.password,
-                         "ca_file", machines->ca_file,
-                         "prefix", machines->prefix ?: MACHINES_PREFIX,
-                         "heartbeat_ns", (json_int_t)machines->heartbeat_ns,
-                         "name", machines->name ?: name);
+        return json_pack("{s:s, s:s*, s:s*, s:s*, s:s, s:I, s:s}", "redis", url, "username",
+                         machines->username ?: machines->url.username, "password",
+                         machines->password ?: machines->url.password, "ca_file", machines->ca_file,
+                         "prefix", machines->prefix ?: MACHINES_PREFIX, "heartbeat_ns",
+                         (json_int_t)machines->heartbeat_ns, "name", machines->name ?: name);
 }

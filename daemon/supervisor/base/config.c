@@ -21,15 +21,18 @@ static const struct key {
         { "jobs", "max_running", KIND_NUMBER, offsetof(struct config, max_running), 1, 4096, 4 },
         { "jobs", "max_running_per_user", KIND_NUMBER,
           offsetof(struct config, max_running_per_user), 0, 4096, 0 },
-        { "jobs", "max_queued", KIND_NUMBER, offsetof(struct config, max_queued), 0, 1000000, 1000 },
-        { "jobs", "max_queued_per_user", KIND_NUMBER,
-          offsetof(struct config, max_queued_per_user), 0, 1000000, 0 },
-        { "jobs", "keep_jobs", KIND_NUMBER, offsetof(struct config, keep_jobs), 1, 1000000000, 1000 },
+        { "jobs", "max_queued", KIND_NUMBER, offsetof(struct config, max_queued), 0, 1000000,
+          1000 },
+        { "jobs", "max_queued_per_user", KIND_NUMBER, offsetof(struct config, max_queued_per_user),
+          0, 1000000, 0 },
+        { "jobs", "keep_jobs", KIND_NUMBER, offsetof(struct config, keep_jobs), 1, 1000000000,
+          1000 },
         { "jobs", "keep_age", KIND_DURATION, offsetof(struct config, keep_age_ns), 0,
           UINT64_C(36500) * 86400 * NSEC_PER_SEC, UINT64_C(30) * 86400 * NSEC_PER_SEC },
         { "jobs", "max_size_per_user", KIND_SIZE, offsetof(struct config, max_size_per_user), 0,
           UINT64_C(1) << 60, 0 },
-        { "jobs", "keep_free", KIND_SIZE, offsetof(struct config, keep_free), 0, UINT64_C(1) << 60, 0 },
+        { "jobs", "keep_free", KIND_SIZE, offsetof(struct config, keep_free), 0, UINT64_C(1) << 60,
+          0 },
         { "jobs", "inputs_size_max", KIND_SIZE, offsetof(struct config, inputs_size_max), 1,
           INPUTS_SIZE_MAX, UINT64_C(256) << 20 },
 };
@@ -99,15 +102,17 @@ static int set_key(struct config *config, const struct key *key, const char *tex
 
         r = parse_value(key->kind, text, &value);
         if (r == -EINVAL)
-                return config_refuse(place, "%s takes %s, not \"%s\"", key->name, kind_texts[key->kind], text);
+                return config_refuse(place, "%s takes %s, not \"%s\"", key->name,
+                                     kind_texts[key->kind], text);
         if (r == -ERANGE || value < key->min || value > key->max)
-                return config_refuse(place, "%s = %s is out of range: give at least %llu and at most %llu%s",
-                           key->name, text,
-                           (unsigned long long)(key->kind == KIND_DURATION ? key->min / NSEC_PER_SEC
-                                                                           : key->min),
-                           (unsigned long long)(key->kind == KIND_DURATION ? key->max / NSEC_PER_SEC
-                                                                           : key->max),
-                           key->kind == KIND_DURATION ? " seconds" : "");
+                return config_refuse(
+                        place, "%s = %s is out of range: give at least %llu and at most %llu%s",
+                        key->name, text,
+                        (unsigned long long)(key->kind == KIND_DURATION ? key->min / NSEC_PER_SEC
+                                                                        : key->min),
+                        (unsigned long long)(key->kind == KIND_DURATION ? key->max / NSEC_PER_SEC
+                                                                        : key->max),
+                        key->kind == KIND_DURATION ? " seconds" : "");
         *key_value(config, key) = value;
         return 0;
 }
@@ -128,15 +133,17 @@ static int assign(struct config *config, const char *section, const char *name, 
         int r;
 
         if (!section)
-                return config_refuse(place, "%s stands before any section: put [jobs] above it", name);
+                return config_refuse(place, "%s stands before any section: put [jobs] above it",
+                                     name);
         for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
                 if (streq(keys[i].section, section) && streq(keys[i].name, name))
                         return set_key(config, &keys[i], value, place);
         r = config_machines_set(&config->machines, section, name, value, place);
         if (r != -ENOENT)
                 return r;
-        return config_refuse(place, "unknown key \"%s\" in section [%s]: see pppctl.conf(5) for those there are",
-                   name, section);
+        return config_refuse(
+                place, "unknown key \"%s\" in section [%s]: see pppctl.conf(5) for those there are",
+                name, section);
 }
 
 /* Cuts white space off both ends, in place. */
@@ -159,8 +166,9 @@ static int parse_section(char *line, char **section, const struct place *place)
                 return config_refuse(place, "\"%s\" lacks the ] of a section", line);
         line[n - 1] = 0;
         if (!known_section(line + 1))
-                return config_refuse(place, "unknown section [%s]: see pppctl.conf(5) for those there are",
-                           line + 1);
+                return config_refuse(place,
+                                     "unknown section [%s]: see pppctl.conf(5) for those there are",
+                                     line + 1);
         *section = line + 1;
         return 0;
 }
@@ -182,8 +190,8 @@ static int parse_line(struct config *config, char *line, char **section, const s
         return assign(config, *section, trim(line), trim(equals + 1), place);
 }
 
-int config_parse(struct config *config, const char *file, bool is_public, const char *text, size_t n,
-                 char **ret_error)
+int config_parse(struct config *config, const char *file, bool is_public, const char *text,
+                 size_t n, char **ret_error)
 {
         struct place place = { file, 0, is_public, ret_error };
         _cleanup_free_ char *copy = NULL;
@@ -216,8 +224,8 @@ static int cannot(int error, const char *what, const char *path, char **ret_erro
 }
 
 /*
- * Where one may not even look, as in the home of another user ($HOME of whoever said sudo), nothing is there
- * for us.
+ * Where one may not even look, as in the home of another user ($HOME of whoever said sudo), nothing
+ * is there for us.
  */
 static bool is_out_of_reach(int error, const char *path)
 {
@@ -225,8 +233,10 @@ static bool is_out_of_reach(int error, const char *path)
 
         if (error != -EACCES || stat(path, &st) >= 0 || errno != EACCES)
                 return false;
-        supervisor_log(LOG_NOTICE, "goes on without the configuration %s: the daemon (user %u) may not look "
-                       "into its directory; see that HOME or XDG_CONFIG_HOME is that user's", path, geteuid());
+        supervisor_log(LOG_NOTICE,
+                       "goes on without the configuration %s: the daemon (user %u) may not look "
+                       "into its directory; see that HOME or XDG_CONFIG_HOME is that user's",
+                       path, geteuid());
         return true;
 }
 
@@ -256,14 +266,17 @@ static int is_fragment(const struct dirent *entry)
         return entry->d_name[0] != '.' && n > 5 && streq(entry->d_name + n - 5, ".conf");
 }
 
-static int load_fragments(struct config *config, const char *directory, bool required, char **ret_error)
+static int load_fragments(struct config *config, const char *directory, bool required,
+                          char **ret_error)
 {
         struct dirent **entries;
         int n, r = 0;
 
         n = scandir(directory, &entries, is_fragment, alphasort);
         if (n < 0)
-                return errno == ENOENT || (!required && is_out_of_reach(-errno, directory)) ? 0 : cannot(-errno, "list", directory, ret_error);
+                return errno == ENOENT || (!required && is_out_of_reach(-errno, directory))
+                               ? 0
+                               : cannot(-errno, "list", directory, ret_error);
         for (int i = 0; i < n; ++i) {
                 _cleanup_free_ char *path = NULL;
 

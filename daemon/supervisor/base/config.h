@@ -11,8 +11,8 @@
  *     redis = redis://redis.example:6379
  *
  * Every key is optional; one that is not known, or whose value is not what it takes, is an error
- * with its file and line, so that a typing error never goes unnoticed. Fragments in FILE.d/ that end
- * with .conf are read after FILE, in the order of their names; the last value of a key counts.
+ * with its file and line, so that a typing error never goes unnoticed. Fragments in FILE.d/ that
+ * end with .conf are read after FILE, in the order of their names; the last value of a key counts.
  */
 
 #include "lib/redis-url.h"
@@ -20,14 +20,14 @@
 
 /* [machines] and [node]. Texts are owned, and NULL where no file says anything. */
 struct machines_config {
-        struct redis_url url;           /* see machines_has_redis() */
-        char *username, *password;      /* those beside the URL */
+        struct redis_url url;      /* see machines_has_redis() */
+        char *username, *password; /* those beside the URL */
         char *ca_file, *prefix, *name;
         uint64_t heartbeat_ns;
-        bool serve;                     /* takes other machines' chunks */
-        unsigned workloads;             /* which ones: bits of enum workload_id */
-        uint32_t owners;                /* whose chunks are run at once */
-        struct spec node;               /* how a node runs them: level, workers, loops and limits */
+        bool serve;         /* takes other machines' chunks */
+        unsigned workloads; /* which ones: bits of enum workload_id */
+        uint32_t owners;    /* whose chunks are run at once */
+        struct spec node;   /* how a node runs them: level, workers, loops and limits */
 };
 
 static inline bool machines_has_redis(const struct machines_config *machines)
@@ -38,25 +38,26 @@ static inline bool machines_has_redis(const struct machines_config *machines)
 void machines_config_defaults(struct machines_config *machines);
 void machines_config_deinit(struct machines_config *machines);
 
-/* What no key alone can tell. -EBADMSG with the sentence in *ret_error (owned by the caller), -ENOMEM. */
+/* What no key alone can tell. -EBADMSG with the sentence in *ret_error (owned by the caller),
+ * -ENOMEM. */
 int machines_config_check(const struct machines_config *machines, char **ret_error);
 
 /*
- * The object "machines" for pppd-runner (lib/machines.h), with the password: for its memfd and nothing
- * else. NULL when out of memory.
+ * The object "machines" for pppd-runner (lib/machines.h), with the password: for its memfd and
+ * nothing else. NULL when out of memory.
  */
 json_t *machines_config_to_json(const struct machines_config *machines);
 
 struct config {
-        uint64_t max_running;           /* jobs that run at the same time */
-        uint64_t max_running_per_user;  /* of one user other than root and our own; 0: all but one */
-        uint64_t max_queued;            /* jobs that wait for that */
-        uint64_t max_queued_per_user;   /* of one user other than root and our own; 0: half of them */
-        uint64_t keep_jobs;             /* ended jobs that are kept */
-        uint64_t keep_age_ns;           /* and for how long; 0: no limit */
-        uint64_t max_size_per_user;     /* bytes of one user's jobs on disk; 0: see space.h */
-        uint64_t keep_free;             /* bytes of the file system that they leave free; 0: see space.h */
-        uint64_t inputs_size_max;       /* bytes of one job's inputs */
+        uint64_t max_running;          /* jobs that run at the same time */
+        uint64_t max_running_per_user; /* of one user other than root and our own; 0: all but one */
+        uint64_t max_queued;           /* jobs that wait for that */
+        uint64_t max_queued_per_user; /* of one user other than root and our own; 0: half of them */
+        uint64_t keep_jobs;           /* ended jobs that are kept */
+        uint64_t keep_age_ns;         /* and for how long; 0: no limit */
+        uint64_t max_size_per_user;   /* bytes of one user's jobs on disk; 0: see space.h */
+        uint64_t keep_free; /* bytes of the file system that they leave free; 0: see space.h */
+        uint64_t inputs_size_max; /* bytes of one job's inputs */
         struct machines_config machines;
 };
 
@@ -64,16 +65,16 @@ void config_defaults(struct config *config);
 void config_deinit(struct config *config);
 
 /*
- * Reads one file's text into @config. @file names it in errors; @is_public: everybody may read it, so
- * that no password may be in it. Returns 0; -EBADMSG and the sentence in @ret_error (the caller frees
- * it); or -ENOMEM. On any error what is in @config is of no use, and is still to be deinited.
+ * Reads one file's text into @config. @file names it in errors; @is_public: everybody may read it,
+ * so that no password may be in it. Returns 0; -EBADMSG and the sentence in @ret_error (the caller
+ * frees it); or -ENOMEM. On any error what is in @config is of no use, and is still to be deinited.
  */
-int config_parse(struct config *config, const char *file, bool is_public, const char *text, size_t n,
-                 char **ret_error);
+int config_parse(struct config *config, const char *file, bool is_public, const char *text,
+                 size_t n, char **ret_error);
 
 /*
  * Reads @path and its fragments over what @config holds. A file that is not there is an error only
- * when @required. On any error *@ret_error tells (NULL: out of memory), and @config is as config_parse()
- * leaves it.
+ * when @required. On any error *@ret_error tells (NULL: out of memory), and @config is as
+ * config_parse() leaves it.
  */
 int config_load(struct config *config, const char *path, bool required, char **ret_error);

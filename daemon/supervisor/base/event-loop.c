@@ -27,8 +27,9 @@ static void note(uint64_t ns)
 {
         loop.longest_ns = MAX(loop.longest_ns, ns);
         if (ns >= LOGGED_NS)
-                supervisor_log_limited(&loop.log, LOG_NOTICE, "the event loop was kept for %" PRIu64
-                                       " ms by: %s", ns / NSEC_PER_MSEC, loop.doing);
+                supervisor_log_limited(&loop.log, LOG_NOTICE,
+                                       "the event loop was kept for %" PRIu64 " ms by: %s",
+                                       ns / NSEC_PER_MSEC, loop.doing);
 }
 
 static int dispatch(sd_event *event)

@@ -21,14 +21,14 @@ const char *failure_advice(int error)
                 return "make room on the file system of the state directory, or keep fewer jobs "
                        "(keep_jobs, keep_age in pppctl.conf)";
         case -EDQUOT:
-                return "raise the disk quota of the daemon's user, or keep fewer jobs (keep_jobs, keep_age "
-                       "in pppctl.conf)";
+                return "raise the disk quota of the daemon's user, or keep fewer jobs (keep_jobs, "
+                       "keep_age in pppctl.conf)";
         case -EFBIG:
-                return "raise the daemon's limit on the size of a file (LimitFSIZE=, ulimit -f), or give "
-                       "fewer inputs";
+                return "raise the daemon's limit on the size of a file (LimitFSIZE=, ulimit -f), "
+                       "or give fewer inputs";
         case -EROFS:
-                return "mount the file system of the state directory writable, or start the daemon with "
-                       "another --state DIR";
+                return "mount the file system of the state directory writable, or start the daemon "
+                       "with another --state DIR";
         case -EACCES:
         case -EPERM:
                 return "give the daemon the right to it, or start it with another --state DIR";
@@ -48,15 +48,18 @@ const char *failure_advice(int error)
 
 bool failure_is_want(int error)
 {
-        return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS || error == -EAGAIN;
+        return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS ||
+               error == -EAGAIN;
 }
 
 enum failure_kind failure_kind(int error)
 {
         /* -ECHILD: a child that was to do it was killed. */
-        if (failure_is_want(error) || error == -EIO || error == -EINTR || error == -EBUSY || error == -ECHILD)
+        if (failure_is_want(error) || error == -EIO || error == -EINTR || error == -EBUSY ||
+            error == -ECHILD)
                 return FAILURE_PASSES;
-        if (error == -EBADMSG || error == -ENOENT || error == -ENOTDIR || error == -EISDIR || error == -ELOOP)
+        if (error == -EBADMSG || error == -ENOENT || error == -ENOTDIR || error == -EISDIR ||
+            error == -ELOOP)
                 return FAILURE_STAYS;
         return FAILURE_UNKNOWN;
 }
@@ -120,8 +123,8 @@ char *failure_sentence(const struct failure *failure)
 {
         char *text;
 
-        if (asprintf(&text, "cannot %s: %s; %s", failure_text(failure->attempted), failure_text(failure->why),
-                     failure_text(failure->hint)) < 0)
+        if (asprintf(&text, "cannot %s: %s; %s", failure_text(failure->attempted),
+                     failure_text(failure->why), failure_text(failure->hint)) < 0)
                 return NULL;
         return text;
 }

@@ -8,14 +8,17 @@
 #include "lib/util.h"
 
 struct failure {
-        char *attempted;        /* "start the runner /usr/libexec/pppctl/pppd-runner of job 12" */
-        char *why;              /* "No such file or directory" */
+        char *attempted; /* "start the runner /usr/libexec/pppctl/pppd-runner of job 12" */
+        char *why;       /* "No such file or directory" */
         char *hint;
-        bool space;             /* it takes too much of the disk: for NoSpace */
-        char *limit;            /* "spec.limits.pids_max", for LimitUnavailable; NULL: it is another matter */
+        bool space;  /* it takes too much of the disk: for NoSpace */
+        char *limit; /* "spec.limits.pids_max", for LimitUnavailable; NULL: it is another matter */
 };
 
-#define FAILURE_NULL { .attempted = NULL }
+#define FAILURE_NULL              \
+        {                         \
+                .attempted = NULL \
+        }
 
 void failure_deinit(struct failure *failure);
 
@@ -38,14 +41,15 @@ int failure_set_sentence(struct failure *failure, int error, const char *hint, c
 struct spec_error;
 int failure_set_limit(struct failure *failure, int error, const struct spec_error *what);
 
-/* Text for what to do about @error on the file system of the state directory, or what else it is about. */
+/* Text for what to do about @error on the file system of the state directory, or what else it is
+ * about. */
 const char *failure_advice(int error);
 
 /* Whether an error goes away if nobody does anything about it. */
 enum failure_kind {
-        FAILURE_PASSES,         /* for want of what others give back, or a fault that need not come again */
-        FAILURE_STAYS,          /* something is gone, or is not what it was */
-        FAILURE_UNKNOWN,        /* somebody may have to mend it first */
+        FAILURE_PASSES, /* for want of what others give back, or a fault that need not come again */
+        FAILURE_STAYS,  /* something is gone, or is not what it was */
+        FAILURE_UNKNOWN, /* somebody may have to mend it first */
 };
 
 enum failure_kind failure_kind(int error);
@@ -54,12 +58,15 @@ enum failure_kind failure_kind(int error);
 bool failure_is_want(int error);
 
 /*
- * Whether what failed with @error may be done later as it was asked. A limit that cannot be had is to be given
- * otherwise, unless it was for want of something that it could not be set.
+ * Whether what failed with @error may be done later as it was asked. A limit that cannot be had is
+ * to be given otherwise, unless it was for want of something that it could not be set.
  */
 bool failure_may_pass(const struct failure *failure, int error);
 
-/* "cannot ATTEMPTED: WHY; HINT", the caller's. NULL when out of memory, with which failure_text() copes. */
+/*
+ * "cannot ATTEMPTED: WHY; HINT", the caller's. NULL when out of memory, with which failure_text()
+ * copes.
+ */
 char *failure_sentence(const struct failure *failure);
 
 static inline const char *failure_text(const char *text)

@@ -1,4 +1,4 @@
-#define SD_JOURNAL_SUPPRESS_LOCATION    /* It would be this file's. */
+#define SD_JOURNAL_SUPPRESS_LOCATION /* It would be this file's. */
 
 #include "daemon/supervisor/base/log.h"
 
@@ -15,7 +15,7 @@
 #define LIMIT_N  5
 
 static bool to_journal;
-static bool is_brief;                   /* this process ends as soon as it has spoken */
+static bool is_brief; /* this process ends as soon as it has spoken */
 
 void supervisor_log_brief(void)
 {
@@ -141,7 +141,8 @@ static bool limit_allows(struct log_limit *limit)
         if (limit->since_ns == 0 || now - limit->since_ns >= LIMIT_NS) {
                 *limit = (struct log_limit){ .since_ns = now };
                 if (left_out > 0)
-                        supervisor_log(LOG_NOTICE, "%u more messages like the next one were left out",
+                        supervisor_log(LOG_NOTICE,
+                                       "%u more messages like the next one were left out",
                                        left_out);
         }
         if (limit->n_said >= LIMIT_N) {

@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * What we tell systemd, by the protocol of sd_notify(3). The library's function blocks while the other
- * side does not read, and a supervisor of jobs has better things to do; so this is our own sender.
+ * What we tell systemd, by the protocol of sd_notify(3). The library's function blocks while the
+ * other side does not read, and a supervisor of jobs has better things to do; so this is our own
+ * sender.
  */
 
 #include "lib/util.h"

@@ -85,9 +85,9 @@ static int default_socket(struct options *options)
                 return join(&options->socket, "/run/pppctl/" SOCKET_NAME);
         if (user)
                 return join(&options->socket, "%s/pppctl/" SOCKET_NAME, user);
-        supervisor_log(LOG_ERR, "cannot tell where to listen: systemd passed no socket, and neither "
-                       "RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set; start pppd.socket, or give --socket "
-                       "PATH");
+        supervisor_log(LOG_ERR, "cannot tell where to listen: systemd passed no socket, and "
+                                "neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set; start "
+                                "pppd.socket, or give --socket PATH");
         return -ENOENT;
 }
 
@@ -114,8 +114,8 @@ static int default_state(struct options *options)
                 return join(&options->state, "/var/lib/pppctl");
         r = user_directory(&options->state, "XDG_STATE_HOME", ".local/state");
         if (r == -ENOENT)
-                supervisor_log(LOG_ERR, "cannot tell where to keep jobs: neither XDG_STATE_HOME nor HOME "
-                               "is set; set one, or give --state DIR");
+                supervisor_log(LOG_ERR, "cannot tell where to keep jobs: neither XDG_STATE_HOME "
+                                        "nor HOME is set; set one, or give --state DIR");
         return r;
 }
 
@@ -148,9 +148,10 @@ static int beside(char **ret, const char *name)
 
         n = readlink("/proc/self/exe", path, sizeof(path) - 1);
         if (n < 0 || (size_t)n >= sizeof(path) - 1) {
-                supervisor_log(LOG_ERR, "cannot tell where %s is: /proc/self/exe cannot be read (%s); "
-                               "give --runner PATH and --web PATH", name,
-                               strerror(n < 0 ? errno : ENAMETOOLONG));
+                supervisor_log(LOG_ERR,
+                               "cannot tell where %s is: /proc/self/exe cannot be read (%s); "
+                               "give --runner PATH and --web PATH",
+                               name, strerror(n < 0 ? errno : ENAMETOOLONG));
                 return n < 0 ? -errno : -ENAMETOOLONG;
         }
         while (n > 0 && path[n - 1] != '/')
@@ -186,8 +187,17 @@ static int fill_in(struct options *options)
         return r;
 }
 
-enum { OPT_SOCKET = 256, OPT_STATE, OPT_CONFIG, OPT_CGROUP, OPT_RUNNER, OPT_WEB, OPT_CHECK_CONFIG, OPT_HELP,
-       OPT_VERSION };
+enum {
+        OPT_SOCKET = 256,
+        OPT_STATE,
+        OPT_CONFIG,
+        OPT_CGROUP,
+        OPT_RUNNER,
+        OPT_WEB,
+        OPT_CHECK_CONFIG,
+        OPT_HELP,
+        OPT_VERSION
+};
 
 static const struct option long_options[] = {
         { "socket", required_argument, NULL, OPT_SOCKET },

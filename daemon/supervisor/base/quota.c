@@ -135,7 +135,8 @@ bool quota_find_over(const struct quota *quota, uint64_t max, uid_t *ret)
         list_for_each(user, &quota->users, struct user, link) {
                 uint64_t kept = user->used[QUOTA_KEPT_BYTES];
 
-                if (uid_is_trusted(user->uid) || kept == 0 || user->used[QUOTA_LIVE_BYTES] + kept <= max)
+                if (uid_is_trusted(user->uid) || kept == 0 ||
+                    user->used[QUOTA_LIVE_BYTES] + kept <= max)
                         continue;
                 *ret = user->uid;
                 return true;

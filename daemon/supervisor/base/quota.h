@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * What each user makes us hold: connections, and jobs that wait, run, or are frozen. Charged to the uid
- * the kernel vouches for (SO_PEERCRED). And the order in which users take turns.
+ * What each user makes us hold: connections, and jobs that wait, run, or are frozen. Charged to the
+ * uid the kernel vouches for (SO_PEERCRED). And the order in which users take turns.
  */
 
 #include <sys/types.h>
@@ -12,10 +12,10 @@
 enum quota_slot {
         QUOTA_PEERS,
         QUOTA_QUEUED,
-        QUOTA_RUNNING,          /* jobs that hold one of the max_running slots */
-        QUOTA_FROZEN,           /* paused ones that run and gave their slot up */
-        QUOTA_LIVE_BYTES,       /* on disk, of jobs that wait or run */
-        QUOTA_KEPT_BYTES,       /* on disk, of jobs that have ended */
+        QUOTA_RUNNING,    /* jobs that hold one of the max_running slots */
+        QUOTA_FROZEN,     /* paused ones that run and gave their slot up */
+        QUOTA_LIVE_BYTES, /* on disk, of jobs that wait or run */
+        QUOTA_KEPT_BYTES, /* on disk, of jobs that have ended */
         _QUOTA_N,
 };
 
@@ -39,7 +39,10 @@ int quota_charge(struct quota *quota, enum quota_slot slot, uid_t uid, uint64_t 
                  uint64_t user_max);
 void quota_release(struct quota *quota, enum quota_slot slot, uid_t uid);
 
-/* Any number of them, as of bytes, which somebody else has bounded. -ENOMEM. Releases what there is at most. */
+/*
+ * Any number of them, as of bytes, which somebody else has bounded. -ENOMEM. Releases what there is
+ * at most.
+ */
 int quota_add(struct quota *quota, enum quota_slot slot, uid_t uid, uint64_t n);
 void quota_subtract(struct quota *quota, enum quota_slot slot, uid_t uid, uint64_t n);
 
@@ -50,8 +53,9 @@ bool quota_find_over(const struct quota *quota, uint64_t max, uid_t *ret);
 uint64_t quota_used(const struct quota *quota, enum quota_slot slot, uid_t uid);
 
 /*
- * Users take turns: the one with the smallest number is next, and taking a turn puts a user behind all
- * others, as being new does. A user who is charged with nothing is forgotten, and has the number 0.
+ * Users take turns: the one with the smallest number is next, and taking a turn puts a user behind
+ * all others, as being new does. A user who is charged with nothing is forgotten, and has the
+ * number 0.
  */
 uint64_t quota_turn(const struct quota *quota, uid_t uid);
 void quota_take_turn(struct quota *quota, uid_t uid);

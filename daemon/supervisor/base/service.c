@@ -18,7 +18,8 @@ static void tell(const char *text)
                                (int)strcspn(text, "\n"), text, strerror(-r));
 }
 
-static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *si,
+                          void *userdata)
 {
         struct service *service = userdata;
 
@@ -27,7 +28,8 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
         return 0;
 }
 
-static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
+static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si,
+                            void *userdata)
 {
         struct service *service = userdata;
 
@@ -55,8 +57,8 @@ static int init_watchdog(struct service *service, sd_event *event)
         if (r <= 0)
                 return r;
         service->watchdog_usec = MAX(usec / 2, 1U);
-        return sd_event_add_time_relative(event, &service->watchdog_source, CLOCK_MONOTONIC, 0, 1000,
-                                          on_watchdog, service);
+        return sd_event_add_time_relative(event, &service->watchdog_source, CLOCK_MONOTONIC, 0,
+                                          1000, on_watchdog, service);
 }
 
 static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
@@ -79,12 +81,14 @@ int service_init(struct service *service, sd_event *event, void (*stop)(struct s
         *service = (struct service){ .stop = stop, .reload = reload, .check = check };
         r = sd_event_add_signal(event, &service->term_source, SIGTERM, on_stop_signal, service);
         if (r >= 0)
-                r = sd_event_add_signal(event, &service->int_source, SIGINT, on_stop_signal, service);
+                r = sd_event_add_signal(event, &service->int_source, SIGINT, on_stop_signal,
+                                        service);
         if (r >= 0)
-                r = sd_event_add_signal(event, &service->hup_source, SIGHUP, on_reload_signal, service);
+                r = sd_event_add_signal(event, &service->hup_source, SIGHUP, on_reload_signal,
+                                        service);
         if (r >= 0)
-                r = sd_event_add_time(event, &service->status_source, CLOCK_MONOTONIC, 0, 0, on_status,
-                                      service);
+                r = sd_event_add_time(event, &service->status_source, CLOCK_MONOTONIC, 0, 0,
+                                      on_status, service);
         if (r >= 0)
                 r = sd_event_source_set_enabled(service->status_source, SD_EVENT_OFF);
         return r < 0 ? r : init_watchdog(service, event);

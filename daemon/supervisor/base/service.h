@@ -15,8 +15,8 @@
 struct service {
         sd_event_source *term_source, *int_source, *hup_source, *watchdog_source;
         sd_event_source *status_source;
-        uint64_t watchdog_usec;         /* half of the interval; 0: no watchdog */
-        unsigned n_running, n_queued;   /* what the next status says */
+        uint64_t watchdog_usec;       /* half of the interval; 0: no watchdog */
+        unsigned n_running, n_queued; /* what the next status says */
         void (*stop)(struct service *service);
         void (*reload)(struct service *service);
         bool (*check)(struct service *service);

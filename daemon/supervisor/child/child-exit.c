@@ -11,8 +11,8 @@
 #define AGAIN_BURST 2
 #define FORCE_MSEC  1000
 
-int child_exit_watch(sd_event *event, sd_event_source **ret, int pidfd, sd_event_io_handler_t handler,
-                     void *userdata)
+int child_exit_watch(sd_event *event, sd_event_source **ret, int pidfd,
+                     sd_event_io_handler_t handler, void *userdata)
 {
         sd_event_source *source;
         int r;

@@ -14,7 +14,7 @@
 struct errand {
         sd_event_source *source;
         int pidfd, out_fd;
-        void (*done)(void *userdata, int r, int out_fd);        /* NULL: nobody waits for it */
+        void (*done)(void *userdata, int r, int out_fd); /* NULL: nobody waits for it */
         void *userdata;
 };
 
@@ -103,7 +103,8 @@ static int start(sd_event *event, const struct errand_work *work, struct errand 
         errand->pidfd = pidfd_open(pid, 0);
         r = errand->pidfd < 0 ? -errno : 0;
         if (r >= 0)
-                r = child_exit_watch(event, &errand->source, errand->pidfd, on_exit_of_child, errand);
+                r = child_exit_watch(event, &errand->source, errand->pidfd, on_exit_of_child,
+                                     errand);
         if (r < 0) {
                 (void)kill(pid, SIGKILL);
                 (void)waitpid(pid, NULL, 0);
@@ -119,8 +120,9 @@ int errand_start(sd_event *event, const struct errand_work *work, struct errand 
         assert(work->n_fds <= ERRAND_FDS_MAX);
         if (!errand)
                 return -ENOMEM;
-        *errand = (struct errand){ .done = work->done, .userdata = work->userdata, .pidfd = -EBADF,
-                                   .out_fd = -EBADF };
+        *errand = (struct errand){
+                .done = work->done, .userdata = work->userdata, .pidfd = -EBADF, .out_fd = -EBADF
+        };
         r = start(event, work, errand);
         if (r < 0) {
                 errand_free(errand);

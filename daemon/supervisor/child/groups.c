@@ -53,11 +53,11 @@ static unsigned groups_slot(enum cgroup_controller controller)
 static int explain_here(struct groups *groups, enum cgroup_controller controller, unsigned slot,
                         int error)
 {
-        groups->missing[slot].hint = error == -EBUSY
-                ? "move the processes of that group to another one, or give a group of the daemon's "
-                  "own with --cgroup PATH"
-                : "let the daemon's user write to cgroup.subtree_control of that group, or start the "
-                  "daemon as a service";
+        groups->missing[slot].hint =
+                error == -EBUSY ? "move the processes of that group to another one, or give a "
+                                  "group of the daemon's own with --cgroup PATH"
+                                : "let the daemon's user write to cgroup.subtree_control of that "
+                                  "group, or start the daemon as a service";
         if (asprintf(&groups->missing[slot].why, "the %s controller cannot be enabled below %s: %s",
                      cgroup_controller_name(controller), groups->path, strerror(-error)) < 0) {
                 groups->missing[slot].why = NULL;
@@ -94,12 +94,16 @@ const char *groups_why_without(const struct groups *groups, enum cgroup_controll
         if (groups_exist(groups) && groups->controllers & controller)
                 return NULL;
         *ret_hint = groups->missing[slot].hint
-                ?: "start the daemon as a systemd service with Delegate=cpu cpuset io memory pids, or "
-                   "give a cgroup it may write to with --cgroup PATH";
-        return groups->missing[slot].why ?: groups->why ?: "jobs have no cgroup with that controller";
+                            ?: "start the daemon as a systemd service with Delegate=cpu cpuset io "
+                               "memory pids, or give a cgroup it may write to with --cgroup PATH";
+        if (groups->missing[slot].why)
+                return groups->missing[slot].why;
+        return groups->why ?: "jobs have no cgroup with that controller";
 }
 
-/* Enabling controllers is a gift, not a need: why one is not there is told when somebody wants it. */
+/*
+ * Enabling controllers is a gift, not a need: why one is not there is told when somebody wants it.
+ */
 static int adopt_base(struct groups *groups, char *path_consumed, int fd_consumed)
 {
         int error, r = 0;
@@ -114,14 +118,17 @@ static int adopt_base(struct groups *groups, char *path_consumed, int fd_consume
 }
 
 /*
- * Two supervisors in one base would take each other's jobs for leftovers. -EBUSY: the process *@ret_holder has it, or
- * an unknown one, 0. The lock takes a file that may be written where a group is delegated, and that we open nowhere
- * else.
+ * Two supervisors in one base would take each other's jobs for leftovers. -EBUSY: the process
+ * *@ret_holder has it, or an unknown one, 0. The lock takes a file that may be written where a
+ * group is delegated, and that we open nowhere else.
  */
 static int lock_base(struct groups *groups, int fd, pid_t *ret_holder)
 {
         groups->lock_fd = openat(fd, "cgroup.threads", O_WRONLY | O_CLOEXEC);
-        /* A supervisor that may not write this file can hardly make groups there: there is nothing to lock. */
+        /*
+         * A supervisor that may not write this file can hardly make groups there: there is nothing
+         * to lock.
+         */
         if (groups->lock_fd < 0 || process_lock(groups->lock_fd, ret_holder) != -EBUSY)
                 return 0;
         groups->lock_fd = close_fd(groups->lock_fd);
@@ -134,15 +141,17 @@ static int say_taken(struct groups *groups, const char *parent, const char *name
 
         if (holder > 0)
                 snprintf(process, sizeof(process), " (process %d)", holder);
-        return say_why(groups, -EBUSY, "another pppd-supervisor%s has its jobs in %s/%s: stop that one, or give this "
-                       "one another cgroup with --cgroup PATH", process, parent, name);
+        return say_why(groups, -EBUSY,
+                       "another pppd-supervisor%s has its jobs in %s/%s: stop that one, or give "
+                       "this one another cgroup with --cgroup PATH",
+                       process, parent, name);
 }
 
 static int use_made(struct groups *groups, const char *parent, int fd, const char *name);
 
 /*
- * A group with controllers for its children must hold no process itself, so we leave it for a child. Where
- * another supervisor was delegated the same, we make a group of our own there.
+ * A group with controllers for its children must hold no process itself, so we leave it for a
+ * child. Where another supervisor was delegated the same, we make a group of our own there.
  */
 static int use_delegated(struct groups *groups, const char *path, int fd, const char *name)
 {
@@ -189,12 +198,14 @@ static int use_made(struct groups *groups, const char *parent, int fd, const cha
                 return say_taken(groups, parent, name, holder);
         if (asprintf(&path, "%s/%s", parent, name) < 0)
                 return -ENOMEM;
-        /* Also when a predecessor made it that was killed; an instance's own name is ours in any case. */
+        /* Also when a predecessor made it that was killed; an instance's own name is ours in any
+         * case. */
         groups->made = cgroup_is_marked_made(base) || !there || strncmp(name, "pppctl-", 7) == 0;
         return adopt_base(groups, path, steal_fd(&base));
 }
 
-/* systemd marks what it delegates; only a user's manager does not (252, 255), so there the unit says it. */
+/* systemd marks what it delegates; only a user's manager does not (252, 255), so there the unit
+ * says it. */
 static bool is_delegated(int fd)
 {
         const char *said = getenv("PPPCTL_DELEGATED");
@@ -233,9 +244,11 @@ static int use_own(struct groups *groups, const char *instance)
 
         r = cgroup_locate(&mount, &own);
         if (r < 0)
-                return say_why(groups, r, "cgroup v2 is not mounted here (%s): mount it with "
-                               "\"mount -t cgroup2 none /sys/fs/cgroup/unified\", or boot with "
-                               "systemd.unified_cgroup_hierarchy=1", strerror(-r));
+                return say_why(
+                        groups, r,
+                        "cgroup v2 is not mounted here (%s): mount it with \"mount -t cgroup2 none "
+                        "/sys/fs/cgroup/unified\", or boot with systemd.unified_cgroup_hierarchy=1",
+                        strerror(-r));
         if (asprintf(&path, "%s%s", mount, streq(own, "/") ? "" : own) < 0) {
                 path = NULL;
                 return -ENOMEM;
@@ -249,7 +262,8 @@ static int use_own(struct groups *groups, const char *instance)
                 return r;
         fd = open_group(path);
         if (fd < 0)
-                return say_why(groups, fd, "cannot open our own cgroup %s: %s", path, strerror(-fd));
+                return say_why(groups, fd, "cannot open our own cgroup %s: %s", path,
+                               strerror(-fd));
         if (is_delegated(fd))
                 return use_delegated(groups, path, fd, name);
         return use_made(groups, path, fd, name);
@@ -266,8 +280,10 @@ static int use_given(struct groups *groups, const char *path)
                 return -ENOMEM;
         slash = strrchr(parent, '/');
         if (path[0] != '/' || !slash || slash == parent || slash[1] == 0)
-                return say_why(groups, -EINVAL, "\"%s\" is not the absolute path of a cgroup, such as "
-                               "/sys/fs/cgroup/pppctl", path);
+                return say_why(groups, -EINVAL,
+                               "\"%s\" is not the absolute path of a cgroup, such as "
+                               "/sys/fs/cgroup/pppctl",
+                               path);
         *slash = 0;
         fd = open_group(parent);
         if (fd < 0)
@@ -308,8 +324,8 @@ void groups_deinit(struct groups *groups)
 const char *groups_hint_gone(const struct groups *groups)
 {
         return groups_exist(groups) && access(groups->path, F_OK) < 0
-                ? "the daemon's own cgroup is gone: start the daemon again"
-                : NULL;
+                       ? "the daemon's own cgroup is gone: start the daemon again"
+                       : NULL;
 }
 
 const char *groups_kind(const struct groups *groups)
@@ -322,7 +338,8 @@ const char *groups_kind(const struct groups *groups)
 /* Waits until it is empty: SIGKILL takes a moment. */
 static int kill_all(int parent_fd, const char *name)
 {
-        _cleanup_close_ int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), events_fd = -EBADF;
+        _cleanup_close_ int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                            events_fd = -EBADF;
         bool populated = true;
         int r;
 
@@ -347,15 +364,16 @@ static void sweep_one(struct groups *groups, const char *name)
 
         r = cgroup_remove(groups->fd, name);
         if (r == -EBUSY) {
-                supervisor_log(LOG_WARNING, "killing what was left in %s/%s, a group of no job of ours",
+                supervisor_log(LOG_WARNING,
+                               "killing what was left in %s/%s, a group of no job of ours",
                                groups->path, name);
                 r = kill_all(groups->fd, name);
                 if (r >= 0)
                         r = cgroup_remove(groups->fd, name);
         }
         if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot remove the cgroup %s/%s: %s", groups->path, name,
-                               strerror(-r));
+                supervisor_log(LOG_WARNING, "cannot remove the cgroup %s/%s: %s", groups->path,
+                               name, strerror(-r));
 }
 
 static bool is_left_over(const char *name, bool (*is_known)(void *userdata, uint64_t number),
@@ -408,7 +426,8 @@ static void unmake(struct job_group *group, int runner_fd_consumed)
         job_group_deinit(group);
 }
 
-int job_group_make(struct groups *groups, uint64_t number, struct job_group *ret, int *ret_runner_fd)
+int job_group_make(struct groups *groups, uint64_t number, struct job_group *ret,
+                   int *ret_runner_fd)
 {
         struct job_group group = JOB_GROUP_NULL;
         _cleanup_close_ int runner = -EBADF;

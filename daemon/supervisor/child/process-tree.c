@@ -99,7 +99,8 @@ bool process_is_stopped(pid_t pid)
         return read_stat(pid, &state, &parent) >= 0 && state == 'T';
 }
 
-/* The process was told to stop, also while a debugger has it, or has ended and only waits to be reaped. */
+/* The process was told to stop, also while a debugger has it, or has ended and only waits to be
+ * reaped. */
 static bool state_is_still(char state)
 {
         return strchr("TtZX", state);
@@ -151,7 +152,7 @@ static int stop_child(struct process_tree *tree, const struct process *child)
 
         pidfd = open_child(child->pid, child->parent, &state);
         if (pidfd < 0)
-                return pidfd == -ESRCH ? 0 : pidfd;     /* it has just ended */
+                return pidfd == -ESRCH ? 0 : pidfd; /* it has just ended */
         if (state_is_still(state))
                 return 0;
         tree->still = false;

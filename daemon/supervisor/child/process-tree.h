@@ -16,14 +16,17 @@ struct process {
 
 /* One pass over the tree, parents before their children. */
 struct process_tree {
-        struct process *list;   /* owned */
+        struct process *list; /* owned */
         size_t n, size;
-        size_t n_stopped;       /* of the list: were sent the signal, or needed none */
-        size_t n_expanded;      /* their children are in the list */
-        bool still;             /* nothing had to be sent in this pass */
+        size_t n_stopped;  /* of the list: were sent the signal, or needed none */
+        size_t n_expanded; /* their children are in the list */
+        bool still;        /* nothing had to be sent in this pass */
 };
 
-#define PROCESS_TREE_NULL { .list = NULL }
+#define PROCESS_TREE_NULL    \
+        {                    \
+                .list = NULL \
+        }
 
 void process_tree_deinit(struct process_tree *tree);
 

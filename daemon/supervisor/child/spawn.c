@@ -9,7 +9,15 @@
 #include "lib/cgroup.h"
 #include "lib/priority.h"
 
-enum step { STEP_SIGNALS, STEP_PARENT, STEP_GROUP, STEP_DESCRIPTORS, STEP_NICE, STEP_EXEC, _STEP_N };
+enum step {
+        STEP_SIGNALS,
+        STEP_PARENT,
+        STEP_GROUP,
+        STEP_DESCRIPTORS,
+        STEP_NICE,
+        STEP_EXEC,
+        _STEP_N
+};
 
 static const char *const step_names[_STEP_N] = {
         [STEP_SIGNALS] = "reset the signals for",
@@ -33,14 +41,19 @@ static int child_reset_signals(void)
         struct sigaction action = { .sa_handler = SIG_DFL };
         sigset_t none;
 
-        /* Handlers do not outlive the exec. Of all signals the supervisor ignores these (main.c). */
+        /*
+         * Handlers do not outlive the exec. Of all signals the supervisor ignores these (main.c).
+         */
         if (sigaction(SIGPIPE, &action, NULL) < 0 || sigaction(SIGXFSZ, &action, NULL) < 0)
                 return -errno;
         sigemptyset(&none);
         return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
 }
 
-/* Before it is in its group, nobody but this supervisor knows of it. It may be stopped: SIGTERM is not enough. */
+/*
+ * Before it is in its group, nobody but this supervisor knows of it. It may be stopped: SIGTERM is
+ * not enough.
+ */
 static int child_tie(pid_t parent)
 {
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
@@ -85,7 +98,8 @@ struct ends {
         int procs_fd, complaint_fd;
 };
 
-static int child_take(const struct spawn *spawn, const struct ends *ends, pid_t parent, enum step step)
+static int child_take(const struct spawn *spawn, const struct ends *ends, pid_t parent,
+                      enum step step)
 {
         switch (step) {
         case STEP_SIGNALS:
@@ -148,7 +162,8 @@ static int fork_child(const struct spawn *spawn, const int *sources, struct spaw
         if (write_fd < 0)
                 return -errno;
         ends.complaint_fd = write_fd;
-        *ret_attempted = spawn->cgroup_fd < 0 ? "make a process for" : "make a process in the cgroup of";
+        *ret_attempted =
+                spawn->cgroup_fd < 0 ? "make a process for" : "make a process in the cgroup of";
         pid = cgroup_fork_unmoved(spawn->cgroup_fd, &pidfd, &ends.procs_fd);
         if (pid == 0)
                 child_run(spawn, &ends, parent);
@@ -160,7 +175,8 @@ static int fork_child(const struct spawn *spawn, const int *sources, struct spaw
 
 int spawn_child(const struct spawn *spawn, struct spawned *ret, const char **ret_attempted)
 {
-        int sources[SPAWN_FDS_MAX] = { -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF };
+        int sources[SPAWN_FDS_MAX] = { -EBADF, -EBADF, -EBADF, -EBADF,
+                                       -EBADF, -EBADF, -EBADF, -EBADF };
         int r;
 
         assert(spawn->n_fds <= SPAWN_FDS_MAX);
@@ -195,10 +211,10 @@ int spawn_hear(int complaint_fd_consumed, const char **ret_attempted)
 static bool is_ours(const char *variable)
 {
         static const char *const names[] = {
-                "NOTIFY_SOCKET=",      "LISTEN_PID=",     "LISTEN_FDS=",    "LISTEN_FDNAMES=",
-                "WATCHDOG_USEC=",      "WATCHDOG_PID=",   "JOURNAL_STREAM=", "INVOCATION_ID=",
-                "RUNTIME_DIRECTORY=",  "STATE_DIRECTORY=", "MAINPID=",      "MANAGERPID=",
-                "SYSTEMD_EXEC_PID=",   "FDSTORE=",
+                "NOTIFY_SOCKET=",     "LISTEN_PID=",      "LISTEN_FDS=",     "LISTEN_FDNAMES=",
+                "WATCHDOG_USEC=",     "WATCHDOG_PID=",    "JOURNAL_STREAM=", "INVOCATION_ID=",
+                "RUNTIME_DIRECTORY=", "STATE_DIRECTORY=", "MAINPID=",        "MANAGERPID=",
+                "SYSTEMD_EXEC_PID=",  "FDSTORE=",
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(names); ++i)

@@ -9,9 +9,9 @@
 #include "daemon/supervisor/base/log.h"
 #include "daemon/supervisor/child/spawn.h"
 
-#define IDLE_USEC     UINT64_C(30000000)
-#define DEATHS_MAX    5
-#define PORT_FILE     "demo-port"
+#define IDLE_USEC  UINT64_C(30000000)
+#define DEATHS_MAX 5
+#define PORT_FILE  "demo-port"
 
 bool demo_is_named(const char *inputs, size_t n)
 {
@@ -33,8 +33,8 @@ static void read_port(struct demo_server *server)
 /* Only a supervisor that takes over needs it: that it can't be written harms nobody now. */
 static void write_port(struct demo_server *server)
 {
-        _cleanup_close_ int fd = openat(server->state_fd, PORT_FILE,
-                                        O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        _cleanup_close_ int fd =
+                openat(server->state_fd, PORT_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
         if (fd < 0 || dprintf(fd, "%u\n", server->port) < 0)
                 supervisor_log(LOG_WARNING, "cannot write " PORT_FILE " in the state directory: %s",
@@ -44,7 +44,8 @@ static void write_port(struct demo_server *server)
 /* On the port it had, where one is known; on one of the kernel's choice if that is taken. */
 static int make_listener(struct demo_server *server)
 {
-        struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(server->port),
+        struct sockaddr_in address = { .sin_family = AF_INET,
+                                       .sin_port = htons(server->port),
                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         socklen_t size = sizeof(address);
         _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -59,8 +60,7 @@ static int make_listener(struct demo_server *server)
                 if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
                         return -errno;
         }
-        if (listen(fd, SOMAXCONN) < 0 ||
-            getsockname(fd, (struct sockaddr *)&address, &size) < 0)
+        if (listen(fd, SOMAXCONN) < 0 || getsockname(fd, (struct sockaddr *)&address, &size) < 0)
                 return -errno;
         server->port = ntohs(address.sin_port);
         server->listen_fd = steal_fd(&fd);
@@ -71,7 +71,8 @@ static int make_listener(struct demo_server *server)
 static void remove_port(struct demo_server *server)
 {
         if (unlinkat(server->state_fd, PORT_FILE, 0) < 0 && errno != ENOENT)
-                supervisor_log(LOG_WARNING, "cannot remove " PORT_FILE " in the state directory: %s",
+                supervisor_log(LOG_WARNING,
+                               "cannot remove " PORT_FILE " in the state directory: %s",
                                strerror(errno));
 }
 
@@ -121,8 +122,9 @@ static int start(struct helper *helper, int group_fd, struct spawned *ret, struc
                 r = make_listener(server);
         if (r >= 0)
                 r = spawn_server(server, group_fd, ret, &attempted);
-        return r >= 0 ? 0 : failure_set(failure, r, r == -ENOENT ? "name it with --web PATH" : NULL,
-                                        "%s the demo server %s", attempted, server->program);
+        return r >= 0 ? 0
+                      : failure_set(failure, r, r == -ENOENT ? "name it with --web PATH" : NULL,
+                                    "%s the demo server %s", attempted, server->program);
 }
 
 static void down(struct helper *helper)
@@ -152,8 +154,8 @@ int demo_server_init(struct demo_server *server, sd_event *event, struct groups 
         r = helper_find(&server->helper);
         if (r > 0 && server->port == 0)
                 helper_stop(&server->helper);
-        /* Its server died with a supervisor that was killed. Jobs that are taken up may know the port, so we
-         * do; it is written again with the server they need. */
+        /* Its server died with a supervisor that was killed. Jobs that are taken up may know the
+         * port, so we do; it is written again with the server they need. */
         if (r == 0)
                 remove_port(server);
         return r;

@@ -1,9 +1,10 @@
 #pragma once
 
 /*
- * The demo server: pppd-web, which answers what "demo:" inputs name. A helper in the cgroup "web", on a
- * loopback port of the kernel's choice. When it dies while it is needed it is started again on the same
- * port, which is kept in the state directory for a supervisor that takes over running jobs.
+ * The demo server: pppd-web, which answers what "demo:" inputs name. A helper in the cgroup "web",
+ * on a loopback port of the kernel's choice. When it dies while it is needed it is started again on
+ * the same port, which is kept in the state directory for a supervisor that takes over running
+ * jobs.
  */
 
 #include "daemon/supervisor/helpers/helper.h"
@@ -13,12 +14,15 @@
 struct demo_server {
         struct helper helper;
         const char *program;
-        int state_fd;                   /* where "demo-port" is kept; borrowed */
+        int state_fd; /* where "demo-port" is kept; borrowed */
         int listen_fd;
-        uint16_t port;                  /* 0: none */
+        uint16_t port; /* 0: none */
 };
 
-#define DEMO_SERVER_NULL { .helper = HELPER_NULL, .state_fd = -EBADF, .listen_fd = -EBADF }
+#define DEMO_SERVER_NULL                                                       \
+        {                                                                      \
+                .helper = HELPER_NULL, .state_fd = -EBADF, .listen_fd = -EBADF \
+        }
 
 /* Finds a server that a former supervisor left. Pointers and @state_fd are borrowed. */
 int demo_server_init(struct demo_server *server, sd_event *event, struct groups *groups,

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Has the machine looked at (lib/doctor/) in a child, since that takes longer than a turn of the event
- * loop may. One at a time: whoever asks while an answer is under way gets that one.
+ * Has the machine looked at (lib/doctor/) in a child, since that takes longer than a turn of the
+ * event loop may. One at a time: whoever asks while an answer is under way gets that one.
  */
 
 #include <jansson.h>
@@ -14,7 +14,8 @@
 /* Embedded in the caller's object. To stop waiting, remove the link. */
 struct doctor_waiter {
         struct list link;
-        /* @checks: an array, borrowed; NULL: there is none, for the negative errno @r. Unlinked before. */
+        /* @checks: an array, borrowed; NULL: there is none, for the negative errno @r. Unlinked
+         * before. */
         void (*answer)(struct doctor_waiter *waiter, json_t *checks, int r);
 };
 
@@ -22,7 +23,7 @@ struct doctor_query {
         sd_event *event;
         struct errand *errand;
         struct list waiters;
-        const struct doctor *doctor;    /* while the child is made, which then has it */
+        const struct doctor *doctor; /* while the child is made, which then has it */
 };
 
 void doctor_query_init(struct doctor_query *query, sd_event *event);

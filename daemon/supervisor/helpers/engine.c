@@ -12,7 +12,8 @@ static const struct {
 bool engine_has_private(const struct engine *engine)
 {
         for (size_t i = 0; i < ENGINE_LOCAL_NODES; ++i)
-                if (engine->local[i].helper.state != HELPER_DOWN || engine->local[i].helper.n_users > 0)
+                if (engine->local[i].helper.state != HELPER_DOWN ||
+                    engine->local[i].helper.n_users > 0)
                         return true;
         return !machines_has_redis(engine->env.config);
 }
@@ -122,7 +123,8 @@ static bool read_usage(const struct engine *engine, struct engine_usage *usage)
 
 void engine_usage_begin(const struct engine *engine, struct engine_usage *ret)
 {
-        *ret = (struct engine_usage){ .alone = engine->n_private == 1, .n_acquired = engine->n_acquired };
+        *ret = (struct engine_usage){ .alone = engine->n_private == 1,
+                                      .n_acquired = engine->n_acquired };
         ret->known = read_usage(engine, ret);
 }
 
@@ -135,7 +137,8 @@ bool engine_usage_end(const struct engine *engine, const struct engine_usage *be
                 *ret_why = "other jobs used the nodes at the same time";
         else if (!began->known || !read_usage(engine, &now) ||
                  memcmp(now.started_ns, began->started_ns, sizeof(now.started_ns)) != 0)
-                *ret_why = "a node or the private Redis was started anew, or has no cgroup to count in";
+                *ret_why = "a node or the private Redis was started anew, or has no cgroup to "
+                           "count in";
         else
                 *ret_why = NULL;
         *ret_user_usec = now.user_usec - began->user_usec;
@@ -151,8 +154,8 @@ static char *describe_nodes(const struct engine *engine, json_t *machines)
         json_t *json;
 
         json = json_pack("{s:o*, s:I, s:I, s:o}", "machines", machines, "workloads",
-                         (json_int_t)config->workloads, "owners", (json_int_t)config->owners, "node",
-                         spec_to_json(&config->node));
+                         (json_int_t)config->workloads, "owners", (json_int_t)config->owners,
+                         "node", spec_to_json(&config->node));
         text = json ? json_text(json, JSON_COMPACT) : NULL;
         json_decref(json);
         return text;
@@ -179,9 +182,11 @@ static void serve(struct engine *engine)
         struct failure failure = FAILURE_NULL;
 
         if (helper_acquire(&engine->served.helper, &failure) < 0)
-                supervisor_log(LOG_ERR, "this machine does not serve others: cannot %s: %s; %s; then "
-                               "reload the daemon", failure_text(failure.attempted),
-                               failure_text(failure.why), failure_text(failure.hint));
+                supervisor_log(LOG_ERR,
+                               "this machine does not serve others: cannot %s: %s; %s; then reload "
+                               "the daemon",
+                               failure_text(failure.attempted), failure_text(failure.why),
+                               failure_text(failure.hint));
         else
                 engine->serves = true;
         failure_deinit(&failure);
@@ -232,7 +237,8 @@ static int init_nodes(struct engine *engine)
 {
         int r;
 
-        r = redis_server_init(&engine->redis, engine->env.event, engine->env.groups, engine->env.state);
+        r = redis_server_init(&engine->redis, engine->env.event, engine->env.groups,
+                              engine->env.state);
         for (size_t i = 0; r >= 0 && i < ENGINE_LOCAL_NODES; ++i)
                 r = node_init(&engine->local[i], engine, local_nodes[i].group, local_nodes[i].name);
         return r < 0 ? r : node_init(&engine->served, engine, "node", NULL);

@@ -8,11 +8,11 @@
 #include "daemon/supervisor/base/log.h"
 #include "daemon/supervisor/child/child-exit.h"
 
-#define GRACE_USEC    UINT64_C(2000000)
-#define RESTART_USEC  UINT64_C(100000)          /* after the first death; twice that after the next, … */
-#define RESTART_MAX   UINT64_C(60000000)        /* … and at most this */
-#define SOON_NS       (5 * NSEC_PER_SEC)
-#define EXIT_MSEC     1000
+#define GRACE_USEC   UINT64_C(2000000)
+#define RESTART_USEC UINT64_C(100000)   /* after the first death; twice that after the next, … */
+#define RESTART_MAX  UINT64_C(60000000) /* … and at most this */
+#define SOON_NS      (5 * NSEC_PER_SEC)
+#define EXIT_MSEC    1000
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
 static int on_exit_of_helper(sd_event_source *source, int fd, uint32_t revents, void *userdata);
@@ -33,8 +33,8 @@ static void arm(struct helper *helper, uint64_t usec)
         int r;
 
         if (!helper->timer_source) {
-                r = sd_event_add_time_relative(helper->event, &helper->timer_source, CLOCK_MONOTONIC,
-                                               usec, 1000, on_timer, helper);
+                r = sd_event_add_time_relative(helper->event, &helper->timer_source,
+                                               CLOCK_MONOTONIC, usec, 1000, on_timer, helper);
         } else {
                 r = sd_event_source_set_time_relative(helper->timer_source, usec);
                 if (r >= 0)
@@ -71,8 +71,8 @@ static int make_groups(struct helper *helper, int *ret_fd)
 
 static int watch(struct helper *helper)
 {
-        return child_exit_watch(helper->event, &helper->exit_source, helper->pidfd, on_exit_of_helper,
-                                helper);
+        return child_exit_watch(helper->event, &helper->exit_source, helper->pidfd,
+                                on_exit_of_helper, helper);
 }
 
 /* It is down: what is left of it is its group, which may be gone by now. */
@@ -87,8 +87,8 @@ static void drop_group(struct helper *helper)
         helper->group_fd = close_fd(helper->group_fd);
         r = cgroup_remove(helper->groups->fd, helper->group);
         if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot remove the cgroup %s/%s: %s", helper->groups->path,
-                               helper->group, strerror(-r));
+                supervisor_log(LOG_WARNING, "cannot remove the cgroup %s/%s: %s",
+                               helper->groups->path, helper->group, strerror(-r));
 }
 
 /* Nobody would see it end. */
@@ -150,8 +150,10 @@ static void try_again(struct helper *helper)
                 arm(helper, restart_delay(helper));
                 return;
         }
-        supervisor_log(LOG_ERR, "%s died %u times right after its start; it is not started again until "
-                       "something new needs it", kind->what, helper->n_deaths);
+        supervisor_log(LOG_ERR,
+                       "%s died %u times right after its start; it is not started again until "
+                       "something new needs it",
+                       kind->what, helper->n_deaths);
         if (kind->down)
                 kind->down(helper);
 }
@@ -219,8 +221,8 @@ static void begin_clearing(struct helper *helper)
         disarm(helper);
         r = kill_rest(helper, &populated);
         if (r >= 0 && populated)
-                r = sd_event_add_io(helper->event, &helper->clear_source, helper->events_fd, EPOLLPRI,
-                                    on_group_event, helper);
+                r = sd_event_add_io(helper->event, &helper->clear_source, helper->events_fd,
+                                    EPOLLPRI, on_group_event, helper);
         if (r < 0)
                 supervisor_log(LOG_WARNING, "cannot clear the cgroup %s of %s: %s", helper->group,
                                helper->kind->what, strerror(-r));
@@ -229,7 +231,8 @@ static void begin_clearing(struct helper *helper)
 }
 
 /* @attempted: what it could not do on its way to its program, for @error; NULL: it got there. */
-static void log_death(const struct helper *helper, const siginfo_t *si, const char *attempted, int error)
+static void log_death(const struct helper *helper, const siginfo_t *si, const char *attempted,
+                      int error)
 {
         bool refused = helper->refused && helper->kind->may_refuse;
 
@@ -237,7 +240,8 @@ static void log_death(const struct helper *helper, const siginfo_t *si, const ch
                 supervisor_log(LOG_ERR, "cannot %s %s: %s; %s", attempted, helper->kind->what,
                                strerror(-error), failure_advice(error));
         else if (si->si_pid == 0)
-                supervisor_log(LOG_WARNING, "%s (process %d) ended", helper->kind->what, helper->pid);
+                supervisor_log(LOG_WARNING, "%s (process %d) ended", helper->kind->what,
+                               helper->pid);
         else
                 supervisor_log(LOG_WARNING, "%s (process %d) ended: %s %d%s", helper->kind->what,
                                helper->pid, si->si_code == CLD_EXITED ? "exit status" : "signal",
@@ -260,7 +264,8 @@ static void note_exit(struct helper *helper, const siginfo_t *si)
                 return;
         }
         log_death(helper, si, attempted, r);
-        helper->n_deaths = now_monotonic() - helper->started_ns < SOON_NS ? helper->n_deaths + 1 : 1;
+        helper->n_deaths =
+                now_monotonic() - helper->started_ns < SOON_NS ? helper->n_deaths + 1 : 1;
 }
 
 static int on_exit_of_helper(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -298,7 +303,7 @@ void helper_stop(struct helper *helper)
                 return;
         }
         if (helper->state == HELPER_CLEARING)
-                helper->n_deaths = 0;   /* asked for anew, it need not wait when its group is clear */
+                helper->n_deaths = 0; /* asked for anew, it need not wait when its group is clear */
         if (helper->state != HELPER_RUNS)
                 return;
         helper->state = HELPER_STOPPING;
@@ -308,7 +313,9 @@ void helper_stop(struct helper *helper)
         arm(helper, helper->grace_usec);
 }
 
-/* One timer, three meanings: it was idle long enough, it did not stop in time, it is to be started. */
+/*
+ * One timer, three meanings: it was idle long enough, it did not stop in time, it is to be started.
+ */
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct helper *helper = userdata;

@@ -25,7 +25,8 @@ static json_t *list_workloads(unsigned set)
         json_t *list = json_array();
 
         for (enum workload_id i = 0; list && i < _WORKLOAD_N; ++i)
-                if (set & 1U << i && json_array_append_new(list, json_string(workload_name(i))) < 0) {
+                if (set & 1U << i &&
+                    json_array_append_new(list, json_string(workload_name(i))) < 0) {
                         json_decref(list);
                         return NULL;
                 }
@@ -33,8 +34,8 @@ static json_t *list_workloads(unsigned set)
 }
 
 /*
- * The memory that a node may have is shared out, so that what one owner's chunks use up is not another's: a
- * part for each owner that is served at once, and one for the node's own process.
+ * The memory that a node may have is shared out, so that what one owner's chunks use up is not
+ * another's: a part for each owner that is served at once, and one for the node's own process.
  */
 static void share_out(const struct node *node, struct limits *ret)
 {
@@ -47,8 +48,8 @@ static void share_out(const struct node *node, struct limits *ret)
                 if (!limits_enforces(limits, shared[i]))
                         continue;
                 ret->given |= LIMIT_BIT(shared[i]);
-                ret->values[shared[i]] = MAX(limits->values[shared[i]] / parts,
-                                             limit_infos[shared[i]].min);
+                ret->values[shared[i]] =
+                        MAX(limits->values[shared[i]] / parts, limit_infos[shared[i]].min);
         }
 }
 
@@ -58,16 +59,17 @@ static json_t *describe(const struct node *node, const char *demo_url)
         const struct spec *options = options_of(node);
         json_t *machines = engine_describe(engine, node->name != NULL, node->name);
         struct limits owner_limits;
-        json_t *json = json_pack("{s:o, s:o, s:s, s:I, s:I, s:I}", "machines", machines, "workloads",
-                                 list_workloads(engine->env.config->workloads), "level",
-                                 level_name(options->level), "workers", (json_int_t)options->workers,
-                                 "loops", (json_int_t)options->loops,
+        json_t *json = json_pack("{s:o, s:o, s:s, s:I, s:I, s:I}", "machines", machines,
+                                 "workloads", list_workloads(engine->env.config->workloads),
+                                 "level", level_name(options->level), "workers",
+                                 (json_int_t)options->workers, "loops", (json_int_t)options->loops,
                                  "owners", (json_int_t)engine->env.config->owners);
 
         share_out(node, &owner_limits);
         if (json &&
             ((options->worker_limits.given &&
-              json_object_set_new(json, "worker_limits", limits_to_json(&options->worker_limits)) < 0) ||
+              json_object_set_new(json, "worker_limits", limits_to_json(&options->worker_limits)) <
+                      0) ||
              (owner_limits.given &&
               json_object_set_new(json, "owner_limits", limits_to_json(&owner_limits)) < 0))) {
                 json_decref(json);
@@ -178,7 +180,8 @@ static int spawn_node(const struct node *node, int group_fd, int spec_fd, struct
                         [RUNNER_FD_INPUTS] = null_fd,
                         [RUNNER_FD_RESULTS] = null_fd,
                         [RUNNER_FD_MEASURES] = null_fd,
-                        [RUNNER_FD_CGROUP] = node->helper.group_fd >= 0 ? node->helper.group_fd : null_fd,
+                        [RUNNER_FD_CGROUP] = node->helper.group_fd >= 0 ? node->helper.group_fd
+                                                                        : null_fd,
                 },
                 .n_fds = RUNNER_FD_CGROUP + 1,
                 .die_with_parent = group_fd < 0,
@@ -203,13 +206,15 @@ static int start(struct helper *helper, int group_fd, struct spawned *ret, struc
                 return r;
         acquire_demo(node, url);
         /* It gives back what it can't end within that time, and must be let. */
-        helper->grace_usec = (machines_leave_ns(node->engine->env.config->heartbeat_ns) + 2 * NSEC_PER_SEC) /
-                             NSEC_PER_USEC;
+        helper->grace_usec =
+                (machines_leave_ns(node->engine->env.config->heartbeat_ns) + 2 * NSEC_PER_SEC) /
+                NSEC_PER_USEC;
         r = make_spec(node, *url ? url : NULL, &spec_fd);
         if (r >= 0)
                 r = spawn_node(node, group_fd, spec_fd, ret, &attempted);
-        return r >= 0 ? 0 : failure_set(failure, r, NULL, "%s %s (%s)", attempted, helper->kind->what,
-                                        node->engine->env.runner);
+        return r >= 0 ? 0
+                      : failure_set(failure, r, NULL, "%s %s (%s)", attempted, helper->kind->what,
+                                    node->engine->env.runner);
 }
 
 static const struct helper_kind served_kind = {
@@ -242,7 +247,8 @@ static int restore_owners(const struct node *node, struct spec_error *error)
                 struct controller_changes changes;
 
                 snprintf(group.name, sizeof(group.name), "owner-%u", i);
-                group.fd = openat(node->helper.group_fd, group.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                group.fd = openat(node->helper.group_fd, group.name,
+                                  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
                 if (group.fd < 0)
                         continue;
                 r = limit_restore(&spec, env->groups, &group, &changes, error);

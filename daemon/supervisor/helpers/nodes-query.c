@@ -13,9 +13,9 @@
 #include "lib/json-text.h"
 #include "lib/runner-abi.h"
 
-#define WAIT_USEC UINT64_C(5000000)     /* the runner itself takes three seconds at most */
+#define WAIT_USEC  UINT64_C(5000000) /* the runner itself takes three seconds at most */
 #define ANSWER_MAX (UINT64_C(16) << 20)
-#define WHY_MAX   1024
+#define WHY_MAX    1024
 
 void nodes_query_init(struct nodes_query *query, struct engine *engine)
 {
@@ -166,10 +166,11 @@ static int start(struct nodes_query *query)
         if (r >= 0)
                 r = spawn_runner(query, spec_fd);
         if (r >= 0)
-                r = child_exit_watch(event, &query->exit_source, query->pidfd, on_exit_of_runner, query);
+                r = child_exit_watch(event, &query->exit_source, query->pidfd, on_exit_of_runner,
+                                     query);
         if (r >= 0)
-                r = sd_event_add_time_relative(event, &query->timer_source, CLOCK_MONOTONIC, WAIT_USEC,
-                                               1000, on_too_late, query);
+                r = sd_event_add_time_relative(event, &query->timer_source, CLOCK_MONOTONIC,
+                                               WAIT_USEC, 1000, on_too_late, query);
         return r;
 }
 

@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * Asks for the nodes of the Redis: by pppd-runner --nodes, since the supervisor does not speak to a Redis
- * itself. Whoever asks while an answer is under way gets that one, so that clients can't have us start
- * more than one process.
+ * Asks for the nodes of the Redis: by pppd-runner --nodes, since the supervisor does not speak to a
+ * Redis itself. Whoever asks while an answer is under way gets that one, so that clients can't have
+ * us start more than one process.
  */
 
 #include <jansson.h>
@@ -16,7 +16,8 @@ struct engine;
 /* Who waits; embedded in the caller's object. To stop waiting, remove the link. */
 struct nodes_waiter {
         struct list link;
-        /* @nodes: an array, borrowed; NULL: there is no answer, and @why is a sentence. Unlinked before. */
+        /* @nodes: an array, borrowed; NULL: there is no answer, and @why is a sentence. Unlinked
+         * before. */
         void (*answer)(struct nodes_waiter *waiter, json_t *nodes, const char *why);
 };
 
@@ -28,7 +29,10 @@ struct nodes_query {
         sd_event_source *exit_source, *timer_source;
 };
 
-#define NODES_QUERY_NULL { .pidfd = -EBADF, .complaint_fd = -EBADF, .out_fd = -EBADF, .err_fd = -EBADF }
+#define NODES_QUERY_NULL                                                                    \
+        {                                                                                   \
+                .pidfd = -EBADF, .complaint_fd = -EBADF, .out_fd = -EBADF, .err_fd = -EBADF \
+        }
 
 void nodes_query_init(struct nodes_query *query, struct engine *engine);
 void nodes_query_deinit(struct nodes_query *query);

@@ -12,20 +12,20 @@
 #define IDLE_USEC UINT64_C(1000000)
 
 /*
- * Nothing of it is worth keeping: a job whose Redis has lost its data sends again what has no record. A
- * quarter of a GiB is more than what jobs send ahead; past it Redis refuses, and they wait.
+ * Nothing of it is worth keeping: a job whose Redis has lost its data sends again what has no
+ * record. A quarter of a GiB is more than what jobs send ahead; past it Redis refuses, and they
+ * wait.
  */
-static const char config_format[] =
-        "port 0\n"
-        "unixsocket \"%s\"\n"
-        "unixsocketperm 700\n"
-        "dir \"%s\"\n"
-        "save \"\"\n"
-        "appendonly no\n"
-        "maxmemory 256mb\n"
-        "maxmemory-policy noeviction\n"
-        "daemonize no\n"
-        "logfile \"%s/log\"\n";
+static const char config_format[] = "port 0\n"
+                                    "unixsocket \"%s\"\n"
+                                    "unixsocketperm 700\n"
+                                    "dir \"%s\"\n"
+                                    "save \"\"\n"
+                                    "appendonly no\n"
+                                    "maxmemory 256mb\n"
+                                    "maxmemory-policy noeviction\n"
+                                    "daemonize no\n"
+                                    "logfile \"%s/log\"\n";
 
 static bool fits_a_socket(const struct redis_server *server)
 {
@@ -39,16 +39,20 @@ bool redis_server_is_available(const struct redis_server *server, const char **r
         _cleanup_free_ char *program = NULL;
 
         if (!fits_a_socket(server)) {
-                *ret_why = "no Redis is configured, and the state directory's path is too long (or too "
+                *ret_why = "no Redis is configured, and the state directory's path is too long (or "
+                           "too "
                            "odd) for the socket of a private one";
-                *ret_hint = "name a Redis in pppctl.conf ([machines] redis = …), or give the daemon "
-                            "another --state DIR";
+                *ret_hint =
+                        "name a Redis in pppctl.conf ([machines] redis = …), or give the daemon "
+                        "another --state DIR";
                 return false;
         }
         if (redis_program_find(&program) >= 0)
                 return true;
-        *ret_why = "no Redis is configured, and there is no " REDIS_PROGRAM_NAMES " to start a private one";
-        *ret_hint = "install one (Debian: redis-server, Fedora: valkey), or name a Redis in pppctl.conf "
+        *ret_why = "no Redis is configured, and there is no " REDIS_PROGRAM_NAMES
+                   " to start a private one";
+        *ret_hint = "install one (Debian: redis-server, Fedora: valkey), or name a Redis in "
+                    "pppctl.conf "
                     "([machines] redis = …)";
         return false;
 }
@@ -72,8 +76,7 @@ static int make_config(const struct redis_server *server, int *ret_fd)
         _cleanup_free_ char *text = NULL;
         int r;
 
-        r = asprintf(&text, config_format, server->socket, server->directory,
-                     server->directory);
+        r = asprintf(&text, config_format, server->socket, server->directory, server->directory);
         if (r < 0) {
                 text = NULL;
                 return -ENOMEM;
@@ -114,8 +117,9 @@ static int start(struct helper *helper, int group_fd, struct spawned *ret, struc
                 spawn.fds[STDOUT_FILENO] = spawn.fds[STDERR_FILENO] = STDERR_FILENO;
                 r = spawn_child(&spawn, ret, &attempted);
         }
-        return r >= 0 ? 0 : failure_set(failure, r, NULL, "%s the private Redis (%s)", attempted,
-                                        program ?: REDIS_PROGRAM_NAMES);
+        return r >= 0 ? 0
+                      : failure_set(failure, r, NULL, "%s the private Redis (%s)", attempted,
+                                    program ?: REDIS_PROGRAM_NAMES);
 }
 
 static const struct helper_kind kind = {

@@ -1,7 +1,7 @@
 /*
- * A job whose runner is gone, or whose runner found another process at work on it. Who works on it is told by
- * the lock on its results file (lib/results-lock.h), and only that: a former supervisor may have been killed
- * before it could note anything of the runner that it started.
+ * A job whose runner is gone, or whose runner found another process at work on it. Who works on it
+ * is told by the lock on its results file (lib/results-lock.h), and only that: a former supervisor
+ * may have been killed before it could note anything of the runner that it started.
  */
 
 #include "daemon/supervisor/jobs/job-internal.h"
@@ -53,7 +53,8 @@ static void arm_again(struct job *job, uint64_t max_usec)
         r = sd_event_add_time_relative(job->env->event, &job->again_source, CLOCK_MONOTONIC,
                                        job->again_usec, 1000, on_again, job);
         if (r < 0) {
-                (void)failure_set(&failure, r, NULL, "arm the timer by which job %llu is started again",
+                (void)failure_set(&failure, r, NULL,
+                                  "arm the timer by which job %llu is started again",
                                   (unsigned long long)job->record.number);
                 job_fail_with(job, &failure);
         }
@@ -63,8 +64,9 @@ static void arm_again(struct job *job, uint64_t max_usec)
 static void wait_again(struct job *job)
 {
         if (job->again_usec == 0)
-                supervisor_log(LOG_NOTICE, "something still works on job %llu (its results file is "
-                               "locked): it goes on when that has ended",
+                supervisor_log(LOG_NOTICE,
+                               "something still works on job %llu (its results file is locked): it "
+                               "goes on when that has ended",
                                (unsigned long long)job->record.number);
         arm_again(job, AGAIN_USEC_MAX);
 }
@@ -121,8 +123,10 @@ static void start(struct job *job)
         int r;
 
         if (job->resumed && !job->record.put_off)
-                supervisor_log(LOG_NOTICE, "the runner of job %llu is gone and left tasks undone: starting it "
-                               "again", (unsigned long long)job->record.number);
+                supervisor_log(
+                        LOG_NOTICE,
+                        "the runner of job %llu is gone and left tasks undone: starting it again",
+                        (unsigned long long)job->record.number);
         r = job_start(job, &failure);
         if (r < 0 && failure_may_pass(&failure, r))
                 job_start_later(job, &failure);
@@ -153,7 +157,9 @@ static void give_up_rewind(struct job *job, int error)
 
 static void finish_rewind(struct job *job, int r)
 {
-        /* If the job is interrupted, the next supervisor finds the process that still works on it. */
+        /*
+         * If the job is interrupted, the next supervisor finds the process that still works on it.
+         */
         if (r == -EAGAIN && !job->interrupted)
                 wait_again(job);
         else if (r < 0)
@@ -201,7 +207,8 @@ void job_start_again(struct job *job)
         if (take_over(job))
                 return;
         /* A runner that never began has left nothing behind. */
-        job->resumed |= job->counters.runner_start_ns != 0 || job->record.n_done + job->record.n_failed > 0;
+        job->resumed |=
+                job->counters.runner_start_ns != 0 || job->record.n_done + job->record.n_failed > 0;
         if (job->record.n_tasks <= COUNTERS_AT_ONCE) {
                 finish_rewind(job, job_rewind(job));
                 return;

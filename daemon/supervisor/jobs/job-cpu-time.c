@@ -3,8 +3,8 @@
 #include "daemon/supervisor/base/log.h"
 
 /*
- * How often at most the account is read while the budget comes to its end: by then CPUs may go over it
- * by as much.
+ * How often at most the account is read while the budget comes to its end: by then CPUs may go over
+ * it by as much.
  */
 #define TICK_MIN_NS (5 * NSEC_PER_MSEC)
 
@@ -28,8 +28,9 @@ static uint64_t max_of_this_part(const struct job *job)
 {
         double used_ns = accounting_cpu_seconds(job->record.parts) * (double)NSEC_PER_SEC;
 
-        return used_ns < (double)job->spec.cpu_time_max_ns ? job->spec.cpu_time_max_ns - (uint64_t)used_ns
-                                                           : 0;
+        return used_ns < (double)job->spec.cpu_time_max_ns
+                       ? job->spec.cpu_time_max_ns - (uint64_t)used_ns
+                       : 0;
 }
 
 static int look_at_cpu_time(struct job *job)
@@ -56,8 +57,10 @@ static int on_cpu_time(sd_event_source *source, uint64_t usec, void *userdata)
         r = look_at_cpu_time(job);
         /* A group that is gone is the end of the job, which is told elsewhere. */
         if (r < 0 && r != -ENODEV && r != -ENOENT)
-                supervisor_log(LOG_ERR, "cannot read the CPU time of job %llu, its limit is no longer "
-                               "watched: %s", (unsigned long long)job->record.number, strerror(-r));
+                supervisor_log(
+                        LOG_ERR,
+                        "cannot read the CPU time of job %llu, its limit is no longer watched: %s",
+                        (unsigned long long)job->record.number, strerror(-r));
         return 0;
 }
 

@@ -29,7 +29,9 @@ static int on_start(sd_event_source *source, int fd, uint32_t revents, void *use
         struct job *job = userdata;
 
         hear_start(job);
-        /* A job that is interrupted has been sent SIGTERM, on which a frozen runner does not act. */
+        /*
+         * A job that is interrupted has been sent SIGTERM, on which a frozen runner does not act.
+         */
         if (job->record.paused && !job->interrupted)
                 job_freeze_late(job);
         return 0;
@@ -42,8 +44,8 @@ static void find_nice(struct job *job)
 }
 
 /*
- * Takes the runner's status and resource usage. Without a child of ours there is none to take. -EAGAIN: it
- * is not to be had yet.
+ * Takes the runner's status and resource usage. Without a child of ours there is none to take.
+ * -EAGAIN: it is not to be had yet.
  */
 static int reap(struct job *job)
 {
@@ -96,7 +98,8 @@ int job_watch(struct job *job)
         if (r >= 0 && job->pidfd >= 0)
                 r = child_exit_watch(event, &job->runner_source, job->pidfd, on_runner_exit, job);
         if (r >= 0 && job->complaint_fd >= 0)
-                r = sd_event_add_io(event, &job->start_source, job->complaint_fd, EPOLLIN, on_start, job);
+                r = sd_event_add_io(event, &job->start_source, job->complaint_fd, EPOLLIN, on_start,
+                                    job);
         job->runner_gone = job->pidfd < 0;
         if (!job->is_child && !job->runner_gone)
                 find_nice(job);
@@ -105,12 +108,13 @@ int job_watch(struct job *job)
 
 static bool exited_with(const struct job *job, int status)
 {
-        return job->has_status && job->status.si_code == CLD_EXITED && job->status.si_status == status;
+        return job->has_status && job->status.si_code == CLD_EXITED &&
+               job->status.si_status == status;
 }
 
 /*
- * The header's counters are good when the runner ended as it should; else the records are counted, as they
- * are where it is of interest why tasks failed.
+ * The header's counters are good when the runner ended as it should; else the records are counted,
+ * as they are where it is of interest why tasks failed.
  */
 static bool needs_tally(const struct job *job, const struct counters *counters)
 {
@@ -182,7 +186,8 @@ static void start_later(struct job *job)
 static char *describe_failure(const struct job *job)
 {
         uint64_t left = job->record.n_tasks - job->record.n_done - job->record.n_failed;
-        char *text = job->start_attempted ? describe_start(job) : directory_last_line(&job->directory);
+        char *text =
+                job->start_attempted ? describe_start(job) : directory_last_line(&job->directory);
         int r = 0;
 
         if (text || job->start_attempted)
@@ -217,8 +222,8 @@ static const char *why_no_usage(const struct job *job)
 {
         if (job->is_child)
                 return "waitid(2) did not tell";
-        return job->adopted ? "the supervisor was started again while the job ran, so that its runner "
-                              "was no child of it"
+        return job->adopted ? "the supervisor was started again while the job ran, so that its "
+                              "runner was no child of it"
                             : "the job was never started";
 }
 
@@ -227,10 +232,10 @@ static void read_nodes_usage(const struct job *job, struct accounting *accountin
 {
         accounting->nodes_usage_reason = "nodes do the work, and what they use is theirs to count";
         if (job->holds_engine)
-                accounting->has_nodes_usage =
-                        engine_usage_end(job->env->engine, &job->engine_usage,
-                                         &accounting->nodes_user_usec, &accounting->nodes_system_usec,
-                                         &accounting->nodes_usage_reason);
+                accounting->has_nodes_usage = engine_usage_end(job->env->engine, &job->engine_usage,
+                                                               &accounting->nodes_user_usec,
+                                                               &accounting->nodes_system_usec,
+                                                               &accounting->nodes_usage_reason);
 }
 
 static struct accounting account_for(struct job *job)
@@ -300,7 +305,8 @@ void job_carry(struct job *job)
         job->carried = true;
 }
 
-static void summarize(struct job *job, enum job_reason reason, const char *detail, uint64_t ended_ns)
+static void summarize(struct job *job, enum job_reason reason, const char *detail,
+                      uint64_t ended_ns)
 {
         struct accounting accounting = account_for(job);
 
@@ -348,7 +354,8 @@ static void log_end(const struct job *job, enum job_reason reason, const char *d
                 return;
         supervisor_log_about(&about, messages[reason].priority, "job %llu %s: %s%s%s",
                              (unsigned long long)job->record.number,
-                             job->record.state == JOB_DONE ? "is done, but" : job_state_name(job->record.state),
+                             job->record.state == JOB_DONE ? "is done, but"
+                                                           : job_state_name(job->record.state),
                              about.reason, detail ? ": " : "", detail ?: "");
 }
 
@@ -365,15 +372,17 @@ static void log_killed_workers(const struct job *job)
         about.reason = n_oom > 0 ? job_reason_name(REASON_OOM_KILLED) : NULL;
         why = groups_why_without(job->env->groups, CGROUP_MEMORY, &hint);
         if (why)
-                snprintf(of_memory, sizeof(of_memory), "whether for want of memory is not known, since %s", why);
+                snprintf(of_memory, sizeof(of_memory),
+                         "whether for want of memory is not known, since %s", why);
         else
                 snprintf(of_memory, sizeof(of_memory), "%llu of them for want of memory",
                          (unsigned long long)n_oom);
-        supervisor_log_about(&about, LOG_NOTICE, "job %llu: %llu of %llu tasks failed because their worker "
-                             "was killed, %s%s%s",
-                             (unsigned long long)job->record.number, (unsigned long long)n_killed,
-                             (unsigned long long)job->record.n_tasks, of_memory, met && *met ? ": " : "",
-                             met ?: "");
+        supervisor_log_about(
+                &about, LOG_NOTICE,
+                "job %llu: %llu of %llu tasks failed because their worker was killed, %s%s%s",
+                (unsigned long long)job->record.number, (unsigned long long)n_killed,
+                (unsigned long long)job->record.n_tasks, of_memory, met && *met ? ": " : "",
+                met ?: "");
 }
 
 /* The last step of every end: counters first, then the group goes, then everybody hears of it. */
@@ -396,7 +405,10 @@ static void end(struct job *job, enum job_state state, enum job_reason reason, c
         job->env->ended(job->env, job);
 }
 
-/* Opens what the runner of a former supervisor has measured, for the summary of a job that has no runner here. */
+/*
+ * Opens what the runner of a former supervisor has measured, for the summary of a job that has no
+ * runner here.
+ */
 static void open_measures(struct job *job)
 {
         job->measures_fd = openat(job->directory.fd, "measures", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -435,14 +447,16 @@ static bool end_by_note(struct job *job)
                 return false;
         job->record.ended_ns = noted.note.realtime_ns;
         open_measures(job);
-        end(job, noted.state, noted.reason, noted.detail, (uint64_t)job->counters.epoch_ns + noted.note.elapsed_ns);
+        end(job, noted.state, noted.reason, noted.detail,
+            (uint64_t)job->counters.epoch_ns + noted.note.elapsed_ns);
         return true;
 }
 
 /* The child could not become the runner, for a reason that passes. */
 static bool may_start_later(const struct job *job, const struct outcome *outcome)
 {
-        return job->has_status && job->start_attempted && failure_kind(job->start_error) == FAILURE_PASSES &&
+        return job->has_status && job->start_attempted &&
+               failure_kind(job->start_error) == FAILURE_PASSES &&
                outcome->verdict == OUTCOME_ENDED && outcome->reason == REASON_RUNNER_FAILED;
 }
 
@@ -555,7 +569,9 @@ void job_look(struct job *job)
                 finish(job);
                 return;
         }
-        /* The runner is gone and others of its group are not: nobody is left to make use of them. */
+        /*
+         * The runner is gone and others of its group are not: nobody is left to make use of them.
+         */
         if (job->runner_gone && job_arm_kill(job) < 0)
                 job_kill(job);
 }

@@ -62,7 +62,10 @@ int job_freeze(struct job *job, bool freeze)
 {
         int r;
 
-        /* On its way to its program it has copies of all our descriptors: it is frozen as soon as it is there. */
+        /*
+         * On its way to its program it has copies of all our descriptors: it is frozen as soon as
+         * it is there.
+         */
         if (freeze && job->complaint_fd >= 0)
                 return 0;
         if (job_group_exists(&job->group))
@@ -92,9 +95,12 @@ void job_freeze_late(struct job *job)
         /* The runner's end is told elsewhere; another runner is frozen in its turn. */
         if (r >= 0 || r == -ESRCH)
                 return;
-        supervisor_log_about(&about, LOG_ERR, "job %llu goes on though it was to be paused: cannot %s: %s; %s, "
-                             "and pause it again", (unsigned long long)job->record.number,
-                             job_group_exists(&job->group) ? "write its cgroup.freeze" : "stop its processes",
+        supervisor_log_about(&about, LOG_ERR,
+                             "job %llu goes on though it was to be paused: cannot %s: %s; %s, and "
+                             "pause it again",
+                             (unsigned long long)job->record.number,
+                             job_group_exists(&job->group) ? "write its cgroup.freeze"
+                                                           : "stop its processes",
                              strerror(-r), job_freeze_hint(r) ?: failure_advice(r));
         job->record.paused = job->record.resuming = false;
         job->env->changed(job->env, job);

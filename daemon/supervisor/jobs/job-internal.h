@@ -10,12 +10,14 @@ void job_remove_group(struct job *job);
 /* job.c: releases what a run holds: sources, descriptors, demo server. */
 void job_end_run(struct job *job);
 
-/* job-note.c: how a former supervisor noted the job to have ended. -ENOENT, -EBADMSG: it has not. */
+/*
+ * job-note.c: how a former supervisor noted the job to have ended. -ENOENT, -EBADMSG: it has not.
+ */
 struct noted_end {
         struct ppp_end note;
         enum job_state state;
         enum job_reason reason;
-        const char *detail;             /* within @note; NULL: none */
+        const char *detail; /* within @note; NULL: none */
 };
 
 int job_read_note(const struct job *job, struct noted_end *ret);
@@ -29,7 +31,10 @@ void job_read_chain(struct job *job, bool late);
 /* job-start.c: what to do about an error at the start of the runner; NULL: what fits the error. */
 const char *job_start_hint(const struct job *job, int error);
 
-/* job-start.c: there is a runner, and another that may have to be started later is not put off for longer. */
+/*
+ * job-start.c: there is a runner, and another that may have to be started later is not put off for
+ * longer.
+ */
 void job_note_begun(struct job *job);
 
 /* job-stop.c */
@@ -39,16 +44,18 @@ int job_arm_kill(struct job *job);
 void job_terminate(struct job *job);
 
 /*
- * job-freeze.c: freezes a running job, or lets it go on. A child that has yet to become the runner is frozen when it
- * has, if the job is still paused then. 0 or a negative errno: -ESRCH when the runner is gone, -EOPNOTSUPP when the
- * job has no cgroup and this kernel does not tell of a process's children.
+ * job-freeze.c: freezes a running job, or lets it go on. A child that has yet to become the runner
+ * is frozen when it has, if the job is still paused then. 0 or a negative errno: -ESRCH when the
+ * runner is gone, -EOPNOTSUPP when the job has no cgroup and this kernel does not tell of a
+ * process's children.
  */
 int job_freeze(struct job *job, bool freeze);
 
 /* Advice for an error of job_freeze(); NULL: what fits any such error. */
 const char *job_freeze_hint(int error);
 
-/* Freezes a job that was paused before that could be done. If it cannot be, the job goes on, and that is told. */
+/* Freezes a job that was paused before that could be done. If it cannot be, the job goes on, and
+ * that is told. */
 void job_freeze_late(struct job *job);
 
 /* Whether a former supervisor has frozen the job, or begun to. */
@@ -59,8 +66,9 @@ void job_look(struct job *job);
 int job_watch(struct job *job);
 
 /*
- * job-again.c: carries on with a job whose runner is gone, or was another than ours: takes over the process
- * that works on it, else starts a runner, or waits until it can. The job may be gone after this.
+ * job-again.c: carries on with a job whose runner is gone, or was another than ours: takes over the
+ * process that works on it, else starts a runner, or waits until it can. The job may be gone after
+ * this.
  */
 void job_start_again(struct job *job);
 

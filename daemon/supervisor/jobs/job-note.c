@@ -1,6 +1,6 @@
 /*
- * The end of a job in its results file: written where the database does not take it, read by the next
- * supervisor, for which the job's row says that it is live.
+ * The end of a job in its results file: written where the database does not take it, read by the
+ * next supervisor, for which the job's row says that it is live.
  */
 
 #include "daemon/supervisor/jobs/job-internal.h"

@@ -18,7 +18,10 @@ struct start {
         int null_fd, output_fd, spec_fd, inputs_fd, measures_fd, runner_group_fd;
 };
 
-#define START_NULL { -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF }
+#define START_NULL                                             \
+        {                                                      \
+                -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF \
+        }
 
 static void start_deinit(struct start *start)
 {
@@ -284,8 +287,10 @@ void job_put_off(struct job *job, const struct failure *failure)
         free(job->record.put_off);
         job->record.put_off = failure_sentence(failure);
         if (is_first)
-                supervisor_log_about(&about, LOG_WARNING, "job %llu is not started yet: %s; it is tried again",
-                                     (unsigned long long)job->record.number, failure_text(job->record.put_off));
+                supervisor_log_about(&about, LOG_WARNING,
+                                     "job %llu is not started yet: %s; it is tried again",
+                                     (unsigned long long)job->record.number,
+                                     failure_text(job->record.put_off));
 }
 
 /* The runner knows the server's address already: all there is to do is to keep it running. */
@@ -295,7 +300,8 @@ static void reacquire_demo(struct job *job)
         char url[DEMO_URL_MAX];
 
         if (acquire_demo(job, url, &failure) < 0)
-                supervisor_log(LOG_WARNING, "job %llu goes on without its demo server: cannot %s: %s",
+                supervisor_log(LOG_WARNING,
+                               "job %llu goes on without its demo server: cannot %s: %s",
                                (unsigned long long)job->record.number,
                                failure_text(failure.attempted), failure_text(failure.why));
         failure_deinit(&failure);
@@ -313,7 +319,8 @@ static void reacquire_engine(struct job *job)
         job->holds_engine = r > 0;
         job->engine_usage = (struct engine_usage){ .alone = false };
         if (r < 0)
-                supervisor_log(LOG_WARNING, "job %llu goes on without its private Redis: cannot %s: %s",
+                supervisor_log(LOG_WARNING,
+                               "job %llu goes on without its private Redis: cannot %s: %s",
                                (unsigned long long)job->record.number,
                                failure_text(failure.attempted), failure_text(failure.why));
         failure_deinit(&failure);
@@ -325,12 +332,15 @@ static void restore_limits(struct job *job)
         struct spec_error error = { "", "", "" };
 
         if (limit_restore(&job->spec, job->env->groups, &job->group, &job->controllers, &error) < 0)
-                supervisor_log_about(&about, LOG_ERR, "job %llu goes on without all of its limits: %s: %s; "
-                                     "%s", (unsigned long long)job->record.number, error.field, error.why,
+                supervisor_log_about(&about, LOG_ERR,
+                                     "job %llu goes on without all of its limits: %s: %s; "
+                                     "%s",
+                                     (unsigned long long)job->record.number, error.field, error.why,
                                      error.hint);
         else if (job->controllers.lost && (job->spec.limits.given || job->spec.worker_limits.given))
-                supervisor_log_about(&about, LOG_NOTICE, "limits of job %llu did not hold while there was "
-                                     "no supervisor; they were set again",
+                supervisor_log_about(&about, LOG_NOTICE,
+                                     "limits of job %llu did not hold while there was no "
+                                     "supervisor; they were set again",
                                      (unsigned long long)job->record.number);
 }
 
@@ -347,7 +357,10 @@ int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
         job->runner_gone = pidfd < 0;
         job->record.state = JOB_RUNNING;
         job_note_begun(job);
-        /* The former supervisor may have died in the middle of it, or somebody may have let the job go on since. */
+        /*
+         * The former supervisor may have died in the middle of it, or somebody may have let the job
+         * go on since.
+         */
         job->record.paused |= job_find_frozen(job);
         job->record.resuming &= job->record.paused;
         if (job->record.paused)

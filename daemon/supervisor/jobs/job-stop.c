@@ -86,7 +86,8 @@ void job_stop(struct job *job, enum job_reason reason)
                 job_look(job);
                 return;
         }
-        /* One whose records are counted, or whose results file is set back, is judged by that afterwards. */
+        /* One whose records are counted, or whose results file is set back, is judged by that
+         * afterwards. */
         if (job->errand)
                 return;
         if (job->again_source)
@@ -111,7 +112,8 @@ void job_interrupt(struct job *job)
 {
         assert(job->record.state == JOB_RUNNING);
         job->interrupted = true;
-        /* One whose records are counted, or whose results file is set back, is judged by that afterwards. */
+        /* One whose records are counted, or whose results file is set back, is judged by that
+         * afterwards. */
         if (job->stop_reason != REASON_NONE || job->errand)
                 return;
         /* There is no runner to ask. The next supervisor finds what still works on it. */
@@ -134,14 +136,17 @@ int job_pause(struct job *job, bool pause, struct failure *failure)
         if (job->record.state == JOB_RUNNING && !job_is_between_runners(job))
                 r = job_freeze(job, pause);
         if (r == -EOPNOTSUPP && !grouped)
-                return failure_set_why(failure, r, "this kernel does not tell which processes are a "
-                                       "process's children (CONFIG_PROC_CHILDREN)", job_freeze_hint(r),
+                return failure_set_why(failure, r,
+                                       "this kernel does not tell which processes are a process's "
+                                       "children (CONFIG_PROC_CHILDREN)",
+                                       job_freeze_hint(r),
                                        "stop the processes of job %llu, which has no cgroup",
                                        (unsigned long long)job->record.number);
         if (r < 0)
                 return failure_set(failure, r, job_freeze_hint(r), "%s job %llu",
-                                   grouped ? "write cgroup.freeze of" : pause ? "stop the processes of"
-                                                                              : "continue the processes of",
+                                   grouped ? "write cgroup.freeze of"
+                                   : pause ? "stop the processes of"
+                                           : "continue the processes of",
                                    (unsigned long long)job->record.number);
         job->record.paused = pause;
         job->record.resuming = false;

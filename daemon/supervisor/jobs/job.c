@@ -5,8 +5,7 @@
 #define PROGRESS_USEC UINT64_C(100000)
 
 int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
-            struct directory *directory, const struct counters *counters,
-            struct job **ret)
+            struct directory *directory, const struct counters *counters, struct job **ret)
 {
         struct job *job;
 
@@ -158,8 +157,8 @@ void job_refresh(struct job *job)
         /* The file is the runner's to write: no more than there is may be true. */
         job->record.condition = job->record.state == JOB_RUNNING ? job->counters.condition : 0;
         job->record.n_done = MIN(job->counters.n_done, job->record.n_tasks);
-        job->record.n_failed = MIN(job->counters.n_failed,
-                                   job->record.n_tasks - job->record.n_done);
+        job->record.n_failed =
+                MIN(job->counters.n_failed, job->record.n_tasks - job->record.n_done);
 }
 
 /* Some waiters want progress: then, and only then, a timer runs (arm_progress()). */
@@ -177,7 +176,8 @@ static bool is_armed(sd_event_source *source)
 {
         int enabled;
 
-        return source && sd_event_source_get_enabled(source, &enabled) >= 0 && enabled != SD_EVENT_OFF;
+        return source && sd_event_source_get_enabled(source, &enabled) >= 0 &&
+               enabled != SD_EVENT_OFF;
 }
 
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata);
@@ -186,12 +186,16 @@ static void arm_progress(struct job *job)
 {
         int r;
 
-        /* A timer that runs is left alone: set anew by each who begins to wait, it might never come due. */
+        /*
+         * A timer that runs is left alone: set anew by each who begins to wait, it might never come
+         * due.
+         */
         if (!wants_progress(job) || is_armed(job->progress_source))
                 return;
         if (!job->progress_source)
                 r = sd_event_add_time_relative(job->env->event, &job->progress_source,
-                                               CLOCK_MONOTONIC, PROGRESS_USEC, 1000, on_progress, job);
+                                               CLOCK_MONOTONIC, PROGRESS_USEC, 1000, on_progress,
+                                               job);
         else {
                 r = sd_event_source_set_time_relative(job->progress_source, PROGRESS_USEC);
                 if (r >= 0)
@@ -206,11 +210,17 @@ static struct progress progress_of(const struct job *job)
 {
         const struct job_record *record = &job->record;
 
-        return (struct progress){ record->n_done + record->n_failed, record->state, record->paused,
-                                  record->resuming, record->put_off, record->condition };
+        return (struct progress){ record->n_done + record->n_failed,
+                                  record->state,
+                                  record->paused,
+                                  record->resuming,
+                                  record->put_off,
+                                  record->condition };
 }
 
-/* One that passes by itself in a moment, such as while a private Redis starts, is not worth a word. */
+/*
+ * One that passes by itself in a moment, such as while a private Redis starts, is not worth a word.
+ */
 static void settle_condition(struct job *job, struct progress *progress)
 {
         uint64_t now = now_monotonic();
@@ -226,7 +236,8 @@ static void settle_condition(struct job *job, struct progress *progress)
 static bool progress_equal(const struct progress *a, const struct progress *b)
 {
         return a->n_tasks == b->n_tasks && a->state == b->state && a->paused == b->paused &&
-               a->resuming == b->resuming && a->put_off == b->put_off && a->condition == b->condition;
+               a->resuming == b->resuming && a->put_off == b->put_off &&
+               a->condition == b->condition;
 }
 
 static int on_progress(sd_event_source *source, uint64_t usec, void *userdata)

@@ -9,12 +9,14 @@
  * most once in 10 ms, so the runner's pidfd serves as a hint to look at once. Where there is no
  * cgroup, the runner's exit is the end.
  *
- * At the end, in this order: the count of its records where it has to be made, by a child if they are many
- * (job->errand; a job that is over is left alone meanwhile); the runner's status and resource usage, the counters of
- * the cgroup, the removal of the cgroup, the summary; then env->ended(), whose callee stores it and answers who waits.
+ * At the end, in this order: the count of its records where it has to be made, by a child if they
+ * are many (job->errand; a job that is over is left alone meanwhile); the runner's status and
+ * resource usage, the counters of the cgroup, the removal of the cgroup, the summary; then
+ * env->ended(), whose callee stores it and answers who waits.
  *
- * A job whose runner is gone while nobody knows how it ended is started again for what has no record (job-again.c). It
- * is running all the while, also while a child sets its results file back, and while it waits to be tried again.
+ * A job whose runner is gone while nobody knows how it ended is started again for what has no
+ * record (job-again.c). It is running all the while, also while a child sets its results file back,
+ * and while it waits to be tried again.
  */
 
 #include <sys/resource.h>
@@ -36,10 +38,10 @@ struct job;
 
 /* What of a live job its waiters hear of when it changes. */
 struct progress {
-        uint64_t n_tasks;               /* that have a record */
+        uint64_t n_tasks; /* that have a record */
         enum job_state state;
         bool paused, resuming, put_off;
-        uint32_t condition;             /* enum ppp_condition */
+        uint32_t condition; /* enum ppp_condition */
 };
 
 /* What all jobs share. Owned by the manager. */
@@ -49,11 +51,11 @@ struct job_env {
         struct demo_server *demo;
         struct engine *engine;
         const struct host *host;
-        const char *state;              /* the state directory */
-        int jobs_fd;                    /* <state>/jobs */
-        struct trash *trash;            /* of that */
-        const char *runner;             /* the program */
-        char **environment;             /* the runner's */
+        const char *state;   /* the state directory */
+        int jobs_fd;         /* <state>/jobs */
+        struct trash *trash; /* of that */
+        const char *runner;  /* the program */
+        char **environment;  /* the runner's */
 
         /* The job's row is to be written. */
         void (*changed)(struct job_env *env, struct job *job);
@@ -65,92 +67,98 @@ struct job_env {
 enum job_event {
         JOB_EVENT_PROGRESS,
         JOB_EVENT_ENDED,
-        JOB_EVENT_INTERRUPTED,          /* the supervisor stops; the job goes on with the next one */
-        JOB_EVENT_UNSTORED,             /* it has ended, but that may come undone: job->unstored_error */
+        JOB_EVENT_INTERRUPTED, /* the supervisor stops; the job goes on with the next one */
+        JOB_EVENT_UNSTORED,    /* it has ended, but that may come undone: job->unstored_error */
 };
 
 /*
  * Who waits for a job. Embedded in the caller's object. @notify may remove its own waiter, and must
- * not free the job; after all events but PROGRESS the waiter is no longer linked. To stop waiting, remove
- * the link.
+ * not free the job; after all events but PROGRESS the waiter is no longer linked. To stop waiting,
+ * remove the link.
  */
 struct waiter {
         struct list link;
-        bool progress;                  /* wants JOB_EVENT_PROGRESS */
+        bool progress; /* wants JOB_EVENT_PROGRESS */
         void (*notify)(struct waiter *waiter, struct job *job, enum job_event event);
 };
 
 struct job {
         struct job_env *env;
-        struct list link;               /* in the manager's queue, running or unsaved */
-        struct list tie;                /* in the list of the peer whose leaving cancels it */
+        struct list link; /* in the manager's queue, running or unsaved */
+        struct list tie;  /* in the list of the peer whose leaving cancels it */
         struct list waiters;
         struct job_record record;
-        struct spec spec;               /* filled */
+        struct spec spec; /* filled */
         struct directory directory;
         struct counters counters;
-        struct errand *errand;          /* counts what came of a job that is over, or of a former supervisor, sets back
-                                           its results file (@rewinds), or reserves room for it; NULL: there is none */
-        bool rewinds;                   /* @errand sets the results file back, for a runner that is started then */
-        uint64_t over_ns;               /* CLOCK_MONOTONIC of when it was found over, */
-        bool over_interrupted;          /* whether it had been interrupted by then, */
-        enum job_reason over_stop;      /* and why it was being stopped by then */
+        struct errand *errand; /* counts what came of a job that is over, or of a former supervisor,
+                                  sets back its results file (@rewinds), or reserves room for it;
+                                  NULL: there is none */
+        bool rewinds; /* @errand sets the results file back, for a runner that is started then */
+        uint64_t over_ns;          /* CLOCK_MONOTONIC of when it was found over, */
+        bool over_interrupted;     /* whether it had been interrupted by then, */
+        enum job_reason over_stop; /* and why it was being stopped by then */
         bool has_tally;
         struct tally tally;
-        bool is_queued;                 /* @link is in the queue */
-        uint64_t start_after_ns;        /* CLOCK_MONOTONIC, when a start that was put off is tried again; 0: it was not */
-        uint64_t start_delay_ns;        /* it was put off for this long the last time */
-        bool start_wants;               /* for want of what a job that ends gives back */
-        enum quota_slot charged;        /* to the owner; _QUOTA_N: nothing */
+        bool is_queued;          /* @link is in the queue */
+        uint64_t start_after_ns; /* CLOCK_MONOTONIC, when a start that was put off is tried again;
+                                    0: it was not */
+        uint64_t start_delay_ns; /* it was put off for this long the last time */
+        bool start_wants;        /* for want of what a job that ends gives back */
+        enum quota_slot charged; /* to the owner; _QUOTA_N: nothing */
         bool holds_demo;
-        bool holds_engine;              /* the private Redis and its nodes */
-        struct engine_usage engine_usage;       /* theirs when the job began; not known of one adopted */
-        bool uncounted;                 /* of a former supervisor, not started before its records are counted */
-        bool resumed;                   /* was interrupted before */
-        bool carried;                   /* all that ran until now is in record.parts */
+        bool holds_engine;                /* the private Redis and its nodes */
+        struct engine_usage engine_usage; /* theirs when the job began; not known of one adopted */
+        bool uncounted; /* of a former supervisor, not started before its records are counted */
+        bool resumed;   /* was interrupted before */
+        bool carried;   /* all that ran until now is in record.parts */
 
         struct job_group group;
-        struct cgroup_chain chain;      /* the group and those above it, as they were when the job began, */
-        bool chain_is_late;             /* or when we took it over */
-        struct limit_hits hits;         /* read when it was found over */
-        pid_t pid;                      /* of the runner, 0: none */
+        struct cgroup_chain
+                chain;          /* the group and those above it, as they were when the job began, */
+        bool chain_is_late;     /* or when we took it over */
+        struct limit_hits hits; /* read when it was found over */
+        pid_t pid;              /* of the runner, 0: none */
         int pidfd;
-        int complaint_fd;               /* of a child, for spawn_hear() */
-        const char *start_attempted;    /* what it could not do on its way to its program; NULL: it got there, */
-        int start_error;                /* else the negative errno */
+        int complaint_fd;            /* of a child, for spawn_hear() */
+        const char *start_attempted; /* what it could not do on its way to its program; NULL: it got
+                                        there, */
+        int start_error;             /* else the negative errno */
         int measures_fd;
-        bool is_child;                  /* started by us: its status will be known */
-        bool adopted;                   /* started by a former supervisor */
-        struct controller_changes controllers;  /* of its group, between the two */
+        bool is_child;                         /* started by us: its status will be known */
+        bool adopted;                          /* started by a former supervisor */
+        struct controller_changes controllers; /* of its group, between the two */
         bool runner_gone;
         siginfo_t status;
         bool has_status;
         bool has_usage;
         struct rusage usage;
 
-        int unstored_error;             /* why its end could not even be noted, negative errno; 0: it could */
-        enum job_reason stop_reason;    /* why it is being stopped; REASON_NONE: it is not */
+        int unstored_error; /* why its end could not even be noted, negative errno; 0: it could */
+        enum job_reason stop_reason; /* why it is being stopped; REASON_NONE: it is not */
         bool interrupted;
         bool killed;
-        bool has_nice;                  /* as the runner was found to have it: */
+        bool has_nice; /* as the runner was found to have it: */
         int nice;
-        struct progress told;           /* as the waiters were last told of it */
-        uint32_t condition;             /* as last seen, */
-        uint64_t condition_since_ns;    /* and since when it is that */
-        unsigned n_suspect;             /* self-checks in a row that found it over but not ended */
+        struct progress told;        /* as the waiters were last told of it */
+        uint32_t condition;          /* as last seen, */
+        uint64_t condition_since_ns; /* and since when it is that */
+        unsigned n_suspect;          /* self-checks in a row that found it over but not ended */
 
         sd_event_source *group_source, *runner_source;
-        sd_event_source *start_source;          /* until a child has become the runner */
+        sd_event_source *start_source; /* until a child has become the runner */
         sd_event_source *timeout_source, *kill_source, *progress_source, *cpu_time_source;
-        sd_event_source *freeze_source;         /* while processes are on their way to a stop, */
-        struct process_tree tree;               /* which are these */
-        sd_event_source *again_source;          /* until it is looked at again what can be done with the job, whose */
-        uint64_t again_usec;                    /* runner is gone, or whose records cannot be counted; waits this long */
+        sd_event_source *freeze_source; /* while processes are on their way to a stop, */
+        struct process_tree tree;       /* which are these */
+        sd_event_source *
+                again_source; /* until it is looked at again what can be done with the job, whose */
+        uint64_t again_usec;  /* runner is gone, or whose records cannot be counted; waits this long
+                               */
 };
 
 /*
- * Whether the job was interrupted and is for the next supervisor to go on with: nothing may be asked of it any
- * more, and its object is there only until its row is written.
+ * Whether the job was interrupted and is for the next supervisor to go on with: nothing may be
+ * asked of it any more, and its object is there only until its row is written.
  */
 static inline bool job_is_left(const struct job *job)
 {
@@ -165,8 +173,7 @@ static inline bool job_is_live(const struct job *job)
 
 /* Takes over what is in @record, @spec and @directory, also on failure (-ENOMEM). */
 int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
-            struct directory *directory, const struct counters *counters,
-            struct job **ret);
+            struct directory *directory, const struct counters *counters, struct job **ret);
 /* Nobody may wait for it any more; a runner it may have is left alone. */
 void job_free(struct job *job);
 DEFINE_CLEANUP(struct job *, job_free)
@@ -178,8 +185,9 @@ struct log_about job_about(const struct job *job, enum message message, enum job
 int job_arm_timeout(struct job *job);
 
 /*
- * Starts the runner. On failure nothing runs: call job_fail_with(), or try again later (failure_may_pass()). A process that
- * cannot become the runner does the same to the job later, when it has ended.
+ * Starts the runner. On failure nothing runs: call job_fail_with(), or try again later
+ * (failure_may_pass()). A process that cannot become the runner does the same to the job later,
+ * when it has ended.
  */
 int job_start(struct job *job, struct failure *failure);
 
@@ -193,14 +201,14 @@ void job_put_off(struct job *job, const struct failure *failure);
 int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd);
 
 /*
- * Keeps what the part of the job that has ended used, as far as it can be told, before its group goes. Once a
- * part.
+ * Keeps what the part of the job that has ended used, as far as it can be told, before its group
+ * goes. Once a part.
  */
 void job_carry(struct job *job);
 
 /*
- * Takes over a job that has been running, but nobody knows whether something of it still works: when nothing
- * does (any more), a runner is started for what has no record.
+ * Takes over a job that has been running, but nobody knows whether something of it still works:
+ * when nothing does (any more), a runner is started for what has no record.
  */
 void job_await(struct job *job);
 
@@ -217,7 +225,10 @@ void job_fail_with(struct job *job, const struct failure *failure);
 /* Notes in its results file how the job ended. 0 or a negative errno. */
 int job_note_end(const struct job *job);
 
-/* Whether a former supervisor has; then the job is to be put in the queue, uncounted, and ended as noted. */
+/*
+ * Whether a former supervisor has; then the job is to be put in the queue, uncounted, and ended as
+ * noted.
+ */
 bool job_has_note(const struct job *job);
 void job_end_as_noted(struct job *job);
 
@@ -231,8 +242,8 @@ void job_complete(struct job *job);
 void job_stop(struct job *job, enum job_reason reason);
 
 /*
- * For the end of an errand on behalf of a queued job: does what job_stop() put off meanwhile. True when the
- * job ends by that, and may be gone.
+ * For the end of an errand on behalf of a queued job: does what job_stop() put off meanwhile. True
+ * when the job ends by that, and may be gone.
  */
 bool job_stop_late(struct job *job);
 
@@ -241,9 +252,10 @@ void job_interrupt(struct job *job);
 void job_kill(struct job *job);
 
 /*
- * Pauses or goes on. A job that is queued is not started while it is paused. One that runs is frozen by
- * the kernel (cgroup.freeze; SIGSTOP where it has no cgroup), with all its processes, at the next moment; clocks that run for it, such as
- * its timeout, go on. To stop it is to let it go on first, since it has to act on that.
+ * Pauses or goes on. A job that is queued is not started while it is paused. One that runs is
+ * frozen by the kernel (cgroup.freeze; SIGSTOP where it has no cgroup), with all its processes, at
+ * the next moment; clocks that run for it, such as its timeout, go on. To stop it is to let it go
+ * on first, since it has to act on that.
  */
 int job_pause(struct job *job, bool pause, struct failure *failure);
 
@@ -255,7 +267,8 @@ void job_add_waiter(struct job *job, struct waiter *waiter);
 void job_notify(struct job *job, enum job_event event);
 
 /*
- * The self-check of the watchdog: looks at the job's cgroup. False when it was found over twice in a
- * row and is still not ended, though the loop had its turn in between: we do not do our work then.
+ * The self-check of the watchdog: looks at the job's cgroup. False when it was found over twice in
+ * a row and is still not ended, though the loop had its turn in between: we do not do our work
+ * then.
  */
 bool job_check(struct job *job);

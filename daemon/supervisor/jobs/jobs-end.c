@@ -1,8 +1,9 @@
 /*
- * The end of jobs: stored first, told then. An end that the database does not take is noted in the job's
- * results file, which needs no room and is where the next supervisor looks; the database is tried again
- * every few seconds. Where neither is to be had, those who wait are told that the end could not be stored,
- * and not how the job ended, since after a restart that may come out otherwise.
+ * The end of jobs: stored first, told then. An end that the database does not take is noted in the
+ * job's results file, which needs no room and is where the next supervisor looks; the database is
+ * tried again every few seconds. Where neither is to be had, those who wait are told that the end
+ * could not be stored, and not how the job ended, since after a restart that may come out
+ * otherwise.
  */
 
 #include "daemon/supervisor/jobs/jobs-internal.h"
@@ -26,7 +27,8 @@ int jobs_save(struct jobs *jobs, struct job *job)
                 const struct log_about about = job_about(job, MESSAGE_STATE, REASON_NONE);
 
                 supervisor_log_about(&about, LOG_ERR, "cannot store job %llu: %s",
-                                     (unsigned long long)job->record.number, store_error(jobs->store));
+                                     (unsigned long long)job->record.number,
+                                     store_error(jobs->store));
         }
         return r;
 }
@@ -54,7 +56,7 @@ static void keep_bytes(struct jobs *jobs, struct job_record *record)
 
 static void tell(struct job *job)
 {
-        job_notify(job, job_is_left(job)       ? JOB_EVENT_INTERRUPTED
+        job_notify(job, job_is_left(job)      ? JOB_EVENT_INTERRUPTED
                         : job->unstored_error ? JOB_EVENT_UNSTORED
                                               : JOB_EVENT_ENDED);
 }
@@ -66,9 +68,12 @@ static void note_end(struct job *job)
                 return;
         job->unstored_error = job_note_end(job);
         if (job->unstored_error < 0)
-                supervisor_log(LOG_ERR, "cannot note in its results file how job %llu ended: %s; unless the "
-                               "database takes it before this daemon ends, the next one goes on with the job",
-                               (unsigned long long)job->record.number, strerror(-job->unstored_error));
+                supervisor_log(LOG_ERR,
+                               "cannot note in its results file how job %llu ended: %s; unless the "
+                               "database takes it before this daemon ends, the next one goes on "
+                               "with the job",
+                               (unsigned long long)job->record.number,
+                               strerror(-job->unstored_error));
 }
 
 /* Answers those who wait, and keeps the job only if the database did not take it. */

@@ -14,26 +14,33 @@ void jobs_arm(sd_event_source *source, uint64_t usec);
 void jobs_take_out(struct jobs *jobs, struct job *job);
 
 /*
- * jobs-start.c: notes in @record where the job is about to run. To be stored before its runner is there: a supervisor
- * that dies right after the start must be followed by one that knows where to find it.
+ * jobs-start.c: notes in @record where the job is about to run. To be stored before its runner is
+ * there: a supervisor that dies right after the start must be followed by one that knows where to
+ * find it.
  */
 int jobs_note_running(struct jobs *jobs, struct job_record *record);
 
 /*
- * jobs-start.c: starts a job of the queue that has its slot, room for its results, and a row that says so. 0 when it
- * runs, or is put off; else a negative errno, and it has failed and is gone.
+ * jobs-start.c: starts a job of the queue that has its slot, room for its results, and a row that
+ * says so. 0 when it runs, or is put off; else a negative errno, and it has failed and is gone.
  */
 int jobs_start_stored(struct jobs *jobs, struct job *job, struct failure *failure);
 
-/* jobs-start.c: starts or resumes as many as may be; after a job has ended, and for a timer, those that were put off. */
+/*
+ * jobs-start.c: starts or resumes as many as may be; after a job has ended, and for a timer, those
+ * that were put off.
+ */
 int jobs_on_start(sd_event_source *source, void *userdata);
 void jobs_retry_wants(struct jobs *jobs);
 int jobs_on_retry(sd_event_source *source, uint64_t usec, void *userdata);
 
-/* jobs-end.c: writes the job's row, and once it has ended what it adds to the totals; logs a failure. */
+/* jobs-end.c: writes the job's row, and once it has ended what it adds to the totals; logs a
+ * failure. */
 int jobs_save(struct jobs *jobs, struct job *job);
 
-/* jobs-end.c: env->changed, env->ended, and the timer that stores what could not be stored at once. */
+/*
+ * jobs-end.c: env->changed, env->ended, and the timer that stores what could not be stored at once.
+ */
 void jobs_on_changed(struct job_env *env, struct job *job);
 void jobs_on_ended(struct job_env *env, struct job *job);
 int jobs_on_save(sd_event_source *source, uint64_t usec, void *userdata);

@@ -1,6 +1,7 @@
 /*
- * Pausing jobs, and letting them go on: stored first, done then, so that no pause that was told is forgotten by
- * the next supervisor. A job that goes on takes a slot, and waits for one in the queue's order.
+ * Pausing jobs, and letting them go on: stored first, done then, so that no pause that was told is
+ * forgotten by the next supervisor. A job that goes on takes a slot, and waits for one in the
+ * queue's order.
  */
 
 #include "daemon/supervisor/jobs/jobs-internal.h"
@@ -28,8 +29,9 @@ void jobs_resume_next(struct jobs *jobs, struct job *job)
 
         if (resume(jobs, job, &failure) < 0)
                 supervisor_log(LOG_ERR, "job %llu stays paused: cannot %s: %s; %s",
-                               (unsigned long long)job->record.number, failure_text(failure.attempted),
-                               failure_text(failure.why), failure_text(failure.hint));
+                               (unsigned long long)job->record.number,
+                               failure_text(failure.attempted), failure_text(failure.why),
+                               failure_text(failure.hint));
         (void)jobs_save(jobs, job);
         failure_deinit(&failure);
 }
@@ -66,8 +68,9 @@ int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *f
         int r;
 
         if (jobs->draining || job->stop_reason != REASON_NONE)
-                return failure_set_why(failure, -EBUSY, jobs->draining ? "the daemon is stopping"
-                                                                       : "the job is being ended",
+                return failure_set_why(failure, -EBUSY,
+                                       jobs->draining ? "the daemon is stopping"
+                                                      : "the job is being ended",
                                        "see pppctl show JOB", "%s job %llu",
                                        pause ? "pause" : "resume",
                                        (unsigned long long)job->record.number);

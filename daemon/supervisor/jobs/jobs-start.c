@@ -1,8 +1,8 @@
 /*
- * The start of jobs. One that cannot be started for a reason that passes, such as want of descriptors or processes, is
- * not lost: it goes back to its place in the queue, says there why, and is tried again, after a while that grows, or
- * when a job has ended that had what it wants. Nothing else is started for a moment either, so that many that wait do
- * not take turns at failing.
+ * The start of jobs. One that cannot be started for a reason that passes, such as want of
+ * descriptors or processes, is not lost: it goes back to its place in the queue, says there why,
+ * and is tried again, after a while that grows, or when a job has ended that had what it wants.
+ * Nothing else is started for a moment either, so that many that wait do not take turns at failing.
  */
 
 #include "daemon/supervisor/jobs/jobs-internal.h"
@@ -31,7 +31,8 @@ static void try_later(struct jobs *jobs, struct job *job, int error, const struc
 {
         put_back(jobs, job);
         job_put_off(job, failure);
-        job->start_delay_ns = job->start_delay_ns == 0 ? DELAY_NS : MIN(job->start_delay_ns * 2, DELAY_NS_MAX);
+        job->start_delay_ns =
+                job->start_delay_ns == 0 ? DELAY_NS : MIN(job->start_delay_ns * 2, DELAY_NS_MAX);
         job->start_after_ns = now_monotonic() + job->start_delay_ns;
         job->start_wants = failure_is_want(error);
         jobs->rests = true;
@@ -40,7 +41,8 @@ static void try_later(struct jobs *jobs, struct job *job, int error, const struc
 }
 
 /* 0 when the job is still there and tried again later; else @error. */
-static int fail_or_try_later(struct jobs *jobs, struct job *job, int error, const struct failure *failure)
+static int fail_or_try_later(struct jobs *jobs, struct job *job, int error,
+                             const struct failure *failure)
 {
         if (failure_may_pass(failure, error)) {
                 try_later(jobs, job, error, failure);
@@ -74,8 +76,8 @@ int jobs_note_running(struct jobs *jobs, struct job_record *record)
 }
 
 /*
- * A job whose start cannot be stored is not started: the next supervisor would not know of it. The jobs behind it
- * could not be stored either, so they wait too.
+ * A job whose start cannot be stored is not started: the next supervisor would not know of it. The
+ * jobs behind it could not be stored either, so they wait too.
  */
 static void put_off(struct jobs *jobs, struct job *job)
 {
@@ -136,7 +138,10 @@ int jobs_on_start(sd_event_source *source, void *userdata)
         return 0;
 }
 
-/* For the next one of those that were put off. Each that is found due by now is started as soon as it may. */
+/*
+ * For the next one of those that were put off. Each that is found due by now is started as soon as
+ * it may.
+ */
 static void arm_retry(struct jobs *jobs)
 {
         uint64_t now = now_monotonic(), next = UINT64_MAX;

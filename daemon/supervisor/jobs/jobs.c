@@ -57,7 +57,8 @@ static int on_prune(sd_event_source *source, uint64_t usec, void *userdata)
         for (unsigned i = 0; i < PRUNE_BATCH && r == 1; ++i)
                 r = prune_one(jobs);
         if (store_keep_clock(jobs->store) < 0)
-                supervisor_log(LOG_WARNING, "cannot store how old jobs are: %s", store_error(jobs->store));
+                supervisor_log(LOG_WARNING, "cannot store how old jobs are: %s",
+                               store_error(jobs->store));
         jobs_arm(jobs->prune_source, r == 1 ? PRUNE_USEC / 100 : HOUR_USEC);
         return 0;
 }
@@ -75,8 +76,9 @@ int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
 {
         int r;
 
-        *jobs = (struct jobs){ .env = *env, .store = store, .config = config, .quota = quota,
-                               .changed = changed };
+        *jobs = (struct jobs){
+                .env = *env, .store = store, .config = config, .quota = quota, .changed = changed
+        };
         jobs->env.ended = jobs_on_ended;
         jobs->env.changed = jobs_on_changed;
         jobs->since_ns = now_realtime();
@@ -87,13 +89,13 @@ int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
         if (r >= 0)
                 r = sd_event_source_set_enabled(jobs->start_source, SD_EVENT_OFF);
         if (r >= 0)
-                r = sd_event_add_time(env->event, &jobs->save_source, CLOCK_MONOTONIC, 0, 0, jobs_on_save,
-                                      jobs);
+                r = sd_event_add_time(env->event, &jobs->save_source, CLOCK_MONOTONIC, 0, 0,
+                                      jobs_on_save, jobs);
         if (r >= 0)
                 r = sd_event_source_set_enabled(jobs->save_source, SD_EVENT_OFF);
         if (r >= 0)
-                r = sd_event_add_time(env->event, &jobs->retry_source, CLOCK_MONOTONIC, 0, 0, jobs_on_retry,
-                                      jobs);
+                r = sd_event_add_time(env->event, &jobs->retry_source, CLOCK_MONOTONIC, 0, 0,
+                                      jobs_on_retry, jobs);
         if (r >= 0)
                 r = sd_event_source_set_enabled(jobs->retry_source, SD_EVENT_OFF);
         if (r >= 0)
@@ -143,10 +145,12 @@ void jobs_log_bounds(const struct jobs *jobs)
         uint64_t max = max_queued(jobs);
 
         if (max < jobs->config->max_queued)
-                supervisor_log_about(&about, LOG_WARNING, "no more than %llu jobs may wait, and not max_queued "
-                                     "= %llu: each holds two open files, and half of those that the daemon may "
-                                     "have are for that; raise its limit on open files (LimitNOFILE=, ulimit "
-                                     "-Hn), or lower max_queued", (unsigned long long)max,
+                supervisor_log_about(&about, LOG_WARNING,
+                                     "no more than %llu jobs may wait, and not max_queued = %llu: "
+                                     "each holds two open files, and half of those that the daemon "
+                                     "may have are for that; raise its limit on open files "
+                                     "(LimitNOFILE=, ulimit -Hn), or lower max_queued",
+                                     (unsigned long long)max,
                                      (unsigned long long)jobs->config->max_queued);
 }
 
@@ -162,8 +166,8 @@ uint64_t jobs_queue_limit(const struct jobs *jobs, int e)
 /* For a slot it was asked already whether there is one. */
 static int charge(struct jobs *jobs, enum quota_slot slot, uid_t owner)
 {
-        uint64_t of_user = uid_is_trusted(owner) ? UINT64_MAX
-                                                 : jobs_queue_limit(jobs, JOBS_E_FULL_USER);
+        uint64_t of_user =
+                uid_is_trusted(owner) ? UINT64_MAX : jobs_queue_limit(jobs, JOBS_E_FULL_USER);
         int r;
 
         if (slot == QUOTA_RUNNING)
@@ -176,8 +180,9 @@ static int charge(struct jobs *jobs, enum quota_slot slot, uid_t owner)
 
 const char *jobs_busy_hint(int error)
 {
-        return error == -EBUSY ? "another program writes to jobs.db in the state directory: let it end, and "
-                                 "try again" : NULL;
+        return error == -EBUSY ? "another program writes to jobs.db in the state directory: let it "
+                                 "end, and try again"
+                               : NULL;
 }
 
 static int not_stored(struct jobs *jobs, int error, struct failure *failure)
@@ -188,7 +193,8 @@ static int not_stored(struct jobs *jobs, int error, struct failure *failure)
 
 static enum demo_use uses_demo(const struct submission *submission)
 {
-        bool named = workload_info(submission->spec.workload)->takes_urls && submission->incoming->uses_demo;
+        bool named = workload_info(submission->spec.workload)->takes_urls &&
+                     submission->incoming->uses_demo;
 
         return named ? DEMO_USED : DEMO_UNUSED;
 }
@@ -229,14 +235,16 @@ static int make_files(struct jobs *jobs, struct submission *submission, struct j
         r = directory_make(jobs->env.trash, number, submission->incoming, submission->submitted_ns,
                            &directory, &attempted);
         if (r >= 0) {
-                /* The row says running as it is about to be; the object becomes that when it does. */
+                /*
+                 * The row says running as it is about to be; the object becomes that when it does.
+                 */
                 record->state = JOB_QUEUED;
                 attempted = "admit the job";
                 r = job_new(&jobs->env, record, &submission->spec, &directory, &counters, ret);
         }
         if (r < 0)
-                return failure_set(failure, r, NULL, "%s (job %llu, in the state directory)", attempted,
-                                   (unsigned long long)number);
+                return failure_set(failure, r, NULL, "%s (job %llu, in the state directory)",
+                                   attempted, (unsigned long long)number);
         return 0;
 }
 
@@ -262,8 +270,8 @@ static int commit(struct jobs *jobs, struct job *job, bool starts, struct failur
 }
 
 /*
- * The row comes last: a supervisor that is killed before leaves a directory that nobody knows, and that
- * the next supervisor removes; never a job without one.
+ * The row comes last: a supervisor that is killed before leaves a directory that nobody knows, and
+ * that the next supervisor removes; never a job without one.
  */
 static int make_job(struct jobs *jobs, struct submission *submission, bool starts, struct job **ret,
                     struct failure *failure)
@@ -327,7 +335,8 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
                 return r;
         r = make_job(jobs, submission, starts && !long_start, &job, failure);
         if (r < 0) {
-                quota_release(jobs->quota, starts ? QUOTA_RUNNING : QUOTA_QUEUED, submission->owner);
+                quota_release(jobs->quota, starts ? QUOTA_RUNNING : QUOTA_QUEUED,
+                              submission->owner);
                 return r;
         }
         job->charged = starts ? QUOTA_RUNNING : QUOTA_QUEUED;
@@ -354,7 +363,8 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
 /* A job of a former supervisor is charged, but never refused. */
 int jobs_enqueue(struct jobs *jobs, struct job *job)
 {
-        if (quota_charge(jobs->quota, QUOTA_QUEUED, job->record.owner, UINT64_MAX, UINT64_MAX) < 0) {
+        if (quota_charge(jobs->quota, QUOTA_QUEUED, job->record.owner, UINT64_MAX, UINT64_MAX) <
+            0) {
                 (void)supervisor_log_oom();
                 job_free(job); /* Its row says queued: the next supervisor finds it. */
                 return -ENOMEM;
@@ -433,7 +443,8 @@ void jobs_kick(struct jobs *jobs)
 {
         if (slots_next(jobs))
                 (void)sd_event_source_set_enabled(jobs->start_source, SD_EVENT_ONESHOT);
-        /* Not pushed back by every job that ends, or many short ones would keep it from ever coming. */
+        /* Not pushed back by every job that ends, or many short ones would keep it from ever
+         * coming. */
         if (!jobs->prunes_soon)
                 jobs_arm(jobs->prune_source, PRUNE_USEC);
         jobs->prunes_soon = true;

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * All jobs: those that are queued or run as objects, the others as rows of the database. Admits, starts
- * as many as may run, stores what ended, forgets what is too old.
+ * All jobs: those that are queued or run as objects, the others as rows of the database. Admits,
+ * starts as many as may run, stores what ended, forgets what is too old.
  */
 
 #include "daemon/supervisor/base/config.h"
@@ -16,53 +16,54 @@
 
 struct jobs {
         struct job_env env;
-        struct store *store;            /* borrowed */
-        const struct config *config;    /* borrowed; may change between calls */
-        struct quota *quota;            /* borrowed */
+        struct store *store;         /* borrowed */
+        const struct config *config; /* borrowed; may change between calls */
+        struct quota *quota;         /* borrowed */
 
-        struct list queue;              /* in the order they came; see slots.h for whose turn it is */
+        struct list queue; /* in the order they came; see slots.h for whose turn it is */
         struct list running;
-        struct list unsaved;            /* ended, but the database did not take it yet */
+        struct list unsaved; /* ended, but the database did not take it yet */
         unsigned n_queued, n_running;
-        bool draining;                  /* nothing is started any more */
-        bool puts_off;                  /* nor for a while, since the database did not take a start */
-        bool rests;                     /* nor for a moment, since a start was put off */
+        bool draining; /* nothing is started any more */
+        bool puts_off; /* nor for a while, since the database did not take a start */
+        bool rests;    /* nor for a moment, since a start was put off */
         bool prunes_soon;
 
-        uint64_t since_ns;              /* CLOCK_REALTIME */
+        uint64_t since_ns; /* CLOCK_REALTIME */
         sd_event_source *start_source, *save_source, *retry_source, *prune_source;
-        void (*changed)(struct jobs *jobs);     /* more or fewer run, or the last one has ended */
+        void (*changed)(struct jobs *jobs); /* more or fewer run, or the last one has ended */
 };
 
 /* jobs->env is the caller's to fill in, but for changed and ended. */
 int jobs_init(struct jobs *jobs, const struct job_env *env, struct store *store,
-              const struct config *config, struct quota *quota,
-              void (*changed)(struct jobs *jobs));
+              const struct config *config, struct quota *quota, void (*changed)(struct jobs *jobs));
 /* Lets go of all objects. Who still waits is told that the job was interrupted. */
 void jobs_deinit(struct jobs *jobs);
 
 enum {
         _JOBS_E_SUCCESS,
-        JOBS_E_FULL,            /* too many jobs wait */
-        JOBS_E_FULL_USER,       /* too many of this user's */
+        JOBS_E_FULL,      /* too many jobs wait */
+        JOBS_E_FULL_USER, /* too many of this user's */
 };
 
 struct submission {
         uid_t owner;
-        struct spec spec;               /* filled; moved out on success */
-        struct incoming *incoming;      /* borrowed; its file becomes the job's */
-        uint64_t submitted_ns;          /* CLOCK_MONOTONIC */
+        struct spec spec;          /* filled; moved out on success */
+        struct incoming *incoming; /* borrowed; its file becomes the job's */
+        uint64_t submitted_ns;     /* CLOCK_MONOTONIC */
 };
 
 /*
- * Admits a job: stores it, and starts it if there is room; a start that fails for a passing reason is tried again. A
- * negative errno with @failure when it
- * can't be; then a job that got as far as to have a number is stored as failed.
+ * Admits a job: stores it, and starts it if there is room; a start that fails for a passing reason
+ * is tried again. A negative errno with @failure when it can't be; then a job that got as far as to
+ * have a number is stored as failed.
  */
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
                 struct failure *failure);
 
-/* What jobs_submit() would say to one more job of this user: 0, JOBS_E_FULL… or a negative errno. */
+/*
+ * What jobs_submit() would say to one more job of this user: 0, JOBS_E_FULL… or a negative errno.
+ */
 int jobs_may_submit(struct jobs *jobs, uid_t owner);
 
 /* The limit that JOBS_E_FULL or JOBS_E_FULL_USER is about. */
@@ -74,7 +75,9 @@ void jobs_log_bounds(const struct jobs *jobs);
 /* Starts a job of the queue whose room was reserved; @r and @failure say whether that was had. */
 void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct failure *failure);
 
-/* Takes in a job that a former supervisor left, for its turn. -ENOMEM: it is left for the next one. */
+/*
+ * Takes in a job that a former supervisor left, for its turn. -ENOMEM: it is left for the next one.
+ */
 int jobs_enqueue(struct jobs *jobs, struct job *job);
 void jobs_add_running(struct jobs *jobs, struct job *job);
 
@@ -89,7 +92,9 @@ int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *f
 void jobs_drain(struct jobs *jobs);
 void jobs_kill_all(struct jobs *jobs);
 
-/* Starts what may start (a raised max_running), and looks for what may be forgotten. Not at once. */
+/*
+ * Starts what may start (a raised max_running), and looks for what may be forgotten. Not at once.
+ */
 void jobs_kick(struct jobs *jobs);
 
 /* False when a job is stuck because of us; see job_check(). */

@@ -38,8 +38,8 @@ static bool is_member(long group)
 }
 
 /*
- * What a seccomp filter forbids shows only when it is tried, and by who may be killed for it: a child. A
- * filter that lets it pass does so for ever; what fails may also be for want of memory.
+ * What a seccomp filter forbids shows only when it is tried, and by who may be killed for it: a
+ * child. A filter that lets it pass does so for ever; what fails may also be for want of memory.
  */
 static bool uring_works(const char **ret_why, const char **ret_hint)
 {
@@ -52,7 +52,8 @@ static bool uring_works(const char **ret_why, const char **ret_hint)
         if (worked)
                 return true;
         snprintf(why, sizeof(why), "io_uring cannot be used here: %s", detail ?: strerror(ENOMEM));
-        snprintf(hint, sizeof(hint), "%s; or use another level, the others work without it", remedy);
+        snprintf(hint, sizeof(hint), "%s; or use another level, the others work without it",
+                 remedy);
         *ret_why = why;
         *ret_hint = hint;
         return false;
@@ -64,12 +65,14 @@ static bool uring_is_available(const char **ret_why, const char **ret_hint)
         long disabled = read_number(DISABLED);
 
         if (disabled == 2) {
-                *ret_why = "io_uring is switched off on this machine (kernel.io_uring_disabled is 2)";
+                *ret_why =
+                        "io_uring is switched off on this machine (kernel.io_uring_disabled is 2)";
                 *ret_hint = "sysctl kernel.io_uring_disabled=0, or use another level";
                 return false;
         }
         if (disabled == 1 && geteuid() != 0 && !is_member(read_number(GROUP))) {
-                *ret_why = "io_uring is for members of one group only (kernel.io_uring_disabled is 1), "
+                *ret_why = "io_uring is for members of one group only (kernel.io_uring_disabled is "
+                           "1), "
                            "and the daemon's user is not one";
                 *ret_hint = "add that user to the group named by kernel.io_uring_group, or sysctl "
                             "kernel.io_uring_disabled=0, or use another level";

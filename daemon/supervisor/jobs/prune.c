@@ -9,7 +9,8 @@ static int find_outdated(struct jobs *jobs, struct outdated *ret)
         uid_t owner;
         int r;
 
-        r = store_get_outdated(jobs->store, jobs->config->keep_jobs, jobs->config->keep_age_ns, ret);
+        r = store_get_outdated(jobs->store, jobs->config->keep_jobs, jobs->config->keep_age_ns,
+                               ret);
         if (r == -ENOENT && quota_find_over(jobs->quota, space_user_max(jobs), &owner))
                 r = store_get_oldest_of(jobs->store, owner, ret);
         return r;
@@ -33,9 +34,11 @@ int prune_one(struct jobs *jobs)
         /* The others are to be forgotten none the less. */
         r = directory_remove(jobs->env.trash, number);
         if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot remove the files of the old job %llu, jobs/%llu in the "
-                               "state directory: %s; remove them by hand", (unsigned long long)number,
-                               (unsigned long long)number, strerror(-r));
+                supervisor_log(LOG_WARNING,
+                               "cannot remove the files of the old job %llu, jobs/%llu in the "
+                               "state directory: %s; remove them by hand",
+                               (unsigned long long)number, (unsigned long long)number,
+                               strerror(-r));
         r = store_delete(jobs->store, number);
         if (r < 0) {
                 supervisor_log(LOG_WARNING, "cannot remove the old job %llu: %s",

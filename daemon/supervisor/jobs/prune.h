@@ -1,6 +1,8 @@
 #pragma once
 
-/* Forgets jobs that have ended: by number, by age, and those of a user that take too much on disk. */
+/*
+ * Forgets jobs that have ended: by number, by age, and those of a user that take too much on disk.
+ */
 
 #include "daemon/supervisor/jobs/jobs.h"
 

@@ -15,7 +15,8 @@
 /* A job that can't even be made an object of: its row tells why. */
 static void give_up(struct jobs *jobs, struct job_record *record, const char *why)
 {
-        const struct log_about about = { .message = MESSAGE_JOB_FAILED, .job = record->number,
+        const struct log_about about = { .message = MESSAGE_JOB_FAILED,
+                                         .job = record->number,
                                          .reason = job_reason_name(REASON_RUNNER_FAILED) };
         struct totals totals;
 
@@ -31,11 +32,14 @@ static void give_up(struct jobs *jobs, struct job_record *record, const char *wh
                 (void)supervisor_log_oom();
         totals_collect(record, NULL, &totals);
         if (store_end(jobs->store, record, totals.list, totals.n) < 0)
-                supervisor_log(LOG_ERR, "cannot store job %llu: %s", (unsigned long long)record->number,
-                               store_error(jobs->store));
+                supervisor_log(LOG_ERR, "cannot store job %llu: %s",
+                               (unsigned long long)record->number, store_error(jobs->store));
 }
 
-/* Reads all inputs, so it is asked only of a job that an older version admitted: that did not store it. */
+/*
+ * Reads all inputs, so it is asked only of a job that an older version admitted: that did not store
+ * it.
+ */
 static enum demo_use find_demo(struct jobs *jobs, uint64_t number, const struct spec *spec)
 {
         struct inputs inputs = INPUTS_NULL;
@@ -52,7 +56,9 @@ static enum demo_use find_demo(struct jobs *jobs, uint64_t number, const struct 
         return named ? DEMO_USED : DEMO_UNUSED;
 }
 
-/* What the header of the results file says. It may be wrong: whoever wrote it may have been killed. */
+/*
+ * What the header of the results file says. It may be wrong: whoever wrote it may have been killed.
+ */
 static int read_results(const struct directory *directory, struct job_record *record,
                         struct counters *ret)
 {
@@ -78,7 +84,10 @@ static int read_results(const struct directory *directory, struct job_record *re
         return 0;
 }
 
-/* Whether the error stays: a job that it concerns cannot be taken up later either. All others may pass, or be mended. */
+/*
+ * Whether the error stays: a job that it concerns cannot be taken up later either. All others may
+ * pass, or be mended.
+ */
 static bool is_for_good(int error)
 {
         return failure_kind(error) == FAILURE_STAYS;
@@ -139,8 +148,9 @@ static int adopt(struct jobs *jobs, struct job *job, struct job_group *group, pi
 }
 
 /*
- * Nothing of a job is given up for an error that may pass, or that somebody can mend. @base: the cgroup that the job's
- * own is in, where the error is about that; NULL: it is about the job's files.
+ * Nothing of a job is given up for an error that may pass, or that somebody can mend. @base: the
+ * cgroup that the job's own is in, where the error is about that; NULL: it is about the job's
+ * files.
  */
 static int cannot_take_up(struct jobs *jobs, uint64_t number, const char *base, int error)
 {
@@ -148,19 +158,22 @@ static int cannot_take_up(struct jobs *jobs, uint64_t number, const char *base, 
         const char *advice = failure_advice(error), *or_else = "";
 
         if (error == -EACCES || error == -EPERM)
-                advice = "give the daemon's user the right to read and write all that is there (chown -R)";
+                advice = "give the daemon's user the right to read and write all that is there "
+                         "(chown -R)";
         if (!base && error != -EMFILE && error != -ENFILE && error != -ENOMEM && error != -EAGAIN)
                 or_else = ", or move that directory away, which fails the job";
-        supervisor_log_about(&about, LOG_ERR, "cannot take up job %llu in %s/%s%llu: %s; %s%s, and start the daemon "
-                             "again: until then jobs that run go on, and all others stay as they are",
-                             (unsigned long long)number, base ?: jobs->env.state, base ? "job-" : "jobs/",
-                             (unsigned long long)number, strerror(-error), advice, or_else);
+        supervisor_log_about(
+                &about, LOG_ERR,
+                "cannot take up job %llu in %s/%s%llu: %s; %s%s, and start the daemon again: until "
+                "then jobs that run go on, and all others stay as they are",
+                (unsigned long long)number, base ?: jobs->env.state, base ? "job-" : "jobs/",
+                (unsigned long long)number, strerror(-error), advice, or_else);
         return error;
 }
 
 /*
- * Opens the job's cgroup where the job's row says, or else in our base: the supervisor that started the job may not have
- * been able to store where, or may have had to start it again in another base.
+ * Opens the job's cgroup where the job's row says, or else in our base: the supervisor that started
+ * the job may not have been able to store where, or may have had to start it again in another base.
  */
 static int open_group(const struct jobs *jobs, struct job *job, struct job_group *ret)
 {
@@ -174,8 +187,8 @@ static int open_group(const struct jobs *jobs, struct job *job, struct job_group
 }
 
 /*
- * The job's runner has ended, and what it used is added to the job's account. @group: the cgroup that the runner
- * left behind; NULL: there is none.
+ * The job's runner has ended, and what it used is added to the job's account. @group: the cgroup
+ * that the runner left behind; NULL: there is none.
  */
 static void carry(struct job *job, const struct job_group *group)
 {
@@ -197,7 +210,8 @@ static int remove_empty(struct job *job, struct job_group *group)
         return 0;
 }
 
-/* 1 when the job's group holds its runner, or what that left behind, and the job goes on in it; else 0. */
+/* 1 when the job's group holds its runner, or what that left behind, and the job goes on in it;
+ * else 0. */
 static int adopt_by_group(struct jobs *jobs, struct job *job)
 {
         struct job_group group = JOB_GROUP_NULL;
@@ -237,8 +251,9 @@ static void log_resumed(const struct job *job)
 {
         const struct log_about about = job_about(job, MESSAGE_JOB_TAKEN_UP, REASON_NONE);
 
-        supervisor_log_about(&about, LOG_INFO, "job %llu was interrupted: it goes on with the %llu of its "
-                             "%llu tasks that have no result",
+        supervisor_log_about(&about, LOG_INFO,
+                             "job %llu was interrupted: it goes on with the %llu of its %llu tasks "
+                             "that have no result",
                              (unsigned long long)job->record.number,
                              (unsigned long long)(job->record.n_tasks - job->record.n_done -
                                                   job->record.n_failed),
@@ -252,7 +267,10 @@ static void arm_timeout(struct job *job)
                                (unsigned long long)job->record.number);
 }
 
-/* Counts the records of a job that does not run; if any is missing, its file is ready for a runner then. */
+/*
+ * Counts the records of a job that does not run; if any is missing, its file is ready for a runner
+ * then.
+ */
 static int count(struct job *job, struct tally *ret)
 {
         int r;
@@ -285,17 +303,22 @@ static int on_count_again(sd_event_source *source, uint64_t usec, void *userdata
         return 0;
 }
 
-/* The records could not be counted, and will be in a while. The job waits in the queue until then. */
+/*
+ * The records could not be counted, and will be in a while. The job waits in the queue until then.
+ */
 static void count_again(struct job *job, int error)
 {
         int r;
 
-        job->again_usec = job->again_usec == 0 ? COUNT_USEC : MIN(job->again_usec * 2, COUNT_USEC_MAX);
-        supervisor_log(LOG_ERR, "cannot count the results of job %llu: %s; %s; it is tried again in %u seconds",
-                       (unsigned long long)job->record.number, describe(error), failure_advice(error),
-                       (unsigned)(job->again_usec / COUNT_USEC));
-        r = sd_event_add_time_relative(job->env->event, &job->again_source, CLOCK_MONOTONIC, job->again_usec,
-                                       1000, on_count_again, job);
+        job->again_usec =
+                job->again_usec == 0 ? COUNT_USEC : MIN(job->again_usec * 2, COUNT_USEC_MAX);
+        supervisor_log(
+                LOG_ERR,
+                "cannot count the results of job %llu: %s; %s; it is tried again in %u seconds",
+                (unsigned long long)job->record.number, describe(error), failure_advice(error),
+                (unsigned)(job->again_usec / COUNT_USEC));
+        r = sd_event_add_time_relative(job->env->event, &job->again_source, CLOCK_MONOTONIC,
+                                       job->again_usec, 1000, on_count_again, job);
         if (r < 0)
                 fail(job, r);
 }
@@ -372,7 +395,8 @@ static struct job *next_uncounted(struct jobs *jobs)
         struct job *job;
 
         list_for_each(job, &jobs->queue, struct job, link)
-                if (job->uncounted && job->stop_reason == REASON_NONE && !job->errand && !job->again_source)
+                if (job->uncounted && job->stop_reason == REASON_NONE && !job->errand &&
+                    !job->again_source)
                         return job;
         return NULL;
 }
@@ -395,8 +419,8 @@ static void count_next(struct jobs *jobs)
 }
 
 /*
- * No runner of it is found. It waits in the queue, and that is also where it is counted if it is large; where a
- * dead runner left something behind, it waits for that.
+ * No runner of it is found. It waits in the queue, and that is also where it is counted if it is
+ * large; where a dead runner left something behind, it waits for that.
  */
 static int run_again(struct jobs *jobs, struct job *job)
 {
@@ -480,7 +504,8 @@ static int resume_all(struct jobs *jobs)
                 if (r == -ENOENT)
                         return 0;
                 if (r < 0) {
-                        supervisor_log(LOG_ERR, "cannot read the jobs that were: %s", store_error(jobs->store));
+                        supervisor_log(LOG_ERR, "cannot read the jobs that were: %s",
+                                       store_error(jobs->store));
                         return r;
                 }
                 after = record.number;

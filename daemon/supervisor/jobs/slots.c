@@ -19,7 +19,8 @@ static bool has_room(const struct jobs *jobs)
 
 bool slots_may_run(const struct jobs *jobs, uid_t owner)
 {
-        return has_room(jobs) && quota_used(jobs->quota, QUOTA_RUNNING, owner) < running_max(jobs, owner);
+        return has_room(jobs) &&
+               quota_used(jobs->quota, QUOTA_RUNNING, owner) < running_max(jobs, owner);
 }
 
 /* The better of the two: one user's oldest, of the user whose turn is first. */
@@ -90,7 +91,9 @@ void slots_put_back(struct jobs *jobs, struct job *job)
                 (void)supervisor_log_oom();
 }
 
-/* A frozen runner keeps its memory and our descriptors, so there are not to be any number of them. */
+/*
+ * A frozen runner keeps its memory and our descriptors, so there are not to be any number of them.
+ */
 void slots_give_up(struct jobs *jobs, struct job *job)
 {
         uint64_t max = jobs->config->max_running;

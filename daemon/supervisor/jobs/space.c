@@ -15,7 +15,9 @@ uint64_t space_of_job(size_t n_inputs, uint64_t n_tasks)
         return n_inputs + results_size(n_tasks);
 }
 
-/* The size of the file system, and what is free of it; UINT64_MAX of both where that can't be told. */
+/*
+ * The size of the file system, and what is free of it; UINT64_MAX of both where that can't be told.
+ */
 static void look(const struct jobs *jobs, uint64_t *ret_size, uint64_t *ret_free)
 {
         struct statvfs fs;
@@ -45,18 +47,20 @@ static double megabytes(uint64_t bytes)
 
 static int check_user(const struct jobs *jobs, uid_t owner, uint64_t size, struct failure *failure)
 {
-        uint64_t used = quota_used(jobs->quota, QUOTA_LIVE_BYTES, owner), max = space_user_max(jobs);
+        uint64_t used = quota_used(jobs->quota, QUOTA_LIVE_BYTES, owner),
+                 max = space_user_max(jobs);
 
         if (used <= max && size <= max - used)
                 return 0;
-        (void)failure_set_sentence(failure, -EDQUOT,
-                                   used > 0 ? "try again when some of your jobs have ended, or split the list; "
-                                              "the administrator may raise max_size_per_user in pppctl.conf"
-                                            : "split the list, or have the administrator raise "
-                                              "max_size_per_user in pppctl.conf",
-                                   "its inputs and results would take %.1f MB on disk, your jobs that wait "
-                                   "or run take %.1f MB, and one user may have %.1f MB",
-                                   megabytes(size), megabytes(used), megabytes(max));
+        (void)failure_set_sentence(
+                failure, -EDQUOT,
+                used > 0 ? "try again when some of your jobs have ended, or split the list; "
+                           "the administrator may raise max_size_per_user in pppctl.conf"
+                         : "split the list, or have the administrator raise max_size_per_user in "
+                           "pppctl.conf",
+                "its inputs and results would take %.1f MB on disk, your jobs that wait or run "
+                "take %.1f MB, and one user may have %.1f MB",
+                megabytes(size), megabytes(used), megabytes(max));
         failure->space = true;
         return -EDQUOT;
 }
@@ -69,11 +73,13 @@ static int check_free(const struct jobs *jobs, uint64_t needed, struct failure *
         reserve = jobs->config->keep_free > 0 ? jobs->config->keep_free : MIN(size / 20, FREE_MAX);
         if (available >= reserve && needed <= available - reserve)
                 return 0;
-        (void)failure_set_sentence(failure, -ENOSPC,
-                                   "try again when there is more room; the administrator may make some on the "
-                                   "file system of the state directory, or lower keep_free in pppctl.conf",
-                                   "it needs %.1f MB on disk, where %.1f MB are free, of which %.1f MB are to "
-                                   "stay free", megabytes(needed), megabytes(available), megabytes(reserve));
+        (void)failure_set_sentence(
+                failure, -ENOSPC,
+                "try again when there is more room; the administrator may make some on the file "
+                "system of the state directory, or lower keep_free in pppctl.conf",
+                "it needs %.1f MB on disk, where %.1f MB are free, of which %.1f MB are to stay "
+                "free",
+                megabytes(needed), megabytes(available), megabytes(reserve));
         failure->space = true;
         return -ENOSPC;
 }
@@ -92,7 +98,8 @@ int space_check(const struct jobs *jobs, uid_t owner, uint64_t size, uint64_t no
 /* Whether what the job's results still lack may be had. */
 static int check_start(const struct jobs *jobs, const struct job *job, struct failure *failure)
 {
-        uint64_t needed = results_size(job->record.n_tasks), taken = directory_reserved(&job->directory);
+        uint64_t needed = results_size(job->record.n_tasks),
+                 taken = directory_reserved(&job->directory);
 
         if (uid_is_trusted(job->record.owner) || taken >= needed)
                 return 0;
@@ -112,7 +119,9 @@ int space_reserve(const struct jobs *jobs, struct job *job, struct failure *fail
 {
         int r = check_start(jobs, job, failure);
 
-        return r < 0 ? r : reserved(job, directory_reserve(&job->directory, job->record.n_tasks), failure);
+        return r < 0 ? r
+                     : reserved(job, directory_reserve(&job->directory, job->record.n_tasks),
+                                failure);
 }
 
 bool space_takes_long(uint64_t n_tasks)

@@ -5,7 +5,8 @@
 static int child_exec(void *userdata, int out_fd)
 {
         const struct checkpoint *checkpoint = userdata;
-        char *argv[] = { (char *)"pppd-supervisor", (char *)CHECKPOINT_ARG, checkpoint->path, NULL };
+        char *argv[] = { (char *)"pppd-supervisor", (char *)CHECKPOINT_ARG, checkpoint->path,
+                         NULL };
 
         execv("/proc/self/exe", argv);
         return -errno;
@@ -17,8 +18,10 @@ static void on_done(void *userdata, int r, int out_fd)
 
         checkpoint->errand = NULL;
         if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot move the write-ahead log into the database of jobs: "
-                               "%s; it grows until that is done", strerrordesc_np(-r));
+                supervisor_log(LOG_WARNING,
+                               "cannot move the write-ahead log into the database of jobs: %s; it "
+                               "grows until that is done",
+                               strerrordesc_np(-r));
 }
 
 void checkpoint_look(struct checkpoint *checkpoint)
@@ -34,8 +37,10 @@ void checkpoint_look(struct checkpoint *checkpoint)
                 return;
         r = errand_start(checkpoint->event, &work, &checkpoint->errand);
         if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot begin to move the write-ahead log into the database "
-                               "of jobs: %s", strerrordesc_np(-r));
+                supervisor_log(
+                        LOG_WARNING,
+                        "cannot begin to move the write-ahead log into the database of jobs: %s",
+                        strerrordesc_np(-r));
 }
 
 void checkpoint_deinit(struct checkpoint *checkpoint)

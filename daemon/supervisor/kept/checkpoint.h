@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * Moves what was committed from the database's write-ahead log into the database itself, when there is
- * much of it. That waits for the disk, so a process of its own does it: this program again, since SQLite
- * does not take a child that inherited an open database.
+ * Moves what was committed from the database's write-ahead log into the database itself, when there
+ * is much of it. That waits for the disk, so a process of its own does it: this program again,
+ * since SQLite does not take a child that inherited an open database.
  */
 
 #include "daemon/supervisor/child/errand.h"
@@ -14,8 +14,8 @@
 
 struct checkpoint {
         sd_event *event;
-        const struct store *store;      /* borrowed */
-        char *path;                     /* of the database, borrowed */
+        const struct store *store; /* borrowed */
+        char *path;                /* of the database, borrowed */
         struct errand *errand;
 };
 

@@ -35,7 +35,8 @@ static ssize_t read_records(int fd, uint64_t index, struct ppp_record *records, 
 
 /* Calls @look for each record below @n_tasks. */
 static int for_each_record(int fd, uint64_t n_tasks,
-                           void (*look)(void *userdata, uint64_t index, const struct ppp_record *record),
+                           void (*look)(void *userdata, uint64_t index,
+                                        const struct ppp_record *record),
                            void *userdata)
 {
         struct ppp_record records[1024];
@@ -56,7 +57,7 @@ static int for_each_record(int fd, uint64_t n_tasks,
 /* A tally in the making. */
 struct tallying {
         struct tally *tally;
-        uint64_t claimed;       /* tasks below were claimed */
+        uint64_t claimed; /* tasks below were claimed */
 };
 
 static void tally_failure(struct tally *tally, const struct ppp_record *record)

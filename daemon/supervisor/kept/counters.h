@@ -11,28 +11,30 @@
 
 struct counters {
         uint64_t n_done, n_failed, n_retried;
-        int64_t epoch_ns;               /* CLOCK_MONOTONIC of submission; negative: before this boot */
-        uint64_t runner_start_ns;       /* CLOCK_MONOTONIC, 0: it never ran */
-        uint64_t runner_end_ns;         /* 0: it did not come to its end */
-        uint32_t condition;             /* enum ppp_condition */
+        int64_t epoch_ns;         /* CLOCK_MONOTONIC of submission; negative: before this boot */
+        uint64_t runner_start_ns; /* CLOCK_MONOTONIC, 0: it never ran */
+        uint64_t runner_end_ns;   /* 0: it did not come to its end */
+        uint32_t condition;       /* enum ppp_condition */
 };
 
 /* -EBADMSG when the file is no results file any more. */
 int counters_read(int results_fd, struct counters *ret);
 
 /*
- * What the records say, all of them, also of a worker that died before it added its own to the header: takes
- * half a second for a hundred million.
+ * What the records say, all of them, also of a worker that died before it added its own to the
+ * header: takes half a second for a hundred million.
  */
 #define TALLY_OPEN_MAX 8
 
 struct tally {
         uint64_t n_done, n_failed;
-        uint64_t failures[_PPP_REASON_N];       /* failed tasks by reason; what is none of them counts as 0 */
-        uint64_t n_killed, n_oom;       /* failed for their worker was killed; of these for want of memory */
+        uint64_t failures[_PPP_REASON_N]; /* failed tasks by reason; what is none of them counts as
+                                             0 */
+        uint64_t n_killed,
+                n_oom; /* failed for their worker was killed; of these for want of memory */
         /*
-         * Tasks that were claimed and have no record: in progress when the runner ended, or next in a
-         * worker's chunk. The indexes of the first TALLY_OPEN_MAX, the number of all.
+         * Tasks that were claimed and have no record: in progress when the runner ended, or next in
+         * a worker's chunk. The indexes of the first TALLY_OPEN_MAX, the number of all.
          */
         uint64_t n_open, open[TALLY_OPEN_MAX];
 };

@@ -141,8 +141,10 @@ void directory_discard(struct trash *trash, uint64_t number)
         r = trash_put(trash, name);
         s = directory_remove(trash, number);
         if (r < 0 || s < 0)
-                supervisor_log(LOG_WARNING, "cannot remove the directory of job %llu, which was not "
-                               "admitted: %s", (unsigned long long)number, strerror(r < 0 ? -r : -s));
+                supervisor_log(
+                        LOG_WARNING,
+                        "cannot remove the directory of job %llu, which was not admitted: %s",
+                        (unsigned long long)number, strerror(r < 0 ? -r : -s));
 }
 
 uint64_t directory_reserved(const struct directory *directory)

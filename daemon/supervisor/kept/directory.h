@@ -15,16 +15,19 @@
 
 struct directory {
         int fd;
-        int results_fd;         /* read-write */
+        int results_fd; /* read-write */
 };
 
-#define DIRECTORY_NULL { .fd = -EBADF, .results_fd = -EBADF }
+#define DIRECTORY_NULL                             \
+        {                                          \
+                .fd = -EBADF, .results_fd = -EBADF \
+        }
 
 /*
- * Makes the directory of job @number beside @trash with its inputs, which are taken, and an empty results
- * file for as many tasks, by the name NUMBER.new until directory_publish() gives it its own. So one that
- * nobody was told of can be told from those of jobs. On failure nothing is left; *@ret_attempted says which
- * step failed, on which file.
+ * Makes the directory of job @number beside @trash with its inputs, which are taken, and an empty
+ * results file for as many tasks, by the name NUMBER.new until directory_publish() gives it its
+ * own. So one that nobody was told of can be told from those of jobs. On failure nothing is left;
+ * *@ret_attempted says which step failed, on which file.
  */
 int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
                    struct directory *ret, const char **ret_attempted);
@@ -63,5 +66,6 @@ int directory_open_file(int jobs_fd, uint64_t number, const char *name, int *ret
 int directory_open_output(const struct directory *directory, int *ret_fd);
 int directory_open_measures(const struct directory *directory, int *ret_fd);
 
-/* The last line of `output` that is not empty, printable, without its newline. NULL if there is none. */
+/* The last line of `output` that is not empty, printable, without its newline. NULL if there is
+ * none. */
 char *directory_last_line(const struct directory *directory);

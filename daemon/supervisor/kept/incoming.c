@@ -7,7 +7,7 @@
 #define PREFIX    ".incoming-"
 #define PIECE     65536
 #define DEMO      "\ndemo:"
-#define DEMO_TAIL (sizeof(DEMO) - 2)    /* of what was before, in which a DEMO may have begun */
+#define DEMO_TAIL (sizeof(DEMO) - 2) /* of what was before, in which a DEMO may have begun */
 
 int incoming_open(struct trash *trash, struct incoming *ret)
 {
@@ -84,7 +84,8 @@ int incoming_copy(struct incoming *incoming, int fd, struct input_error *error)
         return n < 0 ? -errno : copy_end(&copy, error);
 }
 
-int incoming_copy_text(struct incoming *incoming, const char *text, size_t n, struct input_error *error)
+int incoming_copy_text(struct incoming *incoming, const char *text, size_t n,
+                       struct input_error *error)
 {
         struct copy copy;
         int r;

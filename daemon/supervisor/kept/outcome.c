@@ -48,6 +48,6 @@ struct outcome outcome_judge(const siginfo_t *status, bool all_recorded, enum jo
         if (status->si_code != CLD_EXITED && asked &&
             (status->si_status == SIGKILL || status->si_status == SIGTERM))
                 return stopped(stop, interrupted);
-        return ended(JOB_FAILED, status->si_code == CLD_EXITED ? REASON_RUNNER_FAILED
-                                                               : REASON_RUNNER_DIED);
+        return ended(JOB_FAILED,
+                     status->si_code == CLD_EXITED ? REASON_RUNNER_FAILED : REASON_RUNNER_DIED);
 }

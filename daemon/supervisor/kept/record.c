@@ -37,7 +37,8 @@ static const char *condition_name(const struct job_record *record)
         };
 
         return record->state == JOB_RUNNING && record->condition < _PPP_CONDITION_N
-                       ? names[record->condition] : NULL;
+                       ? names[record->condition]
+                       : NULL;
 }
 
 const char *job_record_state_name(const struct job_record *record)
@@ -98,8 +99,7 @@ static void format_time(uint64_t realtime_ns, char ret[static 32])
 
         gmtime_r(&seconds, &tm);
         strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-        snprintf(ret, 32, "%s.%03uZ", text,
-                 (unsigned)(realtime_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
+        snprintf(ret, 32, "%s.%03uZ", text, (unsigned)(realtime_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
 }
 
 /* A job in the queue is only not started. */
@@ -117,18 +117,13 @@ json_t *job_record_to_json(const struct job_record *record)
 
         format_time(record->submitted_ns, submitted_at);
         json = json_pack("{s:I, s:s, s:s*, s:s*, s:s*, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
-                         "job", (json_int_t)record->number,
-                         "state", job_record_state_name(record),
-                         "reason", record->reason,
-                         "condition", condition_name(record),
-                         "paused_by", paused_by(record),
-                         "put_off", job_state_is_live(record->state) ? record->put_off : NULL,
-                         "owner_uid", (json_int_t)record->owner,
-                         "submitted_at", submitted_at,
-                         "spec", record->spec,
-                         "tasks_total", (json_int_t)record->n_tasks,
-                         "tasks_done", (json_int_t)record->n_done,
-                         "tasks_failed", (json_int_t)record->n_failed,
+                         "job", (json_int_t)record->number, "state", job_record_state_name(record),
+                         "reason", record->reason, "condition", condition_name(record), "paused_by",
+                         paused_by(record), "put_off",
+                         job_state_is_live(record->state) ? record->put_off : NULL, "owner_uid",
+                         (json_int_t)record->owner, "submitted_at", submitted_at, "spec",
+                         record->spec, "tasks_total", (json_int_t)record->n_tasks, "tasks_done",
+                         (json_int_t)record->n_done, "tasks_failed", (json_int_t)record->n_failed,
                          "summary", record->summary);
         return json;
 }

@@ -29,7 +29,7 @@ enum job_reason {
         REASON_RUNNER_FAILED,
         REASON_CPU_TIME_MAX,
         REASON_OOM_KILLED,
-        REASON_PIDS_MAX,                /* also of a job that is done, with fewer workers than it wanted */
+        REASON_PIDS_MAX, /* also of a job that is done, with fewer workers than it wanted */
         _REASON_N,
 };
 
@@ -37,30 +37,33 @@ enum job_reason {
 enum demo_use {
         DEMO_UNUSED,
         DEMO_USED,
-        DEMO_UNKNOWN,                   /* the row was written before this was stored */
+        DEMO_UNKNOWN, /* the row was written before this was stored */
 };
 
 struct job_record {
         uint64_t number;
         enum job_state state;
-        bool paused;                    /* of a live job; it is told as its state then */
-        bool resuming;                  /* paused, and to go on as soon as there is a slot: "queued" */
-        char *put_off;                  /* why its start was put off, a sentence; NULL: it was not. Not stored */
-        uint32_t condition;             /* enum ppp_condition, of one that runs: why nothing moves */
-        char *reason;                   /* the reason's name, ": " and details; NULL: none */
+        bool paused;   /* of a live job; it is told as its state then */
+        bool resuming; /* paused, and to go on as soon as there is a slot: "queued" */
+        char *put_off; /* why its start was put off, a sentence; NULL: it was not. Not stored */
+        uint32_t condition; /* enum ppp_condition, of one that runs: why nothing moves */
+        char *reason;       /* the reason's name, ": " and details; NULL: none */
         uid_t owner;
-        uint64_t submitted_ns;          /* CLOCK_REALTIME */
-        uint64_t ended_ns;              /* CLOCK_REALTIME, 0 before */
-        json_t *spec;                   /* filled */
+        uint64_t submitted_ns; /* CLOCK_REALTIME */
+        uint64_t ended_ns;     /* CLOCK_REALTIME, 0 before */
+        json_t *spec;          /* filled */
         uint64_t n_tasks, n_done, n_failed;
         enum demo_use uses_demo;
-        uint64_t size;                  /* bytes that its files take, or will, on disk */
-        json_t *summary;                /* NULL before the end */
-        json_t *parts;                  /* what parts of it that were interrupted used, see accounting-parts.c */
-        char *cgroup;                   /* the group its own is in, while it runs; NULL: none */
+        uint64_t size;   /* bytes that its files take, or will, on disk */
+        json_t *summary; /* NULL before the end */
+        json_t *parts;   /* what parts of it that were interrupted used, see accounting-parts.c */
+        char *cgroup;    /* the group its own is in, while it runs; NULL: none */
 };
 
-#define JOB_RECORD_NULL { .state = JOB_QUEUED }
+#define JOB_RECORD_NULL             \
+        {                           \
+                .state = JOB_QUEUED \
+        }
 
 void job_record_deinit(struct job_record *record);
 
@@ -71,8 +74,8 @@ json_t *job_record_to_json(const struct job_record *record);
 const char *job_record_state_name(const struct job_record *record);
 
 const char *job_state_name(enum job_state state);
-int job_state_from_name(const char *name, enum job_state *ret);  /* -EINVAL */
-const char *job_reason_name(enum job_reason reason);             /* NULL for REASON_NONE */
+int job_state_from_name(const char *name, enum job_state *ret); /* -EINVAL */
+const char *job_reason_name(enum job_reason reason);            /* NULL for REASON_NONE */
 
 /* The reason that @text, a record's reason or NULL, begins with. */
 enum job_reason job_reason_in(const char *text);

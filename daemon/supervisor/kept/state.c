@@ -57,16 +57,18 @@ static int check_owner(int fd, const char *path, char **ret_error)
                 return cannot(ret_error, -errno, "cannot look at the state directory %s: %s", path,
                               strerror(errno));
         if (st.st_uid != geteuid())
-                return cannot(ret_error, -EPERM, "cannot use the state directory %s: it belongs to user %u, "
-                              "and the daemon runs as user %u; give it to that user (chown), or give "
-                              "another directory with --state DIR", path, st.st_uid, geteuid());
+                return cannot(ret_error, -EPERM,
+                              "cannot use the state directory %s: it belongs to user %u, and the "
+                              "daemon runs as user %u; give it to that user (chown), or give "
+                              "another directory with --state DIR",
+                              path, st.st_uid, geteuid());
         return 0;
 }
 
 /*
- * Inputs and results are their owner's alone, and so are the files that tell of them: nobody else may
- * read what is ours, even if somebody, or an earlier version, has made it with wider rights. What is
- * not there yet is made with the right ones: see state_init().
+ * Inputs and results are their owner's alone, and so are the files that tell of them: nobody else
+ * may read what is ours, even if somebody, or an earlier version, has made it with wider rights.
+ * What is not there yet is made with the right ones: see state_init().
  */
 static int make_private(int at_fd, const char *name, const char *path)
 {
@@ -85,8 +87,8 @@ static int make_private(int at_fd, const char *name, const char *path)
 
 static int make_all_private(int fd, const char *path)
 {
-        static const char *const names[] = { ".", "jobs", "jobs.db", "jobs.db-wal", "jobs.db-shm",
-                                             "redis", "lock", "instance" };
+        static const char *const names[] = { ".",           "jobs",  "jobs.db", "jobs.db-wal",
+                                             "jobs.db-shm", "redis", "lock",    "instance" };
         int r = 0;
 
         for (size_t i = 0; i < ARRAY_SIZE(names) && r >= 0; ++i)
@@ -100,9 +102,10 @@ static int locked(const char *path, pid_t holder, char **ret_error)
 
         if (holder > 0)
                 snprintf(process, sizeof(process), ", process %d", holder);
-        return cannot(ret_error, -EWOULDBLOCK, "cannot use the state directory %s: another "
-                      "pppd-supervisor has it%s; stop that one, or give another directory with "
-                      "--state DIR", path, process);
+        return cannot(ret_error, -EWOULDBLOCK,
+                      "cannot use the state directory %s: another pppd-supervisor has it%s; stop "
+                      "that one, or give another directory with --state DIR",
+                      path, process);
 }
 
 static int lock(struct state *state, const char *path, char **ret_error)
@@ -112,13 +115,14 @@ static int lock(struct state *state, const char *path, char **ret_error)
 
         state->lock_fd = openat(state->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (state->lock_fd < 0)
-                return cannot(ret_error, -errno, "cannot make %s/lock: %s; %s", path, strerror(errno),
-                              failure_advice(-errno));
+                return cannot(ret_error, -errno, "cannot make %s/lock: %s; %s", path,
+                              strerror(errno), failure_advice(-errno));
         r = process_lock(state->lock_fd, &holder);
         if (r == -EBUSY)
                 return locked(path, holder, ret_error);
         if (r < 0)
-                return cannot(ret_error, r, "cannot lock %s/lock: %s; give another directory with --state DIR",
+                return cannot(ret_error, r,
+                              "cannot lock %s/lock: %s; give another directory with --state DIR",
                               path, strerror(-r));
         return 0;
 }
@@ -137,7 +141,8 @@ static int make_instance(struct state *state)
         if (getrandom(&random, sizeof(random), 0) != sizeof(random))
                 return -errno;
         snprintf(state->instance, sizeof(state->instance), "%08x", random);
-        fd = openat(state->fd, "instance", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        fd = openat(state->fd, "instance", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+                    0600);
         return fd < 0 ? -errno : write_all(fd, state->instance, INSTANCE_DIGITS);
 }
 
@@ -177,8 +182,10 @@ int state_init(struct state *state, const char *path, char **ret_error)
         if (r == -EACCES && access(path, F_OK) >= 0 && check_owner(-EBADF, path, ret_error) < 0)
                 return r;
         if (r < 0)
-                return cannot(ret_error, r, "cannot make the state directory %s: %s; %s, or give another "
-                              "with --state DIR", path, strerror(-r), failure_advice(r));
+                return cannot(ret_error, r,
+                              "cannot make the state directory %s: %s; %s, or give another with "
+                              "--state DIR",
+                              path, strerror(-r), failure_advice(r));
         r = check_owner(state->fd, path, ret_error);
         if (r >= 0)
                 r = lock(state, path, ret_error);

@@ -8,19 +8,10 @@
 
 /* Each takes the database from the version of its index to the next. */
 static const char *const migrations[STORE_VERSION] = {
-        "CREATE TABLE jobs ("
-        "  number INTEGER PRIMARY KEY AUTOINCREMENT,"
-        "  state TEXT NOT NULL,"
-        "  reason TEXT,"
-        "  owner INTEGER NOT NULL,"
-        "  submitted_ns INTEGER NOT NULL,"
-        "  ended_ns INTEGER NOT NULL,"
-        "  spec TEXT NOT NULL,"
-        "  n_tasks INTEGER NOT NULL,"
-        "  n_done INTEGER NOT NULL,"
-        "  n_failed INTEGER NOT NULL,"
-        "  summary TEXT,"
-        "  cgroup TEXT);"
+        "CREATE TABLE jobs (  number INTEGER PRIMARY KEY AUTOINCREMENT,  state TEXT NOT NULL,  "
+        "reason TEXT,  owner INTEGER NOT NULL,  submitted_ns INTEGER NOT NULL,  ended_ns INTEGER "
+        "NOT NULL,  spec TEXT NOT NULL,  n_tasks INTEGER NOT NULL,  n_done INTEGER NOT NULL,  "
+        "n_failed INTEGER NOT NULL,  summary TEXT,  cgroup TEXT);"
         "CREATE INDEX jobs_live ON jobs (number) WHERE state IN ('queued', 'running');"
         "CREATE INDEX jobs_owner ON jobs (owner, number);"
         "CREATE INDEX jobs_ended ON jobs (ended_ns) WHERE state NOT IN ('queued', 'running');"
@@ -29,24 +20,20 @@ static const char *const migrations[STORE_VERSION] = {
         "ALTER TABLE jobs ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;"
         "PRAGMA user_version = 2;",
 
-        "CREATE TABLE totals ("
-        "  metric TEXT NOT NULL,"
-        "  level TEXT NOT NULL,"
-        "  workload TEXT NOT NULL,"
-        "  outcome TEXT NOT NULL,"
-        "  reason TEXT NOT NULL,"
-        "  bucket TEXT NOT NULL,"
-        "  value NUMERIC NOT NULL,"
-        "  PRIMARY KEY (metric, level, workload, outcome, reason, bucket)) WITHOUT ROWID;"
+        "CREATE TABLE totals (  metric TEXT NOT NULL,  level TEXT NOT NULL,  workload TEXT NOT "
+        "NULL,  outcome TEXT NOT NULL,  reason TEXT NOT NULL,  bucket TEXT NOT NULL,  value "
+        "NUMERIC NOT NULL,  PRIMARY KEY (metric, level, workload, outcome, reason, bucket)) "
+        "WITHOUT ROWID;"
         "PRAGMA user_version = 3;",
 
         /* Rows that could not be read, as they were found; of the columns of that time. */
-        "CREATE TABLE damaged ("
-        "  number INTEGER PRIMARY KEY, state, reason, owner, submitted_ns, ended_ns, spec, n_tasks,"
-        "  n_done, n_failed, summary, cgroup, paused);"
+        "CREATE TABLE damaged (  number INTEGER PRIMARY KEY, state, reason, owner, submitted_ns, "
+        "ended_ns, spec, n_tasks,  n_done, n_failed, summary, cgroup, paused);"
         "PRAGMA user_version = 4;",
 
-        /* Jobs of before have no time that was seen to pass since: they are kept that much longer. */
+        /*
+         * Jobs of before have no time that was seen to pass since: they are kept that much longer.
+         */
         "ALTER TABLE jobs ADD COLUMN size INTEGER NOT NULL DEFAULT 0;"
         "UPDATE jobs SET size = 4096 + 32 * n_tasks;"
         "ALTER TABLE jobs ADD COLUMN ended_seen_ns INTEGER NOT NULL DEFAULT 0;"
@@ -63,30 +50,32 @@ static const char *const migrations[STORE_VERSION] = {
         "PRAGMA user_version = 7;",
 };
 
-#define OLD_COLUMNS                                                                                  \
-        "number, state, reason, owner, submitted_ns, ended_ns, spec, n_tasks, n_done, n_failed, "  \
+#define OLD_COLUMNS                                                                               \
+        "number, state, reason, owner, submitted_ns, ended_ns, spec, n_tasks, n_done, n_failed, " \
         "summary, cgroup, paused"
 #define COLUMNS OLD_COLUMNS ", size, parts, uses_demo"
-#define ENDED "state NOT IN ('queued', 'running')"
+#define ENDED   "state NOT IN ('queued', 'running')"
 
 static const char *const statements[_STATEMENT_N] = {
         [INSERT] = "INSERT INTO jobs (state, reason, owner, submitted_ns, ended_ns, spec, n_tasks, "
-                   "n_done, n_failed, summary, cgroup, size, ended_seen_ns, uses_demo) "
-                   "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
+                   "n_done, n_failed, summary, cgroup, size, ended_seen_ns, uses_demo) VALUES "
+                   "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
         [UPDATE] = "UPDATE jobs SET state=?1, reason=?2, ended_ns=?3, n_done=?4, n_failed=?5, "
-                   "summary=?6, cgroup=?7, paused=?8, size=?10, ended_seen_ns=?11, parts=?12 WHERE number=?9",
+                   "summary=?6, cgroup=?7, paused=?8, size=?10, ended_seen_ns=?11, parts=?12 WHERE "
+                   "number=?9",
         [SET_ASIDE] = "INSERT OR REPLACE INTO damaged (" OLD_COLUMNS ") SELECT " OLD_COLUMNS
-                      " FROM jobs "
-                      "WHERE number=?1",
+                      " FROM jobs WHERE number=?1",
         [DELETE] = "DELETE FROM jobs WHERE number=?1",
         [GET] = "SELECT " COLUMNS " FROM jobs WHERE number=?1",
         [GET_ASIDE] = "SELECT number FROM damaged WHERE number=?1",
         [GET_BEFORE] = "SELECT " COLUMNS " FROM jobs WHERE number<?1 ORDER BY number DESC LIMIT 1",
-        [GET_BEFORE_OF] = "SELECT " COLUMNS " FROM jobs WHERE number<?1 AND owner=?2 "
-                          "ORDER BY number DESC LIMIT 1",
-        [GET_LIVE] = "SELECT " COLUMNS " FROM jobs WHERE state IN ('queued', 'running') "
-                     "AND number>?1 ORDER BY number LIMIT 1",
-        /* The last of those past the newest ?1; one a call, so the order of removal is no matter. */
+        [GET_BEFORE_OF] = "SELECT " COLUMNS
+                          " FROM jobs WHERE number<?1 AND owner=?2 ORDER BY number DESC LIMIT 1",
+        [GET_LIVE] = "SELECT " COLUMNS " FROM jobs WHERE state IN ('queued', 'running') AND "
+                     "number>?1 ORDER BY number LIMIT 1",
+        /*
+         * The last of those past the newest ?1; one a call, so the order of removal is no matter.
+         */
         [OVER_KEEP] = "SELECT number, owner, size FROM jobs WHERE " ENDED
                       " ORDER BY number DESC LIMIT 1 OFFSET ?1",
         [OVER_AGE] = "SELECT number, owner, size FROM jobs WHERE " ENDED
@@ -96,10 +85,10 @@ static const char *const statements[_STATEMENT_N] = {
         [KEPT_SIZES] = "SELECT owner, SUM(size) FROM jobs WHERE " ENDED " GROUP BY owner",
         [SET_CLOCK] = "UPDATE clock SET seen_ns=?1",
         [SET_SEQUENCE] = "UPDATE sqlite_sequence SET seq=MAX(seq, ?1) WHERE name='jobs'",
-        [ADD_SEQUENCE] = "INSERT INTO sqlite_sequence (name, seq) SELECT 'jobs', ?1 WHERE NOT EXISTS "
-                         "(SELECT 1 FROM sqlite_sequence WHERE name='jobs')",
-        [ADD_TOTAL] = "INSERT INTO totals VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT DO UPDATE "
-                      "SET value = value + excluded.value",
+        [ADD_SEQUENCE] = "INSERT INTO sqlite_sequence (name, seq) SELECT 'jobs', ?1 WHERE NOT "
+                         "EXISTS (SELECT 1 FROM sqlite_sequence WHERE name='jobs')",
+        [ADD_TOTAL] = "INSERT INTO totals VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT DO UPDATE SET "
+                      "value = value + excluded.value",
         [GET_TOTALS] = "SELECT metric, level, workload, outcome, reason, bucket, value FROM totals "
                        "WHERE metric=?1 ORDER BY level, workload, outcome, reason, bucket",
 };
@@ -129,7 +118,9 @@ int store_errno(int code)
         }
 }
 
-/* Where a call of the system failed, that tells more than SQLite's code: a quota is no I/O error. */
+/*
+ * Where a call of the system failed, that tells more than SQLite's code: a quota is no I/O error.
+ */
 static int store_errno_of(struct store *store, int code)
 {
         int error = sqlite3_system_errno(store->db), r = store_errno(code);
@@ -191,8 +182,10 @@ static int start_clock(struct store *store)
         int64_t seen = 0;
         int r;
 
-        r = query_int(store, "SELECT MAX((SELECT seen_ns FROM clock), "
-                             "IFNULL((SELECT MAX(ended_seen_ns) FROM jobs), 0))", &seen);
+        r = query_int(store,
+                      "SELECT MAX((SELECT seen_ns FROM clock), IFNULL((SELECT MAX(ended_seen_ns) "
+                      "FROM jobs), 0))",
+                      &seen);
         store->seen_ns = (uint64_t)MAX(seen, 0);
         store->opened_ns = now_boottime();
         return r;

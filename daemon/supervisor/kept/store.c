@@ -17,8 +17,8 @@ static sqlite3_stmt *begin(struct store *store, enum statement which)
 }
 
 /*
- * Ends a statement: what it bound is borrowed, so it must not outlive the call. @r is sqlite3_step()'s
- * code.
+ * Ends a statement: what it bound is borrowed, so it must not outlive the call. @r is
+ * sqlite3_step()'s code.
  */
 static int finish(sqlite3_stmt *statement, int r)
 {
@@ -205,14 +205,14 @@ int store_read_totals(struct store *store, const char *metric,
         bind_text(statement, 1, metric);
         while ((r = sqlite3_step(statement)) == SQLITE_ROW)
                 each(userdata, &(struct total){
-                        .metric = column_text(statement, 0),
-                        .level = column_text(statement, 1),
-                        .workload = column_text(statement, 2),
-                        .outcome = column_text(statement, 3),
-                        .reason = column_text(statement, 4),
-                        .bucket = column_text(statement, 5),
-                        .value = sqlite3_column_double(statement, 6),
-                });
+                                       .metric = column_text(statement, 0),
+                                       .level = column_text(statement, 1),
+                                       .workload = column_text(statement, 2),
+                                       .outcome = column_text(statement, 3),
+                                       .reason = column_text(statement, 4),
+                                       .bucket = column_text(statement, 5),
+                                       .value = sqlite3_column_double(statement, 6),
+                               });
         return finish(statement, r);
 }
 
@@ -235,8 +235,8 @@ static int column_dup(sqlite3_stmt *statement, int i, char **ret)
 }
 
 /*
- * NULL for no JSON. Tried again, since jansson does not always tell want of memory from text that is no
- * JSON, and a row must not be taken for damaged while there is just no memory.
+ * NULL for no JSON. Tried again, since jansson does not always tell want of memory from text that
+ * is no JSON, and a row must not be taken for damaged while there is just no memory.
  */
 static int column_json(sqlite3_stmt *statement, int i, json_t **ret)
 {
@@ -249,7 +249,8 @@ static int column_json(sqlite3_stmt *statement, int i, json_t **ret)
         if (json_is_object(*ret))
                 return 0;
         return !*ret && (*error.text == 0 || json_error_code(&error) == json_error_out_of_memory)
-                       ? -ENOMEM : -EBADMSG;
+                       ? -ENOMEM
+                       : -EBADMSG;
 }
 
 static enum demo_use column_demo(sqlite3_stmt *statement, int i)
@@ -322,8 +323,8 @@ static int move_aside(struct store *store, int64_t number)
 }
 
 /*
- * A damaged row goes where nothing stumbles over it and somebody who knows can still look at it. Where
- * that fails it is in the way of nothing either: whoever reads rows goes on past it.
+ * A damaged row goes where nothing stumbles over it and somebody who knows can still look at it.
+ * Where that fails it is in the way of nothing either: whoever reads rows goes on past it.
  */
 static void set_aside(struct store *store, int64_t number, const char *why)
 {
@@ -331,19 +332,21 @@ static void set_aside(struct store *store, int64_t number, const char *why)
                                          .job = (uint64_t)MAX(number, 0) };
 
         if (move_aside(store, number) < 0)
-                supervisor_log_about(&about, LOG_ERR, "job %lld is passed over: its row in the database of "
-                                     "jobs is damaged (%s), and cannot be set aside: %s",
+                supervisor_log_about(&about, LOG_ERR,
+                                     "job %lld is passed over: its row in the database of jobs is "
+                                     "damaged (%s), and cannot be set aside: %s",
                                      (long long)number, why, store_error(store));
         else
-                supervisor_log_about(&about, LOG_ERR, "job %lld is passed over: its row in the database of "
-                                     "jobs is damaged (%s) and was moved to the table \"damaged\"; its "
-                                     "results stay in jobs/%lld/", (long long)number, why,
-                                     (long long)number);
+                supervisor_log_about(
+                        &about, LOG_ERR,
+                        "job %lld is passed over: its row in the database of jobs is damaged (%s) "
+                        "and was moved to the table \"damaged\"; its results stay in jobs/%lld/",
+                        (long long)number, why, (long long)number);
 }
 
 /*
- * The row that @statement, with what is bound to it, finds. -EBADMSG and the number of a row that is
- * damaged, which is set aside then.
+ * The row that @statement, with what is bound to it, finds. -EBADMSG and the number of a row that
+ * is damaged, which is set aside then.
  */
 static int get_row(struct store *store, sqlite3_stmt *statement, struct job_record *ret,
                    int64_t *ret_damaged)
@@ -424,14 +427,15 @@ int store_get(struct store *store, uint64_t number, struct job_record *ret)
                         store->why = no_such_job;
                 return r;
         }
-        store->why = "its row in the database of jobs was damaged, and set aside; its results, if there "
-                     "are any, are still in the state directory, in jobs/";
+        store->why = "its row in the database of jobs was damaged, and set aside; its results, if "
+                     "there are any, are still in the state directory, in jobs/";
         return -EUCLEAN;
 }
 
 int store_get_before(struct store *store, uint64_t before, uid_t owner, struct job_record *ret)
 {
-        return get_next(store, owner == STORE_ANY_OWNER ? GET_BEFORE : GET_BEFORE_OF, before, owner, ret);
+        return get_next(store, owner == STORE_ANY_OWNER ? GET_BEFORE : GET_BEFORE_OF, before, owner,
+                        ret);
 }
 
 int store_get_live_after(struct store *store, uint64_t after, struct job_record *ret)
@@ -505,8 +509,8 @@ int store_get_oldest_of(struct store *store, uid_t owner, struct outdated *ret)
         return get_outdated(store, OLDEST_OF, owner, ret);
 }
 
-int store_read_kept_sizes(struct store *store, void (*each)(void *userdata, uid_t owner, uint64_t size),
-                          void *userdata)
+int store_read_kept_sizes(struct store *store,
+                          void (*each)(void *userdata, uid_t owner, uint64_t size), void *userdata)
 {
         sqlite3_stmt *statement = begin(store, KEPT_SIZES);
         int r;

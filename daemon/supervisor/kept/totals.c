@@ -5,22 +5,28 @@
 
 const char totals_sum[] = "sum";
 
-static const char *const wall_bounds[] = { "0.01", "0.1", "1.0", "10.0", "60.0", "600.0", "3600.0",
-                                           "+Inf" };
+static const char *const wall_bounds[] = { "0.01", "0.1",   "1.0",    "10.0",
+                                           "60.0", "600.0", "3600.0", "+Inf" };
 /* 4 MiB to 16 GiB */
-static const char *const memory_bounds[] = { "4194304.0", "16777216.0", "67108864.0", "268435456.0",
-                                             "1073741824.0", "4294967296.0", "17179869184.0", "+Inf" };
+static const char *const memory_bounds[] = { "4194304.0",     "16777216.0",   "67108864.0",
+                                             "268435456.0",   "1073741824.0", "4294967296.0",
+                                             "17179869184.0", "+Inf" };
 
-#define SUM(name_, unit_, help_, ...) { .name = name_, .unit = unit_, .help = help_,               \
-                                        .kind = TOTALS_SUM, .key = { __VA_ARGS__ } }
-#define HISTOGRAM(name_, unit_, help_, key_, bounds_)                                              \
-        { .name = name_, .unit = unit_, .help = help_, .kind = TOTALS_HISTOGRAM, .key = { key_ },  \
-          .bounds = bounds_, .n_bounds = ARRAY_SIZE(bounds_) }
+#define SUM(name_, unit_, help_, ...)                                            \
+        {                                                                        \
+                .name = name_, .unit = unit_, .help = help_, .kind = TOTALS_SUM, \
+                .key = { __VA_ARGS__ }                                           \
+        }
+#define HISTOGRAM(name_, unit_, help_, key_, bounds_)                                  \
+        {                                                                              \
+                .name = name_, .unit = unit_, .help = help_, .kind = TOTALS_HISTOGRAM, \
+                .key = { key_ }, .bounds = bounds_, .n_bounds = ARRAY_SIZE(bounds_)    \
+        }
 
 const struct totals_family totals_families[] = {
-        { .name = "jobs", .kind = TOTALS_JOBS,
-          .help = "Jobs that have ended, by how and why" },
-        { .name = "tasks", .kind = TOTALS_TASKS,
+        { .name = "jobs", .kind = TOTALS_JOBS, .help = "Jobs that have ended, by how and why" },
+        { .name = "tasks",
+          .kind = TOTALS_TASKS,
           .help = "Tasks with a result, counted when their job has ended" },
         SUM("task_retries", NULL, "Further tries of tasks that failed for a passing reason",
             "tasks_retried"),
@@ -62,7 +68,8 @@ const struct totals_family totals_families[] = {
 };
 const size_t n_totals_families = ARRAY_SIZE(totals_families);
 
-_Static_assert(_PPP_REASON_N + 1 + 2 * ARRAY_SIZE(totals_families) <= TOTALS_MAX, "no total is left out");
+_Static_assert(_PPP_REASON_N + 1 + 2 * ARRAY_SIZE(totals_families) <= TOTALS_MAX,
+               "no total is left out");
 
 static struct total *add(struct totals *totals, const struct total *of, const char *metric,
                          double value)
@@ -95,9 +102,11 @@ static void add_tasks(struct totals *totals, const struct total *of, const char 
         if (record->n_failed == 0)
                 return;
         /* What can't be read any more is failed for no reason that is known. */
-        for (unsigned i = 1; failures && i < _PPP_REASON_N && known + failures[i] <= record->n_failed; ++i)
+        for (unsigned i = 1;
+             failures && i < _PPP_REASON_N && known + failures[i] <= record->n_failed; ++i)
                 if (failures[i] > 0) {
-                        add_outcome(totals, of, metric, (double)failures[i], "failed", reason_name(i));
+                        add_outcome(totals, of, metric, (double)failures[i], "failed",
+                                    reason_name(i));
                         known += failures[i];
                 }
         if (known < record->n_failed)
@@ -139,7 +148,8 @@ void totals_collect(const struct job_record *record, const uint64_t *failures, s
 {
         const struct total of = {
                 .level = json_string_value(json_object_get(record->spec, "level")) ?: "unknown",
-                .workload = json_string_value(json_object_get(record->spec, "workload")) ?: "unknown",
+                .workload =
+                        json_string_value(json_object_get(record->spec, "workload")) ?: "unknown",
         };
 
         ret->n = 0;

@@ -2,8 +2,8 @@
 
 /*
  * What all jobs that ever ended add up to, by level and workload: the counters and histograms of
- * /metrics. A job adds its share in the transaction that stores its end, so that each counts once, and
- * what is summed up neither falls when jobs are forgotten nor begins anew when the daemon does.
+ * /metrics. A job adds its share in the transaction that stores its end, so that each counts once,
+ * and what is summed up neither falls when jobs are forgotten nor begins anew when the daemon does.
  */
 
 #include <pppctl/results.h>
@@ -11,19 +11,19 @@
 #include "daemon/supervisor/kept/store.h"
 
 enum totals_kind {
-        TOTALS_JOBS,                    /* by outcome and reason */
-        TOTALS_TASKS,                   /* by outcome and reason */
-        TOTALS_SUM,                     /* of a number of the summaries */
-        TOTALS_HISTOGRAM,               /* of a number of the summaries */
+        TOTALS_JOBS,      /* by outcome and reason */
+        TOTALS_TASKS,     /* by outcome and reason */
+        TOTALS_SUM,       /* of a number of the summaries */
+        TOTALS_HISTOGRAM, /* of a number of the summaries */
 };
 
 struct totals_family {
-        const char *name;               /* the totals' metric; without prefix and _total */
-        const char *unit;               /* base unit, which the name ends with; NULL: none */
+        const char *name; /* the totals' metric; without prefix and _total */
+        const char *unit; /* base unit, which the name ends with; NULL: none */
         const char *help;
         enum totals_kind kind;
-        const char *key[2];             /* where in the summary; the second in the first one's object */
-        const char *const *bounds;      /* of a histogram: upper ones, ascending; the last is +Inf */
+        const char *key[2];        /* where in the summary; the second in the first one's object */
+        const char *const *bounds; /* of a histogram: upper ones, ascending; the last is +Inf */
         size_t n_bounds;
 };
 

@@ -15,9 +15,9 @@
 
 /* What a child has to tell. */
 struct swept {
-        unsigned n_stuck;               /* entries that can't be removed, */
-        int error;                      /* why the first of them can't be, */
-        char name[NAME_SIZE];           /* and which that is */
+        unsigned n_stuck;     /* entries that can't be removed, */
+        int error;            /* why the first of them can't be, */
+        char name[NAME_SIZE]; /* and which that is */
 };
 
 static bool is_going(const char *name)
@@ -26,8 +26,8 @@ static bool is_going(const char *name)
 }
 
 /* Calls @look for each entry of the directory @name until it returns a negative errno. */
-static int for_each(int dir_fd, const char *name, int (*look)(void *userdata, int fd, const char *name),
-                    void *userdata)
+static int for_each(int dir_fd, const char *name,
+                    int (*look)(void *userdata, int fd, const char *name), void *userdata)
 {
         int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0;
         struct dirent *entry;
@@ -119,11 +119,15 @@ static void on_swept(void *userdata, int r, int out_fd)
         if (r >= 0 && pread(out_fd, &swept, sizeof(swept), 0) != sizeof(swept))
                 r = -EIO;
         if (r < 0) {
-                supervisor_log(LOG_WARNING, "cannot remove the files of old jobs: %s; it is tried again with "
-                               "those of the next one", strerror(-r));
+                supervisor_log(LOG_WARNING,
+                               "cannot remove the files of old jobs: %s; it is tried again with "
+                               "those of the next one",
+                               strerror(-r));
         } else if (swept.n_stuck > trash->n_told) {
-                supervisor_log(LOG_WARNING, "cannot remove jobs/%s in the state directory, left of an old job: "
-                               "%s; remove it by hand", swept.name, strerror(-swept.error));
+                supervisor_log(LOG_WARNING,
+                               "cannot remove jobs/%s in the state directory, left of an old job: "
+                               "%s; remove it by hand",
+                               swept.name, strerror(-swept.error));
                 trash->n_told = swept.n_stuck;
         }
         if (trash->again)
@@ -183,8 +187,10 @@ static int take_leftover(void *userdata, int fd, const char *name)
 
         leftovers->any |= is_left || is_going(name);
         if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot rename jobs/%s in the state directory, which is of no use "
-                               "any more: %s", name, strerror(-r));
+                supervisor_log(LOG_WARNING,
+                               "cannot rename jobs/%s in the state directory, which is of no use "
+                               "any more: %s",
+                               name, strerror(-r));
         return 0;
 }
 

@@ -53,7 +53,8 @@ static int check_cpus(const struct limits *limits, const struct groups *groups, 
                       "%s: CPU %d is not there, or not the daemon's to use", limits->cpus, missing);
 }
 
-static int check_rates(const struct io_limit *io, size_t index, const char *field, struct spec_error *error)
+static int check_rates(const struct io_limit *io, size_t index, const char *field,
+                       struct spec_error *error)
 {
         char member[128], hint[64];
 
@@ -63,8 +64,10 @@ static int check_rates(const struct io_limit *io, size_t index, const char *fiel
                 if (io->rates[i] >= info->min)
                         continue;
                 snprintf(member, sizeof(member), "%s[%zu].%s", field, index, info->member);
-                snprintf(hint, sizeof(hint), "give a whole number from %llu up", (unsigned long long)info->min);
-                return refuse(error, -EDOM, member, hint, "%llu is out of range", (unsigned long long)io->rates[i]);
+                snprintf(hint, sizeof(hint), "give a whole number from %llu up",
+                         (unsigned long long)info->min);
+                return refuse(error, -EDOM, member, hint, "%llu is out of range",
+                              (unsigned long long)io->rates[i]);
         }
         return 0;
 }
@@ -78,9 +81,10 @@ static int check_io(const struct limits *limits, const char *field, struct spec_
                 if (r < 0)
                         return r;
                 if (!block_device_is_disk(io->major, io->minor))
-                        return refuse(error, -EDOM, field, "give a whole disk, or a path on it; lsblk "
-                                      "-d shows the disks", "%u:%u is no whole disk of this machine",
-                                      io->major, io->minor);
+                        return refuse(
+                                error, -EDOM, field,
+                                "give a whole disk, or a path on it; lsblk -d shows the disks",
+                                "%u:%u is no whole disk of this machine", io->major, io->minor);
         }
         return 0;
 }
@@ -167,7 +171,8 @@ static int check_limits(const struct limits *limits, const char *path, const str
 }
 
 /* With the cpu controller it is the group's weight, unless that was given: see limit-set.c. */
-static int check_nice(const struct spec *spec, const struct groups *groups, struct spec_error *error)
+static int check_nice(const struct spec *spec, const struct groups *groups,
+                      struct spec_error *error)
 {
         const char *why, *hint;
 
@@ -176,8 +181,8 @@ static int check_nice(const struct spec *spec, const struct groups *groups, stru
         if (groups_exist(groups) && groups->controllers & CGROUP_CPU) {
                 if (!limits_has(&spec->limits, LIMIT_CPU_WEIGHT))
                         return 0;
-                hint = "leave one of the two out: the weight of the job's cgroup is what stands for "
-                       "the nice value here";
+                hint = "leave one of the two out: the weight of the job's cgroup is what stands "
+                       "for the nice value here";
         }
         return refuse(error, -EOPNOTSUPP, "spec.nice", hint, "%s", why);
 }
@@ -188,9 +193,10 @@ static int check_threaded(const struct spec *spec, const struct groups *groups,
         const char *why, *hint;
 
         if (spec->threaded && !groups_exist(groups))
-                return refuse(error, -EOPNOTSUPP, "spec.threaded", "start the daemon where it can make "
-                              "cgroups (pppctl doctor), or leave it out", "%s",
-                              groups->why ?: "jobs have no cgroup here");
+                return refuse(error, -EOPNOTSUPP, "spec.threaded",
+                              "start the daemon where it can make cgroups (pppctl doctor), or "
+                              "leave it out",
+                              "%s", groups->why ?: "jobs have no cgroup here");
         if (spec->n_thread_weights == 0)
                 return 0;
         why = groups_why_without(groups, CGROUP_CPU, &hint);
@@ -203,9 +209,10 @@ static int check_cpu_time(const struct spec *spec, const struct groups *groups,
 {
         if (spec->cpu_time_max_ns == 0 || groups_exist(groups))
                 return 0;
-        return refuse(error, -EOPNOTSUPP, "spec.cpu_time_max_seconds", "start the daemon where it can "
-                      "make cgroups (pppctl doctor), or limit the time by the clock instead", "%s",
-                      groups->why ?: "jobs have no cgroup whose CPU time could be read");
+        return refuse(error, -EOPNOTSUPP, "spec.cpu_time_max_seconds",
+                      "start the daemon where it can make cgroups (pppctl doctor), or limit the "
+                      "time by the clock instead",
+                      "%s", groups->why ?: "jobs have no cgroup whose CPU time could be read");
 }
 
 int limit_check(const struct spec *spec, const struct groups *groups, const struct host *host,

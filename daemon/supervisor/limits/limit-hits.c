@@ -91,9 +91,9 @@ static int read_memory(struct limit_hits *hits, const struct cgroup_chain *now,
                 r = add_group(hits, CHAIN_MEMORY, now, 0, own);
         if (r >= 0)
                 r = add_above(hits, CHAIN_MEMORY, now, look);
-        hits->limits[CHAIN_MEMORY].sure =
-                !look->began_later && cgroup_chain_covers(look->before, now, CHAIN_MEMORY) &&
-                cgroup_chain_counts_all(now, CHAIN_MEMORY);
+        hits->limits[CHAIN_MEMORY].sure = !look->began_later &&
+                                          cgroup_chain_covers(look->before, now, CHAIN_MEMORY) &&
+                                          cgroup_chain_counts_all(now, CHAIN_MEMORY);
         return r;
 }
 
@@ -128,10 +128,11 @@ static int read_pids_by_limit(struct limit_hits *hits, const struct cgroup_chain
         hits->has_refused = hits->n_refused > 0 || (above == 0 && covered);
         if (!hits->has_refused)
                 hits->why_no_refused =
-                        covered ? "a group above the job's refused processes or threads while the job ran, "
-                                  "and since Linux 6.11 the kernel does not count whose they were"
-                                : "a group above the job's has refused processes or threads, and its count "
-                                  "could not be read when the job began";
+                        covered ? "a group above the job's refused processes or threads while the "
+                                  "job ran, and since Linux 6.11 the kernel does not count whose "
+                                  "they were"
+                                : "a group above the job's has refused processes or threads, and "
+                                  "its count could not be read when the job began";
         return r;
 }
 
@@ -180,8 +181,8 @@ static bool may_have_reached(const struct cgroup_chain *before, size_t i)
 }
 
 /*
- * Adds the groups whose limit was reached; of those above only such as may have reached it @before, or
- * such as had not.
+ * Adds the groups whose limit was reached; of those above only such as may have reached it @before,
+ * or such as had not.
  */
 static int add_reached(struct limit_hits *hits, const struct cgroup_chain *now,
                        const struct limit_look *look, bool before)

@@ -9,7 +9,9 @@
 
 static int complain(struct spec_error *error, int r, const char *field, const char *attempted)
 {
-        *error = (struct spec_error){ .hint = "pppctl doctor tells which controllers the daemon has" };
+        *error = (struct spec_error){
+                .hint = "pppctl doctor tells which controllers the daemon has"
+        };
         snprintf(error->field, sizeof(error->field), "%s", field);
         snprintf(error->why, sizeof(error->why), "cannot %s: %s", attempted, strerror(-r));
         return r;
@@ -20,16 +22,18 @@ static bool is_gone(int fd, const char *name)
         return faccessat(fd, name, F_OK, 0) < 0 && errno == ENOENT;
 }
 
-/* Workers come and go meanwhile. One that comes from now on finds the controllers, and limits itself. */
-static int restore_worker(int fd, const char *name, const struct spec *spec, struct spec_error *error)
+/* Workers come and go meanwhile. One that comes from now on finds the controllers, and limits
+ * itself. */
+static int restore_worker(int fd, const char *name, const struct spec *spec,
+                          struct spec_error *error)
 {
         _cleanup_close_ int worker_fd = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int r;
 
         if (worker_fd < 0)
                 return errno == ENOENT ? 0
-                                       : complain(error, -errno, "spec.worker_limits", "open the cgroup of "
-                                                  "a worker");
+                                       : complain(error, -errno, "spec.worker_limits",
+                                                  "open the cgroup of a worker");
         r = worker_group_limit(worker_fd, spec, error);
         return r < 0 && is_gone(fd, name) ? 0 : r;
 }
@@ -69,7 +73,8 @@ static int restore_threads(const struct spec *spec, const struct job_group *grou
         return complain(error, r, "spec.thread_weights", "weigh threads");
 }
 
-/* A job's group passes on all that it has, since whoever made it saw to that, and noted what it was. */
+/* A job's group passes on all that it has, since whoever made it saw to that, and noted what it
+ * was. */
 static int pass_on(const struct job_group *group, struct controller_changes *ret)
 {
         unsigned available, enabled, noted = cgroup_noted_controllers(group->fd);
@@ -87,8 +92,9 @@ static int pass_on(const struct job_group *group, struct controller_changes *ret
         return available & ~enabled ? cgroup_enable_controllers(group->fd, &enabled) : 0;
 }
 
-int limit_restore(const struct spec *spec, const struct groups *groups, const struct job_group *group,
-                  struct controller_changes *ret, struct spec_error *error)
+int limit_restore(const struct spec *spec, const struct groups *groups,
+                  const struct job_group *group, struct controller_changes *ret,
+                  struct spec_error *error)
 {
         int r;
 
@@ -98,7 +104,10 @@ int limit_restore(const struct spec *spec, const struct groups *groups, const st
         r = pass_on(group, ret);
         if (r < 0)
                 return complain(error, r, "spec.limits", "enable controllers in the job's cgroup");
-        /* Also when they should be in force: they are read back, and what has happened meanwhile is not known. */
+        /*
+         * Also when they should be in force: they are read back, and what has happened meanwhile is
+         * not known.
+         */
         r = limit_set(spec, groups, group, error);
         if (r >= 0 && level_has(spec->level, LEVEL_WORKER_GROUPS))
                 r = restore_workers(spec, group, error);

@@ -6,8 +6,8 @@
 #include "lib/priority.h"
 
 /*
- * Below its job's limit the runner keeps that much from being reclaimed, so that workers that use up all
- * memory do not bring to a standstill the one who is to record how they died.
+ * Below its job's limit the runner keeps that much from being reclaimed, so that workers that use
+ * up all memory do not bring to a standstill the one who is to record how they died.
  */
 #define RUNNER_MEMORY_MIN (UINT64_C(4) << 20)
 
@@ -16,7 +16,8 @@ static void protect_runner(const struct spec *spec, const struct job_group *grou
         char text[24];
         int r;
 
-        if (!level_has(spec->level, LEVEL_WORKER_GROUPS) || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
+        if (!level_has(spec->level, LEVEL_WORKER_GROUPS) ||
+            !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
                 return;
         snprintf(text, sizeof(text), "%llu",
                  (unsigned long long)MIN(RUNNER_MEMORY_MIN,

@@ -6,8 +6,8 @@
 #include "lib/spec.h"
 
 /*
- * On the job's own group, so that they bound its runner and all of its workers together. A negative errno
- * with @error filled when one of them is not in force.
+ * On the job's own group, so that they bound its runner and all of its workers together. A negative
+ * errno with @error filled when one of them is not in force.
  */
 int limit_set(const struct spec *spec, const struct groups *groups, const struct job_group *group,
               struct spec_error *error);

@@ -81,8 +81,8 @@ static char *describe_culprit(const struct limit_hits *hits, enum chain_limit li
                 return strdup("the machine had none left, and no memory.max of the job or of a "
                               "group above it was met");
         return strdup(limit == CHAIN_MEMORY
-                              ? "the kernel does not tell whether a memory.max was reached, and whose, "
-                                "or the machine had no memory left"
+                              ? "the kernel does not tell whether a memory.max was reached, and "
+                                "whose, or the machine had no memory left"
                               : "the kernel does not tell whose pids.max was reached");
 }
 
@@ -124,7 +124,9 @@ char *limit_describe(enum job_reason reason, const struct limit_hits *hits, cons
 static json_t *met_to_json(const struct limit_met *met, enum chain_limit limit)
 {
         static const char *const places[] = {
-                [PLACE_WORKER] = "worker", [PLACE_JOB] = "job", [PLACE_ABOVE] = "above",
+                [PLACE_WORKER] = "worker",
+                [PLACE_JOB] = "job",
+                [PLACE_ABOVE] = "above",
         };
         json_t *json = json_pack("{s:s, s:s, s:s*}", "limit", limit_words[limit].file, "of",
                                  places[met->place], "group", met->group);
