@@ -187,6 +187,18 @@ check-headers:
 			-fsyntax-only -x c++ - || exit 1; \
 	done
 
+# The layout of the C: one version of clang-format judges, since each has a taste of its own.
+CLANG_FORMAT ?= clang-format
+C_FILES       = $(shell find include lib daemon cli tests -name '*.[ch]')
+.PHONY: format check-format
+format:
+	@$(CLANG_FORMAT) -i $(C_FILES)
+check-format:
+	@$(CLANG_FORMAT) --version | grep -q 'version 14' || { echo "check-format: clang-format 14 is not there;" \
+		"packaging/install-deps.sh ci installs it on Debian 12" >&2; exit 1; }
+	@$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+	@! grep -nP '^.{101}' $(C_FILES) || { echo "check-format: lines longer than 100 columns" >&2; exit 1; }
+
 # Manual pages as mandoc reads them.
 .PHONY: check-man
 check-man:
@@ -283,6 +295,7 @@ help:
 	'make stress             random calls, kills and restarts for SECONDS=60; SEED= repeats a run' \
 	'make check-aarch64      the aarch64 context switch under qemu' \
 	'make check-headers      each header alone, and public ones in C++; check-man: manual pages' \
+	'make check-format       the layout of the C, as clang-format 14 makes it (make format)' \
 	'make fuzz               FUZZ_SECONDS=60 for each fuzz target' \
 	'make bench              side by side with what else one would use' \
 	'make scale              the level machines with a thousand simulated nodes (docs/scale.md)' \

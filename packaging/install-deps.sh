@@ -189,6 +189,7 @@ look_ci() {
         program qemu-aarch64-static qemu-user-static qemu-user-static-aarch64
     program shellcheck shellcheck ShellCheck
     program mandoc mandoc mandoc
+    program clang-format clang-format clang-tools-extra
     program c++ g++ gcc-c++
     # Debian's gcc comes with them, so they are not looked for where there is none yet.
     version=$("$cc" -dumpversion 2>/dev/null | cut -d. -f1)
