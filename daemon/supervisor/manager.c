@@ -255,6 +255,31 @@ static int skip_numbers(struct manager *manager)
         return r;
 }
 
+static int is_admitted(void *userdata, uint64_t number)
+{
+        struct manager *manager = userdata;
+        _cleanup_(job_record_deinit) struct job_record record = JOB_RECORD_NULL;
+        int r;
+
+        r = store_get(manager->store, number, &record);
+        /* The results of a job whose row is damaged are kept, too. */
+        return r >= 0 || r == -EUCLEAN ? 1 : r == -ENOENT ? 0 : r;
+}
+
+static int publish_admitted(struct manager *manager)
+{
+        const struct log_about about = { .message = MESSAGE_STATE };
+        int r;
+
+        r = directory_publish_admitted(manager->state.jobs_fd, is_admitted, manager);
+        if (r < 0)
+                supervisor_log_about(&about, LOG_ERR,
+                                     "cannot name the directories of jobs that were just admitted, "
+                                     "in jobs of the state directory %s: %s; %s",
+                                     manager->options->state, strerror(-r), failure_advice(r));
+        return r;
+}
+
 static int init_kept(struct manager *manager)
 {
         char *error;
@@ -277,7 +302,8 @@ static int init_kept(struct manager *manager)
                 return tell_about(MESSAGE_STATE, r, error);
         manager->checkpoint =
                 (struct checkpoint){ manager->event, manager->store, manager->store_path, NULL };
-        return skip_numbers(manager);
+        r = publish_admitted(manager);
+        return r < 0 ? r : skip_numbers(manager);
 }
 
 /* Who asks for such a limit is told by name; this is for who looks after the machine. */

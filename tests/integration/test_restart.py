@@ -78,6 +78,22 @@ class Adoption(Case):
         self.assertEqual(after, before + 1, "a number that nobody was told is given again")
         self.assertEqual((daemon.wait(after)["tasks_done"], daemon.rows(after)[0].value), (1, 21))
 
+    def test_killed_before_it_names_the_directory(self):
+        """The row is there, so the job is: the next daemon gives the directory its name, and runs the job."""
+        config = self.write("names.conf", "[jobs]\nmax_running = 1\n")
+        daemon = self.fresh("names", args=["--config", config])
+        first = daemon.submit("serial", "sleep", ["600"])
+        job = daemon.submit("serial", "sum", ["7"])
+        self.assertEqual(daemon.show(job)["state"], "queued")
+        daemon.kill()
+        named = os.path.join(daemon.state, "jobs", str(job))
+        os.rename(named, named + ".new")
+        daemon.start()
+        self.assertTrue(os.path.exists(named))
+        self.assertFalse(os.path.exists(named + ".new"))
+        daemon.cancel(first)
+        self.assertEqual((daemon.wait(job)["state"], daemon.rows(job)[0].value), ("done", 21))
+
     def test_a_job_that_ended_meanwhile(self):
         daemon = self.fresh("meanwhile")
         job = daemon.submit("async", "sleep", ["0.2"] * 4)

@@ -97,18 +97,12 @@ class World:
             raise Broken(f"descriptors are left: {dict(more())}") from None
 
     def check_files(self, numbers):
-        """A job has a directory, and nothing else has; what is removed may take a moment.
-
-        A daemon that is killed as it commits a job leaves the directory of a number that it will not give again.
-        It may hold somebody's results as far as the next daemon knows, so it stays.
-        """
+        """A job has a directory, and nothing else has; what is removed may take a moment."""
         path = os.path.join(self.daemon.state, "jobs")
         wanted = set(map(str, numbers))
 
         def is_as_it_should_be():
-            there = set(os.listdir(path))
-            more = there - wanted
-            return wanted <= there and len(more) <= self.restarts and all(name.isdigit() for name in more)
+            return set(os.listdir(path)) == wanted
         try:
             wait_until(is_as_it_should_be, "", seconds=END_SECONDS, step=0.1)
         except Late:

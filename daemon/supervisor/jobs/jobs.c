@@ -248,21 +248,31 @@ static int make_files(struct jobs *jobs, struct submission *submission, struct j
         return 0;
 }
 
+/* The row is there, and without the directory it would be a job that cannot run. */
+static void withdraw(struct jobs *jobs, uint64_t number)
+{
+        if (store_delete(jobs->store, number) < 0)
+                supervisor_log(LOG_ERR, "cannot remove job %llu, which has no directory: %s",
+                               (unsigned long long)number, store_error(jobs->store));
+}
+
 /* What can fail of a start for want of room fails before there is a job. */
 static int commit(struct jobs *jobs, struct job *job, bool starts, struct failure *failure)
 {
         int r = starts ? space_reserve(jobs, job, failure) : 0;
 
         if (r >= 0) {
-                r = directory_publish(jobs->env.jobs_fd, job->record.number);
-                if (r < 0)
-                        (void)failure_set(failure, r, NULL, "name the directory of job %llu",
-                                          (unsigned long long)job->record.number);
-        }
-        if (r >= 0) {
                 r = store_commit(jobs->store);
                 if (r < 0)
                         (void)not_stored(jobs, r, failure);
+        }
+        if (r >= 0) {
+                r = directory_publish(jobs->env.jobs_fd, job->record.number);
+                if (r < 0) {
+                        (void)failure_set(failure, r, NULL, "name the directory of job %llu",
+                                          (unsigned long long)job->record.number);
+                        withdraw(jobs, job->record.number);
+                }
         }
         if (r < 0)
                 job_free(job);
@@ -270,8 +280,8 @@ static int commit(struct jobs *jobs, struct job *job, bool starts, struct failur
 }
 
 /*
- * The row comes last: a supervisor that is killed before leaves a directory that nobody knows, and
- * that the next supervisor removes; never a job without one.
+ * The row makes the job: a supervisor that is killed before leaves a directory that the next one
+ * removes, and one that is killed after it a directory that the next one gives its name.
  */
 static int make_job(struct jobs *jobs, struct submission *submission, bool starts, struct job **ret,
                     struct failure *failure)

@@ -135,16 +135,15 @@ int directory_remove(struct trash *trash, uint64_t number)
 void directory_discard(struct trash *trash, uint64_t number)
 {
         char name[NAME_SIZE];
-        int r, s;
+        int r;
 
         format_new(number, name);
         r = trash_put(trash, name);
-        s = directory_remove(trash, number);
-        if (r < 0 || s < 0)
+        if (r < 0)
                 supervisor_log(
                         LOG_WARNING,
                         "cannot remove the directory of job %llu, which was not admitted: %s",
-                        (unsigned long long)number, strerror(r < 0 ? -r : -s));
+                        (unsigned long long)number, strerror(-r));
 }
 
 uint64_t directory_reserved(const struct directory *directory)
@@ -175,16 +174,8 @@ bool directory_is_left(const char *name)
         return streq(name + strspn(name, "0123456789"), NEW_SUFFIX);
 }
 
-static void scan_entry(const char *name, uint64_t *highest)
-{
-        size_t digits = strspn(name, "0123456789");
-        uint64_t number;
-
-        if (name[digits] == 0 && parse_u64(name, digits, INT64_MAX - 1, &number) >= 0)
-                *highest = MAX(*highest, number);
-}
-
-int directory_scan(int jobs_fd, uint64_t *ret_highest)
+static int for_each_entry(int jobs_fd, int (*each)(void *userdata, const char *name),
+                          void *userdata)
 {
         int fd = openat(jobs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
         struct dirent *entry;
@@ -198,12 +189,61 @@ int directory_scan(int jobs_fd, uint64_t *ret_highest)
                 close_fd(fd);
                 return r;
         }
-        *ret_highest = 0;
-        while ((errno = 0, entry = readdir(stream)))
-                scan_entry(entry->d_name, ret_highest);
-        r = -errno;
+        while (r >= 0 && (errno = 0, entry = readdir(stream)))
+                r = each(userdata, entry->d_name);
+        if (r >= 0)
+                r = -errno;
         closedir(stream);
         return r;
+}
+
+/* Whether @name is a number and, right after it, @suffix. */
+static bool is_number(const char *name, const char *suffix, uint64_t *ret)
+{
+        size_t digits = strspn(name, "0123456789");
+
+        return streq(name + digits, suffix) && parse_u64(name, digits, INT64_MAX - 1, ret) >= 0;
+}
+
+static int find_highest(void *userdata, const char *name)
+{
+        uint64_t *highest = userdata, number;
+
+        if (is_number(name, "", &number))
+                *highest = MAX(*highest, number);
+        return 0;
+}
+
+int directory_scan(int jobs_fd, uint64_t *ret_highest)
+{
+        *ret_highest = 0;
+        return for_each_entry(jobs_fd, find_highest, ret_highest);
+}
+
+struct unpublished {
+        int jobs_fd;
+        int (*is_admitted)(void *userdata, uint64_t number);
+        void *userdata;
+};
+
+static int publish_admitted(void *userdata, const char *name)
+{
+        const struct unpublished *unpublished = userdata;
+        uint64_t number;
+        int r;
+
+        if (!is_number(name, NEW_SUFFIX, &number))
+                return 0;
+        r = unpublished->is_admitted(unpublished->userdata, number);
+        return r > 0 ? directory_publish(unpublished->jobs_fd, number) : r;
+}
+
+int directory_publish_admitted(int jobs_fd, int (*is_admitted)(void *userdata, uint64_t number),
+                               void *userdata)
+{
+        struct unpublished unpublished = { jobs_fd, is_admitted, userdata };
+
+        return for_each_entry(jobs_fd, publish_admitted, &unpublished);
 }
 
 int directory_open_file(int jobs_fd, uint64_t number, const char *name, int *ret_fd)

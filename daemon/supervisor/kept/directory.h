@@ -25,8 +25,9 @@ struct directory {
 
 /*
  * Makes the directory of job @number beside @trash with its inputs, which are taken, and an empty
- * results file for as many tasks, by the name NUMBER.new until directory_publish() gives it its
- * own. So one that nobody was told of can be told from those of jobs. On failure nothing is left;
+ * results file for as many tasks. It is called NUMBER.new until the job is admitted, that is until
+ * its row is in the database, and directory_publish() gives it its own name. So a directory of a
+ * job that was never admitted can be told from the others. On failure nothing is left;
  * *@ret_attempted says which step failed, on which file.
  */
 int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
@@ -34,7 +35,15 @@ int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs
 
 int directory_publish(int jobs_fd, uint64_t number);
 
-/* Removes one that was made and not published, or also, if its job was not stored, published. */
+/*
+ * Publishes what a supervisor that was killed in between has not: each NUMBER.new for which
+ * @is_admitted returns 1 (0: the job was not admitted; a negative errno ends the search and is
+ * returned).
+ */
+int directory_publish_admitted(int jobs_fd, int (*is_admitted)(void *userdata, uint64_t number),
+                               void *userdata);
+
+/* Removes one that was not published. */
 void directory_discard(struct trash *trash, uint64_t number);
 
 /* Reserves what the results of @n_tasks take on disk. -ENOSPC, -EDQUOT, -EFBIG: it can't be had. */
@@ -49,7 +58,8 @@ uint64_t directory_size(int jobs_fd, uint64_t number);
 /* The highest number of those there are. */
 int directory_scan(int jobs_fd, uint64_t *ret_highest);
 
-/* Whether an entry by this name was never published: by nobody, where no job is being admitted. */
+/* Whether an entry by this name is not published. While no job is being admitted it never will be.
+ */
 bool directory_is_left(const char *name);
 
 /* Opens one that is there. -ENOENT when it or its results are gone. */
