@@ -9,6 +9,7 @@
 #include "cli/say.h"
 #include "cli/stream.h"
 #include "cli/visible.h"
+#include "lib/fetch-error.h"
 #include "lib/results.h"
 
 #define BUFFER_SIZE (256 * 1024)
@@ -168,9 +169,13 @@ static void put_json_seconds(FILE *file, const char *key, uint64_t ns)
 static void put_json_failure(FILE *file, const struct ppp_record *record)
 {
         _cleanup_free_ char *why = reason_describe(record->reason, record->detail);
+        const char *fetch_error = fetch_error_name(record->reason, record->detail);
 
-        fprintf(file, ",\"state\":\"failed\",\"reason\":\"%s\",\"detail\":%" PRId32 ",\"why\":",
+        fprintf(file, ",\"state\":\"failed\",\"reason\":\"%s\",\"detail\":%" PRId32,
                 reason_name(record->reason), record->detail);
+        if (fetch_error)
+                fprintf(file, ",\"fetch_error\":\"%s\"", fetch_error);
+        put_text(file, ",\"why\":");
         put_json_string(file, why ?: "", why ? strlen(why) : 0);
 }
 

@@ -5,10 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "lib/answer-fault.h"
-
-/* The detail of PPP_REASON_PROTOCOL for an answer that is no HTTP at all; libcurl's number. */
-#define CURLE_UNSUPPORTED_PROTOCOL 1
+#include "lib/fetch-error.h"
 
 uint64_t results_size(uint64_t n_tasks)
 {
@@ -224,7 +221,14 @@ int results_read_end(int fd, struct ppp_end *ret)
 static const struct {
         const char *name;
         const char *text; /* %s: what detail says */
-        enum { DETAIL_NONE, DETAIL_ERRNO, DETAIL_NUMBER, DETAIL_SIGNAL, DETAIL_PROXY } detail;
+        enum {
+                DETAIL_NONE,
+                DETAIL_ERRNO,
+                DETAIL_NUMBER,
+                DETAIL_SIGNAL,
+                DETAIL_PROXY,
+                DETAIL_FETCH, /* one that is no fetch error which has a text of its own */
+        } detail;
 } reasons[_PPP_REASON_N] = {
         [PPP_REASON_NONE] = { "none", "no reason was noted", DETAIL_NONE },
         [PPP_REASON_NOT_A_NUMBER] = { "not-a-number",
@@ -252,9 +256,9 @@ static const struct {
                                  "cannot connect: %s; is the server running, and the port right?",
                                  DETAIL_ERRNO },
         [PPP_REASON_TLS] = { "tls",
-                             "the TLS handshake failed (curl error %s); does the server speak TLS "
-                             "on this port?",
-                             DETAIL_NUMBER },
+                             "the TLS handshake failed (%s); does the server speak TLS on this "
+                             "port?",
+                             DETAIL_FETCH },
         [PPP_REASON_CERTIFICATE] = { "certificate",
                                      "the server's certificate does not verify (X.509 result %s); "
                                      "if it is signed by a CA of your own, name that with "
@@ -270,13 +274,13 @@ static const struct {
                                  "--workers spare a busy server",
                                  DETAIL_NONE },
         [PPP_REASON_TRANSFER] = { "transfer",
-                                  "the connection broke before all was there (curl error %s); "
+                                  "the connection broke before all of the answer was there (%s); "
                                   "--retries tries again",
-                                  DETAIL_NUMBER },
+                                  DETAIL_FETCH },
         [PPP_REASON_ENCODING] = { "encoding",
                                   "the page does not decode as its Content-Encoding says, or ends "
-                                  "too early (curl error %s); --retries tries again",
-                                  DETAIL_NUMBER },
+                                  "too early (%s)",
+                                  DETAIL_FETCH },
         [PPP_REASON_CHARSET] = { "charset", "its declared character set is unknown to iconv(1)",
                                  DETAIL_NONE },
         [PPP_REASON_OPEN] = { "open", "cannot open: %s", DETAIL_ERRNO },
@@ -299,16 +303,18 @@ static const struct {
                                   DETAIL_NONE },
         [PPP_REASON_CANCELLED] = { "cancelled", "the job was cancelled", DETAIL_NONE },
         [PPP_REASON_CA_FILE] = { "ca-file",
-                                 "the certificates of authorities cannot be read (curl error %s); "
-                                 "does the file of --ca-file hold some, in PEM form?",
-                                 DETAIL_NUMBER },
+                                 "the certificates of authorities cannot be read; does the file of "
+                                 "--ca-file hold some, in PEM form?",
+                                 DETAIL_NONE },
         [PPP_REASON_PROXY] = { "proxy",
                                "cannot use the proxy that the environment names (http_proxy, "
                                "https_proxy, all_proxy): %s; is it running, and its address right? "
                                "no_proxy names the hosts that need none",
                                DETAIL_PROXY },
-        [PPP_REASON_PROTOCOL] = { "protocol", "the answer is not HTTP; is this the right port?",
-                                  DETAIL_NUMBER },
+        [PPP_REASON_PROTOCOL] = { "protocol",
+                                  "the answer is not as HTTP has it (%s); the server, or what is "
+                                  "between, has to mend that",
+                                  DETAIL_FETCH },
 };
 
 const char *reason_name(enum ppp_reason reason)
@@ -343,6 +349,11 @@ static char *detail_text(enum ppp_reason reason, int32_t detail)
                             ? asprintf(&text, "it answered with status %d", detail)
                             : asprintf(&text, "%s",
                                        detail ? detail_errno(detail) : "its name does not resolve");
+                break;
+        case DETAIL_FETCH:
+                r = detail < PPP_FETCH_STATUS_LINE
+                            ? asprintf(&text, "libcurl's error %d", detail)
+                            : asprintf(&text, "error %d, which a newer pppd knows", detail);
                 break;
         case DETAIL_SIGNAL:
                 r = asprintf(&text, "%d (%s)", detail,
@@ -444,9 +455,6 @@ static const char *reason_format(enum ppp_reason reason, int32_t detail)
                 return "libidn2.so.0 cannot be loaded, which a host name that is not ASCII needs; "
                        "install libidn2 (Debian: libidn2-0, Fedora: libidn2), or write the name as "
                        "xn--...";
-        if (reason == PPP_REASON_PROTOCOL && detail != CURLE_UNSUPPORTED_PROTOCOL)
-                return "the answer is not as HTTP has it (curl error %s); the server, or what is "
-                       "between, has to mend that";
         return reasons[reason].text;
 }
 
@@ -461,11 +469,9 @@ char *reason_describe(enum ppp_reason reason, int32_t detail)
                                 (int)reason) < 0
                                ? NULL
                                : text;
-        if (reason == PPP_REASON_PROTOCOL || reason == PPP_REASON_ENCODING) {
-                text = answer_fault_describe(detail);
-                if (text)
-                        return text;
-        }
+        text = fetch_error_describe(reason, detail);
+        if (text)
+                return text;
         what = detail_text(reason, detail);
         if (!what)
                 return NULL;

@@ -33,13 +33,13 @@ enum ppp_reason {
                 5,              /* of a scheme pppd does not take; detail: enum ppp_scheme_fault */
         PPP_REASON_RESOLVE = 6, /* the host name does not resolve */
         PPP_REASON_CONNECT = 7, /* detail: errno, 0 if unknown */
-        PPP_REASON_TLS = 8,     /* handshake or protocol; detail: CURLcode */
+        PPP_REASON_TLS = 8,     /* detail: enum ppp_fetch_error */
         PPP_REASON_CERTIFICATE = 9,  /* does not verify; detail: X509 verify result, 0 unknown */
         PPP_REASON_HTTP_STATUS = 10, /* detail: the status */
         PPP_REASON_REDIRECTS = 11,   /* more than 10 */
-        PPP_REASON_TIMEOUT = 12,     /* --task-timeout, or 60 s without a byte */
-        PPP_REASON_TRANSFER = 13,    /* the connection broke; detail: CURLcode */
-        PPP_REASON_ENCODING = 14,    /* content or transfer coding; detail: CURLcode or fault */
+        PPP_REASON_TIMEOUT = 12,     /* --task-timeout; or detail: enum ppp_fetch_error */
+        PPP_REASON_TRANSFER = 13,    /* the answer is not whole; detail: enum ppp_fetch_error */
+        PPP_REASON_ENCODING = 14,    /* content or transfer coding; detail: enum ppp_fetch_error */
         PPP_REASON_CHARSET = 15,     /* declared charset is unknown to iconv */
         PPP_REASON_OPEN = 16,        /* detail: errno */
         PPP_REASON_READ = 17,        /* detail: errno */
@@ -50,8 +50,8 @@ enum ppp_reason {
         PPP_REASON_IO = 22,          /* any other error; detail: errno */
         PPP_REASON_NO_FETCH = 23,    /* a library is missing; detail: enum ppp_fetch_library */
         PPP_REASON_CANCELLED = 24,   /* never stored: a cancelled task leaves no record */
-        PPP_REASON_PROTOCOL = 25,    /* not HTTP, or broken; detail: CURLcode or fault */
-        PPP_REASON_CA_FILE = 26,     /* --ca-file holds no certificate; detail: CURLcode */
+        PPP_REASON_PROTOCOL = 25,    /* not HTTP, or broken; detail: enum ppp_fetch_error */
+        PPP_REASON_CA_FILE = 26,     /* --ca-file holds no certificate */
         PPP_REASON_PROXY = 27, /* not reached, or it refuses; detail: errno, status, 0 unknown */
         _PPP_REASON_N,
 };
@@ -101,34 +101,53 @@ enum ppp_scheme_fault {
 };
 
 /*
- * What is wrong with an answer that is HTTP: the details of PPP_REASON_PROTOCOL and of
- * PPP_REASON_ENCODING beside libcurl's codes, all of which are below 1000. Append only.
+ * What went wrong in a fetch: the detail of the reasons TLS, TIMEOUT, TRANSFER, ENCODING and
+ * PROTOCOL. A detail below 1000 is 0 (none) or a code of libcurl's (CURLcode) that none of these
+ * stands for; older files have libcurl's codes where there is a number of ours now, too. Append
+ * only, from 1000 up.
  */
-enum ppp_answer_fault {
-        PPP_ANSWER_STATUS_LINE = 1000, /* not "HTTP/1.0" or "HTTP/1.1", blanks, three digits */
-        PPP_ANSWER_HEADER_LINE = 1001, /* no colon, a NUL byte, or a fold of the status line */
-        PPP_ANSWER_LENGTH = 1002,      /* Content-Length is no number, or two different ones */
-        PPP_ANSWER_AMBIGUOUS = 1003,   /* two readers may see the page end at different places */
-        PPP_ANSWER_HEAD_SIZE = 1004,   /* header lines without end */
-        PPP_ANSWER_UPGRADE = 1005,     /* status 101: another protocol, which nobody asked for */
+enum ppp_fetch_error {
+        /* PPP_REASON_PROTOCOL: */
+        PPP_FETCH_STATUS_LINE = 1000, /* not "HTTP/1.0" or "HTTP/1.1", blanks, three digits */
+        PPP_FETCH_HEADER_LINE = 1001, /* no colon, a NUL byte, or a fold of the status line */
+        PPP_FETCH_LENGTH = 1002,      /* Content-Length is no number, or two different ones */
+        PPP_FETCH_AMBIGUOUS = 1003,   /* two readers may see the page end at different places */
+        PPP_FETCH_HEAD_SIZE = 1004,   /* header lines without end */
+        PPP_FETCH_UPGRADE = 1005,     /* status 101: another protocol, which nobody asked for */
+        PPP_FETCH_NOT_HTTP = 1006,    /* something else speaks there, or HTTP before 1.0 */
+        PPP_FETCH_MALFORMED = 1007,   /* another breach of HTTP, found by libcurl */
+        PPP_FETCH_HTTP2 = 1008,       /* a breach of HTTP/2 */
 
-        /* Of PPP_REASON_ENCODING: */
-        PPP_ANSWER_CODINGS = 1100,   /* more codings, one around the other, than are undone */
-        PPP_ANSWER_TRAILING = 1101,  /* bytes after the end of the compressed page */
-        PPP_ANSWER_CODING = 1102,    /* a coding that is in no list of codings */
-        PPP_ANSWER_CODING_BR = 1103, /* these are known, but not undone */
-        PPP_ANSWER_CODING_ZSTD = 1104,
-        PPP_ANSWER_CODING_COMPRESS = 1105,
-        PPP_ANSWER_CODING_DCB = 1106,
-        PPP_ANSWER_CODING_DCZ = 1107,
-        PPP_ANSWER_CODING_AES128GCM = 1108,
-        PPP_ANSWER_CODING_EXI = 1109,
-        PPP_ANSWER_CODING_PACK200_GZIP = 1110,
-        PPP_ANSWER_CODING_BZIP2 = 1111,
-        PPP_ANSWER_CODING_XZ = 1112,
-        PPP_ANSWER_CODING_LZMA = 1113,
-        PPP_ANSWER_CODING_SDCH = 1114,
-        _PPP_ANSWER_CODING_END,
+        /* PPP_REASON_ENCODING: */
+        PPP_FETCH_CODINGS = 1100,   /* more codings, one around the other, than are undone */
+        PPP_FETCH_TRAILING = 1101,  /* bytes after the end of the compressed page */
+        PPP_FETCH_CODING = 1102,    /* a coding that is in no list of codings */
+        PPP_FETCH_CODING_BR = 1103, /* these are known, but not undone */
+        PPP_FETCH_CODING_ZSTD = 1104,
+        PPP_FETCH_CODING_COMPRESS = 1105,
+        PPP_FETCH_CODING_DCB = 1106,
+        PPP_FETCH_CODING_DCZ = 1107,
+        PPP_FETCH_CODING_AES128GCM = 1108,
+        PPP_FETCH_CODING_EXI = 1109,
+        PPP_FETCH_CODING_PACK200_GZIP = 1110,
+        PPP_FETCH_CODING_BZIP2 = 1111,
+        PPP_FETCH_CODING_XZ = 1112,
+        PPP_FETCH_CODING_LZMA = 1113,
+        PPP_FETCH_CODING_SDCH = 1114,
+        PPP_FETCH_CODING_BROKEN = 1115, /* gzip or deflate, but damaged or without its end */
+
+        /* PPP_REASON_TRANSFER: */
+        PPP_FETCH_NO_ANSWER = 1200, /* the connection was closed before any byte of an answer */
+        PPP_FETCH_CUT_SHORT = 1201, /* closed before the end of the answer */
+        PPP_FETCH_LOST = 1202,      /* not closed but broken, as by a reset */
+        PPP_FETCH_CHUNKS = 1203,    /* a malformed chunk; in what libcurl fetches, FETCH_LOST */
+        PPP_FETCH_STREAM = 1204,    /* the server broke off an answer over HTTP/2 */
+
+        /* PPP_REASON_TLS: */
+        PPP_FETCH_HANDSHAKE = 1300,
+
+        /* PPP_REASON_TIMEOUT: */
+        PPP_FETCH_SILENCE = 1400, /* no byte for 60 s; 0 is --task-timeout */
 };
 
 /* Why nothing moves although the job is not over; PPP_CONDITION_NONE when it does. Append only. */

@@ -56,5 +56,6 @@ class Patience(Case):
                 for url, (seconds, reason) in zip(urls, expected):
                     row = rows[url]
                     self.assert_failed(row, reason)
+                    self.assertEqual(row.get("fetch_error"), "silence" if reason == "timeout" else None)
                     took = row["end_seconds"] - row["start_seconds"]
                     self.assertTrue(seconds - 1 <= took <= seconds + SLACK, f"{took} s, not {seconds}: {row}")

@@ -137,12 +137,12 @@ static void test_refused(void)
                 const char *field;
                 int fault;
         } fields[] = {
-                { "br", PPP_ANSWER_CODING_BR },
-                { "gzip, ZStd", PPP_ANSWER_CODING_ZSTD },
-                { "x-compress", PPP_ANSWER_CODING_COMPRESS },
-                { "utf-8", PPP_ANSWER_CODING },
-                { "gzip gzip", PPP_ANSWER_CODING },
-                { "gzip,gzip,gzip,gzip,gzip,gzip", PPP_ANSWER_CODINGS },
+                { "br", PPP_FETCH_CODING_BR },
+                { "gzip, ZStd", PPP_FETCH_CODING_ZSTD },
+                { "x-compress", PPP_FETCH_CODING_COMPRESS },
+                { "utf-8", PPP_FETCH_CODING },
+                { "gzip gzip", PPP_FETCH_CODING },
+                { "gzip,gzip,gzip,gzip,gzip,gzip", PPP_FETCH_CODINGS },
         };
         struct content_coding coding = CONTENT_CODING_NULL;
         struct collected collected = {};

@@ -285,10 +285,10 @@ static void tells_failures_apart(void)
                 { "/error/1000000", PPP_REASON_HTTP_STATUS, 500, 0 },
                 { "/redirect/11", PPP_REASON_REDIRECTS, 0, 0 },
                 { "/to-ftp", PPP_REASON_BAD_SCHEME, PPP_SCHEME_FTP, 0 },
-                { "/drop", PPP_REASON_TRANSFER, 52, 0 },
-                { "/short", PPP_REASON_TRANSFER, 18, 4 },
-                { "/no-http", PPP_REASON_PROTOCOL, 1, 0 },
-                { "/bad-gzip", PPP_REASON_ENCODING, 61, 0 },
+                { "/drop", PPP_REASON_TRANSFER, PPP_FETCH_NO_ANSWER, 0 },
+                { "/short", PPP_REASON_TRANSFER, PPP_FETCH_CUT_SHORT, 4 },
+                { "/no-http", PPP_REASON_PROTOCOL, PPP_FETCH_NOT_HTTP, 0 },
+                { "/bad-gzip", PPP_REASON_ENCODING, PPP_FETCH_CODING_BROKEN, 0 },
                 { "ftp://127.0.0.1/", PPP_REASON_BAD_SCHEME, 0, 0 },
                 { "gopher://127.0.0.1/", PPP_REASON_BAD_SCHEME, 0, 0 },
                 { "", PPP_REASON_BAD_URL, 0, 0 },
@@ -448,6 +448,7 @@ static void deadline_ends_it(void)
 
                         test_int(o.r, ==, -ETIME);
                         test_int(o.reason, ==, PPP_REASON_TIMEOUT);
+                        test_int(o.detail, ==, 0);
                         test_int(o.took_ns, >=, 60 * NSEC_PER_MSEC);
                         test_int(o.took_ns, <, 5 * NSEC_PER_SEC);
                         o = fetch_one(backend, at("/plain"), 1);
@@ -488,6 +489,7 @@ static void every_byte_counts(void)
                         test_int(outcomes[0].r, ==, 0);
                         test_int(outcomes[0].n_bytes, ==, 16);
                         test_int(outcomes[1].reason, ==, PPP_REASON_TIMEOUT);
+                        test_int(outcomes[1].detail, ==, PPP_FETCH_SILENCE);
                         test_int(outcomes[1].n_bytes, ==, 4);
                         test_int(outcomes[1].took_ns, >=, 2 * NSEC_PER_SEC);
                 }

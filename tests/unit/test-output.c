@@ -74,6 +74,10 @@ static void test_json_results(void)
         test_contains(
                 print(&output, "-1", &record),
                 "\"state\":\"failed\",\"reason\":\"negative\",\"detail\":0,\"why\":\"negative;");
+        record.reason = PPP_REASON_TRANSFER;
+        record.detail = PPP_FETCH_CUT_SHORT;
+        test_contains(print(&output, "u", &record), "\"reason\":\"transfer\",\"detail\":1201,"
+                                                    "\"fetch_error\":\"cut-short\",\"why\":");
 }
 
 /* Strings must come back as they were, and bytes that are no UTF-8 as U+FFFD. */

@@ -4,11 +4,9 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-#include "lib/answer-fault.h"
+#include "lib/fetch-error.h"
 #include "lib/results.h"
 #include "tests/unit/test.h"
-
-#define CURL_CODES_MAX 999
 
 static int new_file(uint64_t n)
 {
@@ -195,30 +193,65 @@ static void test_full_disk(void)
         close(fd);
 }
 
-/* A coding is called by its name, with or without x-, and whatever its case. */
-static void test_answer_faults(void)
+/* The row of every number in the public header: a reason, a name of its own and a sentence. */
+static void test_fetch_errors(void)
 {
-        _cleanup_free_ char *none = answer_fault_describe(CURL_CODES_MAX);
+        FILE *header = fopen("include/pppctl/results.h", "re");
+        char line[256], constant[64], names[64][32];
+        size_t n = 0;
+        int error;
 
-        test_true(!none);
-        for (int i = PPP_ANSWER_STATUS_LINE; i < _PPP_ANSWER_CODING_END; ++i) {
+        test_true(header);
+        while (fgets(line, sizeof(line), header)) {
                 _cleanup_free_ char *text = NULL;
+                enum ppp_reason reason;
 
-                if (i > PPP_ANSWER_UPGRADE && i < PPP_ANSWER_CODINGS)
+                if (sscanf(line, " PPP_FETCH_%63[A-Z0-9_] = %d", constant, &error) != 2)
                         continue;
-                text = reason_describe(answer_fault_reason(i), i);
+                reason = fetch_error_reason((enum ppp_fetch_error)error);
+                text = reason_describe(reason, error);
                 test_true(text && strlen(text) > 40);
-                test_true(!strstr(text, "curl error"));
+                test_true(!strstr(text, "libcurl's error") && !strstr(text, "newer"));
+                test_true(fetch_error_name(reason, error));
+                test_int(strlen(fetch_error_name(reason, error)), <, sizeof(*names));
+                strcpy(names[n], fetch_error_name(reason, error));
+                for (size_t i = 0; i < n; ++i)
+                        test_true(strcmp(names[i], names[n]) != 0);
+                test_int(++n, <, ARRAY_SIZE(names));
         }
-        {
-                _cleanup_free_ char *text =
-                        reason_describe(PPP_REASON_ENCODING, (int)answer_fault_of_coding("BR", 2));
+        fclose(header);
+        test_int(n, >, 25);
+        test_true(!fetch_error_name(PPP_REASON_TRANSFER, 18));
+        test_true(!fetch_error_name(PPP_REASON_NO_MEMORY, PPP_FETCH_HEAD_SIZE)); /* that is MiB */
+        test_true(!fetch_error_name(PPP_REASON_TIMEOUT, 0));
+}
 
-                test_contains(text, "`br`");
+/* A coding is called by its name, with or without x-, and whatever its case. */
+static void test_codings(void)
+{
+        _cleanup_free_ char *text =
+                reason_describe(PPP_REASON_ENCODING, (int)fetch_error_of_coding("BR", 2));
+
+        test_contains(text, "`br`");
+        test_int(fetch_error_of_coding("x-zstd", 6), ==, PPP_FETCH_CODING_ZSTD);
+        test_int(fetch_error_of_coding("brr", 3), ==, PPP_FETCH_CODING);
+        test_int(fetch_error_of_coding("broken", 6), ==, PPP_FETCH_CODING);
+        test_int(fetch_error_of_coding("", 0), ==, PPP_FETCH_CODING);
+}
+
+/* Older files have libcurl's numbers everywhere, and a newer pppd may know more than we do. */
+static void test_other_fetch_errors(void)
+{
+        static const enum ppp_reason reasons[] = { PPP_REASON_TLS, PPP_REASON_TRANSFER,
+                                                   PPP_REASON_ENCODING, PPP_REASON_PROTOCOL };
+
+        for (size_t i = 0; i < ARRAY_SIZE(reasons); ++i) {
+                _cleanup_free_ char *older = reason_describe(reasons[i], 18);
+                _cleanup_free_ char *newer = reason_describe(reasons[i], 1999);
+
+                test_contains(older, "libcurl's error 18");
+                test_contains(newer, "error 1999, which a newer pppd knows");
         }
-        test_int(answer_fault_of_coding("x-zstd", 6), ==, PPP_ANSWER_CODING_ZSTD);
-        test_int(answer_fault_of_coding("brr", 3), ==, PPP_ANSWER_CODING);
-        test_int(answer_fault_of_coding("", 0), ==, PPP_ANSWER_CODING);
 }
 
 static void test_reasons(void)
@@ -261,12 +294,6 @@ static void test_reasons(void)
                 test_contains(text, "no name");
         }
         {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_PROTOCOL, 8);
-
-                test_contains(text, "curl error 8");
-                test_true(!strstr(text, "port"));
-        }
-        {
                 _cleanup_free_ char *text = reason_describe(PPP_REASON_OPEN, ECANCELED);
 
                 test_contains(text, "no thread of the kernel");
@@ -295,4 +322,6 @@ TEST_MAIN("results", { "a published record is seen whole by another mapping", te
           { "a note of an end", test_note_of_an_end },
           { "a full disk is an error", test_full_disk },
           { "each reason has a name and a text", test_reasons },
-          { "each fault of an answer has a text", test_answer_faults })
+          { "each fetch error has a name and a text", test_fetch_errors },
+          { "each coding has its fetch error", test_codings },
+          { "other numbers are told as what they are", test_other_fetch_errors })

@@ -2,7 +2,7 @@
 
 #include <strings.h>
 
-#include "lib/answer-fault.h"
+#include "lib/fetch-error.h"
 
 /* One call of zlib gives at most this many bytes; counting them takes well below a millisecond. */
 #define BUFFER_SIZE (16 * 1024)
@@ -53,9 +53,9 @@ static void add_one(struct coding_list *list, const char *name, size_t n)
         if (is_one_of(name, n, nothing))
                 return;
         if (!is_one_of(name, n, gzip) && !is_one_of(name, n, deflate))
-                list->fault = (int32_t)answer_fault_of_coding(name, n);
+                list->fault = (int32_t)fetch_error_of_coding(name, n);
         else if (list->n == CODINGS_MAX)
-                list->fault = PPP_ANSWER_CODINGS;
+                list->fault = PPP_FETCH_CODINGS;
         else
                 list->codings[list->n++] = is_one_of(name, n, gzip) ? CODING_GZIP : CODING_DEFLATE;
 }
@@ -80,7 +80,7 @@ void coding_list_append(struct coding_list *list, const struct coding_list *more
 {
         for (size_t i = 0; i < more->n && !list->fault; ++i) {
                 if (list->n == CODINGS_MAX)
-                        list->fault = PPP_ANSWER_CODINGS;
+                        list->fault = PPP_FETCH_CODINGS;
                 else
                         list->codings[list->n++] = more->codings[i];
         }

@@ -32,7 +32,7 @@ enum coding {
 struct coding_list {
         size_t n;
         enum coding codings[CODINGS_MAX];
-        int32_t fault; /* enum ppp_answer_fault: it cannot be undone; 0: it can */
+        int32_t fault; /* enum ppp_fetch_error: it cannot be undone; 0: it can */
 };
 
 /* The codings to ask for, as a header line. */
@@ -74,7 +74,7 @@ void content_coding_feed(struct content_coding *coding, const void *data, size_t
  * Does a little more work. Returns 0 when everything fed is used up and has come out; otherwise 1
  * and a piece of output of @ret_n bytes, possibly none, which is valid until the next call;
  * -ENOMEM; -EBADMSG: it is no such stream; -EOVERFLOW: there is more after its end
- * (PPP_ANSWER_TRAILING).
+ * (PPP_FETCH_TRAILING).
  */
 int content_coding_next(struct content_coding *coding, const void **ret, size_t *ret_n);
 

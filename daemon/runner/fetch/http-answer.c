@@ -7,10 +7,21 @@
 #include "daemon/runner/fetch/http-cookies.h"
 #include "daemon/runner/fetch/http-url.h"
 #include "daemon/runner/fetch/retry-after.h"
-#include "lib/answer-fault.h"
+#include "lib/fetch-error.h"
 
 /* Even a charset that is slow to decode takes no millisecond for so much. */
 #define PIECE_SIZE (16 * 1024)
+
+int http_fail(struct ppp_task *task, enum ppp_fetch_error error)
+{
+        return task_fail(task, fetch_error_reason(error), (int32_t)error);
+}
+
+int http_fail_time(struct ppp_task *task)
+{
+        return task->deadline_ns ? task_fail(task, PPP_REASON_TIMEOUT, 0)
+                                 : http_fail(task, PPP_FETCH_SILENCE);
+}
 
 void http_codings_deinit(struct http_codings *codings)
 {
@@ -36,28 +47,21 @@ static int fail_memory(const struct http_answer *answer)
         return task_fail(answer->get->task, PPP_REASON_NO_MEMORY, 0);
 }
 
-static int fail_encoding(const struct http_answer *answer)
+static int fail_answer(const struct http_answer *answer, enum ppp_fetch_error error)
 {
-        return task_fail(answer->get->task, PPP_REASON_ENCODING, CURLE_BAD_CONTENT_ENCODING);
+        return http_fail(answer->get->task, error);
 }
-
-static int fail_answer(const struct http_answer *answer, enum ppp_answer_fault fault)
-{
-        return task_fail(answer->get->task, answer_fault_reason(fault), (int32_t)fault);
-}
-
 int http_answer_count(struct http_answer *answer, size_t n)
 {
         answer->n_head += n;
-        return answer->n_head > FETCH_HEADERS_MAX ? fail_answer(answer, PPP_ANSWER_HEAD_SIZE) : 0;
+        return answer->n_head > FETCH_HEADERS_MAX ? fail_answer(answer, PPP_FETCH_HEAD_SIZE) : 0;
 }
 
 int http_answer_check(struct http_answer *answer, const char *data, size_t n)
 {
         if (!http_head_may_begin(data, n))
-                return task_fail(answer->get->task, PPP_REASON_PROTOCOL,
-                                 CURLE_UNSUPPORTED_PROTOCOL);
-        return n + answer->n_head > FETCH_HEADERS_MAX ? fail_answer(answer, PPP_ANSWER_HEAD_SIZE)
+                return fail_answer(answer, PPP_FETCH_NOT_HTTP);
+        return n + answer->n_head > FETCH_HEADERS_MAX ? fail_answer(answer, PPP_FETCH_HEAD_SIZE)
                                                       : 0;
 }
 
@@ -139,10 +143,10 @@ int http_answer_head(struct http_answer *answer, char *data, size_t n)
         note_fields(answer, data, n);
         r = http_head_read(data, n, &answer->head);
         if (r != 0)
-                return fail_answer(answer, (enum ppp_answer_fault)r);
+                return fail_answer(answer, (enum ppp_fetch_error)r);
         /* Another protocol, which we did not ask for. */
         if (answer->head.status == 101)
-                return fail_answer(answer, PPP_ANSWER_UPGRADE);
+                return fail_answer(answer, PPP_FETCH_UPGRADE);
         return answer->head.status < 200 ? 0 : begin_body(answer);
 }
 
@@ -170,9 +174,10 @@ static int hand_on_decoded(struct http_answer *answer)
         case -ENOMEM:
                 return fail_memory(answer);
         case -EOVERFLOW:
-                return fail_answer(answer, PPP_ANSWER_TRAILING);
+                return fail_answer(answer, PPP_FETCH_TRAILING);
         default:
-                return r < 0 ? fail_encoding(answer) : hand_on(answer, &chunk) ?: HTTP_MORE;
+                return r < 0 ? fail_answer(answer, PPP_FETCH_CODING_BROKEN)
+                             : hand_on(answer, &chunk) ?: HTTP_MORE;
         }
 }
 
@@ -254,7 +259,7 @@ static int result(struct http_answer *answer, int r)
         if (r < 0)
                 return r;
         if (answer->coding && !content_coding_is_whole(&answer->coding->coding))
-                return fail_encoding(answer);
+                return fail_answer(answer, PPP_FETCH_CODING_BROKEN);
         return 0;
 }
 

@@ -10,8 +10,6 @@
  * FETCH_DISCARD_MAX bytes and for FETCH_DISCARD_NS; then the result is HTTP_ENOUGH.
  */
 
-#include <curl/curl.h>
-
 #include "daemon/runner/fetch/content-coding.h"
 #include "daemon/runner/fetch/http-head.h"
 #include "daemon/runner/task.h"
@@ -114,8 +112,9 @@ void http_answer_move(struct http_answer *answer, const char *data);
  */
 int http_answer_end(struct http_answer *answer, int r);
 
-/* task_fail() by libcurl's code, as far as the engine has the same failures. */
-static inline int http_fail_transfer(struct ppp_task *task, CURLcode code)
-{
-        return task_fail(task, PPP_REASON_TRANSFER, (int32_t)code);
-}
+/* task_fail() for @error, with the reason that belongs to it. */
+int http_fail(struct ppp_task *task, enum ppp_fetch_error error);
+
+/* task_fail() for a time that is up: the task's own, or else that in which some byte should come.
+ */
+int http_fail_time(struct ppp_task *task);

@@ -52,18 +52,18 @@ static int fail_memory(struct exchange *x)
         return task_fail(x->task, PPP_REASON_NO_MEMORY, 0);
 }
 
-/* A wait or a system call on a connection ended with @error; @code says which call. */
-static int fail_io(struct exchange *x, int error, CURLcode code)
+/* A wait or a system call on a connection ended with @error. */
+static int fail_io(struct exchange *x, int error)
 {
         switch (error) {
         case -ECANCELED:
                 return task_fail(x->task, PPP_REASON_CANCELLED, 0);
         case -ETIME:
-                return task_fail(x->task, PPP_REASON_TIMEOUT, 0);
+                return http_fail_time(x->task);
         case -ENOMEM:
                 return fail_memory(x);
         default:
-                return http_fail_transfer(x->task, code);
+                return http_fail(x->task, PPP_FETCH_LOST);
         }
 }
 
@@ -77,7 +77,7 @@ static int fail_connect(struct exchange *x, int error)
         case -ECANCELED:
         case -ETIME:
         case -ENOMEM:
-                return fail_io(x, error, CURLE_COULDNT_CONNECT);
+                return fail_io(x, error);
         default:
                 return task_fail(x->task, PPP_REASON_CONNECT, -error);
         }
@@ -87,7 +87,7 @@ static int breathe(struct exchange *x)
 {
         int r = x->transport->ops->breathe(x->transport, x->task);
 
-        return r < 0 ? fail_io(x, r, CURLE_RECV_ERROR) : 0;
+        return r < 0 ? fail_io(x, r) : 0;
 }
 
 static void drop_connection(struct exchange *x)
@@ -281,7 +281,7 @@ static int breathe_in_mid_piece(struct http_answer *answer)
 /* The connection ended where an answer, or the rest of one, should have come. */
 static int fail_end(struct exchange *x)
 {
-        return http_fail_transfer(x->task, x->answered ? CURLE_PARTIAL_FILE : CURLE_GOT_NOTHING);
+        return http_fail(x->task, x->answered ? PPP_FETCH_CUT_SHORT : PPP_FETCH_NO_ANSWER);
 }
 
 /* Reads on until the head is whole: its size, at the front of x->data. */
@@ -303,7 +303,7 @@ static ssize_t find_head(struct exchange *x)
                         return fail_memory(x);
                 l = receive(x);
                 if (l <= 0)
-                        return l < 0 ? fail_io(x, (int)l, CURLE_RECV_ERROR) : fail_end(x);
+                        return l < 0 ? fail_io(x, (int)l) : fail_end(x);
                 if (join_data(x) < 0)
                         return fail_memory(x);
         }
@@ -337,37 +337,31 @@ static bool is_stale(const struct exchange *x, ssize_t l)
  * Sends the request and reads up to the first piece of its answer: returns 1, 0 if the connection
  * ends without one, or a negative errno.
  */
-static ssize_t ask(struct exchange *x, CURLcode *ret_code)
+static ssize_t ask(struct exchange *x)
 {
         int r;
-
-        *ret_code = CURLE_SEND_ERROR;
         r = send_request(x);
-        if (r < 0)
-                return r;
-        *ret_code = CURLE_RECV_ERROR;
-        return receive(x);
+        return r < 0 ? r : receive(x);
 }
 
 static int begin(struct exchange *x)
 {
-        CURLcode code;
         ssize_t l;
         int r;
 
         r = get_connection(x, false);
         if (r < 0)
                 return r;
-        l = ask(x, &code);
+        l = ask(x);
         if (is_stale(x, l)) {
                 drop_connection(x);
                 r = get_connection(x, true);
                 if (r < 0)
                         return r;
-                l = ask(x, &code);
+                l = ask(x);
         }
         if (l <= 0)
-                return l < 0 ? fail_io(x, (int)l, code) : fail_end(x);
+                return l < 0 ? fail_io(x, (int)l) : fail_end(x);
         return read_head(x);
 }
 
@@ -400,7 +394,7 @@ static int feed_chunks(struct exchange *x)
                 ssize_t l = http_chunks_next(&x->chunks, x->data, x->n_data, &piece, &n);
 
                 if (l < 0)
-                        return http_fail_transfer(x->task, CURLE_RECV_ERROR);
+                        return http_fail(x->task, PPP_FETCH_CHUNKS);
                 r = http_answer_count(&x->answer, x->chunks.n_extra - x->n_extra);
                 if (r < 0)
                         return r;
@@ -461,7 +455,7 @@ static int read_more(struct exchange *x)
                 return r;
         l = receive(x);
         if (l < 0)
-                return fail_io(x, (int)l, CURLE_RECV_ERROR);
+                return fail_io(x, (int)l);
         if (l == 0 && x->framing != FRAMING_CLOSE)
                 return fail_end(x);
         x->ended = l == 0;

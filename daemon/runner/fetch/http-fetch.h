@@ -7,10 +7,9 @@
  * plain form (http-url.h), with no proxy in between; where the host is a name, libcurl connects to
  * it and we speak HTTP. Everything else is done by libcurl (transfer.h): https, HTTP/2, proxies,
  * odd URLs. Which of the two does it depends on the URL alone, in the same way at every level.
- *
- * Both use the same code for the meaning of an answer (http-answer.h), and with both the details of
- * failures are libcurl's codes or enum ppp_answer_fault. http-head.h says which heads are accepted
- * and which are refused.
+ * * Both use the same code for the meaning of an answer (http-answer.h), and both name a failure by
+ * the same numbers (enum ppp_fetch_error). http-head.h says which heads are accepted and which are
+ * refused.
  */
 
 #include "daemon/runner/fetch/http-answer.h"

@@ -67,16 +67,16 @@ static int read_status_line(const char *line, struct reading *reading)
         const char *version, *status;
 
         if (strncmp(line, PREFIX "1.", strlen(PREFIX "1.")) != 0)
-                return PPP_ANSWER_STATUS_LINE;
+                return PPP_FETCH_STATUS_LINE;
         version = line + strlen(PREFIX "1.");
         if ((*version != '0' && *version != '1') || version[1] != ' ')
-                return PPP_ANSWER_STATUS_LINE;
+                return PPP_FETCH_STATUS_LINE;
         reading->http_1_0 = *version == '0';
         status = version + 1 + strspn(version + 1, " ");
         reading->lax |= status != version + 2;
         if (!is_digit(status[0]) || status[0] == '0' || !is_digit(status[1]) ||
             !is_digit(status[2]) || (status[3] != 0 && !is_blank(status[3])))
-                return PPP_ANSWER_STATUS_LINE;
+                return PPP_FETCH_STATUS_LINE;
         reading->head->status =
                 (unsigned)((status[0] - '0') * 100 + (status[1] - '0') * 10 + status[2] - '0');
         return 0;
@@ -121,11 +121,11 @@ static int read_length(const struct field *field, struct reading *reading)
         size_t n;
 
         if (field->folded || !next_element(&s, &element, &n))
-                return PPP_ANSWER_LENGTH;
+                return PPP_FETCH_LENGTH;
         do {
                 if (parse_u64(element, n, INT64_MAX, &length) < 0 ||
                     (head->has_length && head->length != length))
-                        return PPP_ANSWER_LENGTH;
+                        return PPP_FETCH_LENGTH;
                 head->has_length = true;
                 head->length = length;
         } while (next_element(&s, &element, &n));
@@ -143,7 +143,7 @@ static int read_transfer_encoding(const struct field *field, struct reading *rea
         size_t n;
 
         if (field->folded)
-                return PPP_ANSWER_AMBIGUOUS;
+                return PPP_FETCH_AMBIGUOUS;
         while (next_element(&s, &element, &n)) {
                 size_t n_before = head->transfer_codings.n;
 
@@ -155,7 +155,7 @@ static int read_transfer_encoding(const struct field *field, struct reading *rea
                 if (head->transfer_codings.fault)
                         return head->transfer_codings.fault;
                 if (head->chunked && head->transfer_codings.n > n_before)
-                        return PPP_ANSWER_AMBIGUOUS;
+                        return PPP_FETCH_AMBIGUOUS;
         }
         return 0;
 }
@@ -253,12 +253,12 @@ static int replace_cr(char *at, char *end, struct reading *reading)
         while (last > at && last[-1] == '\r')
                 *--last = ' ';
         if (last == at)
-                return PPP_ANSWER_AMBIGUOUS;
+                return PPP_FETCH_AMBIGUOUS;
         for (char *c = at; c < last; ++c) {
                 if (*c != '\r')
                         continue;
                 if (c[1] == '\r' || begins_framing(c + 1, last))
-                        return PPP_ANSWER_AMBIGUOUS;
+                        return PPP_FETCH_AMBIGUOUS;
                 *c = ' ';
         }
         return 0;
@@ -285,19 +285,19 @@ static int take_line(char **s, char *end, bool may_fold, struct reading *reading
                 if (stop > at && stop[-1] == '\r')
                         *--stop = ' ';
                 if (memchr(at, 0, (size_t)(stop - at)))
-                        return PPP_ANSWER_HEADER_LINE;
+                        return PPP_FETCH_HEADER_LINE;
                 fault = replace_cr(at, stop, reading);
                 if (fault)
                         return fault;
                 while (at > line && text < stop && is_blank(*text))
                         ++text;
                 if (at > line && begins_framing(text, stop))
-                        return PPP_ANSWER_AMBIGUOUS;
+                        return PPP_FETCH_AMBIGUOUS;
                 *ret_folded |= at > line && text < stop;
                 if (*s >= end || !is_blank(**s))
                         break;
                 if (!may_fold)
-                        return PPP_ANSWER_HEADER_LINE;
+                        return PPP_FETCH_HEADER_LINE;
         }
         while (stop > line && is_blank(stop[-1]))
                 --stop;
@@ -312,14 +312,14 @@ static int read_field(char *line, bool folded, struct reading *reading)
         struct field field = { .name = line, .folded = folded };
 
         if (!colon)
-                return PPP_ANSWER_HEADER_LINE;
+                return PPP_FETCH_HEADER_LINE;
         field.n_name = (size_t)(colon - line);
         while (field.n_name > 0 && is_blank(line[field.n_name - 1]))
                 --field.n_name;
         field.value = colon + 1 + strspn(colon + 1, " \t");
         if (line + field.n_name < colon || !is_clean(line, field.n_name)) {
                 if (may_frame(line, field.n_name))
-                        return PPP_ANSWER_AMBIGUOUS;
+                        return PPP_FETCH_AMBIGUOUS;
                 reading->lax = true;
                 if (!is_clean(line, field.n_name))
                         return 0;
@@ -336,7 +336,7 @@ static int finish(struct reading *reading)
         struct http_head *head = reading->head;
 
         if (head->has_length && head->transfer_codings.n > 0 && !head->chunked)
-                return PPP_ANSWER_AMBIGUOUS;
+                return PPP_FETCH_AMBIGUOUS;
         head->persistent =
                 !reading->lax && !reading->close && (!reading->http_1_0 || reading->keep_alive);
         if (head->chunked && (head->has_length || reading->http_1_0))

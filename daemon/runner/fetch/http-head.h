@@ -54,7 +54,7 @@ size_t http_head_find_end(const char *data, size_t n, size_t *scanned);
 
 /*
  * Reads the head, @n bytes as found above, and writes NULs into it. Returns 0, or the fault (enum
- * ppp_answer_fault) for which it is refused; then only @ret->status counts.
+ * ppp_fetch_error) for which it is refused; then only @ret->status counts.
  */
 int http_head_read(char *data, size_t n, struct http_head *ret);
 

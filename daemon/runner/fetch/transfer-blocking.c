@@ -127,7 +127,7 @@ int transfer_perform(struct transfer *transfer, struct http_get *get,
         r = perform_once(transfer, get, interrupt, false, NULL);
         if (r == STALE)
                 r = perform_once(transfer, get, interrupt, true, NULL);
-        return r == STALE ? http_fail_transfer(get->task, CURLE_RECV_ERROR) : r;
+        return r == STALE ? http_fail(get->task, PPP_FETCH_LOST) : r;
 }
 
 int transfer_connect(struct transfer *transfer, struct ppp_task *task,

@@ -1,4 +1,7 @@
-/* The names of libcurl's failures: its codes become enum ppp_reason here and nowhere else. */
+/*
+ * The names of libcurl's failures: its codes become reasons and fetch errors of ours here and
+ * nowhere else.
+ */
 
 #include <strings.h>
 
@@ -33,19 +36,6 @@ static int fail_connect(struct transfer *transfer, int error)
                          (int32_t)os_error);
 }
 
-/*
- * A proxy may have been asked for a connection to the server, and have refused that by its status.
- */
-static int fail_transfer(struct transfer *transfer, CURLcode code)
-{
-        long status = 0;
-
-        sym_curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &status);
-        if (status >= 300 && transfer->n_head == 0)
-                return task_fail(transfer->get->task, PPP_REASON_PROXY, (int32_t)status);
-        return http_fail_transfer(transfer->get->task, code);
-}
-
 static int fail_certificate(struct transfer *transfer)
 {
         long result = 0;
@@ -61,8 +51,7 @@ static int fail_unsupported(struct transfer *transfer)
 
         sym_curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &url);
         if (url && transfer_check_scheme(url) == PPP_REASON_NONE)
-                return task_fail(transfer->get->task, PPP_REASON_PROTOCOL,
-                                 CURLE_UNSUPPORTED_PROTOCOL);
+                return http_fail(transfer->get->task, PPP_FETCH_NOT_HTTP);
         return task_fail(transfer->get->task, PPP_REASON_BAD_SCHEME, 0);
 }
 
@@ -75,69 +64,96 @@ static int fail_timeout(struct transfer *transfer)
         struct ppp_task *task = transfer->get->task;
         curl_off_t resolved = 0, asked = 0;
 
-        if (task->deadline_ns)
-                return task_fail(task, PPP_REASON_TIMEOUT, 0);
         sym_curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
         sym_curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &asked);
-        if (asked)
-                return task_fail(task, PPP_REASON_TIMEOUT, 0);
+        if (task->deadline_ns || asked)
+                return http_fail_time(task);
         if (resolved)
                 return fail_connect(transfer, ETIMEDOUT);
         return task_fail(task, PPP_REASON_RESOLVE, 0);
 }
 
-/* libcurl's codes become ours here and nowhere else. */
+/* libcurl has this code also for a line or a head that it finds too long. */
+static int fail_memory(struct transfer *transfer)
+{
+        if (transfer->n_head > 0 && !transfer->head_ended)
+                return http_fail(transfer->get->task, PPP_FETCH_HEAD_SIZE);
+        return task_fail(transfer->get->task, PPP_REASON_NO_MEMORY, 0);
+}
+
+/* What is meant by those of libcurl's codes that mean one thing only. */
+static int fail_by_table(struct ppp_task *task, CURLcode code)
+{
+        static const struct {
+                CURLcode code;
+                enum ppp_reason reason;
+                int32_t detail;
+        } meanings[] = {
+                { CURLE_URL_MALFORMAT, PPP_REASON_BAD_URL, PPP_URL_ANY },
+                { CURLE_COULDNT_RESOLVE_HOST, PPP_REASON_RESOLVE, 0 },
+                { CURLE_COULDNT_RESOLVE_PROXY, PPP_REASON_PROXY, 0 },
+                { CURLE_PROXY, PPP_REASON_PROXY, EPROTO },
+                { CURLE_TOO_MANY_REDIRECTS, PPP_REASON_REDIRECTS, 0 },
+                { CURLE_GOT_NOTHING, PPP_REASON_TRANSFER, PPP_FETCH_NO_ANSWER },
+                { CURLE_PARTIAL_FILE, PPP_REASON_TRANSFER, PPP_FETCH_CUT_SHORT },
+                { CURLE_SEND_ERROR, PPP_REASON_TRANSFER, PPP_FETCH_LOST },
+                { CURLE_RECV_ERROR, PPP_REASON_TRANSFER, PPP_FETCH_LOST },
+                { CURLE_HTTP2_STREAM, PPP_REASON_TRANSFER, PPP_FETCH_STREAM },
+                { CURLE_HTTP2, PPP_REASON_PROTOCOL, PPP_FETCH_HTTP2 },
+                { CURLE_WEIRD_SERVER_REPLY, PPP_REASON_PROTOCOL, PPP_FETCH_MALFORMED },
+                /* That is a first field which is folded (7.88). */
+                { CURLE_BAD_FUNCTION_ARGUMENT, PPP_REASON_PROTOCOL, PPP_FETCH_HEADER_LINE },
+                { CURLE_BAD_CONTENT_ENCODING, PPP_REASON_ENCODING, PPP_FETCH_CODING_BROKEN },
+                { CURLE_SSL_CONNECT_ERROR, PPP_REASON_TLS, PPP_FETCH_HANDSHAKE },
+                { CURLE_SSL_ENGINE_NOTFOUND, PPP_REASON_TLS, CURLE_SSL_ENGINE_NOTFOUND },
+                { CURLE_SSL_ENGINE_SETFAILED, PPP_REASON_TLS, CURLE_SSL_ENGINE_SETFAILED },
+                { CURLE_SSL_ENGINE_INITFAILED, PPP_REASON_TLS, CURLE_SSL_ENGINE_INITFAILED },
+                { CURLE_SSL_CERTPROBLEM, PPP_REASON_TLS, CURLE_SSL_CERTPROBLEM },
+                { CURLE_SSL_CIPHER, PPP_REASON_TLS, CURLE_SSL_CIPHER },
+                { CURLE_SSL_SHUTDOWN_FAILED, PPP_REASON_TLS, CURLE_SSL_SHUTDOWN_FAILED },
+                { CURLE_USE_SSL_FAILED, PPP_REASON_TLS, CURLE_USE_SSL_FAILED },
+                { CURLE_SSL_CACERT_BADFILE, PPP_REASON_CA_FILE, 0 },
+                /* Our callbacks do that for want of memory only. */
+                { CURLE_ABORTED_BY_CALLBACK, PPP_REASON_NO_MEMORY, 0 },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(meanings); ++i)
+                if (meanings[i].code == code)
+                        return task_fail(task, meanings[i].reason, meanings[i].detail);
+        return task_fail(task, PPP_REASON_TRANSFER, (int32_t)code);
+}
+
+/* A proxy may have been asked for a connection to the server, and have refused that: its status. */
+static long refusal_of_proxy(struct transfer *transfer)
+{
+        long status = 0;
+
+        sym_curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+        return status >= 300 && transfer->n_head == 0 ? status : 0;
+}
+
 int transfer_fail(struct transfer *transfer, CURLcode code)
 {
         struct ppp_task *task = transfer->get->task;
+        long status;
 
         switch (code) {
-        case CURLE_URL_MALFORMAT:
-                return task_fail(task, PPP_REASON_BAD_URL, 0);
         case CURLE_UNSUPPORTED_PROTOCOL:
                 return fail_unsupported(transfer);
-        case CURLE_COULDNT_RESOLVE_HOST:
-                return task_fail(task, PPP_REASON_RESOLVE, 0);
-        case CURLE_COULDNT_RESOLVE_PROXY:
-                return task_fail(task, PPP_REASON_PROXY, 0);
-        case CURLE_PROXY:
-                return task_fail(task, PPP_REASON_PROXY, EPROTO);
         case CURLE_COULDNT_CONNECT:
                 return fail_connect(transfer, 0);
         case CURLE_OPERATION_TIMEDOUT:
                 return fail_timeout(transfer);
-        case CURLE_TOO_MANY_REDIRECTS:
-                return task_fail(task, PPP_REASON_REDIRECTS, 0);
         case CURLE_PEER_FAILED_VERIFICATION:
         case CURLE_SSL_ISSUER_ERROR:
         case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
         case CURLE_SSL_INVALIDCERTSTATUS:
                 return fail_certificate(transfer);
-        case CURLE_SSL_CONNECT_ERROR:
-        case CURLE_SSL_ENGINE_NOTFOUND:
-        case CURLE_SSL_ENGINE_SETFAILED:
-        case CURLE_SSL_ENGINE_INITFAILED:
-        case CURLE_SSL_CERTPROBLEM:
-        case CURLE_SSL_CIPHER:
-        case CURLE_SSL_SHUTDOWN_FAILED:
-        case CURLE_USE_SSL_FAILED:
-                return task_fail(task, PPP_REASON_TLS, (int32_t)code);
-        case CURLE_SSL_CACERT_BADFILE:
-                return task_fail(task, PPP_REASON_CA_FILE, (int32_t)code);
-        case CURLE_BAD_CONTENT_ENCODING:
-                return task_fail(task, PPP_REASON_ENCODING, (int32_t)code);
-        case CURLE_BAD_FUNCTION_ARGUMENT: /* that is a first field which is folded (7.88) */
-                return task_fail(task, PPP_REASON_PROTOCOL, PPP_ANSWER_HEADER_LINE);
-        case CURLE_WEIRD_SERVER_REPLY:
-        case CURLE_HTTP2:
-                return task_fail(task, PPP_REASON_PROTOCOL, (int32_t)code);
-        case CURLE_OUT_OF_MEMORY: /* which it calls a line or a head that it finds too long, too */
-                if (transfer->n_head > 0 && !transfer->head_ended)
-                        return task_fail(task, PPP_REASON_PROTOCOL, PPP_ANSWER_HEAD_SIZE);
-                return task_fail(task, PPP_REASON_NO_MEMORY, 0);
-        case CURLE_ABORTED_BY_CALLBACK: /* ours do so for want of memory only */
-                return task_fail(task, PPP_REASON_NO_MEMORY, 0);
+        case CURLE_OUT_OF_MEMORY:
+                return fail_memory(transfer);
         default:
-                return fail_transfer(transfer, code);
+                status = refusal_of_proxy(transfer);
+                return status ? task_fail(task, PPP_REASON_PROXY, (int32_t)status)
+                              : fail_by_table(task, code);
         }
 }

@@ -447,10 +447,8 @@ int transfer_end(struct transfer *transfer, CURLcode code)
 int transfer_time_up(struct transfer *transfer)
 {
         bool unwanted = is_whole(transfer) && http_answer_is_unwanted(&transfer->answer);
-
         return http_answer_end(&transfer->answer,
-                               unwanted ? 0
-                                        : task_fail(transfer->get->task, PPP_REASON_TIMEOUT, 0));
+                               unwanted ? 0 : http_fail_time(transfer->get->task));
 }
 
 int transfer_abandon(struct transfer *transfer)
