@@ -233,13 +233,14 @@ static const struct {
         [PPP_REASON_NONE] = { "none", "no reason was noted", DETAIL_NONE },
         [PPP_REASON_NOT_A_NUMBER] = { "not-a-number",
                                       "not a number this workload takes; sum and sum-array take "
-                                      "decimal digits only, sleep seconds or a number with ns, us, "
-                                      "ms, s, min, h or d, as in 0.2 or 200ms",
+                                      "decimal digits only, sleep and mix times as in 0.2 or 200ms "
+                                      "(with ns, us, ms, s, min, h or d), mix sizes as in 64M",
                                       DETAIL_NONE },
         [PPP_REASON_NEGATIVE] = { "negative", "negative; give a number from 0 up", DETAIL_NONE },
         [PPP_REASON_TOO_LARGE] = { "too-large",
                                    "too large; sum takes numbers up to 4294967296 (past that the "
-                                   "result does not fit in 64 bits), sleep up to 30 days",
+                                   "result does not fit in 64 bits), sleep up to 30 days, times "
+                                   "of mix up to a day and sizes up to 1T",
                                    DETAIL_NONE },
         [PPP_REASON_BAD_URL] = { "bad-url",
                                  "not a URL that parses; check it, and encode spaces as %20",
@@ -311,6 +312,11 @@ static const struct {
                                "https_proxy, all_proxy): %s; is it running, and its address right? "
                                "no_proxy names the hosts that need none",
                                DETAIL_PROXY },
+        [PPP_REASON_BAD_PART] = { "bad-part",
+                                  "its part %s has no name that mix knows; it takes cpu, sleep, "
+                                  "lock, shared, locked, touch, alloc, read, crash and exit, with "
+                                  "commas between them, as in cpu=2ms,sleep=20ms",
+                                  DETAIL_NUMBER },
         [PPP_REASON_PROTOCOL] = { "protocol",
                                   "the answer is not as HTTP has it (%s); the server, or what is "
                                   "between, has to mend that",

@@ -27,6 +27,13 @@ const struct workload_info workload_infos[_WORKLOAD_N] = {
                 .value_is_time = true,
                 .default_inputs = "0.2\n0.2\n0.2\n0.2\n",
         },
+        [WORKLOAD_MIX] = {
+                .name = "mix",
+                .what = "do the parts of INPUT one after the other: cpu=2ms,sleep=20ms,\n"
+                        "touch=64M, ... (pppctl-workloads(7))",
+                .default_inputs = "cpu=20ms,sleep=80ms\ncpu=20ms,sleep=80ms\n"
+                                  "cpu=20ms,sleep=80ms\ncpu=20ms,sleep=80ms\n",
+        },
 };
 
 int workload_from_name(const char *name, enum workload_id *ret)

@@ -12,6 +12,7 @@ enum workload_id {
         WORKLOAD_SUM,
         WORKLOAD_SUM_ARRAY,
         WORKLOAD_SLEEP,
+        WORKLOAD_MIX,
         _WORKLOAD_N,
 };
 

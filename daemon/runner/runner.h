@@ -17,6 +17,7 @@
 #include <jansson.h>
 
 #include "daemon/runner/cursor.h"
+#include "daemon/runner/job-lock.h"
 #include "daemon/runner/worker.h"
 #include "lib/inputs.h"
 #include "lib/memory-stat.h"
@@ -34,6 +35,7 @@ struct runner {
         struct machines *machines;  /* at the level machines, where Redis is; else NULL */
         const char *job;            /* its number, as text */
         char *demo_url;             /* what "demo:" inputs are fetched from; NULL: no such input */
+        struct job_lock lock;       /* for tasks, <pppctl/workload.h> */
         int cgroup_fd;              /* directory of the job's cgroup, -EBADF where there is none */
         int cancel_fd;              /* eventfd, readable once cancelled; for poll and rings */
         bool cancelled;             /* read with runner_cancelled() */

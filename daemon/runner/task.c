@@ -95,6 +95,31 @@ _public_ void ppp_relock(struct ppp_task *task)
                 gil_acquire(task->worker->gil);
 }
 
+_public_ int ppp_compute(struct ppp_task *task, ppp_function *function, void *argument, size_t size)
+{
+        int r = task_check(task);
+
+        return r < 0 ? r : function(task, argument);
+}
+
+/* The global lock is released meanwhile: whoever holds the job's lock may be waiting for it. */
+_public_ int ppp_lock_acquire(struct ppp_task *task)
+{
+        int r = task_check(task);
+
+        if (r < 0)
+                return r;
+        ppp_unlock(task);
+        job_lock_acquire(&task->worker->runner->lock);
+        ppp_relock(task);
+        return 0;
+}
+
+_public_ void ppp_lock_release(struct ppp_task *task)
+{
+        job_lock_release(&task->worker->runner->lock);
+}
+
 /* A sink computes, so under --gil it needs the lock that its call released. */
 struct locked_sink {
         struct ppp_task *task;

@@ -52,7 +52,8 @@ enum ppp_reason {
         PPP_REASON_CANCELLED = 24,   /* never stored: a cancelled task leaves no record */
         PPP_REASON_PROTOCOL = 25,    /* not HTTP, or broken; detail: enum ppp_fetch_error */
         PPP_REASON_CA_FILE = 26,     /* --ca-file holds no certificate */
-        PPP_REASON_PROXY = 27, /* not reached, or it refuses; detail: errno, status, 0 unknown */
+        PPP_REASON_PROXY = 27,    /* not reached, or it refuses; detail: errno, status, 0 unknown */
+        PPP_REASON_BAD_PART = 28, /* of the input of mix; detail: which one, from 1 */
         _PPP_REASON_N,
 };
 

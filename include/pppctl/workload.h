@@ -82,6 +82,27 @@ int ppp_sleep(struct ppp_task *task, uint64_t nanoseconds);
 int ppp_checkpoint(struct ppp_task *task);
 
 /*
+ * ppp_compute() - call @function with @task and @argument, where the level computes: in a pool of
+ * threads or processes beside the loop at async with --executor, in place everywhere else.
+ * @function may use ppp_checkpoint(), ppp_fail() and the job's lock, and must not call what waits.
+ * It may run in another process, which gets a copy of the @size bytes at @argument and whose copy
+ * comes back: pointers in it must be to what was there before the job began. Returns what @function
+ * returned, or a negative errno, noted on the task: -ECANCELED, -ETIME, -ENOMEM, -EIO where the
+ * process has died.
+ */
+typedef int ppp_function(struct ppp_task *task, void *argument);
+int ppp_compute(struct ppp_task *task, ppp_function *function, void *argument, size_t size);
+
+/*
+ * ppp_lock_acquire(), ppp_lock_release() - the job's one lock. All tasks of the job on this machine
+ * share it, whatever their workers are. Who waits for it blocks the worker's thread, at async the
+ * loop. Do not nest, and do not call what waits while holding it. Acquiring returns 0, -ECANCELED
+ * or -ETIME (both noted on the task: return it).
+ */
+int ppp_lock_acquire(struct ppp_task *task);
+void ppp_lock_release(struct ppp_task *task);
+
+/*
  * ppp_unlock(), ppp_relock() - under --gil, let other threads run while this one computes on data
  * of its own, as numpy does around its loops. No-ops without --gil. Do not nest.
  */

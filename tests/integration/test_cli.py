@@ -36,7 +36,7 @@ class Usage(Case):
         self.refused("run", "fibres", "sum", "1", says=["fibres", "serial, threads, processes, async, machines"])
 
     def test_unknown_workload(self):
-        self.refused("run", "async", "count", "1", says=["count", "words, sum, sum-array, sleep"])
+        self.refused("run", "async", "count", "1", says=["count", "words, sum, sum-array, sleep, mix"])
 
     def test_bounds(self):
         self.refused("run", "serial", "sum", "1", "--cpus", "0," * 4000 + "0",

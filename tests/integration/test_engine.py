@@ -69,7 +69,7 @@ class Private(Engine):
         self.assertRegex(result.out, r"(?m)^local-2 ")
         reply = json.loads(daemon.pppctl("nodes", "--json").out)
         self.assertEqual(reply["redis"], f"unix:{daemon.state}/redis/socket")
-        self.assertEqual({tuple(node["workloads"]) for node in reply["nodes"]}, {("words", "sum", "sum-array", "sleep")})
+        self.assertEqual({tuple(node["workloads"]) for node in reply["nodes"]}, {("words", "sum", "sum-array", "sleep", "mix")})
 
     def test_there_is_none_before_a_job(self):
         daemon = self.fresh("none")

@@ -19,6 +19,8 @@ class Numbers(Case):
                 "18446744073709551616": "too-large", "9" * 1000: "too-large"},
         "sleep": {"soon": "not-a-number", "-0.1": "negative", "nan": "not-a-number", "inf": "not-a-number",
                   "99999999999999999999": "too-large"},
+        "mix": {"fly=1": "bad-part", "sleep=0,": "bad-part", "cpu=": "not-a-number", "crash=1": "not-a-number",
+                "cpu=-1ms": "negative", "touch=2T": "too-large", "exit=256": "too-large", "read=/": "read"},
     }
     CASES["sum-array"] = {**CASES["sum"], "536870913": "too-large", "4294967296": "too-large"}
 

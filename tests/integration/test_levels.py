@@ -84,6 +84,30 @@ class Values(Case):
                     self.assertGreaterEqual(seconds, float(text) * 0.999, slept)
                     self.assertLess(seconds, float(text) + 30, slept)
 
+    def test_mix(self):
+        """Parts in any order; the counter is the process's, so tasks one after the other add to one number."""
+        path = self.write("some", "text")
+        for level in LEVELS:
+            with self.subTest(level=level):
+                outcome = self.run_job(level, "mix", [f"cpu=1ms,sleep=10ms,read={path},touch=1M,alloc=1M,lock=1ms,cpu=1ms"])
+                self.assertEqual(outcome.rows[0]["value"], 0)
+                self.assertGreaterEqual(outcome.rows[0]["end_seconds"] - outcome.rows[0]["start_seconds"], 0.013)
+        outcome = self.run_job("serial", "mix", ["shared=100", "locked=11"])
+        self.assertEqual([row["value"] for row in outcome.rows], [100, 111])
+        outcome = self.run_job("threads", "mix", [f"locked={n}" for n in range(100)], "--workers", 8)
+        self.assertEqual(max(row["value"] for row in outcome.rows), sum(range(100)))
+
+    def test_mix_ends_its_process(self):
+        """Where a worker is a process it is the task's failure, and nobody else's."""
+        outcome = self.run_job("processes", "mix", ["crash", "exit=3", "cpu=1ms"], status=1)
+        why = {row["input"]: (row.get("reason"), row.get("detail")) for row in outcome.rows}
+        self.assertEqual(why, {"crash": ("signal", 11), "exit=3": ("exit", 3), "cpu=1ms": (None, None)})
+        for level in ("serial", "threads", "async"):
+            with self.subTest(level=level):
+                result = self.daemon.pppctl("run", level, "mix", "crash")
+                self.assertEqual(result.status, 1, result)
+                self.assertIn("runner-died: killed by signal 11", result.err)
+
     def test_words_of_files(self):
         files = {self.write(f"file-{i}", b"one two  three\n" * i): 3 * i for i in range(20)}
         for level in LEVELS:

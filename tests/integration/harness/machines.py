@@ -140,7 +140,7 @@ def children_of(pid):
 
 class Node(Child):
     def __init__(self, directory, url, name, level="threads", workers=2, loops=0, heartbeat=1.0, demo_url=None,
-                 workloads=("words", "sum", "sum-array", "sleep"), under=(), **more):
+                 workloads=("words", "sum", "sum-array", "sleep", "mix"), under=(), **more):
         spec = {"node": {"machines": machines(url, name, heartbeat, **more), "workloads": list(workloads),
                          "level": level, "workers": workers, "loops": loops}}
         if demo_url:
