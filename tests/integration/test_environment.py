@@ -300,7 +300,7 @@ class Unprivileged(Case):
         daemon = self.new_daemon("wide", wrap=["sh", "-c", 'umask 0; exec "$@"', "sh"], state=state)
         secret = self.write("page", b"one two three")
         self.run_job("processes", "words", [secret], daemon=daemon)
-        self.assertRegex(daemon.log(), f"others had rights to {state}/jobs.db .mode 0644.; they have none now")
+        self.assertRegex(daemon.log(), f"other users had access to {state}/jobs.db .mode 0644., and now have none")
         found = [state, *(os.path.join(top, name) for top, below, files in os.walk(state) for name in below + files)]
         for name in ("jobs", "jobs/1", "jobs/1/inputs", "jobs/1/results", "jobs.db", "lock"):
             self.assertIn(f"{state}/{name}", found)

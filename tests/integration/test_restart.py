@@ -227,7 +227,7 @@ class Adoption(Case):
         listed = [json.loads(line)["job"] for line in result.out.splitlines()]
         self.assertEqual(listed, [jobs[3], jobs[0]], result)
         for job in jobs[1:3]:
-            self.assertIn(f"job {job} is passed over", daemon.log())
+            self.assertIn(f"job {job} is skipped", daemon.log())
             self.assertIn("damaged", daemon.pppctl("show", job).err)
             self.assertTrue(os.path.exists(os.path.join(daemon.state, "jobs", str(job), "results")))
         self.assertEqual(daemon.wait(daemon.submit("serial", "sum", ["5"]))["state"], "done")

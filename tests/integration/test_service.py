@@ -104,7 +104,7 @@ class ClosedDescriptors(Case):
         daemon = self.fresh("closed", wrap=self.closed)
         self.assert_held(daemon.pid)
         self.assertEqual(daemon.wait(daemon.submit("processes", "sum", ["10"]))["state"], "done")
-        with self.assertRaisesRegex(StartFailure, "another pppd-supervisor has it"):
+        with self.assertRaisesRegex(StartFailure, "another pppd-supervisor uses it"):
             self.new_daemon("second", state=daemon.state)
 
     def test_web(self):

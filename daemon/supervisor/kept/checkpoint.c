@@ -19,8 +19,8 @@ static void on_done(void *userdata, int r, int out_fd)
         checkpoint->errand = NULL;
         if (r < 0)
                 supervisor_log(LOG_WARNING,
-                               "cannot move the write-ahead log into the database of jobs: %s; it "
-                               "grows until that is done",
+                               "cannot move the write-ahead log into the database of jobs: %s; the "
+                               "log grows until this succeeds",
                                strerrordesc_np(-r));
 }
 

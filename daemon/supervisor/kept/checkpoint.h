@@ -1,9 +1,10 @@
 #pragma once
 
 /*
- * Moves what was committed from the database's write-ahead log into the database itself, when there
- * is much of it. That waits for the disk, so a process of its own does it: this program again,
- * since SQLite does not take a child that inherited an open database.
+ * A checkpoint moves committed changes from the database's write-ahead log into the database itself
+ * once there are many of them. Since that waits for the disk, a separate process does it: this
+ * program executed again, because SQLite forbids a forked child to use a database that its parent
+ * has open.
  */
 
 #include "daemon/supervisor/child/errand.h"
@@ -16,9 +17,9 @@ struct checkpoint {
         sd_event *event;
         const struct store *store; /* borrowed */
         char *path;                /* of the database, borrowed */
-        struct errand *errand;
+        struct errand *errand;     /* the checkpoint at work; NULL: none is */
 };
 
-/* Begins one if it is due and none is at work. */
+/* Begins a checkpoint if one is due and none is at work. */
 void checkpoint_look(struct checkpoint *checkpoint);
 void checkpoint_deinit(struct checkpoint *checkpoint);

@@ -24,7 +24,7 @@ int counters_read(int results_fd, struct counters *ret)
         return 0;
 }
 
-/* The records from @offset on, as many as fit; their number. */
+/* Reads up to @n records, beginning with that of task @index, and returns how many it read. */
 static ssize_t read_records(int fd, uint64_t index, struct ppp_record *records, size_t n)
 {
         off_t offset = PPP_RESULTS_HEADER_SIZE + (off_t)(index * sizeof(*records));
@@ -54,10 +54,9 @@ static int for_each_record(int fd, uint64_t n_tasks,
         return 0;
 }
 
-/* A tally in the making. */
 struct tallying {
         struct tally *tally;
-        uint64_t claimed; /* tasks below were claimed */
+        uint64_t claimed; /* all tasks below this index have been claimed */
 };
 
 static void tally_failure(struct tally *tally, const struct ppp_record *record)

@@ -12,35 +12,35 @@
 struct counters {
         uint64_t n_done, n_failed, n_retried;
         int64_t epoch_ns;         /* CLOCK_MONOTONIC of submission; negative: before this boot */
-        uint64_t runner_start_ns; /* CLOCK_MONOTONIC, 0: it never ran */
-        uint64_t runner_end_ns;   /* 0: it did not come to its end */
+        uint64_t runner_start_ns; /* CLOCK_MONOTONIC; 0: no runner ever ran */
+        uint64_t runner_end_ns;   /* CLOCK_MONOTONIC; 0: the runner did not finish */
         uint32_t condition;       /* enum ppp_condition */
 };
 
-/* -EBADMSG when the file is no results file any more. */
+/* -EBADMSG when the file is no longer a results file. */
 int counters_read(int results_fd, struct counters *ret);
 
 /*
- * What the records say, all of them, also of a worker that died before it added its own to the
- * header: takes half a second for a hundred million.
+ * A tally counts all records one by one, and so includes those of a worker that died before it
+ * added its counts to the header. Counting a hundred million records takes half a second.
  */
 #define TALLY_OPEN_MAX 8
 
 struct tally {
         uint64_t n_done, n_failed;
-        uint64_t failures[_PPP_REASON_N]; /* failed tasks by reason; what is none of them counts as
-                                             0 */
-        uint64_t n_killed,
-                n_oom; /* failed for their worker was killed; of these for want of memory */
+        uint64_t failures[_PPP_REASON_N]; /* failed tasks by reason; [0]: an unknown reason */
+        /* Tasks whose worker was killed, and how many of these were killed for lack of memory. */
+        uint64_t n_killed, n_oom;
         /*
-         * Tasks that were claimed and have no record: in progress when the runner ended, or next in
-         * a worker's chunk. The indexes of the first TALLY_OPEN_MAX, the number of all.
+         * Tasks that were claimed and have no record: they were in progress when the runner ended,
+         * or next in a worker's chunk. n_open counts all of them, open[] has the indexes of the
+         * first TALLY_OPEN_MAX.
          */
         uint64_t n_open, open[TALLY_OPEN_MAX];
 };
 
-/* As many records as may be counted in the event loop: three milliseconds. A child counts more. */
+/* Up to this many records are counted in the event loop (three milliseconds), more by a child. */
 #define COUNTERS_AT_ONCE 65536
 
-/* -EBADMSG when the file is cut short. */
+/* -EBADMSG when the file has been cut short. */
 int counters_tally(int results_fd, uint64_t n_tasks, struct tally *ret);

@@ -32,7 +32,7 @@ static int open_new(int dir_fd, const char *name, int flags, int *ret)
         return 0;
 }
 
-/* What is there by this name is of a supervisor that was killed while it admitted a job. */
+/* An entry that already has this name was left by a supervisor killed while it admitted a job. */
 static int make_empty(struct trash *trash, const char *name, int *ret_fd)
 {
         int jobs_fd = trash->dir_fd, fd, r;
@@ -270,7 +270,7 @@ int directory_open_measures(const struct directory *directory, int *ret_fd)
         return open_new(directory->fd, "measures", O_RDWR, ret_fd);
 }
 
-/* Ends at the end of the last line that holds something, starts after the newline before it. */
+/* Cuts @text after the last line that is not blank, and returns the start of that line. */
 static char *last_line(char *text, size_t n)
 {
         char *start;
@@ -282,7 +282,7 @@ static char *last_line(char *text, size_t n)
         return start ? start + 1 : text;
 }
 
-/* Whatever a runner may have written ends in JSON and on terminals. */
+/* The line goes into JSON and onto terminals, and a runner may have written anything. */
 static void make_printable(char *line)
 {
         json_t *json = json_string(line);

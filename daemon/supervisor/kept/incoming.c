@@ -4,10 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define PREFIX    ".incoming-"
-#define PIECE     65536
-#define DEMO      "\ndemo:"
-#define DEMO_TAIL (sizeof(DEMO) - 2) /* of what was before, in which a DEMO may have begun */
+#define PREFIX ".incoming-"
+#define PIECE  65536
+#define DEMO   "\ndemo:"
+#define DEMO_TAIL                                                                      \
+        (sizeof(DEMO) - 2) /* bytes kept of the previous piece: a DEMO may begin there \
+                            */
 
 int incoming_open(struct trash *trash, struct incoming *ret)
 {
@@ -31,22 +33,21 @@ void incoming_deinit(struct incoming *incoming)
         incoming->name[0] = 0;
 }
 
-/* A list on its way, with the end of what went before. */
 struct copy {
         struct incoming *incoming;
         struct inputs_scan scan;
-        char buffer[DEMO_TAIL + PIECE];
+        char buffer[DEMO_TAIL + PIECE]; /* the end of the previous piece, then this piece */
 };
 
 static void copy_init(struct copy *copy, struct incoming *incoming)
 {
         copy->incoming = incoming;
         copy->scan = (struct inputs_scan){ .size = 0 };
-        /* The first line begins as the others do. */
+        /* So the first line, too, has a newline before it. */
         memset(copy->buffer, '\n', DEMO_TAIL);
 }
 
-/* @n bytes are in the buffer, behind the tail. */
+/* Handles the @n bytes that were read into the buffer, after the tail of the previous piece. */
 static int copy_piece(struct copy *copy, size_t n, struct input_error *error)
 {
         struct incoming *incoming = copy->incoming;

@@ -1,19 +1,19 @@
 #pragma once
 
 /*
- * A list of inputs on its way into a job's directory: checked and copied in one pass, to a file
- * beside the directories of jobs, which becomes the job's when there is one. A list in a memfd is
- * read, never mapped: a page of a hole that we were the first to touch would be charged to us, and
- * stay so as long as the client keeps the memfd.
+ * A list of inputs on its way into a job's directory. It is checked and copied in one pass to a
+ * file beside the directories of jobs, and that file is moved into the job's directory once there
+ * is one. A list in a memfd is read, never mapped: if we were the first to touch a page of a hole
+ * in it, that page would be charged to us for as long as the client keeps the memfd.
  */
 
 #include "daemon/supervisor/kept/trash.h"
 #include "lib/inputs.h"
 
 struct incoming {
-        struct trash *trash; /* borrowed; it is made beside that */
-        int fd;              /* the copy */
-        char name[32];       /* its name in there; empty: it was taken, or there is none */
+        struct trash *trash; /* borrowed; the copy is made in the same directory */
+        int fd;              /* of the copy, open for writing */
+        char name[32];       /* of the copy; empty: it was taken, or there is none */
         uint64_t size, n_tasks;
         bool uses_demo; /* an input begins with "demo:" */
 };
@@ -24,19 +24,19 @@ struct incoming {
         }
 
 int incoming_open(struct trash *trash, struct incoming *ret);
-/* Removes the file, if it was not taken. */
+/* Removes the copy unless it was taken. */
 void incoming_deinit(struct incoming *incoming);
 
 /*
- * Copies all of @fd, from its beginning, or of @text. -EBADMSG and @error when it is no list of
- * inputs; nothing past the first byte that is wrong was looked at.
+ * These copy all of @fd from its beginning, or all of @text. -EBADMSG and @error when that is not a
+ * valid list of inputs; what follows the first wrong byte is not looked at.
  */
 int incoming_copy(struct incoming *incoming, int fd, struct input_error *error);
 int incoming_copy_text(struct incoming *incoming, const char *text, size_t n,
                        struct input_error *error);
 
-/* Makes it the file @name in @dir_fd. */
+/* Moves the copy into @dir_fd and calls it @name there. */
 int incoming_take(struct incoming *incoming, int dir_fd, const char *name);
 
-/* Whether a file by this name is a copy: nobody's, where no list is on its way. */
+/* Whether @name is that of a copy. While no list is on its way, such a file is a leftover. */
 bool incoming_is_left(const char *name);

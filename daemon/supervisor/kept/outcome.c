@@ -7,7 +7,7 @@ static struct outcome ended(enum job_state state, enum job_reason reason)
         return (struct outcome){ OUTCOME_ENDED, state, reason };
 }
 
-/* It did not come to its end because somebody did not want it to. */
+/* The outcome of a job that was told to stop before all its tasks were done. */
 static struct outcome stopped(enum job_reason stop, bool interrupted)
 {
         if (stop == REASON_NONE && interrupted)
@@ -31,20 +31,20 @@ struct outcome outcome_judge(const siginfo_t *status, bool all_recorded, enum jo
 
         if (!status)
                 return judge_unknown(all_recorded, stop, interrupted);
-        /* Whatever it was asked, it is for the process that works on the job. */
+        /* Even if we asked this runner to stop: another process works on the job. */
         if (status->si_code == CLD_EXITED && status->si_status == RUNNER_EXIT_BUSY)
                 return (struct outcome){ OUTCOME_AGAIN, JOB_QUEUED, REASON_NONE };
         if (status->si_code == CLD_EXITED && status->si_status == 0 && all_recorded)
                 return ended(JOB_DONE, REASON_NONE);
         /*
-         * It got done while the supervisor stops. The next one would find the same, but not the
-         * job's group.
+         * The last task was done while the supervisor was stopping. The next supervisor would find
+         * the job done as well, but could no longer read the counters of its cgroup.
          */
         if (interrupted && stop == REASON_NONE && all_recorded)
                 return ended(JOB_DONE, REASON_NONE);
         if (status->si_code == CLD_EXITED && status->si_status == RUNNER_EXIT_CANCELLED)
                 return stopped(stop, interrupted);
-        /* Killed by us, or hit by our SIGTERM before it was ready to take it. */
+        /* We killed it, or our SIGTERM arrived before the runner could handle it. */
         if (status->si_code != CLD_EXITED && asked &&
             (status->si_status == SIGKILL || status->si_status == SIGTERM))
                 return stopped(stop, interrupted);

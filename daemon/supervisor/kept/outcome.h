@@ -1,6 +1,9 @@
 #pragma once
 
-/* How a job ended, from how its runner did: pure, so that every case is tested. */
+/*
+ * Decides how a job ended from how its runner did. A pure function, so that every case can be
+ * tested.
+ */
 
 #include <signal.h>
 
@@ -8,9 +11,12 @@
 
 enum outcome_verdict {
         OUTCOME_ENDED,       /* in the given state, for the given reason */
-        OUTCOME_INTERRUPTED, /* to be gone on with by the next supervisor */
-        OUTCOME_AGAIN, /* its runner is gone, nobody knows why, and tasks are left, or it found
-                          another process at work: start again, once that is gone */
+        OUTCOME_INTERRUPTED, /* the next supervisor resumes the job */
+        /*
+         * The job is started again: tasks are left, and its runner disappeared for an unknown
+         * reason or found that another process is at work on the job, which has to end first.
+         */
+        OUTCOME_AGAIN,
 };
 
 struct outcome {
@@ -20,9 +26,9 @@ struct outcome {
 };
 
 /*
- * @status: what waitid(2) told of the runner, NULL: the job never had one, or it was no child of
- * ours. @all_recorded: every task has a record; @stop: why we asked it to stop, if we did;
- * @interrupted: the supervisor stops.
+ * @status is what waitid(2) reported of the runner; NULL when the job never had one, or when it was
+ * not our child. @all_recorded: every task has a record. @stop: why we asked the runner to stop, if
+ * we did. @interrupted: the supervisor is stopping.
  */
 struct outcome outcome_judge(const siginfo_t *status, bool all_recorded, enum job_reason stop,
                              bool interrupted);

@@ -27,7 +27,7 @@ const char *job_state_name(enum job_state state)
         return state_names[state];
 }
 
-/* NULL where all is well, or what a newer runner wrote is not known. */
+/* NULL when nothing is wrong, or when a newer runner wrote a condition that we do not know. */
 static const char *condition_name(const struct job_record *record)
 {
         static const char *const names[_PPP_CONDITION_N] = {
@@ -102,7 +102,7 @@ static void format_time(uint64_t realtime_ns, char ret[static 32])
         snprintf(ret, 32, "%s.%03uZ", text, (unsigned)(realtime_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
 }
 
-/* A job in the queue is only not started. */
+/* How a job is paused. NULL for a queued job: it has no process that could be stopped. */
 static const char *paused_by(const struct job_record *record)
 {
         if (!record->paused || record->state != JOB_RUNNING)

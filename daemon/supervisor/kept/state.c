@@ -25,7 +25,7 @@ static int cannot(char **ret_error, int error, const char *format, ...)
         return error;
 }
 
-/* The directory and those above it. Only the last is ours alone. */
+/* Makes the directory for us alone, and its parents with the usual mode. */
 static int make_directories(const char *path)
 {
         _cleanup_free_ char *copy = strdup(path);
@@ -48,7 +48,7 @@ static int open_directory(int at_fd, const char *path)
         return fd < 0 ? -errno : fd;
 }
 
-/* Whose it is could put other files under our hands. */
+/* Another user who owned the directory could replace our files. */
 static int check_owner(int fd, const char *path, char **ret_error)
 {
         struct stat st;
@@ -66,9 +66,9 @@ static int check_owner(int fd, const char *path, char **ret_error)
 }
 
 /*
- * Inputs and results are their owner's alone, and so are the files that tell of them: nobody else
- * may read what is ours, even if somebody, or an earlier version, has made it with wider rights.
- * What is not there yet is made with the right ones: see state_init().
+ * Inputs and results concern their owner alone, and so do the files that tell about them. So nobody
+ * else may read ours, even if somebody, or an earlier version, has made them with wider
+ * permissions. New files get the right permissions from the umask, see state_init().
  */
 static int make_private(int at_fd, const char *name, const char *path)
 {
@@ -80,7 +80,7 @@ static int make_private(int at_fd, const char *name, const char *path)
                 return 0;
         if (fchmodat(at_fd, name, st.st_mode & 0700, 0) < 0)
                 return -errno;
-        supervisor_log(LOG_NOTICE, "others had rights to %s/%s (mode %04o); they have none now",
+        supervisor_log(LOG_NOTICE, "other users had access to %s/%s (mode %04o), and now have none",
                        path, name, st.st_mode & 07777);
         return 0;
 }
@@ -103,7 +103,7 @@ static int locked(const char *path, pid_t holder, char **ret_error)
         if (holder > 0)
                 snprintf(process, sizeof(process), ", process %d", holder);
         return cannot(ret_error, -EWOULDBLOCK,
-                      "cannot use the state directory %s: another pppd-supervisor has it%s; stop "
+                      "cannot use the state directory %s: another pppd-supervisor uses it%s; stop "
                       "that one, or give another directory with --state DIR",
                       path, process);
 }
@@ -174,7 +174,7 @@ int state_init(struct state *state, const char *path, char **ret_error)
 
         *ret_error = NULL;
         *state = (struct state)STATE_NULL;
-        /* Also for the files that SQLite and Redis make, and runners. */
+        /* This holds for the files that SQLite, Redis and runners make, too. */
         (void)umask(077);
         r = make_directories(path);
         if (r >= 0)

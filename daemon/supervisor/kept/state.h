@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The state directory: made if it is not there, and locked, so that two supervisors never share
- * one.
+ * The state directory. It is created if necessary, and locked, so that two supervisors never share
+ * it.
  *
  *     lock        locked (fcntl) while a supervisor runs
  *     instance    8 hex digits that name this state, for cgroups of our own making
@@ -28,9 +28,9 @@ struct state {
         }
 
 /*
- * All of it is the daemon's user's alone, directories 0700 and files 0600: the process's umask is
- * 077 from here on, and what is there with wider rights loses them, which is logged. On failure
- * *@ret_error is a sentence (NULL: out of memory); the caller frees it.
+ * Only the daemon's user has access to the state, with modes 0700 and 0600: from here on the
+ * process's umask is 077, and wider permissions of existing files are taken away, which is logged.
+ * On failure *@ret_error is a sentence (NULL: out of memory); the caller frees it.
  */
 int state_init(struct state *state, const char *path, char **ret_error);
 void state_deinit(struct state *state);

@@ -1,6 +1,6 @@
 #pragma once
 
-/* Facts that the files of the store share with each other and nobody else. */
+/* Definitions that the store's two files share. */
 
 #include <sqlite3.h>
 
@@ -32,11 +32,13 @@ struct store {
         sqlite3 *db;
         sqlite3_stmt *statements[_STATEMENT_N];
         int n_log;          /* pages in the write-ahead log */
-        uint64_t seen_ns;   /* see store_clock(), as it was when the database was opened, */
-        uint64_t opened_ns; /* which was then, CLOCK_BOOTTIME */
-        const char *why;    /* when the fault is not SQLite's: the text for store_error() */
+        uint64_t seen_ns;   /* store_clock() when the database was opened */
+        uint64_t opened_ns; /* CLOCK_BOOTTIME when the database was opened */
+        const char *why;    /* the text for store_error(); NULL: SQLite's own */
 };
 
-/* store-open.c: SQLite's code as a negative errno; and SQL that gives nothing, run. */
+/* Turns one of SQLite's codes into a negative errno. */
 int store_errno(int code);
+
+/* Runs SQL that returns no rows. */
 int store_exec(struct store *store, const char *sql);

@@ -6,7 +6,7 @@
 
 #define STORE_VERSION 7
 
-/* Each takes the database from the version of its index to the next. */
+/* migrations[N] takes a database from version N to version N + 1. */
 static const char *const migrations[STORE_VERSION] = {
         "CREATE TABLE jobs (  number INTEGER PRIMARY KEY AUTOINCREMENT,  state TEXT NOT NULL,  "
         "reason TEXT,  owner INTEGER NOT NULL,  submitted_ns INTEGER NOT NULL,  ended_ns INTEGER "
@@ -26,13 +26,14 @@ static const char *const migrations[STORE_VERSION] = {
         "WITHOUT ROWID;"
         "PRAGMA user_version = 3;",
 
-        /* Rows that could not be read, as they were found; of the columns of that time. */
+        /* Rows that could not be read, unchanged, with the columns that jobs had at the time. */
         "CREATE TABLE damaged (  number INTEGER PRIMARY KEY, state, reason, owner, submitted_ns, "
         "ended_ns, spec, n_tasks,  n_done, n_failed, summary, cgroup, paused);"
         "PRAGMA user_version = 4;",
 
         /*
-         * Jobs of before have no time that was seen to pass since: they are kept that much longer.
+         * Nobody knows how long ago older jobs ended by this clock. They count as just ended, and
+         * are kept that much longer.
          */
         "ALTER TABLE jobs ADD COLUMN size INTEGER NOT NULL DEFAULT 0;"
         "UPDATE jobs SET size = 4096 + 32 * n_tasks;"
@@ -74,7 +75,8 @@ static const char *const statements[_STATEMENT_N] = {
         [GET_LIVE] = "SELECT " COLUMNS " FROM jobs WHERE state IN ('queued', 'running') AND "
                      "number>?1 ORDER BY number LIMIT 1",
         /*
-         * The last of those past the newest ?1; one a call, so the order of removal is no matter.
+         * The newest ended job that is not among the newest ?1. Each call finds one, until none is
+         * left, so the order does not matter.
          */
         [OVER_KEEP] = "SELECT number, owner, size FROM jobs WHERE " ENDED
                       " ORDER BY number DESC LIMIT 1 OFFSET ?1",
@@ -118,9 +120,7 @@ int store_errno(int code)
         }
 }
 
-/*
- * Where a call of the system failed, that tells more than SQLite's code: a quota is no I/O error.
- */
+/* If a system call failed, its errno tells more: SQLite calls an exceeded quota an I/O error. */
 static int store_errno_of(struct store *store, int code)
 {
         int error = sqlite3_system_errno(store->db), r = store_errno(code);
@@ -135,7 +135,7 @@ int store_exec(struct store *store, const char *sql)
         return r == SQLITE_OK ? 0 : store_errno_of(store, r);
 }
 
-/* Runs a statement that gives one number; 0 when it gives none. */
+/* Runs a query for one number. *@ret is left alone when there is no row. */
 static int query_int(struct store *store, const char *sql, int64_t *ret)
 {
         sqlite3_stmt *statement;
@@ -176,7 +176,7 @@ static int migrate(struct store *store)
         return store_exec(store, "COMMIT");
 }
 
-/* A job may have ended after the clock was last stored. */
+/* The clock continues from the last job's end, if that was after the clock was last stored. */
 static int start_clock(struct store *store)
 {
         int64_t seen = 0;
@@ -203,7 +203,7 @@ static int prepare(struct store *store)
         return 0;
 }
 
-/* A change that changes nothing tells now, not at the first job, that the file can't be written. */
+/* An update without effect shows now, and not at the first job, whether the file can be written. */
 static int check_writable(struct store *store)
 {
         int r;
@@ -214,6 +214,10 @@ static int check_writable(struct store *store)
         return store_exec(store, "COMMIT");
 }
 
+/*
+ * Sizes of the write-ahead log, in pages, at which another process is to move it into the database,
+ * and at which a commit does so itself because no other process has.
+ */
 #define LOG_PAGES     1000
 #define LOG_PAGES_MAX 16000
 
@@ -238,14 +242,17 @@ int store_checkpoint(const char *path)
         int r;
 
         r = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-        /* The function of that name would find no log: one is looked for by the first statement. */
+        /*
+         * sqlite3_wal_checkpoint_v2() would do nothing here: SQLite looks for a write-ahead log
+         * only when the first statement is run.
+         */
         if (r == SQLITE_OK)
                 r = sqlite3_exec(db, "PRAGMA wal_checkpoint(PASSIVE)", NULL, NULL, NULL);
         sqlite3_close(db);
         return r == SQLITE_OK ? 0 : store_errno(r);
 }
 
-/* How long we wait for another program that has the database locked, at the start. */
+/* How long, in milliseconds, we wait at the start for a program that has locked the database. */
 #define START_BUSY_MS 250
 
 static int open_database(struct store *store, const char *path)
@@ -258,7 +265,7 @@ static int open_database(struct store *store, const char *path)
                 return store_errno_of(store, r);
         sqlite3_busy_timeout(store->db, START_BUSY_MS);
         r = store_exec(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
-        /* In the place of SQLite's own, which has it done at the commit. */
+        /* This replaces SQLite's own hook, which makes the checkpoint within a commit. */
         (void)sqlite3_wal_hook(store->db, on_commit, store);
         if (r >= 0)
                 r = migrate(store);
@@ -268,7 +275,7 @@ static int open_database(struct store *store, const char *path)
                 r = check_writable(store);
         if (r >= 0)
                 r = prepare(store);
-        /* From here everybody would wait along with us. */
+        /* From here on, waiting for a lock would hold up all clients. */
         sqlite3_busy_timeout(store->db, 0);
         return r;
 }
@@ -279,9 +286,9 @@ static const char *advice(int error)
         case -EUCLEAN:
                 return "move it away (the results of its jobs stay in jobs/) and start again";
         case -EPROTONOSUPPORT:
-                return "install that version, or give another directory with --state";
+                return "install that version, or give another directory with --state DIR";
         case -EBUSY:
-                return "end the program that has it open";
+                return "end the program that has locked it";
         default:
                 return failure_advice(error);
         }

@@ -17,8 +17,8 @@ static sqlite3_stmt *begin(struct store *store, enum statement which)
 }
 
 /*
- * Ends a statement: what it bound is borrowed, so it must not outlive the call. @r is
- * sqlite3_step()'s code.
+ * Ends a statement, and drops its bindings, since the bound text is borrowed. @r is what
+ * sqlite3_step() returned.
  */
 static int finish(sqlite3_stmt *statement, int r)
 {
@@ -29,7 +29,7 @@ static int finish(sqlite3_stmt *statement, int r)
 
 static void bind_text(sqlite3_stmt *statement, int i, const char *text)
 {
-        /* NULL binds NULL. The only failure is a wrong index, and that one is ours. */
+        /* NULL binds SQL's NULL. A wrong index would be our own bug. */
         int r = sqlite3_bind_text(statement, i, text, -1, SQLITE_STATIC);
 
         assert(r == SQLITE_OK || r == SQLITE_TOOBIG);
@@ -44,14 +44,14 @@ static void bind_int(sqlite3_stmt *statement, int i, uint64_t value)
         (void)r;
 }
 
-/* *@ret NULL for no JSON. */
+/* Without JSON *@ret is NULL. */
 static int dump(const json_t *json, char **ret)
 {
         *ret = json ? json_text(json, JSON_COMPACT) : NULL;
         return json && !*ret ? -ENOMEM : 0;
 }
 
-/* An update of an ended job would make it younger; there is none. */
+/* An ended job is written only once, so this call tells when it ended. */
 static uint64_t ended_seen(const struct store *store, const struct job_record *record)
 {
         return job_state_is_live(record->state) ? 0 : store_clock(store);
@@ -104,7 +104,7 @@ int store_commit(struct store *store)
         return store_exec(store, "COMMIT");
 }
 
-/* After some errors SQLite has done it itself. */
+/* After some errors SQLite has already rolled back by itself. */
 void store_rollback(struct store *store)
 {
         if (!sqlite3_get_autocommit(store->db))
@@ -189,7 +189,7 @@ int store_end(struct store *store, const struct job_record *record, const struct
         r = end_in_transaction(store, record, totals, n_totals);
         if (r >= 0)
                 return r;
-        /* It would not be the last call's error any more after the rollback. */
+        /* The rollback would replace SQLite's last error. */
         if (!store->why)
                 store->why = sqlite3_errstr(sqlite3_extended_errcode(store->db));
         (void)store_exec(store, "ROLLBACK");
@@ -235,8 +235,9 @@ static int column_dup(sqlite3_stmt *statement, int i, char **ret)
 }
 
 /*
- * NULL for no JSON. Tried again, since jansson does not always tell want of memory from text that
- * is no JSON, and a row must not be taken for damaged while there is just no memory.
+ * *@ret is left alone when the column is NULL. A failure is tried once more: jansson does not
+ * always tell a lack of memory from invalid text, and a row must not count as damaged only because
+ * memory was short.
  */
 static int column_json(sqlite3_stmt *statement, int i, json_t **ret)
 {
@@ -260,7 +261,7 @@ static enum demo_use column_demo(sqlite3_stmt *statement, int i)
         return sqlite3_column_int64(statement, i) ? DEMO_USED : DEMO_UNUSED;
 }
 
-/* -EBADMSG and *@ret_why: the row is damaged. */
+/* -EBADMSG when the row is damaged; *@ret_why then says how. */
 static int read_row(struct store *store, sqlite3_stmt *statement, struct job_record *ret,
                     const char **ret_why)
 {
@@ -269,7 +270,7 @@ static int read_row(struct store *store, sqlite3_stmt *statement, struct job_rec
 
         if (!state && sqlite3_errcode(store->db) == SQLITE_NOMEM)
                 return -ENOMEM;
-        *ret_why = "its state is none";
+        *ret_why = "its state is unknown";
         if (!state || job_state_from_name(state, &ret->state) < 0)
                 return -EBADMSG;
         ret->number = (uint64_t)sqlite3_column_int64(statement, 0);
@@ -287,17 +288,17 @@ static int read_row(struct store *store, sqlite3_stmt *statement, struct job_rec
         if (r >= 0)
                 r = column_dup(statement, 11, &ret->cgroup);
         if (r >= 0) {
-                *ret_why = "its spec is no JSON object";
+                *ret_why = "its spec is not a JSON object";
                 r = column_json(statement, 6, &ret->spec);
                 if (r >= 0 && !ret->spec)
                         r = -EBADMSG;
         }
         if (r >= 0) {
-                *ret_why = "its summary is no JSON object";
+                *ret_why = "its summary is not a JSON object";
                 r = column_json(statement, 10, &ret->summary);
         }
         if (r >= 0) {
-                *ret_why = "what parts of it used is no JSON object";
+                *ret_why = "the usage of its parts is not a JSON object";
                 r = column_json(statement, 14, &ret->parts);
         }
         return r;
@@ -323,8 +324,8 @@ static int move_aside(struct store *store, int64_t number)
 }
 
 /*
- * A damaged row goes where nothing stumbles over it and somebody who knows can still look at it.
- * Where that fails it is in the way of nothing either: whoever reads rows goes on past it.
+ * Moves a damaged row to a table of its own, where nothing reads it but an expert can look at it.
+ * If that fails, no harm is done: readers skip the row.
  */
 static void set_aside(struct store *store, int64_t number, const char *why)
 {
@@ -332,21 +333,22 @@ static void set_aside(struct store *store, int64_t number, const char *why)
                                          .job = (uint64_t)MAX(number, 0) };
 
         if (move_aside(store, number) < 0)
-                supervisor_log_about(&about, LOG_ERR,
-                                     "job %lld is passed over: its row in the database of jobs is "
-                                     "damaged (%s), and cannot be set aside: %s",
-                                     (long long)number, why, store_error(store));
+                supervisor_log_about(
+                        &about, LOG_ERR,
+                        "job %lld is skipped: its row in the database of jobs is "
+                        "damaged (%s), and cannot be moved to the table \"damaged\": %s",
+                        (long long)number, why, store_error(store));
         else
                 supervisor_log_about(
                         &about, LOG_ERR,
-                        "job %lld is passed over: its row in the database of jobs is damaged (%s) "
+                        "job %lld is skipped: its row in the database of jobs is damaged (%s) "
                         "and was moved to the table \"damaged\"; its results stay in jobs/%lld/",
                         (long long)number, why, (long long)number);
 }
 
 /*
- * The row that @statement, with what is bound to it, finds. -EBADMSG and the number of a row that
- * is damaged, which is set aside then.
+ * Gets the row that @statement finds with its bindings. A damaged row is set aside: then -EBADMSG
+ * is returned, and *@ret_damaged is its number.
  */
 static int get_row(struct store *store, sqlite3_stmt *statement, struct job_record *ret,
                    int64_t *ret_damaged)
@@ -379,13 +381,13 @@ static int get_row(struct store *store, sqlite3_stmt *statement, struct job_reco
         return 0;
 }
 
-/* Numbers past SQLite's range name no job. */
+/* No job has a number beyond SQLite's range. */
 static int64_t clamp(uint64_t number)
 {
         return (int64_t)MIN(number, (uint64_t)INT64_MAX);
 }
 
-/* The next row from @from on in the order of @which; damaged ones are passed over. */
+/* Gets the first undamaged row after @from, in the order of the statement @which. */
 static int get_next(struct store *store, enum statement which, uint64_t from, uid_t owner,
                     struct job_record *ret)
 {
@@ -427,8 +429,9 @@ int store_get(struct store *store, uint64_t number, struct job_record *ret)
                         store->why = no_such_job;
                 return r;
         }
-        store->why = "its row in the database of jobs was damaged, and set aside; its results, if "
-                     "there are any, are still in the state directory, in jobs/";
+        store->why =
+                "its row in the database of jobs was damaged and has been set aside; its results, "
+                "if there are any, are still in the state directory, in jobs/";
         return -EUCLEAN;
 }
 

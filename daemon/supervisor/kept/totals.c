@@ -24,11 +24,13 @@ static const char *const memory_bounds[] = { "4194304.0",     "16777216.0",   "6
         }
 
 const struct totals_family totals_families[] = {
-        { .name = "jobs", .kind = TOTALS_JOBS, .help = "Jobs that have ended, by how and why" },
+        { .name = "jobs",
+          .kind = TOTALS_JOBS,
+          .help = "Jobs that have ended, by outcome and reason" },
         { .name = "tasks",
           .kind = TOTALS_TASKS,
           .help = "Tasks with a result, counted when their job has ended" },
-        SUM("task_retries", NULL, "Further tries of tasks that failed for a passing reason",
+        SUM("task_retries", NULL, "Retries of tasks that failed for a passing reason",
             "tasks_retried"),
         HISTOGRAM("job_wall_seconds", "seconds", "Time from a job's submission to its end",
                   "wall_seconds", wall_bounds),
@@ -40,11 +42,11 @@ const struct totals_family totals_families[] = {
         SUM("cpu_user_seconds", "seconds", "CPU time of jobs in user mode", "cpu_user_seconds"),
         SUM("cpu_system_seconds", "seconds", "CPU time of jobs in the kernel",
             "cpu_system_seconds"),
-        SUM("cpu_throttled_seconds", "seconds", "Time that cpu.max made jobs wait, over CPUs",
+        SUM("cpu_throttled_seconds", "seconds", "Time that cpu.max made jobs wait, over all CPUs",
             "cpu_throttling", "throttled_seconds"),
-        SUM("oom_kills", NULL, "Processes of jobs that the kernel killed for their memory",
+        SUM("oom_kills", NULL, "Processes of jobs that the kernel killed for lack of memory",
             "memory_events", "oom_kill"),
-        SUM("memory_max_hits", NULL, "Times that jobs came to memory.max", "memory_events", "max"),
+        SUM("memory_max_hits", NULL, "Times that jobs reached memory.max", "memory_events", "max"),
         SUM("memory_high_hits", NULL, "Times that memory.high slowed jobs down", "memory_events",
             "high"),
         SUM("forks_refused", NULL, "Processes and threads that pids.max refused to jobs",
@@ -53,7 +55,7 @@ const struct totals_family totals_families[] = {
             "workers_replaced"),
         SUM("io_read_bytes", "bytes", "Bytes that jobs read from disks", "io", "read_bytes"),
         SUM("io_written_bytes", "bytes", "Bytes that jobs wrote to disks", "io", "write_bytes"),
-        SUM("context_switches_voluntary", NULL, "Context switches of jobs that waited",
+        SUM("context_switches_voluntary", NULL, "Context switches of jobs that had to wait",
             "context_switches_voluntary"),
         SUM("context_switches_involuntary", NULL, "Context switches of jobs that were preempted",
             "context_switches_involuntary"),
@@ -101,7 +103,7 @@ static void add_tasks(struct totals *totals, const struct total *of, const char 
                 add_outcome(totals, of, metric, (double)record->n_done, "done", NULL);
         if (record->n_failed == 0)
                 return;
-        /* What can't be read any more is failed for no reason that is known. */
+        /* Failures whose records cannot be read any more are counted with the reason "unknown". */
         for (unsigned i = 1;
              failures && i < _PPP_REASON_N && known + failures[i] <= record->n_failed; ++i)
                 if (failures[i] > 0) {
@@ -114,7 +116,7 @@ static void add_tasks(struct totals *totals, const struct total *of, const char 
                             "unknown");
 }
 
-/* Names of metrics and text of buckets are compared as text where they are printed. */
+/* Returns the bucket's text from the table: /metrics finds a bucket again by comparing text. */
 static const char *find_bound(const struct totals_family *family, double value)
 {
         size_t i = 0;
@@ -124,7 +126,7 @@ static const char *find_bound(const struct totals_family *family, double value)
         return family->bounds[i];
 }
 
-/* A number that the summary lacks adds nothing: it is not 0. */
+/* A number that the summary does not have is unknown, not 0, so nothing is added. */
 static void add_number(struct totals *totals, const struct total *of,
                        const struct totals_family *family, const json_t *summary)
 {

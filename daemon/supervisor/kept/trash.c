@@ -10,14 +10,14 @@
 #define PREFIX    ".going-"
 #define NAME_SIZE 32
 
-/* Bytes on disk that are freed without a child: about a quarter of a millisecond. */
+/* Up to this many bytes on disk are freed without a child; that takes about 0.25 ms. */
 #define AT_ONCE (UINT64_C(1) << 20)
 
-/* What a child has to tell. */
+/* The child's report. */
 struct swept {
-        unsigned n_stuck;     /* entries that can't be removed, */
-        int error;            /* why the first of them can't be, */
-        char name[NAME_SIZE]; /* and which that is */
+        unsigned n_stuck;     /* entries that cannot be removed */
+        int error;            /* why the first of them cannot be removed: negative errno */
+        char name[NAME_SIZE]; /* of the first entry that cannot be removed */
 };
 
 static bool is_going(const char *name)
@@ -55,7 +55,7 @@ static int remove_file(void *userdata, int fd, const char *name)
         return unlinkat(fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-/* Whatever is in a directory: somebody may have put a file there by hand. */
+/* Removes all files of a directory, not only ours: somebody may have put one there by hand. */
 static int remove_entry(int dir_fd, const char *name)
 {
         int r = remove_file(NULL, dir_fd, name);
@@ -120,13 +120,13 @@ static void on_swept(void *userdata, int r, int out_fd)
                 r = -EIO;
         if (r < 0) {
                 supervisor_log(LOG_WARNING,
-                               "cannot remove the files of old jobs: %s; it is tried again with "
-                               "those of the next one",
+                               "cannot remove the files of old jobs: %s; this is tried again when "
+                               "the next job is removed",
                                strerror(-r));
         } else if (swept.n_stuck > trash->n_told) {
                 supervisor_log(LOG_WARNING,
-                               "cannot remove jobs/%s in the state directory, left of an old job: "
-                               "%s; remove it by hand",
+                               "cannot remove jobs/%s in the state directory, which an old job has "
+                               "left: %s; remove it by hand",
                                swept.name, strerror(-swept.error));
                 trash->n_told = swept.n_stuck;
         }
@@ -134,7 +134,7 @@ static void on_swept(void *userdata, int r, int out_fd)
                 start(trash);
 }
 
-/* Where no child can be made, others have to wait. */
+/* If no child can be started, the entries are removed here, and clients wait meanwhile. */
 static void start(struct trash *trash)
 {
         const struct errand_work work = {
@@ -159,7 +159,7 @@ static int rename_entry(struct trash *trash, const char *name)
         return renameat(trash->dir_fd, name, trash->dir_fd, going) < 0 ? -errno : 0;
 }
 
-/* What can't get a name in the trash is removed by its own. */
+/* An entry that cannot be renamed is removed under its own name. */
 int trash_put(struct trash *trash, const char *name)
 {
         int r;
@@ -172,7 +172,6 @@ int trash_put(struct trash *trash, const char *name)
         return r == -ENOENT ? 0 : r;
 }
 
-/* What the last supervisor left, in the making. */
 struct leftovers {
         struct trash *trash;
         bool (*is_left)(const char *name);
@@ -188,13 +187,13 @@ static int take_leftover(void *userdata, int fd, const char *name)
         leftovers->any |= is_left || is_going(name);
         if (r < 0)
                 supervisor_log(LOG_WARNING,
-                               "cannot rename jobs/%s in the state directory, which is of no use "
+                               "cannot rename jobs/%s in the state directory, which nobody needs "
                                "any more: %s",
                                name, strerror(-r));
         return 0;
 }
 
-/* Names begin with the time, and are none that a former supervisor gave. */
+/* Names count up from the time of this call, so no earlier supervisor has given the same ones. */
 int trash_init(struct trash *trash, sd_event *event, int dir_fd, bool (*is_left)(const char *name))
 {
         struct leftovers leftovers = { .trash = trash, .is_left = is_left };
