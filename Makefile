@@ -128,6 +128,9 @@ $(BUILD)/tests/test-%: $(BUILD)/obj/tests/unit/test-%.c.o $(PARTS:%=$(BUILD)/%.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ -lcunit -lssl -lcrypto $(ALL_LIBS)
 .SECONDARY: $(UNIT_TESTS:$(BUILD)/tests/%=$(BUILD)/obj/tests/unit/%.c.o)
+# Tests of what happens without memory: these calls of the libraries go through the program.
+$(BUILD)/tests/test-fault: override LDFLAGS += $(addprefix -Wl$(comma)--wrap=,strdup vasprintf \
+	__vasprintf_chk)
 
 # Runs a daemon for demo.sh and tells when it is ready.
 .PHONY: notify-run

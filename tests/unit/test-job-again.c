@@ -270,18 +270,28 @@ static void test_kinds(void)
 
 static void test_limits(void)
 {
-        const struct failure other = FAILURE_NULL,
-                             limit = { .limit = (char *)"spec.limits.pids_max" },
-                             space = { .space = true };
+        static const struct {
+                int error;
+                const char *field;
+                bool may_pass;
+        } faults[] = {
+                { -EIO, NULL, true },
+                { -ENOENT, NULL, false },
+                { -EACCES, NULL, false },
+                { -EMFILE, "spec.limits.pids_max", true },
+                { -ENOMEM, "spec.limits.pids_max", true },
+                { -EIO, "spec.limits.pids_max", false },
+                { -EOPNOTSUPP, "spec.limits.pids_max", false },
+                { -ENOSPC, "inputs", false },
+                { -EDQUOT, "inputs", false },
+        };
 
-        test_true(failure_may_pass(&other, -EIO));
-        test_true(!failure_may_pass(&other, -ENOENT));
-        test_true(!failure_may_pass(&other, -EACCES));
-        test_true(failure_may_pass(&limit, -EMFILE));
-        test_true(failure_may_pass(&limit, -ENOMEM));
-        test_true(!failure_may_pass(&limit, -EIO));
-        test_true(!failure_may_pass(&limit, -EOPNOTSUPP));
-        test_true(!failure_may_pass(&space, -EAGAIN));
+        for (size_t i = 0; i < ARRAY_SIZE(faults); ++i) {
+                const struct fault fault = { .error = faults[i].error,
+                                             .field = (char *)faults[i].field };
+
+                test_int(failure_may_pass(&fault), ==, faults[i].may_pass);
+        }
 }
 
 TEST_MAIN("job-again", { "limits", test_limits }, { "interrupted", test_interrupted },

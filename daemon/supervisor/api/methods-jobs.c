@@ -105,17 +105,14 @@ static void say_interrupted(struct peer *peer, uint64_t number)
 
 static void say_unstored(struct peer *peer, const struct job *job)
 {
-        _cleanup_free_ char *attempted = NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        if (asprintf(&attempted, "store the end of job %llu",
-                     (unsigned long long)job->record.number) < 0)
-                attempted = NULL;
-        peer_error(peer, INTERFACE_JOBS ".Failed",
-                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(attempted), "why",
-                             strerror(-job->unstored_error), "hint",
-                             "see that the state directory can be written to: it is tried again "
-                             "every few seconds, and a daemon that is started again before goes on "
-                             "with the job"));
+        (void)fault_errno(&fault, job->unstored_error,
+                          "see that the state directory can be written to: it is tried again every "
+                          "few seconds, and a daemon that is started again before goes on with the "
+                          "job",
+                          "store the end of job %llu", (unsigned long long)job->record.number);
+        methods_fail(peer, &fault);
 }
 
 static void on_job_event(struct waiter *waiter, struct job *job, enum job_event event)
@@ -213,18 +210,10 @@ void method_show(struct peer *peer, json_t *parameters, struct varlink_message *
         found_deinit(&found);
 }
 
-static void failed(struct peer *peer, const struct failure *failure)
-{
-        peer_error(peer, INTERFACE_JOBS ".Failed",
-                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted),
-                             "why", failure_text(failure->why), "hint",
-                             failure_text(failure->hint)));
-}
-
 static void set_paused(struct peer *peer, struct found *found, bool pause)
 {
         const struct job_record *record = found_record(found);
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
         if (!is_live(found) && job_state_is_live(record->state))
                 say_interrupted(peer, record->number);
@@ -234,11 +223,10 @@ static void set_paused(struct peer *peer, struct found *found, bool pause)
                 peer_error(peer, INTERFACE_JOBS ".NotRunning",
                            json_pack("{s:I, s:s}", "job", (json_int_t)record->number, "state",
                                      job_state_name(record->state)));
-        else if (jobs_pause(peer->owner->jobs, found->job, pause, &failure) < 0)
-                failed(peer, &failure);
+        else if (jobs_pause(peer->owner->jobs, found->job, pause, &fault) < 0)
+                methods_fail(peer, &fault);
         else
                 reply_job(peer, record, false);
-        failure_deinit(&failure);
 }
 
 void method_pause(struct peer *peer, json_t *parameters, struct varlink_message *message)
@@ -263,12 +251,11 @@ void method_resume(struct peer *peer, json_t *parameters, struct varlink_message
 
 static void results_failed(struct peer *peer, uint64_t number, int error)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        (void)failure_set(&failure, error, NULL, "open the results of job %llu",
+        (void)fault_errno(&fault, error, failure_advice(error), "open the results of job %llu",
                           (unsigned long long)number);
-        failed(peer, &failure);
-        failure_deinit(&failure);
+        methods_fail(peer, &fault);
 }
 
 static void reply_results(struct peer *peer, const struct job_record *record)

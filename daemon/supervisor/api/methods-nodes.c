@@ -8,11 +8,11 @@
 
 static void failed_with(struct peer *peer, const char *why, const char *hint)
 {
-        peer_error(peer, INTERFACE_JOBS ".Failed",
-                   json_pack("{s:s, s:s, s:s}", "attempted", "ask the Redis for its nodes", "why",
-                             why, "hint", hint));
-}
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
+        (void)fault_why(&fault, -EIO, why, hint, "ask the Redis for its nodes");
+        methods_fail(peer, &fault);
+}
 static void failed(struct peer *peer, const char *why)
 {
         failed_with(peer, why, "see [machines] in pppctl.conf, and whether that Redis runs");

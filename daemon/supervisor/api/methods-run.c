@@ -18,39 +18,12 @@ static void bad_inputs(struct peer *peer, uint64_t line, const char *why)
                    json_pack("{s:I, s:s}", "input", (json_int_t)line, "why", why));
 }
 
-static void limit_unavailable(struct peer *peer, const char *limit, const char *why,
-                              const char *hint)
-{
-        peer_error(peer, INTERFACE_JOBS ".LimitUnavailable",
-                   json_pack("{s:s, s:s, s:s}", "limit", limit, "why", why, "hint", hint));
-}
-
-static void failed(struct peer *peer, const struct failure *failure)
-{
-        if (failure->limit) {
-                limit_unavailable(peer, failure->limit, failure_text(failure->why),
-                                  failure_text(failure->hint));
-                return;
-        }
-        if (failure->space) {
-                peer_error(peer, INTERFACE_JOBS ".NoSpace",
-                           json_pack("{s:s, s:s}", "why", failure_text(failure->why), "hint",
-                                     failure_text(failure->hint)));
-                return;
-        }
-        peer_error(peer, INTERFACE_JOBS ".Failed",
-                   json_pack("{s:s, s:s, s:s}", "attempted", failure_text(failure->attempted),
-                             "why", failure_text(failure->why), "hint",
-                             failure_text(failure->hint)));
-}
-
 static void failed_errno(struct peer *peer, int error, const char *attempted)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        (void)failure_set(&failure, error, NULL, "%s", attempted);
-        failed(peer, &failure);
-        failure_deinit(&failure);
+        (void)fault_errno(&fault, error, failure_advice(error), "%s", attempted);
+        methods_fail(peer, &fault);
 }
 
 static bool check_size(struct peer *peer, uint64_t size)
@@ -65,7 +38,7 @@ static bool check_size(struct peer *peer, uint64_t size)
                      "job: split the list, or raise inputs_size_max in pppctl.conf",
                      (unsigned long long)size, (unsigned long long)max) < 0)
                 why = NULL;
-        bad_inputs(peer, 0, failure_text(why));
+        bad_inputs(peer, 0, fault_text(why));
         return false;
 }
 
@@ -242,7 +215,7 @@ static bool check_limits(struct peer *peer, const struct spec *spec)
         if (r == -EDOM)
                 methods_refuse(peer, error.field, error.why, error.hint);
         else if (r < 0)
-                limit_unavailable(peer, error.field, error.why, error.hint);
+                methods_deny_limit(peer, error.field, error.why, error.hint);
         return r >= 0;
 }
 
@@ -263,18 +236,18 @@ static void queue_full(struct peer *peer, int e)
         if (r < 0)
                 why = NULL;
         peer_error(peer, INTERFACE_JOBS ".QueueFull",
-                   json_pack("{s:I, s:s}", "limit", (json_int_t)limit, "why", failure_text(why)));
+                   json_pack("{s:I, s:s}", "limit", (json_int_t)limit, "why", fault_text(why)));
 }
 
 static void submit(struct peer *peer, struct submission *submission, bool cancel_on_disconnect)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct job *job;
         int r;
 
-        r = jobs_submit(peer->owner->jobs, submission, &job, &failure);
+        r = jobs_submit(peer->owner->jobs, submission, &job, &fault);
         if (r < 0) {
-                failed(peer, &failure);
+                methods_fail(peer, &fault);
         } else if (r > 0) {
                 queue_full(peer, r);
         } else {
@@ -283,19 +256,17 @@ static void submit(struct peer *peer, struct submission *submission, bool cancel
                 peer_reply(peer, json_pack("{s:I}", "job", (json_int_t)job->record.number), false,
                            NULL, 0);
         }
-        failure_deinit(&failure);
 }
 
 static bool refuse_while_draining(struct peer *peer)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
         if (!peer->owner->jobs->draining)
                 return false;
-        (void)failure_set_why(&failure, -ESHUTDOWN, "the daemon is stopping",
-                              "try again when it has been started", "admit a job");
-        failed(peer, &failure);
-        failure_deinit(&failure);
+        (void)fault_why(&fault, -ESHUTDOWN, "the daemon is stopping",
+                        "try again when it has been started", "admit a job");
+        methods_fail(peer, &fault);
         return true;
 }
 
@@ -304,7 +275,7 @@ void methods_run_admitted(struct peer *peer, struct submission *submission,
                           const struct input_error *error)
 {
         if (r == -EBADMSG) {
-                bad_inputs(peer, error->line, failure_text(error->why));
+                bad_inputs(peer, error->line, fault_text(error->why));
                 return;
         }
         if (r < 0) {

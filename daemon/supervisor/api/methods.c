@@ -4,6 +4,7 @@
 
 #include "daemon/supervisor/api/interface.h"
 #include "daemon/supervisor/base/event-loop.h"
+#include "daemon/supervisor/jobs/space.h"
 
 static void get_info(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
@@ -57,6 +58,27 @@ void methods_refuse(struct peer *peer, const char *field, const char *why, const
 {
         peer_error(peer, INTERFACE_JOBS ".BadRequest",
                    json_pack("{s:s, s:s, s:s}", "field", field, "why", why, "hint", hint));
+}
+
+void methods_deny_limit(struct peer *peer, const char *limit, const char *why, const char *hint)
+{
+        peer_error(peer, INTERFACE_JOBS ".LimitUnavailable",
+                   json_pack("{s:s, s:s, s:s}", "limit", limit, "why", why, "hint", hint));
+}
+
+void methods_fail(struct peer *peer, const struct fault *fault)
+{
+        const char *advice = fault->advice ?: failure_advice(fault->error);
+
+        if (space_is_short(fault))
+                peer_error(peer, INTERFACE_JOBS ".NoSpace",
+                           json_pack("{s:s, s:s}", "why", fault->why, "hint", advice));
+        else if (fault->field)
+                methods_deny_limit(peer, fault->field, fault->why, advice);
+        else
+                peer_error(peer, INTERFACE_JOBS ".Failed",
+                           json_pack("{s:s, s:s, s:s}", "attempted", fault->attempted, "why",
+                                     fault->why, "hint", advice));
 }
 
 static bool is_among(const char *name, const char *const *names)

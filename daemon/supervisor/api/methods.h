@@ -39,6 +39,10 @@ void methods_run_admitted(struct peer *peer, struct submission *submission,
 /* Refuses a member: io.pppctl.Jobs.BadRequest. @field, @why and @hint are for people. */
 void methods_refuse(struct peer *peer, const char *field, const char *why, const char *hint);
 
+/* Answers with the error that fits @fault: LimitUnavailable, NoSpace or Failed. */
+void methods_fail(struct peer *peer, const struct fault *fault);
+void methods_deny_limit(struct peer *peer, const char *limit, const char *why, const char *hint);
+
 /* False, with the call answered, when @parameters has a member that is not in @names
  * (NULL-terminated). */
 bool methods_check_names(struct peer *peer, const json_t *parameters, const char *const *names);

@@ -1,18 +1,6 @@
 #include "daemon/supervisor/base/failure.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "lib/spec.h"
-
-void failure_deinit(struct failure *failure)
-{
-        free(failure->attempted);
-        free(failure->why);
-        free(failure->hint);
-        free(failure->limit);
-        *failure = (struct failure)FAILURE_NULL;
-}
 
 const char *failure_advice(int error)
 {
@@ -64,77 +52,16 @@ enum failure_kind failure_kind(int error)
         return FAILURE_UNKNOWN;
 }
 
-static void fill(struct failure *failure, const char *why, const char *hint, const char *attempted,
-                 va_list args) _printf_(4, 0);
-
-static void fill(struct failure *failure, const char *why, const char *hint, const char *attempted,
-                 va_list args)
+bool failure_may_pass(const struct fault *fault)
 {
-        failure_deinit(failure);
-        if (vasprintf(&failure->attempted, attempted, args) < 0)
-                failure->attempted = NULL;
-        failure->why = strdup(why);
-        failure->hint = strdup(hint);
+        return fault->field ? failure_is_want(fault->error)
+                            : failure_kind(fault->error) == FAILURE_PASSES;
 }
 
-bool failure_may_pass(const struct failure *failure, int error)
-{
-        if (failure->space || (failure->limit && !failure_is_want(error)))
-                return false;
-        return failure_kind(error) == FAILURE_PASSES;
-}
-
-int failure_set(struct failure *failure, int error, const char *hint, const char *attempted, ...)
-{
-        va_list args;
-
-        assert(error < 0);
-        va_start(args, attempted);
-        fill(failure, strerror(-error), hint ? hint : failure_advice(error), attempted, args);
-        va_end(args);
-        return error;
-}
-
-int failure_set_why(struct failure *failure, int error, const char *why, const char *hint,
-                    const char *attempted, ...)
-{
-        va_list args;
-
-        assert(error < 0);
-        va_start(args, attempted);
-        fill(failure, why, hint ? hint : failure_advice(error), attempted, args);
-        va_end(args);
-        return error;
-}
-
-int failure_set_sentence(struct failure *failure, int error, const char *hint, const char *why, ...)
-{
-        _cleanup_free_ char *sentence = NULL;
-        va_list args;
-
-        va_start(args, why);
-        if (vasprintf(&sentence, why, args) < 0)
-                sentence = NULL;
-        va_end(args);
-        return failure_set_why(failure, error, failure_text(sentence), hint, "admit the job");
-}
-
-char *failure_sentence(const struct failure *failure)
-{
-        char *text;
-
-        if (asprintf(&text, "cannot %s: %s; %s", failure_text(failure->attempted),
-                     failure_text(failure->why), failure_text(failure->hint)) < 0)
-                return NULL;
-        return text;
-}
-
-int failure_set_limit(struct failure *failure, int error, const struct spec_error *what)
+int failure_of_limit(struct fault *fault, int error, const struct spec_error *what)
 {
         const char *name = strrchr(what->field, '.');
 
-        (void)failure_set_why(failure, error, what->why, what->hint, "set the limit %s",
-                              name ? name + 1 : what->field);
-        failure->limit = strdup(what->field);
-        return error;
+        (void)fault_refuse(fault, error, what->field, what->hint, "%s", what->why);
+        return fault_attempt(fault, "set the limit %s", name ? name + 1 : what->field);
 }

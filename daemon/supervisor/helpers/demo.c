@@ -112,7 +112,7 @@ static int spawn_server(struct demo_server *server, int group_fd, struct spawned
         return spawn_child(&spawn, ret, ret_attempted);
 }
 
-static int start(struct helper *helper, int group_fd, struct spawned *ret, struct failure *failure)
+static int start(struct helper *helper, int group_fd, struct spawned *ret, struct fault *fault)
 {
         struct demo_server *server = container_of(helper, struct demo_server, helper);
         const char *attempted = "make a loopback socket for";
@@ -123,7 +123,8 @@ static int start(struct helper *helper, int group_fd, struct spawned *ret, struc
         if (r >= 0)
                 r = spawn_server(server, group_fd, ret, &attempted);
         return r >= 0 ? 0
-                      : failure_set(failure, r, r == -ENOENT ? "name it with --web PATH" : NULL,
+                      : fault_errno(fault, r,
+                                    r == -ENOENT ? "name it with --web PATH" : failure_advice(r),
                                     "%s the demo server %s", attempted, server->program);
 }
 
@@ -172,11 +173,11 @@ void demo_server_deinit(struct demo_server *server)
 }
 
 int demo_server_acquire(struct demo_server *server, char ret_url[static DEMO_URL_MAX],
-                        struct failure *failure)
+                        struct fault *fault)
 {
         int r;
 
-        r = helper_acquire(&server->helper, failure);
+        r = helper_acquire(&server->helper, fault);
         if (r < 0)
                 return r;
         snprintf(ret_url, DEMO_URL_MAX, "http://127.0.0.1:%u", server->port);

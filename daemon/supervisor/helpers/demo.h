@@ -33,7 +33,7 @@ void demo_server_deinit(struct demo_server *server);
 
 /* Sees that it runs, counts one user, says where it is ("http://127.0.0.1:4711"). */
 int demo_server_acquire(struct demo_server *server, char ret_url[static DEMO_URL_MAX],
-                        struct failure *failure);
+                        struct fault *fault);
 void demo_server_release(struct demo_server *server);
 
 /* Whether any line of the inputs begins with "demo:". */

@@ -58,12 +58,12 @@ bool engine_is_available(const struct engine *engine, const char **ret_why, cons
                redis_server_is_available(&engine->redis, ret_why, ret_hint);
 }
 
-static int acquire_private(struct engine *engine, struct failure *failure)
+static int acquire_private(struct engine *engine, struct fault *fault)
 {
         int r;
 
         for (size_t i = 0; i < ENGINE_LOCAL_NODES; ++i) {
-                r = helper_acquire(&engine->local[i].helper, failure);
+                r = helper_acquire(&engine->local[i].helper, fault);
                 if (r >= 0)
                         continue;
                 while (i > 0)
@@ -75,20 +75,21 @@ static int acquire_private(struct engine *engine, struct failure *failure)
         return 1;
 }
 
-int engine_acquire(struct engine *engine, struct failure *failure)
+int engine_acquire(struct engine *engine, struct fault *fault)
 {
         const char *why, *hint;
 
         if (machines_has_redis(engine->env.config))
                 return 0;
         if (!redis_server_is_available(&engine->redis, &why, &hint))
-                return failure_set_why(failure, -ENOENT, why, hint, "start a private Redis");
-        return acquire_private(engine, failure);
+                return fault_why(fault, -ENOENT, why, hint ?: failure_advice(-ENOENT),
+                                 "start a private Redis");
+        return acquire_private(engine, fault);
 }
 
-int engine_acquire_again(struct engine *engine, struct failure *failure)
+int engine_acquire_again(struct engine *engine, struct fault *fault)
 {
-        return engine_has_private(engine) ? acquire_private(engine, failure) : 0;
+        return engine_has_private(engine) ? acquire_private(engine, fault) : 0;
 }
 
 void engine_release(struct engine *engine)
@@ -179,17 +180,15 @@ static void forget_applied(char **applied)
 /* A limit that can't be had, say, is for the log: jobs of our own run all the same. */
 static void serve(struct engine *engine)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        if (helper_acquire(&engine->served.helper, &failure) < 0)
+        if (helper_acquire(&engine->served.helper, &fault) < 0)
                 supervisor_log(LOG_ERR,
                                "this machine does not serve others: cannot %s: %s; %s; then reload "
                                "the daemon",
-                               failure_text(failure.attempted), failure_text(failure.why),
-                               failure_text(failure.hint));
+                               fault.attempted, fault.why, fault.advice);
         else
                 engine->serves = true;
-        failure_deinit(&failure);
 }
 
 static void serve_no_more(struct engine *engine)

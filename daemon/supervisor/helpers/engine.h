@@ -84,9 +84,9 @@ bool engine_is_available(const struct engine *engine, const char **ret_why, cons
  * For a job: sees that there is a Redis with nodes. 1 when it is the private one, to be given back
  * by engine_release(); 0 when it is the configured one.
  */
-int engine_acquire(struct engine *engine, struct failure *failure);
+int engine_acquire(struct engine *engine, struct fault *fault);
 /* For a job that a former supervisor started. */
-int engine_acquire_again(struct engine *engine, struct failure *failure);
+int engine_acquire_again(struct engine *engine, struct fault *fault);
 void engine_release(struct engine *engine);
 
 /*

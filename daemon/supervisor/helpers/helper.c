@@ -102,7 +102,7 @@ static void give_up(struct helper *helper)
         drop_group(helper);
 }
 
-static int start(struct helper *helper, struct failure *failure)
+static int start(struct helper *helper, struct fault *fault)
 {
         _cleanup_close_ int leaf_fd = -EBADF;
         struct spawned child;
@@ -112,10 +112,10 @@ static int start(struct helper *helper, struct failure *failure)
         r = make_groups(helper, &leaf_fd);
         if (r < 0) {
                 drop_group(helper);
-                return failure_set(failure, r, groups_hint_gone(helper->groups),
+                return fault_errno(fault, r, groups_hint_gone(helper->groups) ?: failure_advice(r),
                                    "make the cgroup %s of %s", helper->group, helper->kind->what);
         }
-        r = helper->kind->start(helper, leaf_fd >= 0 ? leaf_fd : helper->group_fd, &child, failure);
+        r = helper->kind->start(helper, leaf_fd >= 0 ? leaf_fd : helper->group_fd, &child, fault);
         if (r < 0) {
                 drop_group(helper);
                 return r;
@@ -129,7 +129,7 @@ static int start(struct helper *helper, struct failure *failure)
         r = watch(helper);
         if (r >= 0)
                 return 0;
-        (void)failure_set(failure, r, NULL, "watch %s", helper->kind->what);
+        (void)fault_errno(fault, r, failure_advice(r), "watch %s", helper->kind->what);
         give_up(helper);
         return r;
 }
@@ -160,15 +160,14 @@ static void try_again(struct helper *helper)
 
 static void restart(struct helper *helper)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        if (start(helper, &failure) < 0) {
-                supervisor_log(LOG_ERR, "cannot %s: %s; %s", failure_text(failure.attempted),
-                               failure_text(failure.why), failure_text(failure.hint));
+        if (start(helper, &fault) < 0) {
+                supervisor_log(LOG_ERR, "cannot %s: %s; %s", fault.attempted, fault.why,
+                               fault.advice);
                 ++helper->n_deaths;
                 try_again(helper);
         }
-        failure_deinit(&failure);
 }
 
 static void become_down(struct helper *helper)
@@ -418,13 +417,13 @@ void helper_leave(struct helper *helper)
         *helper = (struct helper)HELPER_NULL;
 }
 
-int helper_acquire(struct helper *helper, struct failure *failure)
+int helper_acquire(struct helper *helper, struct fault *fault)
 {
         int r;
 
         if (helper->state == HELPER_DOWN) {
                 helper->n_deaths = 0;
-                r = start(helper, failure);
+                r = start(helper, fault);
                 /* It may have taken things for itself before it failed. */
                 if (r < 0 && helper->n_users == 0 && helper->kind->down)
                         helper->kind->down(helper);

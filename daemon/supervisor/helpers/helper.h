@@ -36,8 +36,7 @@ struct helper_kind {
          * Starts the process in @group_fd (-EBADF: there are no groups). helper->group_fd is its
          * own group, whose limits may be set here.
          */
-        int (*start)(struct helper *helper, int group_fd, struct spawned *ret,
-                     struct failure *failure);
+        int (*start)(struct helper *helper, int group_fd, struct spawned *ret, struct fault *fault);
         /* It is down, and is not to be started before somebody needs it again. May be NULL. */
         void (*down)(struct helper *helper);
 };
@@ -89,7 +88,7 @@ void helper_deinit(struct helper *helper);
 /*
  * Sees that it runs, or will when it has stopped, and counts one user. On failure none is counted.
  */
-int helper_acquire(struct helper *helper, struct failure *failure);
+int helper_acquire(struct helper *helper, struct fault *fault);
 void helper_release(struct helper *helper);
 
 /*

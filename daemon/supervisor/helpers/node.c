@@ -103,7 +103,7 @@ static struct job_group group_of(const struct node *node)
         return group;
 }
 
-static int set_limits(const struct node *node, struct failure *failure)
+static int set_limits(const struct node *node, struct fault *fault)
 {
         const struct engine_env *env = &node->engine->env;
         struct spec_error error = { "", "", "" };
@@ -113,37 +113,35 @@ static int set_limits(const struct node *node, struct failure *failure)
         r = limit_check(options_of(node), env->groups, env->host, &error);
         if (r >= 0 && job_group_exists(&group))
                 r = limit_set(options_of(node), env->groups, &group, &error);
-        return r >= 0 ? 0 : failure_set_limit(failure, r, &error);
+        return r >= 0 ? 0 : failure_of_limit(fault, r, &error);
 }
 
 /* The pages that "demo:" inputs name; other inputs do without. */
 static void acquire_demo(struct node *node, char url[static DEMO_URL_MAX])
 {
         const struct engine_env *env = &node->engine->env;
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
         url[0] = 0;
         if (!(env->config->workloads & workloads_that_take_urls()))
                 return;
-        if (demo_server_acquire(env->demo, url, &failure) < 0) {
+        if (demo_server_acquire(env->demo, url, &fault) < 0) {
                 supervisor_log(LOG_WARNING, "%s goes without a demo server: cannot %s: %s",
-                               node->helper.kind->what, failure_text(failure.attempted),
-                               failure_text(failure.why));
+                               node->helper.kind->what, fault.attempted, fault.why);
         } else if (node->holds_demo) {
                 demo_server_release(env->demo);
         } else {
                 node->holds_demo = true;
         }
-        failure_deinit(&failure);
 }
 
-static int acquire_redis(struct node *node, struct failure *failure)
+static int acquire_redis(struct node *node, struct fault *fault)
 {
         int r;
 
         if (!node->name || node->holds_redis)
                 return 0;
-        r = helper_acquire(&node->engine->redis.helper, failure);
+        r = helper_acquire(&node->engine->redis.helper, fault);
         node->holds_redis = r >= 0;
         return r;
 }
@@ -191,7 +189,7 @@ static int spawn_node(const struct node *node, int group_fd, int spec_fd, struct
         return null_fd < 0 ? -errno : spawn_child(&spawn, ret, ret_attempted);
 }
 
-static int start(struct helper *helper, int group_fd, struct spawned *ret, struct failure *failure)
+static int start(struct helper *helper, int group_fd, struct spawned *ret, struct fault *fault)
 {
         struct node *node = container_of(helper, struct node, helper);
         _cleanup_close_ int spec_fd = -EBADF;
@@ -199,9 +197,9 @@ static int start(struct helper *helper, int group_fd, struct spawned *ret, struc
         char url[DEMO_URL_MAX];
         int r;
 
-        r = set_limits(node, failure);
+        r = set_limits(node, fault);
         if (r >= 0)
-                r = acquire_redis(node, failure);
+                r = acquire_redis(node, fault);
         if (r < 0)
                 return r;
         acquire_demo(node, url);
@@ -213,8 +211,8 @@ static int start(struct helper *helper, int group_fd, struct spawned *ret, struc
         if (r >= 0)
                 r = spawn_node(node, group_fd, spec_fd, ret, &attempted);
         return r >= 0 ? 0
-                      : failure_set(failure, r, NULL, "%s %s (%s)", attempted, helper->kind->what,
-                                    node->engine->env.runner);
+                      : fault_errno(fault, r, failure_advice(r), "%s %s (%s)", attempted,
+                                    helper->kind->what, node->engine->env.runner);
 }
 
 static const struct helper_kind served_kind = {
@@ -263,7 +261,7 @@ static void take_over(struct node *node)
         const struct engine_env *env = &node->engine->env;
         const struct job_group group = group_of(node);
         struct spec_error error = { "", "", "" };
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         char url[DEMO_URL_MAX];
         struct controller_changes changes;
 
@@ -272,10 +270,9 @@ static void take_over(struct node *node)
                 supervisor_log(LOG_ERR, "%s goes on without all of its limits: %s: %s; %s",
                                node->helper.kind->what, error.field, error.why, error.hint);
         acquire_demo(node, url);
-        if (acquire_redis(node, &failure) < 0)
-                supervisor_log(LOG_ERR, "cannot %s: %s; %s", failure_text(failure.attempted),
-                               failure_text(failure.why), failure_text(failure.hint));
-        failure_deinit(&failure);
+        if (acquire_redis(node, &fault) < 0)
+                supervisor_log(LOG_ERR, "cannot %s: %s; %s", fault.attempted, fault.why,
+                               fault.advice);
 }
 
 int node_init(struct node *node, struct engine *engine, const char *group, const char *name)

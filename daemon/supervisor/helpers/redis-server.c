@@ -85,7 +85,7 @@ static int make_config(const struct redis_server *server, int *ret_fd)
         return r >= 0 && lseek(*ret_fd, 0, SEEK_SET) < 0 ? -errno : r;
 }
 
-static int start(struct helper *helper, int group_fd, struct spawned *ret, struct failure *failure)
+static int start(struct helper *helper, int group_fd, struct spawned *ret, struct fault *fault)
 {
         struct redis_server *server = container_of(helper, struct redis_server, helper);
         _cleanup_free_ char **environment = environment_for_child(NULL);
@@ -118,8 +118,8 @@ static int start(struct helper *helper, int group_fd, struct spawned *ret, struc
                 r = spawn_child(&spawn, ret, &attempted);
         }
         return r >= 0 ? 0
-                      : failure_set(failure, r, NULL, "%s the private Redis (%s)", attempted,
-                                    program ?: REDIS_PROGRAM_NAMES);
+                      : fault_errno(fault, r, failure_advice(r), "%s the private Redis (%s)",
+                                    attempted, program ?: REDIS_PROGRAM_NAMES);
 }
 
 static const struct helper_kind kind = {

@@ -46,19 +46,18 @@ static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
 /* Each time twice as long, at most @max_usec. */
 static void arm_again(struct job *job, uint64_t max_usec)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         job->again_usec = job->again_usec == 0 ? AGAIN_USEC : MIN(job->again_usec * 2, max_usec);
         r = sd_event_add_time_relative(job->env->event, &job->again_source, CLOCK_MONOTONIC,
                                        job->again_usec, 1000, on_again, job);
         if (r < 0) {
-                (void)failure_set(&failure, r, NULL,
+                (void)fault_errno(&fault, r, failure_advice(r),
                                   "arm the timer by which job %llu is started again",
                                   (unsigned long long)job->record.number);
-                job_fail_with(job, &failure);
+                job_fail_with(job, &fault);
         }
-        failure_deinit(&failure);
 }
 
 static void wait_again(struct job *job)
@@ -110,16 +109,16 @@ static void part_with_runner(struct job *job)
         set_no_runner(job);
 }
 
-void job_start_later(struct job *job, const struct failure *failure)
+void job_start_later(struct job *job, const struct fault *fault)
 {
         part_with_runner(job);
-        job_put_off(job, failure);
+        job_put_off(job, fault);
         arm_again(job, LATER_USEC_MAX);
 }
 
 static void start(struct job *job)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         if (job->resumed && !job->record.put_off)
@@ -127,12 +126,11 @@ static void start(struct job *job)
                         LOG_NOTICE,
                         "the runner of job %llu is gone and left tasks undone: starting it again",
                         (unsigned long long)job->record.number);
-        r = job_start(job, &failure);
-        if (r < 0 && failure_may_pass(&failure, r))
-                job_start_later(job, &failure);
+        r = job_start(job, &fault);
+        if (r < 0 && failure_may_pass(&fault))
+                job_start_later(job, &fault);
         else if (r < 0)
-                job_fail_with(job, &failure);
-        failure_deinit(&failure);
+                job_fail_with(job, &fault);
 }
 
 static bool is_to_end(const struct job *job)
@@ -142,17 +140,17 @@ static bool is_to_end(const struct job *job)
 
 static void give_up_rewind(struct job *job, int error)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        (void)failure_set(&failure, error, NULL, "set back the results file of job %llu",
+        (void)fault_errno(&fault, error, failure_advice(error),
+                          "set back the results file of job %llu",
                           (unsigned long long)job->record.number);
         if (is_to_end(job))
                 job_look(job);
         else if (failure_kind(error) == FAILURE_PASSES)
-                job_start_later(job, &failure);
+                job_start_later(job, &fault);
         else
-                job_fail_with(job, &failure);
-        failure_deinit(&failure);
+                job_fail_with(job, &fault);
 }
 
 static void finish_rewind(struct job *job, int r)

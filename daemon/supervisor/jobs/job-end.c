@@ -155,31 +155,30 @@ static void take_counts(struct job *job, int r)
 }
 
 /* The child could not become the runner. */
-static void explain_start(const struct job *job, struct failure *failure)
+static void explain_start(const struct job *job, struct fault *fault)
 {
-        (void)failure_set(failure, job->start_error, job_start_hint(job, job->start_error),
+        (void)fault_errno(fault, job->start_error,
+                          job_start_hint(job, job->start_error) ?: failure_advice(job->start_error),
                           "%s the runner %s of job %llu", job->start_attempted, job->env->runner,
                           (unsigned long long)job->record.number);
 }
 
 static char *describe_start(const struct job *job)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         char *text;
 
-        explain_start(job, &failure);
-        text = failure_sentence(&failure);
-        failure_deinit(&failure);
+        explain_start(job, &fault);
+        text = fault_sentence(&fault);
         return text;
 }
 
 static void start_later(struct job *job)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        explain_start(job, &failure);
-        job_start_later(job, &failure);
-        failure_deinit(&failure);
+        explain_start(job, &fault);
+        job_start_later(job, &fault);
 }
 
 /* What the runner said last, or else what can be said of how it left. */
@@ -594,11 +593,11 @@ void job_fail(struct job *job, const char *why)
         end(job, JOB_FAILED, REASON_RUNNER_FAILED, why, now_monotonic());
 }
 
-void job_fail_with(struct job *job, const struct failure *failure)
+void job_fail_with(struct job *job, const struct fault *fault)
 {
-        _cleanup_free_ char *why = failure_sentence(failure);
+        _cleanup_free_ char *why = fault_sentence(fault);
 
-        job_fail(job, failure_text(why));
+        job_fail(job, fault_text(why));
 }
 
 /* When it ended is what the runner noted; without that, it is found to have ended now. */

@@ -73,7 +73,7 @@ int job_watch(struct job *job);
 void job_start_again(struct job *job);
 
 /* The same, in a while: the start has failed for a reason that passes. The job keeps its slot. */
-void job_start_later(struct job *job, const struct failure *failure);
+void job_start_later(struct job *job, const struct fault *fault);
 
 /* Whether it is not known yet what becomes of a running job whose runner is gone. */
 static inline bool job_is_between_runners(const struct job *job)

@@ -110,7 +110,7 @@ static int make_group(struct job *job, struct start *start)
         return 0;
 }
 
-static int set_limits(struct job *job, struct failure *failure)
+static int set_limits(struct job *job, struct fault *fault)
 {
         struct spec_error error = { "", "", "" };
         int r;
@@ -118,7 +118,7 @@ static int set_limits(struct job *job, struct failure *failure)
         if (!job_group_exists(&job->group))
                 return 0;
         r = limit_set(&job->spec, job->env->groups, &job->group, &error);
-        return r < 0 ? failure_set_limit(failure, r, &error) : 0;
+        return r < 0 ? failure_of_limit(fault, r, &error) : 0;
 }
 
 /* Where it may not be set, the group's weight stands for it, or the job had not been admitted. */
@@ -185,7 +185,7 @@ static int follow(struct job *job, struct start *start, const char **ret_attempt
 }
 
 static int start_runner(struct job *job, const char *demo_url, const char **ret_attempted,
-                        struct failure *failure)
+                        struct fault *fault)
 {
         _cleanup_(start_deinit) struct start start = START_NULL;
         int r;
@@ -197,32 +197,32 @@ static int start_runner(struct job *job, const char *demo_url, const char **ret_
                 r = make_group(job, &start);
         }
         if (r >= 0)
-                r = set_limits(job, failure);
+                r = set_limits(job, fault);
         job_read_chain(job, false);
         if (r >= 0)
                 r = spawn_runner(job, &start, ret_attempted);
         return r < 0 ? r : follow(job, &start, ret_attempted);
 }
 
-static int acquire_demo(struct job *job, char url[static DEMO_URL_MAX], struct failure *failure)
+static int acquire_demo(struct job *job, char url[static DEMO_URL_MAX], struct fault *fault)
 {
         int r;
 
         if (job->record.uses_demo != DEMO_USED)
                 return 0;
-        r = demo_server_acquire(job->env->demo, url, failure);
+        r = demo_server_acquire(job->env->demo, url, fault);
         if (r >= 0)
                 job->holds_demo = true;
         return r;
 }
 
-static int acquire_engine(struct job *job, struct failure *failure)
+static int acquire_engine(struct job *job, struct fault *fault)
 {
         int r;
 
         if (level_has(job->spec.level, LEVEL_LOCAL))
                 return 0;
-        r = engine_acquire(job->env->engine, failure);
+        r = engine_acquire(job->env->engine, fault);
         if (r <= 0)
                 return r;
         job->holds_engine = true;
@@ -241,29 +241,29 @@ const char *job_start_hint(const struct job *job, int error)
         return NULL;
 }
 
-int job_start(struct job *job, struct failure *failure)
+int job_start(struct job *job, struct fault *fault)
 {
         char url[DEMO_URL_MAX];
         const char *attempted;
         int r;
 
         assert(job->pid == 0 && !job_group_exists(&job->group));
-        r = acquire_engine(job, failure);
+        r = acquire_engine(job, fault);
         if (r >= 0)
-                r = acquire_demo(job, url, failure);
+                r = acquire_demo(job, url, fault);
         if (r < 0) {
                 job_end_run(job);
                 return r;
         }
-        r = start_runner(job, job->holds_demo ? url : NULL, &attempted, failure);
+        r = start_runner(job, job->holds_demo ? url : NULL, &attempted, fault);
         if (r < 0) {
                 job_remove_group(job);
                 job_end_run(job);
                 job->is_child = false;
                 job->carried = true;
-                if (failure->limit)
+                if (fault->field)
                         return r;
-                return failure_set(failure, r, job_start_hint(job, r),
+                return fault_errno(fault, r, job_start_hint(job, r) ?: failure_advice(r),
                                    "%s the runner %s of job %llu", attempted, job->env->runner,
                                    (unsigned long long)job->record.number);
         }
@@ -279,51 +279,47 @@ void job_note_begun(struct job *job)
         job->record.put_off = NULL;
 }
 
-void job_put_off(struct job *job, const struct failure *failure)
+void job_put_off(struct job *job, const struct fault *fault)
 {
         const struct log_about about = job_about(job, MESSAGE_NONE, REASON_NONE);
         bool is_first = !job->record.put_off;
 
         free(job->record.put_off);
-        job->record.put_off = failure_sentence(failure);
+        job->record.put_off = fault_sentence(fault);
         if (is_first)
                 supervisor_log_about(&about, LOG_WARNING,
                                      "job %llu is not started yet: %s; it is tried again",
                                      (unsigned long long)job->record.number,
-                                     failure_text(job->record.put_off));
+                                     fault_text(job->record.put_off));
 }
 
 /* The runner knows the server's address already: all there is to do is to keep it running. */
 static void reacquire_demo(struct job *job)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         char url[DEMO_URL_MAX];
 
-        if (acquire_demo(job, url, &failure) < 0)
+        if (acquire_demo(job, url, &fault) < 0)
                 supervisor_log(LOG_WARNING,
                                "job %llu goes on without its demo server: cannot %s: %s",
-                               (unsigned long long)job->record.number,
-                               failure_text(failure.attempted), failure_text(failure.why));
-        failure_deinit(&failure);
+                               (unsigned long long)job->record.number, fault.attempted, fault.why);
 }
 
 /* As the demo server: the runner knows where its Redis is. */
 static void reacquire_engine(struct job *job)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         if (level_has(job->spec.level, LEVEL_LOCAL))
                 return;
-        r = engine_acquire_again(job->env->engine, &failure);
+        r = engine_acquire_again(job->env->engine, &fault);
         job->holds_engine = r > 0;
         job->engine_usage = (struct engine_usage){ .alone = false };
         if (r < 0)
                 supervisor_log(LOG_WARNING,
                                "job %llu goes on without its private Redis: cannot %s: %s",
-                               (unsigned long long)job->record.number,
-                               failure_text(failure.attempted), failure_text(failure.why));
-        failure_deinit(&failure);
+                               (unsigned long long)job->record.number, fault.attempted, fault.why);
 }
 
 static void restore_limits(struct job *job)

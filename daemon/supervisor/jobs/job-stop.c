@@ -126,7 +126,7 @@ void job_interrupt(struct job *job)
         thaw(job);
 }
 
-int job_pause(struct job *job, bool pause, struct failure *failure)
+int job_pause(struct job *job, bool pause, struct fault *fault)
 {
         bool grouped = job_group_exists(&job->group);
         int r = 0;
@@ -136,14 +136,14 @@ int job_pause(struct job *job, bool pause, struct failure *failure)
         if (job->record.state == JOB_RUNNING && !job_is_between_runners(job))
                 r = job_freeze(job, pause);
         if (r == -EOPNOTSUPP && !grouped)
-                return failure_set_why(failure, r,
-                                       "this kernel does not tell which processes are a process's "
-                                       "children (CONFIG_PROC_CHILDREN)",
-                                       job_freeze_hint(r),
-                                       "stop the processes of job %llu, which has no cgroup",
-                                       (unsigned long long)job->record.number);
+                return fault_why(fault, r,
+                                 "this kernel does not tell which processes are a process's "
+                                 "children (CONFIG_PROC_CHILDREN)",
+                                 job_freeze_hint(r) ?: failure_advice(r),
+                                 "stop the processes of job %llu, which has no cgroup",
+                                 (unsigned long long)job->record.number);
         if (r < 0)
-                return failure_set(failure, r, job_freeze_hint(r), "%s job %llu",
+                return fault_errno(fault, r, job_freeze_hint(r) ?: failure_advice(r), "%s job %llu",
                                    grouped ? "write cgroup.freeze of"
                                    : pause ? "stop the processes of"
                                            : "continue the processes of",

@@ -189,10 +189,10 @@ int job_arm_timeout(struct job *job);
  * (failure_may_pass()). A process that cannot become the runner does the same to the job later,
  * when it has ended.
  */
-int job_start(struct job *job, struct failure *failure);
+int job_start(struct job *job, struct fault *fault);
 
 /* Notes why the job could not be started, and will be later; said in the log the first time. */
-void job_put_off(struct job *job, const struct failure *failure);
+void job_put_off(struct job *job, const struct fault *fault);
 
 /*
  * Goes on with a runner that a former supervisor started: the one in @group (moved in), or, where
@@ -220,7 +220,7 @@ int job_rewind(struct job *job);
 
 /* Ends a job that does not run, as failed, with a sentence of why. Calls env->ended(). */
 void job_fail(struct job *job, const char *why);
-void job_fail_with(struct job *job, const struct failure *failure);
+void job_fail_with(struct job *job, const struct fault *fault);
 
 /* Notes in its results file how the job ended. 0 or a negative errno. */
 int job_note_end(const struct job *job);
@@ -257,7 +257,7 @@ void job_kill(struct job *job);
  * the next moment; clocks that run for it, such as its timeout, go on. To stop it is to let it go
  * on first, since it has to act on that.
  */
-int job_pause(struct job *job, bool pause, struct failure *failure);
+int job_pause(struct job *job, bool pause, struct fault *fault);
 
 /* Reads the progress counters into job->record. */
 void job_refresh(struct job *job);

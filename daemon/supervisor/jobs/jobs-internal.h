@@ -24,7 +24,7 @@ int jobs_note_running(struct jobs *jobs, struct job_record *record);
  * jobs-start.c: starts a job of the queue that has its slot, room for its results, and a row that
  * says so. 0 when it runs, or is put off; else a negative errno, and it has failed and is gone.
  */
-int jobs_start_stored(struct jobs *jobs, struct job *job, struct failure *failure);
+int jobs_start_stored(struct jobs *jobs, struct job *job, struct fault *fault);
 
 /*
  * jobs-start.c: starts or resumes as many as may be; after a job has ended, and for a timer, those
@@ -35,7 +35,7 @@ void jobs_retry_wants(struct jobs *jobs);
 int jobs_on_retry(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* jobs-end.c: writes the job's row, and once it has ended what it adds to the totals; logs a
- * failure. */
+ * fault. */
 int jobs_save(struct jobs *jobs, struct job *job);
 
 /*

@@ -10,12 +10,12 @@
 #include "daemon/supervisor/jobs/slots.h"
 
 /* Its turn has come to go on. */
-static int resume(struct jobs *jobs, struct job *job, struct failure *failure)
+static int resume(struct jobs *jobs, struct job *job, struct fault *fault)
 {
         int r;
 
         slots_take(jobs, job);
-        r = job_pause(job, false, failure);
+        r = job_pause(job, false, fault);
         if (r < 0) {
                 job->record.resuming = false;
                 slots_give_up(jobs, job);
@@ -25,15 +25,13 @@ static int resume(struct jobs *jobs, struct job *job, struct failure *failure)
 
 void jobs_resume_next(struct jobs *jobs, struct job *job)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        if (resume(jobs, job, &failure) < 0)
+        if (resume(jobs, job, &fault) < 0)
                 supervisor_log(LOG_ERR, "job %llu stays paused: cannot %s: %s; %s",
-                               (unsigned long long)job->record.number,
-                               failure_text(failure.attempted), failure_text(failure.why),
-                               failure_text(failure.hint));
+                               (unsigned long long)job->record.number, fault.attempted, fault.why,
+                               fault.advice);
         (void)jobs_save(jobs, job);
-        failure_deinit(&failure);
 }
 
 /* Nothing has changed when it fails: the next supervisor goes by what is stored. */
@@ -54,33 +52,33 @@ static int keep_pause(struct jobs *jobs, struct job *job, bool paused, bool resu
 }
 
 static int pause_not_stored(struct jobs *jobs, const struct job *job, bool pause, int error,
-                            struct failure *failure)
+                            struct fault *fault)
 {
-        return failure_set_why(failure, error, store_error(jobs->store), jobs_busy_hint(error),
-                               "store that job %llu %s", (unsigned long long)job->record.number,
-                               pause ? "is paused" : "is to go on");
+        return fault_why(fault, error, store_error(jobs->store),
+                         jobs_busy_hint(error) ?: failure_advice(error), "store that job %llu %s",
+                         (unsigned long long)job->record.number,
+                         pause ? "is paused" : "is to go on");
 }
 
-int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *failure)
+int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct fault *fault)
 {
         bool was_paused = job->record.paused, was_resuming = job->record.resuming;
         bool waits = !pause && job->charged == QUOTA_FROZEN;
         int r;
 
         if (jobs->draining || job->stop_reason != REASON_NONE)
-                return failure_set_why(failure, -EBUSY,
-                                       jobs->draining ? "the daemon is stopping"
-                                                      : "the job is being ended",
-                                       "see pppctl show JOB", "%s job %llu",
-                                       pause ? "pause" : "resume",
-                                       (unsigned long long)job->record.number);
+                return fault_why(fault, -EBUSY,
+                                 jobs->draining ? "the daemon is stopping"
+                                                : "the job is being ended",
+                                 "see pppctl show JOB", "%s job %llu", pause ? "pause" : "resume",
+                                 (unsigned long long)job->record.number);
         r = keep_pause(jobs, job, pause || waits, waits);
         if (r < 0)
-                return pause_not_stored(jobs, job, pause, r, failure);
+                return pause_not_stored(jobs, job, pause, r, fault);
         if (!waits)
-                r = job_pause(job, pause, failure);
+                r = job_pause(job, pause, fault);
         else if (slots_next(jobs) == job)
-                r = resume(jobs, job, failure);
+                r = resume(jobs, job, fault);
         if (r < 0) {
                 (void)keep_pause(jobs, job, was_paused, was_resuming);
                 return r;

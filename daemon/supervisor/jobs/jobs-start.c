@@ -27,10 +27,10 @@ static void put_back(struct jobs *jobs, struct job *job)
         slots_put_back(jobs, job);
 }
 
-static void try_later(struct jobs *jobs, struct job *job, int error, const struct failure *failure)
+static void try_later(struct jobs *jobs, struct job *job, int error, const struct fault *fault)
 {
         put_back(jobs, job);
-        job_put_off(job, failure);
+        job_put_off(job, fault);
         job->start_delay_ns =
                 job->start_delay_ns == 0 ? DELAY_NS : MIN(job->start_delay_ns * 2, DELAY_NS_MAX);
         job->start_after_ns = now_monotonic() + job->start_delay_ns;
@@ -42,23 +42,23 @@ static void try_later(struct jobs *jobs, struct job *job, int error, const struc
 
 /* 0 when the job is still there and tried again later; else @error. */
 static int fail_or_try_later(struct jobs *jobs, struct job *job, int error,
-                             const struct failure *failure)
+                             const struct fault *fault)
 {
-        if (failure_may_pass(failure, error)) {
-                try_later(jobs, job, error, failure);
+        if (failure_may_pass(fault)) {
+                try_later(jobs, job, error, fault);
                 return 0;
         }
         /* The job is stored as failed, those who wait hear of it, and it is gone. */
-        job_fail_with(job, failure);
+        job_fail_with(job, fault);
         return error;
 }
 
-int jobs_start_stored(struct jobs *jobs, struct job *job, struct failure *failure)
+int jobs_start_stored(struct jobs *jobs, struct job *job, struct fault *fault)
 {
-        int r = job_start(job, failure);
+        int r = job_start(job, fault);
 
         if (r < 0)
-                return fail_or_try_later(jobs, job, r, failure);
+                return fail_or_try_later(jobs, job, r, fault);
         jobs_take_out(jobs, job);
         list_append(&jobs->running, &job->link);
         ++jobs->n_running;
@@ -86,12 +86,12 @@ static void put_off(struct jobs *jobs, struct job *job)
         jobs_arm(jobs->save_source, SAVE_USEC);
 }
 
-void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct failure *failure)
+void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct fault *fault)
 {
         if (job_stop_late(job))
                 return;
         if (r < 0) {
-                (void)fail_or_try_later(jobs, job, r, failure);
+                (void)fail_or_try_later(jobs, job, r, fault);
                 return;
         }
         /* Somebody paused it meanwhile. */
@@ -104,13 +104,13 @@ void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct failu
                 put_off(jobs, job);
                 return;
         }
-        (void)jobs_start_stored(jobs, job, failure);
+        (void)jobs_start_stored(jobs, job, fault);
         jobs->changed(jobs);
 }
 
 static void start_next(struct jobs *jobs, struct job *job)
 {
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         slots_take(jobs, job);
@@ -118,9 +118,8 @@ static void start_next(struct jobs *jobs, struct job *job)
                 space_reserve_and_start(jobs, job);
                 return;
         }
-        r = space_reserve(jobs, job, &failure);
-        jobs_start_reserved(jobs, job, r, &failure);
-        failure_deinit(&failure);
+        r = space_reserve(jobs, job, &fault);
+        jobs_start_reserved(jobs, job, r, &fault);
 }
 
 int jobs_on_start(sd_event_source *source, void *userdata)

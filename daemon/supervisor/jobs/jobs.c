@@ -185,10 +185,11 @@ const char *jobs_busy_hint(int error)
                                : NULL;
 }
 
-static int not_stored(struct jobs *jobs, int error, struct failure *failure)
+static int not_stored(struct jobs *jobs, int error, struct fault *fault)
 {
-        return failure_set_why(failure, error, store_error(jobs->store), jobs_busy_hint(error),
-                               "store a new job in the database of jobs");
+        return fault_why(fault, error, store_error(jobs->store),
+                         jobs_busy_hint(error) ?: failure_advice(error),
+                         "store a new job in the database of jobs");
 }
 
 static enum demo_use uses_demo(const struct submission *submission)
@@ -200,7 +201,7 @@ static enum demo_use uses_demo(const struct submission *submission)
 }
 
 static int insert(struct jobs *jobs, const struct submission *submission, struct job_record *record,
-                  struct failure *failure)
+                  struct fault *fault)
 {
         int r = 0;
 
@@ -215,16 +216,16 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
         if (r >= 0 && record->state == JOB_RUNNING)
                 r = jobs_note_running(jobs, record);
         if (r < 0)
-                return failure_set(failure, r, NULL, "admit a job");
+                return fault_errno(fault, r, failure_advice(r), "admit a job");
         r = store_insert(jobs->store, record, &record->number);
         if (r < 0)
-                return not_stored(jobs, r, failure);
+                return not_stored(jobs, r, fault);
         return 0;
 }
 
 /* The directory and the object of the job in @record, whose number is given but not yet taken. */
 static int make_files(struct jobs *jobs, struct submission *submission, struct job_record *record,
-                      struct job **ret, struct failure *failure)
+                      struct job **ret, struct fault *fault)
 {
         struct counters counters = { .epoch_ns = (int64_t)submission->submitted_ns };
         struct directory directory = DIRECTORY_NULL;
@@ -243,8 +244,9 @@ static int make_files(struct jobs *jobs, struct submission *submission, struct j
                 r = job_new(&jobs->env, record, &submission->spec, &directory, &counters, ret);
         }
         if (r < 0)
-                return failure_set(failure, r, NULL, "%s (job %llu, in the state directory)",
-                                   attempted, (unsigned long long)number);
+                return fault_errno(fault, r, failure_advice(r),
+                                   "%s (job %llu, in the state directory)", attempted,
+                                   (unsigned long long)number);
         return 0;
 }
 
@@ -257,19 +259,20 @@ static void withdraw(struct jobs *jobs, uint64_t number)
 }
 
 /* What can fail of a start for want of room fails before there is a job. */
-static int commit(struct jobs *jobs, struct job *job, bool starts, struct failure *failure)
+static int commit(struct jobs *jobs, struct job *job, bool starts, struct fault *fault)
 {
-        int r = starts ? space_reserve(jobs, job, failure) : 0;
+        int r = starts ? space_reserve(jobs, job, fault) : 0;
 
         if (r >= 0) {
                 r = store_commit(jobs->store);
                 if (r < 0)
-                        (void)not_stored(jobs, r, failure);
+                        (void)not_stored(jobs, r, fault);
         }
         if (r >= 0) {
                 r = directory_publish(jobs->env.jobs_fd, job->record.number);
                 if (r < 0) {
-                        (void)failure_set(failure, r, NULL, "name the directory of job %llu",
+                        (void)fault_errno(fault, r, failure_advice(r),
+                                          "name the directory of job %llu",
                                           (unsigned long long)job->record.number);
                         withdraw(jobs, job->record.number);
                 }
@@ -284,7 +287,7 @@ static int commit(struct jobs *jobs, struct job *job, bool starts, struct failur
  * removes, and one that is killed after it a directory that the next one gives its name.
  */
 static int make_job(struct jobs *jobs, struct submission *submission, bool starts, struct job **ret,
-                    struct failure *failure)
+                    struct fault *fault)
 {
         _cleanup_(job_record_deinit) struct job_record record = {
                 .state = starts ? JOB_RUNNING : JOB_QUEUED,
@@ -292,12 +295,12 @@ static int make_job(struct jobs *jobs, struct submission *submission, bool start
         uint64_t number = 0;
         int r;
 
-        r = insert(jobs, submission, &record, failure);
+        r = insert(jobs, submission, &record, fault);
         number = record.number;
         if (r >= 0)
-                r = make_files(jobs, submission, &record, ret, failure);
+                r = make_files(jobs, submission, &record, ret, fault);
         if (r >= 0)
-                r = commit(jobs, *ret, starts, failure);
+                r = commit(jobs, *ret, starts, fault);
         if (r >= 0) {
                 charge_bytes(jobs, &(*ret)->record);
                 return 0;
@@ -326,7 +329,7 @@ int jobs_may_submit(struct jobs *jobs, uid_t owner)
 }
 
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
-                struct failure *failure)
+                struct fault *fault)
 {
         bool starts = starts_at_once(jobs, submission->owner);
         bool long_start = space_takes_long(submission->incoming->n_tasks);
@@ -335,15 +338,15 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
         int r;
 
         size = space_of_job(submission->incoming->size, submission->incoming->n_tasks);
-        r = space_check(jobs, submission->owner, size, starts ? size : 0, failure);
+        r = space_check(jobs, submission->owner, size, starts ? size : 0, fault);
         if (r < 0)
                 return r;
         r = charge(jobs, starts ? QUOTA_RUNNING : QUOTA_QUEUED, submission->owner);
         if (r < 0)
-                return failure_set(failure, r, NULL, "admit a job");
+                return fault_errno(fault, r, failure_advice(r), "admit a job");
         if (r > 0)
                 return r;
-        r = make_job(jobs, submission, starts && !long_start, &job, failure);
+        r = make_job(jobs, submission, starts && !long_start, &job, fault);
         if (r < 0) {
                 quota_release(jobs->quota, starts ? QUOTA_RUNNING : QUOTA_QUEUED,
                               submission->owner);
@@ -356,7 +359,7 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
         put_in_queue(jobs, job);
         if (starts && !long_start) {
                 quota_take_turn(jobs->quota, submission->owner);
-                r = jobs_start_stored(jobs, job, failure);
+                r = jobs_start_stored(jobs, job, fault);
                 if (r < 0)
                         return r;
         }

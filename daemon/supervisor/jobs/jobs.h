@@ -55,11 +55,11 @@ struct submission {
 
 /*
  * Admits a job: stores it, and starts it if there is room; a start that fails for a passing reason
- * is tried again. A negative errno with @failure when it can't be; then a job that got as far as to
+ * is tried again. A negative errno with @fault when it can't be; then a job that got as far as to
  * have a number is stored as failed.
  */
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
-                struct failure *failure);
+                struct fault *fault);
 
 /*
  * What jobs_submit() would say to one more job of this user: 0, JOBS_E_FULL… or a negative errno.
@@ -72,8 +72,8 @@ uint64_t jobs_queue_limit(const struct jobs *jobs, int e);
 /* Says in the log where the limit on open files allows less than max_queued. */
 void jobs_log_bounds(const struct jobs *jobs);
 
-/* Starts a job of the queue whose room was reserved; @r and @failure say whether that was had. */
-void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct failure *failure);
+/* Starts a job of the queue whose room was reserved; @r and @fault say whether that was had. */
+void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct fault *fault);
 
 /*
  * Takes in a job that a former supervisor left, for its turn. -ENOMEM: it is left for the next one.
@@ -86,7 +86,7 @@ struct job *jobs_find(struct jobs *jobs, uint64_t number);
 struct job *jobs_find_running(struct jobs *jobs, uint64_t number);
 
 /* See job_pause(); keeps it. A job that is resumed waits for a slot where there is none. */
-int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct failure *failure);
+int jobs_pause(struct jobs *jobs, struct job *job, bool pause, struct fault *fault);
 
 /* Stops the waiting ones from being started, and asks the running ones to end. */
 void jobs_drain(struct jobs *jobs);

@@ -289,7 +289,7 @@ static void fail(struct job *job, int error)
 
         if (asprintf(&why, "the job cannot be resumed: %s", describe(error)) < 0)
                 why = NULL;
-        job_fail(job, failure_text(why));
+        job_fail(job, fault_text(why));
 }
 
 static void count_next(struct jobs *jobs);

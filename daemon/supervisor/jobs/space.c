@@ -40,20 +40,23 @@ uint64_t space_user_max(const struct jobs *jobs)
         return MIN(size / 10, USER_MAX);
 }
 
+/* The field of a fault for want of room. */
+#define SPACE_FIELD "inputs"
+
 static double megabytes(uint64_t bytes)
 {
         return (double)bytes / 1e6;
 }
 
-static int check_user(const struct jobs *jobs, uid_t owner, uint64_t size, struct failure *failure)
+static int check_user(const struct jobs *jobs, uid_t owner, uint64_t size, struct fault *fault)
 {
         uint64_t used = quota_used(jobs->quota, QUOTA_LIVE_BYTES, owner),
                  max = space_user_max(jobs);
 
         if (used <= max && size <= max - used)
                 return 0;
-        (void)failure_set_sentence(
-                failure, -EDQUOT,
+        (void)fault_refuse(
+                fault, -EDQUOT, SPACE_FIELD,
                 used > 0 ? "try again when some of your jobs have ended, or split the list; "
                            "the administrator may raise max_size_per_user in pppctl.conf"
                          : "split the list, or have the administrator raise max_size_per_user in "
@@ -61,11 +64,10 @@ static int check_user(const struct jobs *jobs, uid_t owner, uint64_t size, struc
                 "its inputs and results would take %.1f MB on disk, your jobs that wait or run "
                 "take %.1f MB, and one user may have %.1f MB",
                 megabytes(size), megabytes(used), megabytes(max));
-        failure->space = true;
-        return -EDQUOT;
+        return fault_attempt(fault, "admit the job");
 }
 
-static int check_free(const struct jobs *jobs, uint64_t needed, struct failure *failure)
+static int check_free(const struct jobs *jobs, uint64_t needed, struct fault *fault)
 {
         uint64_t size, available, reserve;
 
@@ -73,55 +75,60 @@ static int check_free(const struct jobs *jobs, uint64_t needed, struct failure *
         reserve = jobs->config->keep_free > 0 ? jobs->config->keep_free : MIN(size / 20, FREE_MAX);
         if (available >= reserve && needed <= available - reserve)
                 return 0;
-        (void)failure_set_sentence(
-                failure, -ENOSPC,
+        (void)fault_refuse(
+                fault, -ENOSPC, SPACE_FIELD,
                 "try again when there is more room; the administrator may make some on the file "
                 "system of the state directory, or lower keep_free in pppctl.conf",
                 "it needs %.1f MB on disk, where %.1f MB are free, of which %.1f MB are to stay "
                 "free",
                 megabytes(needed), megabytes(available), megabytes(reserve));
-        failure->space = true;
-        return -ENOSPC;
+        return fault_attempt(fault, "admit the job");
+}
+
+bool space_is_short(const struct fault *fault)
+{
+        return fault->field && streq(fault->field, SPACE_FIELD);
 }
 
 int space_check(const struct jobs *jobs, uid_t owner, uint64_t size, uint64_t now,
-                struct failure *failure)
+                struct fault *fault)
 {
         int r;
 
         if (uid_is_trusted(owner))
                 return 0;
-        r = check_user(jobs, owner, size, failure);
-        return r < 0 ? r : check_free(jobs, now, failure);
+        r = check_user(jobs, owner, size, fault);
+        return r < 0 ? r : check_free(jobs, now, fault);
 }
 
 /* Whether what the job's results still lack may be had. */
-static int check_start(const struct jobs *jobs, const struct job *job, struct failure *failure)
+static int check_start(const struct jobs *jobs, const struct job *job, struct fault *fault)
 {
         uint64_t needed = results_size(job->record.n_tasks),
                  taken = directory_reserved(&job->directory);
 
         if (uid_is_trusted(job->record.owner) || taken >= needed)
                 return 0;
-        return check_free(jobs, needed - taken, failure);
+        return check_free(jobs, needed - taken, fault);
 }
 
-static int reserved(const struct job *job, int r, struct failure *failure)
+static int reserved(const struct job *job, int r, struct fault *fault)
 {
         if (r >= 0)
                 return 0;
-        return failure_set(failure, r, NULL, "reserve %.1f MB for the results of job %llu",
+        return fault_errno(fault, r, failure_advice(r),
+                           "reserve %.1f MB for the results of job %llu",
                            megabytes(results_size(job->record.n_tasks)),
                            (unsigned long long)job->record.number);
 }
 
-int space_reserve(const struct jobs *jobs, struct job *job, struct failure *failure)
+int space_reserve(const struct jobs *jobs, struct job *job, struct fault *fault)
 {
-        int r = check_start(jobs, job, failure);
+        int r = check_start(jobs, job, fault);
 
         return r < 0 ? r
                      : reserved(job, directory_reserve(&job->directory, job->record.n_tasks),
-                                failure);
+                                fault);
 }
 
 bool space_takes_long(uint64_t n_tasks)
@@ -140,12 +147,11 @@ static void on_reserved(void *userdata, int r, int out_fd)
 {
         struct job *job = userdata;
         struct jobs *jobs = container_of(job->env, struct jobs, env);
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
         job->errand = NULL;
-        r = reserved(job, r, &failure);
-        jobs_start_reserved(jobs, job, r, &failure);
-        failure_deinit(&failure);
+        r = reserved(job, r, &fault);
+        jobs_start_reserved(jobs, job, r, &fault);
 }
 
 void space_reserve_and_start(struct jobs *jobs, struct job *job)
@@ -157,15 +163,14 @@ void space_reserve_and_start(struct jobs *jobs, struct job *job)
                 .fds = { job->directory.results_fd },
                 .n_fds = 1,
         };
-        struct failure failure = FAILURE_NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
-        r = check_start(jobs, job, &failure);
+        r = check_start(jobs, job, &fault);
         if (r >= 0 && errand_start(jobs->env.event, &work, &job->errand) >= 0)
                 return;
         /* Where no child can be made, others have to wait. */
         if (r >= 0)
-                r = space_reserve(jobs, job, &failure);
-        jobs_start_reserved(jobs, job, r, &failure);
-        failure_deinit(&failure);
+                r = space_reserve(jobs, job, &fault);
+        jobs_start_reserved(jobs, job, r, &fault);
 }

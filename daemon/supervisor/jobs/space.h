@@ -16,16 +16,19 @@ uint64_t space_user_max(const struct jobs *jobs);
 
 /*
  * Whether a job of @owner may be admitted that takes @now bytes at once and @size in the end. Else
- * -ENOSPC or -EDQUOT and @failure.
+ * -ENOSPC or -EDQUOT and @fault.
  */
 int space_check(const struct jobs *jobs, uid_t owner, uint64_t size, uint64_t now,
-                struct failure *failure);
+                struct fault *fault);
+
+/* Whether that is what @fault tells. */
+bool space_is_short(const struct fault *fault);
 
 /*
- * Reserves what the job's results take, before it starts. A negative errno and @failure: it can't
+ * Reserves what the job's results take, before it starts. A negative errno and @fault: it can't
  * be had.
  */
-int space_reserve(const struct jobs *jobs, struct job *job, struct failure *failure);
+int space_reserve(const struct jobs *jobs, struct job *job, struct fault *fault);
 
 /* Whether that keeps others waiting, where file systems have to make what they reserve (tmpfs). */
 bool space_takes_long(uint64_t n_tasks);
