@@ -20,14 +20,14 @@ struct group {
         int fd, events_fd;
 };
 
-static void group_init(struct group *group, const char *name)
+static inline void group_init(struct group *group, const char *name)
 {
         *group = (struct group){ .name = name, .fd = -EBADF, .events_fd = -EBADF };
         test_int(cgroup_make(base_fd, name, &group->fd), ==, 0);
         test_int(cgroup_events_open(group->fd, &group->events_fd), ==, 0);
 }
 
-static void group_deinit(struct group *group)
+static inline void group_deinit(struct group *group)
 {
         test_int(cgroup_remove(base_fd, group->name), ==, 0);
         group->fd = close_fd(group->fd);
@@ -59,7 +59,7 @@ static void reap(pid_t pid, int *pidfd, int expected_signal)
 }
 
 /* Waits in poll() for the event, never by time; the limit is for a kernel that sends none. */
-static void wait_events(struct group *group, bool populated, bool frozen)
+static inline void wait_events(struct group *group, bool populated, bool frozen)
 {
         bool is_populated, is_frozen;
 
@@ -74,7 +74,7 @@ static void wait_events(struct group *group, bool populated, bool frozen)
         }
 }
 
-static void make_below(int fd, unsigned depth, unsigned width)
+static inline void make_below(int fd, unsigned depth, unsigned width)
 {
         for (unsigned i = 0; depth > 0 && i < width; ++i) {
                 _cleanup_close_ int child = -EBADF;

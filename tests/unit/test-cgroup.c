@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
-#include "daemon/supervisor/child/groups.h"
+#include "daemon/supervisor/child/child-group.h"
 #include "lib/cgroup.h"
 #include "tests/unit/cgroup-group.h"
 #include "tests/unit/test.h"
@@ -439,22 +439,20 @@ static void test_fork_filtered(void)
         group_deinit(&group);
 }
 
-/* A supervisor that takes the job over tells by this which controllers the group has gained. */
-static void test_job_group_has_a_note(void)
+/* A supervisor that takes a child over learns from this which controllers the group has gained. */
+static void test_child_group_has_a_note(void)
 {
-        struct groups groups = GROUPS_NULL;
-        struct job_group job;
+        struct child_group child;
         struct group base;
-        _cleanup_close_ int runner_fd = -EBADF;
+        _cleanup_close_ int leaf_fd = -EBADF;
         unsigned enabled;
 
         group_init(&base, "base");
-        groups.fd = base.fd;
-        test_int(cgroup_enable_controllers(base.fd, &groups.controllers), ==, 0);
-        test_int(job_group_make(&groups, 12, &job, &runner_fd), ==, 0);
-        test_int(cgroup_read_enabled(job.fd, &enabled), ==, 0);
-        test_int(cgroup_noted_controllers(job.fd), ==, enabled);
-        test_int(job_group_remove(&job), ==, 0);
+        (void)cgroup_enable_controllers(base.fd, &enabled);
+        test_int(child_group_make(base.fd, "job-12", "runner", &child, &leaf_fd), ==, 0);
+        test_int(cgroup_read_enabled(child.fd, &enabled), ==, 0);
+        test_int(cgroup_noted_controllers(child.fd), ==, enabled);
+        test_int(child_group_remove(&child), ==, 0);
         group_deinit(&base);
 }
 
@@ -473,7 +471,7 @@ int main(void)
                 { "counters", test_counters },
                 { "pressure", test_pressure },
                 { "controllers", test_controllers },
-                { "the note of a job's group", test_job_group_has_a_note },
+                { "the note of a child's group", test_child_group_has_a_note },
                 { "remove a tree", test_remove_tree },
                 { "remove what is busy", test_remove_busy },
                 { "remove together", test_remove_together },

@@ -57,7 +57,7 @@ static void begin(struct lost *lost, uint64_t n_tasks)
                 .record = { .number = 12, .state = JOB_RUNNING, .n_tasks = n_tasks },
                 .spec = { .level = LEVEL_SERIAL, .workload = WORKLOAD_SUM, .workers = 1 },
                 .directory = { .fd = -EBADF, .results_fd = fd },
-                .group = JOB_GROUP_NULL,
+                .group = CHILD_GROUP_NULL,
                 .pidfd = -EBADF,
                 .complaint_fd = -EBADF,
                 .measures_fd = -EBADF,

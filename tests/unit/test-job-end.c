@@ -365,7 +365,7 @@ static json_t *make_of_group(int fd, enum level level, bool nodes_known, json_t 
                                          .limits[CHAIN_PIDS] = { .met = &met, .n = 1 } };
         struct host host = { (char *)"6.1.0", 2 };
         struct groups groups = { .fd = fd, .controllers = 0x1f };
-        struct job_group group = { .parent_fd = -EBADF, .fd = fd, .events_fd = -EBADF };
+        struct child_group group = { .parent_fd = -EBADF, .fd = fd, .events_fd = -EBADF };
         struct job_record record = {
                 .number = 12, .state = JOB_DONE, .n_tasks = 1, .n_done = 1, .parts = parts
         };

@@ -14,7 +14,7 @@
 
 struct fixture {
         char path[32];
-        struct job_group group;
+        struct child_group group;
 };
 
 static void put(int fd, const char *name, const char *text)
@@ -27,7 +27,7 @@ static void put(int fd, const char *name, const char *text)
 
 static void make(struct fixture *fixture, const char *available, const char *enabled)
 {
-        *fixture = (struct fixture){ "/tmp/test-limit-restore.XXXXXX", JOB_GROUP_NULL };
+        *fixture = (struct fixture){ "/tmp/test-limit-restore.XXXXXX", CHILD_GROUP_NULL };
         test_true(mkdtemp(fixture->path));
         fixture->group.fd = open(fixture->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         test_int(fixture->group.fd, >=, 0);
@@ -39,7 +39,7 @@ static void clean_up(struct fixture *fixture)
 {
         (void)unlinkat(fixture->group.fd, "cgroup.controllers", 0);
         (void)unlinkat(fixture->group.fd, "cgroup.subtree_control", 0);
-        job_group_deinit(&fixture->group);
+        child_group_deinit(&fixture->group);
         test_int(rmdir(fixture->path), ==, 0);
 }
 
@@ -117,7 +117,7 @@ static void test_without_a_note(void)
 
 static void test_without_a_group(void)
 {
-        struct fixture fixture = { "", JOB_GROUP_NULL };
+        struct fixture fixture = { "", CHILD_GROUP_NULL };
         struct controller_changes changes = restore(&fixture);
 
         test_int(changes.lost | changes.gained, ==, 0);

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 
 #include "daemon/supervisor/base/host.h"
+#include "daemon/supervisor/child/child-group.h"
 #include "daemon/supervisor/child/groups.h"
 #include "daemon/supervisor/kept/counters.h"
 #include "daemon/supervisor/kept/record.h"
@@ -26,9 +27,9 @@ struct accounting {
         const struct spec *spec; /* filled */
         const struct counters *counters;
         enum job_reason reason;
-        const char *reason_detail;     /* a sentence; NULL: none */
-        uint64_t ended_ns;             /* CLOCK_MONOTONIC, when the job was found to have ended */
-        const struct job_group *group; /* still there; NULL: the job had none */
+        const char *reason_detail;       /* a sentence; NULL: none */
+        uint64_t ended_ns;               /* CLOCK_MONOTONIC, when the job was found to have ended */
+        const struct child_group *group; /* still there; NULL: the job had none */
         const struct rusage
                 *usage;           /* of the runner and the children it waited for; NULL: unknown */
         const char *usage_reason; /* why it is unknown */

@@ -2,21 +2,18 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/magic.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include "daemon/supervisor/base/log.h"
+#include "daemon/supervisor/child/child-group.h"
 #include "lib/doctor/doctor.h"
 #include "lib/process-lock.h"
 
 #define SUPERVISOR_GROUP "supervisor"
-#define EMPTY_MSEC       1000
 
 static int say_why(struct groups *groups, int error, const char *format, ...) _printf_(3, 4);
 
@@ -335,26 +332,16 @@ const char *groups_kind(const struct groups *groups)
         return groups->controllers ? "v2" : "v2-without-controllers";
 }
 
-/* Waits until it is empty: SIGKILL takes a moment. */
 static int kill_all(int parent_fd, const char *name)
 {
-        _cleanup_close_ int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-                            events_fd = -EBADF;
-        bool populated = true;
+        struct child_group group;
         int r;
 
-        if (fd < 0)
-                return -errno;
-        r = cgroup_events_open(fd, &events_fd);
-        if (r >= 0)
-                r = cgroup_kill(fd);
-        while (r >= 0 && populated) {
-                struct pollfd pollfd = { .fd = events_fd, .events = POLLPRI };
-
-                r = cgroup_events_read(events_fd, &populated, NULL);
-                if (r >= 0 && populated && poll(&pollfd, 1, EMPTY_MSEC) <= 0)
-                        return -ETIMEDOUT;
-        }
+        r = child_group_open(parent_fd, name, &group);
+        if (r < 0)
+                return r;
+        r = child_group_kill(&group);
+        child_group_deinit(&group);
         return r;
 }
 
@@ -404,163 +391,4 @@ void groups_sweep(struct groups *groups, bool (*is_known)(void *userdata, uint64
         }
         if (n >= 0)
                 free(entries);
-}
-
-static void job_group_name(struct job_group *group, uint64_t number)
-{
-        snprintf(group->name, sizeof(group->name), "job-%llu", (unsigned long long)number);
-}
-
-/* It may be for want of descriptors that it could not be made, and removing takes some. */
-static void unmake(struct job_group *group, int runner_fd_consumed)
-{
-        int r;
-
-        close_fd(runner_fd_consumed);
-        group->events_fd = close_fd(group->events_fd);
-        group->fd = close_fd(group->fd);
-        r = cgroup_remove(group->parent_fd, group->name);
-        if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot remove the cgroup %s again: %s", group->name,
-                               strerror(-r));
-        job_group_deinit(group);
-}
-
-int job_group_make(struct groups *groups, uint64_t number, struct job_group *ret,
-                   int *ret_runner_fd)
-{
-        struct job_group group = JOB_GROUP_NULL;
-        _cleanup_close_ int runner = -EBADF;
-        unsigned enabled = 0;
-        int r;
-
-        assert(groups_exist(groups));
-        job_group_name(&group, number);
-        group.parent_fd = fcntl(groups->fd, F_DUPFD_CLOEXEC, 3);
-        if (group.parent_fd < 0)
-                return -errno;
-        /* A group that was used before would bring its old counters along. */
-        r = cgroup_remove(group.parent_fd, group.name);
-        if (r >= 0)
-                r = cgroup_make(group.parent_fd, group.name, &group.fd);
-        if (r >= 0 && groups->controllers)
-                r = cgroup_enable_controllers(group.fd, &enabled);
-        if (r >= 0) {
-                cgroup_note_controllers(group.fd, enabled);
-                r = cgroup_make(group.fd, "runner", &runner);
-        }
-        if (r >= 0)
-                r = cgroup_events_open(group.fd, &group.events_fd);
-        if (r < 0) {
-                unmake(&group, runner);
-                runner = -EBADF;
-                return r;
-        }
-        *ret = group;
-        *ret_runner_fd = steal_fd(&runner);
-        return 0;
-}
-
-int job_group_open(const char *path, uint64_t number, struct job_group *ret)
-{
-        struct job_group group = JOB_GROUP_NULL;
-        int r = 0;
-
-        job_group_name(&group, number);
-        group.parent_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (group.parent_fd < 0)
-                return -errno;
-        group.fd = openat(group.parent_fd, group.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (group.fd < 0)
-                r = -errno;
-        if (r >= 0)
-                r = cgroup_events_open(group.fd, &group.events_fd);
-        if (r < 0) {
-                job_group_deinit(&group);
-                return r;
-        }
-        *ret = group;
-        return 0;
-}
-
-int job_group_is_populated(const struct job_group *group, bool *ret)
-{
-        bool populated, frozen;
-        int r;
-
-        r = cgroup_events_read(group->events_fd, &populated, &frozen);
-        if (r == -ENODEV)
-                populated = false;
-        else if (r < 0)
-                return r;
-        *ret = populated;
-        return 0;
-}
-
-static int first_process(int parent_fd, const char *name, pid_t *ret)
-{
-        char path[64];
-        _cleanup_free_ char *text = NULL;
-        uint64_t pid;
-        int r;
-
-        assert(strlen(name) < sizeof(path) - sizeof("/cgroup.procs"));
-        snprintf(path, sizeof(path), "%s/cgroup.procs", name);
-        r = read_file_at(parent_fd, path, &text, NULL);
-        if (r < 0)
-                return r;
-        if (parse_u64(text, strcspn(text, "\n"), INT_MAX, &pid) < 0 || pid == 0)
-                return -ESRCH;
-        *ret = (pid_t)pid;
-        return 0;
-}
-
-/* Between the name and the descriptor the number may have become another process's. */
-int group_open_process(int parent_fd, const char *name, pid_t *ret, int *ret_pidfd)
-{
-        _cleanup_close_ int pidfd = -EBADF;
-        pid_t before, after;
-        int r;
-
-        r = first_process(parent_fd, name, &before);
-        if (r < 0)
-                return r;
-        pidfd = pidfd_open(before, 0);
-        if (pidfd < 0)
-                return -errno;
-        r = first_process(parent_fd, name, &after);
-        if (r < 0)
-                return r;
-        if (before != after)
-                return -ESRCH;
-        *ret = before;
-        *ret_pidfd = steal_fd(&pidfd);
-        return 0;
-}
-
-int job_group_open_runner(const struct job_group *group, pid_t *ret, int *ret_pidfd)
-{
-        int r = group_open_process(group->fd, "runner", ret, ret_pidfd);
-
-        return r == -ENOENT ? -ESRCH : r;
-}
-
-void job_group_deinit(struct job_group *group)
-{
-        close_fd(group->events_fd);
-        close_fd(group->fd);
-        close_fd(group->parent_fd);
-        *group = (struct job_group)JOB_GROUP_NULL;
-}
-
-int job_group_remove(struct job_group *group)
-{
-        int r;
-
-        group->events_fd = close_fd(group->events_fd);
-        /* Nearly always this is all there is below; if it fails, the next step tells why. */
-        (void)unlinkat(group->fd, "runner", AT_REMOVEDIR);
-        r = cgroup_remove(group->parent_fd, group->name);
-        job_group_deinit(group);
-        return r;
 }

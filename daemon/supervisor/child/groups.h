@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * Where jobs live: the supervisor's base group in the cgroup2 hierarchy, and the group of one job
- * in it. Where systemd delegated our own group, that is the base and the supervisor moves into the
- * child "supervisor"; elsewhere the base is a group of our own making below our own. Where neither
- * can be had jobs run without groups, and groups->why says why.
+ * The supervisor's base group in the cgroup2 hierarchy, which the groups of jobs and helpers are
+ * made in (child-group.h). If systemd delegated our own group, that is the base, and the supervisor
+ * moves into the child "supervisor"; else the base is made below our own group. If neither is
+ * possible, jobs run without groups, and groups->why says why.
  *
  *     base/
  *       supervisor/      delegated only
@@ -69,44 +69,3 @@ const char *groups_hint_gone(const struct groups *groups);
 
 /* "v2", "v2-without-controllers", "none": the summary's host.cgroup. */
 const char *groups_kind(const struct groups *groups);
-
-struct job_group {
-        int parent_fd; /* the base it is in */
-        int fd;
-        int events_fd; /* its cgroup.events */
-        char name[32]; /* "job-12" */
-};
-
-#define JOB_GROUP_NULL                                                 \
-        {                                                              \
-                .parent_fd = -EBADF, .fd = -EBADF, .events_fd = -EBADF \
-        }
-
-static inline bool job_group_exists(const struct job_group *group)
-{
-        return group->fd >= 0;
-}
-
-/* Makes a fresh group for job @number and, in it, "runner"; the latter's descriptor in
- * @ret_runner_fd. */
-int job_group_make(struct groups *groups, uint64_t number, struct job_group *ret,
-                   int *ret_runner_fd);
-
-/* Opens the group that job @number has in the base @path. -ENOENT: it has none. */
-int job_group_open(const char *path, uint64_t number, struct job_group *ret);
-
-/* A group that is gone (somebody removed it) is not populated. */
-int job_group_is_populated(const struct job_group *group, bool *ret);
-
-/* The first process in the group's "runner", and a pidfd for it; -ESRCH when there is none. */
-int job_group_open_runner(const struct job_group *group, pid_t *ret, int *ret_pidfd);
-
-/* Removes the group with all below it, closes it. -EBUSY while it is populated (it is closed
- * anyway). */
-int job_group_remove(struct job_group *group);
-void job_group_deinit(struct job_group *group);
-
-/*
- * The first process of the group @name below @parent_fd. -ESRCH when it has none, -ENOENT no group.
- */
-int group_open_process(int parent_fd, const char *name, pid_t *ret, int *ret_pidfd);

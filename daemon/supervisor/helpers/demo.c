@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 
 #include "daemon/supervisor/base/log.h"
-#include "daemon/supervisor/child/spawn.h"
 
 #define IDLE_USEC  UINT64_C(30000000)
 #define DEATHS_MAX 5
@@ -82,8 +81,7 @@ static void close_listener(struct demo_server *server)
         remove_port(server);
 }
 
-static int spawn_server(struct demo_server *server, int group_fd, struct spawned *ret,
-                        const char **ret_attempted)
+static int spawn_server(struct demo_server *server, int group_fd, const char **ret_attempted)
 {
         char digits[] = "LISTEN_PID=0000000000";
         const char *extra[] = { "LISTEN_FDS=1", "LISTEN_FDNAMES=http", digits, NULL };
@@ -109,10 +107,10 @@ static int spawn_server(struct demo_server *server, int group_fd, struct spawned
         while (environment[n + 1])
                 ++n;
         spawn.listen_pid = environment[n] + strlen("LISTEN_PID=");
-        return spawn_child(&spawn, ret, ret_attempted);
+        return child_start(&server->helper.child, &spawn, ret_attempted);
 }
 
-static int start(struct helper *helper, int group_fd, struct spawned *ret, struct fault *fault)
+static int start(struct helper *helper, int group_fd, struct fault *fault)
 {
         struct demo_server *server = container_of(helper, struct demo_server, helper);
         const char *attempted = "make a loopback socket for";
@@ -121,7 +119,7 @@ static int start(struct helper *helper, int group_fd, struct spawned *ret, struc
         if (server->listen_fd < 0)
                 r = make_listener(server);
         if (r >= 0)
-                r = spawn_server(server, group_fd, ret, &attempted);
+                r = spawn_server(server, group_fd, &attempted);
         return r >= 0 ? 0
                       : fault_errno(fault, r,
                                     r == -ENOENT ? "name it with --web PATH" : failure_advice(r),

@@ -111,9 +111,10 @@ static bool read_usage(const struct engine *engine, struct engine_usage *usage)
                 const struct helper *helper = private_helper(engine, i);
                 uint64_t user, system;
 
-                if (helper->group_fd < 0 ||
-                    cgroup_read_keyed(helper->group_fd, "cpu.stat", "user_usec", &user) < 0 ||
-                    cgroup_read_keyed(helper->group_fd, "cpu.stat", "system_usec", &system) < 0)
+                if (!child_group_exists(&helper->child.group) ||
+                    cgroup_read_keyed(helper->child.group.fd, "cpu.stat", "user_usec", &user) < 0 ||
+                    cgroup_read_keyed(helper->child.group.fd, "cpu.stat", "system_usec", &system) <
+                            0)
                         return false;
                 usage->user_usec += user;
                 usage->system_usec += system;
@@ -297,7 +298,7 @@ void engine_drain(struct engine *engine)
 
 void engine_kill(struct engine *engine)
 {
-        helper_kill(&engine->served.helper);
+        child_kill(&engine->served.helper.child);
 }
 
 bool engine_is_drained(const struct engine *engine)

@@ -1,31 +1,24 @@
 #include "daemon/supervisor/helpers/helper.h"
 
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/pidfd.h>
-
 #include "daemon/supervisor/base/log.h"
-#include "daemon/supervisor/child/child-exit.h"
 
-#define GRACE_USEC   UINT64_C(2000000)
 #define RESTART_USEC UINT64_C(100000)   /* after the first death; twice that after the next, … */
 #define RESTART_MAX  UINT64_C(60000000) /* … and at most this */
 #define SOON_NS      (5 * NSEC_PER_SEC)
-#define EXIT_MSEC    1000
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
-static int on_exit_of_helper(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+static void on_ended(struct child *child);
 
 void helper_init(struct helper *helper, const struct helper_kind *kind, sd_event *event,
                  struct groups *groups, const char *group)
 {
+        static const struct child_ops ops = { .ended = on_ended };
+
         *helper = (struct helper)HELPER_NULL;
         helper->kind = kind;
-        helper->event = event;
         helper->groups = groups;
         helper->group = group;
-        helper->grace_usec = GRACE_USEC;
+        child_init(&helper->child, event, &ops, kind->what);
 }
 
 static void arm(struct helper *helper, uint64_t usec)
@@ -33,7 +26,7 @@ static void arm(struct helper *helper, uint64_t usec)
         int r;
 
         if (!helper->timer_source) {
-                r = sd_event_add_time_relative(helper->event, &helper->timer_source,
+                r = sd_event_add_time_relative(helper->child.event, &helper->timer_source,
                                                CLOCK_MONOTONIC, usec, 1000, on_timer, helper);
         } else {
                 r = sd_event_source_set_time_relative(helper->timer_source, usec);
@@ -51,87 +44,31 @@ static void disarm(struct helper *helper)
                 (void)sd_event_source_set_enabled(helper->timer_source, SD_EVENT_OFF);
 }
 
-static int make_groups(struct helper *helper, int *ret_fd)
-{
-        unsigned enabled;
-        int r;
-
-        *ret_fd = -EBADF;
-        if (!groups_exist(helper->groups))
-                return 0;
-        r = cgroup_remove(helper->groups->fd, helper->group);
-        if (r >= 0)
-                r = cgroup_make(helper->groups->fd, helper->group, &helper->group_fd);
-        if (r >= 0 && helper->kind->leaf && helper->groups->controllers)
-                r = cgroup_enable_controllers(helper->group_fd, &enabled);
-        if (r >= 0 && helper->kind->leaf)
-                r = cgroup_make(helper->group_fd, helper->kind->leaf, ret_fd);
-        return r;
-}
-
-static int watch(struct helper *helper)
-{
-        return child_exit_watch(helper->event, &helper->exit_source, helper->pidfd,
-                                on_exit_of_helper, helper);
-}
-
-/* It is down: what is left of it is its group, which may be gone by now. */
-static void drop_group(struct helper *helper)
-{
-        int r;
-
-        helper->clear_source = sd_event_source_disable_unref(helper->clear_source);
-        helper->events_fd = close_fd(helper->events_fd);
-        if (helper->group_fd < 0)
-                return;
-        helper->group_fd = close_fd(helper->group_fd);
-        r = cgroup_remove(helper->groups->fd, helper->group);
-        if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot remove the cgroup %s/%s: %s",
-                               helper->groups->path, helper->group, strerror(-r));
-}
-
-/* Nobody would see it end. */
-static void give_up(struct helper *helper)
-{
-        helper_kill(helper);
-        child_exit_force(helper->pidfd);
-        helper->pidfd = close_fd(helper->pidfd);
-        helper->complaint_fd = close_fd(helper->complaint_fd);
-        helper->state = HELPER_DOWN;
-        drop_group(helper);
-}
-
 static int start(struct helper *helper, struct fault *fault)
 {
         _cleanup_close_ int leaf_fd = -EBADF;
-        struct spawned child;
+        struct child *child = &helper->child;
         int r;
 
         assert(helper->state == HELPER_DOWN);
-        r = make_groups(helper, &leaf_fd);
-        if (r < 0) {
-                drop_group(helper);
-                return fault_errno(fault, r, groups_hint_gone(helper->groups) ?: failure_advice(r),
-                                   "make the cgroup %s of %s", helper->group, helper->kind->what);
+        if (groups_exist(helper->groups)) {
+                r = child_group_make(helper->groups->fd, helper->group, helper->kind->leaf,
+                                     &child->group, &leaf_fd);
+                if (r < 0)
+                        return fault_errno(fault, r,
+                                           groups_hint_gone(helper->groups) ?: failure_advice(r),
+                                           "make the cgroup %s of %s", helper->group,
+                                           helper->kind->what);
         }
-        r = helper->kind->start(helper, leaf_fd >= 0 ? leaf_fd : helper->group_fd, &child, fault);
+        r = helper->kind->start(helper, leaf_fd >= 0 ? leaf_fd : child->group.fd, fault);
         if (r < 0) {
-                drop_group(helper);
+                child_clear(child);
                 return r;
         }
-        helper->pid = child.pid;
-        helper->pidfd = child.pidfd;
-        helper->complaint_fd = child.complaint_fd;
         helper->state = HELPER_RUNS;
         helper->started_ns = now_monotonic();
         disarm(helper);
-        r = watch(helper);
-        if (r >= 0)
-                return 0;
-        (void)fault_errno(fault, r, failure_advice(r), "watch %s", helper->kind->what);
-        give_up(helper);
-        return r;
+        return 0;
 }
 
 static uint64_t restart_delay(const struct helper *helper)
@@ -170,127 +107,55 @@ static void restart(struct helper *helper)
         }
 }
 
-static void become_down(struct helper *helper)
+static void log_death(const struct helper *helper)
 {
-        bool died = helper->n_deaths > 0;
+        const struct child *child = &helper->child;
+        const char *what = helper->kind->what;
 
-        drop_group(helper);
+        if (child->start_attempted)
+                supervisor_log(LOG_ERR, "cannot %s %s: %s; %s", child->start_attempted, what,
+                               strerror(-child->start_error), failure_advice(child->start_error));
+        else if (!child->has_status)
+                supervisor_log(LOG_WARNING, "%s (process %d) ended", what, child->pid);
+        else
+                supervisor_log(LOG_WARNING, "%s (process %d) ended: %s %d%s", what, child->pid,
+                               child->status.si_code == CLD_EXITED ? "exit status" : "signal",
+                               child->status.si_status,
+                               helper->refused && helper->kind->may_refuse
+                                       ? "; it is tried again in a minute, or at a reload"
+                                       : "");
+}
+
+/* Nobody has asked it to end. */
+static void note_death(struct helper *helper)
+{
+        log_death(helper);
+        if (now_monotonic() - helper->started_ns >= SOON_NS)
+                helper->n_deaths = 0;
+        ++helper->n_deaths;
+}
+
+static void on_ended(struct child *child)
+{
+        struct helper *helper = container_of(child, struct helper, child);
+
+        helper->refused = child->has_status && child->status.si_code == CLD_EXITED &&
+                          child->status.si_status == EXIT_FAILURE;
+        if (helper->state == HELPER_STOPPING)
+                helper->n_deaths = 0;
+        else
+                note_death(helper);
+        child_clear(child);
         helper->state = HELPER_DOWN;
         disarm(helper);
         if (helper->n_users == 0) {
                 if (helper->kind->down)
                         helper->kind->down(helper);
-        } else if (died) {
+        } else if (helper->n_deaths > 0) {
                 try_again(helper);
         } else {
                 restart(helper);
         }
-}
-
-static int on_group_event(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-        struct helper *helper = userdata;
-        bool populated;
-
-        if (cgroup_events_read(helper->events_fd, &populated, NULL) < 0 || !populated)
-                become_down(helper);
-        return 0;
-}
-
-static int kill_rest(struct helper *helper, bool *ret_populated)
-{
-        int r;
-
-        *ret_populated = false;
-        if (helper->group_fd < 0)
-                return 0;
-        r = cgroup_events_open(helper->group_fd, &helper->events_fd);
-        if (r >= 0)
-                r = cgroup_kill(helper->group_fd);
-        return r < 0 ? r : cgroup_events_read(helper->events_fd, ret_populated, NULL);
-}
-
-/* The process is gone; what it left in its group goes too. */
-static void begin_clearing(struct helper *helper)
-{
-        bool populated;
-        int r;
-
-        helper->state = HELPER_CLEARING;
-        disarm(helper);
-        r = kill_rest(helper, &populated);
-        if (r >= 0 && populated)
-                r = sd_event_add_io(helper->event, &helper->clear_source, helper->events_fd,
-                                    EPOLLPRI, on_group_event, helper);
-        if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot clear the cgroup %s of %s: %s", helper->group,
-                               helper->kind->what, strerror(-r));
-        if (r < 0 || !populated)
-                become_down(helper);
-}
-
-/* @attempted: what it could not do on its way to its program, for @error; NULL: it got there. */
-static void log_death(const struct helper *helper, const siginfo_t *si, const char *attempted,
-                      int error)
-{
-        bool refused = helper->refused && helper->kind->may_refuse;
-
-        if (attempted)
-                supervisor_log(LOG_ERR, "cannot %s %s: %s; %s", attempted, helper->kind->what,
-                               strerror(-error), failure_advice(error));
-        else if (si->si_pid == 0)
-                supervisor_log(LOG_WARNING, "%s (process %d) ended", helper->kind->what,
-                               helper->pid);
-        else
-                supervisor_log(LOG_WARNING, "%s (process %d) ended: %s %d%s", helper->kind->what,
-                               helper->pid, si->si_code == CLD_EXITED ? "exit status" : "signal",
-                               si->si_status,
-                               refused ? "; it is tried again in a minute, or at a reload" : "");
-}
-
-/* @si is empty for one that a former supervisor started: that is no child of ours. */
-static void note_exit(struct helper *helper, const siginfo_t *si)
-{
-        const char *attempted = NULL;
-        int r = spawn_hear(helper->complaint_fd, &attempted);
-
-        helper->complaint_fd = -EBADF;
-        helper->exit_source = sd_event_source_disable_unref(helper->exit_source);
-        helper->pidfd = close_fd(helper->pidfd);
-        helper->refused = si->si_code == CLD_EXITED && si->si_status == EXIT_FAILURE;
-        if (helper->state == HELPER_STOPPING) {
-                helper->n_deaths = 0;
-                return;
-        }
-        log_death(helper, si, attempted, r);
-        helper->n_deaths =
-                now_monotonic() - helper->started_ns < SOON_NS ? helper->n_deaths + 1 : 1;
-}
-
-static int on_exit_of_helper(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-        struct helper *helper = userdata;
-        siginfo_t si = { 0 };
-
-        if (child_exit_take(helper->pidfd, &si, NULL) == -EAGAIN)
-                return 0;
-        note_exit(helper, &si);
-        begin_clearing(helper);
-        return 0;
-}
-
-void helper_kill(struct helper *helper)
-{
-        int r = 0;
-
-        /* It may not be in its group yet. */
-        if (helper->pidfd >= 0 && pidfd_send_signal(helper->pidfd, SIGKILL, NULL, 0) < 0)
-                r = -errno;
-        if (helper->group_fd >= 0)
-                r = cgroup_kill(helper->group_fd);
-        if (r < 0 && r != -ENOENT && r != -ESRCH)
-                supervisor_log(LOG_WARNING, "cannot kill %s (process %d): %s", helper->kind->what,
-                               helper->pid, strerror(-r));
 }
 
 void helper_stop(struct helper *helper)
@@ -301,119 +166,75 @@ void helper_stop(struct helper *helper)
                 restart(helper);
                 return;
         }
-        if (helper->state == HELPER_CLEARING)
-                helper->n_deaths = 0; /* asked for anew, it need not wait when its group is clear */
         if (helper->state != HELPER_RUNS)
                 return;
         helper->state = HELPER_STOPPING;
-        if (pidfd_send_signal(helper->pidfd, SIGTERM, NULL, 0) < 0 && errno != ESRCH)
-                supervisor_log(LOG_WARNING, "cannot stop %s (process %d): %s", helper->kind->what,
-                               helper->pid, strerror(errno));
-        arm(helper, helper->grace_usec);
+        disarm(helper);
+        child_stop(&helper->child);
 }
 
-/*
- * One timer, three meanings: it was idle long enough, it did not stop in time, it is to be started.
- */
+/* It has been idle for long enough, or is to be started again. */
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct helper *helper = userdata;
 
-        if (helper->state == HELPER_STOPPING)
-                helper_kill(helper);
-        else if (helper->state == HELPER_RUNS && helper->n_users == 0)
+        if (helper->state == HELPER_RUNS && helper->n_users == 0)
                 helper_stop(helper);
         else if (helper->state == HELPER_DOWN && helper->n_users > 0)
                 restart(helper);
         return 0;
 }
 
-/* What is in its group though the process is not is of no use to anybody. */
-static int find_rest(struct helper *helper)
-{
-        int r;
-
-        r = cgroup_remove(helper->groups->fd, helper->group);
-        if (r != -EBUSY)
-                return r;
-        r = cgroup_make(helper->groups->fd, helper->group, &helper->group_fd);
-        if (r >= 0)
-                begin_clearing(helper);
-        return r;
-}
-
 int helper_find(struct helper *helper)
 {
-        const char *leaf = helper->kind->leaf;
-        char path[64];
-        int r;
+        struct child *child = &helper->child;
+        bool populated = false;
+        int pidfd = -EBADF, r;
+        pid_t pid = 0;
 
         if (!groups_exist(helper->groups))
                 return 0;
-        snprintf(path, sizeof(path), "%s%s%s", helper->group, leaf ? "/" : "", leaf ?: "");
-        r = group_open_process(helper->groups->fd, path, &helper->pid, &helper->pidfd);
-        if (r == -ENOENT || r == -ENODEV || r == -ESRCH)
-                return find_rest(helper);
+        r = child_group_open(helper->groups->fd, helper->group, &child->group);
         if (r < 0)
-                return r;
-        r = cgroup_make(helper->groups->fd, helper->group, &helper->group_fd);
-        if (r < 0) {
-                helper->pidfd = close_fd(helper->pidfd);
+                return r == -ENOENT || r == -ENODEV ? 0 : r;
+        r = cgroup_events_read(child->group.events_fd, &populated, NULL);
+        if (r >= 0 && !populated) {
+                child_clear(child);
+                return 0;
+        }
+        if (r >= 0)
+                r = child_group_open_process(&child->group, helper->kind->leaf, &pid, &pidfd);
+        if (r < 0 && r != -ESRCH) {
+                child_leave(child);
                 return r;
         }
-        helper->state = HELPER_RUNS;
+        /* If the process is gone, what it left in its group is of no use to anybody. */
+        helper->state = pidfd < 0 ? HELPER_STOPPING : HELPER_RUNS;
         helper->started_ns = now_monotonic();
-        r = watch(helper);
-        if (r < 0)
+        r = child_adopt(child, pid, pidfd);
+        if (r < 0 || helper->state != HELPER_RUNS)
                 return r;
-        supervisor_log(LOG_INFO, "took over %s (process %d)", helper->kind->what, helper->pid);
+        supervisor_log(LOG_INFO, "took over %s (process %d)", helper->kind->what, pid);
         arm(helper, helper->kind->idle_usec);
         return 1;
 }
 
-static void await(int fd, short events)
-{
-        struct pollfd pollfd = { .fd = fd, .events = events };
-
-        if (fd >= 0)
-                (void)poll(&pollfd, 1, EXIT_MSEC);
-}
-
 void helper_deinit(struct helper *helper)
 {
-        siginfo_t si = { 0 };
-        bool populated;
-
         if (!helper->kind)
                 return;
-        helper->timer_source = sd_event_source_disable_unref(helper->timer_source);
-        helper->n_users = 0;
-        if (helper->state == HELPER_RUNS || helper->state == HELPER_STOPPING) {
-                helper->state = HELPER_STOPPING;
-                helper_kill(helper);
-                await(helper->pidfd, POLLIN);
-                (void)child_exit_take(helper->pidfd, &si, NULL);
-                note_exit(helper, &si);
-                if (kill_rest(helper, &populated) >= 0 && populated)
-                        await(helper->events_fd, POLLPRI);
-        } else if (helper->state == HELPER_CLEARING) {
-                await(helper->events_fd, POLLPRI);
-        }
-        drop_group(helper);
+        sd_event_source_disable_unref(helper->timer_source);
+        child_force(&helper->child);
+        child_clear(&helper->child);
         *helper = (struct helper)HELPER_NULL;
 }
 
 void helper_leave(struct helper *helper)
 {
-        if (!helper->kind || helper->group_fd < 0)
+        if (!helper->kind || !child_group_exists(&helper->child.group))
                 return;
         sd_event_source_disable_unref(helper->timer_source);
-        sd_event_source_disable_unref(helper->exit_source);
-        sd_event_source_disable_unref(helper->clear_source);
-        close_fd(helper->pidfd);
-        close_fd(helper->complaint_fd);
-        close_fd(helper->events_fd);
-        close_fd(helper->group_fd);
+        child_leave(&helper->child);
         *helper = (struct helper)HELPER_NULL;
 }
 

@@ -1,26 +1,21 @@
 #pragma once
 
 /*
- * A process that others need: the demo server, the private Redis, a node. It is started for the
- * first who needs it, in a cgroup of its own, and stopped when nobody has needed it for a while;
- * when it dies while it is needed it is started again. What differs between them is in struct
- * helper_kind.
+ * A child that jobs need: the demo server, the private Redis, a node. It is started for the first
+ * user, in a cgroup of its own, and stopped when it has had no user for a while. When it ends while
+ * it is needed, it is started again, after a delay that grows if it does not live long. The
+ * differences between helpers are in struct helper_kind.
  *
- * It is found by its cgroup, so that a supervisor that takes over running jobs takes over what they
- * use. Where there are no cgroups it dies with its supervisor.
+ * It is found by its cgroup, so that a supervisor that takes over running jobs also takes over what
+ * these use. Where there are no cgroups, it dies with its supervisor.
  *
- *     down --start--> runs --SIGTERM, after a while SIGKILL--> stopping --its exit--> clearing -->
- *     down
- *                       '------------------- its exit --------------------------------^
- *
- * Clearing is over when the last process it left in its group is gone.
+ *     down --start--> runs --helper_stop()--> stopping --the child has ended--> down
+ *                       '-------------------- the child has ended ---------------^
  */
 
-#include <systemd/sd-event.h>
-
 #include "daemon/supervisor/base/failure.h"
+#include "daemon/supervisor/child/child.h"
 #include "daemon/supervisor/child/groups.h"
-#include "daemon/supervisor/child/spawn.h"
 
 struct helper;
 
@@ -33,10 +28,10 @@ struct helper_kind {
                                 tried again after a minute only */
 
         /*
-         * Starts the process in @group_fd (-EBADF: there are no groups). helper->group_fd is its
-         * own group, whose limits may be set here.
+         * Starts helper->child in the group @leaf_fd (-EBADF: there are no groups). Its own group
+         * is made, so that limits may be set there.
          */
-        int (*start)(struct helper *helper, int group_fd, struct spawned *ret, struct fault *fault);
+        int (*start)(struct helper *helper, int leaf_fd, struct fault *fault);
         /* It is down, and is not to be started before somebody needs it again. May be NULL. */
         void (*down)(struct helper *helper);
 };
@@ -45,28 +40,23 @@ enum helper_state {
         HELPER_DOWN,
         HELPER_RUNS,
         HELPER_STOPPING,
-        HELPER_CLEARING,
 };
 
 struct helper {
         const struct helper_kind *kind;
-        sd_event *event;
         struct groups *groups;
-        const char *group;   /* its name below the base: "web" */
-        uint64_t grace_usec; /* from SIGTERM to SIGKILL */
-
+        const char *group; /* its name below the base: "web" */
+        struct child child;
         enum helper_state state;
-        pid_t pid;
-        int pidfd, complaint_fd, group_fd, events_fd;
-        bool refused; /* it left with exit status 1 */
+        bool refused; /* it exited with status 1 */
         unsigned n_users, n_deaths;
         uint64_t started_ns;
-        sd_event_source *exit_source, *clear_source, *timer_source;
+        sd_event_source *timer_source;
 };
 
-#define HELPER_NULL                                                                              \
-        {                                                                                        \
-                .pidfd = -EBADF, .complaint_fd = -EBADF, .group_fd = -EBADF, .events_fd = -EBADF \
+#define HELPER_NULL                 \
+        {                           \
+                .child = CHILD_NULL \
         }
 
 /* All is borrowed. */
@@ -77,8 +67,8 @@ void helper_init(struct helper *helper, const struct helper_kind *kind, sd_event
 int helper_find(struct helper *helper);
 
 /*
- * Lets go of one that the next supervisor will find by its group; nothing is done to one that has
- * none.
+ * Leaves it to the next supervisor, which finds it by its group. Does nothing to a helper that has
+ * no group.
  */
 void helper_leave(struct helper *helper);
 
@@ -92,15 +82,12 @@ int helper_acquire(struct helper *helper, struct fault *fault);
 void helper_release(struct helper *helper);
 
 /*
- * Asks it to end (SIGTERM). If it has users it is started again at once: that is how it is started
- * anew.
+ * Asks it to end (SIGTERM). If it has users, it is started again as soon as it has ended; this is
+ * how new settings are applied to it.
  */
 void helper_stop(struct helper *helper);
 
-/* SIGKILL, for one that takes too long. */
-void helper_kill(struct helper *helper);
-
 static inline bool helper_is_up(const struct helper *helper)
 {
-        return helper->state == HELPER_RUNS;
+        return helper->state == HELPER_RUNS && child_is_up(&helper->child);
 }

@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "daemon/supervisor/base/log.h"
-#include "daemon/supervisor/child/spawn.h"
 #include "daemon/supervisor/helpers/engine.h"
 #include "daemon/supervisor/limits/limit-check.h"
 #include "daemon/supervisor/limits/limit-restore.h"
@@ -93,26 +92,16 @@ static int make_spec(const struct node *node, const char *demo_url, int *ret_fd)
         return r;
 }
 
-/* What the functions about a job's group want of it. */
-static struct job_group group_of(const struct node *node)
-{
-        struct job_group group = JOB_GROUP_NULL;
-
-        group.fd = node->helper.group_fd;
-        snprintf(group.name, sizeof(group.name), "%s", node->helper.group);
-        return group;
-}
-
 static int set_limits(const struct node *node, struct fault *fault)
 {
         const struct engine_env *env = &node->engine->env;
         struct spec_error error = { "", "", "" };
-        const struct job_group group = group_of(node);
+        const struct child_group *group = &node->helper.child.group;
         int r;
 
         r = limit_check(options_of(node), env->groups, env->host, &error);
-        if (r >= 0 && job_group_exists(&group))
-                r = limit_set(options_of(node), env->groups, &group, &error);
+        if (r >= 0 && child_group_exists(group))
+                r = limit_set(options_of(node), env->groups, group, &error);
         return r >= 0 ? 0 : failure_of_limit(fault, r, &error);
 }
 
@@ -160,10 +149,10 @@ static void down(struct helper *helper)
                 engine->stopped(engine);
 }
 
-static int spawn_node(const struct node *node, int group_fd, int spec_fd, struct spawned *ret,
-                      const char **ret_attempted)
+static int spawn_node(struct node *node, int group_fd, int spec_fd, const char **ret_attempted)
 {
         _cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        int own_fd = node->helper.child.group.fd;
         char *argv[] = { (char *)"pppd-runner", (char *)RUNNER_ARG_NODE, NULL };
         struct spawn spawn = {
                 .path = node->engine->env.runner,
@@ -178,18 +167,17 @@ static int spawn_node(const struct node *node, int group_fd, int spec_fd, struct
                         [RUNNER_FD_INPUTS] = null_fd,
                         [RUNNER_FD_RESULTS] = null_fd,
                         [RUNNER_FD_MEASURES] = null_fd,
-                        [RUNNER_FD_CGROUP] = node->helper.group_fd >= 0 ? node->helper.group_fd
-                                                                        : null_fd,
+                        [RUNNER_FD_CGROUP] = own_fd >= 0 ? own_fd : null_fd,
                 },
                 .n_fds = RUNNER_FD_CGROUP + 1,
                 .die_with_parent = group_fd < 0,
         };
 
         *ret_attempted = "open /dev/null for";
-        return null_fd < 0 ? -errno : spawn_child(&spawn, ret, ret_attempted);
+        return null_fd < 0 ? -errno : child_start(&node->helper.child, &spawn, ret_attempted);
 }
 
-static int start(struct helper *helper, int group_fd, struct spawned *ret, struct fault *fault)
+static int start(struct helper *helper, int group_fd, struct fault *fault)
 {
         struct node *node = container_of(helper, struct node, helper);
         _cleanup_close_ int spec_fd = -EBADF;
@@ -204,12 +192,12 @@ static int start(struct helper *helper, int group_fd, struct spawned *ret, struc
                 return r;
         acquire_demo(node, url);
         /* It gives back what it can't end within that time, and must be let. */
-        helper->grace_usec =
+        helper->child.grace_usec =
                 (machines_leave_ns(node->engine->env.config->heartbeat_ns) + 2 * NSEC_PER_SEC) /
                 NSEC_PER_USEC;
         r = make_spec(node, *url ? url : NULL, &spec_fd);
         if (r >= 0)
-                r = spawn_node(node, group_fd, spec_fd, ret, &attempted);
+                r = spawn_node(node, group_fd, spec_fd, &attempted);
         return r >= 0 ? 0
                       : fault_errno(fault, r, failure_advice(r), "%s %s (%s)", attempted,
                                     helper->kind->what, node->engine->env.runner);
@@ -241,11 +229,11 @@ static int restore_owners(const struct node *node, struct spec_error *error)
 
         share_out(node, &spec.limits);
         for (unsigned i = 0; i < NODE_OWNERS_MAX && r >= 0; ++i) {
-                struct job_group group = JOB_GROUP_NULL;
+                struct child_group group = CHILD_GROUP_NULL;
                 struct controller_changes changes;
 
                 snprintf(group.name, sizeof(group.name), "owner-%u", i);
-                group.fd = openat(node->helper.group_fd, group.name,
+                group.fd = openat(node->helper.child.group.fd, group.name,
                                   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
                 if (group.fd < 0)
                         continue;
@@ -259,13 +247,13 @@ static int restore_owners(const struct node *node, struct spec_error *error)
 static void take_over(struct node *node)
 {
         const struct engine_env *env = &node->engine->env;
-        const struct job_group group = group_of(node);
+        const struct child_group *group = &node->helper.child.group;
         struct spec_error error = { "", "", "" };
         _cleanup_fault_ struct fault fault = FAULT_NULL;
         char url[DEMO_URL_MAX];
         struct controller_changes changes;
 
-        if (limit_restore(options_of(node), env->groups, &group, &changes, &error) < 0 ||
+        if (limit_restore(options_of(node), env->groups, group, &changes, &error) < 0 ||
             restore_owners(node, &error) < 0)
                 supervisor_log(LOG_ERR, "%s goes on without all of its limits: %s: %s; %s",
                                node->helper.kind->what, error.field, error.why, error.hint);

@@ -1,14 +1,10 @@
 #include "daemon/supervisor/helpers/nodes-query.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 
-#include "daemon/supervisor/child/child-exit.h"
-#include "daemon/supervisor/child/spawn.h"
 #include "daemon/supervisor/helpers/engine.h"
 #include "lib/json-text.h"
 #include "lib/runner-abi.h"
@@ -17,19 +13,22 @@
 #define ANSWER_MAX (UINT64_C(16) << 20)
 #define WHY_MAX    1024
 
+static void on_ended(struct child *child);
+
 void nodes_query_init(struct nodes_query *query, struct engine *engine)
 {
+        static const struct child_ops ops = { .ended = on_ended };
+
         *query = (struct nodes_query)NODES_QUERY_NULL;
         query->engine = engine;
         list_init(&query->waiters);
+        child_init(&query->child, engine->env.event, &ops, "the process that asks for nodes");
 }
 
 static void end(struct nodes_query *query)
 {
-        query->exit_source = sd_event_source_disable_unref(query->exit_source);
         query->timer_source = sd_event_source_disable_unref(query->timer_source);
-        query->pidfd = close_fd(query->pidfd);
-        query->complaint_fd = close_fd(query->complaint_fd);
+        child_clear(&query->child);
         query->out_fd = close_fd(query->out_fd);
         query->err_fd = close_fd(query->err_fd);
 }
@@ -62,10 +61,6 @@ static void read_why(struct nodes_query *query, char why[static WHY_MAX])
 {
         static const char name[] = "pppd-runner: ";
         ssize_t n = pread(query->err_fd, why, WHY_MAX - 1, 0);
-        const char *attempted;
-        int r = spawn_hear(query->complaint_fd, &attempted);
-
-        query->complaint_fd = -EBADF;
 
         why[MAX(n, (ssize_t)0)] = 0;
         why[strcspn(why, "\n")] = 0;
@@ -73,29 +68,26 @@ static void read_why(struct nodes_query *query, char why[static WHY_MAX])
                 memmove(why, why + strlen(name), strlen(why) - strlen(name) + 1);
         if (query->too_late)
                 snprintf(why, WHY_MAX, "the Redis has not answered within five seconds");
-        else if (r < 0)
-                snprintf(why, WHY_MAX, "cannot %s pppd-runner: %s", attempted, strerror(-r));
+        else if (query->child.start_attempted)
+                snprintf(why, WHY_MAX, "cannot %s pppd-runner: %s", query->child.start_attempted,
+                         strerror(-query->child.start_error));
         else if (!*why)
                 snprintf(why, WHY_MAX, "pppd-runner " RUNNER_ARG_NODES " ended without an answer");
 }
 
-static int on_exit_of_runner(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+static void on_ended(struct child *child)
 {
-        struct nodes_query *query = userdata;
-        siginfo_t si = { 0 };
-        char why[WHY_MAX];
+        struct nodes_query *query = container_of(child, struct nodes_query, child);
         json_t *json = NULL, *nodes;
+        char why[WHY_MAX];
 
-        if (child_exit_take(query->pidfd, &si, NULL) == -EAGAIN)
-                return 0;
-        if (si.si_code == CLD_EXITED && si.si_status == 0)
+        if (child->status.si_code == CLD_EXITED && child->status.si_status == 0)
                 json = read_answer(query->out_fd);
         read_why(query, why);
         end(query);
         nodes = json_object_get(json, "nodes");
         answer_all(query, json_is_array(nodes) ? nodes : NULL, why);
         json_decref(json);
-        return 0;
 }
 
 static int on_too_late(sd_event_source *source, uint64_t usec, void *userdata)
@@ -103,7 +95,7 @@ static int on_too_late(sd_event_source *source, uint64_t usec, void *userdata)
         struct nodes_query *query = userdata;
 
         query->too_late = true;
-        (void)pidfd_send_signal(query->pidfd, SIGKILL, NULL, 0);
+        child_kill(&query->child);
         return 0;
 }
 
@@ -139,15 +131,8 @@ static int spawn_runner(struct nodes_query *query, int spec_fd)
                 .die_with_parent = true,
         };
         const char *attempted;
-        struct spawned child;
-        int r;
 
-        r = null_fd < 0 ? -errno : spawn_child(&spawn, &child, &attempted);
-        if (r < 0)
-                return r;
-        query->pidfd = child.pidfd;
-        query->complaint_fd = child.complaint_fd;
-        return 0;
+        return null_fd < 0 ? -errno : child_start(&query->child, &spawn, &attempted);
 }
 
 static int start(struct nodes_query *query)
@@ -166,9 +151,6 @@ static int start(struct nodes_query *query)
         if (r >= 0)
                 r = spawn_runner(query, spec_fd);
         if (r >= 0)
-                r = child_exit_watch(event, &query->exit_source, query->pidfd, on_exit_of_runner,
-                                     query);
-        if (r >= 0)
                 r = sd_event_add_time_relative(event, &query->timer_source, CLOCK_MONOTONIC,
                                                WAIT_USEC, 1000, on_too_late, query);
         return r;
@@ -176,8 +158,7 @@ static int start(struct nodes_query *query)
 
 static void give_up(struct nodes_query *query)
 {
-        if (query->pidfd >= 0)
-                child_exit_force(query->pidfd);
+        child_force(&query->child);
         end(query);
 }
 
@@ -194,7 +175,7 @@ int nodes_query_ask(struct nodes_query *query, struct nodes_waiter *waiter)
 {
         int r;
 
-        if (query->pidfd < 0) {
+        if (!child_is_up(&query->child)) {
                 r = start(query);
                 if (r < 0) {
                         give_up(query);

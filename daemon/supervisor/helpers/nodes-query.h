@@ -7,13 +7,14 @@
  */
 
 #include <jansson.h>
-#include <systemd/sd-event.h>
 
+#include "daemon/supervisor/child/child.h"
 #include "lib/list.h"
 
 struct engine;
 
-/* Who waits; embedded in the caller's object. To stop waiting, remove the link. */
+/* Embedded in the object of the caller, who waits for an answer. To stop waiting, remove the link.
+ */
 struct nodes_waiter {
         struct list link;
         /* @nodes: an array, borrowed; NULL: there is no answer, and @why is a sentence. Unlinked
@@ -24,14 +25,15 @@ struct nodes_waiter {
 struct nodes_query {
         struct engine *engine;
         struct list waiters;
-        int pidfd, complaint_fd, out_fd, err_fd;
+        struct child child;
+        int out_fd, err_fd;
         bool too_late;
-        sd_event_source *exit_source, *timer_source;
+        sd_event_source *timer_source;
 };
 
-#define NODES_QUERY_NULL                                                                    \
-        {                                                                                   \
-                .pidfd = -EBADF, .complaint_fd = -EBADF, .out_fd = -EBADF, .err_fd = -EBADF \
+#define NODES_QUERY_NULL                                                \
+        {                                                               \
+                .child = CHILD_NULL, .out_fd = -EBADF, .err_fd = -EBADF \
         }
 
 void nodes_query_init(struct nodes_query *query, struct engine *engine);

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "daemon/supervisor/child/spawn.h"
 #include "lib/redis-program.h"
 
 /* It is stopped when the last node has left, and these wait before they do. */
@@ -85,7 +84,7 @@ static int make_config(const struct redis_server *server, int *ret_fd)
         return r >= 0 && lseek(*ret_fd, 0, SEEK_SET) < 0 ? -errno : r;
 }
 
-static int start(struct helper *helper, int group_fd, struct spawned *ret, struct fault *fault)
+static int start(struct helper *helper, int group_fd, struct fault *fault)
 {
         struct redis_server *server = container_of(helper, struct redis_server, helper);
         _cleanup_free_ char **environment = environment_for_child(NULL);
@@ -115,7 +114,7 @@ static int start(struct helper *helper, int group_fd, struct spawned *ret, struc
                 spawn.path = program;
                 spawn.fds[STDIN_FILENO] = config_fd;
                 spawn.fds[STDOUT_FILENO] = spawn.fds[STDERR_FILENO] = STDERR_FILENO;
-                r = spawn_child(&spawn, ret, &attempted);
+                r = child_start(&helper->child, &spawn, &attempted);
         }
         return r >= 0 ? 0
                       : fault_errno(fault, r, failure_advice(r), "%s the private Redis (%s)",

@@ -72,7 +72,7 @@ static void wait_again(struct job *job)
 
 static bool take_over(struct job *job)
 {
-        struct job_group none = JOB_GROUP_NULL;
+        struct child_group none = CHILD_GROUP_NULL;
         pid_t pid;
         int pidfd;
 

@@ -92,7 +92,7 @@ int job_watch(struct job *job)
         sd_event *event = job->env->event;
         int r = 0;
 
-        if (job_group_exists(&job->group))
+        if (child_group_exists(&job->group))
                 r = sd_event_add_io(event, &job->group_source, job->group.events_fd, EPOLLPRI,
                                     on_group_event, job);
         if (r >= 0 && job->pidfd >= 0)
@@ -245,7 +245,7 @@ static struct accounting account_for(struct job *job)
                 .record = &job->record,
                 .spec = &job->spec,
                 .counters = &job->counters,
-                .group = job_group_exists(&job->group) ? &job->group : NULL,
+                .group = child_group_exists(&job->group) ? &job->group : NULL,
                 .usage = job->has_usage ? &job->usage : NULL,
                 .usage_reason = why_no_usage(job),
                 .measures_fd = job->measures_fd,
@@ -551,8 +551,8 @@ static bool is_over(struct job *job)
         bool populated = false;
         int r = 0;
 
-        if (job_group_exists(&job->group))
-                r = job_group_is_populated(&job->group, &populated);
+        if (child_group_exists(&job->group))
+                r = cgroup_events_read(job->group.events_fd, &populated, NULL);
         /* Then the runner's exit has to do, as where there is no group. */
         if (r < 0)
                 supervisor_log(LOG_WARNING, "cannot read cgroup.events of job %llu: %s",

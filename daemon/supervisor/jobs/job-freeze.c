@@ -68,7 +68,7 @@ int job_freeze(struct job *job, bool freeze)
          */
         if (freeze && job->complaint_fd >= 0)
                 return 0;
-        if (job_group_exists(&job->group))
+        if (child_group_exists(&job->group))
                 return cgroup_freeze(job->group.fd, freeze);
         r = freeze ? stop_tree(job) : continue_tree(job);
         /* Half of it stopped is neither. */
@@ -99,8 +99,8 @@ void job_freeze_late(struct job *job)
                              "job %llu goes on though it was to be paused: cannot %s: %s; %s, and "
                              "pause it again",
                              (unsigned long long)job->record.number,
-                             job_group_exists(&job->group) ? "write its cgroup.freeze"
-                                                           : "stop its processes",
+                             child_group_exists(&job->group) ? "write its cgroup.freeze"
+                                                             : "stop its processes",
                              strerror(-r), job_freeze_hint(r) ?: failure_advice(r));
         job->record.paused = job->record.resuming = false;
         job->env->changed(job->env, job);
@@ -111,7 +111,7 @@ bool job_find_frozen(const struct job *job)
 {
         uint64_t frozen;
 
-        if (job_group_exists(&job->group))
+        if (child_group_exists(&job->group))
                 return cgroup_read_u64(job->group.fd, "cgroup.freeze", &frozen) >= 0 && frozen;
         return job->pid > 0 && process_is_stopped(job->pid);
 }

@@ -91,7 +91,7 @@ static int open_files(struct job *job, const char *demo_url, struct start *start
 
 static int make_group(struct job *job, struct start *start)
 {
-        char *path;
+        char name[JOB_GROUP_NAME_MAX], *path;
         int r;
 
         if (!groups_exist(job->env->groups))
@@ -99,8 +99,9 @@ static int make_group(struct job *job, struct start *start)
         path = strdup(job->env->groups->path);
         if (!path)
                 return -ENOMEM;
-        r = job_group_make(job->env->groups, job->record.number, &job->group,
-                           &start->runner_group_fd);
+        job_group_name(job->record.number, name);
+        r = child_group_make(job->env->groups->fd, name, "runner", &job->group,
+                             &start->runner_group_fd);
         if (r < 0) {
                 free(path);
                 return r;
@@ -115,7 +116,7 @@ static int set_limits(struct job *job, struct fault *fault)
         struct spec_error error = { "", "", "" };
         int r;
 
-        if (!job_group_exists(&job->group))
+        if (!child_group_exists(&job->group))
                 return 0;
         r = limit_set(&job->spec, job->env->groups, &job->group, &error);
         return r < 0 ? failure_of_limit(fault, r, &error) : 0;
@@ -146,7 +147,7 @@ static int spawn_runner(struct job *job, const struct start *start, const char *
                         [RUNNER_FD_INPUTS] = start->inputs_fd,
                         [RUNNER_FD_RESULTS] = job->directory.results_fd,
                         [RUNNER_FD_MEASURES] = start->measures_fd,
-                        [RUNNER_FD_CGROUP] = job_group_exists(&job->group) ? job->group.fd
+                        [RUNNER_FD_CGROUP] = child_group_exists(&job->group) ? job->group.fd
                                                                            : start->null_fd,
                 },
                 .n_fds = RUNNER_FD_CGROUP + 1,
@@ -247,7 +248,7 @@ int job_start(struct job *job, struct fault *fault)
         const char *attempted;
         int r;
 
-        assert(job->pid == 0 && !job_group_exists(&job->group));
+        assert(job->pid == 0 && !child_group_exists(&job->group));
         r = acquire_engine(job, fault);
         if (r >= 0)
                 r = acquire_demo(job, url, fault);
@@ -340,12 +341,12 @@ static void restore_limits(struct job *job)
                                      (unsigned long long)job->record.number);
 }
 
-int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd)
+int job_adopt(struct job *job, struct child_group *group, pid_t pid, int pidfd)
 {
         int r;
 
         job->group = *group;
-        *group = (struct job_group)JOB_GROUP_NULL;
+        *group = (struct child_group)CHILD_GROUP_NULL;
         job->pid = pid;
         job->pidfd = pidfd;
         job->is_child = job->carried = false;

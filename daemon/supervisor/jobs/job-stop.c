@@ -37,7 +37,7 @@ void job_kill(struct job *job)
         job->killed = true;
         /* It may not be in its group yet. Its workers go with it, where there is no group. */
         r = signal_runner(job, SIGKILL);
-        if (job_group_exists(&job->group))
+        if (child_group_exists(&job->group))
                 r = cgroup_kill(job->group.fd);
         if (r < 0 && r != -ESRCH)
                 supervisor_log(LOG_ERR, "cannot kill job %llu: %s",
@@ -128,7 +128,7 @@ void job_interrupt(struct job *job)
 
 int job_pause(struct job *job, bool pause, struct fault *fault)
 {
-        bool grouped = job_group_exists(&job->group);
+        bool grouped = child_group_exists(&job->group);
         int r = 0;
 
         assert(job_is_live(job));

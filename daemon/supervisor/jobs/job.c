@@ -1,5 +1,7 @@
 #include "daemon/supervisor/jobs/job-internal.h"
 
+#include <stdio.h>
+
 #include "daemon/supervisor/base/log.h"
 
 #define PROGRESS_USEC UINT64_C(100000)
@@ -24,7 +26,7 @@ int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
                 .counters = *counters,
                 .charged = _QUOTA_N,
                 .carried = true,
-                .group = JOB_GROUP_NULL,
+                .group = CHILD_GROUP_NULL,
                 .pidfd = -EBADF,
                 .complaint_fd = -EBADF,
                 .measures_fd = -EBADF,
@@ -50,14 +52,19 @@ struct log_about job_about(const struct job *job, enum message message, enum job
         };
 }
 
+void job_group_name(uint64_t number, char ret[static JOB_GROUP_NAME_MAX])
+{
+        snprintf(ret, JOB_GROUP_NAME_MAX, "job-%llu", (unsigned long long)number);
+}
+
 void job_remove_group(struct job *job)
 {
         int r;
 
         job->group_source = sd_event_source_disable_unref(job->group_source);
-        if (!job_group_exists(&job->group))
+        if (!child_group_exists(&job->group))
                 return;
-        r = job_group_remove(&job->group);
+        r = child_group_remove(&job->group);
         if (r < 0)
                 supervisor_log(LOG_WARNING, "cannot remove the cgroup of job %llu: %s",
                                (unsigned long long)job->record.number, strerror(-r));
@@ -69,7 +76,7 @@ void job_read_chain(struct job *job, bool late)
 
         cgroup_chain_deinit(&job->chain);
         job->chain_is_late = late;
-        if (!job_group_exists(&job->group))
+        if (!child_group_exists(&job->group))
                 return;
         r = cgroup_chain_read(job->group.fd, &job->chain);
         if (r >= 0)
@@ -92,7 +99,7 @@ void job_end_run(struct job *job)
         job->freeze_source = sd_event_source_disable_unref(job->freeze_source);
         job->again_source = sd_event_source_disable_unref(job->again_source);
         process_tree_deinit(&job->tree);
-        job_group_deinit(&job->group);
+        child_group_deinit(&job->group);
         job->pidfd = close_fd(job->pidfd);
         job->complaint_fd = close_fd(job->complaint_fd);
         job->measures_fd = close_fd(job->measures_fd);

@@ -26,6 +26,7 @@
 #include "daemon/supervisor/base/failure.h"
 #include "daemon/supervisor/base/log.h"
 #include "daemon/supervisor/base/quota.h"
+#include "daemon/supervisor/child/child-group.h"
 #include "daemon/supervisor/child/errand.h"
 #include "daemon/supervisor/child/process-tree.h"
 #include "daemon/supervisor/helpers/demo.h"
@@ -113,7 +114,7 @@ struct job {
         bool resumed;   /* was interrupted before */
         bool carried;   /* all that ran until now is in record.parts */
 
-        struct job_group group;
+        struct child_group group;
         struct cgroup_chain
                 chain;          /* the group and those above it, as they were when the job began, */
         bool chain_is_late;     /* or when we took it over */
@@ -178,6 +179,10 @@ int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
 void job_free(struct job *job);
 DEFINE_CLEANUP(struct job *, job_free)
 
+/* The name of a job's group below the base: "job-12". */
+#define JOB_GROUP_NAME_MAX 32
+void job_group_name(uint64_t number, char ret[static JOB_GROUP_NAME_MAX]);
+
 /* For the log; @reason REASON_NONE where there is none. */
 struct log_about job_about(const struct job *job, enum message message, enum job_reason reason);
 
@@ -198,7 +203,7 @@ void job_put_off(struct job *job, const struct fault *fault);
  * Goes on with a runner that a former supervisor started: the one in @group (moved in), or, where
  * there are no cgroups, the process @pid with @pidfd (moved in).
  */
-int job_adopt(struct job *job, struct job_group *group, pid_t pid, int pidfd);
+int job_adopt(struct job *job, struct child_group *group, pid_t pid, int pidfd);
 
 /*
  * Keeps what the part of the job that has ended used, as far as it can be told, before its group

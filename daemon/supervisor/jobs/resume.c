@@ -1,5 +1,6 @@
 #include "daemon/supervisor/jobs/resume.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "daemon/supervisor/base/log.h"
@@ -135,7 +136,8 @@ static int load(struct jobs *jobs, struct job_record *record, struct job **ret)
         return 0;
 }
 
-static int adopt(struct jobs *jobs, struct job *job, struct job_group *group, pid_t pid, int pidfd)
+static int adopt(struct jobs *jobs, struct job *job, struct child_group *group, pid_t pid,
+                 int pidfd)
 {
         const struct log_about about = job_about(job, MESSAGE_JOB_TAKEN_UP, REASON_NONE);
         int r;
@@ -171,39 +173,48 @@ static int cannot_take_up(struct jobs *jobs, uint64_t number, const char *base, 
         return error;
 }
 
+static int open_group_in(const char *base, uint64_t number, struct child_group *ret)
+{
+        _cleanup_close_ int base_fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        char name[JOB_GROUP_NAME_MAX];
+
+        job_group_name(number, name);
+        return base_fd < 0 ? -errno : child_group_open(base_fd, name, ret);
+}
+
 /*
  * Opens the job's cgroup where the job's row says, or else in our base: the supervisor that started
  * the job may not have been able to store where, or may have had to start it again in another base.
  */
-static int open_group(const struct jobs *jobs, struct job *job, struct job_group *ret)
+static int open_group(const struct jobs *jobs, struct job *job, struct child_group *ret)
 {
         struct job_record *record = &job->record;
         const char *base = jobs->env.groups->path;
-        int r = record->cgroup ? job_group_open(record->cgroup, record->number, ret) : -ENOENT;
+        int r = record->cgroup ? open_group_in(record->cgroup, record->number, ret) : -ENOENT;
 
         if (r != -ENOENT || !base || (record->cgroup && streq(record->cgroup, base)))
                 return r;
-        return job_group_open(base, record->number, ret);
+        return open_group_in(base, record->number, ret);
 }
 
 /*
  * The job's runner has ended, and what it used is added to the job's account. @group: the cgroup
  * that the runner left behind; NULL: there is none.
  */
-static void carry(struct job *job, const struct job_group *group)
+static void carry(struct job *job, const struct child_group *group)
 {
         job->adopted = true;
-        job->group = group ? *group : (struct job_group)JOB_GROUP_NULL;
+        job->group = group ? *group : (struct child_group)CHILD_GROUP_NULL;
         job_carry(job);
-        job->group = (struct job_group)JOB_GROUP_NULL;
+        job->group = (struct child_group)CHILD_GROUP_NULL;
 }
 
-static int remove_empty(struct job *job, struct job_group *group)
+static int remove_empty(struct job *job, struct child_group *group)
 {
         int r;
 
         carry(job, group);
-        r = job_group_remove(group);
+        r = child_group_remove(group);
         if (r < 0)
                 supervisor_log(LOG_WARNING, "cannot remove the old cgroup of job %llu: %s",
                                (unsigned long long)job->record.number, strerror(-r));
@@ -214,7 +225,7 @@ static int remove_empty(struct job *job, struct job_group *group)
  * else 0. */
 static int adopt_by_group(struct jobs *jobs, struct job *job)
 {
-        struct job_group group = JOB_GROUP_NULL;
+        struct child_group group = CHILD_GROUP_NULL;
         bool populated = false;
         int pidfd = -EBADF, r;
         pid_t pid = 0;
@@ -222,13 +233,13 @@ static int adopt_by_group(struct jobs *jobs, struct job *job)
         r = open_group(jobs, job, &group);
         if (r < 0)
                 return is_for_good(r) || r == -ENODEV ? 0 : r;
-        r = job_group_is_populated(&group, &populated);
+        r = cgroup_events_read(group.events_fd, &populated, NULL);
         if (r >= 0 && !populated)
                 return remove_empty(job, &group);
         if (r >= 0)
-                r = job_group_open_runner(&group, &pid, &pidfd);
+                r = child_group_open_process(&group, "runner", &pid, &pidfd);
         if (r < 0 && r != -ESRCH) {
-                job_group_deinit(&group);
+                child_group_deinit(&group);
                 return r;
         }
         return adopt(jobs, job, &group, pid, pidfd);
@@ -237,7 +248,7 @@ static int adopt_by_group(struct jobs *jobs, struct job *job)
 /* The same where there are no groups, or where the group is not known any more. */
 static int adopt_by_lock(struct jobs *jobs, struct job *job)
 {
-        struct job_group none = JOB_GROUP_NULL;
+        struct child_group none = CHILD_GROUP_NULL;
         pid_t pid;
         int pidfd, r;
 

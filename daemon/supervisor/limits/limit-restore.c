@@ -38,7 +38,7 @@ static int restore_worker(int fd, const char *name, const struct spec *spec,
         return r < 0 && is_gone(fd, name) ? 0 : r;
 }
 
-static int restore_workers(const struct spec *spec, const struct job_group *group,
+static int restore_workers(const struct spec *spec, const struct child_group *group,
                            struct spec_error *error)
 {
         struct dirent **entries;
@@ -56,7 +56,7 @@ static int restore_workers(const struct spec *spec, const struct job_group *grou
         return r;
 }
 
-static int restore_threads(const struct spec *spec, const struct job_group *group,
+static int restore_threads(const struct spec *spec, const struct child_group *group,
                            struct spec_error *error)
 {
         _cleanup_close_ int fd = openat(group->fd, "runner", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -75,7 +75,7 @@ static int restore_threads(const struct spec *spec, const struct job_group *grou
 
 /* A job's group passes on all that it has, since whoever made it saw to that, and noted what it
  * was. */
-static int pass_on(const struct job_group *group, struct controller_changes *ret)
+static int pass_on(const struct child_group *group, struct controller_changes *ret)
 {
         unsigned available, enabled, noted = cgroup_noted_controllers(group->fd);
         int r;
@@ -93,13 +93,13 @@ static int pass_on(const struct job_group *group, struct controller_changes *ret
 }
 
 int limit_restore(const struct spec *spec, const struct groups *groups,
-                  const struct job_group *group, struct controller_changes *ret,
+                  const struct child_group *group, struct controller_changes *ret,
                   struct spec_error *error)
 {
         int r;
 
         *ret = (struct controller_changes){ 0, 0 };
-        if (!job_group_exists(group))
+        if (!child_group_exists(group))
                 return 0;
         r = pass_on(group, ret);
         if (r < 0)

@@ -7,6 +7,7 @@
  * was.
  */
 
+#include "daemon/supervisor/child/child-group.h"
 #include "daemon/supervisor/child/groups.h"
 #include "lib/spec.h"
 
@@ -22,5 +23,5 @@ struct controller_changes {
  * when a limit is not in force.
  */
 int limit_restore(const struct spec *spec, const struct groups *groups,
-                  const struct job_group *group, struct controller_changes *ret,
+                  const struct child_group *group, struct controller_changes *ret,
                   struct spec_error *error);

@@ -11,7 +11,7 @@
  */
 #define RUNNER_MEMORY_MIN (UINT64_C(4) << 20)
 
-static void protect_runner(const struct spec *spec, const struct job_group *group)
+static void protect_runner(const struct spec *spec, const struct child_group *group)
 {
         char text[24];
         int r;
@@ -30,7 +30,7 @@ static void protect_runner(const struct spec *spec, const struct job_group *grou
 
 /* See priority.h. The kernel turns it into the weight that the scheduler gives this nice value. */
 static int set_nice(const struct spec *spec, const struct groups *groups,
-                    const struct job_group *group, struct spec_error *error)
+                    const struct child_group *group, struct spec_error *error)
 {
         char text[24];
         int r;
@@ -48,7 +48,7 @@ static int set_nice(const struct spec *spec, const struct groups *groups,
         return r;
 }
 
-int limit_set(const struct spec *spec, const struct groups *groups, const struct job_group *group,
+int limit_set(const struct spec *spec, const struct groups *groups, const struct child_group *group,
               struct spec_error *error)
 {
         int r;
@@ -61,7 +61,7 @@ int limit_set(const struct spec *spec, const struct groups *groups, const struct
         return r;
 }
 
-int limit_get_nice(const struct job_group *group, pid_t runner, int wanted, int *ret)
+int limit_get_nice(const struct child_group *group, pid_t runner, int wanted, int *ret)
 {
         _cleanup_free_ char *text = NULL;
         int nice, r;
@@ -69,7 +69,7 @@ int limit_get_nice(const struct job_group *group, pid_t runner, int wanted, int 
         r = priority_get(runner, &nice);
         if (r < 0)
                 return r;
-        if (nice != wanted && job_group_exists(group) &&
+        if (nice != wanted && child_group_exists(group) &&
             read_file_at(group->fd, "cpu.weight.nice", &text, NULL) >= 0)
                 nice = atoi(text);
         *ret = nice;
