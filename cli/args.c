@@ -11,7 +11,8 @@
 
 const char *const color_names[] = { "auto", "always", "never", NULL };
 
-const struct option_info option_infos[_OPTION_N] = {
+/* Limits are not here: limit_infos has their options. */
+static const struct option_info option_infos[_OPTION_N] = {
         [OPTION_SOCKET] = { "socket", 0, "PATH", "talk to the pppd that listens there" },
         [OPTION_SYSTEM] = { "system", 0, NULL, "talk to the system's pppd" },
         [OPTION_USER] = { "user", 0, NULL, "talk to your own pppd" },
@@ -32,27 +33,6 @@ const struct option_info option_infos[_OPTION_N] = {
         [OPTION_TASK_TIMEOUT] = { "task-timeout", 0, "TIME",
                                   "fail a task whose try takes longer (500ms)" },
         [OPTION_NICE] = { "nice", 0, "N", "run with that nice value, -20 to 19" },
-        [_OPTION_LIMITS +
-                LIMIT_CPU_MAX] = { "cpu-max", 0, "PERCENT", "CPU time, 150% is one and a half" },
-        [_OPTION_LIMITS + LIMIT_CPU_WEIGHT] = { "cpu-weight", 0, "N",
-                                                "share of the CPU, 1 to 10000; 100 is usual" },
-        [_OPTION_LIMITS +
-                LIMIT_MEMORY_MAX] = { "memory-max", 0, "SIZE", "past it the kernel kills" },
-        [_OPTION_LIMITS +
-                LIMIT_MEMORY_HIGH] = { "memory-high", 0, "SIZE", "past it the kernel slows down" },
-        [_OPTION_LIMITS + LIMIT_SWAP_MAX] = { "swap-max", 0, "SIZE", "swap space, 0 for none" },
-        [_OPTION_LIMITS + LIMIT_PIDS_MAX] = { "pids-max", 0, "N", "processes and threads" },
-        [_OPTION_LIMITS + LIMIT_CPUS] = { "cpus", 0, "LIST", "only these CPUs (0-1,3)" },
-        [_OPTION_LIMITS +
-                LIMIT_IO_MAX] = { "io-max", 0, "RATES", "'PATH rbps=N wbps=N riops=N wiops=N'" },
-        [_OPTION_WORKER_LIMITS + LIMIT_CPU_MAX] = { "worker-cpu-max", 0, "PERCENT", NULL },
-        [_OPTION_WORKER_LIMITS + LIMIT_CPU_WEIGHT] = { "worker-cpu-weight", 0, "N", NULL },
-        [_OPTION_WORKER_LIMITS + LIMIT_MEMORY_MAX] = { "worker-memory-max", 0, "SIZE", NULL },
-        [_OPTION_WORKER_LIMITS + LIMIT_MEMORY_HIGH] = { "worker-memory-high", 0, "SIZE", NULL },
-        [_OPTION_WORKER_LIMITS + LIMIT_SWAP_MAX] = { "worker-swap-max", 0, "SIZE", NULL },
-        [_OPTION_WORKER_LIMITS + LIMIT_PIDS_MAX] = { "worker-pids-max", 0, "N", NULL },
-        [_OPTION_WORKER_LIMITS + LIMIT_CPUS] = { "worker-cpus", 0, "LIST", NULL },
-        [_OPTION_WORKER_LIMITS + LIMIT_IO_MAX] = { "worker-io-max", 0, "RATES", NULL },
         [OPTION_RETRIES] = { "retries", 0, "N", "try again what failed for a passing reason" },
         [OPTION_CA_FILE] = { "ca-file", 0, "PEM", "trust these authorities, not the system's" },
         [OPTION_LEVELS] = { "levels", 0, "LIST", "levels to compare, as in serial,async" },
@@ -66,6 +46,40 @@ const struct option_info option_infos[_OPTION_N] = {
         [OPTION_SUMMARY] = { "summary", 0, NULL, "print the summary, also with --quiet" },
         [OPTION_NO_SUMMARY] = { "no-summary", 0, NULL, "print no summary" },
 };
+
+struct option_info option_info(enum option option)
+{
+        const struct limit_info *limit;
+
+        assert((unsigned)option < _OPTION_N);
+        if (!(OPTIONS_LIMITS & OPTION_BIT(option)))
+                return option_infos[option];
+        if (option >= _OPTION_WORKER_LIMITS) {
+                limit = &limit_infos[option - _OPTION_WORKER_LIMITS];
+                return (struct option_info){ limit->worker_option, 0, limit->argument, NULL };
+        }
+        limit = &limit_infos[option - _OPTION_LIMITS];
+        return (struct option_info){ limit->option, 0, limit->argument, limit->help };
+}
+
+enum option option_by_name(const char *name, size_t n)
+{
+        enum option i = 0;
+
+        while (i < _OPTION_N &&
+               (strlen(option_info(i).name) != n || strncmp(option_info(i).name, name, n) != 0))
+                ++i;
+        return i;
+}
+
+enum option option_by_letter(char letter)
+{
+        enum option i = 0;
+
+        while (i < _OPTION_N && option_info(i).letter != letter)
+                ++i;
+        return i;
+}
 
 static int set_count(const char *name, const char *value, uint64_t min, uint64_t max, uint64_t *ret)
 {
@@ -190,7 +204,7 @@ static int set_limit(struct limits *limits, const char *name, enum limit limit, 
 
 static int set_any_limit(struct args *args, enum option option, const char *value)
 {
-        const char *name = option_infos[option].name;
+        const char *name = option_info(option).name;
 
         if (option >= _OPTION_WORKER_LIMITS)
                 return set_limit(&args->worker_limits, name,
@@ -200,7 +214,7 @@ static int set_any_limit(struct args *args, enum option option, const char *valu
 
 static int set_option(struct args *args, enum option option, const char *value)
 {
-        const char *name = option_infos[option].name;
+        const char *name = option_info(option).name;
 
         args->given |= OPTION_BIT(option);
         if (OPTIONS_LIMITS & OPTION_BIT(option))
@@ -252,7 +266,7 @@ static int unknown_option(const char *text)
         char word[64];
 
         for (size_t i = 0; i < _OPTION_N; ++i)
-                names[i] = option_infos[i].name;
+                names[i] = option_info(i).name;
         snprintf(word, sizeof(word), "%.*s", (int)MIN(strcspn(text + 2, "="), sizeof(word) - 1),
                  text + 2);
         return cli_fail(CLI_USAGE, "there is no option %.*s%s%s%s", (int)strcspn(text, "="), text,
@@ -265,46 +279,42 @@ static int unknown_option(const char *text)
 static int parse_long(struct args *args, char **argv, int *i)
 {
         const char *text = argv[*i] + 2, *equals = strchr(text, '=');
-        size_t n = equals ? (size_t)(equals - text) : strlen(text);
+        enum option k = option_by_name(text, equals ? (size_t)(equals - text) : strlen(text));
+        struct option_info info;
 
-        for (unsigned k = 0; k < _OPTION_N; ++k) {
-                const struct option_info *info = &option_infos[k];
-
-                if (strlen(info->name) != n || strncmp(info->name, text, n) != 0)
-                        continue;
-                if (!info->argument && equals)
-                        return cli_fail(CLI_USAGE, "--%s takes no value; leave out \"%s\"",
-                                        info->name, equals);
-                if (!info->argument)
-                        return set_option(args, (enum option)k, NULL);
-                if (!equals && !argv[*i + 1])
-                        return cli_fail(CLI_USAGE, "--%s needs a value: --%s %s", info->name,
-                                        info->name, info->argument);
-                return set_option(args, (enum option)k, equals ? equals + 1 : argv[++*i]);
-        }
-        return unknown_option(argv[*i]);
+        if (k == _OPTION_N)
+                return unknown_option(argv[*i]);
+        info = option_info(k);
+        if (!info.argument && equals)
+                return cli_fail(CLI_USAGE, "--%s takes no value; leave out \"%s\"", info.name,
+                                equals);
+        if (!info.argument)
+                return set_option(args, k, NULL);
+        if (!equals && !argv[*i + 1])
+                return cli_fail(CLI_USAGE, "--%s needs a value: --%s %s", info.name, info.name,
+                                info.argument);
+        return set_option(args, k, equals ? equals + 1 : argv[++*i]);
 }
 
 /* "-q", "-qh", "-n 5", "-n5". */
 static int parse_letters(struct args *args, char **argv, int *i)
 {
         for (const char *p = argv[*i] + 1; *p; ++p) {
-                unsigned k = 0;
+                enum option k = option_by_letter(*p);
+                const char *argument, *value;
                 int r;
 
-                while (k < _OPTION_N && option_infos[k].letter != *p)
-                        ++k;
                 if (k == _OPTION_N)
                         return cli_fail(CLI_USAGE, "there is no option -%c; see pppctl --help", *p);
-                if (option_infos[k].argument) {
-                        const char *value = p[1] ? p + 1 : argv[++*i];
-
+                argument = option_info(k).argument;
+                if (argument) {
+                        value = p[1] ? p + 1 : argv[++*i];
                         if (!value)
                                 return cli_fail(CLI_USAGE, "-%c needs a value: -%c %s", *p, *p,
-                                                option_infos[k].argument);
-                        return set_option(args, (enum option)k, value);
+                                                argument);
+                        return set_option(args, k, value);
                 }
-                r = set_option(args, (enum option)k, NULL);
+                r = set_option(args, k, NULL);
                 if (r)
                         return r;
         }
@@ -364,6 +374,6 @@ int args_check(const struct args *args, const char *verb, uint64_t allowed)
         for (unsigned k = 0; k < _OPTION_N; ++k)
                 if ((args->given & ~allowed) & OPTION_BIT(k))
                         return cli_fail(CLI_USAGE, "--%s is no option of %s; see pppctl help %s",
-                                        option_infos[k].name, verb, verb);
+                                        option_info(k).name, verb, verb);
         return 0;
 }

@@ -119,6 +119,10 @@ struct option_info {
         const char *name;
         char letter;          /* 0: none */
         const char *argument; /* NULL: it takes none */
-        const char *help;     /* NULL: not listed; a text tells of it */
+        const char *help;     /* NULL: help does not list it */
 };
-extern const struct option_info option_infos[_OPTION_N];
+struct option_info option_info(enum option option);
+
+/* The option by the @n bytes of its name, or by its letter; _OPTION_N where there is none. */
+enum option option_by_name(const char *name, size_t n);
+enum option option_by_letter(char letter);

@@ -36,32 +36,13 @@ static void offer(const char *typed, const char *before, const char *word, const
                        what ? (int)strcspn(what, "\n") : 0, what ?: "");
 }
 
-static enum option find_long(const char *text, size_t n)
-{
-        enum option i = 0;
-
-        while (i < _OPTION_N &&
-               (strlen(option_infos[i].name) != n || strncmp(option_infos[i].name, text, n) != 0))
-                ++i;
-        return i;
-}
-
-static enum option find_letter(char letter)
-{
-        enum option i = 0;
-
-        while (i < _OPTION_N && option_infos[i].letter != letter)
-                ++i;
-        return i;
-}
-
 /* The option whose value the next word is; _OPTION_N where this word needs none. */
 static enum option option_without_value(const char *word)
 {
-        enum option option = word[1] == '-' ? find_long(word + 2, strlen(word + 2))
-                                            : find_letter(word[strlen(word) - 1]);
+        enum option option = word[1] == '-' ? option_by_name(word + 2, strlen(word + 2))
+                                            : option_by_letter(word[strlen(word) - 1]);
 
-        return option < _OPTION_N && option_infos[option].argument ? option : _OPTION_N;
+        return option < _OPTION_N && option_info(option).argument ? option : _OPTION_N;
 }
 
 static void take_word(struct line *line, const char *word)
@@ -128,8 +109,8 @@ static void offer_options(const struct verb *verb, const char *typed)
                 /* Of two names of an option, one is enough. */
                 if (!(options & OPTION_BIT(i)) || i == OPTION_TIMEOUT)
                         continue;
-                snprintf(name, sizeof(name), "--%s", option_infos[i].name);
-                offer(typed, "", name, option_infos[i].help);
+                snprintf(name, sizeof(name), "--%s", option_info(i).name);
+                offer(typed, "", name, option_info(i).help);
         }
 }
 
@@ -223,7 +204,7 @@ static void offer_word(const struct args *args, const struct line *line, const c
         } else if (!value) {
                 offer_options(line->verb, typed);
         } else {
-                option = find_long(typed + 2, (size_t)(value - typed - 2));
+                option = option_by_name(typed + 2, (size_t)(value - typed - 2));
                 if (option < _OPTION_N)
                         offer_value(option, value + 1);
         }

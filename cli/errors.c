@@ -91,25 +91,29 @@ static const struct {
 
 #define OPTION_NAME_SIZE 64
 
-/* "spec.limits.pids_max", "spec.worker_limits.io_max[0].device" */
+/* The member that @field names after @path: "pids_max", "io_max[0].device"; NULL where it has none.
+ */
+static const char *member_after(const char *path, const char *field)
+{
+        size_t n = strlen(path);
+
+        return strncmp(field, path, n) == 0 ? field + n : NULL;
+}
+
 static bool limit_option(const char *field, char text[static OPTION_NAME_SIZE])
 {
-        static const char *const paths[][2] = { { "spec.limits.", "--" },
-                                                { "spec.worker_limits.", "--worker-" } };
+        const char *of_worker = member_after("spec.worker_limits.", field);
+        const char *member = of_worker ?: member_after("spec.limits.", field);
 
-        for (size_t p = 0; p < ARRAY_SIZE(paths); ++p) {
-                size_t n = strlen(paths[p][0]);
+        for (enum limit i = 0; member && i < _LIMIT_N; ++i) {
+                const struct limit_info *info = &limit_infos[i];
+                size_t n = strlen(info->member);
 
-                for (size_t i = 0; strncmp(field, paths[p][0], n) == 0 && i < _LIMIT_N; ++i) {
-                        size_t k = strlen(limit_infos[i].member);
-
-                        if (strncmp(field + n, limit_infos[i].member, k) != 0 ||
-                            !strchr(".[", field[n + k]))
-                                continue;
-                        snprintf(text, OPTION_NAME_SIZE, "%s%s", paths[p][1],
-                                 limit_infos[i].option);
-                        return true;
-                }
+                if (strncmp(member, info->member, n) != 0 || !strchr(".[", member[n]))
+                        continue;
+                snprintf(text, OPTION_NAME_SIZE, "--%s",
+                         of_worker ? info->worker_option : info->option);
+                return true;
         }
         return false;
 }

@@ -8,19 +8,19 @@
 
 static void show_option(enum option option)
 {
-        const struct option_info *info = &option_infos[option];
+        const struct option_info info = option_info(option);
         char left[40];
 
-        snprintf(left, sizeof(left), "%c%c%s--%s%s%s", info->letter ? '-' : ' ',
-                 info->letter ?: ' ', info->letter ? ", " : "  ", info->name,
-                 info->argument ? " " : "", info->argument ?: "");
-        printf("  %-26s %s\n", left, info->help);
+        snprintf(left, sizeof(left), "%c%c%s--%s%s%s", info.letter ? '-' : ' ', info.letter ?: ' ',
+                 info.letter ? ", " : "  ", info.name, info.argument ? " " : "",
+                 info.argument ?: "");
+        printf("  %-26s %s\n", left, info.help);
 }
 
 static void show_options(uint64_t options)
 {
         for (unsigned i = 0; i < _OPTION_N; ++i)
-                if (options & OPTION_BIT(i) && option_infos[i].help)
+                if (options & OPTION_BIT(i) && option_info(i).help)
                         show_option((enum option)i);
 }
 

@@ -164,8 +164,9 @@ int limits_read(int fd, struct limits *ret)
         struct limits limits = LIMITS_NULL;
         int r = 0;
 
-        for (enum limit i = 0; i < LIMIT_CPUS && r >= 0; ++i)
-                r = read_number(fd, i, &limits);
+        for (enum limit i = 0; i < _LIMIT_N && r >= 0; ++i)
+                if (limit_is_number(i))
+                        r = read_number(fd, i, &limits);
         if (r >= 0)
                 r = read_cpus(fd, &limits);
         if (r >= 0)

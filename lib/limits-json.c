@@ -68,9 +68,11 @@ static int read_numbers(struct reader *reader, struct limits *limits)
         bool given;
         int r;
 
-        for (enum limit i = LIMIT_CPU_WEIGHT; i < LIMIT_CPUS; ++i) {
+        for (enum limit i = 0; i < _LIMIT_N; ++i) {
                 const struct limit_info *info = &limit_infos[i];
 
+                if (info->kind != LIMIT_KIND_COUNT && info->kind != LIMIT_KIND_BYTES)
+                        continue;
                 r = read_number(reader, info->member, info->min, info->max, info->takes_none,
                                 &given, &limits->values[i]);
                 if (r < 0)
@@ -251,13 +253,15 @@ static json_t *io_to_json(const struct limits *limits)
 
 static json_t *value_to_json(const struct limits *limits, enum limit limit)
 {
-        switch (limit) {
-        case LIMIT_CPU_MAX:
+        switch (limit_infos[limit].kind) {
+        case LIMIT_KIND_CPUS:
                 return json_real((double)limits->values[limit] / (double)LIMIT_CPU);
-        case LIMIT_CPUS:
+        case LIMIT_KIND_CPU_LIST:
                 return json_string(limits->cpus);
-        case LIMIT_IO_MAX:
+        case LIMIT_KIND_RATES:
                 return io_to_json(limits);
+        case LIMIT_KIND_COUNT:
+        case LIMIT_KIND_BYTES:
         default:
                 return number_to_json(limits->values[limit]);
         }

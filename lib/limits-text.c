@@ -63,12 +63,12 @@ static int parse_value(enum limit limit, const char *text, uint64_t *ret)
                 *ret = LIMIT_NONE;
                 return 0;
         }
-        switch (limit) {
-        case LIMIT_CPU_MAX:
+        switch (info->kind) {
+        case LIMIT_KIND_CPUS:
                 return parse_percent(text, ret);
-        case LIMIT_CPU_WEIGHT:
-        case LIMIT_PIDS_MAX:
+        case LIMIT_KIND_COUNT:
                 return parse_u64(text, strlen(text), info->max, ret);
+        case LIMIT_KIND_BYTES:
         default:
                 return parse_size(text, ret);
         }
@@ -215,9 +215,9 @@ int limits_set_text(struct limits *limits, enum limit limit, const char *text, c
 
         assert(limit < _LIMIT_N);
         *ret_why = NULL;
-        if (limit == LIMIT_CPUS)
+        if (limit_infos[limit].kind == LIMIT_KIND_CPU_LIST)
                 r = set_cpus(limits, text, ret_why);
-        else if (limit == LIMIT_IO_MAX)
+        else if (limit_infos[limit].kind == LIMIT_KIND_RATES)
                 r = add_io(limits, text, ret_why);
         else
                 r = set_number(limits, limit, text, ret_why);

@@ -1,6 +1,5 @@
 #include "lib/limits.h"
 
-#define CPU_LIST_FORM "give CPUs as a list of numbers and ranges, as in 0-3,8"
 /*
  * The runner is within its job's limits from the beginning, so each has to let it start. cpu.max
  * takes no quota below a millisecond, which in its period of 100 is 1%. A runner whose program is
@@ -16,28 +15,119 @@
         "give bytes, from 4M to 8388607T; K, M, G and T stand for powers of 1024, max for no " \
         "limit"
 
+/* The same option for the job and for each worker. */
+#define OPTION(name) .option = name, .worker_option = "worker-" name
+
 const struct limit_info limit_infos[_LIMIT_N] = {
-        [LIMIT_CPU_MAX] = { "cpu_max_cpus", "cpu-max", "cpu.max", CGROUP_CPU, CPU_MIN,
-                            LIMIT_CPU *UINT64_C(8192), false,
-                            "give percent of one CPU, from 1% to 819200%, as in 150%" },
-        [LIMIT_CPU_WEIGHT] = { "cpu_weight", "cpu-weight", "cpu.weight", CGROUP_CPU, 1, 10000,
-                               false,
-                               "give a whole number from 1 to 10000; 100 is what others have" },
-        [LIMIT_MEMORY_MAX] = { "memory_max_bytes", "memory-max", "memory.max", CGROUP_MEMORY,
-                               LIMIT_MEMORY_MIN, INT64_MAX, true, SIZE_FORM },
-        [LIMIT_MEMORY_HIGH] = { "memory_high_bytes", "memory-high", "memory.high", CGROUP_MEMORY,
-                                LIMIT_MEMORY_MIN, INT64_MAX, true, SIZE_FORM },
-        [LIMIT_SWAP_MAX] = { "swap_max_bytes", "swap-max", "memory.swap.max", CGROUP_MEMORY, 0,
-                             INT64_MAX, true,
-                             "give bytes, up to 8388607T; K, M, G and T stand for powers of 1024, "
-                             "0 for no swap, max for no limit" },
-        [LIMIT_PIDS_MAX] = { "pids_max", "pids-max", "pids.max", CGROUP_PIDS, 1, 4194304, true,
-                             "give a number of processes and threads from 1 to 4194304, or max" },
-        [LIMIT_CPUS] = { "cpus", "cpus", "cpuset.cpus", CGROUP_CPUSET, 0, 0, false, CPU_LIST_FORM },
-        [LIMIT_IO_MAX] = { "io_max", "io-max", "io.max", CGROUP_IO, 1, INT64_MAX, true,
-                           "give a path on the disk or its MAJOR:MINOR, and one or more of rbps= "
-                           "wbps= (bytes a second, from 64K) riops= wiops= (operations a second, "
-                           "from 10), as in '/var rbps=10M wiops=100'" },
+        [LIMIT_CPU_MAX] = {
+                .member = "cpu_max_cpus",
+                OPTION("cpu-max"),
+                .argument = "PERCENT",
+                .help = "CPU time, 150% is one and a half",
+                .form = "give percent of one CPU, from 1% to 819200%, as in 150%",
+                .label = "CPUs",
+                .kind = LIMIT_KIND_CPUS,
+                .file = "cpu.max",
+                .controller = CGROUP_CPU,
+                .min = CPU_MIN,
+                .max = LIMIT_CPU * UINT64_C(8192),
+        },
+        [LIMIT_CPU_WEIGHT] = {
+                .member = "cpu_weight",
+                OPTION("cpu-weight"),
+                .argument = "N",
+                .help = "share of the CPU, 1 to 10000; 100 is usual",
+                .form = "give a whole number from 1 to 10000; 100 is what others have",
+                .label = "CPU weight",
+                .kind = LIMIT_KIND_COUNT,
+                .file = "cpu.weight",
+                .controller = CGROUP_CPU,
+                .min = 1,
+                .max = 10000,
+        },
+        [LIMIT_CPUS] = {
+                .member = "cpus",
+                OPTION("cpus"),
+                .argument = "LIST",
+                .help = "only these CPUs (0-1,3)",
+                .form = "give CPUs as a list of numbers and ranges, as in 0-3,8",
+                .label = "on CPUs",
+                .kind = LIMIT_KIND_CPU_LIST,
+                .file = "cpuset.cpus",
+                .controller = CGROUP_CPUSET,
+        },
+        [LIMIT_MEMORY_MAX] = {
+                .member = "memory_max_bytes",
+                OPTION("memory-max"),
+                .argument = "SIZE",
+                .help = "past it the kernel kills",
+                .form = SIZE_FORM,
+                .label = "memory, max",
+                .kind = LIMIT_KIND_BYTES,
+                .file = "memory.max",
+                .controller = CGROUP_MEMORY,
+                .min = LIMIT_MEMORY_MIN,
+                .max = INT64_MAX,
+                .takes_none = true,
+        },
+        [LIMIT_MEMORY_HIGH] = {
+                .member = "memory_high_bytes",
+                OPTION("memory-high"),
+                .argument = "SIZE",
+                .help = "past it the kernel slows down",
+                .form = SIZE_FORM,
+                .label = "memory, high",
+                .kind = LIMIT_KIND_BYTES,
+                .file = "memory.high",
+                .controller = CGROUP_MEMORY,
+                .min = LIMIT_MEMORY_MIN,
+                .max = INT64_MAX,
+                .takes_none = true,
+        },
+        [LIMIT_SWAP_MAX] = {
+                .member = "swap_max_bytes",
+                OPTION("swap-max"),
+                .argument = "SIZE",
+                .help = "swap space, 0 for none",
+                .form = "give bytes, up to 8388607T; K, M, G and T stand for powers of 1024, "
+                        "0 for no swap, max for no limit",
+                .label = "swap",
+                .kind = LIMIT_KIND_BYTES,
+                .file = "memory.swap.max",
+                .controller = CGROUP_MEMORY,
+                .max = INT64_MAX,
+                .takes_none = true,
+        },
+        [LIMIT_PIDS_MAX] = {
+                .member = "pids_max",
+                OPTION("pids-max"),
+                .argument = "N",
+                .help = "processes and threads",
+                .form = "give a number of processes and threads from 1 to 4194304, or max",
+                .label = "processes and threads",
+                .kind = LIMIT_KIND_COUNT,
+                .file = "pids.max",
+                .controller = CGROUP_PIDS,
+                .min = 1,
+                .max = 4194304,
+                .takes_none = true,
+        },
+        [LIMIT_IO_MAX] = {
+                .member = "io_max",
+                OPTION("io-max"),
+                .argument = "RATES",
+                .help = "'PATH rbps=N wbps=N riops=N wiops=N'",
+                .form = "give a path on the disk or its MAJOR:MINOR, and one or more of rbps= "
+                        "wbps= (bytes a second, from 64K) riops= wiops= (operations a second, "
+                        "from 10), as in '/var rbps=10M wiops=100'",
+                .label = "disks",
+                .kind = LIMIT_KIND_RATES,
+                .file = "io.max",
+                .controller = CGROUP_IO,
+                .min = 1,
+                .max = INT64_MAX,
+                .takes_none = true,
+        },
 };
 
 const struct io_rate_info io_rate_infos[_IO_RATE_N] = {

@@ -10,16 +10,25 @@
 
 #include "lib/cgroup.h"
 
+/* In the order in which people see them. */
 enum limit {
-        LIMIT_CPU_MAX, /* millionths of a CPU */
+        LIMIT_CPU_MAX,
         LIMIT_CPU_WEIGHT,
-        LIMIT_MEMORY_MAX, /* bytes, as the next two */
+        LIMIT_CPUS,
+        LIMIT_MEMORY_MAX,
         LIMIT_MEMORY_HIGH,
         LIMIT_SWAP_MAX,
         LIMIT_PIDS_MAX,
-        LIMIT_CPUS,   /* a list, "0-3,8" */
-        LIMIT_IO_MAX, /* rates by device */
+        LIMIT_IO_MAX,
         _LIMIT_N,
+};
+
+enum limit_kind {
+        LIMIT_KIND_CPUS,     /* millionths of a CPU; in JSON, CPUs */
+        LIMIT_KIND_COUNT,    /* a whole number without a unit */
+        LIMIT_KIND_BYTES,    /* a whole number of bytes */
+        LIMIT_KIND_CPU_LIST, /* a text, "0-3,8" */
+        LIMIT_KIND_RATES,    /* rates by disk */
 };
 
 #define LIMIT_NONE           UINT64_MAX        /* "max": asked not to limit it */
@@ -29,13 +38,18 @@ enum limit {
 #define LIMIT_IO_DEVICES_MAX 64
 
 struct limit_info {
-        const char *member; /* of the type Limits: "memory_max_bytes" */
-        const char *option; /* "memory-max"; the worker's begins with "worker-" */
-        const char *file;   /* "memory.max" */
+        const char *member;        /* its key in JSON: of the type Limits and of the summary */
+        const char *option;        /* "memory-max", of pppctl and of [node] in the configuration */
+        const char *worker_option; /* "worker-memory-max": the same for each worker */
+        const char *argument;      /* the option's value in a word: "SIZE" */
+        const char *help;          /* the option's line of help */
+        const char *form;          /* the values that the option takes: "give …" */
+        const char *label;         /* its name in pppctl show */
+        enum limit_kind kind;
+        const char *file; /* "memory.max" */
         enum cgroup_controller controller;
         uint64_t min, max; /* of a number, in its unit */
-        bool takes_none;   /* "max", or the largest integer of JSON: no limit */
-        const char *form;  /* what the option takes, "give …" */
+        bool takes_none;   /* "max", or the largest integer of JSON, asks for no limit */
 };
 extern const struct limit_info limit_infos[_LIMIT_N];
 
@@ -61,10 +75,10 @@ struct io_limit {
 };
 
 struct limits {
-        unsigned given;              /* LIMIT_BIT of each that was */
-        uint64_t values[LIMIT_CPUS]; /* of those that are numbers */
-        char *cpus;                  /* owned */
-        struct io_limit *io;         /* owned; one a device */
+        unsigned given;            /* LIMIT_BIT of each that was */
+        uint64_t values[_LIMIT_N]; /* of those that are numbers */
+        char *cpus;                /* owned */
+        struct io_limit *io;       /* owned; one a device */
         size_t n_io;
 };
 
@@ -79,11 +93,16 @@ static inline bool limits_has(const struct limits *limits, enum limit limit)
         return limits->given & LIMIT_BIT(limit);
 }
 
+static inline bool limit_is_number(enum limit limit)
+{
+        return limit_infos[limit].kind <= LIMIT_KIND_BYTES;
+}
+
 /* Whether it is given, and not as "max", so that there is something to enforce. */
 static inline bool limits_enforces(const struct limits *limits, enum limit limit)
 {
         return limits_has(limits, limit) &&
-               (limit >= LIMIT_CPUS || limits->values[limit] != LIMIT_NONE);
+               !(limit_is_number(limit) && limits->values[limit] == LIMIT_NONE);
 }
 
 void limits_deinit(struct limits *limits);

@@ -97,22 +97,24 @@ static void test_limits(void)
         spec_deinit(&spec);
 }
 
-/* Each option that is a limit is that limit's, by name and place. */
+/* Each limit has two options, the job's and the worker's, which differ in the name. */
 static void test_limit_options(void)
 {
         for (enum limit i = 0; i < _LIMIT_N; ++i) {
-                const char *worker = option_infos[option_of_worker_limit(i)].name;
+                struct option_info job = option_info(option_of_limit(i));
+                struct option_info worker = option_info(option_of_worker_limit(i));
 
-                test_str(option_infos[option_of_limit(i)].name, limit_infos[i].option);
-                test_true(strncmp(worker, "worker-", 7) == 0);
-                test_str(worker + 7, limit_infos[i].option);
+                test_str(job.name, limit_infos[i].option);
+                test_str(job.help, limit_infos[i].help);
+                test_str(worker.name, limit_infos[i].worker_option);
+                test_str(worker.argument, job.argument);
                 test_true(OPTIONS_LIMITS & OPTION_BIT(option_of_limit(i)));
                 test_true(OPTIONS_LIMITS & OPTION_BIT(option_of_worker_limit(i)));
         }
         test_true(!(OPTIONS_LIMITS & OPTION_BIT(OPTION_NICE)));
         test_true(!(OPTIONS_LIMITS & OPTION_BIT(OPTION_RETRIES)));
         for (unsigned i = 0; i < _OPTION_N; ++i)
-                test_true(option_infos[i].name);
+                test_true(option_info(i).name);
 }
 
 static void refuse_option(char *option, char *value, const char *expected)

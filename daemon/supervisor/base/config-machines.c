@@ -231,22 +231,20 @@ static const struct {
         { "owners", set_owners },
 };
 
-/* [node] has the limits of `pppctl run` by their names, those of workers with "worker-" before
- * them. */
+/* [node] has the limits of `pppctl run` by the names of their options. */
 static int set_limit(struct spec *node, const char *name, const char *value,
                      const struct place *place)
 {
-        bool of_worker = strncmp(name, "worker-", 7) == 0;
-        struct limits *limits = of_worker ? &node->worker_limits : &node->limits;
-        const char *option = of_worker ? name + 7 : name;
         _cleanup_free_ char *why = NULL;
 
         for (enum limit i = 0; i < _LIMIT_N; ++i) {
+                bool of_worker = streq(name, limit_infos[i].worker_option);
                 int r;
 
-                if (!streq(option, limit_infos[i].option))
+                if (!of_worker && !streq(name, limit_infos[i].option))
                         continue;
-                r = limits_set_text(limits, i, value, &why);
+                r = limits_set_text(of_worker ? &node->worker_limits : &node->limits, i, value,
+                                    &why);
                 return r == -EBADMSG ? config_refuse(place, "%s: %s", name, why) : r;
         }
         return -ENOENT;
@@ -294,9 +292,10 @@ static void name_field(const char *field, char *text, size_t size)
 
         for (enum limit i = 0; i < _LIMIT_N; ++i)
                 if (streq(member, limit_infos[i].member)) {
-                        snprintf(text, size, "[node] %s%s",
-                                 strncmp(field, "spec.worker_limits.", 19) == 0 ? "worker-" : "",
-                                 limit_infos[i].option);
+                        snprintf(text, size, "[node] %s",
+                                 strncmp(field, "spec.worker_limits.", 19) == 0
+                                         ? limit_infos[i].worker_option
+                                         : limit_infos[i].option);
                         return;
                 }
         snprintf(text, size, "[machines] %s", member);
