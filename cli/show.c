@@ -15,122 +15,7 @@
 #include "cli/verbs.h"
 #include "cli/visible.h"
 #include "lib/json-text.h"
-
-enum kind {
-        KIND_COUNT,
-        KIND_SECONDS,
-        KIND_BYTES,
-        KIND_RATE,
-        KIND_RATIO,
-        KIND_DISTRIBUTION,
-        KIND_TEXT,
-        KIND_JSON, /* as it is */
-        KIND_MET,
-};
-
-static const struct row {
-        const char *section; /* begins one */
-        const char *path;    /* in the summary */
-        const char *label;
-        enum kind kind;
-} rows[] = {
-        { "tasks", "tasks_total", "total", KIND_COUNT },
-        { NULL, "tasks_done", "done", KIND_COUNT },
-        { NULL, "tasks_failed", "failed", KIND_COUNT },
-        { NULL, "tasks_retried", "tried again", KIND_COUNT },
-
-        { "time", "wall_seconds", "submission to end", KIND_SECONDS },
-        { NULL, "work_seconds", "first task to last", KIND_SECONDS },
-        { NULL, "start_seconds", "submission to runner", KIND_SECONDS },
-        { NULL, "tasks_per_second", "tasks a second", KIND_RATE },
-        { NULL, "queue_seconds", "queued", KIND_DISTRIBUTION },
-        { NULL, "worker_start_seconds", "worker start", KIND_DISTRIBUTION },
-        { NULL, "service_seconds", "service", KIND_DISTRIBUTION },
-
-        { "cost", "cpu_user_seconds", "CPU, user", KIND_SECONDS },
-        { NULL, "cpu_system_seconds", "CPU, system", KIND_SECONDS },
-        { NULL, "cpu_source", "CPU as told by", KIND_TEXT },
-        { NULL, "memory_peak_bytes", "peak memory", KIND_BYTES },
-        { NULL, "rss_peak_bytes", "peak resident sets", KIND_BYTES },
-        { NULL, "io.read_bytes", "read from disks", KIND_BYTES },
-        { NULL, "io.write_bytes", "written to disks", KIND_BYTES },
-        { NULL, "pids_peak", "most processes, threads", KIND_COUNT },
-        { NULL, "context_switches_voluntary", "switches, voluntary", KIND_COUNT },
-        { NULL, "context_switches_involuntary", "switches, involuntary", KIND_COUNT },
-        { NULL, "page_faults_minor", "page faults, minor", KIND_COUNT },
-        { NULL, "page_faults_major", "page faults, major", KIND_COUNT },
-        { NULL, "syscalls", "system calls", KIND_COUNT },
-        { NULL, "imbalance_ratio", "busiest worker to mean", KIND_RATIO },
-        { NULL, "workers_replaced", "workers replaced", KIND_COUNT },
-        { NULL, "workers_refused", "workers refused", KIND_COUNT },
-        { NULL, "thread_cpu_seconds", "CPU by thread, seconds", KIND_JSON },
-        { NULL, "measuring_seconds", "measuring itself", KIND_SECONDS },
-
-        { "pressure", "pressure_cpu_waiting_seconds", "CPU, some waited", KIND_SECONDS },
-        { NULL, "pressure_memory_waiting_seconds", "memory, some waited", KIND_SECONDS },
-        { NULL, "pressure_memory_stalled_seconds", "memory, all stalled", KIND_SECONDS },
-        { NULL, "pressure_io_waiting_seconds", "I/O, some waited", KIND_SECONDS },
-        { NULL, "pressure_io_stalled_seconds", "I/O, all stalled", KIND_SECONDS },
-
-        { "memory", "memory_stat.anon_bytes", "anonymous", KIND_BYTES },
-        { NULL, "memory_stat.file_bytes", "page cache", KIND_BYTES },
-        { NULL, "memory_stat.shmem_bytes", "shared", KIND_BYTES },
-        { NULL, "memory_stat.kernel_stack_bytes", "kernel stacks", KIND_BYTES },
-        { NULL, "memory_stat.slab_bytes", "slab", KIND_BYTES },
-        { NULL, "memory_stat.sock_bytes", "sockets", KIND_BYTES },
-        { NULL, "memory_stat.page_faults", "page faults", KIND_COUNT },
-        { NULL, "memory_stat.page_faults_major", "of those, major", KIND_COUNT },
-        { NULL, "memory_events.high", "slowed at memory.high", KIND_COUNT },
-        { NULL, "memory_events.max", "came to memory.max", KIND_COUNT },
-        { NULL, "memory_events.oom", "out of memory", KIND_COUNT },
-        { NULL, "memory_events.oom_kill", "OOM kills", KIND_COUNT },
-
-        { "limits", "limits.cpu_max_cpus", "CPUs", KIND_RATIO },
-        { NULL, "limits.cpu_weight", "CPU weight", KIND_COUNT },
-        { NULL, "limits.cpus", "on CPUs", KIND_TEXT },
-        { NULL, "limits.memory_max_bytes", "memory, max", KIND_BYTES },
-        { NULL, "limits.memory_high_bytes", "memory, high", KIND_BYTES },
-        { NULL, "limits.swap_max_bytes", "swap", KIND_BYTES },
-        { NULL, "limits.pids_max", "processes and threads", KIND_COUNT },
-        { NULL, "limits.io_max", "disks", KIND_JSON },
-        { NULL, "limits.nice", "nice", KIND_COUNT },
-        { NULL, "limits.timeout_seconds", "time", KIND_SECONDS },
-        { NULL, "limits.cpu_time_max_seconds", "CPU time", KIND_SECONDS },
-        { NULL, "limits.worker", "of each worker", KIND_JSON },
-        { NULL, "limits_met", "met", KIND_MET },
-        { NULL, "pids_refused", "refused by pids.max", KIND_COUNT },
-        { NULL, "cpu_throttling.periods", "periods of cpu.max", KIND_COUNT },
-        { NULL, "cpu_throttling.throttled_periods", "throttled in", KIND_COUNT },
-        { NULL, "cpu_throttling.throttled_seconds", "throttled for", KIND_SECONDS },
-
-        { "ring", "ring.setup", "set up with", KIND_TEXT },
-        { NULL, "ring.submissions", "submissions", KIND_COUNT },
-        { NULL, "ring.completions", "completions", KIND_COUNT },
-        { NULL, "ring.enters", "io_uring_enter calls", KIND_COUNT },
-        { NULL, "ring.wakeups", "wake-ups", KIND_COUNT },
-        { NULL, "ring.completions_per_wakeup", "completions a wake-up", KIND_RATIO },
-        { NULL, "ring.overflows", "overflows", KIND_COUNT },
-        { NULL, "ring.stall_max_seconds", "longest stall", KIND_SECONDS },
-
-        { "machines", "machines.nodes", "nodes", KIND_COUNT },
-        { NULL, "machines.chunks_sent", "chunks sent", KIND_COUNT },
-        { NULL, "machines.chunks_resent", "of those, again", KIND_COUNT },
-        { NULL, "machines.sent_bytes", "inputs sent", KIND_BYTES },
-        { NULL, "machines.results_duplicate", "results that came twice", KIND_COUNT },
-        { NULL, "machines.results_foreign", "entries not understood", KIND_COUNT },
-
-        { "coordinator", "coordinator.cpu_user_seconds", "CPU, user", KIND_SECONDS },
-        { NULL, "coordinator.cpu_system_seconds", "CPU, system", KIND_SECONDS },
-        { NULL, "coordinator.memory_peak_bytes", "peak memory", KIND_BYTES },
-        { NULL, "coordinator.rss_peak_bytes", "peak resident sets", KIND_BYTES },
-        { NULL, "coordinator.context_switches_voluntary", "switches, voluntary", KIND_COUNT },
-        { NULL, "coordinator.context_switches_involuntary", "switches, involuntary", KIND_COUNT },
-
-        { "host", "host.kernel", "kernel", KIND_TEXT },
-        { NULL, "host.cpus", "CPUs", KIND_COUNT },
-        { NULL, "host.cgroup", "cgroup", KIND_TEXT },
-        { NULL, "host.version", "pppd", KIND_TEXT },
-};
+#include "lib/metric.h"
 
 #define LABEL_WIDTH "28"
 
@@ -139,49 +24,36 @@ static void print_row(struct output *output, const char *label, const char *valu
         output_line(output, "  %-" LABEL_WIDTH "s%s", label, value);
 }
 
-static const char *format_number(enum kind kind, double v, char text[UNITS_SIZE])
+static const char *format_number(enum metric_kind kind, double v, char text[UNITS_SIZE])
 {
         switch (kind) {
-        case KIND_SECONDS:
+        case METRIC_SECONDS:
                 return units_seconds(v, text);
-        case KIND_BYTES:
+        case METRIC_BYTES:
                 return units_bytes(v, text);
-        case KIND_RATE:
+        case METRIC_RATE:
                 return units_rate(v, text);
-        case KIND_RATIO:
+        case METRIC_RATIO:
                 return units_ratio(v, text);
-        case KIND_COUNT:
         default:
                 return units_count(v, text);
         }
 }
 
-static bool format_distribution(json_t *summary, const char *path, char *text, size_t size)
+static bool format_distribution(json_t *v, char *text, size_t size)
 {
         static const char *const members[] = { "p50", "p90", "p99", "max" };
-        char member[96], seconds[UNITS_SIZE];
+        char seconds[UNITS_SIZE];
         size_t at = 0;
-        double v;
+        double number;
 
         for (size_t i = 0; i < ARRAY_SIZE(members); ++i) {
-                snprintf(member, sizeof(member), "%s.%s", path, members[i]);
-                if (!summary_number(summary, member, &v))
+                if (!summary_number(v, members[i], &number))
                         return false;
                 at += (size_t)snprintf(text + at, size - at, "%s%s %s", i ? ", " : "", members[i],
-                                       units_seconds(v, seconds));
+                                       units_seconds(number, seconds));
         }
         return true;
-}
-
-static json_t *find(json_t *summary, const char *path)
-{
-        const char *dot = strchr(path, '.');
-        char outer[64];
-
-        if (!dot)
-                return json_object_get(summary, path);
-        snprintf(outer, sizeof(outer), "%.*s", (int)(dot - path), path);
-        return json_object_get(json_object_get(summary, outer), dot + 1);
 }
 
 /* Short lists and objects; what does not fit is cut. */
@@ -198,7 +70,7 @@ static void print_met(FILE *file, json_t *met)
 {
         const char *limit = job_text(met, "limit"), *of = job_text(met, "of"),
                    *group = job_text(met, "group");
-        enum kind kind = streq(limit, "memory.max") ? KIND_BYTES : KIND_COUNT;
+        enum metric_kind kind = streq(limit, "memory.max") ? METRIC_BYTES : METRIC_COUNT;
         char number[UNITS_SIZE];
         double v;
 
@@ -233,75 +105,136 @@ static bool format_met(json_t *list, char *text, size_t size)
         return true;
 }
 
-static bool format_value(json_t *summary, const struct row *row, char *text, size_t size)
+static bool format_value(json_t *v, enum metric_kind kind, char *text, size_t size)
 {
-        json_t *v = find(summary, row->path);
         char number[UNITS_SIZE];
 
-        if (row->kind == KIND_DISTRIBUTION)
-                return format_distribution(summary, row->path, text, size);
-        if (row->kind == KIND_JSON)
-                return v && format_json(v, text, size);
-        if (row->kind == KIND_MET)
-                return format_met(v, text, size);
-        if (row->kind == KIND_TEXT && json_is_string(v))
+        switch (kind) {
+        case METRIC_COUNT:
+        case METRIC_BYTES:
+        case METRIC_SECONDS:
+        case METRIC_RATE:
+        case METRIC_RATIO:
+                if (!json_is_number(v))
+                        return false;
+                snprintf(text, size, "%s", format_number(kind, json_number_value(v), number));
+                return true;
+        case METRIC_TEXT:
+                if (!json_is_string(v))
+                        return false;
                 snprintf(text, size, "%s", json_string_value(v));
-        else if (row->kind != KIND_TEXT && json_is_number(v))
-                snprintf(text, size, "%s", format_number(row->kind, json_number_value(v), number));
-        else
-                return false;
-        return true;
+                return true;
+        case METRIC_DISTRIBUTION:
+                return format_distribution(v, text, size);
+        case METRIC_LIMITS_MET:
+                return format_met(v, text, size);
+        case METRIC_SECONDS_LIST:
+        case METRIC_OBJECT:
+        case METRIC_COORDINATOR:
+        case METRIC_LIMITS:
+                return format_json(v, text, size);
+        }
+        return false;
+}
+
+/* The sections of the summary: a heading is printed before the first line of its section. */
+struct sections {
+        struct output *output;
+        const char *section; /* the heading that was printed last */
+};
+
+/* Prints nothing where the summary has no such value. */
+static void print_value(struct sections *sections, const char *section, const char *label,
+                        json_t *v, enum metric_kind kind, const char *note)
+{
+        char text[512];
+
+        if (!v || !format_value(v, kind, text, sizeof(text)))
+                return;
+        if (!sections->section || !streq(sections->section, section)) {
+                output_text(sections->output, "\n");
+                output_line(sections->output, "%s", section);
+        }
+        sections->section = section;
+        output_line(sections->output, "  %-" LABEL_WIDTH "s%s%s", label, text, note);
+}
+
+static void print_members(struct sections *sections, const struct metric_info *metric, json_t *v)
+{
+        for (const struct metric_member *m = metric->members; m->key; ++m)
+                if (m->label)
+                        print_value(sections, metric->section, m->label, json_object_get(v, m->key),
+                                    m->kind, "");
+}
+
+static void print_limits(struct sections *sections, const struct metric_info *metric, json_t *v)
+{
+        static const enum metric_kind kinds[] = {
+                [LIMIT_KIND_CPUS] = METRIC_RATIO,   [LIMIT_KIND_COUNT] = METRIC_COUNT,
+                [LIMIT_KIND_BYTES] = METRIC_BYTES,  [LIMIT_KIND_CPU_LIST] = METRIC_TEXT,
+                [LIMIT_KIND_RATES] = METRIC_OBJECT,
+        };
+
+        for (enum limit i = 0; i < _LIMIT_N; ++i) {
+                const struct limit_info *limit = &limit_infos[i];
+
+                print_value(sections, metric->section, limit->label,
+                            json_object_get(v, limit->member), kinds[limit->kind], "");
+        }
+        print_members(sections, metric, v);
+}
+
+static void print_coordinator(struct sections *sections, const struct metric_info *metric,
+                              json_t *v)
+{
+        for (size_t i = 0; i < n_metric_infos; ++i)
+                if (metric_infos[i].set_apart)
+                        print_value(sections, metric->section, metric_infos[i].label,
+                                    json_object_get(v, metric_infos[i].key), metric_infos[i].kind,
+                                    "");
 }
 
 /*
  * The kernel takes a thread that waits for completions for one that waits for a disk, so that tasks
  * which only sleep make pressure too.
  */
-static const char *note_of(json_t *summary, const struct row *row)
+static const char *note_of(json_t *summary, const struct metric_info *metric)
 {
-        bool io = strncmp(row->path, "pressure_io_", strlen("pressure_io_")) == 0;
+        bool io = strncmp(metric->key, "pressure_io_", strlen("pressure_io_")) == 0;
 
         return io && level_named_has(job_text(summary, "level"), LEVEL_LOOPS)
                        ? ", including the ring's waits for completions"
                        : "";
 }
 
-/* What the level does not have is left out. */
 static void print_summary(struct output *output, json_t *summary)
 {
-        const char *section = NULL;
+        struct sections sections = { .output = output };
 
-        for (size_t i = 0; i < ARRAY_SIZE(rows); ++i) {
-                char text[512];
+        for (size_t i = 0; i < n_metric_infos; ++i) {
+                const struct metric_info *metric = &metric_infos[i];
+                json_t *v = json_object_get(summary, metric->key);
 
-                section = rows[i].section ?: section;
-                if (!format_value(summary, &rows[i], text, sizeof(text)))
+                if (!metric->section)
                         continue;
-                if (section)
-                        output_text(output, "\n"), output_line(output, "%s", section);
-                section = NULL;
-                output_line(output, "  %-" LABEL_WIDTH "s%s%s", rows[i].label, text,
-                            note_of(summary, &rows[i]));
+                if (metric->kind == METRIC_OBJECT)
+                        print_members(&sections, metric, v);
+                else if (metric->kind == METRIC_LIMITS)
+                        print_limits(&sections, metric, v);
+                else if (metric->kind == METRIC_COORDINATOR)
+                        print_coordinator(&sections, metric, v);
+                else
+                        print_value(&sections, metric->section, metric->label, v, metric->kind,
+                                    note_of(summary, metric));
         }
 }
 
-/* The metrics that are objects, as people call them. */
+/* A pppd newer than this pppctl may have others. */
 static const char *label_of(const char *key)
 {
-        static const char *const objects[][2] = {
-                { "io", "traffic of disks" },
-                { "memory_stat", "memory by kind" },
-                { "memory_events", "hits of memory limits" },
-                { "cpu_throttling", "throttling by cpu.max" },
-        };
+        const struct metric_info *metric = metric_find(key);
 
-        for (size_t i = 0; i < ARRAY_SIZE(objects); ++i)
-                if (streq(objects[i][0], key))
-                        return objects[i][1];
-        for (size_t i = 0; i < ARRAY_SIZE(rows); ++i)
-                if (streq(rows[i].path, key))
-                        return rows[i].label;
-        return key;
+        return metric ? metric->label : key;
 }
 
 static const char *missing_member(json_t *missing, size_t i, const char *name)
@@ -360,24 +293,7 @@ static int print_missing(struct output *output, json_t *summary)
         return 0;
 }
 
-static bool is_known(const char *key)
-{
-        static const char *const others[] = {
-                "schema",  "version", "job", "state",    "reason",        "level",   "workload",
-                "workers", "loops",   "gil", "threaded", "reason_detail", "resumed", "unavailable",
-        };
-        size_t n = strlen(key);
-
-        for (size_t i = 0; i < ARRAY_SIZE(others); ++i)
-                if (streq(key, others[i]))
-                        return true;
-        for (size_t i = 0; i < ARRAY_SIZE(rows); ++i)
-                if (strncmp(rows[i].path, key, n) == 0 && strchr(".", rows[i].path[n]))
-                        return true;
-        return false;
-}
-
-/* Of a pppd newer than this pppctl. */
+/* Members of a pppd newer than this pppctl. */
 static int print_others(struct output *output, json_t *summary)
 {
         const char *key;
@@ -387,7 +303,7 @@ static int print_others(struct output *output, json_t *summary)
         json_object_foreach(summary, key, value) {
                 _cleanup_free_ char *text = NULL;
 
-                if (is_known(key))
+                if (metric_find(key) || summary_member_is_identity(key))
                         continue;
                 text = visible_json(value, JSON_COMPACT);
                 if (!text)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "lib/block-device.h"
+#include "lib/metric.h"
 
 /* A metric that is an object: members, and the keys of the file that they are read from. */
 struct field {
@@ -288,6 +289,7 @@ void summary_put_group(struct summary *summary, const struct accounting *a)
                 json_t *value;
                 int r;
 
+                assert(metric_find(metric->key));
                 if (!a->group && a->usage && is_cpu_time(metric)) {
                         put_cpu_of_processes(summary, a, metric);
                         continue;

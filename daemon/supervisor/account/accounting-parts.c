@@ -6,20 +6,19 @@
  */
 
 #include "daemon/supervisor/account/accounting-internal.h"
+#include "lib/metric.h"
 
-/* Numbers are sums, but for peaks, and for what tells of a moment. */
-enum addition { ADD, HIGHEST, LATEST };
-
-static enum addition addition_of(const char *key)
+/* What is no metric is the CPU time of nodes. */
+static enum metric_addition addition_of(const char *key)
 {
-        if (streq(key, "memory_peak_bytes") || streq(key, "pids_peak"))
-                return HIGHEST;
-        return streq(key, "memory_stat") ? LATEST : ADD;
+        const struct metric_info *metric = metric_find(key);
+
+        return metric ? metric->addition : METRIC_ADD;
 }
 
-static json_t *add_numbers(const char *key, json_t *before, json_t *now)
+static json_t *add_numbers(enum metric_addition addition, json_t *before, json_t *now)
 {
-        bool highest = addition_of(key) == HIGHEST;
+        bool highest = addition == METRIC_HIGHEST;
 
         if (json_is_integer(before) && json_is_integer(now)) {
                 json_int_t a = json_integer_value(before), b = json_integer_value(now);
@@ -40,7 +39,7 @@ static json_t *add_members(json_t *before, json_t *now)
                 json_t *other = json_object_get(before, member);
 
                 if (other &&
-                    json_object_set_new(sum, member, add_numbers(member, other, value)) < 0) {
+                    json_object_set_new(sum, member, add_numbers(METRIC_ADD, other, value)) < 0) {
                         json_decref(sum);
                         return NULL;
                 }
@@ -50,10 +49,13 @@ static json_t *add_members(json_t *before, json_t *now)
 
 static json_t *add_values(const char *key, json_t *before, json_t *now)
 {
-        if (addition_of(key) == LATEST || !json_is_number(now))
-                return json_is_object(now) && addition_of(key) == ADD ? add_members(before, now)
-                                                                      : json_incref(now);
-        return add_numbers(key, before, now);
+        enum metric_addition addition = addition_of(key);
+
+        if (addition != METRIC_LATEST && json_is_number(now))
+                return add_numbers(addition, before, now);
+        if (addition == METRIC_ADD && json_is_object(now))
+                return add_members(before, now);
+        return json_incref(now);
 }
 
 static void add_counted(struct summary *summary, const char *key, json_t *before, bool carried)
@@ -73,7 +75,7 @@ static void add_missing(struct summary *summary, const json_t *entry)
         const char *key = json_string_value(json_object_get(entry, "metric"));
         const char *reason = json_string_value(json_object_get(entry, "reason"));
 
-        if (!key || !reason || addition_of(key) == LATEST)
+        if (!key || !reason || addition_of(key) == METRIC_LATEST)
                 return;
         (void)json_object_del(summary->json, key);
         json_decref(summary_take_missed(summary, key));

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "daemon/supervisor/account/accounting-internal.h"
-#include "daemon/supervisor/account/metrics.h"
+#include "lib/metric.h"
 
 #define MEASURES_SIZE_MAX (1U << 20)
 
@@ -174,18 +174,27 @@ static void put_usage(struct summary *summary, const struct accounting *a)
         summary_put_integer(summary, keys[3], (uint64_t)usage->ru_majflt);
 }
 
-/* The CPU time of nodes; no keys of the summary, in which it is part of the job's. */
-static const char *const nodes_keys[] = { "nodes_cpu_user_seconds", "nodes_cpu_system_seconds" };
+/*
+ * The CPU time of nodes stands under keys of its own until it is added to the coordinator's; the
+ * summary has none of these.
+ */
+static const struct {
+        const char *key, *nodes_key;
+} nodes_cpu[] = {
+        { "cpu_user_seconds", "nodes_cpu_user_seconds" },
+        { "cpu_system_seconds", "nodes_cpu_system_seconds" },
+};
 
 static void put_nodes_usage(struct summary *summary, const struct accounting *a)
 {
         const uint64_t usec[] = { a->nodes_user_usec, a->nodes_system_usec };
 
-        for (size_t i = 0; i < ARRAY_SIZE(nodes_keys); ++i)
+        for (size_t i = 0; i < ARRAY_SIZE(nodes_cpu); ++i)
                 if (a->has_nodes_usage)
-                        summary_put_seconds(summary, nodes_keys[i], usec[i] * NSEC_PER_USEC);
+                        summary_put_seconds(summary, nodes_cpu[i].nodes_key,
+                                            usec[i] * NSEC_PER_USEC);
                 else
-                        summary_miss(summary, nodes_keys[i], a->nodes_usage_reason);
+                        summary_miss(summary, nodes_cpu[i].nodes_key, a->nodes_usage_reason);
 }
 
 void summary_put_counted(struct summary *summary, const struct accounting *a)
@@ -198,7 +207,7 @@ void summary_put_counted(struct summary *summary, const struct accounting *a)
 
 static void merge_value(struct summary *summary, const char *key, const json_t *value)
 {
-        const struct metric *metric = metric_find(key);
+        const struct metric_info *metric = metric_find(key);
 
         if (!metric || !metric->from_runner || is_missed(summary, key))
                 return;
@@ -217,7 +226,7 @@ static void merge_missing(struct summary *summary, const json_t *missing)
         json_array_foreach(missing, i, entry) {
                 const char *key = json_string_value(json_object_get(entry, "metric"));
                 const char *reason = json_string_value(json_object_get(entry, "reason"));
-                const struct metric *metric = key ? metric_find(key) : NULL;
+                const struct metric_info *metric = key ? metric_find(key) : NULL;
 
                 if (metric && metric->from_runner && reason &&
                     !json_object_get(summary->json, key) && !is_missed(summary, key))
@@ -275,11 +284,14 @@ static void put_measures(struct summary *summary, const struct accounting *a)
                         merge_value(summary, key, value);
         merge_missing(summary, json_object_get(measures, "unavailable"));
         json_decref(measures);
-        for (size_t i = 0; i < n_metrics; ++i)
-                if (metric_applies(&metrics[i], a->spec) && metrics[i].from_runner &&
-                    !json_object_get(summary->json, metrics[i].key) &&
-                    !is_missed(summary, metrics[i].key))
-                        summary_miss(summary, metrics[i].key, why);
+        for (size_t i = 0; i < n_metric_infos; ++i) {
+                const struct metric_info *metric = &metric_infos[i];
+
+                if (metric->from_runner && metric_applies(metric, a->spec) &&
+                    !json_object_get(summary->json, metric->key) &&
+                    !is_missed(summary, metric->key))
+                        summary_miss(summary, metric->key, why);
+        }
 }
 
 /* The job's is what its coordinator and its nodes took. */
@@ -299,34 +311,38 @@ static void set_apart_cpu(struct summary *summary, const json_t *own, const char
         json_decref(reason);
 }
 
+static bool is_counted_of_nodes(const char *key)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(nodes_cpu); ++i)
+                if (streq(nodes_cpu[i].key, key))
+                        return true;
+        return false;
+}
+
 /*
- * At the level machines the job's cgroup holds its coordinator alone: what that used is told as
- * such, and not as what the job took.
+ * At the level machines the job's cgroup holds its coordinator alone, so what that used is not what
+ * the job took: it is moved to a member of its own.
  */
 static void set_apart_coordinator(struct summary *summary)
 {
-        static const char *const keys[] = {
-                "cpu_user_seconds",  "cpu_system_seconds",         "memory_peak_bytes",
-                "rss_peak_bytes",    "context_switches_voluntary", "context_switches_involuntary",
-                "page_faults_minor", "page_faults_major",          "syscalls",
-        };
         json_t *own = json_object();
 
-        for (size_t i = 0; i < ARRAY_SIZE(keys); ++i) {
-                json_t *value = json_object_get(summary->json, keys[i]);
+        for (size_t i = 0; i < n_metric_infos; ++i) {
+                const char *key = metric_infos[i].key;
+                json_t *value = json_object_get(summary->json, key);
 
-                if (!value)
+                if (!value || !metric_infos[i].set_apart)
                         continue;
-                if (json_object_set(own, keys[i], value) < 0)
+                if (json_object_set(own, key, value) < 0)
                         summary->failed = true;
-                (void)json_object_del(summary->json, keys[i]);
-                if (i >= 2)
-                        summary_miss(summary, keys[i],
+                (void)json_object_del(summary->json, key);
+                if (!is_counted_of_nodes(key))
+                        summary_miss(summary, key,
                                      "nodes do the work, and what they use is theirs to count; "
                                      "\"coordinator\" has the job's own share");
         }
-        for (size_t i = 0; i < ARRAY_SIZE(nodes_keys); ++i)
-                set_apart_cpu(summary, own, keys[i], nodes_keys[i]);
+        for (size_t i = 0; i < ARRAY_SIZE(nodes_cpu); ++i)
+                set_apart_cpu(summary, own, nodes_cpu[i].key, nodes_cpu[i].nodes_key);
         summary_put(summary, "coordinator", own);
 }
 
