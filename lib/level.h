@@ -7,14 +7,17 @@
 
 #include "lib/util.h"
 
-enum level {
-        LEVEL_SERIAL,
-        LEVEL_THREADS,
-        LEVEL_PROCESSES,
-        LEVEL_ASYNC,
-        LEVEL_MACHINES,
-        _LEVEL_N,
-};
+/* Each level: its number, and the NAME of the runner's level_NAME_run(). */
+#define LEVELS(X)                     \
+        X(LEVEL_SERIAL, serial)       \
+        X(LEVEL_THREADS, threads)     \
+        X(LEVEL_PROCESSES, processes) \
+        X(LEVEL_ASYNC, async)         \
+        X(LEVEL_MACHINES, machines)
+
+#define LEVEL_NUMBER(number, name) number,
+enum level { LEVELS(LEVEL_NUMBER) _LEVEL_N };
+#undef LEVEL_NUMBER
 
 #define LEVEL_BIT(level) (1U << (level))
 #define LEVELS_ALL       (LEVEL_BIT(_LEVEL_N) - 1)

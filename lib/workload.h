@@ -7,14 +7,17 @@
 
 #include "lib/util.h"
 
-enum workload_id {
-        WORKLOAD_WORDS,
-        WORKLOAD_SUM,
-        WORKLOAD_SUM_ARRAY,
-        WORKLOAD_SLEEP,
-        WORKLOAD_MIX,
-        _WORKLOAD_N,
-};
+/* Each workload: its number, and the NAME of the runner's object workload_NAME. */
+#define WORKLOADS(X)                     \
+        X(WORKLOAD_WORDS, words)         \
+        X(WORKLOAD_SUM, sum)             \
+        X(WORKLOAD_SUM_ARRAY, sum_array) \
+        X(WORKLOAD_SLEEP, sleep)         \
+        X(WORKLOAD_MIX, mix)
+
+#define WORKLOAD_NUMBER(number, name) number,
+enum workload_id { WORKLOADS(WORKLOAD_NUMBER) _WORKLOAD_N };
+#undef WORKLOAD_NUMBER
 
 #define WORKLOAD_BIT(workload) (1U << (workload))
 #define WORKLOADS_ALL          (WORKLOAD_BIT(_WORKLOAD_N) - 1)

@@ -7,10 +7,9 @@
 /* Returns 0, also when the job was cancelled, or a negative errno after log_error(). */
 typedef int level_run(struct runner *runner);
 
-level_run level_serial_run;
-level_run level_threads_run;
-level_run level_processes_run;
-level_run level_async_run;
-level_run level_machines_run;
+/* level_serial_run() and so on, one for each of LEVELS. */
+#define LEVEL_DECLARATION(number, name) level_run level_##name##_run;
+LEVELS(LEVEL_DECLARATION)
+#undef LEVEL_DECLARATION
 
 level_run *level_run_of(enum level level);

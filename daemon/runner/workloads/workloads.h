@@ -5,8 +5,10 @@
 #include <pppctl/workload.h>
 #include "lib/workload.h"
 
-extern const struct ppp_workload workload_words, workload_sum, workload_sum_array, workload_sleep,
-        workload_mix;
+/* workload_words and so on, one for each of WORKLOADS. */
+#define WORKLOAD_DECLARATION(number, name) extern const struct ppp_workload workload_##name;
+WORKLOADS(WORKLOAD_DECLARATION)
+#undef WORKLOAD_DECLARATION
 
 /* By enum workload_id. */
 extern const struct ppp_workload *const builtin_workloads[_WORKLOAD_N];
