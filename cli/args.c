@@ -22,6 +22,8 @@ static const struct option_info option_infos[_OPTION_N] = {
         [OPTION_FROM] = { "from", 0, "FILE", "read inputs, one a line; - is standard input" },
         [OPTION_WORKERS] = { "workers", 0, "N", "threads, processes, or tasks in flight at async" },
         [OPTION_LOOPS] = { "loops", 0, "N", "async: io_uring loops, one a thread" },
+        [OPTION_EXECUTOR] = { "executor", 0, "KIND", "async: let threads compute" },
+        [OPTION_EXECUTOR_WORKERS] = { "executor-workers", 0, "N", "so many; as there are CPUs" },
         [OPTION_GIL] = { "gil", 0, NULL, "threads: one lock for all, as in CPython" },
         [OPTION_THREADED] = { "threaded", 0, NULL, "threads: each in a cgroup of its own" },
         [OPTION_THREAD_WEIGHT] = { "thread-weight", 0, "W,W",
@@ -192,6 +194,14 @@ static int set_weights(struct args *args, const char *value)
         }
 }
 
+static int set_executor(const char *value, enum executor *ret)
+{
+        if (executor_from_name(value, ret) < 0)
+                return cli_fail(CLI_USAGE, "--executor takes %s, not \"%s\"",
+                                executor_infos[EXECUTOR_THREADS].name, value);
+        return 0;
+}
+
 static int set_limit(struct limits *limits, const char *name, enum limit limit, const char *value)
 {
         _cleanup_free_ char *why = NULL;
@@ -238,6 +248,11 @@ static int set_option(struct args *args, enum option option, const char *value)
                 return set_count32(name, value, 1, SPEC_WORKERS_MAX, &args->workers);
         case OPTION_LOOPS:
                 return set_count32(name, value, 1, SPEC_LOOPS_MAX, &args->loops);
+        case OPTION_EXECUTOR:
+                return set_executor(value, &args->executor);
+        case OPTION_EXECUTOR_WORKERS:
+                return set_count32(name, value, 1, SPEC_EXECUTOR_WORKERS_MAX,
+                                   &args->executor_workers);
         case OPTION_RETRIES:
                 return set_count32(name, value, 0, SPEC_RETRIES_MAX, &args->retries);
         case OPTION_RUNS:

@@ -6,6 +6,7 @@
  */
 
 #include "cli/progress.h"
+#include "lib/executor.h"
 #include "lib/limits.h"
 
 enum option {
@@ -18,6 +19,8 @@ enum option {
         OPTION_FROM,
         OPTION_WORKERS,
         OPTION_LOOPS,
+        OPTION_EXECUTOR,
+        OPTION_EXECUTOR_WORKERS,
         OPTION_GIL,
         OPTION_THREADED,
         OPTION_THREAD_WEIGHT,
@@ -68,6 +71,7 @@ static inline enum option option_of_worker_limit(enum limit limit)
 /* What describes a job, common to run and compare. */
 #define OPTIONS_JOB                                                                                \
         (OPTION_BIT(OPTION_FROM) | OPTION_BIT(OPTION_WORKERS) | OPTION_BIT(OPTION_LOOPS) |         \
+         OPTION_BIT(OPTION_EXECUTOR) | OPTION_BIT(OPTION_EXECUTOR_WORKERS) |                       \
          OPTION_BIT(OPTION_GIL) | OPTION_BIT(OPTION_THREADED) | OPTION_BIT(OPTION_THREAD_WEIGHT) | \
          OPTION_BIT(OPTION_TIME_MAX) | OPTION_BIT(OPTION_TIMEOUT) |                                \
          OPTION_BIT(OPTION_CPU_TIME_MAX) | OPTION_BIT(OPTION_TASK_TIMEOUT) |                       \
@@ -79,7 +83,8 @@ struct args {
         const char *socket;
         enum progress_color color;
         const char *from;
-        uint32_t workers, loops, retries;
+        uint32_t workers, loops, executor_workers, retries;
+        enum executor executor;
         uint64_t timeout_ns, task_timeout_ns, cpu_time_max_ns;
         int nice;
         uint32_t *thread_weights; /* owned */

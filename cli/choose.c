@@ -19,6 +19,18 @@ int choose_level(const char *name, enum level *ret)
                         level_list(LEVELS_ALL, list), suggest_text(name, names, _LEVEL_N));
 }
 
+int choose_way(const char *name, enum level *ret_level, enum executor *ret_executor)
+{
+        for (enum executor i = EXECUTOR_NONE + 1; i < _EXECUTOR_N; ++i)
+                if (streq(name, executor_infos[i].level)) {
+                        *ret_level = LEVEL_ASYNC;
+                        *ret_executor = i;
+                        return 0;
+                }
+        *ret_executor = EXECUTOR_NONE;
+        return choose_level(name, ret_level);
+}
+
 int choose_workload(const char *name, enum workload_id *ret)
 {
         char list[WORKLOAD_LIST_SIZE];
@@ -120,6 +132,8 @@ int choose_spec(const struct args *args, enum level level, enum workload_id work
                 .workload = workload,
                 .workers = args->workers,
                 .loops = args->loops,
+                .executor = args->executor,
+                .executor_workers = args->executor_workers,
                 .gil = args_has(args, OPTION_GIL),
                 .threaded = args_has(args, OPTION_THREADED) || args->n_thread_weights > 0,
                 .timeout_ns = args->timeout_ns,

@@ -7,6 +7,8 @@
 
 /* Each returns 0 or CLI_USAGE, and says what names there are and which was likely meant. */
 int choose_level(const char *name, enum level *ret);
+/* Also a level with its executor: "async+threads". */
+int choose_way(const char *name, enum level *ret_level, enum executor *ret_executor);
 int choose_workload(const char *name, enum workload_id *ret);
 
 /* The only operand of the verbs about one job. */

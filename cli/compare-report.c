@@ -228,7 +228,7 @@ static void add_contender(struct report *report, size_t i)
 {
         const struct contender *contender = &report->comparison->contenders[i];
 
-        table_add(&report->table, "%s", level_name(contender->level));
+        table_add(&report->table, "%s", contender_name(contender));
         add_metric(report, contender, &workers);
         add_metric(report, contender, &wall);
         add_ratios(report, i);
@@ -313,7 +313,7 @@ static void print_unfinished(const struct contender *contender, size_t room, str
                 const char *reason = job_reason(job);
                 char label[48];
 
-                snprintf(label, sizeof(label), "%s: ", level_name(contender->level));
+                snprintf(label, sizeof(label), "%s: ", contender_name(contender));
                 if (asprintf(&text, "job %" PRIu64 " %s%s%s%s, so what it cost is not shown",
                              job_number(job), job_text(job, "state"), *reason ? " (" : "", reason,
                              *reason ? ")" : "") < 0)
@@ -343,7 +343,7 @@ static void print_notes(const struct report *report, size_t room, struct output 
                 if (!comparison->contenders[i].left_out)
                         continue;
                 snprintf(label, sizeof(label),
-                         "%s is left out: ", level_name(comparison->contenders[i].level));
+                         "%s is left out: ", contender_name(&comparison->contenders[i]));
                 output_wrapped(output, label, strlen(label), comparison->contenders[i].left_out,
                                room);
         }
@@ -396,8 +396,8 @@ static int set_number(json_t *json, const char *key, double v)
 static json_t *contender_json(const struct comparison *comparison, size_t i)
 {
         const struct contender *contender = &comparison->contenders[i];
-        json_t *json = json_pack("{s:s, s:s*, s:O}", "level", level_name(contender->level),
-                                 "left_out", contender->left_out, "runs", contender->runs);
+        json_t *json = json_pack("{s:s, s:s*, s:O}", "level", contender_name(contender), "left_out",
+                                 contender->left_out, "runs", contender->runs);
         double median, spread, speed_up;
 
         if (json && ((json_array_size(contender->unfinished) > 0 &&

@@ -26,15 +26,17 @@ struct compare {
         bool wrong; /* a task failed, a level did, or levels disagree */
 };
 
-static int add_level(struct comparison *comparison, enum level level)
+static int add_level(struct comparison *comparison, enum level level, enum executor executor)
 {
         struct contender *contender = &comparison->contenders[comparison->n];
 
         for (size_t i = 0; i < comparison->n; ++i)
-                if (comparison->contenders[i].level == level)
+                if (comparison->contenders[i].level == level &&
+                    comparison->contenders[i].executor == executor)
                         return cli_fail(CLI_USAGE, "--levels: %s is there twice",
-                                        level_name(level));
+                                        contender_name(&comparison->contenders[i]));
         contender->level = level;
+        contender->executor = executor;
         contender->runs = json_array();
         contender->unfinished = json_array();
         if (!contender->runs || !contender->unfinished) {
@@ -52,7 +54,7 @@ static int add_all_levels(struct comparison *comparison)
         int r = 0;
 
         for (enum level i = 0; r == 0 && i < _LEVEL_N; ++i) {
-                r = add_level(comparison, i);
+                r = add_level(comparison, i, EXECUTOR_NONE);
                 comparison->contenders[i].optional = !level_has(i, LEVEL_LOCAL);
         }
         return r;
@@ -71,40 +73,45 @@ static int choose_levels(const char *list, struct comparison *comparison)
                 return cli_no_memory();
         while (r == 0 && at) {
                 const char *name = strsep(&at, ",");
+                enum executor executor;
                 enum level level;
 
-                r = choose_level(name, &level);
+                r = choose_way(name, &level, &executor);
                 if (r == 0)
-                        r = add_level(comparison, level);
+                        r = add_level(comparison, level, executor);
         }
         return r;
 }
 
 /* Options that not all levels have mean those that do. */
-static int spec_of(const struct compare *compare, enum level level, struct spec *ret)
+static int spec_of(const struct compare *compare, const struct contender *contender,
+                   struct spec *ret)
 {
-        int r = choose_spec(compare->args, level, compare->comparison.workload, ret);
+        int r = choose_spec(compare->args, contender->level, compare->comparison.workload, ret);
 
-        if (r == 0)
-                spec_leave_out(ret);
-        return r;
+        if (r)
+                return r;
+        if (contender->executor)
+                ret->executor = contender->executor;
+        spec_leave_out(ret);
+        return 0;
 }
 
-static void say_disagreement(const struct compare *compare, uint64_t i, enum level level,
+static void say_disagreement(const struct compare *compare, uint64_t i, const char *level,
                              uint64_t here, const struct first_value *first)
 {
         size_t n;
         const char *input = inputs_get(&compare->source.given, i, &n);
 
         cli_fail(CLI_FAILED, "levels disagree on \"%.*s\": %s says %" PRIu64 ", %s %" PRIu64,
-                 (int)MIN(n, (size_t)200), input, level_name(first->level), first->value,
-                 level_name(level), here);
+                 (int)MIN(n, (size_t)200), input, first->level, first->value, level, here);
 }
 
 /*
  * Failures are told as such, and what a job did before it was cancelled is true: here values count.
  */
-static int check_agreement(struct compare *compare, enum level level, const struct results *results)
+static int check_agreement(struct compare *compare, const char *level,
+                           const struct results *results)
 {
         struct ppp_record record;
 
@@ -125,13 +132,13 @@ static bool prints_results(const struct compare *compare)
         return !args_has(compare->args, OPTION_JSON) && compare->source.given.n <= SHOWN_MAX;
 }
 
-static void print_heading(struct compare *compare, enum level level, bool first)
+static void print_heading(struct compare *compare, const char *level, bool first)
 {
         bool color = progress_use_color(compare->args->color, STDOUT_FILENO);
 
         output_text(&compare->output, first ? "" : "\n");
         output_text(&compare->output, color ? "\033[1m" : "");
-        output_text(&compare->output, level_name(level));
+        output_text(&compare->output, level);
         output_text(&compare->output, color ? "\033[0m\n" : "\n");
 }
 
@@ -156,7 +163,7 @@ static int keep_summary(struct contender *contender, json_t *job)
         if (!job_summary(job))
                 return cli_fail(CLI_FAILED,
                                 "job %" PRIu64 " at the level %s has no summary; see pppd's log",
-                                job_number(job), level_name(contender->level));
+                                job_number(job), contender_name(contender));
         return json_array_append(contender->runs, job_summary(job)) < 0 ? cli_no_memory() : 0;
 }
 
@@ -173,7 +180,7 @@ static int take_outcome(struct compare *compare, struct contender *contender, un
                 compare->wrong = true;
         if (!done)
                 summary_say(job);
-        r = check_agreement(compare, contender->level, &outcome->results);
+        r = check_agreement(compare, contender_name(contender), &outcome->results);
         if (r)
                 return r;
         return done ? keep_summary(contender, job) : keep_unfinished(contender, job);
@@ -265,7 +272,7 @@ static int run_job(struct compare *compare, struct contender *contender, unsigne
                 .pppd = &compare->pppd,
                 .source = &compare->source,
                 .output = &compare->output,
-                .label = level_name(contender->level),
+                .label = contender_name(contender),
                 .ordered = true,
                 .show = round > 0                 ? FOLLOW_NOTHING
                         : prints_results(compare) ? FOLLOW_ALL
@@ -283,7 +290,7 @@ static int run_job(struct compare *compare, struct contender *contender, unsigne
         if (r)
                 return r;
         if (round == 0 && !args_has(compare->args, OPTION_JSON))
-                print_heading(compare, contender->level,
+                print_heading(compare, contender_name(contender),
                               contender == compare->comparison.contenders);
         r = launch_follow(&launch, job, &outcome);
         return r ? r : take_outcome(compare, contender, round, &outcome);
@@ -301,7 +308,7 @@ static int run_level(struct compare *compare, struct contender *contender, unsig
                 return leave_out(
                         contender, "the nodes do not have the file of --ca-file",
                         "add that authority to the system's on each, and leave the option out");
-        r = spec_of(compare, contender->level, &spec);
+        r = spec_of(compare, contender, &spec);
         if (r == 0 && contender->optional && round == 0)
                 r = leave_out_unserved(compare, contender);
         if (r || contender->left_out)
@@ -406,10 +413,13 @@ const struct verb verb_compare = {
                 "agree in every value, and shows in one table what each took. machines is left\n"
                 "out where there is no Redis, unless --levels names it. With more than 20 inputs,\n"
                 "results are counted instead of printed. Options of one level (--gil, --threaded,\n"
-                "--loops, --worker-memory-max and its like) mean that level; --workers means all\n"
+                "--loops, --executor, --worker-memory-max and its like) mean that level; "
+                "--workers\n"
+                "means all\n"
                 "but serial and machines. Limits are of each job.",
         .examples = "  pppctl compare\n"
                     "  pppctl compare sum --levels serial,threads,processes --runs 5\n"
+                    "  pppctl compare mix --levels async,async+threads\n"
                     "  pppctl compare words --from urls.txt --json | jq '.levels[].speed_up_ratio'",
         .options = OPTIONS_JOB | OPTION_BIT(OPTION_LEVELS) | OPTION_BIT(OPTION_RUNS) |
                    OPTION_BIT(OPTION_ORDERED) | OPTION_BIT(OPTION_JSON),

@@ -10,6 +10,7 @@
 /* One level and the summaries of its runs. */
 struct contender {
         enum level level;
+        enum executor executor;
         json_t *runs;       /* array of summaries of jobs that are done; owned */
         json_t *unfinished; /* array of jobs that were cancelled or failed; owned */
         bool optional;      /* nobody named it: it is left out where it can't run */
@@ -18,12 +19,19 @@ struct contender {
 };
 
 struct comparison {
-        struct contender contenders[_LEVEL_N];
+        struct contender contenders[_LEVEL_N + _EXECUTOR_N];
         size_t n;
         enum workload_id workload;
         uint64_t n_tasks;
         uint64_t n_disagree; /* tasks with another value at another level */
 };
+
+/* "threads", "async+threads" */
+static inline const char *contender_name(const struct contender *contender)
+{
+        return contender->executor ? executor_infos[contender->executor].level
+                                   : level_name(contender->level);
+}
 
 void comparison_deinit(struct comparison *comparison);
 

@@ -69,6 +69,13 @@ static void offer_levels(const char *typed, const char *before)
                 offer(typed, before, level_name(i), level_info(i)->what);
 }
 
+static void offer_executors(const char *typed, const char *before, bool with_level)
+{
+        for (enum executor i = EXECUTOR_NONE + 1; i < _EXECUTOR_N; ++i)
+                offer(typed, before, with_level ? executor_infos[i].level : executor_infos[i].name,
+                      executor_infos[i].what);
+}
+
 /* "serial,thr": the last name of the list. */
 static void offer_level_list(const char *typed)
 {
@@ -76,8 +83,10 @@ static void offer_level_list(const char *typed)
         _cleanup_free_ char *before = strndup(typed, comma ? (size_t)(comma + 1 - typed) : 0);
 
         puts(":nospace");
-        if (before)
+        if (before) {
                 offer_levels(comma ? comma + 1 : typed, before);
+                offer_executors(comma ? comma + 1 : typed, before, true);
+        }
 }
 
 static void offer_value(enum option option, const char *typed)
@@ -90,6 +99,9 @@ static void offer_value(enum option option, const char *typed)
                 break;
         case OPTION_LEVELS:
                 offer_level_list(typed);
+                break;
+        case OPTION_EXECUTOR:
+                offer_executors(typed, "", false);
                 break;
         case OPTION_COLOR:
                 for (size_t i = 0; color_names[i]; ++i)

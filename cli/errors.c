@@ -78,6 +78,8 @@ static const struct {
 } options_by_field[] = {
         { "spec.workers", "--workers" },
         { "spec.loops", "--loops" },
+        { "spec.executor", "--executor" },
+        { "spec.executor_workers", "--executor-workers" },
         { "spec.gil", "--gil" },
         { "spec.threaded", "--threaded" },
         { "spec.thread_weights", "--thread-weight" },

@@ -12,8 +12,8 @@ void reference_deinit(struct reference *reference)
         *reference = (struct reference)REFERENCE_NULL;
 }
 
-const struct first_value *reference_check(struct reference *reference, uint64_t i, enum level level,
-                                          uint64_t value)
+const struct first_value *reference_check(struct reference *reference, uint64_t i,
+                                          const char *level, uint64_t value)
 {
         struct first_value *first = &reference->values[i];
 

@@ -6,11 +6,11 @@
  * nothing of it.
  */
 
-#include "lib/spec.h"
+#include "lib/util.h"
 
 struct first_value {
         uint64_t value;
-        enum level level;
+        const char *level; /* borrowed */
         bool known;
 };
 
@@ -31,5 +31,5 @@ void reference_deinit(struct reference *reference);
  * Task @i is done at @level, with @value. Returns NULL where that is its first value, or the same
  * as its first; otherwise the first, which stays the reference's.
  */
-const struct first_value *reference_check(struct reference *reference, uint64_t i, enum level level,
-                                          uint64_t value);
+const struct first_value *reference_check(struct reference *reference, uint64_t i,
+                                          const char *level, uint64_t value);

@@ -368,6 +368,8 @@ static void print_spec(struct output *output, json_t *spec, json_t *summary)
         print_row(output, "workload", job_text(spec, "workload"));
         print_spec_count(output, as_run, "workers", "workers");
         print_spec_count(output, as_run, "loops", "loops");
+        if (*job_text(spec, "executor"))
+                print_row(output, "executor", job_text(spec, "executor"));
         if (json_is_true(json_object_get(spec, "gil")))
                 print_row(output, "gil", "yes");
         if (json_is_true(json_object_get(spec, "threaded")))

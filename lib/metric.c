@@ -64,6 +64,18 @@ static const struct metric_member ring[] = {
         { .key = NULL },
 };
 
+static const struct metric_member executor[] = {
+        { .key = "kind", .label = "kind", .kind = METRIC_TEXT, .required = true },
+        { .key = "workers", .label = "workers", .kind = METRIC_COUNT, .required = true },
+        { .key = "calls", .label = "calls", .kind = METRIC_COUNT, .required = true },
+        { .key = "messages", .label = "messages to loops", .kind = METRIC_COUNT, .required = true },
+        { .key = "eventfd_writes",
+          .label = "eventfd writes",
+          .kind = METRIC_COUNT,
+          .required = true },
+        { .key = NULL },
+};
+
 static const struct metric_member machines[] = {
         { .key = "nodes", .label = "nodes", .kind = METRIC_COUNT },
         { .key = "chunks_sent", .label = "chunks sent", .kind = METRIC_COUNT },
@@ -146,6 +158,8 @@ const struct metric_info metric_infos[] = {
         { "cpu_throttling", "throttling by cpu.max", LIMITS, MEMBERS(cpu_throttling) },
 
         { "ring", "ring", "ring", MEMBERS(ring), RUNNER, .features = LEVEL_LOOPS },
+        { "executor", "executor", "executor", MEMBERS(executor), RUNNER, .features = LEVEL_LOOPS,
+          .executor = true, .addition = METRIC_LATEST },
         { "machines", "machines", "machines", MEMBERS(machines), RUNNER, .of_nodes = true },
         { "coordinator", "coordinator", "coordinator", METRIC_COORDINATOR, .of_nodes = true },
         { "host", "host", "host", MEMBERS(host) },
@@ -165,6 +179,8 @@ bool metric_applies(const struct metric_info *metric, const struct spec *spec)
         if (metric->of_nodes && level_has(spec->level, LEVEL_LOCAL))
                 return false;
         if (metric->features && !(level_info(spec->level)->features & metric->features))
+                return false;
+        if (metric->executor && spec->executor == EXECUTOR_NONE)
                 return false;
         return !metric->threaded || spec->threaded;
 }

@@ -48,6 +48,7 @@ struct metric_info {
         unsigned features;                   /* only levels with one of these have it; 0: all */
         bool of_nodes;                       /* only levels whose tasks run on nodes have it */
         bool threaded;                       /* only jobs with threaded cgroups have it */
+        bool executor;                       /* only jobs with an executor have it */
         bool from_runner;                    /* the runner measures it, not the supervisor */
         bool set_apart; /* where tasks run on nodes, it is told of the coordinator alone */
         enum metric_addition addition;

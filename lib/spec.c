@@ -9,13 +9,14 @@
 #define NODES_DECIDE "leave it out; a node has it in its configuration ([machines], [node])"
 
 enum kind {
-        KIND_COUNT,   /* uint32_t, 0: not given */
-        KIND_SWITCH,  /* bool */
-        KIND_SECONDS, /* uint64_t of nanoseconds, 0: not given */
-        KIND_PATH,    /* char *, owned */
-        KIND_LIMITS,  /* struct limits */
-        KIND_NICE,    /* the spec's has_nice and nice */
-        KIND_WEIGHTS, /* the spec's thread_weights */
+        KIND_COUNT,    /* uint32_t, 0: not given */
+        KIND_SWITCH,   /* bool */
+        KIND_SECONDS,  /* uint64_t of nanoseconds, 0: not given */
+        KIND_PATH,     /* char *, owned */
+        KIND_LIMITS,   /* struct limits */
+        KIND_NICE,     /* the spec's has_nice and nice */
+        KIND_WEIGHTS,  /* the spec's thread_weights */
+        KIND_EXECUTOR, /* enum executor */
 };
 
 /*
@@ -45,6 +46,16 @@ static const struct member members[] = {
           .needs = LEVEL_LOOPS,
           .of_nodes = "how many loops there are",
           .has = "loops" },
+        { .name = "executor",
+          AS(KIND_EXECUTOR, executor),
+          .needs = LEVEL_LOOPS,
+          .of_nodes = "what computes",
+          .has = "an executor" },
+        { .name = "executor_workers",
+          COUNT(executor_workers, 1, SPEC_EXECUTOR_WORKERS_MAX),
+          .needs = LEVEL_LOOPS,
+          .of_nodes = "what computes",
+          .has = "an executor" },
         { .name = "gil", AS(KIND_SWITCH, gil), .needs = LEVEL_ONE_PROCESS, .has = "a global lock" },
         { .name = "threaded",
           AS(KIND_SWITCH, threaded),
@@ -100,6 +111,8 @@ static bool is_given(const struct spec *spec, const struct member *member)
                 return spec->has_nice;
         case KIND_WEIGHTS:
                 return spec->n_thread_weights > 0;
+        case KIND_EXECUTOR:
+                return spec->executor != EXECUTOR_NONE;
         }
         assert(false);
         return false;
@@ -133,6 +146,9 @@ static void clear(struct spec *spec, const struct member *member)
                 free(spec->thread_weights);
                 spec->thread_weights = NULL;
                 spec->n_thread_weights = 0;
+                break;
+        case KIND_EXECUTOR:
+                spec->executor = EXECUTOR_NONE;
                 break;
         }
 }
@@ -267,6 +283,9 @@ static int check_combination(struct reader *reader, const struct spec *spec)
         if (spec->n_thread_weights > 0 && !spec->threaded)
                 return reader_refuse(reader, "thread_weights", "ask for threaded cgroups too",
                                      "threads have a weight in threaded cgroups only");
+        if (spec->executor_workers > 0 && spec->executor == EXECUTOR_NONE)
+                return reader_refuse(reader, "executor_workers", "ask for an executor too",
+                                     "there is no executor whose workers these would be");
         return check_pids_max(reader, spec);
 }
 
@@ -306,6 +325,21 @@ static int read_weights(struct reader *reader, const char *member, struct spec *
                         return reader_refuse(reader, member, hint, "entry %zu is no weight", i + 1);
                 spec->thread_weights[spec->n_thread_weights++] = (uint32_t)json_integer_value(v);
         }
+        return 0;
+}
+
+static int read_executor(struct reader *reader, const char *member, enum executor *ret)
+{
+        static const char hint[] = "give \"threads\"";
+        const char *name = NULL;
+        int r;
+
+        r = reader_string(reader, member, false, SPEC_NAME_MAX, hint, &name);
+        if (r < 0 || !name)
+                return r;
+        if (executor_from_name(name, ret) < 0)
+                return reader_refuse(reader, member, hint, "there is no executor \"%.*s\"",
+                                     utf8_prefix(name, NAME_SHOWN), name);
         return 0;
 }
 
@@ -354,6 +388,8 @@ static int read_member(struct reader *reader, struct spec *spec, const struct me
                 return read_nice(reader, member->name, spec);
         case KIND_WEIGHTS:
                 return read_weights(reader, member->name, spec);
+        case KIND_EXECUTOR:
+                return read_executor(reader, member->name, value);
         }
         assert(false);
         return -EINVAL;
@@ -421,6 +457,8 @@ static json_t *member_to_json(const struct spec *spec, const struct member *memb
                 return json_integer(spec->nice);
         case KIND_WEIGHTS:
                 return weights_to_json(spec);
+        case KIND_EXECUTOR:
+                return json_string(executor_infos[spec->executor].name);
         }
         assert(false);
         return NULL;
@@ -470,6 +508,8 @@ void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks)
         spec->workers = (uint32_t)MIN((uint64_t)spec->workers, MAX(n_tasks, UINT64_C(1)));
         if (level_has(spec->level, LEVEL_LOOPS))
                 spec->loops = MIN(spec->loops ? spec->loops : 1, spec->workers);
+        if (spec->executor != EXECUTOR_NONE && spec->executor_workers == 0)
+                spec->executor_workers = MIN(n_cpus, (unsigned)SPEC_EXECUTOR_WORKERS_MAX);
         fill_worker_memory(spec);
 }
 

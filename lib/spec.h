@@ -7,25 +7,29 @@
 
 #include <jansson.h>
 
+#include "lib/executor.h"
 #include "lib/level.h"
 #include "lib/limits.h"
 #include "lib/workload.h"
 
-#define SPEC_WORKERS_MAX 65535
-#define SPEC_SECONDS_MAX (365 * 86400) /* of each time limit */
-#define SPEC_WEIGHTS_MAX 4096
-#define SPEC_LOOPS_MAX   256
-#define SPEC_RETRIES_MAX 100
-#define SPEC_NICE_MIN    (-20)
-#define SPEC_NICE_MAX    19
-#define SPEC_NAME_MAX    64   /* bytes of a level's or a workload's name */
-#define SPEC_PATH_MAX    4095 /* bytes, as the kernel takes: PATH_MAX with its 0 */
+#define SPEC_WORKERS_MAX          65535
+#define SPEC_SECONDS_MAX          (365 * 86400) /* of each time limit */
+#define SPEC_WEIGHTS_MAX          4096
+#define SPEC_LOOPS_MAX            256
+#define SPEC_EXECUTOR_WORKERS_MAX 1024
+#define SPEC_RETRIES_MAX          100
+#define SPEC_NICE_MIN             (-20)
+#define SPEC_NICE_MAX             19
+#define SPEC_NAME_MAX             64   /* bytes of a level's or a workload's name */
+#define SPEC_PATH_MAX             4095 /* bytes, as the kernel takes: PATH_MAX with its 0 */
 
 struct spec {
         enum level level;
         enum workload_id workload;
         uint32_t workers; /* 0: the level's default */
         uint32_t loops;   /* 0: one */
+        enum executor executor;
+        uint32_t executor_workers; /* for all loops together; 0: one a CPU */
         bool gil;
         bool threaded;            /* each thread in a threaded cgroup of its own */
         uint32_t *thread_weights; /* owned; cpu.weight of threads, in rotation; NULL: none */
@@ -62,9 +66,9 @@ int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error);
 json_t *spec_to_json(const struct spec *spec);
 
 /*
- * Fills in members that are 0: workers and loops by the level's defaults on this machine (@n_cpus),
- * never more workers than tasks; nothing where the nodes decide. A worker process gets the job's
- * limit on memory for itself, so that the one that takes too much is known.
+ * Fills in members that are 0: workers, loops and executor workers by the level's defaults on this
+ * machine (@n_cpus), never more workers than tasks; nothing where the nodes decide. A worker
+ * process gets the job's limit on memory for itself, so that the one that takes too much is known.
  */
 void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks);
 

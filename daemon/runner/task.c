@@ -97,9 +97,13 @@ _public_ void ppp_relock(struct ppp_task *task)
 
 _public_ int ppp_compute(struct ppp_task *task, ppp_function *function, void *argument, size_t size)
 {
+        const struct io_ops *io = task->worker->io;
         int r = task_check(task);
 
-        return r < 0 ? r : function(task, argument);
+        if (r < 0)
+                return r;
+        tell_progress(task->worker);
+        return io->compute ? io->compute(task, function, argument) : function(task, argument);
 }
 
 /* The global lock is released meanwhile: whoever holds the job's lock may be waiting for it. */

@@ -32,6 +32,9 @@ struct io_ops {
         int (*read_file)(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
         int (*sleep)(struct ppp_task *task, uint64_t nanoseconds);
 
+        /* Calls the function where the level computes. NULL: in place. */
+        int (*compute)(struct ppp_task *task, ppp_function *function, void *argument);
+
         /* Waits until the source may have tasks to claim, or will never have any again. */
         void (*wait_for_tasks)(struct worker *worker, struct task_source *source);
 };

@@ -152,14 +152,14 @@ static void test_reference(void)
         const struct first_value *first;
 
         test_int(reference_init(&reference, 3), ==, 0);
-        test_true(!reference_check(&reference, 0, LEVEL_SERIAL, 0));
-        test_true(!reference_check(&reference, 0, LEVEL_THREADS, 0));
-        test_true(!reference_check(&reference, 1, LEVEL_THREADS, 2));
-        first = reference_check(&reference, 1, LEVEL_ASYNC, 3);
+        test_true(!reference_check(&reference, 0, "serial", 0));
+        test_true(!reference_check(&reference, 0, "threads", 0));
+        test_true(!reference_check(&reference, 1, "threads", 2));
+        first = reference_check(&reference, 1, "async", 3);
         test_true(first);
         test_int(first->value, ==, 2);
-        test_int(first->level, ==, LEVEL_THREADS);
-        test_true(!reference_check(&reference, 1, LEVEL_PROCESSES, 2));
+        test_str(first->level, "threads");
+        test_true(!reference_check(&reference, 1, "processes", 2));
         reference_deinit(&reference);
 }
 

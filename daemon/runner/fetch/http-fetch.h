@@ -7,7 +7,7 @@
  * plain form (http-url.h), with no proxy in between; where the host is a name, libcurl connects to
  * it and we speak HTTP. Everything else is done by libcurl (transfer.h): https, HTTP/2, proxies,
  * odd URLs. Which of the two does it depends on the URL alone, in the same way at every level.
- * * Both use the same code for the meaning of an answer (http-answer.h), and both name a failure by
+ * Both use the same code for the meaning of an answer (http-answer.h), and both name a failure by
  * the same numbers (enum ppp_fetch_error). http-head.h says which heads are accepted and which are
  * refused.
  */

@@ -1,5 +1,6 @@
 #include "daemon/runner/io/async.h"
 
+#include "daemon/runner/executor/pool.h"
 #include "daemon/runner/fetch/http-fetch.h"
 #include "daemon/runner/fetch/http-ring.h"
 
@@ -12,6 +13,7 @@ void async_io_deinit(struct async_io *io)
 {
         io->http = http_ring_free(io->http);
         io->files = async_files_free(io->files);
+        io->pool = pool_free(io->pool);
         http_codings_deinit(&io->codings);
 }
 
@@ -65,6 +67,13 @@ static int async_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, v
         return http_fetch(io->http, &io->codings, task, url, sink, userdata);
 }
 
+static int async_compute(struct ppp_task *task, ppp_function *function, void *argument)
+{
+        struct async_io *io = task->worker->io_context;
+
+        return io->pool ? pool_run(io->pool, task, function, argument) : function(task, argument);
+}
+
 static void async_wait_for_tasks(struct worker *worker, struct task_source *source)
 {
         struct async_io *io = worker->io_context;
@@ -76,5 +85,6 @@ const struct io_ops async_ops = {
         .fetch = async_fetch,
         .read_file = async_read_file,
         .sleep = async_sleep,
+        .compute = async_compute,
         .wait_for_tasks = async_wait_for_tasks,
 };

@@ -11,6 +11,7 @@
 #include "daemon/runner/worker.h"
 
 struct async_files;
+struct pool;
 struct http_transport;
 
 struct async_io {
@@ -18,6 +19,7 @@ struct async_io {
         struct fetcher_bounds bounds;
         struct http_transport *http; /* made by the first fetch */
         struct http_codings codings;
+        struct pool *pool;         /* for what tasks compute; NULL: they compute on the loop */
         struct async_files *files; /* made by the first file that is read */
 };
 

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include "daemon/runner/executor/pool.h"
 #include "daemon/runner/io/async.h"
 #include "daemon/runner/levels/descriptors.h"
 #include "daemon/runner/levels/levels.h"
@@ -25,6 +26,7 @@ struct async_loop {
         bool started;
         unsigned first_slot; /* of this loop's part of the window, for the records */
         unsigned window;
+        unsigned n_executors;         /* threads that compute for it; 0: it computes itself */
         struct fetcher_bounds bounds; /* its part of struct descriptors_of_loops */
         unsigned number;              /* among the loops */
         uint64_t asked_ns;            /* when the fiber that starts next was asked for */
@@ -33,6 +35,7 @@ struct async_loop {
         int spawn_error; /* why the window is smaller than asked for */
         bool has_fibers;
         struct ring_counters counters;
+        struct pool_counters pool;
         const char *setup;
 } __attribute__((aligned(128)));
 
@@ -109,6 +112,13 @@ static int async_init(struct async_loop *async, struct runner *runner)
                 return r;
         }
         async_io_init(&async->io, &async->loop, &async->bounds);
+        if (async->n_executors > 0) {
+                r = pool_new(&async->loop, async->n_executors, &async->io.pool);
+                if (r < 0) {
+                        loop_deinit(&async->loop);
+                        return r;
+                }
+        }
         worker_init(&async->worker, runner, 0, &async_ops, &async->io);
         async->setup = async->loop.ring.setup;
         wake_fd = runner->source->ops->wake_fd(runner->source, async->number);
@@ -130,6 +140,10 @@ static int async_run(struct async_loop *async)
                           strerrordesc_np(-r));
         async->has_fibers = async->loop.n_spawned > 0;
         async->counters = async->loop.ring.counters;
+        if (async->io.pool) {
+                pool_stop(async->io.pool);
+                async->pool = pool_counters(async->io.pool);
+        }
         loop_deinit(&async->loop);
         async_io_deinit(&async->io);
         return r;
@@ -175,10 +189,12 @@ static void divide_window(struct async_loop *loops, unsigned n, struct runner *r
                           const struct descriptors_of_loops *share)
 {
         unsigned window = runner->spec.workers, first = 0;
+        unsigned executors = runner->spec.executor ? MAX(runner->spec.executor_workers, n) : 0;
 
         for (unsigned i = 0; i < n; ++i) {
                 loops[i].window = window / n + (i < window % n);
                 loops[i].first_slot = first;
+                loops[i].n_executors = executors / n + (i < executors % n);
                 loops[i].bounds = (struct fetcher_bounds){
                         .connections_max = share->libcurl ? MAX(share->libcurl / n, 1U) : 0,
                         .resolving_max = MAX(share->resolving / n, 1U),
@@ -217,6 +233,26 @@ static void measure_loops(struct runner *runner, const struct async_loop *loops,
                 json_object_set_new(ring, "completions_per_wakeup",
                                     json_real((double)sum.completions / (double)sum.wakeups));
         measure_object(runner, "ring", ring);
+}
+
+static void measure_executor(struct runner *runner, const struct async_loop *loops, unsigned n)
+{
+        struct pool_counters sum = { 0 };
+        unsigned workers = 0;
+
+        for (unsigned i = 0; i < n; ++i) {
+                sum.calls += loops[i].pool.calls;
+                sum.messages += loops[i].pool.messages;
+                sum.writes += loops[i].pool.writes;
+                workers += loops[i].n_executors;
+        }
+        if (workers > 0)
+                measure_object(runner, "executor",
+                               json_pack("{s:s, s:I, s:I, s:I, s:I}", "kind",
+                                         executor_infos[runner->spec.executor].name, "workers",
+                                         (json_int_t)workers, "calls", (json_int_t)sum.calls,
+                                         "messages", (json_int_t)sum.messages, "eventfd_writes",
+                                         (json_int_t)sum.writes));
 }
 
 static void measure_births(struct runner *runner, const struct async_loop *loops, unsigned n)
@@ -282,6 +318,7 @@ int level_async_run(struct runner *runner)
         r = loops_run(loops, n);
         if (loops[0].setup) {
                 measure_loops(runner, loops, n);
+                measure_executor(runner, loops, n);
                 measure_births(runner, loops, n);
         }
         free(loops);

@@ -5,9 +5,6 @@
 
 #include "daemon/runner/loop/ring.h"
 
-/* A bit of user_data that is 0 in an op's address: armed silently. */
-#define SILENT UINT64_C(1)
-
 static unsigned ring_flags(const struct ring *ring)
 {
         return IO_URING_READ_ONCE(*ring->uring.sq.kflags);
@@ -23,8 +20,8 @@ static struct ring_completion completion_take(struct ring *ring)
         struct io_uring_cq *cq = &ring->uring.cq;
         const struct io_uring_cqe *cqe = &cq->cqes[*cq->khead & cq->ring_mask];
         struct ring_completion completion = {
-                .op = (struct ring_op *)(uintptr_t)(cqe->user_data & ~SILENT),
-                .silent = cqe->user_data & SILENT,
+                .op = (struct ring_op *)(uintptr_t)(cqe->user_data & ~RING_SILENT),
+                .silent = cqe->user_data & RING_SILENT,
                 .res = cqe->res,
                 .flags = cqe->flags,
         };
@@ -125,7 +122,7 @@ void ring_arm(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op)
 
 void ring_arm_silent(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op)
 {
-        sqe->user_data = (uint64_t)(uintptr_t)op | SILENT;
+        sqe->user_data = (uint64_t)(uintptr_t)op | RING_SILENT;
         sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
@@ -229,5 +226,6 @@ void ring_cancel(struct ring *ring, struct ring_op *op)
 void ring_cancel_all(struct ring *ring)
 {
         for (struct ring_op *op = ring->oldest; op; op = op->next)
-                ring_cancel(ring, op);
+                if (!op->kept)
+                        ring_cancel(ring, op);
 }

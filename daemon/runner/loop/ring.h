@@ -24,6 +24,8 @@ struct ring_op {
          */
         void (*complete)(struct ring_op *op, int res, uint32_t cqe_flags);
 
+        bool kept; /* not ended by ring_cancel_all(): its owner ends it */
+
         /* The ring's: its list of all that is in flight, oldest first. */
         struct ring_op *previous, *next;
 };
@@ -35,6 +37,9 @@ struct ring_counters {
         uint64_t wakeups;     /* turns that found at least one completion */
         uint64_t overflows;   /* turns that found the kernel's overflow list in use */
 };
+
+/* A bit of user_data that is 0 in an op's address: the op is not in flight for this completion. */
+#define RING_SILENT UINT64_C(1)
 
 /* A completion taken from the queue and not yet handed to its op. */
 struct ring_completion {
@@ -93,6 +98,15 @@ void ring_arm(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op);
 void ring_arm_silent(struct ring *ring, struct io_uring_sqe *sqe, struct ring_op *op);
 
 /*
+ * The user_data by which another ring's entry (IORING_OP_MSG_RING) makes @op hear of it. It may do
+ * so any number of times; @op is not in flight for it, and has to live until no message can come.
+ */
+static inline uint64_t ring_message_data(struct ring_op *op)
+{
+        return (uint64_t)(uintptr_t)op | RING_SILENT;
+}
+
+/*
  * One turn: submits what is queued, waits for at least one completion if @wait, and runs the
  * complete() of all completions that are there. Returns how many it ran, or a negative errno (fatal
  * to the ring). It may return 0 after waiting: interrupted, or woken by completions nobody waits
@@ -104,7 +118,7 @@ int ring_turn(struct ring *ring, bool wait);
 void ring_cancel(struct ring *ring, struct ring_op *op);
 
 /*
- * Asks the kernel to cancel each op in flight. It cannot find an op yet that is linked to another
- * and has not started: ask again when completions have come.
+ * Asks the kernel to cancel each op in flight that is not kept. It cannot find an op yet that is
+ * linked to another and has not started: ask again when completions have come.
  */
 void ring_cancel_all(struct ring *ring);

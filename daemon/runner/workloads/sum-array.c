@@ -65,16 +65,18 @@ static int add_up(struct ppp_task *task, const uint64_t *array, uint64_t n, uint
         return 0;
 }
 
-static int run(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
+struct sum {
+        uint64_t n, total;
+};
+
+static int fill_and_add_up(struct ppp_task *task, void *argument)
 {
-        uint64_t n, *array;
+        struct sum *sum = argument;
+        uint64_t *array;
         size_t size;
         int r;
 
-        r = number_parse(task, input, n_input, ARRAY_MAX, PPP_TOO_LARGE_ARRAY, &n);
-        if (r < 0)
-                return r;
-        size = (size_t)MAX(n, UINT64_C(1)) * sizeof(*array);
+        size = (size_t)MAX(sum->n, UINT64_C(1)) * sizeof(*array);
         array = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (array == MAP_FAILED)
                 return no_memory(task, size);
@@ -84,11 +86,24 @@ static int run(struct ppp_task *task, const char *input, size_t n_input, uint64_
         (void)madvise(array, size, MADV_HUGEPAGE);
 
         ppp_unlock(task);
-        r = fill(task, array, n);
+        r = fill(task, array, sum->n);
         if (r >= 0)
-                r = add_up(task, array, n, ret_value);
+                r = add_up(task, array, sum->n, &sum->total);
         ppp_relock(task);
         munmap(array, size);
+        return r;
+}
+
+static int run(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
+{
+        struct sum sum = { 0 };
+        int r;
+
+        r = number_parse(task, input, n_input, ARRAY_MAX, PPP_TOO_LARGE_ARRAY, &sum.n);
+        if (r < 0)
+                return r;
+        r = ppp_compute(task, fill_and_add_up, &sum, sizeof(sum));
+        *ret_value = sum.total;
         return r;
 }
 

@@ -11,16 +11,18 @@
 
 #define STEPS_PER_CHECK UINT64_C(65536) /* 20 us */
 
-static int run(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
+struct sum {
+        uint64_t n, total;
+};
+
+static int add_up(struct ppp_task *task, void *argument)
 {
-        uint64_t n, i = 0, total = 0;
+        struct sum *sum = argument;
+        uint64_t i = 0, total = 0;
         int r;
 
-        r = number_parse(task, input, n_input, NUMBER_MAX, PPP_TOO_LARGE_NUMBER, &n);
-        if (r < 0)
-                return r;
-        while (i < n) {
-                uint64_t stop = MIN(n, i + STEPS_PER_CHECK);
+        while (i < sum->n) {
+                uint64_t stop = MIN(sum->n, i + STEPS_PER_CHECK);
 
                 for (; i < stop; ++i) {
                         __asm__ volatile("" : "+r"(i));
@@ -30,8 +32,21 @@ static int run(struct ppp_task *task, const char *input, size_t n_input, uint64_
                 if (r < 0)
                         return r;
         }
-        *ret_value = total;
+        sum->total = total;
         return 0;
+}
+
+static int run(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
+{
+        struct sum sum = { 0 };
+        int r;
+
+        r = number_parse(task, input, n_input, NUMBER_MAX, PPP_TOO_LARGE_NUMBER, &sum.n);
+        if (r < 0)
+                return r;
+        r = ppp_compute(task, add_up, &sum, sizeof(sum));
+        *ret_value = sum.total;
+        return r;
 }
 
 const struct ppp_workload workload_sum = {

@@ -1,0 +1,21 @@
+#pragma once
+
+/* What computes for the loops of the level async (--executor), one row of executor_infos each. */
+
+#include "lib/util.h"
+
+enum executor {
+        EXECUTOR_NONE, /* the loops themselves */
+        EXECUTOR_THREADS,
+        _EXECUTOR_N,
+};
+
+struct executor_info {
+        const char *name;  /* NULL: of EXECUTOR_NONE */
+        const char *level; /* the level with this executor, as pppctl compare names it */
+        const char *what;  /* for people */
+};
+extern const struct executor_info executor_infos[_EXECUTOR_N];
+
+/* -EINVAL: there is none of that name. */
+int executor_from_name(const char *name, enum executor *ret);
