@@ -12,7 +12,7 @@
         "use a pppd of your own: systemctl --user start pppd, or build/pppd-supervisor from a " \
         "build tree"
 
-/* The file that keeps us out, and the permission it takes, as a bit of the group's. */
+/* The file whose mode keeps us out, and the permission that we lack, as the bit of the group's. */
 struct gate {
         char *path; /* owned */
         bool is_socket;
@@ -45,7 +45,7 @@ static int find_gate(const char *path, struct gate *gate)
         return stat(gate->path, &gate->st) < 0 ? -errno : 0;
 }
 
-/* A copy: the library has one buffer for all. */
+/* Returns a copy, since the library has one buffer for all calls. */
 static char *user_name(uid_t uid)
 {
         const struct passwd *user = getpwuid(uid);
@@ -57,8 +57,8 @@ static char *user_name(uid_t uid)
 }
 
 /*
- * The group that has the permission; NULL: none has, or it is root's, which nobody is made a member
- * of.
+ * The group that has the permission. NULL when no group has it, or only root's, of which nobody is
+ * made a member.
  */
 static const char *group_that_may(const struct gate *gate)
 {

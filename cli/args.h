@@ -25,7 +25,7 @@ enum option {
         OPTION_THREADED,
         OPTION_THREAD_WEIGHT,
         OPTION_TIME_MAX,
-        OPTION_TIMEOUT, /* the same by another name */
+        OPTION_TIMEOUT, /* another name of --time-max */
         OPTION_CPU_TIME_MAX,
         OPTION_TASK_TIMEOUT,
         OPTION_NICE,
@@ -60,15 +60,15 @@ static inline enum option option_of_worker_limit(enum limit limit)
         return (enum option)(_OPTION_WORKER_LIMITS + limit);
 }
 
-/* What every verb takes. */
+/* The options of every verb. */
 #define OPTIONS_COMMON                                                                     \
         (OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_SYSTEM) | OPTION_BIT(OPTION_USER) | \
          OPTION_BIT(OPTION_COLOR) | OPTION_BIT(OPTION_HELP) | OPTION_BIT(OPTION_VERSION))
 
-/* Those from cpu-max to worker-io-max. */
+/* The options that are limits, the job's and the workers'. */
 #define OPTIONS_LIMITS (OPTION_BIT(_OPTION_AFTER_LIMITS) * 2 - OPTION_BIT(_OPTION_LIMITS))
 
-/* What describes a job, common to run and compare. */
+/* The options that describe a job, common to run and compare. */
 #define OPTIONS_JOB                                                                                \
         (OPTION_BIT(OPTION_FROM) | OPTION_BIT(OPTION_WORKERS) | OPTION_BIT(OPTION_LOOPS) |         \
          OPTION_BIT(OPTION_EXECUTOR) | OPTION_BIT(OPTION_EXECUTOR_WORKERS) |                       \
@@ -79,7 +79,7 @@ static inline enum option option_of_worker_limit(enum limit limit)
          OPTION_BIT(OPTION_CA_FILE) | OPTION_BIT(OPTION_QUIET))
 
 struct args {
-        uint64_t given; /* OPTION_BIT of each option that was */
+        uint64_t given; /* OPTION_BIT of each option on the command line */
         const char *socket;
         enum progress_color color;
         const char *from;
@@ -109,7 +109,7 @@ static inline bool args_has(const struct args *args, enum option option)
         return args->given & OPTION_BIT(option);
 }
 
-/* Returns 0 or an exit status, with the error said. */
+/* Returns 0, or prints the error and returns an exit status. */
 int args_parse(int argc, char **argv, struct args *args);
 void args_deinit(struct args *args);
 
@@ -119,7 +119,7 @@ int args_check(const struct args *args, const char *verb, uint64_t allowed);
 /* The values of --color, in the order of enum progress_color; NULL-terminated. */
 extern const char *const color_names[];
 
-/* "--workers N", "-q, --quiet" and a line about it. */
+/* An option as the help lists it: its names, the word for its value, and a line about it. */
 struct option_info {
         const char *name;
         char letter;          /* 0: none */

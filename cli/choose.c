@@ -81,7 +81,7 @@ int choose_nothing(const struct args *args)
                         args->verb, args->operands[0], args->verb);
 }
 
-/* pppd works in another directory. */
+/* The path is made absolute, since pppd works in another directory. */
 static int choose_ca_file(const char *path, char **ret)
 {
         _cleanup_free_ char *absolute = realpath(path, NULL);

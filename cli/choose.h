@@ -1,11 +1,13 @@
 #pragma once
 
-/* What the command line means: levels and workloads by their names, jobs, the spec of a job. */
+/* Turns words of the command line into levels, workloads, jobs and the spec of a job. */
 
 #include "cli/args.h"
 #include "lib/spec.h"
 
-/* Each returns 0 or CLI_USAGE, and says what names there are and which was likely meant. */
+/*
+ * Each returns 0, or prints the names there are and which was likely meant, and returns CLI_USAGE.
+ */
 int choose_level(const char *name, enum level *ret);
 /* Also a level with its executor: "async+threads". */
 int choose_way(const char *name, enum level *ret_level, enum executor *ret_executor);

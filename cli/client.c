@@ -32,7 +32,7 @@ static const char *say_errno(int r)
         return strerrordesc_np(-r) ?: "unknown error";
 }
 
-/* Never an exit status: the connection is lost, and is to be made anew. */
+/* The connection is lost and has to be made again. This is no exit status. */
 #define LOST (-1)
 
 #define START_IT                                                                                 \
@@ -150,7 +150,7 @@ static int say_broken(const struct pppd *pppd, const char *why)
         if (pppd->job)
                 return cli_fail(CLI_NO_DAEMON,
                                 "lost pppd at %s while trying to %s: %s; job %" PRIu64
-                                " goes on if its runner does: see pppctl show %" PRIu64,
+                                " continues if its runner does: see pppctl show %" PRIu64,
                                 pppd->path, pppd->attempted, why, pppd->job, pppd->job);
         return cli_fail(CLI_NO_DAEMON,
                         "lost pppd at %s while trying to %s: %s; see its log (journalctl -u pppd)",
@@ -193,7 +193,7 @@ static int lose(const struct pppd *pppd, const char *why)
         return may_call_again(pppd) ? LOST : say_broken(pppd, why);
 }
 
-/* pppd stops in order: nothing is broken, and the job goes on with the next one. */
+/* pppd was stopped in order: nothing is broken, and the next pppd continues the job. */
 static bool says_goodbye(const struct pppd *pppd, const char *error)
 {
         return may_call_again(pppd) && streq(error, INTERFACE ".Interrupted");
@@ -246,7 +246,7 @@ static int receive(struct pppd *pppd, struct pppd_reply *ret)
         return r;
 }
 
-/* Connects and makes the same call anew. 0, LOST when pppd is gone again, an exit status. */
+/* Connects and repeats the call. Returns 0, LOST when pppd is gone again, or an exit status. */
 static int call_again(struct pppd *pppd)
 {
         int r = pppd_reconnect(pppd);
@@ -276,7 +276,7 @@ int pppd_refresh(struct pppd *pppd)
 {
         struct pollfd fd = { .fd = pppd->varlink.fd, .events = POLLIN };
 
-        /* Nobody has to say anything now but goodbye. */
+        /* No reply is due: there is something to read only if pppd has closed the connection. */
         if (pppd->return_ns == 0 || poll(&fd, 1, 0) <= 0)
                 return 0;
         return pppd_reconnect(pppd);

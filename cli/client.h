@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * pppd as the CLI sees it: a connection, one call at a time, its replies. What goes wrong is said
- * here, in sentences; functions return 0 or an exit status (cli/say.h).
+ * pppd as the CLI sees it: a connection, one call at a time, its replies. Errors are printed here,
+ * as sentences; functions return 0 or an exit status (cli/say.h).
  */
 
 #include "cli/args.h"
@@ -12,33 +12,34 @@ struct pppd {
         struct varlink varlink;
         char *path;            /* of the socket that answered */
         const char *attempted; /* "start the job": what the call is for; static text */
-        uint64_t job;          /* that it is about, 0: none; for messages */
+        uint64_t job;          /* the job that the call is about, for messages; 0: none */
         bool refused;          /* the last call was answered with an error, nothing worse */
-        const char *tolerated; /* an error ("QueueFull") that is not said but kept as @refusal;
+        const char *tolerated; /* an error ("QueueFull") that is kept as @refusal and not printed;
                                   NULL: none */
-        json_t *refusal; /* owned: its parameters; NULL: the last call was not answered with it */
-        int signal_fd;   /* borrowed: ends pppd_receive() when readable; -EBADF: none */
+        json_t *refusal;       /* parameters of the tolerated error, owned; NULL: the last reply was
+                                  another */
+        int signal_fd;         /* borrowed: ends pppd_receive() when readable; -EBADF: none */
 
         /*
-         * Not 0: when pppd goes away in mid-call, so long is waited for it to be there again, and
-         * the call is made anew. Not so a call with a descriptor: that is Run, which must not run
-         * twice.
+         * For how long to wait for a pppd that goes away during a call to come back; the call is
+         * then repeated. 0: not at all. A call with a descriptor is not repeated: that is Run,
+         * which must not run twice.
          */
         uint64_t return_ns;
-        bool quiet; /* nothing is said of its going and coming */
+        bool quiet; /* nothing is printed when pppd goes away and comes back */
         struct pppd_absence {
-                uint64_t since_ns; /* CLOCK_MONOTONIC, 0: it is there */
+                uint64_t since_ns; /* when pppd went away, CLOCK_MONOTONIC; 0: it is there */
                 unsigned n_tries;
-                int error; /* of the last one to connect, negative errno */
+                int error; /* of the last attempt to connect, a negative errno */
         } absence;
         struct pppd_call {
                 const char *method;
                 json_t *parameters; /* owned */
                 bool more;
-        } call; /* the last one, when it may be made anew */
+        } call; /* the last call, if it may be repeated */
 };
 
-/* Longer than a stop may take that ends all jobs in order (13 s), and the start after it. */
+/* Longer than it may take to stop pppd and all of its jobs (13 s), and to start it again. */
 #define PPPD_RETURN_NS (30 * NSEC_PER_SEC)
 
 #define PPPD_NULL                                         \
@@ -52,7 +53,7 @@ int pppd_open(struct pppd *pppd, const struct args *args);
 /* Another connection to the same pppd. */
 int pppd_open_again(struct pppd *pppd, const struct pppd *other);
 
-/* Connects anew if pppd has closed an idle connection: it was started again since the last call. */
+/* Connects again if pppd was restarted since the last call, which closed the connection. */
 int pppd_refresh(struct pppd *pppd);
 void pppd_close(struct pppd *pppd);
 
@@ -74,7 +75,7 @@ int pppd_call(struct pppd *pppd, const char *attempted, const char *method,
               json_t *parameters /* stolen */, bool more, int fd);
 
 /*
- * Waits for the next reply to the call. Returns CLI_INTERRUPTED, with nothing said, when signal_fd
+ * Waits for the next reply to the call. Returns CLI_INTERRUPTED, without a message, when signal_fd
  * becomes readable first; absence.since_ns tells whether pppd was there at that time.
  */
 int pppd_receive(struct pppd *pppd, struct pppd_reply *ret);
@@ -95,5 +96,8 @@ int pppd_reply_job(const struct pppd *pppd, const struct pppd_reply *reply, json
 /* The descriptor whose index among those of the message is the reply's @member; the caller's. */
 int pppd_reply_fd(const struct pppd *pppd, struct pppd_reply *reply, const char *member, int *ret);
 
-/* What a reply lacks, or has of a wrong type: the daemon is of another version, or it is none. */
+/*
+ * Prints that a reply is not understood, and @what is wrong with it: the daemon is of another
+ * version, or it is no pppd.
+ */
 int pppd_bad_reply(const struct pppd *pppd, const char *what);

@@ -105,7 +105,7 @@ bool comparison_speed_up(const struct comparison *comparison, size_t i, double *
 
 #define NOTES_MAX 64
 
-/* Footnotes: the same text is said once, for all the columns it is about. */
+/* Footnotes. A text is printed once, with the titles of all columns that it is about. */
 struct notes {
         struct note {
                 char *titles, *text;
@@ -171,13 +171,12 @@ static const struct metric {
         { "P99", "service_seconds.p99", units_seconds },
 };
 
-/* The report as it is put together. */
 struct report {
         const struct comparison *comparison;
         struct table table;
         struct notes notes;
         bool many_runs;
-        bool resident; /* resident sets stand in for the cgroup's peak */
+        bool resident; /* peak memory is that of resident sets, not of the cgroup */
 };
 
 static void add_missing(struct report *report, const struct contender *contender,
@@ -239,7 +238,10 @@ static void add_contender(struct report *report, size_t i)
         }
 }
 
-/* What stands in for the cgroup's peak has the first note, see choose_memory(). */
+/*
+ * Where resident sets are shown instead of the cgroup's peak, the first note says so: see
+ * choose_memory().
+ */
 static const char *title_of(const struct report *report, const struct metric *metric)
 {
         bool stand_in = report->resident && streq(metric->path, "memory_peak_bytes");
@@ -288,7 +290,7 @@ static void choose_memory(struct report *report)
         }
 }
 
-/* The heading does not refer to this note: its columns mean the same, by another witness. */
+/* The headings do not refer to this note: its columns mean the same, only their source differs. */
 static void note_cpu(struct report *report)
 {
         const struct comparison *comparison = report->comparison;

@@ -14,7 +14,7 @@
 #include "cli/verbs.h"
 
 #define SHOWN_MAX    20 /* with more inputs, only failures are printed */
-#define DISAGREE_MAX 5  /* so many disagreements are told one by one */
+#define DISAGREE_MAX 5  /* at most this many disagreements are printed one by one */
 
 struct compare {
         const struct args *args;
@@ -48,7 +48,7 @@ static int add_level(struct comparison *comparison, enum level level, enum execu
         return 0;
 }
 
-/* Not every pppd has a Redis, and a level that nobody asked for is no error then. */
+/* Not every pppd has a Redis; to lack one is an error only where the user named the level. */
 static int add_all_levels(struct comparison *comparison)
 {
         int r = 0;
@@ -83,7 +83,7 @@ static int choose_levels(const char *list, struct comparison *comparison)
         return r;
 }
 
-/* Options that not all levels have mean those that do. */
+/* An option that only some levels have applies to these. */
 static int spec_of(const struct compare *compare, const struct contender *contender,
                    struct spec *ret)
 {
@@ -108,7 +108,8 @@ static void say_disagreement(const struct compare *compare, uint64_t i, const ch
 }
 
 /*
- * Failures are told as such, and what a job did before it was cancelled is true: here values count.
+ * Only values are compared. Failures are printed as such, and the values of a job that was
+ * cancelled later are true.
  */
 static int check_agreement(struct compare *compare, const char *level,
                            const struct results *results)
@@ -218,8 +219,9 @@ static bool is_served(json_t *nodes, const char *workload)
 }
 
 /*
- * A job at the level machines waits for a node, and for a Redis that does not answer. Who did not
- * ask for that level would not know why nothing comes. A private Redis is there when it is needed.
+ * A job at the level machines waits for a node, and for a Redis that does not answer. A user who
+ * did not name that level would not know why nothing happens, so it is left out then. A private
+ * Redis is started when it is needed.
  */
 static int leave_out_unserved(struct compare *compare, struct contender *contender)
 {
@@ -250,8 +252,7 @@ static int leave_out_unserved(struct compare *compare, struct contender *contend
 }
 
 /*
- * This level cannot run here; the others may. Unless the user is told of it in the report, it was
- * said.
+ * This level cannot run here; the others may. The reason was printed, or will be in the report.
  */
 static int take_refusal(struct compare *compare, struct contender *contender)
 {
@@ -301,7 +302,7 @@ static int run_level(struct compare *compare, struct contender *contender, unsig
         _cleanup_(spec_deinit) struct spec spec = SPEC_NULL;
         int r;
 
-        /* To have said once that it cannot run is enough. */
+        /* That it cannot run is printed once. */
         if (contender->refused || contender->left_out)
                 return 0;
         if (contender->optional && compare->args->ca_file)
@@ -316,7 +317,7 @@ static int run_level(struct compare *compare, struct contender *contender, unsig
         return run_job(compare, contender, round, &spec);
 }
 
-/* Round by round, so that what changes on the machine meanwhile meets all levels alike. */
+/* In rounds, so that a change of the machine's load affects all levels alike. */
 static int run_all(struct compare *compare)
 {
         unsigned rounds = args_has(compare->args, OPTION_RUNS) ? compare->args->runs : 1;

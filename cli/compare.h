@@ -13,9 +13,9 @@ struct contender {
         enum executor executor;
         json_t *runs;       /* array of summaries of jobs that are done; owned */
         json_t *unfinished; /* array of jobs that were cancelled or failed; owned */
-        bool optional;      /* nobody named it: it is left out where it can't run */
+        bool optional;      /* the user did not name it: it is left out where it cannot run */
         bool refused;       /* pppd does not take its jobs */
-        char *left_out;     /* why, and what to do; owned; NULL: it is not */
+        char *left_out; /* why it is left out, and what to do; owned; NULL: it is not left out */
 };
 
 struct comparison {
@@ -23,7 +23,7 @@ struct comparison {
         size_t n;
         enum workload_id workload;
         uint64_t n_tasks;
-        uint64_t n_disagree; /* tasks with another value at another level */
+        uint64_t n_disagree; /* tasks whose values differ between levels */
 };
 
 /* "threads", "async+threads" */
@@ -45,8 +45,8 @@ bool contender_median(const struct contender *contender, const char *path, doubl
 bool contender_spread(const struct contender *contender, double *ret);
 
 /*
- * How many times faster than serial, or where serial is not among them, than the first that has a
- * run. False if that or this one has none.
+ * How many times faster it is than serial, or, where serial is not compared, than the first level
+ * that has a run. False if one of the two has none.
  */
 bool comparison_speed_up(const struct comparison *comparison, size_t i, double *ret);
 

@@ -1,5 +1,6 @@
 /*
- * `pppctl doctor`: what of this machine pppd uses, whether it is there, and how to get what is not.
+ * `pppctl doctor`: the features of a machine that pppd uses, whether they are there, and how to get
+ * those that are not.
  */
 
 #include "lib/doctor/doctor.h"
@@ -16,7 +17,7 @@
 
 #define SCHEMA "io.pppctl.doctor"
 
-/* Who looked, and what they found. */
+/* The checks, and the program that made them. */
 struct diagnosis {
         json_t *checks; /* array; owned */
         bool has_daemon;
@@ -35,7 +36,7 @@ static const char *member(json_t *check, const char *name)
         return json_string_value(json_object_get(check, name)) ?: "";
 }
 
-/* It names no levels: those that would work do so as soon as there is a daemon. */
+/* It names no levels: they work as soon as there is a daemon. */
 static json_t *socket_check(const char *status, const char *remedy, const char *detail)
 {
         return json_pack("{s:s, s:s, s:s, s:s, s:s, s:[]}", "group", "daemon", "name", "socket",
@@ -53,8 +54,10 @@ static const char *name_of(uid_t uid, char text[static 64])
         return text;
 }
 
-/* SO_PEERCRED would tell of whoever made the socket: where the daemon is a service, that is
- * systemd. */
+/*
+ * SO_PEERCRED names the user that made the socket: where the daemon is a service, that is
+ * systemd's.
+ */
 static json_t *answered(const struct pppd *pppd, json_t *uid)
 {
         char text[512], daemon[64], own[64];
@@ -71,7 +74,7 @@ static int add(struct diagnosis *diagnosis, json_t *check)
         return json_array_append_new(diagnosis->checks, check) < 0 ? cli_no_memory() : 0;
 }
 
-/* What is wrong with a daemon has been said on standard error. */
+/* What is wrong with a daemon was printed on standard error. */
 static int ask_daemon(const struct args *args, struct diagnosis *diagnosis)
 {
         _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;

@@ -37,7 +37,8 @@ static int fail(int status, const struct failure *f, const char *what, const cha
 static int no_such_job(const struct failure *f)
 {
         return cli_fail(CLI_NO_SUCH_JOB,
-                        "cannot %s: there is no job %" PRIu64 "; pppctl list shows those there are",
+                        "cannot %s: there is no job %" PRIu64
+                        "; pppctl list shows the jobs that exist",
                         f->attempted, f->job ? f->job : number_of(f, "job"));
 }
 
@@ -120,7 +121,7 @@ static bool limit_option(const char *field, char text[static OPTION_NAME_SIZE])
         return false;
 }
 
-/* "spec.task_timeout_seconds" is --task-timeout here; what is no option keeps its name. */
+/* "spec.task_timeout_seconds" is --task-timeout here; a member without an option keeps its name. */
 static const char *option_of_field(const char *field, char text[static OPTION_NAME_SIZE])
 {
         for (size_t i = 0; i < ARRAY_SIZE(options_by_field); ++i)
@@ -183,7 +184,7 @@ static int interrupted(const struct failure *f)
         return cli_fail(
                 CLI_FAILED,
                 "job %" PRIu64
-                " is interrupted: %s; it goes on when pppd starts again: pppctl wait %" PRIu64,
+                " is interrupted: %s; it continues when pppd starts again: pppctl wait %" PRIu64,
                 job, text_of(f, "why"), job);
 }
 

@@ -7,8 +7,8 @@
 #include "lib/spec.h"
 
 /*
- * Says that one cannot "@attempted" because of @error (its full name) with @parameters, and returns
- * the exit status. @job: what the call was about, 0 for none.
+ * Prints "cannot @attempted" and the reason, from @error (its full name) and its @parameters, and
+ * returns the exit status. @job: the job that the call was about, 0 for none.
  */
 int say_varlink_error(const char *attempted, uint64_t job, const char *error, json_t *parameters);
 

@@ -9,7 +9,7 @@
 #include "cli/say.h"
 #include "cli/sigbus.h"
 
-/* So many new results at most are put in order at once: a bound for memory. */
+/* At most this many new results are sorted at once, which bounds the memory. */
 #define BATCH_MAX (256 * 1024)
 #define BATCH_MIN 256
 #define WORD_BITS 64
@@ -41,7 +41,10 @@ int follow_check_mapped(void)
         return sigbus_was_hit() ? say_cut() : 0;
 }
 
-/* Of a page that was cut in its middle, the rest reads as zeros without a signal. */
+/*
+ * Where the file was cut in the middle of a page, the rest of the page reads as zeros, without a
+ * signal.
+ */
 static int check_size(const struct follow *follow)
 {
         struct stat st;
@@ -90,7 +93,7 @@ void follow_deinit(struct follow *follow)
         *follow = (struct follow)FOLLOW_NULL;
 }
 
-/* What a worker did last is near what it did before, so mostly this is a step of one line. */
+/* A worker's next task is near its last one, so this is mostly a step of one line. */
 static const char *find_input(struct follow *follow, uint16_t worker, uint64_t index, size_t *ret_n)
 {
         struct follow_cursor *cursor = &follow->cursors[worker % FOLLOW_CURSORS];
@@ -127,7 +130,7 @@ static bool is_before(const struct follow_entry *a, const struct follow_entry *b
         return a->end_ns != b->end_ns ? a->end_ns < b->end_ns : a->index < b->index;
 }
 
-/* Where the run ends that begins at @from: entries that are in order already. */
+/* The end of the run, of entries that are in order already, that begins at @from. */
 static size_t run_end(const struct follow_entry *entries, size_t from, size_t n)
 {
         while (++from < n && !is_before(&entries[from], &entries[from - 1]))
@@ -209,7 +212,7 @@ static int add_entry(struct follow *follow, uint64_t index, uint64_t end_ns)
         return 0;
 }
 
-/* Workers claim indexes below header->next only, except those of a run before the last restart. */
+/* Results are below header->next, except those of a part of the job before it was resumed. */
 static uint64_t scan_end(const struct follow *follow, bool final)
 {
         uint64_t next = __atomic_load_n(&follow->results.header->next, __ATOMIC_ACQUIRE);
@@ -254,8 +257,8 @@ static void print_in_order(struct follow *follow, bool final)
 }
 
 /*
- * Of a job that has not begun not even the blocks of its records may be there: to touch them would
- * make them, or, on a file system that is full, fail with SIGBUS.
+ * The records of a job that has not begun may have no blocks yet: touching them would allocate
+ * these, or, on a full file system, fail with SIGBUS.
  */
 static bool has_begun(const struct follow *follow)
 {

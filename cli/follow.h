@@ -30,7 +30,7 @@ struct follow {
         struct output *output;       /* borrowed */
         bool ordered;
         enum follow_show show;
-        uint64_t low;               /* all before were printed */
+        uint64_t low;               /* all tasks below this index were printed */
         uint64_t *printed;          /* bit set, unless ordered */
         struct follow_entry *batch; /* twice its size: the upper half is for sorting */
         size_t n_batch, size_batch;
@@ -43,19 +43,22 @@ struct follow {
                 .results = RESULTS_NULL, .fd = -EBADF \
         }
 
-/* Maps @results_fd, which stays the caller's. Returns 0 or an exit status, with the error said. */
+/*
+ * Maps @results_fd, which stays the caller's. Returns 0, or prints the error and returns an exit
+ * status.
+ */
 int follow_init(struct follow *follow, int results_fd, const struct inputs *inputs,
                 struct output *output, bool ordered, enum follow_show show);
 void follow_deinit(struct follow *follow);
 
 /*
- * Prints what is new; nothing before follow_init(). @final: the job has ended, gaps stay gaps.
- * Returns 0 or an exit status, with the error said.
+ * Prints the results that are new; none before follow_init(). @final: the job has ended, so gaps
+ * remain. Returns 0, or prints the error and returns an exit status.
  */
 int follow_update(struct follow *follow, bool final);
 
 /*
- * After reading mapped results elsewhere: 0, or an exit status when the file was cut short
- * meanwhile, with that said.
+ * To be called after mapped results were read elsewhere: returns 0, or prints that the file was cut
+ * short meanwhile and returns an exit status.
  */
 int follow_check_mapped(void);

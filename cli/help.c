@@ -27,7 +27,7 @@ static void show_options(uint64_t options)
 void help_show(void)
 {
         puts("pppctl runs one workload over many inputs at a chosen level of concurrency,\n"
-             "and tells from the kernel's own counters what that level cost.\n"
+             "and reports, from the kernel's own counters, what that level cost.\n"
              "\n"
              "usage: pppctl [OPTION...] VERB [ARGUMENT...]\n");
         for (size_t i = 0; verbs[i]; ++i)
@@ -40,7 +40,7 @@ void help_show(void)
              "  find . -type f | pppctl run async words --from -\n"
              "  pppctl compare                     the same at every level, and its cost\n"
              "\n"
-             "pppctl help VERB tells more.");
+             "pppctl help VERB shows the help of a verb.");
 }
 
 static void show_choice(const char *name, const char *what)

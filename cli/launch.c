@@ -18,9 +18,9 @@ void outcome_deinit(struct outcome *outcome)
 }
 
 /*
- * A signal came while pppd was asked to start the job, which may run by now: only its number lets
- * us cancel it, so wait for that, and let the signal come anew for who follows the job. A second
- * signal means: leave at once.
+ * A signal came while pppd was asked to start the job, which may run by now. It can be cancelled
+ * only by its number, so the reply is awaited, and the signal raised again for the code that
+ * follows the job. A second signal leaves at once.
  */
 static int receive_after_signal(struct pppd *pppd, struct pppd_reply *ret)
 {
@@ -93,24 +93,24 @@ int launch_print_summary(struct output *output, json_t *job)
         return output_json(output, job_summary(job), JSON_COMPACT);
 }
 
-/* What is followed, besides how. */
+/* The job that is followed. */
 struct watch {
         const struct launch *launch;
         struct follow follow;
         uint64_t job, start_ns;
-        char *holds; /* what was noted last to keep it from moving; owned, NULL: nothing */
+        char *holds; /* the reason to wait that was printed last; owned, NULL: none */
 };
 
 /*
- * The reader of our output has left, or the disk is full: there is nobody to work for here. Where
- * there was just nobody who reads when a signal came, the job is to be cancelled.
+ * Nothing can be printed any more: the reader of our output has left, or the disk is full. The job
+ * continues without us, unless a signal came while nobody read: then it is cancelled.
  */
 static int leave(const struct watch *watch)
 {
         int r = output_finish(watch->launch->output);
 
         if (r != CLI_INTERRUPTED && !watch->launch->quiet)
-                cli_note("job %" PRIu64 " goes on; pppctl cancel %" PRIu64
+                cli_note("job %" PRIu64 " continues; pppctl cancel %" PRIu64
                          " ends it, pppctl results %" PRIu64 " shows its results",
                          watch->job, watch->job, watch->job);
         return r;
@@ -146,7 +146,7 @@ static int ask_cancel(struct pppd *pppd, const struct watch *watch, struct pppd_
 
 /*
  * Ctrl-C. Wait still occupies the connection, so the cancel goes through another. A second signal
- * while pppd cancels means: leave at once.
+ * while pppd cancels leaves at once.
  */
 static int cancel(struct watch *watch)
 {
@@ -172,7 +172,7 @@ int launch_leave(const struct launch *launch, uint64_t job)
         return signals_drain(launch->pppd->signal_fd) ? cancel(&watch) : 0;
 }
 
-/* Ctrl-C when there is nobody who could cancel. */
+/* Ctrl-C while pppd is away and cannot cancel the job. */
 static int leave_absent(const struct watch *watch)
 {
         return cli_fail(CLI_INTERRUPTED,
@@ -201,15 +201,15 @@ static int map_results(struct watch *watch)
 static const char *remedy(const char *condition)
 {
         if (streq(condition, "no-node"))
-                return "; pppctl nodes lists those there are, and what they take";
+                return "; pppctl nodes lists the nodes, and the workloads that they take";
         if (streq(condition, "engine-unreachable"))
-                return "; pppctl nodes tells why";
+                return "; pppctl nodes shows why";
         if (streq(condition, "engine-full"))
                 return "; raise its maxmemory, or wait until other jobs have ended";
         return "";
 }
 
-/* A bar shows it too, where there is one. */
+/* The progress bar shows it too, where there is one. */
 static void note_condition(struct watch *watch, json_t *job)
 {
         const char *condition = job_text(job, "condition"), *put_off = job_text(job, "put_off");
@@ -217,7 +217,7 @@ static void note_condition(struct watch *watch, json_t *job)
 
         if (streq(holds, watch->holds ?: ""))
                 return;
-        /* pppd tells again of a condition that lasts. */
+        /* pppd repeats a condition that lasts. */
         if (!*put_off && now_monotonic() - watch->start_ns < NSEC_PER_SEC)
                 return;
         free(watch->holds);
@@ -244,7 +244,7 @@ static void show_progress(struct watch *watch, json_t *job)
         progress_draw(&state);
 }
 
-/* Returns 0 to go on, and at the end with *ret_end set. */
+/* Returns 0 to continue, and at the job's end 0 with *ret_end set. */
 static int take_reply(struct watch *watch, struct pppd_reply *reply, json_t **ret_end)
 {
         json_t *job;

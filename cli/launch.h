@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * One job from its submission to its end: Run, Results, Wait, printing meanwhile, Ctrl-C. What run
- * does once, compare does for each level.
+ * One job from its submission to its end: Run, Results, Wait, printing meanwhile, Ctrl-C. run does
+ * this once, and compare for each level.
  */
 
 #include "cli/client.h"
@@ -17,7 +17,7 @@ struct launch {
         bool ordered;
         enum follow_show show;
         bool quiet;
-        bool json_summary; /* printed also of a job that Ctrl-C has cancelled */
+        bool json_summary; /* printed even for a job that Ctrl-C has cancelled */
 };
 
 /* How a job ended. */
@@ -33,21 +33,24 @@ struct outcome {
 
 void outcome_deinit(struct outcome *outcome);
 
-/* The job's summary as a line of JSON. Returns 0 or an exit status, with the error said. */
+/*
+ * Prints the job's summary as a line of JSON. Returns 0, or prints the error and returns an exit
+ * status.
+ */
 int launch_print_summary(struct output *output, json_t *job);
 
 /* Submits the job. */
 int launch_submit(const struct launch *launch, const struct spec *spec, uint64_t *ret_job);
 
 /*
- * Before one leaves a job that goes on: cancels it when a signal came while it was submitted, and
- * returns CLI_INTERRUPTED, with all said; otherwise 0.
+ * For a caller that leaves while the job runs. If a signal came while the job was submitted,
+ * cancels it, prints that, and returns CLI_INTERRUPTED; otherwise returns 0.
  */
 int launch_leave(const struct launch *launch, uint64_t job);
 
 /*
  * Follows it to its end. @ret is set also when the job failed or was cancelled by others; that is
- * no error here (see job_status()). CLI_INTERRUPTED: a signal came, the job is cancelled, all is
- * said.
+ * no error here (see job_status()). CLI_INTERRUPTED: a signal came, the job is cancelled, and that
+ * was printed.
  */
 int launch_follow(const struct launch *launch, uint64_t job, struct outcome *ret);

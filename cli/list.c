@@ -15,7 +15,7 @@
 
 #define LIMIT_DEFAULT 20
 
-/* What to do with each job that comes. */
+/* The list while its jobs arrive. */
 struct listing {
         uint64_t limit; /* 0: none */
         uint64_t n;
@@ -44,7 +44,7 @@ static void add_state(struct table *table, json_t *job)
 {
         const char *reason = job_text(job, "reason");
 
-        /* Who asked for it says no more than the state does. */
+        /* The reason "cancelled" says no more than the state does. */
         if (*reason && !streq(reason, "cancelled"))
                 table_add(table, "%s (%.*s)", job_text(job, "state"), (int)strcspn(reason, ":"),
                           reason);
@@ -89,7 +89,7 @@ static int take_job(struct listing *listing, json_t *job)
         return output_json(listing->output, job, JSON_COMPACT);
 }
 
-/* One job more than is shown is asked for: to tell whether there are more. */
+/* Asks for one job more than is shown, to learn whether there are more. */
 static int ask(struct pppd *pppd, uint64_t limit)
 {
         json_t *parameters =
@@ -98,7 +98,7 @@ static int ask(struct pppd *pppd, uint64_t limit)
         return pppd_call(pppd, "list the jobs", "List", parameters, true, -EBADF);
 }
 
-/* Where there is no job, the only reply has none. */
+/* Where no job is known, there is one reply, without a job. */
 static int take_all(struct pppd *pppd, struct listing *listing)
 {
         bool continues = true;
@@ -172,7 +172,7 @@ const struct verb verb_list = {
         .name = "list",
         .synopsis = "",
         .what = "list jobs, newest first",
-        .text = "Lists the newest 20 jobs, those that run and those that were. With --json:\n"
+        .text = "Lists the newest 20 jobs, those that have ended included. With --json:\n"
                 "all jobs, one JSON object a line.",
         .examples = "  pppctl list -n 5\n"
                     "  pppctl list --json | jq -r 'select(.state == \"failed\").job'",

@@ -1,4 +1,4 @@
-/* `pppctl metrics`: what pppd-web serves to whoever scrapes, for people and for pipes. */
+/* `pppctl metrics`: prints the metrics that pppd-web serves to monitoring systems. */
 
 #include "cli/choose.h"
 #include "cli/client.h"

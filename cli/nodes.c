@@ -100,9 +100,9 @@ static void say_none(json_t *reply)
         const char *redis = job_text(reply, "redis");
 
         if (*redis)
-                cli_note("no node has joined %s; a machine is one with serve = yes in section "
-                         "[machines] of its pppctl.conf, and where its node cannot work, the log "
-                         "of pppd tells why",
+                cli_note("no node has joined %s; a machine becomes one by serve = yes in section "
+                         "[machines] of its pppctl.conf; if its node cannot work, the log of its "
+                         "pppd has the reason",
                          redis);
         else
                 cli_note("no Redis is configured ([machines] redis = … in pppctl.conf), and the "

@@ -44,7 +44,7 @@ void output_take_workload(struct output *output, enum workload_id workload)
         output->prefix = workload_info(workload)->takes_urls ? "demo:" : NULL;
 }
 
-/* The library's way to write a few bytes is long. */
+/* For a few bytes, a loop is faster than fwrite(3). */
 static void put(FILE *file, const char *data, size_t n)
 {
         if (n > PUT_SHORT) {
@@ -86,7 +86,7 @@ static void put_input(const struct output *output, FILE *file, const char *input
         put(file, ": ", 2);
 }
 
-/* As exact as it was: 0.25, 3. */
+/* With all digits, but no zeros at the end: 0.25, 3. */
 static void put_seconds(FILE *file, uint64_t ns)
 {
         uint64_t fraction = ns % NSEC_PER_SEC;

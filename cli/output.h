@@ -2,7 +2,7 @@
 
 /*
  * Data on standard output: result lines, plain or as JSON, through large buffers. Nothing else goes
- * there. A write error is kept and told once, by output_finish().
+ * there. A write error is kept, and printed once, by output_finish().
  */
 
 #include <jansson.h>
@@ -16,7 +16,7 @@ struct output {
         bool interleaved;                /* standard error is the same file: keep lines in order */
         bool failures_are_data;          /* failures go to standard output too (results --failed) */
         const char *unit;                /* what values count, in the singular; NULL: nothing */
-        bool nanoseconds;                /* that is what values are in: they are shown in seconds */
+        bool nanoseconds;                /* values are nanoseconds, and shown in seconds */
         const char *prefix; /* taken off inputs that begin with it ("demo:"), NULL: none */
         int error;          /* negative errno of the first write that failed */
 };
@@ -35,18 +35,18 @@ void output_take_workload(struct output *output, enum workload_id workload);
 void output_result(struct output *output, const char *input, size_t n_input,
                    const struct ppp_record *record);
 
-/* Text of our own, as it is, colors among it. */
+/* Prints text of our own unchanged, colors included. */
 void output_text(struct output *output, const char *text);
 
-/* A line for people, in which nothing is obeyed by a terminal (cli/visible.h). */
+/* Prints a line for people, in which control characters are escaped (cli/visible.h). */
 void output_line(struct output *output, const char *format, ...) _printf_(2, 3);
 
-/* Data of pppd, whole lines: as it is in a pipe, for people on a terminal. */
+/* Prints whole lines of data from pppd: unchanged in a pipe, escaped on a terminal. */
 void output_lines(struct output *output, const char *text);
 
 /*
- * JSON text by json_dumps(3) with @flags, and a newline. Returns 0 or an exit status, with the
- * error said.
+ * JSON text by json_dumps(3) with @flags, and a newline. Returns 0, or prints the error and returns
+ * an exit status.
  */
 int output_json(struct output *output, json_t *json, size_t flags);
 
@@ -58,14 +58,14 @@ int output_json(struct output *output, json_t *json, size_t flags);
 void output_wrapped(struct output *output, const char *label, size_t indent, const char *text,
                     size_t room);
 
-/* Shows what was printed so far. Returns false once standard output cannot be written any more. */
+/* Flushes. Returns false once standard output cannot be written any more. */
 bool output_flush(struct output *output);
 
 /* What to do about an error of writing to standard output. */
 const char *output_hint(int error);
 
 /*
- * The last flush. Returns 0 or an exit status: quietly CLI_PIPE when the reader has left,
- * CLI_INTERRUPTED when a signal came while there was nobody who reads.
+ * Flushes for the last time. Returns 0 or an exit status: CLI_PIPE, without a message, when the
+ * reader has left; CLI_INTERRUPTED when a signal came while nobody read.
  */
 int output_finish(struct output *output);

@@ -47,10 +47,10 @@ const struct verb verb_pause = {
         .operands = { OPERAND_JOB },
         .what = "freeze a job until it is resumed",
         .text = "Freezes all processes of the job where they are: they take no more CPU time,\n"
-                "keep their memory and their connections, and go on with pppctl resume. A job\n"
+                "keep their memory and their connections, and continue with pppctl resume. A job\n"
                 "that waits in the queue is not started meanwhile. It stays paused when the\n"
-                "daemon is started again. Clocks go on: --time-max cancels it also then, and a\n"
-                "try that the pause makes longer than --task-timeout fails when the job goes on.\n"
+                "daemon is started again. Clocks keep running: --time-max still cancels it, and a\n"
+                "try that the pause makes longer than --task-timeout fails when the job resumes.\n"
                 "Another job may run in its place. Where jobs have no cgroup, each process of the\n"
                 "job is stopped by SIGSTOP instead.",
         .examples = "  pppctl pause 12\n"
@@ -63,8 +63,8 @@ const struct verb verb_resume = {
         .name = "resume",
         .synopsis = "JOB",
         .operands = { OPERAND_JOB },
-        .what = "let a paused job go on",
-        .text = "Lets a job that pppctl pause froze go on where it was.",
+        .what = "let a paused job continue",
+        .text = "Lets a job that pppctl pause froze continue where it was.",
         .examples = "  pppctl resume 12",
         .options = OPTION_BIT(OPTION_QUIET),
         .run = run_resume,

@@ -19,7 +19,7 @@ bool progress_use_color(enum progress_color color, int fd);
 
 struct progress_state {
         const char *label;            /* "job 12" */
-        const char *note;             /* why nothing moves: "paused"; NULL: it should */
+        const char *note;             /* why the job makes no progress: "paused"; NULL: it should */
         uint64_t done, failed, total; /* done: with a result, failed ones included */
         uint64_t elapsed_ns;
 };

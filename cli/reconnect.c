@@ -8,9 +8,9 @@
 #include "cli/say.h"
 
 /*
- * A try follows each change of the socket's directory. Some changes are not seen there: a socket is
- * made before it listens, and the directory itself may be made anew. So there are tries without
- * one, in intervals that double.
+ * We try to connect after each change of the socket's directory. Some changes are not seen there: a
+ * socket is made before it listens, and the directory itself may be made again. So we also try in
+ * intervals that double.
  */
 #define INTERVAL_MIN_MS 10
 #define INTERVAL_MAX_MS 1000
@@ -82,7 +82,7 @@ void pppd_is_back(struct pppd *pppd)
                 cli_note("pppd is back");
 }
 
-/* Between one try and the next. The first comes at once. 0, or an exit status. */
+/* Waits between one try and the next; the first comes at once. Returns 0 or an exit status. */
 static int pause_before_try(struct pppd *pppd, int watch_fd)
 {
         struct pollfd fds[] = {
@@ -115,7 +115,7 @@ int pppd_reconnect(struct pppd *pppd)
 
         begin_absence(pppd);
         varlink_deinit(&pppd->varlink);
-        /* Without it there are the tries in intervals. */
+        /* Without it we try in intervals only. */
         watch_fd = open_watch(pppd->path);
         for (;;) {
                 r = pause_before_try(pppd, watch_fd);

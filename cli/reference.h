@@ -1,9 +1,8 @@
 #pragma once
 
 /*
- * The value that each task had first, at whichever level that was: the values of all other levels
- * are held against it. A level at which a task failed, or which was cancelled before it, says
- * nothing of it.
+ * The first value of each task, at whichever level that was. The values at other levels are
+ * compared with it; a level at which the task failed or did not run has no value.
  */
 
 #include "lib/util.h"

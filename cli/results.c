@@ -10,7 +10,7 @@
 #include "cli/summary.h"
 #include "cli/verbs.h"
 
-/* A copy, since the file is one of the daemon's: what changes meanwhile must not be relied on. */
+/* Reads a copy, since the file is the daemon's and may change meanwhile. */
 static int map_inputs(const struct pppd *pppd, struct pppd_reply *reply, struct inputs *ret)
 {
         _cleanup_close_ int fd = -EBADF, copy = -EBADF;

@@ -6,7 +6,7 @@
 #include "cli/progress.h"
 #include "cli/visible.h"
 
-/* Among the arguments may be what others wrote. */
+/* The arguments may contain text that others wrote. */
 static _printf_(2, 0) void say(const char *prefix, const char *format, va_list ap)
 {
         _cleanup_free_ char *text = NULL;
@@ -14,7 +14,7 @@ static _printf_(2, 0) void say(const char *prefix, const char *format, va_list a
         if (vasprintf(&text, format, ap) < 0)
                 text = NULL;
         progress_clear();
-        /* Standard output may be the same terminal: what was printed before comes before. */
+        /* Standard output may be the same terminal; it is flushed to keep the order. */
         (void)fflush(stdout);
         fputs(prefix, stderr);
         visible_put(stderr, text ?: "out of memory", strlen(text ?: "out of memory"));

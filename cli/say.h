@@ -1,10 +1,10 @@
 #pragma once
 
 /*
- * What pppctl says to people, on standard error, and the exit statuses that go with it.
+ * Messages of pppctl for people, on standard error, and the exit statuses that go with them.
  *
- * Everywhere in cli/ a function that can fail says itself why it did, and returns the exit status;
- * 0 is success. So an error is said once, by the one that knows what was attempted on what.
+ * Everywhere in cli/ a function that can fail prints the reason itself, and returns the exit
+ * status; 0 is success. So an error is printed once, where it is known what was attempted on what.
  */
 
 #include "lib/util.h"

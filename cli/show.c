@@ -1,4 +1,7 @@
-/* `pppctl show`: all pppd knows about a job, with units, and why what is missing is missing. */
+/*
+ * `pppctl show`: all that pppd knows about a job, with units, and the reason for each number that
+ * is missing.
+ */
 
 #include <inttypes.h>
 #include <pwd.h>
@@ -270,7 +273,7 @@ static char *list_missing(json_t *missing, size_t at)
         return NULL;
 }
 
-/* What could not be had, each reason once. */
+/* Prints what could not be measured, each reason once. */
 static int print_missing(struct output *output, json_t *summary)
 {
         json_t *missing = json_object_get(summary, "unavailable");
@@ -361,7 +364,7 @@ static void print_json_member(struct output *output, json_t *spec, const char *m
 
 static void print_spec(struct output *output, json_t *spec, json_t *summary)
 {
-        /* As run, where that is known: defaults are filled in there. */
+        /* The summary has the numbers with which the job ran, defaults filled in. */
         json_t *as_run = summary ?: spec;
 
         print_row(output, "level", job_text(spec, "level"));
@@ -418,7 +421,7 @@ static int print_job(struct output *output, json_t *job)
         print_owner(output, job);
         if (json_is_true(json_object_get(summary, "resumed")))
                 print_row(output, "resumed",
-                          "yes: what its runner measured is of its last part alone");
+                          "yes: what its runner measured is of the last part only");
         print_spec(output, json_object_get(job, "spec"), summary);
         if (!summary) {
                 print_tasks(output, job);
@@ -460,7 +463,7 @@ const struct verb verb_show = {
         .operands = { OPERAND_JOB },
         .what = "show a job: its state, what it cost",
         .text = "Shows the job's options and its summary, and at the end what could not be\n"
-                "measured, and why. With --json: the job as pppd tells it, in base units.",
+                "measured, and why. With --json: the job as pppd describes it, in base units.",
         .examples = "  pppctl show 12\n"
                     "  pppctl show 12 --json | jq .summary.service_seconds.p99",
         .options = OPTION_BIT(OPTION_JSON),

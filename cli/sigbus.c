@@ -17,7 +17,8 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 
         hit = 1;
         /*
-         * Of anything else, or if it fails, we die as we would have: by the same access once more.
+         * Any other access, or a failure here, kills us as it would have: it is repeated without
+         * this handler.
          */
         if (info->si_code != BUS_ADRERR ||
             mmap(page, page_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==

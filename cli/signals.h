@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Ctrl-C as something to wait for, next to the socket and to who reads our output, so that it can
- * cancel the job first.
+ * Makes Ctrl-C an event to wait for, like the socket and standard output, so that it can cancel the
+ * job before we leave.
  */
 
 #include "lib/util.h"
@@ -10,9 +10,9 @@
 /*
  * Blocks SIGINT and SIGTERM and makes them readable: from now on they end only pppd_receive(), and
  * writing to a standard stream that nobody reads (stream.h); so this comes before output_init().
- * Returns 0 or an exit status, with the error said.
+ * Returns 0, or prints the error and returns an exit status.
  */
 int signals_open(int *ret_fd);
 
-/* Takes the signals that came; whether there was one. */
+/* Takes the signals that came. Returns whether there was one. */
 bool signals_drain(int fd);

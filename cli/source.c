@@ -149,7 +149,7 @@ static uint64_t line_number(const struct inputs *inputs, const char *at)
         return line;
 }
 
-/* Lines as Windows ends them: the CR would become part of each input. */
+/* Lines that end with CR LF, as on Windows: the CR would become part of each input. */
 static int check_line_ends(const struct inputs *inputs, const char *name)
 {
         const char *at = memmem(inputs->text, inputs->size, "\r\n", 2);
@@ -166,7 +166,9 @@ static int check_line_ends(const struct inputs *inputs, const char *name)
 
 #define BOM "\xef\xbb\xbf"
 
-/* Editors of Windows write one, and no program would take it for a part of the first input. */
+/*
+ * A byte order mark. Editors of Windows write one; it is not meant to be part of the first input.
+ */
 static int check_mark(const struct inputs *inputs, const char *name)
 {
         static const struct input_error error = {
@@ -180,7 +182,7 @@ static int check_mark(const struct inputs *inputs, const char *name)
         return say_bad_inputs(name, &error);
 }
 
-/* Blanks, and byte order marks of lists that were put together. */
+/* Blanks before an input, and byte order marks of lists that were joined. */
 static size_t count_blanks(const char *input, size_t n)
 {
         size_t i = 0;

@@ -22,16 +22,16 @@ struct source {
         }
 
 /*
- * From --from, else from @operands, else the workload's default inputs. Returns 0 or an exit
- * status, with the error said.
+ * From --from, else from @operands, else the workload's default inputs. Returns 0, or prints
+ * the error and returns an exit status.
  */
 int source_open(struct source *source, enum workload_id workload, const char *from,
                 char *const *operands, size_t n_operands);
 void source_close(struct source *source);
 
 /*
- * Copies the lines of @from, at most 1 GiB, into a sealed memfd. @name says whose they are. Returns
- * 0 or an exit status, with the error said.
+ * Copies the lines of @from, at most 1 GiB, into a sealed memfd. @name is what messages call their
+ * source. Returns 0, or prints the error and returns an exit status.
  */
 int source_copy(int from, const char *name, int *ret_fd);
 

@@ -24,7 +24,8 @@ static struct stream standard[] = {
 };
 
 /*
- * An open file of our own: O_NONBLOCK of the one that we were given would be its other users' too.
+ * Opens the file again for us alone: O_NONBLOCK on the one that we were given would affect its
+ * other users.
  */
 static int open_own(int fd)
 {
@@ -62,7 +63,7 @@ static int await_room(const struct stream *stream)
         }
 }
 
-/* Some of it. -EAGAIN: not now. */
+/* Writes some of it. -EAGAIN when nothing can be written now. */
 static ssize_t write_some(const struct stream *stream, const char *data, size_t n)
 {
         ssize_t l;

@@ -5,8 +5,8 @@
  * that is blocked would not interrupt a write to somebody who does not read.
  *
  * A write waits for its reader and for a signal. Once a signal has come, it and all later ones wait
- * for STREAM_PATIENCE_MS at most; then the reader is taken for gone: this write and all that follow
- * to that stream fail with EINTR, also those of exit(3).
+ * for STREAM_PATIENCE_MS at most; then the reader is assumed to be gone: this write and all that
+ * follow to that stream fail with EINTR, also those of exit(3).
  */
 
 #define STREAM_PATIENCE_MS 2000

@@ -51,9 +51,9 @@ const char *job_reason(json_t *job)
         static const char *const reasons[][2] = {
                 { "timeout", "its --time-max was up" },
                 { "cpu-time-max", "its --cpu-time-max was used up" },
-                { "cancelled", "somebody asked for it" },
+                { "cancelled", "a user asked for it" },
                 { "disconnected", "its client had left" },
-                { "stopped", "its runner was told to stop (SIGTERM), and not by pppd" },
+                { "stopped", "its runner was sent SIGTERM, but not by pppd" },
                 { "runner-died", "its runner was killed; see pppd's log" },
                 { "runner-failed", "its runner failed; see pppd's log" },
         };

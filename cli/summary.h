@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * A job as pppd tells of it (type Job of io.pppctl.Jobs) and its summary (summary.schema.json):
- * members by name, and the lines about them that run and wait end with.
+ * A job as pppd describes it (type Job of io.pppctl.Jobs) and its summary (summary.schema.json):
+ * members by name, and the lines about them at the end of run and wait.
  */
 
 #include <jansson.h>
@@ -10,7 +10,7 @@
 #include "lib/util.h"
 
 uint64_t job_count(json_t *job, const char *member);   /* 0 if it is not there */
-const char *job_text(json_t *job, const char *member); /* "" likewise */
+const char *job_text(json_t *job, const char *member); /* "" if it is not there */
 static inline uint64_t job_number(json_t *job)
 {
         return job_count(job, "job");
@@ -32,7 +32,7 @@ int job_status(json_t *job);
 /* "its --time-max was up" for "timeout"; "" when the job has no reason. */
 const char *job_reason(json_t *job);
 
-/* Why a job that has not ended does not move: "paused"; NULL when nothing is known to hold it. */
+/* Why a job that has not ended makes no progress: "paused"; NULL when no reason is known. */
 const char *job_note(json_t *job);
 
 /* A number of the summary; "service_seconds.p50" is one of an object. False if it is absent. */

@@ -35,7 +35,7 @@ void table_deinit(struct table *table);
 size_t table_room(void);
 
 /*
- * The text without its last newline, owned by the caller, for @room columns. Returns 0 or an exit
- * status, with the error said.
+ * The text without its last newline, owned by the caller, for @room columns. Returns 0, or prints
+ * the error and returns an exit status.
  */
 int table_print(const struct table *table, size_t room, bool may_turn, bool color, char **ret_text);

@@ -13,7 +13,7 @@ static bool parse(const char *rfc3339, struct tm *ret_local)
         return localtime_r(&t, ret_local);
 }
 
-/* What is no time is shown as it is; so is what strftime(3) could not write. */
+/* A text that is no time is shown unchanged, and so is a time that strftime(3) cannot write. */
 static const char *or_as_it_is(size_t written, const char *rfc3339, char text[TIMES_SIZE])
 {
         if (written == 0)

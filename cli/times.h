@@ -1,6 +1,6 @@
 #pragma once
 
-/* Points in time as pppd tells them (RFC 3339, UTC), for people. */
+/* Shows people the points in time that pppd sends (RFC 3339, UTC). */
 
 #include <time.h>
 

@@ -1,4 +1,4 @@
-/* `pppctl wait`: until a job has ended. Ctrl-C leaves, the job goes on. */
+/* `pppctl wait`: waits until a job has ended. Ctrl-C leaves, and the job continues. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,7 +37,7 @@ static int end(const struct args *args, json_t *job)
 static int say_left(const struct pppd *pppd)
 {
         return cli_fail(CLI_INTERRUPTED,
-                        "left; job %" PRIu64 " goes on, pppctl cancel %" PRIu64 " ends it",
+                        "left; job %" PRIu64 " continues, pppctl cancel %" PRIu64 " ends it",
                         pppd->job, pppd->job);
 }
 

@@ -14,7 +14,7 @@
 #include "daemon/web/server.h"
 
 #define EXIT_USAGE        2
-#define DESCRIPTORS_SPARE 32 /* for what is open besides connections */
+#define DESCRIPTORS_SPARE 32 /* for files that are open besides connections */
 #define CONNECTIONS_MAX   65536
 
 struct arguments {
@@ -149,7 +149,7 @@ static int open_port(uint16_t port, int *ret_fd)
         return 0;
 }
 
-/* As many connections as the hard limit of descriptors allows. */
+/* Returns how many connections the hard limit of descriptors allows, and raises the soft one. */
 static unsigned raise_limits(void)
 {
         struct rlimit limit = { 1024, 1024 };
@@ -160,7 +160,7 @@ static unsigned raise_limits(void)
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
                 fprintf(stderr,
                         "pppd-web: cannot raise the limit of open files to %ju: %m; "
-                        "going on with the one there is\n",
+                        "continuing with the limit as it is\n",
                         (uintmax_t)limit.rlim_max);
                 if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
                         limit.rlim_cur = 1024;

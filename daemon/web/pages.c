@@ -8,7 +8,7 @@
 #define DECK_MAX             128
 #define SECTIONS_LINKED      6 /* every page has at least as many: references lead there */
 #define PARAGRAPHS_A_SECTION 3
-#define SENTENCE_WORDS_MAX   50 /* with the heading before it and the footer's first words */
+#define SENTENCE_WORDS_MAX   50 /* with the heading before it and the first words of the footer */
 
 /* Deals the texts of a deck (or two) in a shuffled order, over and over. */
 struct dealer {
@@ -122,7 +122,7 @@ static void put_anchor(struct text *text, const char *heading)
         }
 }
 
-/* Where to read on: a section of one of the other pages, "2017:3". */
+/* A reference to a section of another page, "2017:3". */
 static void put_reference(struct writer *writer)
 {
         struct text *text = &writer->text;
@@ -221,7 +221,7 @@ static void put_sections(struct writer *writer)
         }
 }
 
-/* What makes the count exact: as many keywords as words are still missing. */
+/* Makes the count exact: as many keywords as words are still missing. */
 static void put_footer(struct writer *writer)
 {
         struct text *text = &writer->text;

@@ -16,11 +16,11 @@ struct scrape {
         struct varlink varlink; /* fd -EBADF: no call is under way */
         sd_event *event;
         sd_event_source *io;
-        sd_event_source *timer; /* enabled: a call is under way, or has failed to be */
+        sd_event_source *timer; /* enabled while a call is under way, or failed as it was started */
 
         struct varlink_message message; /* the last answer: holds @text */
         const char *text;
-        char *why; /* why there is no text; NULL: memory ran out for it */
+        char *why; /* why there is no text; NULL: out of memory */
 };
 
 static bool is_asking(const struct scrape *scrape)
@@ -72,7 +72,7 @@ static int conclude(struct scrape *scrape)
         return r < 0 ? r : scrape->answered(scrape->userdata);
 }
 
-/* @message is moved in when it is the answer. */
+/* Takes @message over when it is the answer. */
 static void take(struct scrape *scrape, struct varlink_message *message)
 {
         const json_t *parameters = json_object_get(message->json, "parameters");
@@ -129,7 +129,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
         return receive(scrape) == VARLINK_E_AGAIN ? 0 : conclude(scrape);
 }
 
-/* Too late, or @fail() was called before anything could be waited for. */
+/* The time is up, or the call failed as it was started. */
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct scrape *scrape = userdata;
@@ -165,7 +165,8 @@ void scrape_ask(struct scrape *scrape)
         r = call(scrape);
         if (r < 0) {
                 fail(scrape, "%s%s", strerror(-r),
-                     r == -EACCES ? "; who runs pppd-web must be in the socket's group" : "");
+                     r == -EACCES ? "; the user that runs pppd-web must be in the socket's group"
+                                  : "");
                 hang_up(scrape);
         }
         r = sd_event_source_set_time_relative(scrape->timer, r < 0 ? 0 : ANSWER_USEC);

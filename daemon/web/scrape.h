@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Gets pppd's metrics over its Varlink socket, without keeping the loop waiting. Whoever asks while
- * a call is under way shares its answer.
+ * Gets pppd's metrics over its Varlink socket, without blocking the loop. Requests that come while
+ * a call is under way share its answer.
  */
 
 #include <systemd/sd-event.h>
@@ -20,7 +20,7 @@ int scrape_new(sd_event *event, const char *socket, int (*answered)(void *userda
 struct scrape *scrape_free(struct scrape *scrape);
 DEFINE_CLEANUP(struct scrape *, scrape_free)
 
-/* Calls @answered later, also when asking fails. */
+/* Starts a call; @answered is called later, even when the call fails at once. */
 void scrape_ask(struct scrape *scrape);
 
 /* The last answer, valid until the next one comes. NULL: there is none, and *@ret_why says why. */

@@ -10,7 +10,7 @@
 
 struct request {
         struct MHD_Connection *connection;
-        bool postponed; /* its answer has waited, or waits, for due_ns */
+        bool postponed; /* its answer waits for due_ns, or has waited */
         uint64_t due_ns;
         struct request *next; /* in the queue of those that wait */
 };
@@ -18,7 +18,7 @@ struct request {
 struct server {
         sd_event_source *readable; /* libmicrohttpd's epoll has something */
         sd_event_source *timer;    /* the first request is due, or a connection has idled */
-        sd_event_source *again;    /* libmicrohttpd has more to do than one turn did */
+        sd_event_source *again;    /* libmicrohttpd could not do everything in one turn */
 
         struct MHD_Daemon *daemon;
         const struct pages *pages;
@@ -146,7 +146,7 @@ static void response_free(struct MHD_Response *response)
 }
 DEFINE_CLEANUP(struct MHD_Response *, response_free)
 
-/* Once pppd has answered, or failed to. */
+/* Called when pppd has answered, or will not. */
 static enum MHD_Result answer_metrics(struct server *server, struct request *request)
 {
         _cleanup_(response_freep) struct MHD_Response *response = NULL;
@@ -185,7 +185,7 @@ static enum MHD_Result answer_scrape(struct server *server, struct request *requ
         return MHD_queue_response(request->connection, MHD_HTTP_NOT_FOUND, server->not_found);
 }
 
-/* An answer at this point also closes the connection: what else is sent on it is not read. */
+/* An answer before the body was read also closes the connection: the body is not read. */
 static enum MHD_Result on_headers(struct server *server, struct MHD_Connection *connection,
                                   const char *method, struct request **ret)
 {
@@ -239,12 +239,12 @@ static int make_responses(struct server *server)
                 "<!DOCTYPE html>\n"
                 "<html lang=\"en\"><meta charset=\"utf-8\"><title>pppd</title>\n"
                 "<h1>pppd</h1>\n"
-                "<p>This is pppd-web " PPPCTL_VERSION ", which tells how pppd is doing.\n"
+                "<p>This is pppd-web " PPPCTL_VERSION ", which shows how pppd is doing.\n"
                 "<ul><li><a href=\"/metrics\">/metrics</a>: numbers about the daemon and all jobs\n"
-                "it ever ran, as OpenMetrics text, for Prometheus and its like</ul>\n"
+                "it ever ran, as OpenMetrics text, for Prometheus and similar programs</ul>\n"
                 "<p>Jobs are seen and run with <code>pppctl</code>.\n";
-        static const char not_found[] = "There is no such page here; / lists those there are.\n";
-        static const char not_allowed[] = "Pages can only be got: use GET or HEAD.\n";
+        static const char not_found[] = "There is no such page here; / lists the pages.\n";
+        static const char not_allowed[] = "Pages can only be read: use GET or HEAD.\n";
         int r = 0;
 
         for (size_t i = 0; i < N_PAGES && server->pages && r == 0; ++i)

@@ -40,7 +40,7 @@ class Compare(Case):
     def test_a_level_that_is_cancelled_has_no_row(self):
         job, result = self.compare_with_a_cancelled_level("/cancelled")
         table = result.out[result.out.index("LEVEL"):]
-        self.assertRegex(table, rf"serial: job {job} cancelled \(somebody asked for it\)", result)
+        self.assertRegex(table, rf"serial: job {job} cancelled \(a user asked for it\)", result)
         self.assertNotRegex(table, r"(?m)^serial +\d", result)
         self.assertRegex(table, r"(?m)^async +\d", result)
         self.assertNotRegex(table, r"\d\.\d\dx", result)

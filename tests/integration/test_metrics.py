@@ -357,4 +357,4 @@ class Web(MetricsCase):
         port = self.serve(wrap=NOBODY)
         status, _, text = self.get(port=port)
         self.assertEqual(status, 503)
-        self.assertRegex(text, "Permission denied; who runs pppd-web must be in the socket's group")
+        self.assertRegex(text, "Permission denied; the user that runs pppd-web must be in the socket's group")

@@ -21,8 +21,8 @@ static const char *say_error(const char *error, const char *parameters, int stat
 static void test_varlink_errors(void)
 {
         test_str(say_error("io.pppctl.Jobs.NoSuchJob", "{\"job\": 7}", CLI_NO_SUCH_JOB),
-                 "pppctl: cannot start the job: there is no job 7; pppctl list shows those there "
-                 "are\n");
+                 "pppctl: cannot start the job: there is no job 7; pppctl list shows the jobs "
+                 "that exist\n");
         test_str(say_error("io.pppctl.Jobs.QueueFull", "{\"limit\": 3, \"why\": \"w\"}",
                            CLI_QUEUE_FULL),
                  "pppctl: cannot start the job: the queue is full (limit 3): w\n");
