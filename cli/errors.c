@@ -130,12 +130,12 @@ static const char *option_of_field(const char *field, char text[static OPTION_NA
         return limit_option(field, text) ? text : field;
 }
 
-int say_spec_error(const char *attempted, const struct spec_error *error)
+int say_spec_fault(const char *attempted, const struct fault *fault)
 {
         char text[OPTION_NAME_SIZE];
 
         return cli_fail(CLI_USAGE, "cannot %s: %s: %s; %s", attempted,
-                        option_of_field(error->field, text), error->why, error->hint);
+                        option_of_field(fault->field, text), fault->why, fault->advice);
 }
 
 static int bad_request(const struct failure *f)

@@ -13,4 +13,4 @@
 int say_varlink_error(const char *attempted, uint64_t job, const char *error, json_t *parameters);
 
 /* Says, as pppd's BadRequest would be said, that one cannot "@attempted"; returns CLI_USAGE. */
-int say_spec_error(const char *attempted, const struct spec_error *error);
+int say_spec_fault(const char *attempted, const struct fault *fault);

@@ -39,16 +39,16 @@ static int receive_after_signal(struct pppd *pppd, struct pppd_reply *ret)
 /* A spec that pppd would refuse is not sent. */
 static int check_spec(json_t *json)
 {
-        struct spec_error error = { "", "", "" };
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct spec spec = SPEC_NULL;
         int r;
 
         if (!json)
                 return cli_no_memory();
-        r = spec_from_json(json, &spec, &error);
+        r = spec_from_json(json, &spec, &fault);
         spec_deinit(&spec);
         if (r == -EBADMSG)
-                return say_spec_error("start the job", &error);
+                return say_spec_fault("start the job", &fault);
         return r < 0 ? cli_no_memory() : 0;
 }
 

@@ -3,25 +3,23 @@
 #include <stdio.h>
 
 /* The file is there when the memory controller is (4.19). */
-static int kill_as_one(int fd, struct spec_error *error)
+static int kill_as_one(int fd, struct fault *fault)
 {
         int r = cgroup_write(fd, "memory.oom.group", "1");
 
         if (r >= 0 || r == -ENOENT)
                 return 0;
-        *error = (struct spec_error){ .field = "spec.worker_limits",
-                                      .hint = "pppctl doctor tells what the daemon may write to" };
-        snprintf(error->why, sizeof(error->why), "cannot write memory.oom.group of the cgroup: %s",
-                 strerrordesc_np(-r));
-        return r;
+        return fault_refuse(fault, r, "spec.worker_limits",
+                            "pppctl doctor tells what the daemon may write to",
+                            "cannot write memory.oom.group of the cgroup: %s", strerrordesc_np(-r));
 }
 
-int worker_group_limit(int fd, const struct spec *spec, struct spec_error *error)
+int worker_group_limit(int fd, const struct spec *spec, struct fault *fault)
 {
         int r;
 
-        r = kill_as_one(fd, error);
-        return r < 0 ? r : limits_apply(&spec->worker_limits, fd, "spec.worker_limits", error);
+        r = kill_as_one(fd, fault);
+        return r < 0 ? r : limits_apply(&spec->worker_limits, fd, "spec.worker_limits", fault);
 }
 
 bool worker_group_lacks_controllers(int fd, const struct spec *spec)

@@ -10,9 +10,9 @@
 
 /*
  * Sets up the group of one worker at the processes level: its limits, and that all of its processes
- * are killed when the kernel has to kill one of them. A negative errno with @error filled.
+ * are killed when the kernel has to kill one of them. A negative errno with @fault set.
  */
-int worker_group_limit(int fd, const struct spec *spec, struct spec_error *error);
+int worker_group_limit(int fd, const struct spec *spec, struct fault *fault);
 
 /* True when the group lacks the controllers for what worker_group_limit() sets. */
 bool worker_group_lacks_controllers(int fd, const struct spec *spec);

@@ -179,15 +179,15 @@ int limits_read(int fd, struct limits *ret)
         return 0;
 }
 
-static _printf_(6, 7) int refuse(struct spec_error *error, int r, const char *path,
-                                 enum limit limit, const char *hint, const char *why, ...)
+static _printf_(6, 7) int refuse(struct fault *fault, int r, const char *path, enum limit limit,
+                                 const char *hint, const char *why, ...)
 {
+        char field[128];
         va_list ap;
 
-        snprintf(error->field, sizeof(error->field), "%s.%s", path, limit_infos[limit].member);
-        snprintf(error->hint, sizeof(error->hint), "%s", hint);
+        snprintf(field, sizeof(field), "%s.%s", path, limit_infos[limit].member);
         va_start(ap, why);
-        vsnprintf(error->why, sizeof(error->why), why, ap);
+        (void)fault_refuse_v(fault, r, field, hint, why, ap);
         va_end(ap);
         return r;
 }
@@ -248,7 +248,7 @@ static bool is_in_force(const struct limits *in_force, int fd, const struct limi
         return true;
 }
 
-static int check(const struct limits *limits, int fd, const char *path, struct spec_error *error)
+static int check(const struct limits *limits, int fd, const char *path, struct fault *fault)
 {
         struct limits in_force;
         int r;
@@ -258,12 +258,12 @@ static int check(const struct limits *limits, int fd, const char *path, struct s
                 if (!limits_enforces(limits, i))
                         continue;
                 if (r < 0)
-                        return refuse(error, r, path, i, hint_for(i, r),
+                        return refuse(fault, r, path, i, hint_for(i, r),
                                       "what is in force cannot be read back: %s",
                                       strerrordesc_np(-r));
                 if (!is_in_force(&in_force, fd, limits, i)) {
                         limits_deinit(&in_force);
-                        return refuse(error, -EOPNOTSUPP, path, i,
+                        return refuse(fault, -EOPNOTSUPP, path, i,
                                       i == LIMIT_CPUS
                                               ? "give CPUs that are on line and the daemon's to use"
                                               : hint_for(i, 0),
@@ -276,7 +276,7 @@ static int check(const struct limits *limits, int fd, const char *path, struct s
         return 0;
 }
 
-int limits_apply(const struct limits *limits, int fd, const char *path, struct spec_error *error)
+int limits_apply(const struct limits *limits, int fd, const char *path, struct fault *fault)
 {
         for (enum limit i = 0; i < _LIMIT_N; ++i) {
                 int r;
@@ -285,9 +285,9 @@ int limits_apply(const struct limits *limits, int fd, const char *path, struct s
                         continue;
                 r = write_limit(fd, limits, i);
                 if (r < 0)
-                        return refuse(error, r, path, i, hint_for(i, r),
+                        return refuse(fault, r, path, i, hint_for(i, r),
                                       "cannot write %s of the cgroup: %s", limit_infos[i].file,
                                       strerrordesc_np(-r));
         }
-        return check(limits, fd, path, error);
+        return check(limits, fd, path, fault);
 }

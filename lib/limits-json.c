@@ -144,14 +144,14 @@ static int read_rates(struct reader *reader, struct io_limit *io)
 }
 
 static int read_io_limit(json_t *json, const char *path, size_t index, struct io_limit *ret,
-                         struct spec_error *error)
+                         struct fault *fault)
 {
         static const char *const known[] = {
                 "device",           "read_bytes_per_second", "write_bytes_per_second",
                 "reads_per_second", "writes_per_second",     NULL
         };
         char name[80];
-        struct reader reader = { json, name, error, 0 };
+        struct reader reader = { json, name, fault, 0 };
         int r;
 
         snprintf(name, sizeof(name), "%s.io_max[%zu]", path, index);
@@ -180,7 +180,7 @@ static int read_io(struct reader *reader, struct limits *limits)
         for (size_t i = 0; i < n && r >= 0; ++i) {
                 struct io_limit *io = &limits->io[i];
 
-                r = read_io_limit(json_array_get(list, i), reader->path, i, io, reader->error);
+                r = read_io_limit(json_array_get(list, i), reader->path, i, io, reader->fault);
                 if (r >= 0 && limits_find_io(limits, io->major, io->minor))
                         r = reader_refuse(reader, "io_max", "give all rates of a disk together",
                                           "the disk %u:%u is there twice", io->major, io->minor);
@@ -199,9 +199,9 @@ static int finish(struct reader *reader)
         return reader_finish(reader, "Limits", known);
 }
 
-int limits_from_json(json_t *json, const char *path, struct limits *ret, struct spec_error *error)
+int limits_from_json(json_t *json, const char *path, struct limits *ret, struct fault *fault)
 {
-        struct reader reader = { json, path, error, 0 };
+        struct reader reader = { json, path, fault, 0 };
         struct limits limits = LIMITS_NULL;
         int r;
 
@@ -211,7 +211,7 @@ int limits_from_json(json_t *json, const char *path, struct limits *ret, struct 
             (r = read_cpus(&reader, &limits)) < 0 || (r = read_io(&reader, &limits)) < 0 ||
             (r = finish(&reader)) < 0) {
                 limits_deinit(&limits);
-                return r;
+                return reader_end(&reader, r);
         }
         *ret = limits;
         return 0;

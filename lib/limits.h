@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "lib/cgroup.h"
+#include "lib/fault.h"
 
 /* In the order in which people see them. */
 enum limit {
@@ -112,10 +113,9 @@ const struct io_limit *limits_find_io(const struct limits *limits, unsigned majo
 
 /*
  * limits-json.c: @path is the object's name in messages, "spec.limits". Strict as spec_from_json():
- * -EBADMSG with @error filled, or -ENOMEM.
+ * -EBADMSG or -ENOMEM, and @fault tells, with the field.
  */
-struct spec_error;
-int limits_from_json(json_t *json, const char *path, struct limits *ret, struct spec_error *error);
+int limits_from_json(json_t *json, const char *path, struct limits *ret, struct fault *fault);
 
 /* A new reference; what is not given is left out. NULL when out of memory. */
 json_t *limits_to_json(const struct limits *limits);
@@ -129,9 +129,9 @@ int limits_set_text(struct limits *limits, enum limit limit, const char *text, c
 
 /*
  * limits-cgroup.c: writes each limit to the group @fd and reads it back. A negative errno with
- * @error filled, the field being "@path.member", when one is not in force then.
+ * @fault set, the field being "@path.member", when one is not in force then.
  */
-int limits_apply(const struct limits *limits, int fd, const char *path, struct spec_error *error);
+int limits_apply(const struct limits *limits, int fd, const char *path, struct fault *fault);
 
 /* Reads the limits in force from the group's files. Missing files limit nothing. */
 int limits_read(int fd, struct limits *ret);

@@ -5,16 +5,23 @@
 
 int reader_refuse(struct reader *reader, const char *member, const char *hint, const char *why, ...)
 {
-        struct spec_error *error = reader->error;
+        char field[128];
         va_list ap;
 
-        snprintf(error->field, sizeof(error->field), "%s%s%s", reader->path, member ? "." : "",
+        snprintf(field, sizeof(field), "%s%s%s", reader->path, member ? "." : "",
                  member ? member : "");
-        snprintf(error->hint, sizeof(error->hint), "%s", hint);
         va_start(ap, why);
-        vsnprintf(error->why, sizeof(error->why), why, ap);
+        (void)fault_refuse_v(reader->fault, -EBADMSG, field, hint, why, ap);
         va_end(ap);
         return -EBADMSG;
+}
+
+int reader_end(struct reader *reader, int r)
+{
+        if (r == -ENOMEM)
+                (void)fault_refuse(reader->fault, r, reader->path, "free memory on this machine",
+                                   "%s", strerrordesc_np(-r));
+        return r;
 }
 
 json_t *reader_take(struct reader *reader, const char *member)

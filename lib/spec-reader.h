@@ -12,13 +12,16 @@
 struct reader {
         json_t *json;
         const char *path; /* of the object: "spec", "spec.limits" */
-        struct spec_error *error;
+        struct fault *fault;
         size_t n_known; /* members that were there and that we know */
 };
 
-/* Fills the error; -EBADMSG. @member NULL: the object itself. */
+/* Sets the fault; -EBADMSG. @member NULL: the object itself. */
 int reader_refuse(struct reader *reader, const char *member, const char *hint, const char *why, ...)
         _printf_(4, 5);
+
+/* Sets the fault where @r is -ENOMEM, for which nobody else does. Returns @r. */
+int reader_end(struct reader *reader, int r);
 
 /* The member, NULL where it is absent or null (which the interface's ?type allows). */
 json_t *reader_take(struct reader *reader, const char *member);

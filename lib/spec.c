@@ -349,7 +349,7 @@ static int read_limits(struct reader *reader, const char *member, struct limits 
         char path[64];
 
         snprintf(path, sizeof(path), "%s.%s", reader->path, member);
-        return json ? limits_from_json(json, path, ret, reader->error) : 0;
+        return json ? limits_from_json(json, path, ret, reader->fault) : 0;
 }
 
 static int read_path(struct reader *reader, const char *member, char **ret)
@@ -409,9 +409,9 @@ static int read_members(struct reader *reader, struct spec *spec)
         return r < 0 ? r : reader_finish(reader, "Spec", known);
 }
 
-int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error)
+int spec_from_json(json_t *json, struct spec *ret, struct fault *fault)
 {
-        struct reader reader = { json, "spec", error, 0 };
+        struct reader reader = { json, "spec", fault, 0 };
         struct spec spec = SPEC_NULL;
         int r;
 
@@ -420,7 +420,7 @@ int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error)
         r = read_members(&reader, &spec);
         if (r < 0) {
                 spec_deinit(&spec);
-                return r;
+                return reader_end(&reader, r);
         }
         *ret = spec;
         return 0;

@@ -50,17 +50,11 @@ struct spec {
                 .level = LEVEL_SERIAL \
         }
 
-struct spec_error {
-        char field[64]; /* "spec.workers" */
-        char why[512];
-        char hint[512];
-};
-
 /*
- * Strict: unknown members, wrong types and values out of range are errors (-EBADMSG, @error
- * filled). Returns -ENOMEM only when out of memory. Absent members stay 0.
+ * Strict: unknown members, wrong types and values out of range are errors (-EBADMSG, or -ENOMEM;
+ * @fault tells, with the field). Absent members stay 0.
  */
-int spec_from_json(json_t *json, struct spec *ret, struct spec_error *error);
+int spec_from_json(json_t *json, struct spec *ret, struct fault *fault);
 
 /* A new reference; members at their defaults are left out. NULL when out of memory. */
 json_t *spec_to_json(const struct spec *spec);

@@ -63,7 +63,7 @@ static int read_machines(struct runner *runner, json_t *json)
 static int read_spec(struct runner *runner)
 {
         _cleanup_free_ char *text = NULL;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         json_t *json, *spec, *url;
         int r;
 
@@ -75,10 +75,9 @@ static int read_spec(struct runner *runner)
         json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
         spec = json_object_get(json, "spec");
         url = json_object_get(json, "demo_url");
-        r = spec ? spec_from_json(spec, &runner->spec, &error) : -EBADMSG;
+        r = spec_from_json(spec, &runner->spec, &fault);
         if (r < 0)
-                log_error("cannot take the job's spec: %s: %s", spec ? error.field : "spec",
-                          spec ? error.why : "it is missing");
+                log_error("cannot take the job's spec: %s: %s", fault.field, fault.why);
         if (r >= 0 && url && !(runner->demo_url = strdup(json_string_value(url))))
                 r = -ENOMEM;
         if (r >= 0 && !level_has(runner->spec.level, LEVEL_LOCAL))

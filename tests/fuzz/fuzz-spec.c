@@ -34,10 +34,10 @@ static bool same_duration(uint64_t a, uint64_t b)
 static void check_again(const struct spec *spec)
 {
         struct spec again = SPEC_NULL;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         json_t *json = spec_to_json(spec);
 
-        fuzz_check(json && spec_from_json(json, &again, &error) == 0);
+        fuzz_check(json && spec_from_json(json, &again, &fault) == 0);
         json_decref(json);
         fuzz_check(again.level == spec->level && again.workload == spec->workload &&
                    again.workers == spec->workers && again.loops == spec->loops &&
@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         struct fuzz_data fuzz = { data, n };
         uint64_t n_tasks = 1 + fuzz_byte(&fuzz) * UINT64_C(300);
         unsigned n_cpus = 1U + fuzz_byte(&fuzz) * 40U;
-        struct spec_error error = { "", "", "" };
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct spec spec = SPEC_NULL;
         json_t *json;
 
@@ -76,15 +76,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                           NULL);
         if (!json)
                 return 0;
-        if (spec_from_json(json, &spec, &error) == 0) {
+        if (spec_from_json(json, &spec, &fault) == 0) {
                 check_limits(&spec);
                 check_again(&spec);
                 check_fill(&spec, n_cpus, n_tasks);
                 check_again(&spec);
         } else {
-                check_text(error.field);
-                check_text(error.why);
-                check_text(error.hint);
+                check_text(fault.field);
+                check_text(fault.why);
+                check_text(fault.advice);
         }
         spec_deinit(&spec);
         json_decref(json);

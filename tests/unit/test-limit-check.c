@@ -17,20 +17,19 @@ static struct groups with_all = { .fd = 1000, .controllers = 0x1f };
 static struct groups without_any = { .fd = 1000, .controllers = 0 };
 static struct groups none = { .fd = -EBADF, .why = (char *)"there are none" };
 
-static int check(const char *text, const struct groups *groups, struct spec_error *error)
+static int check(const char *text, const struct groups *groups, struct fault *fault)
 {
         json_t *json = json_loads(text, 0, NULL);
         struct spec spec;
         int r;
 
         test_true(json);
-        *error = (struct spec_error){ "", "", "" };
-        r = spec_from_json(json, &spec, error);
+        r = spec_from_json(json, &spec, fault);
         if (r < 0)
-                test_fail_at("%s: %s", error->field, error->why);
+                test_fail_at("%s: %s", fault->field, fault->why);
         json_decref(json);
         spec_fill(&spec, 2, 100);
-        r = limit_check(&spec, groups, &host, error);
+        r = limit_check(&spec, groups, &host, fault);
         spec_deinit(&spec);
         return r;
 }
@@ -40,12 +39,12 @@ static int check(const char *text, const struct groups *groups, struct spec_erro
 static void refuses(const char *text, const struct groups *groups, int error, const char *field,
                     const char *why)
 {
-        struct spec_error what;
+        _cleanup_fault_ struct fault what = FAULT_NULL;
 
         test_int(check(text, groups, &what), ==, error);
         test_str(what.field, field);
         test_contains(what.why, why);
-        test_true(*what.hint);
+        test_true(*what.advice);
 }
 
 static void test_past_the_machine(void)
@@ -88,22 +87,22 @@ static void test_unavailable(void)
 
 static void test_allowed(void)
 {
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
         test_int(check(SPEC("serial", "\"limits\":{\"pids_max\":5,\"cpu_max_cpus\":2,\"memory_max_"
                                       "bytes\":4194304,\"cpus\":\"0\"}"),
-                       &with_all, &error),
+                       &with_all, &fault),
                  ==, 0);
         test_int(check(SPEC("threads", "\"threaded\":true,\"thread_weights\":[1]"), &with_all,
-                       &error),
+                       &fault),
                  ==, 0);
-        test_int(check(SPEC("threads", "\"threaded\":true"), &without_any, &error), ==, 0);
+        test_int(check(SPEC("threads", "\"threaded\":true"), &without_any, &fault), ==, 0);
         test_int(check(SPEC("serial", "\"cpu_time_max_seconds\":1,\"nice\":19"), &without_any,
-                       &error),
+                       &fault),
                  ==, 0);
         /* Nothing to be enforced. */
         test_int(check(SPEC("serial", "\"limits\":{\"pids_max\":9223372036854775807}"), &none,
-                       &error),
+                       &fault),
                  ==, 0);
 }
 

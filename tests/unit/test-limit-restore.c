@@ -48,9 +48,9 @@ static struct controller_changes restore(struct fixture *fixture)
         const struct spec spec = { .level = LEVEL_ASYNC };
         const struct groups groups = GROUPS_NULL;
         struct controller_changes changes;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        test_int(limit_restore(&spec, &groups, &fixture->group, &changes, &error), ==, 0);
+        test_int(limit_restore(&spec, &groups, &fixture->group, &changes, &fault), ==, 0);
         return changes;
 }
 

@@ -126,13 +126,13 @@ static const char everything[] =
         "\"io_max\":[{\"device\":\"8:0\",\"read_bytes_per_second\":1048576,\"writes_per_second\":"
         "70}]}";
 
-static int parse(const char *text, struct limits *ret, struct spec_error *error)
+static int parse(const char *text, struct limits *ret, struct fault *fault)
 {
         json_t *json = json_loads(text, JSON_DECODE_ANY, NULL);
         int r;
 
         test_true(json);
-        r = limits_from_json(json, "spec.limits", ret, error);
+        r = limits_from_json(json, "spec.limits", ret, fault);
         json_decref(json);
         return r;
 }
@@ -141,10 +141,10 @@ static int parse(const char *text, struct limits *ret, struct spec_error *error)
 static void test_stored_rate(void)
 {
         struct limits limits;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
         test_int(parse("{\"io_max\":[{\"device\":\"8:0\",\"read_bytes_per_second\":1}]}", &limits,
-                       &error),
+                       &fault),
                  ==, 0);
         test_int(limits.io[0].rates[IO_READ_BYTES], ==, 1);
         limits_deinit(&limits);
@@ -154,9 +154,9 @@ static void test_json(void)
 {
         json_t *expected = json_loads(everything, 0, NULL), *json;
         struct limits limits;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        test_int(parse(everything, &limits, &error), ==, 0);
+        test_int(parse(everything, &limits, &fault), ==, 0);
         test_int(limits.given, ==, (1 << _LIMIT_N) - 1);
         test_int(limits.values[LIMIT_CPU_MAX], ==, 1500000);
         test_true(limits.values[LIMIT_PIDS_MAX] == LIMIT_NONE);
@@ -205,13 +205,13 @@ static void test_json_refused(void)
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
-                struct spec_error error = { "", "", "" };
+                _cleanup_fault_ struct fault fault = FAULT_NULL;
                 struct limits limits;
 
-                test_int(parse(cases[i].text, &limits, &error), ==, -EBADMSG);
-                test_str(error.field, cases[i].field);
-                test_contains(error.why, cases[i].reason);
-                test_true(*error.hint);
+                test_int(parse(cases[i].text, &limits, &fault), ==, -EBADMSG);
+                test_str(fault.field, cases[i].field);
+                test_contains(fault.why, cases[i].reason);
+                test_true(*fault.advice);
         }
 }
 
@@ -244,16 +244,16 @@ static json_t *make_io(unsigned n, const char *major)
 
 static void bounded(json_t *json, const char *field, const char *reason)
 {
-        struct spec_error error = { "", "", "" };
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct limits limits = LIMITS_NULL;
 
-        test_int(limits_from_json(json, "spec.limits", &limits, &error), ==, field ? -EBADMSG : 0);
+        test_int(limits_from_json(json, "spec.limits", &limits, &fault), ==, field ? -EBADMSG : 0);
         json_decref(json);
         limits_deinit(&limits);
         if (!field)
                 return;
-        test_str(error.field, field);
-        test_contains(error.why, reason);
+        test_str(fault.field, field);
+        test_contains(fault.why, reason);
 }
 
 static void test_bounds(void)
@@ -312,24 +312,24 @@ static void test_want(void)
 {
         struct limits limits = { .given = LIMIT_BIT(LIMIT_PIDS_MAX), .values[LIMIT_PIDS_MAX] = 5 };
         struct rlimit was, none;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int fd = make_group(), r;
 
         put_file(fd, "pids.max", "max\n");
         test_int(getrlimit(RLIMIT_NOFILE, &was), ==, 0);
         none = (struct rlimit){ 0, was.rlim_max };
         test_int(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
-        r = limits_apply(&limits, fd, "spec.limits", &error);
+        r = limits_apply(&limits, fd, "spec.limits", &fault);
         test_int(setrlimit(RLIMIT_NOFILE, &was), ==, 0);
         test_int(r, ==, -EMFILE);
-        test_str(error.field, "spec.limits.pids_max");
+        test_str(fault.field, "spec.limits.pids_max");
         remove_group(fd);
 }
 
 static void test_apply(void)
 {
         struct limits limits, back;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         json_t *asked, *read;
         int fd = make_group();
 
@@ -337,9 +337,9 @@ static void test_apply(void)
                 put_file(fd, limit_infos[i].file, "");
         put_file(fd, "pids.max", "max\n");
         put_file(fd, "cpuset.cpus.effective", "0,1,3\n");
-        test_int(parse(everything, &limits, &error), ==, 0);
-        if (limits_apply(&limits, fd, "spec.limits", &error) < 0)
-                test_fail_at("%s: %s", error.field, error.why);
+        test_int(parse(everything, &limits, &fault), ==, 0);
+        if (limits_apply(&limits, fd, "spec.limits", &fault) < 0)
+                test_fail_at("%s: %s", fault.field, fault.why);
         has_text(fd, "cpu.max", "150000 100000");
         has_text(fd, "cpu.weight", "200");
         has_text(fd, "memory.max", "67108864");
@@ -365,30 +365,30 @@ static void test_apply(void)
 static void test_apply_fails(void)
 {
         struct limits limits = LIMITS_NULL;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int fd = make_group();
 
         test_int(set(&limits, LIMIT_SWAP_MAX, "1G"), ==, 0);
-        test_int(limits_apply(&limits, fd, "spec.limits", &error), <, 0);
-        test_str(error.field, "spec.limits.swap_max_bytes");
-        test_contains(error.why, "cannot write memory.swap.max");
-        test_contains(error.hint, "swapaccount=1");
+        test_int(limits_apply(&limits, fd, "spec.limits", &fault), <, 0);
+        test_str(fault.field, "spec.limits.swap_max_bytes");
+        test_contains(fault.why, "cannot write memory.swap.max");
+        test_contains(fault.advice, "swapaccount=1");
         limits_deinit(&limits);
 
         test_int(set(&limits, LIMIT_CPUS, "0-1"), ==, 0);
         put_file(fd, "cpuset.cpus", "");
         put_file(fd, "cpuset.cpus.effective", "0\n");
-        test_int(limits_apply(&limits, fd, "spec.worker_limits", &error), <, 0);
-        test_str(error.field, "spec.worker_limits.cpus");
-        test_contains(error.why, "reads back something else");
+        test_int(limits_apply(&limits, fd, "spec.worker_limits", &fault), <, 0);
+        test_str(fault.field, "spec.worker_limits.cpus");
+        test_contains(fault.why, "reads back something else");
         limits_deinit(&limits);
         (void)unlinkat(fd, "cpuset.cpus", 0);
 
         /* Memory is counted in pages. */
         test_int(set(&limits, LIMIT_MEMORY_MAX, "5000001"), ==, 0);
         put_file(fd, "memory.max", "");
-        test_int(limits_apply(&limits, fd, "spec.limits", &error), <, 0);
-        test_str(error.field, "spec.limits.memory_max_bytes");
+        test_int(limits_apply(&limits, fd, "spec.limits", &fault), <, 0);
+        test_str(fault.field, "spec.limits.memory_max_bytes");
         limits_deinit(&limits);
         remove_group(fd);
 }
@@ -396,12 +396,12 @@ static void test_apply_fails(void)
 static void test_default_weight(void)
 {
         struct limits limits = LIMITS_NULL, back;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int fd = make_group();
 
         put_file(fd, "cpu.weight", "");
         test_int(set(&limits, LIMIT_CPU_WEIGHT, "100"), ==, 0);
-        test_int(limits_apply(&limits, fd, "spec.limits", &error), ==, 0);
+        test_int(limits_apply(&limits, fd, "spec.limits", &fault), ==, 0);
         test_int(limits_read(fd, &back), ==, 0);
         test_int(back.given, ==, 0);
         remove_group(fd);

@@ -3,14 +3,13 @@
 #include "lib/spec.h"
 #include "tests/unit/test.h"
 
-static int parse(const char *text, struct spec *ret, struct spec_error *error)
+static int parse(const char *text, struct spec *ret, struct fault *fault)
 {
         json_t *json = json_loads(text, JSON_DECODE_ANY, NULL);
         int r;
 
         test_true(json);
-        *error = (struct spec_error){};
-        r = spec_from_json(json, ret, error);
+        r = spec_from_json(json, ret, fault);
         json_decref(json);
         return r;
 }
@@ -98,12 +97,12 @@ static void test_refused(void)
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
                 struct spec spec = SPEC_NULL;
-                struct spec_error error;
+                _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-                test_int(parse(cases[i].text, &spec, &error), ==, -EBADMSG);
-                test_str(error.field, cases[i].field);
-                test_contains(error.why, cases[i].why);
-                test_true(error.hint[0] != 0);
+                test_int(parse(cases[i].text, &spec, &fault), ==, -EBADMSG);
+                test_str(fault.field, cases[i].field);
+                test_contains(fault.why, cases[i].why);
+                test_true(fault.advice[0] != 0);
         }
 }
 
@@ -132,24 +131,24 @@ static json_t *make_weights(size_t n)
 
 static void takes(json_t *json)
 {
-        struct spec_error error = {};
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct spec spec;
 
-        test_int(spec_from_json(json, &spec, &error), ==, 0);
+        test_int(spec_from_json(json, &spec, &fault), ==, 0);
         json_decref(json);
         spec_deinit(&spec);
 }
 
 static void refuses(json_t *json, const char *field, const char *why)
 {
-        struct spec_error error = {};
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct spec spec;
 
-        test_int(spec_from_json(json, &spec, &error), ==, -EBADMSG);
+        test_int(spec_from_json(json, &spec, &fault), ==, -EBADMSG);
         json_decref(json);
-        test_str(error.field, field);
-        test_contains(error.why, why);
-        test_true(error.hint[0] != 0);
+        test_str(fault.field, field);
+        test_contains(fault.why, why);
+        test_true(fault.advice[0] != 0);
 }
 
 /* Else a job's spec could be as long as a message, and no list would have room for it. */
@@ -176,10 +175,10 @@ static void test_round_trip(void)
                 "\"limits\":{\"memory_max_bytes\":67108864,\"cpus\":\"0\"},\"ca_file\":\"/"
                 "ca.pem\"}";
         struct spec spec = SPEC_NULL;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         json_t *json, *expected;
 
-        test_int(parse(text, &spec, &error), ==, 0);
+        test_int(parse(text, &spec, &fault), ==, 0);
         test_int(spec.level, ==, LEVEL_THREADS);
         test_int(spec.workload, ==, WORKLOAD_WORDS);
         test_int(spec.workers, ==, 7);
@@ -208,9 +207,9 @@ static void test_worker_memory(void)
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); ++i) {
                 struct spec spec;
-                struct spec_error error;
+                _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-                test_int(parse(texts[i], &spec, &error), ==, 0);
+                test_int(parse(texts[i], &spec, &fault), ==, 0);
                 spec_fill(&spec, 2, 10);
                 test_int(limits_enforces(&spec.worker_limits, LIMIT_MEMORY_MAX), ==, enforced[i]);
                 if (enforced[i])
@@ -222,10 +221,10 @@ static void test_worker_memory(void)
 static void test_null_is_absent(void)
 {
         struct spec spec = SPEC_NULL;
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
         test_int(parse("{\"level\":\"async\",\"workload\":\"sum\",\"workers\":null,\"gil\":null}",
-                       &spec, &error),
+                       &spec, &fault),
                  ==, 0);
         test_int(spec.workers, ==, 0);
         spec_deinit(&spec);
@@ -302,13 +301,13 @@ static bool has(enum level level, const char *member)
 /* As compare does: each level gets what it takes, and is left no cause to refuse the spec. */
 static void test_leave_out(void)
 {
-        struct spec_error error = {};
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct spec spec;
         json_t *json;
 
         for (enum level i = 0; i < _LEVEL_N; ++i) {
                 json = leave_out_for(i, false);
-                test_int(spec_from_json(json, &spec, &error), ==, 0);
+                test_int(spec_from_json(json, &spec, &fault), ==, 0);
                 test_int(spec.nice, ==, 3);
                 test_int(spec.retries, ==, 4);
                 spec_deinit(&spec);
@@ -322,8 +321,8 @@ static void test_leave_out(void)
         }
         /* Without it, pages would not be fetched that are: that is not for us to leave out. */
         json = leave_out_for(LEVEL_MACHINES, true);
-        test_int(spec_from_json(json, &spec, &error), ==, -EBADMSG);
-        test_str(error.field, "spec.ca_file");
+        test_int(spec_from_json(json, &spec, &fault), ==, -EBADMSG);
+        test_str(fault.field, "spec.ca_file");
         json_decref(json);
 }
 

@@ -30,13 +30,13 @@ static bool is_for_the_daemon(int fd, const struct spec *spec, const char *name,
 
 static int set_up(int fd, const struct spec *spec, const char *name, bool limited)
 {
-        struct spec_error error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
-        r = worker_group_limit(fd, spec, &error);
+        r = worker_group_limit(fd, spec, &fault);
         if (r >= 0 || is_for_the_daemon(fd, spec, name, limited))
                 return 0;
-        log_error("cannot limit %s: %s: %s; %s", name, error.field, error.why, error.hint);
+        log_error("cannot limit %s: %s: %s; %s", name, fault.field, fault.why, fault.advice);
         return r;
 }
 

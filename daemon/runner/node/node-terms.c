@@ -32,7 +32,7 @@ static int read_workloads(struct node_terms *terms, json_t *list)
 static int read_level(struct node_terms *terms, const char *level, json_int_t workers,
                       json_int_t loops, json_t *worker_limits)
 {
-        struct spec_error error = {};
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         cpu_set_t cpus;
         unsigned n_cpus = 1;
         json_t *json;
@@ -41,10 +41,10 @@ static int read_level(struct node_terms *terms, const char *level, json_int_t wo
         json = json_pack("{s:s, s:s, s:o*, s:o*, s:O*}", "level", level, "workload", "words",
                          "workers", workers > 0 ? json_integer(workers) : NULL, "loops",
                          loops > 0 ? json_integer(loops) : NULL, "worker_limits", worker_limits);
-        r = json ? spec_from_json(json, &terms->spec, &error) : -ENOMEM;
+        r = json ? spec_from_json(json, &terms->spec, &fault) : -ENOMEM;
         json_decref(json);
         if (r < 0) {
-                log_error("cannot serve as a node: %s: %s", error.field, error.why);
+                log_error("cannot serve as a node: %s: %s", fault.field, fault.why);
                 return r;
         }
         if (!level_has(terms->spec.level, LEVEL_IN_NODES))
@@ -57,15 +57,15 @@ static int read_level(struct node_terms *terms, const char *level, json_int_t wo
 
 static int read_owners(struct node_terms *terms, json_int_t owners, json_t *limits)
 {
-        struct spec_error error = {};
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         if (owners < 1 || owners > NODE_OWNERS_MAX)
                 return refuse("\"owners\" is no number of owners served at once");
         terms->owners_max = (unsigned)owners;
-        r = limits ? limits_from_json(limits, "owner_limits", &terms->owner_limits, &error) : 0;
+        r = limits ? limits_from_json(limits, "owner_limits", &terms->owner_limits, &fault) : 0;
         if (r == -EBADMSG)
-                log_error("cannot serve as a node: %s: %s", error.field, error.why);
+                log_error("cannot serve as a node: %s: %s", fault.field, fault.why);
         return r;
 }
 

@@ -163,12 +163,12 @@ static void drop_group(struct keeper *keeper, struct owner *owner)
 
 static int limit_group(const struct keeper *keeper, const struct owner *owner)
 {
-        struct spec_error error = {};
-        int r = limits_apply(&keeper->terms.owner_limits, owner->group_fd, "owner_limits", &error);
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
+        int r = limits_apply(&keeper->terms.owner_limits, owner->group_fd, "owner_limits", &fault);
 
         if (r < 0)
-                log_error("cannot limit what runs for %s: %s: %s; %s", owner->name, error.field,
-                          error.why, error.hint);
+                log_error("cannot limit what runs for %s: %s: %s; %s", owner->name, fault.field,
+                          fault.why, fault.advice);
         return r;
 }
 

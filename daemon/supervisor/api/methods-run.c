@@ -157,7 +157,7 @@ static bool read_on_disconnect(struct peer *peer, const json_t *parameters, bool
 static bool read_spec(struct peer *peer, const json_t *parameters, struct spec *ret)
 {
         json_t *json = json_object_get(parameters, "spec");
-        struct spec_error error = { "", "", "" };
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         if (!json) {
@@ -166,9 +166,9 @@ static bool read_spec(struct peer *peer, const json_t *parameters, struct spec *
                         "give what to run and how: {\"workload\": \"sum\", \"level\": \"serial\"}");
                 return false;
         }
-        r = spec_from_json(json, ret, &error);
+        r = spec_from_json(json, ret, &fault);
         if (r == -EBADMSG)
-                methods_refuse(peer, error.field, error.why, error.hint);
+                methods_refuse(peer, fault.field, fault.why, fault.advice);
         else if (r < 0)
                 failed_errno(peer, r, "read the spec");
         return r >= 0;
@@ -208,14 +208,14 @@ static bool check_level(struct peer *peer, const struct spec *spec)
 static bool check_limits(struct peer *peer, const struct spec *spec)
 {
         const struct job_env *env = &peer->owner->jobs->env;
-        struct spec_error error = { "", "", "" };
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
-        r = limit_check(spec, env->groups, env->host, &error);
+        r = limit_check(spec, env->groups, env->host, &fault);
         if (r == -EDOM)
-                methods_refuse(peer, error.field, error.why, error.hint);
+                methods_refuse(peer, fault.field, fault.why, fault.advice);
         else if (r < 0)
-                methods_deny_limit(peer, error.field, error.why, error.hint);
+                methods_fail(peer, &fault);
         return r >= 0;
 }
 

@@ -60,12 +60,6 @@ void methods_refuse(struct peer *peer, const char *field, const char *why, const
                    json_pack("{s:s, s:s, s:s}", "field", field, "why", why, "hint", hint));
 }
 
-void methods_deny_limit(struct peer *peer, const char *limit, const char *why, const char *hint)
-{
-        peer_error(peer, INTERFACE_JOBS ".LimitUnavailable",
-                   json_pack("{s:s, s:s, s:s}", "limit", limit, "why", why, "hint", hint));
-}
-
 void methods_fail(struct peer *peer, const struct fault *fault)
 {
         const char *advice = fault->advice ?: failure_advice(fault->error);
@@ -74,7 +68,9 @@ void methods_fail(struct peer *peer, const struct fault *fault)
                 peer_error(peer, INTERFACE_JOBS ".NoSpace",
                            json_pack("{s:s, s:s}", "why", fault->why, "hint", advice));
         else if (fault->field)
-                methods_deny_limit(peer, fault->field, fault->why, advice);
+                peer_error(peer, INTERFACE_JOBS ".LimitUnavailable",
+                           json_pack("{s:s, s:s, s:s}", "limit", fault->field, "why", fault->why,
+                                     "hint", advice));
         else
                 peer_error(peer, INTERFACE_JOBS ".Failed",
                            json_pack("{s:s, s:s, s:s}", "attempted", fault->attempted, "why",

@@ -41,7 +41,6 @@ void methods_refuse(struct peer *peer, const char *field, const char *why, const
 
 /* Answers with the error that fits @fault: LimitUnavailable, NoSpace or Failed. */
 void methods_fail(struct peer *peer, const struct fault *fault);
-void methods_deny_limit(struct peer *peer, const char *limit, const char *why, const char *hint);
 
 /* False, with the call answered, when @parameters has a member that is not in @names
  * (NULL-terminated). */

@@ -304,7 +304,7 @@ static void name_field(const char *field, char *text, size_t size)
 /* The node's options are a job's, and are held to the same rules. */
 static int check_node(const struct machines_config *machines, char **ret_error)
 {
-        struct spec_error error = { "", "", "" };
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct spec spec = SPEC_NULL;
         json_t *json = spec_to_json(&machines->node);
         char field[96];
@@ -312,13 +312,14 @@ static int check_node(const struct machines_config *machines, char **ret_error)
 
         if (!json)
                 return -ENOMEM;
-        r = spec_from_json(json, &spec, &error);
+        r = spec_from_json(json, &spec, &fault);
         json_decref(json);
         spec_deinit(&spec);
         if (r != -EBADMSG)
                 return r;
-        name_field(error.field, field, sizeof(field));
-        if (asprintf(ret_error, "the configuration's %s: %s; %s", field, error.why, error.hint) < 0)
+        name_field(fault.field, field, sizeof(field));
+        if (asprintf(ret_error, "the configuration's %s: %s; %s", field, fault.why, fault.advice) <
+            0)
                 *ret_error = NULL;
         return r;
 }

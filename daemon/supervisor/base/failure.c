@@ -1,7 +1,5 @@
 #include "daemon/supervisor/base/failure.h"
 
-#include "lib/spec.h"
-
 const char *failure_advice(int error)
 {
         switch (error) {
@@ -56,12 +54,4 @@ bool failure_may_pass(const struct fault *fault)
 {
         return fault->field ? failure_is_want(fault->error)
                             : failure_kind(fault->error) == FAILURE_PASSES;
-}
-
-int failure_of_limit(struct fault *fault, int error, const struct spec_error *what)
-{
-        const char *name = strrchr(what->field, '.');
-
-        (void)fault_refuse(fault, error, what->field, what->hint, "%s", what->why);
-        return fault_attempt(fault, "set the limit %s", name ? name + 1 : what->field);
 }

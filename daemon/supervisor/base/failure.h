@@ -4,10 +4,6 @@
 
 #include "lib/fault.h"
 
-/* A limit that cannot be had. */
-struct spec_error;
-int failure_of_limit(struct fault *fault, int error, const struct spec_error *what);
-
 /* Text for what to do about @error on the file system of the state directory, or what else it is
  * about. */
 const char *failure_advice(int error);

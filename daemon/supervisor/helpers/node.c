@@ -95,14 +95,13 @@ static int make_spec(const struct node *node, const char *demo_url, int *ret_fd)
 static int set_limits(const struct node *node, struct fault *fault)
 {
         const struct engine_env *env = &node->engine->env;
-        struct spec_error error = { "", "", "" };
         const struct child_group *group = &node->helper.child.group;
         int r;
 
-        r = limit_check(options_of(node), env->groups, env->host, &error);
+        r = limit_check(options_of(node), env->groups, env->host, fault);
         if (r >= 0 && child_group_exists(group))
-                r = limit_set(options_of(node), env->groups, group, &error);
-        return r >= 0 ? 0 : failure_of_limit(fault, r, &error);
+                r = limit_set(options_of(node), env->groups, group, fault);
+        return r >= 0 ? 0 : limit_attempt(fault);
 }
 
 /* The pages that "demo:" inputs name; other inputs do without. */
@@ -221,7 +220,7 @@ static const struct helper_kind local_kind = {
 };
 
 /* The groups of owners' runners within its own: to limit_restore() each is like a job's. */
-static int restore_owners(const struct node *node, struct spec_error *error)
+static int restore_owners(const struct node *node, struct fault *fault)
 {
         const struct engine_env *env = &node->engine->env;
         struct spec spec = *options_of(node);
@@ -237,7 +236,7 @@ static int restore_owners(const struct node *node, struct spec_error *error)
                                   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
                 if (group.fd < 0)
                         continue;
-                r = limit_restore(&spec, env->groups, &group, &changes, error);
+                r = limit_restore(&spec, env->groups, &group, &changes, fault);
                 close_fd(group.fd);
         }
         return r;
@@ -248,15 +247,14 @@ static void take_over(struct node *node)
 {
         const struct engine_env *env = &node->engine->env;
         const struct child_group *group = &node->helper.child.group;
-        struct spec_error error = { "", "", "" };
         _cleanup_fault_ struct fault fault = FAULT_NULL;
         char url[DEMO_URL_MAX];
         struct controller_changes changes;
 
-        if (limit_restore(options_of(node), env->groups, group, &changes, &error) < 0 ||
-            restore_owners(node, &error) < 0)
+        if (limit_restore(options_of(node), env->groups, group, &changes, &fault) < 0 ||
+            restore_owners(node, &fault) < 0)
                 supervisor_log(LOG_ERR, "%s goes on without all of its limits: %s: %s; %s",
-                               node->helper.kind->what, error.field, error.why, error.hint);
+                               node->helper.kind->what, fault.field, fault.why, fault.advice);
         acquire_demo(node, url);
         if (acquire_redis(node, &fault) < 0)
                 supervisor_log(LOG_ERR, "cannot %s: %s; %s", fault.attempted, fault.why,

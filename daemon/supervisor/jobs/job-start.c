@@ -113,13 +113,12 @@ static int make_group(struct job *job, struct start *start)
 
 static int set_limits(struct job *job, struct fault *fault)
 {
-        struct spec_error error = { "", "", "" };
         int r;
 
         if (!child_group_exists(&job->group))
                 return 0;
-        r = limit_set(&job->spec, job->env->groups, &job->group, &error);
-        return r < 0 ? failure_of_limit(fault, r, &error) : 0;
+        r = limit_set(&job->spec, job->env->groups, &job->group, fault);
+        return r < 0 ? limit_attempt(fault) : 0;
 }
 
 /* Where it may not be set, the group's weight stands for it, or the job had not been admitted. */
@@ -326,14 +325,14 @@ static void reacquire_engine(struct job *job)
 static void restore_limits(struct job *job)
 {
         const struct log_about about = job_about(job, MESSAGE_LIMITS_LOST, REASON_NONE);
-        struct spec_error error = { "", "", "" };
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        if (limit_restore(&job->spec, job->env->groups, &job->group, &job->controllers, &error) < 0)
+        if (limit_restore(&job->spec, job->env->groups, &job->group, &job->controllers, &fault) < 0)
                 supervisor_log_about(&about, LOG_ERR,
                                      "job %llu goes on without all of its limits: %s: %s; "
                                      "%s",
-                                     (unsigned long long)job->record.number, error.field, error.why,
-                                     error.hint);
+                                     (unsigned long long)job->record.number, fault.field, fault.why,
+                                     fault.advice);
         else if (job->controllers.lost && (job->spec.limits.given || job->spec.worker_limits.given))
                 supervisor_log_about(&about, LOG_NOTICE,
                                      "limits of job %llu did not hold while there was no "

@@ -106,14 +106,14 @@ static const char *describe(int error)
 static int load(struct jobs *jobs, struct job_record *record, struct job **ret)
 {
         struct directory directory = DIRECTORY_NULL;
-        struct spec_error error = { "", "", "" };
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct spec spec = SPEC_NULL;
         struct counters counters;
         int r;
 
         *ret = NULL;
-        if (spec_from_json(record->spec, &spec, &error) < 0) {
-                give_up(jobs, record, *error.why ? error.why : "its spec cannot be read");
+        if (spec_from_json(record->spec, &spec, &fault) < 0) {
+                give_up(jobs, record, fault.why);
                 return 0;
         }
         r = directory_open(jobs->env.jobs_fd, record->number, &directory);

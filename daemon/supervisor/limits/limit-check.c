@@ -2,25 +2,11 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "lib/block-device.h"
 #include "lib/cpu-list.h"
 #include "lib/priority.h"
-
-static _printf_(5, 6) int refuse(struct spec_error *error, int r, const char *field,
-                                 const char *hint, const char *why, ...)
-{
-        va_list ap;
-
-        snprintf(error->field, sizeof(error->field), "%s", field);
-        snprintf(error->hint, sizeof(error->hint), "%s", hint);
-        va_start(ap, why);
-        vsnprintf(error->why, sizeof(error->why), why, ap);
-        va_end(ap);
-        return r;
-}
 
 /* The CPUs that are the daemon's to give; all bits where that can't be told. */
 static void read_cpus(const struct groups *groups, struct cpu_list *ret)
@@ -38,23 +24,25 @@ static void read_cpus(const struct groups *groups, struct cpu_list *ret)
 }
 
 static int check_cpus(const struct limits *limits, const struct groups *groups, const char *field,
-                      struct spec_error *error)
+                      struct fault *fault)
 {
         struct cpu_list asked, there;
         int missing;
 
         read_cpus(groups, &there);
         if (cpu_list_parse(limits->cpus, &asked) < 0)
-                return refuse(error, -EDOM, field, limit_infos[LIMIT_CPUS].form, "it is no list");
+                return fault_refuse(fault, -EDOM, field, limit_infos[LIMIT_CPUS].form,
+                                    "it is no list");
         missing = cpu_list_first_missing(&asked, &there);
         if (missing < 0)
                 return 0;
-        return refuse(error, -EDOM, field, "give CPUs that are there; nproc and lscpu tell",
-                      "%s: CPU %d is not there, or not the daemon's to use", limits->cpus, missing);
+        return fault_refuse(fault, -EDOM, field, "give CPUs that are there; nproc and lscpu tell",
+                            "%s: CPU %d is not there, or not the daemon's to use", limits->cpus,
+                            missing);
 }
 
 static int check_rates(const struct io_limit *io, size_t index, const char *field,
-                       struct spec_error *error)
+                       struct fault *fault)
 {
         char member[128], hint[64];
 
@@ -66,23 +54,23 @@ static int check_rates(const struct io_limit *io, size_t index, const char *fiel
                 snprintf(member, sizeof(member), "%s[%zu].%s", field, index, info->member);
                 snprintf(hint, sizeof(hint), "give a whole number from %llu up",
                          (unsigned long long)info->min);
-                return refuse(error, -EDOM, member, hint, "%llu is out of range",
-                              (unsigned long long)io->rates[i]);
+                return fault_refuse(fault, -EDOM, member, hint, "%llu is out of range",
+                                    (unsigned long long)io->rates[i]);
         }
         return 0;
 }
 
-static int check_io(const struct limits *limits, const char *field, struct spec_error *error)
+static int check_io(const struct limits *limits, const char *field, struct fault *fault)
 {
         for (size_t i = 0; i < limits->n_io; ++i) {
                 const struct io_limit *io = &limits->io[i];
-                int r = check_rates(io, i, field, error);
+                int r = check_rates(io, i, field, fault);
 
                 if (r < 0)
                         return r;
                 if (!block_device_is_disk(io->major, io->minor))
-                        return refuse(
-                                error, -EDOM, field,
+                        return fault_refuse(
+                                fault, -EDOM, field,
                                 "give a whole disk, or a path on it; lsblk -d shows the disks",
                                 "%u:%u is no whole disk of this machine", io->major, io->minor);
         }
@@ -101,56 +89,58 @@ static uint64_t read_pid_max(void)
 }
 
 static int check_cpu_max(uint64_t value, const struct host *host, const char *field,
-                         struct spec_error *error)
+                         struct fault *fault)
 {
         char hint[64];
 
         if (value <= host->n_cpus * LIMIT_CPU)
                 return 0;
         snprintf(hint, sizeof(hint), "give at most %u%%", host->n_cpus * 100);
-        return refuse(error, -EDOM, field, hint, "%g%% is more than the %u CPU%s of this machine",
-                      (double)value * 100 / (double)LIMIT_CPU, host->n_cpus, plural(host->n_cpus));
+        return fault_refuse(fault, -EDOM, field, hint,
+                            "%g%% is more than the %u CPU%s of this machine",
+                            (double)value * 100 / (double)LIMIT_CPU, host->n_cpus,
+                            plural(host->n_cpus));
 }
 
 static int check_at_most(uint64_t value, uint64_t most, const char *what, const char *field,
-                         struct spec_error *error)
+                         struct fault *fault)
 {
         char hint[64];
 
         if (value <= most)
                 return 0;
         snprintf(hint, sizeof(hint), "give at most %llu, or max", (unsigned long long)most);
-        return refuse(error, -EDOM, field, hint, "%llu is more than %s", (unsigned long long)value,
-                      what);
+        return fault_refuse(fault, -EDOM, field, hint, "%llu is more than %s",
+                            (unsigned long long)value, what);
 }
 
 static int check_value(const struct limits *limits, enum limit limit, const struct groups *groups,
-                       const struct host *host, const char *field, struct spec_error *error)
+                       const struct host *host, const char *field, struct fault *fault)
 {
         switch (limit) {
         case LIMIT_CPU_MAX:
-                return check_cpu_max(limits->values[limit], host, field, error);
+                return check_cpu_max(limits->values[limit], host, field, fault);
         case LIMIT_MEMORY_MAX:
         case LIMIT_MEMORY_HIGH:
                 return check_at_most(limits->values[limit],
                                      (uint64_t)sysconf(_SC_PHYS_PAGES) *
                                              (uint64_t)sysconf(_SC_PAGESIZE),
-                                     "the memory of this machine", field, error);
+                                     "the memory of this machine", field, fault);
         case LIMIT_PIDS_MAX:
                 return check_at_most(limits->values[limit], read_pid_max(),
                                      "the processes this machine can have (kernel.pid_max)", field,
-                                     error);
+                                     fault);
         case LIMIT_CPUS:
-                return check_cpus(limits, groups, field, error);
+                return check_cpus(limits, groups, field, fault);
         case LIMIT_IO_MAX:
-                return check_io(limits, field, error);
+                return check_io(limits, field, fault);
         default:
                 return 0;
         }
 }
 
 static int check_limits(const struct limits *limits, const char *path, const struct groups *groups,
-                        const struct host *host, struct spec_error *error)
+                        const struct host *host, struct fault *fault)
 {
         for (enum limit i = 0; i < _LIMIT_N; ++i) {
                 const char *why, *hint;
@@ -160,19 +150,18 @@ static int check_limits(const struct limits *limits, const char *path, const str
                 if (!limits_enforces(limits, i))
                         continue;
                 snprintf(field, sizeof(field), "%s.%s", path, limit_infos[i].member);
-                r = check_value(limits, i, groups, host, field, error);
+                r = check_value(limits, i, groups, host, field, fault);
                 if (r < 0)
                         return r;
                 why = groups_why_without(groups, limit_infos[i].controller, &hint);
                 if (why)
-                        return refuse(error, -EOPNOTSUPP, field, hint, "%s", why);
+                        return fault_refuse(fault, -EOPNOTSUPP, field, hint, "%s", why);
         }
         return 0;
 }
 
 /* With the cpu controller it is the group's weight, unless that was given: see limit-set.c. */
-static int check_nice(const struct spec *spec, const struct groups *groups,
-                      struct spec_error *error)
+static int check_nice(const struct spec *spec, const struct groups *groups, struct fault *fault)
 {
         const char *why, *hint;
 
@@ -184,48 +173,48 @@ static int check_nice(const struct spec *spec, const struct groups *groups,
                 hint = "leave one of the two out: the weight of the job's cgroup is what stands "
                        "for the nice value here";
         }
-        return refuse(error, -EOPNOTSUPP, "spec.nice", hint, "%s", why);
+        return fault_refuse(fault, -EOPNOTSUPP, "spec.nice", hint, "%s", why);
 }
 
-static int check_threaded(const struct spec *spec, const struct groups *groups,
-                          struct spec_error *error)
+static int check_threaded(const struct spec *spec, const struct groups *groups, struct fault *fault)
 {
         const char *why, *hint;
 
         if (spec->threaded && !groups_exist(groups))
-                return refuse(error, -EOPNOTSUPP, "spec.threaded",
-                              "start the daemon where it can make cgroups (pppctl doctor), or "
-                              "leave it out",
-                              "%s", groups->why ?: "jobs have no cgroup here");
+                return fault_refuse(
+                        fault, -EOPNOTSUPP, "spec.threaded",
+                        "start the daemon where it can make cgroups (pppctl doctor), or "
+                        "leave it out",
+                        "%s", groups->why ?: "jobs have no cgroup here");
         if (spec->n_thread_weights == 0)
                 return 0;
         why = groups_why_without(groups, CGROUP_CPU, &hint);
-        return why ? refuse(error, -EOPNOTSUPP, "spec.thread_weights", hint, "%s", why) : 0;
+        return why ? fault_refuse(fault, -EOPNOTSUPP, "spec.thread_weights", hint, "%s", why) : 0;
 }
 
 /* What has been used up is read from the group; cpu.stat is there without any controller. */
-static int check_cpu_time(const struct spec *spec, const struct groups *groups,
-                          struct spec_error *error)
+static int check_cpu_time(const struct spec *spec, const struct groups *groups, struct fault *fault)
 {
         if (spec->cpu_time_max_ns == 0 || groups_exist(groups))
                 return 0;
-        return refuse(error, -EOPNOTSUPP, "spec.cpu_time_max_seconds",
-                      "start the daemon where it can make cgroups (pppctl doctor), or limit the "
-                      "time by the clock instead",
-                      "%s", groups->why ?: "jobs have no cgroup whose CPU time could be read");
+        return fault_refuse(
+                fault, -EOPNOTSUPP, "spec.cpu_time_max_seconds",
+                "start the daemon where it can make cgroups (pppctl doctor), or limit the "
+                "time by the clock instead",
+                "%s", groups->why ?: "jobs have no cgroup whose CPU time could be read");
 }
 
 int limit_check(const struct spec *spec, const struct groups *groups, const struct host *host,
-                struct spec_error *error)
+                struct fault *fault)
 {
         int r;
 
-        r = check_limits(&spec->limits, "spec.limits", groups, host, error);
+        r = check_limits(&spec->limits, "spec.limits", groups, host, fault);
         if (r >= 0)
-                r = check_limits(&spec->worker_limits, "spec.worker_limits", groups, host, error);
+                r = check_limits(&spec->worker_limits, "spec.worker_limits", groups, host, fault);
         if (r >= 0)
-                r = check_nice(spec, groups, error);
+                r = check_nice(spec, groups, fault);
         if (r >= 0)
-                r = check_threaded(spec, groups, error);
-        return r < 0 ? r : check_cpu_time(spec, groups, error);
+                r = check_threaded(spec, groups, fault);
+        return r < 0 ? r : check_cpu_time(spec, groups, fault);
 }

@@ -11,7 +11,7 @@
 
 /*
  * 0, -EDOM when a value is past the machine or too low, -EOPNOTSUPP when a limit can't be enforced
- * here; then @error tells which (spec.limits.…), why, and what to do.
+ * here; then @fault tells which (spec.limits.…), why, and what to do.
  */
 int limit_check(const struct spec *spec, const struct groups *groups, const struct host *host,
-                struct spec_error *error);
+                struct fault *fault);

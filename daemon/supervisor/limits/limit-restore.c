@@ -7,14 +7,10 @@
 #include "daemon/supervisor/limits/limit-set.h"
 #include "lib/job-groups.h"
 
-static int complain(struct spec_error *error, int r, const char *field, const char *attempted)
+static int complain(struct fault *fault, int r, const char *field, const char *attempted)
 {
-        *error = (struct spec_error){
-                .hint = "pppctl doctor tells which controllers the daemon has"
-        };
-        snprintf(error->field, sizeof(error->field), "%s", field);
-        snprintf(error->why, sizeof(error->why), "cannot %s: %s", attempted, strerror(-r));
-        return r;
+        return fault_refuse(fault, r, field, "pppctl doctor tells which controllers the daemon has",
+                            "cannot %s: %s", attempted, strerror(-r));
 }
 
 static bool is_gone(int fd, const char *name)
@@ -24,32 +20,31 @@ static bool is_gone(int fd, const char *name)
 
 /* Workers come and go meanwhile. One that comes from now on finds the controllers, and limits
  * itself. */
-static int restore_worker(int fd, const char *name, const struct spec *spec,
-                          struct spec_error *error)
+static int restore_worker(int fd, const char *name, const struct spec *spec, struct fault *fault)
 {
         _cleanup_close_ int worker_fd = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int r;
 
         if (worker_fd < 0)
                 return errno == ENOENT ? 0
-                                       : complain(error, -errno, "spec.worker_limits",
+                                       : complain(fault, -errno, "spec.worker_limits",
                                                   "open the cgroup of a worker");
-        r = worker_group_limit(worker_fd, spec, error);
+        r = worker_group_limit(worker_fd, spec, fault);
         return r < 0 && is_gone(fd, name) ? 0 : r;
 }
 
 static int restore_workers(const struct spec *spec, const struct child_group *group,
-                           struct spec_error *error)
+                           struct fault *fault)
 {
         struct dirent **entries;
         int n, r = 0;
 
         n = scandirat(group->fd, ".", &entries, NULL, NULL);
         if (n < 0)
-                return complain(error, -errno, "spec.worker_limits", "list the cgroups of workers");
+                return complain(fault, -errno, "spec.worker_limits", "list the cgroups of workers");
         for (int i = 0; i < n; ++i) {
                 if (r >= 0 && strncmp(entries[i]->d_name, "worker-", 7) == 0)
-                        r = restore_worker(group->fd, entries[i]->d_name, spec, error);
+                        r = restore_worker(group->fd, entries[i]->d_name, spec, fault);
                 free(entries[i]);
         }
         free(entries);
@@ -57,7 +52,7 @@ static int restore_workers(const struct spec *spec, const struct child_group *gr
 }
 
 static int restore_threads(const struct spec *spec, const struct child_group *group,
-                           struct spec_error *error)
+                           struct fault *fault)
 {
         _cleanup_close_ int fd = openat(group->fd, "runner", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         char name[32];
@@ -70,7 +65,7 @@ static int restore_threads(const struct spec *spec, const struct child_group *gr
                         return 0;
                 r = thread_group_weigh(fd, spec, i);
         }
-        return complain(error, r, "spec.thread_weights", "weigh threads");
+        return complain(fault, r, "spec.thread_weights", "weigh threads");
 }
 
 /* A job's group passes on all that it has, since whoever made it saw to that, and noted what it
@@ -94,7 +89,7 @@ static int pass_on(const struct child_group *group, struct controller_changes *r
 
 int limit_restore(const struct spec *spec, const struct groups *groups,
                   const struct child_group *group, struct controller_changes *ret,
-                  struct spec_error *error)
+                  struct fault *fault)
 {
         int r;
 
@@ -103,15 +98,15 @@ int limit_restore(const struct spec *spec, const struct groups *groups,
                 return 0;
         r = pass_on(group, ret);
         if (r < 0)
-                return complain(error, r, "spec.limits", "enable controllers in the job's cgroup");
+                return complain(fault, r, "spec.limits", "enable controllers in the job's cgroup");
         /*
          * Also when they should be in force: they are read back, and what has happened meanwhile is
          * not known.
          */
-        r = limit_set(spec, groups, group, error);
+        r = limit_set(spec, groups, group, fault);
         if (r >= 0 && level_has(spec->level, LEVEL_WORKER_GROUPS))
-                r = restore_workers(spec, group, error);
+                r = restore_workers(spec, group, fault);
         if (r >= 0 && spec->n_thread_weights > 0)
-                r = restore_threads(spec, group, error);
+                r = restore_threads(spec, group, fault);
         return r;
 }

@@ -19,9 +19,9 @@ struct controller_changes {
 
 /*
  * Passes the controllers on to the job's group again, and sets the limits of the job, of its
- * workers and of its threads again. @ret is filled in any case. A negative errno with @error filled
+ * workers and of its threads again. @ret is filled in any case. A negative errno with @fault set
  * when a limit is not in force.
  */
 int limit_restore(const struct spec *spec, const struct groups *groups,
                   const struct child_group *group, struct controller_changes *ret,
-                  struct spec_error *error);
+                  struct fault *fault);

@@ -30,7 +30,7 @@ static void protect_runner(const struct spec *spec, const struct child_group *gr
 
 /* See priority.h. The kernel turns it into the weight that the scheduler gives this nice value. */
 static int set_nice(const struct spec *spec, const struct groups *groups,
-                    const struct child_group *group, struct spec_error *error)
+                    const struct child_group *group, struct fault *fault)
 {
         char text[24];
         int r;
@@ -42,23 +42,28 @@ static int set_nice(const struct spec *spec, const struct groups *groups,
         r = cgroup_write(group->fd, "cpu.weight.nice", text);
         if (r >= 0)
                 return 0;
-        *error = (struct spec_error){ .field = "spec.nice", .hint = "give --cpu-weight instead" };
-        snprintf(error->why, sizeof(error->why), "cannot write cpu.weight.nice of the cgroup: %s",
-                 strerror(-r));
-        return r;
+        return fault_refuse(fault, r, "spec.nice", "give --cpu-weight instead",
+                            "cannot write cpu.weight.nice of the cgroup: %s", strerror(-r));
 }
 
 int limit_set(const struct spec *spec, const struct groups *groups, const struct child_group *group,
-              struct spec_error *error)
+              struct fault *fault)
 {
         int r;
 
-        r = limits_apply(&spec->limits, group->fd, "spec.limits", error);
+        r = limits_apply(&spec->limits, group->fd, "spec.limits", fault);
         if (r >= 0)
-                r = set_nice(spec, groups, group, error);
+                r = set_nice(spec, groups, group, fault);
         if (r >= 0)
                 protect_runner(spec, group);
         return r;
+}
+
+int limit_attempt(struct fault *fault)
+{
+        const char *name = strrchr(fault->field, '.');
+
+        return fault_attempt(fault, "set the limit %s", name ? name + 1 : fault->field);
 }
 
 int limit_get_nice(const struct child_group *group, pid_t runner, int wanted, int *ret)

@@ -8,10 +8,13 @@
 
 /*
  * On the job's own group, so that they bound its runner and all of its workers together. A negative
- * errno with @error filled when one of them is not in force.
+ * errno with @fault set when one of them is not in force.
  */
 int limit_set(const struct spec *spec, const struct groups *groups, const struct child_group *group,
-              struct spec_error *error);
+              struct fault *fault);
+
+/* Says in the fault of a limit which one it was that could not be set. Returns the error. */
+int limit_attempt(struct fault *fault);
 
 /*
  * The nice value in force: the runner's own, or, where that may not be set, what the group's weight
