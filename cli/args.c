@@ -204,12 +204,16 @@ static int set_executor(const char *value, enum executor *ret)
 
 static int set_limit(struct limits *limits, const char *name, enum limit limit, const char *value)
 {
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         _cleanup_free_ char *why = NULL;
-        int r = limits_set_text(limits, limit, value, &why);
+        int r = limits_set_text(limits, limit, value, &fault);
 
         if (r == -ENOMEM)
                 return cli_no_memory();
-        return r < 0 ? cli_fail(CLI_USAGE, "--%s: %s", name, why) : 0;
+        if (r >= 0)
+                return 0;
+        why = fault_sentence(&fault);
+        return cli_fail(CLI_USAGE, "--%s: %s", name, fault_text(why));
 }
 
 static int set_any_limit(struct args *args, enum option option, const char *value)

@@ -95,20 +95,38 @@ int fault_say(struct fault *fault, int error, const char *advice, const char *wh
         return r;
 }
 
-int fault_attempt(struct fault *fault, const char *attempted, ...)
+/* @args may be parts of the fault, too. */
+static _printf_(3, 0) int replace(struct fault *fault, char **text, const char *by, va_list args)
 {
-        va_list args;
-        char *text;
+        char *new = format(by, args);
 
         assert(fault->error < 0);
-        va_start(args, attempted);
-        text = format(attempted, args);
-        va_end(args);
-        free_text(fault->attempted);
-        fault->attempted = text;
+        free_text(*text);
+        *text = new;
         return fault->error;
 }
 
+int fault_attempt(struct fault *fault, const char *attempted, ...)
+{
+        va_list args;
+        int r;
+
+        va_start(args, attempted);
+        r = replace(fault, &fault->attempted, attempted, args);
+        va_end(args);
+        return r;
+}
+
+int fault_advise(struct fault *fault, const char *advice, ...)
+{
+        va_list args;
+        int r;
+
+        va_start(args, advice);
+        r = replace(fault, &fault->advice, advice, args);
+        va_end(args);
+        return r;
+}
 char *fault_sentence(const struct fault *fault)
 {
         char *text;

@@ -47,9 +47,12 @@ int fault_refuse(struct fault *fault, int error, const char *field, const char *
 int fault_refuse_v(struct fault *fault, int error, const char *field, const char *advice,
                    const char *why, va_list args) _printf_(5, 0);
 
-/* Says what was attempted, for a function that could not know. Returns the fault's error. */
+/*
+ * These say later what was attempted, for a function that could not know, and give advice that is
+ * made of parts. They return the fault's error.
+ */
 int fault_attempt(struct fault *fault, const char *attempted, ...) _printf_(2, 3);
-
+int fault_advise(struct fault *fault, const char *advice, ...) _printf_(2, 3);
 /*
  * "cannot ATTEMPTED: WHY; ADVICE", without the parts that are not set, to be freed. NULL when out
  * of memory, with which fault_text() copes.

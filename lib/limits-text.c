@@ -1,6 +1,5 @@
 /* Limits as the text of an option, as people write it. */
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "lib/block-device.h"
@@ -8,25 +7,10 @@
 #include "lib/limits.h"
 #include "lib/spec-reader.h"
 
-static _printf_(2, 3) int complain(char **ret_why, const char *format, ...)
+static int refuse(enum limit limit, const char *text, const char *what, struct fault *fault)
 {
-        va_list ap;
-        int r;
-
-        va_start(ap, format);
-        r = vasprintf(ret_why, format, ap);
-        va_end(ap);
-        if (r < 0) {
-                *ret_why = NULL;
-                return -ENOMEM;
-        }
-        return -EBADMSG;
-}
-
-static int refuse(enum limit limit, const char *text, const char *what, char **ret_why)
-{
-        return complain(ret_why, "\"%.*s\" %s; %s", utf8_prefix(text, NAME_SHOWN), text, what,
-                        limit_infos[limit].form);
+        return fault_say(fault, -EBADMSG, limit_infos[limit].form, "\"%.*s\" %s",
+                         utf8_prefix(text, NAME_SHOWN), text, what);
 }
 
 /* "150%", "12.5%": hundredths of a CPU, kept in millionths. */
@@ -74,7 +58,8 @@ static int parse_value(enum limit limit, const char *text, uint64_t *ret)
         }
 }
 
-static int set_number(struct limits *limits, enum limit limit, const char *text, char **ret_why)
+static int set_number(struct limits *limits, enum limit limit, const char *text,
+                      struct fault *fault)
 {
         const struct limit_info *info = &limit_infos[limit];
         uint64_t v;
@@ -82,23 +67,23 @@ static int set_number(struct limits *limits, enum limit limit, const char *text,
 
         r = parse_value(limit, text, &v);
         if (r == -EINVAL)
-                return refuse(limit, text, "is not what it takes", ret_why);
+                return refuse(limit, text, "is not what it takes", fault);
         if (r == -ERANGE || (v != LIMIT_NONE && v > info->max))
-                return refuse(limit, text, "is too large", ret_why);
+                return refuse(limit, text, "is too large", fault);
         if (v < info->min)
                 return refuse(limit, text, v == 0 ? "would let nothing run" : "is too small",
-                              ret_why);
+                              fault);
         limits->values[limit] = v;
         return 0;
 }
 
-static int set_cpus(struct limits *limits, const char *text, char **ret_why)
+static int set_cpus(struct limits *limits, const char *text, struct fault *fault)
 {
         struct cpu_list list;
         char *copy;
 
         if (strchr(text, '\n') || cpu_list_parse(text, &list) < 0)
-                return refuse(LIMIT_CPUS, text, "is no list of CPUs", ret_why);
+                return refuse(LIMIT_CPUS, text, "is no list of CPUs", fault);
         copy = strdup(text);
         if (!copy)
                 return -ENOMEM;
@@ -123,45 +108,46 @@ static int parse_rate(const char *word, struct io_limit *io)
         return -EINVAL;
 }
 
-static int add_rate(const char *word, struct io_limit *io, char **ret_why)
+static int add_rate(const char *word, struct io_limit *io, struct fault *fault)
 {
         int r = parse_rate(word, io);
 
         if (r == -ERANGE)
-                return refuse(LIMIT_IO_MAX, word, "is too large, at most 8388607T", ret_why);
+                return refuse(LIMIT_IO_MAX, word, "is too large, at most 8388607T", fault);
         if (r < 0)
-                return refuse(LIMIT_IO_MAX, word, "is no rate", ret_why);
+                return refuse(LIMIT_IO_MAX, word, "is no rate", fault);
         for (unsigned i = 0; i < _IO_RATE_N; ++i) {
                 if (io->rates[i] == 0)
-                        return refuse(LIMIT_IO_MAX, word, "would let nothing through", ret_why);
+                        return refuse(LIMIT_IO_MAX, word, "would let nothing through", fault);
                 if (io->rates[i] < io_rate_infos[i].min)
-                        return complain(ret_why, "\"%.*s\" is too small, at least %s; %s",
-                                        utf8_prefix(word, NAME_SHOWN), word,
-                                        io_rate_infos[i].at_least, limit_infos[LIMIT_IO_MAX].form);
+                        return fault_say(fault, -EBADMSG, limit_infos[LIMIT_IO_MAX].form,
+                                         "\"%.*s\" is too small, at least %s",
+                                         utf8_prefix(word, NAME_SHOWN), word,
+                                         io_rate_infos[i].at_least);
         }
         return 0;
 }
 
-static int find_device(const char *text, struct io_limit *io, char **ret_why)
+static int find_device(const char *text, struct io_limit *io, struct fault *fault)
 {
         int r = block_device_find(text, &io->major, &io->minor);
 
         if (r == -ERANGE)
                 return refuse(LIMIT_IO_MAX, text, "is out of range: no disk has such numbers",
-                              ret_why);
+                              fault);
         if (r == -ENODEV)
-                return complain(ret_why,
-                                "no disk is behind %s (it may be on tmpfs, overlay or a network "
-                                "file system); %s",
-                                text, limit_infos[LIMIT_IO_MAX].form);
+                return fault_say(fault, -EBADMSG, limit_infos[LIMIT_IO_MAX].form,
+                                 "no disk is behind %s (it may be on tmpfs, overlay or a network "
+                                 "file system)",
+                                 text);
         if (r < 0)
-                return complain(ret_why, "cannot find the disk of %s: %s; %s", text,
-                                strerrordesc_np(-r), limit_infos[LIMIT_IO_MAX].form);
+                return fault_say(fault, -EBADMSG, limit_infos[LIMIT_IO_MAX].form,
+                                 "cannot find the disk of %s: %s", text, strerrordesc_np(-r));
         return 0;
 }
 
 /* Takes the words of @text, which it splits in place: the device, then rates. */
-static int parse_io(char *text, struct io_limit *io, char **ret_why)
+static int parse_io(char *text, struct io_limit *io, struct fault *fault)
 {
         char *rest = text, *word, *device = NULL;
         unsigned n = 0;
@@ -175,17 +161,17 @@ static int parse_io(char *text, struct io_limit *io, char **ret_why)
                         device = word;
                         continue;
                 }
-                r = add_rate(word, io, ret_why);
+                r = add_rate(word, io, fault);
                 if (r < 0)
                         return r;
                 ++n;
         }
         if (!device || n == 0)
-                return refuse(LIMIT_IO_MAX, device ?: "", "names no rate", ret_why);
-        return find_device(device, io, ret_why);
+                return refuse(LIMIT_IO_MAX, device ?: "", "names no rate", fault);
+        return find_device(device, io, fault);
 }
 
-static int add_io(struct limits *limits, const char *text, char **ret_why)
+static int add_io(struct limits *limits, const char *text, struct fault *fault)
 {
         _cleanup_free_ char *copy = strdup(text);
         struct io_limit io, *larger;
@@ -193,14 +179,14 @@ static int add_io(struct limits *limits, const char *text, char **ret_why)
 
         if (!copy)
                 return -ENOMEM;
-        r = parse_io(copy, &io, ret_why);
+        r = parse_io(copy, &io, fault);
         if (r < 0)
                 return r;
         if (limits_find_io(limits, io.major, io.minor))
-                return complain(ret_why,
-                                "the disk %u:%u is limited twice; give all of its rates together, "
-                                "as in '%u:%u rbps=10M wbps=10M'",
-                                io.major, io.minor, io.major, io.minor);
+                return fault_say(fault, -EBADMSG, NULL,
+                                 "the disk %u:%u is limited twice; give all of its rates together, "
+                                 "as in '%u:%u rbps=10M wbps=10M'",
+                                 io.major, io.minor, io.major, io.minor);
         larger = reallocarray(limits->io, limits->n_io + 1, sizeof(*larger));
         if (!larger)
                 return -ENOMEM;
@@ -209,18 +195,17 @@ static int add_io(struct limits *limits, const char *text, char **ret_why)
         return 0;
 }
 
-int limits_set_text(struct limits *limits, enum limit limit, const char *text, char **ret_why)
+int limits_set_text(struct limits *limits, enum limit limit, const char *text, struct fault *fault)
 {
         int r;
 
         assert(limit < _LIMIT_N);
-        *ret_why = NULL;
         if (limit_infos[limit].kind == LIMIT_KIND_CPU_LIST)
-                r = set_cpus(limits, text, ret_why);
+                r = set_cpus(limits, text, fault);
         else if (limit_infos[limit].kind == LIMIT_KIND_RATES)
-                r = add_io(limits, text, ret_why);
+                r = add_io(limits, text, fault);
         else
-                r = set_number(limits, limit, text, ret_why);
+                r = set_number(limits, limit, text, fault);
         if (r >= 0)
                 limits->given |= LIMIT_BIT(limit);
         return r;

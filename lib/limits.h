@@ -122,10 +122,9 @@ json_t *limits_to_json(const struct limits *limits);
 
 /*
  * limits-text.c: takes the text of an option, such as "150%", "64M" or "/var rbps=1M". IO_MAX may
- * be set several times, once a device. -EBADMSG with a sentence in *ret_why (owned by the caller),
- * -ENOMEM.
+ * be set several times, once a device. -EBADMSG and @fault, or -ENOMEM.
  */
-int limits_set_text(struct limits *limits, enum limit limit, const char *text, char **ret_why);
+int limits_set_text(struct limits *limits, enum limit limit, const char *text, struct fault *fault);
 
 /*
  * limits-cgroup.c: writes each limit to the group @fd and reads it back. A negative errno with

@@ -14,42 +14,39 @@
 #define DESCRIPTORS_RESERVED 64
 #define DESCRIPTORS_PER_JOB  10
 
-/* Says what a callee explained; it has no text when memory ran out. */
-static int tell_about(enum message message, int error, char *text_consumed)
+/* Says what a callee explained, if it did. */
+static int tell_about(enum message message, int error, const struct fault *fault)
 {
         const struct log_about about = { .message = message };
+        _cleanup_free_ char *text = fault->error ? fault_sentence(fault) : NULL;
 
-        supervisor_log_about(&about, LOG_ERR, "%s",
-                             text_consumed ? text_consumed : strerror(-error));
-        free(text_consumed);
+        supervisor_log_about(&about, LOG_ERR, "%s", text ?: strerror(-error));
         return error;
 }
 
-static int tell(int error, char *text_consumed)
+static int tell(int error, const struct fault *fault)
 {
-        return tell_about(MESSAGE_NONE, error, text_consumed);
+        return tell_about(MESSAGE_NONE, error, fault);
 }
 
-static int load_config(const struct options *options, struct config *ret, char **ret_error)
+static int load_config(const struct options *options, struct config *ret, struct fault *fault)
 {
         char *files[CONFIG_FILES_MAX] = { NULL };
         struct config config;
         size_t n = 0;
         int r;
-
-        *ret_error = NULL;
         config_defaults(&config);
         if (options->config) {
-                r = config_load(&config, options->config, true, ret_error);
+                r = config_load(&config, options->config, true, fault);
         } else {
                 r = supervisor_config_files(files, &n);
                 for (size_t i = 0; i < n && r >= 0; ++i)
-                        r = config_load(&config, files[i], false, ret_error);
+                        r = config_load(&config, files[i], false, fault);
         }
         for (size_t i = 0; i < CONFIG_FILES_MAX; ++i)
                 free(files[i]);
         if (r >= 0)
-                r = machines_config_check(&config.machines, ret_error);
+                r = machines_config_check(&config.machines, fault);
         if (r < 0) {
                 config_deinit(&config);
                 return r;
@@ -58,22 +55,22 @@ static int load_config(const struct options *options, struct config *ret, char *
         return 0;
 }
 
-static int tell_about_config(int error, char *text_consumed)
+static int tell_about_config(int error, const struct fault *fault)
 {
-        (void)tell_about(MESSAGE_CONFIG, error, text_consumed);
+        (void)tell_about(MESSAGE_CONFIG, error, fault);
         return error == -ENOMEM ? error : MANAGER_E_CONFIG;
 }
 
 int manager_check_config(const struct options *options)
 {
         struct config config;
-        char *error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         supervisor_log_brief();
-        r = load_config(options, &config, &error);
+        r = load_config(options, &config, &fault);
         if (r < 0)
-                return tell_about_config(r, error);
+                return tell_about_config(r, &fault);
         config_deinit(&config);
         return 0;
 }
@@ -202,13 +199,13 @@ static void on_reload(struct service *service)
 {
         struct manager *manager = container_of(service, struct manager, service);
         struct config config;
-        char *error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         service_set_reloading(service);
-        r = load_config(manager->options, &config, &error);
+        r = load_config(manager->options, &config, &fault);
         if (r < 0) {
-                (void)tell_about(MESSAGE_CONFIG, r, error);
+                (void)tell_about(MESSAGE_CONFIG, r, &fault);
                 supervisor_log(LOG_ERR, "the configuration stays as it was");
         } else {
                 config_deinit(&manager->config);
@@ -282,24 +279,24 @@ static int publish_admitted(struct manager *manager)
 
 static int init_kept(struct manager *manager)
 {
-        char *error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         config_defaults(&manager->config);
-        r = load_config(manager->options, &manager->config, &error);
+        r = load_config(manager->options, &manager->config, &fault);
         if (r < 0)
-                return tell_about_config(r, error);
+                return tell_about_config(r, &fault);
         bound_peers(manager);
-        r = state_init(&manager->state, manager->options->state, &error);
+        r = state_init(&manager->state, manager->options->state, &fault);
         if (r < 0)
-                return tell_about(MESSAGE_STATE, r, error);
+                return tell_about(MESSAGE_STATE, r, &fault);
         if (asprintf(&manager->store_path, "%s/jobs.db", manager->options->state) < 0) {
                 manager->store_path = NULL;
                 return supervisor_log_oom();
         }
-        r = store_open(manager->store_path, &manager->store, &error);
+        r = store_open(manager->store_path, &manager->store, &fault);
         if (r < 0)
-                return tell_about(MESSAGE_STATE, r, error);
+                return tell_about(MESSAGE_STATE, r, &fault);
         manager->checkpoint =
                 (struct checkpoint){ manager->event, manager->store, manager->store_path, NULL };
         r = publish_admitted(manager);
@@ -392,13 +389,14 @@ static int init_jobs(struct manager *manager)
                 .trash = &manager->trash,
                 .runner = manager->options->runner,
         };
+        const struct fault none = FAULT_NULL;
         int r;
 
         r = host_init(&manager->host);
         if (r >= 0)
                 r = trash_init(&manager->trash, manager->event, manager->state.jobs_fd, is_left);
         if (r < 0)
-                return tell(r, NULL);
+                return tell(r, &none);
         env.environment = manager->environment = environment_for_child(NULL);
         if (!env.environment)
                 return supervisor_log_oom();
@@ -410,7 +408,7 @@ static int init_jobs(struct manager *manager)
                 r = jobs_init(&manager->jobs, &env, manager->store, &manager->config,
                               &manager->quota, on_jobs_changed);
         if (r < 0)
-                return tell(r, NULL);
+                return tell(r, &none);
         jobs_log_bounds(&manager->jobs);
         r = resume_jobs(&manager->jobs);
         if (r < 0)
@@ -421,7 +419,7 @@ static int init_jobs(struct manager *manager)
 
 int manager_init(struct manager *manager, sd_event *event, const struct options *options)
 {
-        char *error;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         *manager = (struct manager){
@@ -449,14 +447,14 @@ int manager_init(struct manager *manager, sd_event *event, const struct options 
         doctor_query_init(&manager->doctor, event);
         r = turns_init(&manager->turns, event);
         if (r < 0)
-                return tell(r, NULL);
+                return tell(r, &fault);
         r = init_kept(manager);
         if (r != 0)
                 return r;
         r = listener_init(&manager->listener, &manager->turns, event, options->socket, on_accepted,
-                          &error);
+                          &fault);
         if (r < 0)
-                return tell(r, error);
+                return tell(r, &fault);
         r = init_groups(manager);
         if (r >= 0)
                 r = init_jobs(manager);
@@ -464,7 +462,7 @@ int manager_init(struct manager *manager, sd_event *event, const struct options 
                 return r;
         r = service_init(&manager->service, event, on_stop, on_reload, on_check);
         if (r < 0)
-                return tell(r, NULL);
+                return tell(r, &fault);
         service_set_ready(&manager->service);
         on_jobs_changed(&manager->jobs);
         return 0;

@@ -9,19 +9,17 @@
 /* NULL: refused. */
 static json_t *read_file(const uint8_t *data, size_t n, bool is_public, struct config *config)
 {
-        char *error = NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         json_t *json;
         int r;
 
         config_defaults(config);
-        r = config_parse(config, "file", is_public, (const char *)data, n, &error);
-        fuzz_check(r == 0 || (r == -EBADMSG && error && strncmp(error, "file:", 5) == 0));
-        free(error);
+        r = config_parse(config, "file", is_public, (const char *)data, n, &fault);
+        fuzz_check(r == 0 || (r == -EBADMSG && fault.why && strncmp(fault.why, "file:", 5) == 0));
         if (r < 0)
                 return NULL;
-        r = machines_config_check(&config->machines, &error);
-        fuzz_check(r == 0 || (r == -EBADMSG && error && *error));
-        free(error);
+        r = machines_config_check(&config->machines, &fault);
+        fuzz_check(r == 0 || (r == -EBADMSG && fault.why && *fault.why));
         if (r < 0)
                 return NULL;
         json = machines_config_to_json(&config->machines);

@@ -10,7 +10,7 @@
 #include "lib/inputs.h"
 
 static struct config config;
-static char *error;
+static struct fault fault;
 
 /* A configuration that nothing was read into. */
 static void start_over(void)
@@ -20,15 +20,14 @@ static void start_over(void)
         if (used)
                 config_deinit(&config);
         used = true;
-        free(error);
-        error = NULL;
+        fault_deinit(&fault);
         config_defaults(&config);
 }
 
 static int parse(const char *text)
 {
         start_over();
-        return config_parse(&config, "x.conf", false, text, strlen(text), &error);
+        return config_parse(&config, "x.conf", false, text, strlen(text), &fault);
 }
 
 static void test_defaults(void)
@@ -58,8 +57,8 @@ static void test_values(void)
 static void expect_error(const char *text, const char *where, const char *why)
 {
         test_int(parse(text), ==, -EBADMSG);
-        test_contains(error, where);
-        test_contains(error, why);
+        test_contains(fault.why, where);
+        test_contains(fault.why, why);
 }
 
 static void test_errors(void)
@@ -88,9 +87,9 @@ static void test_nul(void)
         static const char text[] = "[jobs]\nmax_running = 2\0\n";
 
         start_over();
-        test_int(config_parse(&config, "x.conf", false, text, sizeof(text) - 1, &error), ==,
+        test_int(config_parse(&config, "x.conf", false, text, sizeof(text) - 1, &fault), ==,
                  -EBADMSG);
-        test_contains(error, "NUL");
+        test_contains(fault.why, "NUL");
 }
 
 static void test_sizes(void)
@@ -132,7 +131,7 @@ static int load(const char *name, bool required)
 
         start_over();
         snprintf(path, sizeof(path), "%s/%s", directory, name);
-        return config_load(&config, path, required, &error);
+        return config_load(&config, path, required, &fault);
 }
 
 static void make_directory(void)
@@ -179,7 +178,7 @@ static void test_fragments(void)
 
         write_file("a.conf.d/40-d.conf", "[jobs]\nmax_queued = 6\nwrong = 1\n");
         test_int(load("a.conf", true), ==, -EBADMSG);
-        test_contains(error, "a.conf.d/40-d.conf:3:");
+        test_contains(fault.why, "a.conf.d/40-d.conf:3:");
         remove_directory();
 }
 
@@ -189,9 +188,9 @@ static void test_missing(void)
         test_int(load("b.conf", false), ==, 0);
         test_int(config.max_running, ==, 4);
         test_int(load("b.conf", true), ==, -ENOENT);
-        test_contains(error, "b.conf");
+        test_contains(fault.attempted, "b.conf");
         test_int(load("a.conf.d", true), ==, -EISDIR);
-        test_contains(error, "a.conf.d");
+        test_contains(fault.attempted, "a.conf.d");
         remove_directory();
 }
 
@@ -205,7 +204,7 @@ static void test_machines_defaults(void)
         test_int(config.machines.heartbeat_ns, ==, 5 * NSEC_PER_SEC);
         test_int(config.machines.node.level, ==, LEVEL_THREADS);
         test_int(config.machines.workloads, ==, WORKLOADS_ALL);
-        test_int(machines_config_check(&config.machines, &error), ==, 0);
+        test_int(machines_config_check(&config.machines, &fault), ==, 0);
 
         test_int(parse("[machines]\nredis = unix:/run/r.sock\n"), ==, 0);
         json = machines_config_to_json(&config.machines);
@@ -226,7 +225,7 @@ static void test_machines(void)
                        "prefix = x:\nname = here\n"
                        "[node]\nmemory-max = 64M\nworker-pids-max = 4\n"),
                  ==, 0);
-        test_int(machines_config_check(&config.machines, &error), ==, 0);
+        test_int(machines_config_check(&config.machines, &fault), ==, 0);
         test_true(config.machines.serve);
         test_int(config.machines.workloads, ==, 1 << WORKLOAD_SUM | 1 << WORKLOAD_SLEEP);
         test_int(config.machines.node.level, ==, LEVEL_PROCESSES);
@@ -279,8 +278,8 @@ static void test_machines_errors(void)
 static void expect_conflict(const char *text, const char *why)
 {
         test_int(parse(text), ==, 0);
-        test_int(machines_config_check(&config.machines, &error), ==, -EBADMSG);
-        test_contains(error, why);
+        test_int(machines_config_check(&config.machines, &fault), ==, -EBADMSG);
+        test_contains(fault.why, why);
 }
 
 static void test_machines_conflicts(void)
@@ -311,9 +310,9 @@ static void test_passwords(void)
         write_file("a.conf", "[machines]\nredis = redis://:secret@h\n");
         chmod_file("a.conf", 0644);
         test_int(load("a.conf", true), ==, -EBADMSG);
-        test_contains(error, "a.conf:2:");
-        test_contains(error, "password-file");
-        test_true(!strstr(error, "secret"));
+        test_contains(fault.why, "a.conf:2:");
+        test_contains(fault.why, "password-file");
+        test_true(!strstr(fault.why, "secret"));
         chmod_file("a.conf", 0640);
         test_int(load("a.conf", true), ==, 0);
         test_str(config.machines.url.password, "secret");
@@ -325,15 +324,15 @@ static void test_passwords(void)
         write_file("pw", "hush hush\nmore\n");
         chmod_file("pw", 0644);
         test_int(load("a.conf", true), ==, -EBADMSG);
-        test_contains(error, "a.conf:3:");
-        test_contains(error, "chmod o-r");
+        test_contains(fault.why, "a.conf:3:");
+        test_contains(fault.why, "chmod o-r");
         chmod_file("pw", 0600);
         test_int(load("a.conf", true), ==, 0);
         test_str(config.machines.password, "hush hush");
-        test_int(machines_config_check(&config.machines, &error), ==, 0);
+        test_int(machines_config_check(&config.machines, &fault), ==, 0);
         write_file("pw", "\n");
         test_int(load("a.conf", true), ==, -EBADMSG);
-        test_contains(error, "is empty");
+        test_contains(fault.why, "is empty");
         remove_directory();
         start_over();
 }
@@ -349,11 +348,9 @@ static void test_no_utf8(void)
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); ++i) {
-                _cleanup_free_ char *why = NULL;
-
                 if (parse(texts[i]) == 0) {
-                        test_int(machines_config_check(&config.machines, &why), ==, -EBADMSG);
-                        test_contains(why, "UTF-8");
+                        test_int(machines_config_check(&config.machines, &fault), ==, -EBADMSG);
+                        test_contains(fault.why, "UTF-8");
                 }
         }
         test_int(parse(texts[0]), ==, 0);
@@ -370,10 +367,10 @@ static void test_home_of_another(void)
         test_int(chmod(home, is_root ? 0700 : 0), ==, 0);
         test_true(!is_root || seteuid(65534) == 0);
         start_over();
-        test_int(config_load(&config, path, false, &error), ==, 0);
+        test_int(config_load(&config, path, false, &fault), ==, 0);
         test_int(config.max_running, ==, 4);
         start_over();
-        test_int(config_load(&config, path, true, &error), ==, -EACCES);
+        test_int(config_load(&config, path, true, &fault), ==, -EACCES);
         test_true(!is_root || seteuid(0) == 0);
         test_int(rmdir(home), ==, 0);
 }

@@ -69,6 +69,8 @@ static void test_constructors(void)
         check(&fault, -EDQUOT, "9 are too many; wait");
         test_int(fault_attempt(&fault, "admit job %d", 12), ==, -EDQUOT);
         check(&fault, -EDQUOT, "cannot admit job 12: 9 are too many; wait");
+        test_int(fault_advise(&fault, "%s, or ask for %d", fault.advice, 8), ==, -EDQUOT);
+        check(&fault, -EDQUOT, "cannot admit job 12: 9 are too many; wait, or ask for 8");
         test_int(fault_refuse(&fault, -EBADMSG, "spec.workers", NULL, "it is %d", 0), ==, -EBADMSG);
         test_str(fault.field, "spec.workers");
         check(&fault, -EBADMSG, "it is 0");

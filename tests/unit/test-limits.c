@@ -11,12 +11,11 @@
 #include "lib/limits.h"
 #include "lib/spec.h"
 
-static char *why;
+static struct fault said;
 
 static int set(struct limits *limits, enum limit limit, const char *text)
 {
-        free(why);
-        return limits_set_text(limits, limit, text, &why);
+        return limits_set_text(limits, limit, text, &said);
 }
 
 static void takes(enum limit limit, const char *text, uint64_t value)
@@ -24,7 +23,7 @@ static void takes(enum limit limit, const char *text, uint64_t value)
         struct limits limits = LIMITS_NULL;
 
         if (set(&limits, limit, text) != 0)
-                test_fail_at("%s: %s", text, why);
+                test_fail_at("%s: %s", text, said.why);
         test_true(limits_has(&limits, limit));
         test_int(limits.values[limit], ==, value);
         limits_deinit(&limits);
@@ -33,10 +32,12 @@ static void takes(enum limit limit, const char *text, uint64_t value)
 static void refuses(enum limit limit, const char *text, const char *reason)
 {
         struct limits limits = LIMITS_NULL;
+        _cleanup_free_ char *sentence = NULL;
 
         test_int(set(&limits, limit, text), ==, -EBADMSG);
-        test_contains(why, reason);
-        test_contains(why, "give ");
+        sentence = fault_sentence(&said);
+        test_contains(sentence, reason);
+        test_contains(sentence, "give ");
         test_int(limits.given, ==, 0);
         limits_deinit(&limits);
 }
@@ -116,7 +117,7 @@ static void test_io_text(void)
         test_int(limits.io[0].rates[IO_WRITES], ==, 100);
         test_int(limits.io[1].rates[IO_WRITE_BYTES], ==, 65536);
         test_int(set(&limits, LIMIT_IO_MAX, "8:16 wbps=64K"), ==, -EBADMSG);
-        test_contains(why, "limited twice");
+        test_contains(said.why, "limited twice");
         limits_deinit(&limits);
 }
 
@@ -555,8 +556,7 @@ static void test_stacked_devices(void)
 
 static void test_end(void)
 {
-        free(why);
-        why = NULL;
+        fault_deinit(&said);
 }
 
 TEST_MAIN("limits", { "text", test_text }, { "text that is refused", test_text_refused },

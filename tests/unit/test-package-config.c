@@ -16,11 +16,11 @@ static size_t size;
 
 static int parse(struct config *config)
 {
-        _cleanup_free_ char *error = NULL;
-        int r = config_parse(config, FILE_NAME, true, text, size, &error);
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
+        int r = config_parse(config, FILE_NAME, true, text, size, &fault);
 
         if (r < 0)
-                fprintf(stderr, "%s\n", error ? error : strerror(-r));
+                fprintf(stderr, "%s\n", fault_text(fault.why));
         return r;
 }
 

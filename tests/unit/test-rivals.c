@@ -18,7 +18,7 @@ struct rival {
         struct listener listener;
         struct turns turns;
         sd_event *event;
-        char *error;
+        struct fault fault;
 };
 
 static void accepted(struct listener *listener, int fd, const struct ucred *credentials)
@@ -28,7 +28,7 @@ static void accepted(struct listener *listener, int fd, const struct ucred *cred
 
 static int take_state(struct rival *rival)
 {
-        return state_init(&rival->state, directory, &rival->error);
+        return state_init(&rival->state, directory, &rival->fault);
 }
 
 static int take_socket(struct rival *rival)
@@ -40,7 +40,7 @@ static int take_socket(struct rival *rival)
         if (r < 0)
                 return r;
         return listener_init(&rival->listener, &rival->turns, rival->event, socket_path, accepted,
-                             &rival->error);
+                             &rival->fault);
 }
 
 static int (*const takes[])(struct rival *rival) = { take_state, take_socket };
@@ -51,7 +51,7 @@ static void rival_deinit(struct rival *rival)
         listener_deinit(&rival->listener);
         turns_deinit(&rival->turns);
         sd_event_unref(rival->event);
-        free(rival->error);
+        fault_deinit(&rival->fault);
         *rival = (struct rival){ .state = STATE_NULL, .listener = LISTENER_NULL };
 }
 
@@ -108,8 +108,8 @@ static void second_is_refused_until_the_first_is_dead(void)
                 test_int(pipe(hold), ==, 0);
                 pid = start_daemon(takes[i], hold);
                 test_int(takes[i](&rival), <, 0);
-                test_contains(rival.error, "another");
-                test_contains(rival.error, directory);
+                test_contains(rival.fault.why, "another");
+                test_contains(rival.fault.attempted, directory);
                 rival_deinit(&rival);
 
                 kill(pid, SIGKILL);
@@ -133,8 +133,8 @@ static void the_holder_is_named(void)
         test_int(pipe(hold), ==, 0);
         pid = start_daemon(take_state, hold);
         test_int(take_state(&rival), ==, -EWOULDBLOCK);
-        snprintf(text, sizeof(text), "process %d;", pid);
-        test_contains(rival.error, text);
+        snprintf(text, sizeof(text), "process %d", pid);
+        test_contains(rival.fault.why, text);
         rival_deinit(&rival);
         kill(pid, SIGKILL);
         test_int(waitpid(pid, &status, 0), ==, pid);

@@ -13,15 +13,14 @@
 
 static char directory[64], path[128];
 static struct store *store;
-static char *error;
+static struct fault fault;
 
 static int reopen(void)
 {
         store_close(store);
         store = NULL;
-        free(error);
-        error = NULL;
-        return store_open(path, &store, &error);
+        fault_deinit(&fault);
+        return store_open(path, &store, &fault);
 }
 
 static void begin(void)
@@ -38,8 +37,7 @@ static void end(void)
 
         store_close(store);
         store = NULL;
-        free(error);
-        error = NULL;
+        fault_deinit(&fault);
         snprintf(command, sizeof(command), "rm -rf '%s'", directory);
         test_int(system(command), ==, 0);
 }
@@ -371,9 +369,9 @@ static void test_not_a_database(void)
         begin();
         overwrite("this is no database ");
         test_int(reopen(), ==, -EUCLEAN);
-        test_contains(error, path);
-        test_contains(error, "not a database");
-        test_contains(error, "move it away");
+        test_contains(fault.attempted, path);
+        test_contains(fault.why, "not a database");
+        test_contains(fault.advice, "move it away");
         end();
 }
 
@@ -382,7 +380,7 @@ static void test_newer_version(void)
         begin();
         sql("PRAGMA user_version = 99");
         test_int(reopen(), ==, -EPROTONOSUPPORT);
-        test_contains(error, "newer version");
+        test_contains(fault.why, "newer version");
         end();
 }
 
@@ -598,8 +596,8 @@ static void test_no_directory(void)
         begin();
         store_close(store);
         store = NULL;
-        test_int(store_open("/nonexistent/jobs.db", &store, &error), <, 0);
-        test_contains(error, "/nonexistent/jobs.db");
+        test_int(store_open("/nonexistent/jobs.db", &store, &fault), <, 0);
+        test_contains(fault.attempted, "/nonexistent/jobs.db");
         test_true(!store);
         end();
 }

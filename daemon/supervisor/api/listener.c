@@ -15,21 +15,6 @@
 #define ACCEPTS_NS NSEC_PER_MSEC
 #define REST_USEC  UINT64_C(1000000)
 
-static int cannot(char **ret_error, int error, const char *format, ...) _printf_(3, 4);
-
-static int cannot(char **ret_error, int error, const char *format, ...)
-{
-        va_list args;
-        int r;
-
-        va_start(args, format);
-        r = vasprintf(ret_error, format, args);
-        va_end(args);
-        if (r < 0)
-                *ret_error = NULL;
-        return error;
-}
-
 void listener_turn_away(int fd_consumed, const char *why, const char *hint)
 {
         _cleanup_free_ char *text = NULL;
@@ -133,14 +118,15 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
         return sd_event_source_set_enabled(source, SD_EVENT_OFF);
 }
 
-static int make_address(const char *path, struct sockaddr_un *ret, char **ret_error)
+static int make_address(const char *path, struct sockaddr_un *ret, struct fault *fault)
 {
         *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
-        if (strlen(path) >= sizeof(ret->sun_path) || *path == 0)
-                return cannot(ret_error, -ENAMETOOLONG,
-                              "cannot listen on \"%s\": the path of a socket has 1 to %zu bytes; "
-                              "give another with --socket PATH",
-                              path, sizeof(ret->sun_path) - 1);
+        if (strlen(path) >= sizeof(ret->sun_path) || *path == 0) {
+                (void)fault_say(fault, -ENAMETOOLONG, "give another with --socket PATH",
+                                "the path of a socket has 1 to %zu bytes",
+                                sizeof(ret->sun_path) - 1);
+                return fault_attempt(fault, "listen on \"%s\"", path);
+        }
         strcpy(ret->sun_path, path);
         return 0;
 }
@@ -201,43 +187,40 @@ static bool is_live(const struct sockaddr_un *address)
 }
 
 /* Binds; a socket file that nobody listens on is replaced. */
-static int bind_over(int fd, const struct sockaddr_un *address, char **ret_error)
+static int bind_over(int fd, const struct sockaddr_un *address, struct fault *fault)
 {
         struct stat st;
 
         if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) >= 0)
                 return 0;
         if (errno != EADDRINUSE)
-                return cannot(ret_error, -errno,
-                              "cannot make the socket %s: %s; see to the rights of its directory, "
-                              "or give another with --socket PATH",
-                              address->sun_path, strerror(errno));
+                return fault_errno(fault, -errno,
+                                   "see to the rights of its directory, or give another with "
+                                   "--socket PATH",
+                                   "make the socket %s", address->sun_path);
         if (lstat(address->sun_path, &st) >= 0 && !S_ISSOCK(st.st_mode))
-                return cannot(ret_error, -EEXIST,
-                              "cannot make the socket %s: another file is there; "
-                              "remove it, or give another path with --socket PATH",
-                              address->sun_path);
+                return fault_why(fault, -EEXIST, "another file is there",
+                                 "remove it, or give another path with --socket PATH",
+                                 "make the socket %s", address->sun_path);
         if (is_live(address))
-                return cannot(ret_error, -EADDRINUSE,
-                              "cannot listen on %s: another daemon answers there; stop that one, "
-                              "or give another path with --socket PATH",
-                              address->sun_path);
+                return fault_why(fault, -EADDRINUSE, "another daemon answers there",
+                                 "stop that one, or give another path with --socket PATH",
+                                 "listen on %s", address->sun_path);
         if (unlink(address->sun_path) < 0 ||
             bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
-                return cannot(ret_error, -errno,
-                              "cannot replace the stale socket %s: %s; remove it",
-                              address->sun_path, strerror(errno));
+                return fault_errno(fault, -errno, "remove it", "replace the stale socket %s",
+                                   address->sun_path);
         return 0;
 }
 
-static int listen_on(struct listener *listener, const char *path, char **ret_error)
+static int listen_on(struct listener *listener, const char *path, struct fault *fault)
 {
         _cleanup_close_ int fd = -EBADF, directory_fd = -EBADF;
         struct sockaddr_un address;
         mode_t mask;
         int r;
 
-        r = make_address(path, &address, ret_error);
+        r = make_address(path, &address, fault);
         if (r < 0)
                 return r;
         /* Who may use the socket is up to its own mode, which may be changed. */
@@ -245,24 +228,22 @@ static int listen_on(struct listener *listener, const char *path, char **ret_err
         r = open_directory_of(path, &directory_fd);
         umask(mask);
         if (r < 0)
-                return cannot(ret_error, r,
-                              "cannot make the directory of the socket %s: %s; give another with "
-                              "--socket PATH",
-                              path, strerror(-r));
+                return fault_errno(fault, r, "give another with --socket PATH",
+                                   "make the directory of the socket %s", path);
         /* Two that start at once must not both find the same socket stale. */
         if (flock(directory_fd, LOCK_EX) < 0)
-                return cannot(ret_error, -errno, "cannot lock the directory of the socket %s: %s",
-                              path, strerror(errno));
+                return fault_errno(fault, -errno, NULL, "lock the directory of the socket %s",
+                                   path);
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
-                return cannot(ret_error, -errno, "cannot make a socket: %s", strerror(errno));
+                return fault_errno(fault, -errno, NULL, "make a socket");
         mask = umask(0177);
-        r = bind_over(fd, &address, ret_error);
+        r = bind_over(fd, &address, fault);
         umask(mask);
         if (r < 0)
                 return r;
         if (listen(fd, SOMAXCONN) < 0 || stat(path, &listener->bound) < 0)
-                return cannot(ret_error, -errno, "cannot listen on %s: %s", path, strerror(errno));
+                return fault_errno(fault, -errno, NULL, "listen on %s", path);
         listener->path = strdup(path);
         if (!listener->path)
                 return -ENOMEM;
@@ -271,46 +252,42 @@ static int listen_on(struct listener *listener, const char *path, char **ret_err
 }
 
 /* 1 when systemd passed a socket. */
-static int take_activated(struct listener *listener, char **ret_error)
+static int take_activated(struct listener *listener, struct fault *fault)
 {
         int n, r;
 
         n = sd_listen_fds(1);
         if (n < 0)
-                return cannot(ret_error, n, "cannot take the socket from systemd: %s",
-                              strerror(-n));
+                return fault_errno(fault, n, NULL, "take the socket from systemd");
         if (n == 0)
                 return 0;
         if (n > 1)
-                return cannot(ret_error, -EINVAL,
-                              "systemd passed %d sockets instead of one: leave one ListenStream= "
-                              "in the socket unit",
-                              n);
+                return fault_say(fault, -EINVAL, "leave one ListenStream= in the socket unit",
+                                 "systemd passed %d sockets instead of one", n);
         r = sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_STREAM, 1);
         if (r <= 0)
-                return cannot(ret_error, r < 0 ? r : -EINVAL,
-                              "what systemd passed is not a listening Unix stream socket: set "
-                              "ListenStream=/run/pppctl/io.pppctl.Jobs");
+                return fault_say(fault, r < 0 ? r : -EINVAL,
+                                 "set ListenStream=/run/pppctl/io.pppctl.Jobs",
+                                 "what systemd passed is not a listening Unix stream socket");
         if (fcntl(SD_LISTEN_FDS_START, F_SETFL, O_NONBLOCK) < 0)
-                return cannot(ret_error, -errno, "cannot set up systemd's socket: %s",
-                              strerror(errno));
+                return fault_errno(fault, -errno, NULL, "set up systemd's socket");
         listener->fd = SD_LISTEN_FDS_START;
         return 1;
 }
 
 int listener_init(struct listener *listener, struct turns *turns, sd_event *event, const char *path,
-                  void (*accepted)(struct listener *, int, const struct ucred *), char **ret_error)
+                  void (*accepted)(struct listener *, int, const struct ucred *),
+                  struct fault *fault)
 {
         int r;
 
-        *ret_error = NULL;
         *listener = (struct listener)LISTENER_NULL;
         listener->accepted = accepted;
         listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        r = take_activated(listener, ret_error);
+        r = take_activated(listener, fault);
         assert(r != 0 || path);
         if (r == 0)
-                r = listen_on(listener, path, ret_error);
+                r = listen_on(listener, path, fault);
         if (r >= 0)
                 r = sd_event_add_io(event, &listener->source, listener->fd, EPOLLIN, on_connection,
                                     listener);

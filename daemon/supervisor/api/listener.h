@@ -15,6 +15,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/supervisor/base/turns.h"
+#include "lib/fault.h"
 
 struct listener {
         int fd;
@@ -35,10 +36,11 @@ struct listener {
 
 /*
  * Listens on the socket systemd passed if it passed one (@path may be NULL then), or on @path. On
- * failure *@ret_error is a sentence (NULL: out of memory).
+ * failure @fault tells, unless it was for want of memory.
  */
 int listener_init(struct listener *listener, struct turns *turns, sd_event *event, const char *path,
-                  void (*accepted)(struct listener *, int, const struct ucred *), char **ret_error);
+                  void (*accepted)(struct listener *, int, const struct ucred *),
+                  struct fault *fault);
 
 /* Accepts no more, and removes the socket if we bound it. */
 void listener_deinit(struct listener *listener);

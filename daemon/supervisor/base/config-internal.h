@@ -9,10 +9,10 @@ struct place {
         const char *file;
         unsigned line;
         bool is_public; /* everybody may read the file */
-        char **ret_error;
+        struct fault *fault;
 };
 
-/* Fills *place->ret_error with "FILE:LINE: …". -EBADMSG, or -ENOMEM. */
+/* Sets place->fault, with "FILE:LINE: …"; -EBADMSG. */
 int config_refuse(const struct place *place, const char *format, ...) _printf_(2, 3);
 
 /* config-machines.c: sets a key of [machines] or [node]; -ENOENT: there is no such key. */

@@ -235,6 +235,7 @@ static const struct {
 static int set_limit(struct spec *node, const char *name, const char *value,
                      const struct place *place)
 {
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         _cleanup_free_ char *why = NULL;
 
         for (enum limit i = 0; i < _LIMIT_N; ++i) {
@@ -244,8 +245,11 @@ static int set_limit(struct spec *node, const char *name, const char *value,
                 if (!of_worker && !streq(name, limit_infos[i].option))
                         continue;
                 r = limits_set_text(of_worker ? &node->worker_limits : &node->limits, i, value,
-                                    &why);
-                return r == -EBADMSG ? config_refuse(place, "%s: %s", name, why) : r;
+                                    &fault);
+                if (r != -EBADMSG)
+                        return r;
+                why = fault_sentence(&fault);
+                return config_refuse(place, "%s: %s", name, fault_text(why));
         }
         return -ENOENT;
 }
@@ -302,9 +306,8 @@ static void name_field(const char *field, char *text, size_t size)
 }
 
 /* The node's options are a job's, and are held to the same rules. */
-static int check_node(const struct machines_config *machines, char **ret_error)
+static int check_node(const struct machines_config *machines, struct fault *fault)
 {
-        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct spec spec = SPEC_NULL;
         json_t *json = spec_to_json(&machines->node);
         char field[96];
@@ -312,22 +315,13 @@ static int check_node(const struct machines_config *machines, char **ret_error)
 
         if (!json)
                 return -ENOMEM;
-        r = spec_from_json(json, &spec, &fault);
+        r = spec_from_json(json, &spec, fault);
         json_decref(json);
         spec_deinit(&spec);
-        if (r != -EBADMSG)
-                return r;
-        name_field(fault.field, field, sizeof(field));
-        if (asprintf(ret_error, "the configuration's %s: %s; %s", field, fault.why, fault.advice) <
-            0)
-                *ret_error = NULL;
-        return r;
-}
-
-static int refuse(const char *why, char **ret_error)
-{
-        *ret_error = strdup(why);
-        return *ret_error ? -EBADMSG : -ENOMEM;
+        if (r >= 0)
+                return 0;
+        name_field(fault->field, field, sizeof(field));
+        return fault_say(fault, r, fault->advice, "the configuration's %s: %s", field, fault->why);
 }
 
 /* Runners are told by JSON, which has no other text. NULL is fine. */
@@ -342,59 +336,61 @@ static bool is_utf8(const char *text)
 /*
  * Bytes may be written with % in a URL, so this is not seen in the file. The values may be secret.
  */
-static int check_texts(const struct machines_config *machines, char **ret_error)
+static int check_texts(const struct machines_config *machines, struct fault *fault)
 {
         const struct redis_url *url = &machines->url;
 
         if (!is_utf8(url->username) || !is_utf8(url->password) || !is_utf8(url->path) ||
             !is_utf8(url->host))
-                return refuse("the configuration's redis has bytes in it that are not UTF-8: write "
-                              "the URL in that",
-                              ret_error);
+                return fault_say(
+                        fault, -EBADMSG, NULL,
+                        "the configuration's redis has bytes in it that are not UTF-8: write "
+                        "the URL in that");
         if (!is_utf8(machines->username) || !is_utf8(machines->password) ||
             !is_utf8(machines->ca_file))
-                return refuse("the configuration's username, ca-file or what is in its "
-                              "password-file is not UTF-8: write it in that",
-                              ret_error);
+                return fault_say(fault, -EBADMSG, NULL,
+                                 "the configuration's username, ca-file or what is in its "
+                                 "password-file is not UTF-8: write it in that");
         return 0;
 }
 
-int machines_config_check(const struct machines_config *machines, char **ret_error)
+int machines_config_check(const struct machines_config *machines, struct fault *fault)
 {
         int r;
 
-        *ret_error = NULL;
-        r = check_texts(machines, ret_error);
+        r = check_texts(machines, fault);
         if (r < 0)
                 return r;
         if (!machines_has_redis(machines)) {
                 if (machines->serve)
-                        return refuse("the configuration's [machines] says serve = yes and not "
-                                      "which Redis: give redis = URL too",
-                                      ret_error);
+                        return fault_say(fault, -EBADMSG, NULL,
+                                         "the configuration's [machines] says serve = yes and not "
+                                         "which Redis: give redis = URL too");
                 if (machines->username || machines->password || machines->ca_file)
-                        return refuse(
+                        return fault_say(
+                                fault, -EBADMSG, NULL,
                                 "the configuration's [machines] has a username, password-file or "
-                                "ca-file and no Redis they are for: give redis = URL too",
-                                ret_error);
+                                "ca-file and no Redis they are for: give redis = URL too");
         }
         if (machines->url.password && machines->password)
-                return refuse("the configuration's [machines] has a password both in redis and in "
-                              "password-file: take it out of one",
-                              ret_error);
+                return fault_say(
+                        fault, -EBADMSG, NULL,
+                        "the configuration's [machines] has a password both in redis and in "
+                        "password-file: take it out of one");
         if (machines->username && !machines->password && !machines->url.password)
-                return refuse("the configuration's [machines] has a username and no password: give "
-                              "password-file = FILE too",
-                              ret_error);
+                return fault_say(
+                        fault, -EBADMSG, NULL,
+                        "the configuration's [machines] has a username and no password: give "
+                        "password-file = FILE too");
         if (machines->url.username && machines->username)
-                return refuse("the configuration's [machines] has a user both in redis and as "
-                              "username: take it out of one",
-                              ret_error);
+                return fault_say(fault, -EBADMSG, NULL,
+                                 "the configuration's [machines] has a user both in redis and as "
+                                 "username: take it out of one");
         if (machines->ca_file && !machines->url.tls)
-                return refuse("the configuration's [machines] has a ca-file, and redis is not a "
-                              "rediss:// URL: make it one, or leave ca-file out",
-                              ret_error);
-        return check_node(machines, ret_error);
+                return fault_say(fault, -EBADMSG, NULL,
+                                 "the configuration's [machines] has a ca-file, and redis is not a "
+                                 "rediss:// URL: make it one, or leave ca-file out");
+        return check_node(machines, fault);
 }
 
 static int own_name(char **ret)

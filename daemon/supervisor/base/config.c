@@ -64,20 +64,13 @@ int config_refuse(const struct place *place, const char *format, ...)
 {
         _cleanup_free_ char *why = NULL;
         va_list args;
-        int r;
 
         va_start(args, format);
-        r = vasprintf(&why, format, args);
-        va_end(args);
-        if (r < 0) {
+        if (vasprintf(&why, format, args) < 0)
                 why = NULL;
-                return -ENOMEM;
-        }
-        if (asprintf(place->ret_error, "%s:%u: %s", place->file, place->line, why) < 0) {
-                *place->ret_error = NULL;
-                return -ENOMEM;
-        }
-        return -EBADMSG;
+        va_end(args);
+        return fault_say(place->fault, -EBADMSG, NULL, "%s:%u: %s", place->file, place->line,
+                         fault_text(why));
 }
 
 static int parse_value(enum kind kind, const char *s, uint64_t *ret)
@@ -191,9 +184,9 @@ static int parse_line(struct config *config, char *line, char **section, const s
 }
 
 int config_parse(struct config *config, const char *file, bool is_public, const char *text,
-                 size_t n, char **ret_error)
+                 size_t n, struct fault *fault)
 {
-        struct place place = { file, 0, is_public, ret_error };
+        struct place place = { file, 0, is_public, fault };
         _cleanup_free_ char *copy = NULL;
         char *section = NULL, *at, *line;
         int r;
@@ -214,15 +207,6 @@ int config_parse(struct config *config, const char *file, bool is_public, const 
         return 0;
 }
 
-static int cannot(int error, const char *what, const char *path, char **ret_error)
-{
-        if (asprintf(ret_error, "cannot %s %s: %s", what, path, strerror(-error)) < 0) {
-                *ret_error = NULL;
-                return -ENOMEM;
-        }
-        return error;
-}
-
 /*
  * Where one may not even look, as in the home of another user ($HOME of whoever said sudo), nothing
  * is there for us.
@@ -240,7 +224,7 @@ static bool is_out_of_reach(int error, const char *path)
         return true;
 }
 
-static int load_file(struct config *config, const char *path, bool required, char **ret_error)
+static int load_file(struct config *config, const char *path, bool required, struct fault *fault)
 {
         _cleanup_free_ char *text = NULL;
         struct stat st;
@@ -253,8 +237,8 @@ static int load_file(struct config *config, const char *path, bool required, cha
         if (r >= 0 && stat(path, &st) < 0)
                 r = -errno;
         if (r < 0)
-                return cannot(r, "read the configuration", path, ret_error);
-        r = config_parse(config, path, st.st_mode & S_IROTH, text, n, ret_error);
+                return fault_errno(fault, r, NULL, "read the configuration %s", path);
+        r = config_parse(config, path, st.st_mode & S_IROTH, text, n, fault);
         explicit_bzero(text, n);
         return r;
 }
@@ -267,7 +251,7 @@ static int is_fragment(const struct dirent *entry)
 }
 
 static int load_fragments(struct config *config, const char *directory, bool required,
-                          char **ret_error)
+                          struct fault *fault)
 {
         struct dirent **entries;
         int n, r = 0;
@@ -276,7 +260,7 @@ static int load_fragments(struct config *config, const char *directory, bool req
         if (n < 0)
                 return errno == ENOENT || (!required && is_out_of_reach(-errno, directory))
                                ? 0
-                               : cannot(-errno, "list", directory, ret_error);
+                               : fault_errno(fault, -errno, NULL, "list %s", directory);
         for (int i = 0; i < n; ++i) {
                 _cleanup_free_ char *path = NULL;
 
@@ -285,23 +269,21 @@ static int load_fragments(struct config *config, const char *directory, bool req
                         r = -ENOMEM;
                 }
                 if (r >= 0)
-                        r = load_file(config, path, true, ret_error);
+                        r = load_file(config, path, true, fault);
                 free(entries[i]);
         }
         free(entries);
         return r;
 }
 
-int config_load(struct config *config, const char *path, bool required, char **ret_error)
+int config_load(struct config *config, const char *path, bool required, struct fault *fault)
 {
         _cleanup_free_ char *fragments = NULL;
         int r;
-
-        *ret_error = NULL;
         if (asprintf(&fragments, "%s.d", path) < 0) {
                 fragments = NULL;
                 return -ENOMEM;
         }
-        r = load_file(config, path, required, ret_error);
-        return r < 0 ? r : load_fragments(config, fragments, required, ret_error);
+        r = load_file(config, path, required, fault);
+        return r < 0 ? r : load_fragments(config, fragments, required, fault);
 }

@@ -15,6 +15,7 @@
  * end with .conf are read after FILE, in the order of their names; the last value of a key counts.
  */
 
+#include "lib/fault.h"
 #include "lib/redis-url.h"
 #include "lib/spec.h"
 
@@ -38,9 +39,8 @@ static inline bool machines_has_redis(const struct machines_config *machines)
 void machines_config_defaults(struct machines_config *machines);
 void machines_config_deinit(struct machines_config *machines);
 
-/* What no key alone can tell. -EBADMSG with the sentence in *ret_error (owned by the caller),
- * -ENOMEM. */
-int machines_config_check(const struct machines_config *machines, char **ret_error);
+/* What no key alone can tell. -EBADMSG and @fault, or -ENOMEM. */
+int machines_config_check(const struct machines_config *machines, struct fault *fault);
 
 /*
  * The object "machines" for pppd-runner (lib/machines.h), with the password: for its memfd and
@@ -66,15 +66,15 @@ void config_deinit(struct config *config);
 
 /*
  * Reads one file's text into @config. @file names it in errors; @is_public: everybody may read it,
- * so that no password may be in it. Returns 0; -EBADMSG and the sentence in @ret_error (the caller
- * frees it); or -ENOMEM. On any error what is in @config is of no use, and is still to be deinited.
+ * so that no password may be in it. Returns 0; -EBADMSG and @fault; or -ENOMEM. On any error what
+ * is in @config is of no use, and is still to be deinited.
  */
 int config_parse(struct config *config, const char *file, bool is_public, const char *text,
-                 size_t n, char **ret_error);
+                 size_t n, struct fault *fault);
 
 /*
  * Reads @path and its fragments over what @config holds. A file that is not there is an error only
- * when @required. On any error *@ret_error tells (NULL: out of memory), and @config is as
+ * when @required. On any error but -ENOMEM @fault tells, and @config is as
  * config_parse() leaves it.
  */
-int config_load(struct config *config, const char *path, bool required, char **ret_error);
+int config_load(struct config *config, const char *path, bool required, struct fault *fault);

@@ -1,7 +1,6 @@
 #include "daemon/supervisor/kept/state.h"
 
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -9,21 +8,6 @@
 #include "daemon/supervisor/base/failure.h"
 #include "daemon/supervisor/base/log.h"
 #include "lib/process-lock.h"
-
-static int cannot(char **ret_error, int error, const char *format, ...) _printf_(3, 4);
-
-static int cannot(char **ret_error, int error, const char *format, ...)
-{
-        va_list args;
-        int r;
-
-        va_start(args, format);
-        r = vasprintf(ret_error, format, args);
-        va_end(args);
-        if (r < 0)
-                *ret_error = NULL;
-        return error;
-}
 
 /* Makes the directory for us alone, and its parents with the usual mode. */
 static int make_directories(const char *path)
@@ -49,20 +33,19 @@ static int open_directory(int at_fd, const char *path)
 }
 
 /* Another user who owned the directory could replace our files. */
-static int check_owner(int fd, const char *path, char **ret_error)
+static int check_owner(int fd, const char *path, struct fault *fault)
 {
         struct stat st;
 
         if ((fd < 0 ? stat(path, &st) : fstat(fd, &st)) < 0)
-                return cannot(ret_error, -errno, "cannot look at the state directory %s: %s", path,
-                              strerror(errno));
-        if (st.st_uid != geteuid())
-                return cannot(ret_error, -EPERM,
-                              "cannot use the state directory %s: it belongs to user %u, and the "
-                              "daemon runs as user %u; give it to that user (chown), or give "
-                              "another directory with --state DIR",
-                              path, st.st_uid, geteuid());
-        return 0;
+                return fault_errno(fault, -errno, NULL, "look at the state directory %s", path);
+        if (st.st_uid == geteuid())
+                return 0;
+        (void)fault_say(fault, -EPERM,
+                        "give it to that user (chown), or give another directory with --state DIR",
+                        "it belongs to user %u, and the daemon runs as user %u", st.st_uid,
+                        geteuid());
+        return fault_attempt(fault, "use the state directory %s", path);
 }
 
 /*
@@ -96,34 +79,32 @@ static int make_all_private(int fd, const char *path)
         return r;
 }
 
-static int locked(const char *path, pid_t holder, char **ret_error)
+static int locked(const char *path, pid_t holder, struct fault *fault)
 {
         char process[32] = "";
 
         if (holder > 0)
                 snprintf(process, sizeof(process), ", process %d", holder);
-        return cannot(ret_error, -EWOULDBLOCK,
-                      "cannot use the state directory %s: another pppd-supervisor uses it%s; stop "
-                      "that one, or give another directory with --state DIR",
-                      path, process);
+        (void)fault_say(fault, -EWOULDBLOCK,
+                        "stop that one, or give another directory with --state DIR",
+                        "another pppd-supervisor uses it%s", process);
+        return fault_attempt(fault, "use the state directory %s", path);
 }
 
-static int lock(struct state *state, const char *path, char **ret_error)
+static int lock(struct state *state, const char *path, struct fault *fault)
 {
         pid_t holder;
         int r;
 
         state->lock_fd = openat(state->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (state->lock_fd < 0)
-                return cannot(ret_error, -errno, "cannot make %s/lock: %s; %s", path,
-                              strerror(errno), failure_advice(-errno));
+                return fault_errno(fault, -errno, failure_advice(-errno), "make %s/lock", path);
         r = process_lock(state->lock_fd, &holder);
         if (r == -EBUSY)
-                return locked(path, holder, ret_error);
+                return locked(path, holder, fault);
         if (r < 0)
-                return cannot(ret_error, r,
-                              "cannot lock %s/lock: %s; give another directory with --state DIR",
-                              path, strerror(-r));
+                return fault_errno(fault, r, "give another directory with --state DIR",
+                                   "lock %s/lock", path);
         return 0;
 }
 
@@ -168,27 +149,26 @@ static int make_jobs(struct state *state)
         return state->jobs_fd < 0 ? state->jobs_fd : 0;
 }
 
-int state_init(struct state *state, const char *path, char **ret_error)
+int state_init(struct state *state, const char *path, struct fault *fault)
 {
         int r;
 
-        *ret_error = NULL;
         *state = (struct state)STATE_NULL;
         /* This holds for the files that SQLite, Redis and runners make, too. */
         (void)umask(077);
         r = make_directories(path);
         if (r >= 0)
                 r = state->fd = open_directory(AT_FDCWD, path);
-        if (r == -EACCES && access(path, F_OK) >= 0 && check_owner(-EBADF, path, ret_error) < 0)
+        if (r == -EACCES && access(path, F_OK) >= 0 && check_owner(-EBADF, path, fault) < 0)
                 return r;
-        if (r < 0)
-                return cannot(ret_error, r,
-                              "cannot make the state directory %s: %s; %s, or give another with "
-                              "--state DIR",
-                              path, strerror(-r), failure_advice(r));
-        r = check_owner(state->fd, path, ret_error);
+        if (r < 0) {
+                (void)fault_errno(fault, r, NULL, "make the state directory %s", path);
+                return fault_advise(fault, "%s, or give another with --state DIR",
+                                    failure_advice(r));
+        }
+        r = check_owner(state->fd, path, fault);
         if (r >= 0)
-                r = lock(state, path, ret_error);
+                r = lock(state, path, fault);
         if (r < 0)
                 return r;
         r = make_all_private(state->fd, path);
@@ -197,8 +177,8 @@ int state_init(struct state *state, const char *path, char **ret_error)
         if (r >= 0)
                 r = make_jobs(state);
         if (r < 0)
-                return cannot(ret_error, r, "cannot write in the state directory %s: %s; %s", path,
-                              strerror(-r), failure_advice(r));
+                return fault_errno(fault, r, failure_advice(r), "write in the state directory %s",
+                                   path);
         return 0;
 }
 

@@ -11,6 +11,7 @@
  *     demo-port   where the demo server listens, while it runs
  */
 
+#include "lib/fault.h"
 #include "lib/util.h"
 
 #define INSTANCE_DIGITS 8
@@ -30,7 +31,7 @@ struct state {
 /*
  * Only the daemon's user has access to the state, with modes 0700 and 0600: from here on the
  * process's umask is 077, and wider permissions of existing files are taken away, which is logged.
- * On failure *@ret_error is a sentence (NULL: out of memory); the caller frees it.
+ * On failure @fault tells.
  */
-int state_init(struct state *state, const char *path, char **ret_error);
+int state_init(struct state *state, const char *path, struct fault *fault);
 void state_deinit(struct state *state);

@@ -294,22 +294,18 @@ static const char *advice(int error)
         }
 }
 
-int store_open(const char *path, struct store **ret, char **ret_error)
+int store_open(const char *path, struct store **ret, struct fault *fault)
 {
         _cleanup_(store_closep) struct store *store = NULL;
         int r;
-
-        *ret_error = NULL;
         store = calloc(1, sizeof(*store));
         if (!store)
-                return -ENOMEM;
+                return fault_errno(fault, -ENOMEM, advice(-ENOMEM), "open the database of jobs %s",
+                                   path);
         r = open_database(store, path);
-        if (r < 0) {
-                if (asprintf(ret_error, "cannot open the database of jobs %s: %s; %s", path,
-                             store_error(store), advice(r)) < 0)
-                        *ret_error = NULL;
-                return r;
-        }
+        if (r < 0)
+                return fault_why(fault, r, store_error(store), advice(r),
+                                 "open the database of jobs %s", path);
         *ret = steal_ptr(store);
         return 0;
 }

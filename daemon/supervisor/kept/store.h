@@ -10,14 +10,12 @@
  */
 
 #include "daemon/supervisor/kept/record.h"
+#include "lib/fault.h"
 
 struct store;
 
-/*
- * Opens the database @path, and creates it if necessary. On failure *@ret_error is a sentence that
- * says which file, why, and what to do; the caller frees it (NULL: out of memory).
- */
-int store_open(const char *path, struct store **ret, char **ret_error);
+/* Opens the database @path, and creates it if necessary. On failure @fault tells. */
+int store_open(const char *path, struct store **ret, struct fault *fault);
 void store_close(struct store *store);
 DEFINE_CLEANUP(struct store *, store_close)
 
