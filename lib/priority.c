@@ -27,7 +27,7 @@ static bool may_lower_to(int nice)
                (getrlimit(RLIMIT_NICE, &limit) >= 0 && limit.rlim_cur >= (rlim_t)(20 - nice));
 }
 
-bool priority_may_set(int nice, const char **ret_why, const char **ret_hint)
+bool priority_may_set(int nice, struct fault *fault)
 {
         int current;
 
@@ -35,17 +35,18 @@ bool priority_may_set(int nice, const char **ret_why, const char **ret_hint)
                 current = 0;
         /* Sets the value that it has already: only a filter can forbid that. */
         if (setpriority(PRIO_PROCESS, 0, current) < 0) {
-                *ret_why = "the daemon's system call filter forbids setpriority(2)";
-                *ret_hint = "allow setpriority in SystemCallFilter= of the service, or let it have "
-                            "the cpu "
-                            "controller, if it can (pppctl doctor): then the weight of the job's "
-                            "cgroup stands for it";
+                (void)fault_say(fault, -EPERM,
+                                "allow setpriority in SystemCallFilter= of the service, or let it "
+                                "have the cpu controller, if it can (pppctl doctor): then the "
+                                "weight of the job's cgroup stands for it",
+                                "the daemon's system call filter forbids setpriority(2)");
                 return false;
         }
         if (nice >= current || may_lower_to(nice))
                 return true;
-        *ret_why = "the daemon may not raise the priority of a process (RLIMIT_NICE, CAP_SYS_NICE)";
-        *ret_hint = "give a value from 0 to 19, or the service LimitNICE=";
+        (void)fault_say(fault, -EPERM, "give a value from 0 to 19, or the service LimitNICE=",
+                        "the daemon may not raise the priority of a process (RLIMIT_NICE, "
+                        "CAP_SYS_NICE)");
         return false;
 }
 

@@ -7,10 +7,10 @@
  * is then what makes the job give way to others.
  */
 
-#include "lib/util.h"
+#include "lib/fault.h"
 
-/* Whether we may give a child this value. If not, static texts of why, and what to do. */
-bool priority_may_set(int nice, const char **ret_why, const char **ret_hint);
+/* Whether we may give a child this value. If not, @fault tells. */
+bool priority_may_set(int nice, struct fault *fault);
 
 /* Sets it for the calling process, which leads its session. Async-signal-safe. */
 int priority_set(int nice);

@@ -16,11 +16,13 @@ struct patient {
 
 struct finding {
         enum check_status status;
-        char *detail;       /* owned; NULL: out of memory */
-        const char *remedy; /* static; NULL: nothing to be done */
+        char *detail; /* owned; NULL: out of memory */
+        char *remedy; /* owned; NULL: nothing to be done, or out of memory */
 };
 
 typedef void check_look(const struct patient *patient, struct finding *finding);
+
+void finding_deinit(struct finding *finding);
 
 /* Sets all members. @remedy is ignored when all is well. */
 void finding_set(struct finding *finding, enum check_status status, const char *remedy,

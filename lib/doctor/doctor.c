@@ -57,20 +57,25 @@ const char *check_status_name(enum check_status status)
         return names[status];
 }
 
+void finding_deinit(struct finding *finding)
+{
+        free(finding->detail);
+        free(finding->remedy);
+        finding->detail = finding->remedy = NULL;
+}
+
 void finding_set(struct finding *finding, enum check_status status, const char *remedy,
                  const char *detail, ...)
 {
         va_list ap;
-
-        free(finding->detail);
+        finding_deinit(finding);
         va_start(ap, detail);
         if (vasprintf(&finding->detail, detail, ap) < 0)
                 finding->detail = NULL;
         va_end(ap);
         finding->status = status;
-        finding->remedy = status == CHECK_YES ? NULL : remedy;
+        finding->remedy = status == CHECK_YES || !remedy ? NULL : strdup(remedy);
 }
-
 static int wait_for(pid_t pid, int *ret_signal)
 {
         siginfo_t info = { 0 };
@@ -190,7 +195,7 @@ static json_t *look(const struct patient *patient, const struct check *check)
                          check->name, "status", check_status_name(finding.status), "detail",
                          finding.detail ?: "(out of memory)", "remedy", finding.remedy ?: "",
                          "levels", levels_to_json(check->levels));
-        free(finding.detail);
+        finding_deinit(&finding);
         return json;
 }
 

@@ -42,10 +42,7 @@ struct doctor {
 /* A new array of objects like the interface's type Check; NULL when out of memory. */
 json_t *doctor_look(const struct doctor *doctor);
 
-/*
- * Whether io_uring can be used. False: *@ret_why, owned by the caller, NULL when out of memory, and
- * *@ret_remedy, static. Takes about a millisecond, in a child.
- */
-bool doctor_try_uring(char **ret_why, const char **ret_remedy);
+/* Whether io_uring can be used. False: @fault tells. Takes about a millisecond, in a child. */
+bool doctor_try_uring(struct fault *fault);
 
 const char *check_status_name(enum check_status status);

@@ -44,21 +44,21 @@ void check_queue(const struct patient *patient, struct finding *finding)
 
 void check_nice(const struct patient *patient, struct finding *finding)
 {
-        const char *why, *hint;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         unsigned available;
 
         if (patient->try_fd >= 0 && cgroup_read_available(patient->try_fd, &available) >= 0 &&
             available & CGROUP_CPU)
                 finding_set(finding, CHECK_YES, NULL,
                             "--nice -20 to 19, by the weight of the job's cgroup%s",
-                            priority_may_set(19, &why, &hint) ? "" : " alone");
-        else if (priority_may_set(-20, &why, &hint))
+                            priority_may_set(19, &fault) ? "" : " alone");
+        else if (priority_may_set(-20, &fault))
                 finding_set(finding, CHECK_YES, NULL, "--nice -20 to 19");
-        else if (priority_may_set(19, &why, &hint))
+        else if (priority_may_set(19, &fault))
                 finding_set(finding, CHECK_PARTLY, "give the service LimitNICE=-20",
                             "--nice takes values that lower the priority");
         else
-                finding_set(finding, CHECK_NO, hint, "%s", why);
+                finding_set(finding, CHECK_NO, fault.advice, "%s", fault.why);
 }
 
 void check_state(const struct patient *patient, struct finding *finding)

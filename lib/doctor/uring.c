@@ -127,18 +127,16 @@ void check_uring(const struct patient *patient, struct finding *finding)
                 finding_set(finding, CHECK_NO, remedy_for(r), "%s", strerrordesc_np(-r));
 }
 
-bool doctor_try_uring(char **ret_why, const char **ret_remedy)
+bool doctor_try_uring(struct fault *fault)
 {
         struct finding finding = { CHECK_NO, NULL, NULL };
 
         check_uring(NULL, &finding);
-        if (finding.status == CHECK_YES) {
-                free(finding.detail);
-                return true;
-        }
-        *ret_why = finding.detail;
-        *ret_remedy = finding.remedy;
-        return false;
+        if (finding.status != CHECK_YES)
+                (void)fault_say(fault, -EOPNOTSUPP, finding.remedy,
+                                "io_uring cannot be used here: %s", fault_text(finding.detail));
+        finding_deinit(&finding);
+        return finding.status == CHECK_YES;
 }
 
 void check_uring_setup(const struct patient *patient, struct finding *finding)

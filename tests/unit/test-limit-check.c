@@ -189,12 +189,12 @@ static void test_sentences(void)
 
 static void test_nice(void)
 {
-        const char *why, *hint;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int nice;
 
         test_int(priority_get(0, &nice), ==, 0);
-        test_true(priority_may_set(nice, &why, &hint));
-        test_true(priority_may_set(19, &why, &hint));
+        test_true(priority_may_set(nice, &fault));
+        test_true(priority_may_set(19, &fault));
         test_int(priority_get(INT32_MAX, &nice), ==, -ESRCH);
 }
 

@@ -195,13 +195,13 @@ static bool check_ca_file(struct peer *peer, const struct spec *spec)
 
 static bool check_level(struct peer *peer, const struct spec *spec)
 {
-        const char *why, *hint;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        if (level_is_available(spec->level, peer->owner->jobs->env.engine, &why, &hint))
+        if (level_is_available(spec->level, peer->owner->jobs->env.engine, &fault))
                 return true;
         peer_error(peer, INTERFACE_JOBS ".LevelUnavailable",
-                   json_pack("{s:s, s:s, s:s}", "level", level_name(spec->level), "why", why,
-                             "hint", hint));
+                   json_pack("{s:s, s:s, s:s}", "level", level_name(spec->level), "why", fault.why,
+                             "hint", fault.advice));
         return false;
 }
 

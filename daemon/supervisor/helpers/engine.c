@@ -52,10 +52,10 @@ char *engine_address(const struct engine *engine)
         return asprintf(&text, "unix:%s", engine->redis.socket) < 0 ? NULL : text;
 }
 
-bool engine_is_available(const struct engine *engine, const char **ret_why, const char **ret_hint)
+bool engine_is_available(const struct engine *engine, struct fault *fault)
 {
         return machines_has_redis(engine->env.config) ||
-               redis_server_is_available(&engine->redis, ret_why, ret_hint);
+               redis_server_is_available(&engine->redis, fault);
 }
 
 static int acquire_private(struct engine *engine, struct fault *fault)
@@ -77,13 +77,10 @@ static int acquire_private(struct engine *engine, struct fault *fault)
 
 int engine_acquire(struct engine *engine, struct fault *fault)
 {
-        const char *why, *hint;
-
         if (machines_has_redis(engine->env.config))
                 return 0;
-        if (!redis_server_is_available(&engine->redis, &why, &hint))
-                return fault_why(fault, -ENOENT, why, hint ?: failure_advice(-ENOENT),
-                                 "start a private Redis");
+        if (!redis_server_is_available(&engine->redis, fault))
+                return fault_attempt(fault, "start a private Redis");
         return acquire_private(engine, fault);
 }
 

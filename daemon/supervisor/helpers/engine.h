@@ -77,8 +77,8 @@ void engine_drain(struct engine *engine);
 void engine_kill(struct engine *engine);
 bool engine_is_drained(const struct engine *engine);
 
-/* Whether a job may run at the level machines. False: static texts of why not and what to do. */
-bool engine_is_available(const struct engine *engine, const char **ret_why, const char **ret_hint);
+/* Whether a job may run at the level machines. False: @fault tells. */
+bool engine_is_available(const struct engine *engine, struct fault *fault);
 
 /*
  * For a job: sees that there is a Redis with nodes. 1 when it is the private one, to be given back

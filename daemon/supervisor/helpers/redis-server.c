@@ -32,27 +32,25 @@ static bool fits_a_socket(const struct redis_server *server)
                !strpbrk(server->socket, "\"\\\n");
 }
 
-bool redis_server_is_available(const struct redis_server *server, const char **ret_why,
-                               const char **ret_hint)
+bool redis_server_is_available(const struct redis_server *server, struct fault *fault)
 {
         _cleanup_free_ char *program = NULL;
 
         if (!fits_a_socket(server)) {
-                *ret_why = "no Redis is configured, and the state directory's path is too long (or "
-                           "too "
-                           "odd) for the socket of a private one";
-                *ret_hint =
-                        "name a Redis in pppctl.conf ([machines] redis = …), or give the daemon "
-                        "another --state DIR";
+                (void)fault_say(fault, -ENAMETOOLONG,
+                                "name a Redis in pppctl.conf ([machines] redis = …), or give the "
+                                "daemon another --state DIR",
+                                "no Redis is configured, and the state directory's path is too "
+                                "long (or too odd) for the socket of a private one");
                 return false;
         }
         if (redis_program_find(&program) >= 0)
                 return true;
-        *ret_why = "no Redis is configured, and there is no " REDIS_PROGRAM_NAMES
-                   " to start a private one";
-        *ret_hint = "install one (Debian: redis-server, Fedora: valkey), or name a Redis in "
-                    "pppctl.conf "
-                    "([machines] redis = …)";
+        (void)fault_say(fault, -ENOENT,
+                        "install one (Debian: redis-server, Fedora: valkey), or name a Redis in "
+                        "pppctl.conf ([machines] redis = …)",
+                        "no Redis is configured, and there is no " REDIS_PROGRAM_NAMES
+                        " to start a private one");
         return false;
 }
 

@@ -24,9 +24,5 @@ int redis_server_init(struct redis_server *server, sd_event *event, struct group
                       const char *state);
 void redis_server_deinit(struct redis_server *server);
 
-/*
- * Whether there is a program to start, and a path that a socket may have. False: texts of why not
- * and what to do, static.
- */
-bool redis_server_is_available(const struct redis_server *server, const char **ret_why,
-                               const char **ret_hint);
+/* Whether there is a program to start, and a path that a socket may have. False: @fault tells. */
+bool redis_server_is_available(const struct redis_server *server, struct fault *fault);

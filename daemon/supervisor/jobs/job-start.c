@@ -124,9 +124,9 @@ static int set_limits(struct job *job, struct fault *fault)
 /* Where it may not be set, the group's weight stands for it, or the job had not been admitted. */
 static bool sets_nice(const struct job *job)
 {
-        const char *why, *hint;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        return job->spec.has_nice && priority_may_set(job->spec.nice, &why, &hint);
+        return job->spec.has_nice && priority_may_set(job->spec.nice, &fault);
 }
 
 static int spawn_runner(struct job *job, const struct start *start, const char **ret_attempted)

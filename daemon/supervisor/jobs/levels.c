@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
-#include <stdio.h>
 
 #include "lib/doctor/doctor.h"
 
@@ -41,50 +40,44 @@ static bool is_member(long group)
  * What a seccomp filter forbids shows only when it is tried, and by who may be killed for it: a
  * child. A filter that lets it pass does so for ever; what fails may also be for want of memory.
  */
-static bool uring_works(const char **ret_why, const char **ret_hint)
+static bool uring_works(struct fault *fault)
 {
-        static char why[256], hint[256];
         static bool worked;
-        _cleanup_free_ char *detail = NULL;
-        const char *remedy;
 
-        worked = worked || doctor_try_uring(&detail, &remedy);
-        if (worked)
-                return true;
-        snprintf(why, sizeof(why), "io_uring cannot be used here: %s", detail ?: strerror(ENOMEM));
-        snprintf(hint, sizeof(hint), "%s; or use another level, the others work without it",
-                 remedy);
-        *ret_why = why;
-        *ret_hint = hint;
-        return false;
+        worked = worked || doctor_try_uring(fault);
+        if (!worked)
+                (void)fault_advise(fault, "%s; or use another level, the others work without it",
+                                   fault->advice);
+        return worked;
 }
 
 /* The switch is there since Linux 6.6, and can be turned at any time. */
-static bool uring_is_available(const char **ret_why, const char **ret_hint)
+static bool uring_is_available(struct fault *fault)
 {
         long disabled = read_number(DISABLED);
 
         if (disabled == 2) {
-                *ret_why =
-                        "io_uring is switched off on this machine (kernel.io_uring_disabled is 2)";
-                *ret_hint = "sysctl kernel.io_uring_disabled=0, or use another level";
+                (void)fault_say(
+                        fault, -EOPNOTSUPP,
+                        "sysctl kernel.io_uring_disabled=0, or use another level",
+                        "io_uring is switched off on this machine (kernel.io_uring_disabled is 2)");
                 return false;
         }
         if (disabled == 1 && geteuid() != 0 && !is_member(read_number(GROUP))) {
-                *ret_why = "io_uring is for members of one group only (kernel.io_uring_disabled is "
-                           "1), "
-                           "and the daemon's user is not one";
-                *ret_hint = "add that user to the group named by kernel.io_uring_group, or sysctl "
-                            "kernel.io_uring_disabled=0, or use another level";
+                (void)fault_say(fault, -EOPNOTSUPP,
+                                "add that user to the group named by kernel.io_uring_group, or "
+                                "sysctl kernel.io_uring_disabled=0, or use another level",
+                                "io_uring is for members of one group only "
+                                "(kernel.io_uring_disabled is 1), and the daemon's user is not "
+                                "one");
                 return false;
         }
-        return uring_works(ret_why, ret_hint);
+        return uring_works(fault);
 }
 
-bool level_is_available(enum level level, const struct engine *engine, const char **ret_why,
-                        const char **ret_hint)
+bool level_is_available(enum level level, const struct engine *engine, struct fault *fault)
 {
         if (!level_has(level, LEVEL_LOCAL))
-                return engine_is_available(engine, ret_why, ret_hint);
-        return !level_has(level, LEVEL_LOOPS) || uring_is_available(ret_why, ret_hint);
+                return engine_is_available(engine, fault);
+        return !level_has(level, LEVEL_LOOPS) || uring_is_available(fault);
 }

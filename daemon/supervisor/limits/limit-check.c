@@ -163,17 +163,19 @@ static int check_limits(const struct limits *limits, const char *path, const str
 /* With the cpu controller it is the group's weight, unless that was given: see limit-set.c. */
 static int check_nice(const struct spec *spec, const struct groups *groups, struct fault *fault)
 {
-        const char *why, *hint;
+        _cleanup_fault_ struct fault own = FAULT_NULL;
+        const char *advice;
 
-        if (!spec->has_nice || priority_may_set(spec->nice, &why, &hint))
+        if (!spec->has_nice || priority_may_set(spec->nice, &own))
                 return 0;
+        advice = own.advice;
         if (groups_exist(groups) && groups->controllers & CGROUP_CPU) {
                 if (!limits_has(&spec->limits, LIMIT_CPU_WEIGHT))
                         return 0;
-                hint = "leave one of the two out: the weight of the job's cgroup is what stands "
-                       "for the nice value here";
+                advice = "leave one of the two out: the weight of the job's cgroup is what stands "
+                         "for the nice value here";
         }
-        return fault_refuse(fault, -EOPNOTSUPP, "spec.nice", hint, "%s", why);
+        return fault_refuse(fault, -EOPNOTSUPP, "spec.nice", advice, "%s", own.why);
 }
 
 static int check_threaded(const struct spec *spec, const struct groups *groups, struct fault *fault)
