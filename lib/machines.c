@@ -15,12 +15,6 @@ bool machines_name_is_valid(const char *name)
         return machines_text_is_valid(name, strlen(name), MACHINES_NAME_MAX);
 }
 
-static int refuse(const char **ret_why, const char *why)
-{
-        *ret_why = why;
-        return -EBADMSG;
-}
-
 static int copy(char **to, const char *from)
 {
         *to = from ? strdup(from) : NULL;
@@ -37,9 +31,9 @@ static int override(char **to, const char *from)
 }
 
 static int read_url(struct machines *machines, const char *url, const char *username,
-                    const char *password, const char **ret_why)
+                    const char *password, struct fault *fault)
 {
-        int r = redis_url_parse(url, &machines->url, ret_why);
+        int r = redis_url_parse(url, &machines->url, fault);
 
         if (r == -EINVAL)
                 r = -EBADMSG;
@@ -50,7 +44,7 @@ static int read_url(struct machines *machines, const char *url, const char *user
         return r;
 }
 
-int machines_from_json(json_t *json, struct machines *ret, const char **ret_why)
+int machines_from_json(json_t *json, struct machines *ret, struct fault *fault)
 {
         const char *url, *username = NULL, *password = NULL, *ca_file = NULL, *name;
         const char *prefix = MACHINES_PREFIX, *owner = NULL;
@@ -62,28 +56,32 @@ int machines_from_json(json_t *json, struct machines *ret, const char **ret_why)
                            "redis", &url, "username", &username, "password", &password, "ca_file",
                            &ca_file, "prefix", &prefix, "heartbeat_ns", &heartbeat, "name", &name,
                            "owner", &owner, "chunk_tasks_max", &chunk_tasks_max) < 0)
-                return refuse(ret_why,
-                              "\"machines\" is not an object of redis, username, password, "
-                              "ca_file, prefix, heartbeat_ns, name, owner and chunk_tasks_max");
+                return fault_say(fault, -EBADMSG, NULL,
+                                 "\"machines\" is not an object of redis, username, password, "
+                                 "ca_file, prefix, heartbeat_ns, name, owner and chunk_tasks_max");
         if (!machines_name_is_valid(name))
-                return refuse(ret_why, "the node's name is empty, longer than 128 bytes, or has "
-                                       "characters other than letters, digits and most signs");
+                return fault_say(fault, -EBADMSG, NULL,
+                                 "the node's name is empty, longer than 128 bytes, or has "
+                                 "characters other than letters, digits and most signs");
         if (!machines_name_is_valid(prefix))
-                return refuse(ret_why, "the prefix is empty, longer than 128 bytes, or has "
-                                       "characters other than letters, digits and most signs");
+                return fault_say(fault, -EBADMSG, NULL,
+                                 "the prefix is empty, longer than 128 bytes, or has "
+                                 "characters other than letters, digits and most signs");
         if (owner && !machines_text_is_valid(owner, strlen(owner), MACHINES_OWNER_MAX))
-                return refuse(ret_why, "the owner's name is empty, longer than 144 bytes, or has "
-                                       "characters other than letters, digits and most signs");
+                return fault_say(fault, -EBADMSG, NULL,
+                                 "the owner's name is empty, longer than 144 bytes, or has "
+                                 "characters other than letters, digits and most signs");
         if (heartbeat < (json_int_t)MACHINES_HEARTBEAT_MIN ||
             heartbeat > (json_int_t)MACHINES_HEARTBEAT_MAX)
-                return refuse(ret_why, "the heartbeat is not between 100 ms and an hour");
+                return fault_say(fault, -EBADMSG, NULL,
+                                 "the heartbeat is not between 100 ms and an hour");
 
         if (chunk_tasks_max < 0 || chunk_tasks_max > UINT32_MAX)
-                return refuse(ret_why, "chunk_tasks_max is no number of tasks");
+                return fault_say(fault, -EBADMSG, NULL, "chunk_tasks_max is no number of tasks");
 
         machines.heartbeat_ns = (uint64_t)heartbeat;
         machines.chunk_tasks_max = (uint32_t)chunk_tasks_max;
-        r = read_url(&machines, url, username, password, ret_why);
+        r = read_url(&machines, url, username, password, fault);
         if (r >= 0)
                 r = copy(&machines.ca_file, ca_file);
         if (r >= 0)

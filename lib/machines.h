@@ -41,10 +41,10 @@ struct machines {
         }
 
 /*
- * Strict, as spec_from_json(): -EBADMSG with *ret_why, a sentence of static text that names the
- * member, or -ENOMEM. prefix, heartbeat_ns, owner and chunk_tasks_max may be absent.
+ * Strict, as spec_from_json(): -EBADMSG and @fault, which names the member, or -ENOMEM. prefix,
+ * heartbeat_ns, owner and chunk_tasks_max may be absent.
  */
-int machines_from_json(json_t *json, struct machines *ret, const char **ret_why);
+int machines_from_json(json_t *json, struct machines *ret, struct fault *fault);
 void machines_deinit(struct machines *machines);
 
 /*

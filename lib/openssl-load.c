@@ -17,14 +17,15 @@ static const struct {
 #undef SYMBOL_ENTRY
 
 static pthread_once_t load_once = PTHREAD_ONCE_INIT;
-static char failure[256]; /* empty: it is loaded */
+static struct fault failure; /* none: it is loaded */
 
 static void load(void)
 {
         void *library = dlopen(OPENSSL_LIBRARY, RTLD_LAZY | RTLD_NODELETE);
 
         if (!library) {
-                snprintf(failure, sizeof(failure), "cannot load OpenSSL: %s", dlerror());
+                (void)fault_say(&failure, -ENOPKG, OPENSSL_REMEDY, "cannot load OpenSSL: %s",
+                                dlerror());
                 return;
         }
         /* Looks into the libcrypto that it depends on, too. */
@@ -32,19 +33,19 @@ static void load(void)
                 void *address = dlsym(library, symbols[i].name);
 
                 if (!address) {
-                        snprintf(failure, sizeof(failure), OPENSSL_LIBRARY " has no %s()",
-                                 symbols[i].name);
+                        (void)fault_say(&failure, -ENOPKG, OPENSSL_REMEDY,
+                                        OPENSSL_LIBRARY " has no %s()", symbols[i].name);
                         return;
                 }
                 memcpy(symbols[i].pointer, &address, sizeof(address));
         }
 }
 
-int openssl_load(const char **ret_why)
+int openssl_load(struct fault *fault)
 {
         int r = pthread_once(&load_once, load);
 
         assert(r == 0);
-        *ret_why = failure;
-        return *failure ? -ENOPKG : 0;
+        return failure.error ? fault_say(fault, failure.error, failure.advice, "%s", failure.why)
+                             : 0;
 }

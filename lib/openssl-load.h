@@ -11,7 +11,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#include "lib/util.h"
+#include "lib/fault.h"
 
 #ifndef OPENSSL_SHLIB_VERSION
 #error "OpenSSL 3 or newer is needed"
@@ -56,10 +56,7 @@
 OPENSSL_SYMBOLS(DLSYM_PROTOTYPE)
 #undef DLSYM_PROTOTYPE
 
-/*
- * Thread-safe, does its work once. Returns 0, or -ENOPKG with *ret_why: what is missing, as static
- * text. OPENSSL_REMEDY says what to do about it.
- */
-int openssl_load(const char **ret_why);
+/* Thread-safe, does its work once. Returns 0, or -ENOPKG and @fault, whose advice is below. */
+int openssl_load(struct fault *fault);
 
 #define OPENSSL_REMEDY "install OpenSSL (Debian: libssl3, Fedora: openssl-libs)"

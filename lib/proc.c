@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 
-int proc_check(const char **ret_why)
+static const char remedy[] = "mount it first: mount -t proc proc /proc";
+
+int proc_check(struct fault *fault)
 {
         char text[16] = "";
         uint64_t pid;
@@ -10,16 +12,14 @@ int proc_check(const char **ret_why)
         int r;
 
         n = readlink("/proc/self", text, sizeof(text));
-        if (n < 0) {
-                r = -errno;
-                *ret_why = "it is not mounted: there is no /proc/self";
-                return r;
-        }
+        if (n < 0)
+                return fault_say(fault, -errno, remedy,
+                                 "it is not mounted: there is no /proc/self");
         r = parse_u64(text, (size_t)n, UINT64_MAX, &pid);
         if (r >= 0 && pid == (uint64_t)getpid())
                 return 0;
-        *ret_why = "it shows the processes of another PID namespace";
-        return r < 0 ? r : -ESRCH;
+        return fault_say(fault, r < 0 ? r : -ESRCH, remedy,
+                         "it shows the processes of another PID namespace");
 }
 
 /* A line "MemAvailable: 23411 kB"; the unit has never been another one. */

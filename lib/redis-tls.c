@@ -128,10 +128,10 @@ static SSL *ssl_new(struct redis *redis)
 
 int redis_tls_open(struct redis *redis)
 {
-        const char *why;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        if (openssl_load(&why) < 0) {
-                fail(redis, REDIS_TROUBLE_UNUSABLE, "%s; " OPENSSL_REMEDY, why);
+        if (openssl_load(&fault) < 0) {
+                fail(redis, REDIS_TROUBLE_UNUSABLE, "%s; %s", fault.why, fault.advice);
                 return -ENOPKG;
         }
         redis->tls = malloc(sizeof(*redis->tls));

@@ -7,71 +7,70 @@
 
 #define FORMS "give unix:/path[?db=N], redis://[[user]:password@]host[:port][/db] or rediss://…"
 
-static int refuse(const char **ret_why, const char *why)
+static int refuse(struct fault *fault, const char *why)
 {
-        *ret_why = why;
-        return -EINVAL;
+        return fault_say(fault, -EINVAL, FORMS, "%s", why);
 }
 
-static int parse_db(const char *s, size_t n, struct redis_url *url, const char **ret_why)
+static int parse_db(const char *s, size_t n, struct redis_url *url, struct fault *fault)
 {
         uint64_t db;
 
         if (parse_u64(s, n, REDIS_DB_MAX, &db) < 0)
-                return refuse(ret_why, "the database is no number from 0 to 16383; " FORMS);
+                return refuse(fault, "the database is no number from 0 to 16383");
         url->db = (uint32_t)db;
         return 0;
 }
 
-static int parse_unix(const char *s, struct redis_url *url, const char **ret_why)
+static int parse_unix(const char *s, struct redis_url *url, struct fault *fault)
 {
         const char *query = strchr(s, '?');
         size_t n = query ? (size_t)(query - s) : strlen(s);
 
         if (n < 2 || s[0] != '/')
-                return refuse(ret_why, "the socket's path does not begin with /; " FORMS);
+                return refuse(fault, "the socket's path does not begin with /");
         if (n >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-                return refuse(ret_why, "the socket's path is longer than the 107 bytes that a Unix "
-                                       "socket may have");
+                return refuse(fault, "the socket's path is longer than the 107 bytes that a Unix "
+                                     "socket may have");
         url->path = strndup(s, n);
         if (!url->path)
                 return -ENOMEM;
         if (!query)
                 return 0;
         if (strncmp(query, "?db=", 4) != 0)
-                return refuse(ret_why, "after the socket's path only ?db=N may stand; " FORMS);
-        return parse_db(query + 4, strlen(query + 4), url, ret_why);
+                return refuse(fault, "after the socket's path only ?db=N may stand");
+        return parse_db(query + 4, strlen(query + 4), url, fault);
 }
 
-static int parse_user(const char *s, size_t n, struct redis_url *url, const char **ret_why)
+static int parse_user(const char *s, size_t n, struct redis_url *url, struct fault *fault)
 {
         const char *colon = memchr(s, ':', n);
         size_t n_name = colon ? (size_t)(colon - s) : n;
         int r = 0;
 
         if (!colon)
-                return refuse(ret_why, "before the @ there is no password; " FORMS);
+                return refuse(fault, "before the @ there is no password");
         if (n_name > 0)
                 r = percent_decode(s, n_name, &url->username);
         if (r >= 0)
                 r = percent_decode(colon + 1, n - n_name - 1, &url->password);
-        return r == -EINVAL ? refuse(ret_why, "user or password has a bad percent-encoding; a "
-                                              "percent sign itself is %25")
+        return r == -EINVAL ? fault_say(fault, r, "a percent sign itself is %25",
+                                        "user or password has a bad percent-encoding")
                             : r;
 }
 
-static int parse_port(const char *s, size_t n, struct redis_url *url, const char **ret_why)
+static int parse_port(const char *s, size_t n, struct redis_url *url, struct fault *fault)
 {
         uint64_t port;
 
         if (parse_u64(s, n, UINT16_MAX, &port) < 0 || port == 0)
-                return refuse(ret_why, "the port is no number from 1 to 65535; " FORMS);
+                return refuse(fault, "the port is no number from 1 to 65535");
         url->port = (uint16_t)port;
         return 0;
 }
 
 /* host, host:port, [address], [address]:port */
-static int parse_host(const char *s, size_t n, struct redis_url *url, const char **ret_why)
+static int parse_host(const char *s, size_t n, struct redis_url *url, struct fault *fault)
 {
         const char *end, *host = s;
         size_t n_host;
@@ -79,7 +78,7 @@ static int parse_host(const char *s, size_t n, struct redis_url *url, const char
         if (n > 0 && *s == '[') {
                 end = memchr(s, ']', n);
                 if (!end)
-                        return refuse(ret_why, "the address's [ has no ]; " FORMS);
+                        return refuse(fault, "the address's [ has no ]");
                 host = s + 1;
                 n_host = (size_t)(end - host);
                 ++end;
@@ -88,18 +87,18 @@ static int parse_host(const char *s, size_t n, struct redis_url *url, const char
                 n_host = (size_t)(end - host);
         }
         if (n_host == 0)
-                return refuse(ret_why, "there is no host; " FORMS);
+                return refuse(fault, "there is no host");
         url->host = strndup(host, n_host);
         if (!url->host)
                 return -ENOMEM;
         if (end == s + n)
                 return 0;
         if (*end != ':')
-                return refuse(ret_why, "after the address's ] only :port may stand; " FORMS);
-        return parse_port(end + 1, (size_t)(s + n - end - 1), url, ret_why);
+                return refuse(fault, "after the address's ] only :port may stand");
+        return parse_port(end + 1, (size_t)(s + n - end - 1), url, fault);
 }
 
-static int parse_net(const char *s, struct redis_url *url, const char **ret_why)
+static int parse_net(const char *s, struct redis_url *url, struct fault *fault)
 {
         const char *slash = strchrnul(s, '/'), *at = memrchr(s, '@', (size_t)(slash - s));
         int r = 0;
@@ -108,30 +107,30 @@ static int parse_net(const char *s, struct redis_url *url, const char **ret_why)
         if (!at && (at = strrchr(s, '@')))
                 slash = strchrnul(at, '/');
         if (at)
-                r = parse_user(s, (size_t)(at - s), url, ret_why);
+                r = parse_user(s, (size_t)(at - s), url, fault);
         s = at ? at + 1 : s;
         if (r >= 0)
-                r = parse_host(s, (size_t)(slash - s), url, ret_why);
+                r = parse_host(s, (size_t)(slash - s), url, fault);
         if (r >= 0 && *slash && slash[1])
-                r = parse_db(slash + 1, strlen(slash + 1), url, ret_why);
+                r = parse_db(slash + 1, strlen(slash + 1), url, fault);
         return r;
 }
 
-int redis_url_parse(const char *text, struct redis_url *ret, const char **ret_why)
+int redis_url_parse(const char *text, struct redis_url *ret, struct fault *fault)
 {
         struct redis_url url = REDIS_URL_NULL;
         int r;
 
         if (strncmp(text, "unix:", 5) == 0) {
                 r = parse_unix(strncmp(text, "unix:///", 8) == 0 ? text + 7 : text + 5, &url,
-                               ret_why);
+                               fault);
         } else if (strncmp(text, "redis://", 8) == 0) {
-                r = parse_net(text + 8, &url, ret_why);
+                r = parse_net(text + 8, &url, fault);
         } else if (strncmp(text, "rediss://", 9) == 0) {
                 url.tls = true;
-                r = parse_net(text + 9, &url, ret_why);
+                r = parse_net(text + 9, &url, fault);
         } else {
-                r = refuse(ret_why, "it is no address of a Redis; " FORMS);
+                r = refuse(fault, "it is no address of a Redis");
         }
         if (r < 0) {
                 redis_url_deinit(&url);

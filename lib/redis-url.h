@@ -10,7 +10,7 @@
  * User name and password may be percent-encoded. Knows nothing of hiredis.
  */
 
-#include "lib/util.h"
+#include "lib/fault.h"
 
 #define REDIS_PORT   6379
 #define REDIS_DB_MAX 16383
@@ -30,10 +30,8 @@ struct redis_url {
                 .port = REDIS_PORT \
         }
 
-/*
- * Returns 0, -EINVAL with *ret_why (static text: what is wrong and how it should look), or -ENOMEM.
- */
-int redis_url_parse(const char *text, struct redis_url *ret, const char **ret_why);
+/* Returns 0, -EINVAL and @fault (what is wrong and how it should look), or -ENOMEM. */
+int redis_url_parse(const char *text, struct redis_url *ret, struct fault *fault);
 void redis_url_deinit(struct redis_url *url);
 
 /*

@@ -47,16 +47,15 @@ static int install_cancel(struct runner *runner)
 
 static int read_machines(struct runner *runner, json_t *json)
 {
-        const char *why = "it is missing";
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
-
         runner->machines = calloc(1, sizeof(*runner->machines));
         if (!runner->machines)
                 return -ENOMEM;
-        r = json ? machines_from_json(json, runner->machines, &why) : -EBADMSG;
+        r = machines_from_json(json, runner->machines, &fault);
         if (r < 0)
                 log_error("cannot take the job's \"machines\": %s",
-                          r == -EBADMSG ? why : strerrordesc_np(-r));
+                          fault.why ?: strerrordesc_np(-r));
         return r;
 }
 

@@ -24,10 +24,10 @@ void check_kernel(const struct patient *patient, struct finding *finding)
 
 void check_proc(const struct patient *patient, struct finding *finding)
 {
-        const char *why;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        if (proc_check(&why) < 0)
-                finding_set(finding, CHECK_NO, PROC_REMEDY, "%s", why);
+        if (proc_check(&fault) < 0)
+                finding_set(finding, CHECK_NO, fault.advice, "%s", fault.why);
         else
                 finding_set(finding, CHECK_YES, NULL,
                             "it shows the processes of this PID namespace");

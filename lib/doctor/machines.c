@@ -15,10 +15,10 @@ void check_redis_client(const struct patient *patient, struct finding *finding)
 /* The first byte says whether the rest is a version or an error text. */
 static void load_openssl(int fd)
 {
-        const char *why;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        if (openssl_load(&why) < 0)
-                (void)dprintf(fd, "-%s", why);
+        if (openssl_load(&fault) < 0)
+                (void)dprintf(fd, "-%s", fault.why);
         else
                 (void)dprintf(fd, "+%s", sym_OpenSSL_version(OPENSSL_VERSION));
 }

@@ -644,14 +644,14 @@ static void make_nodes(struct simulation *s, const char *url)
         s->touched = must(calloc(s->n, sizeof(*s->touched)));
         for (unsigned i = 0; i < s->n; ++i) {
                 struct node *node = &s->nodes[i];
-                const char *why;
+                _cleanup_fault_ struct fault fault = FAULT_NULL;
 
                 *node = (struct node){ .simulation = s,
                                        .commands = REDIS_NULL,
                                        .reader = REDIS_NULL };
                 node->waiting_end = &node->waiting;
-                if (redis_url_parse(url, &node->machines.url, &why) < 0)
-                        die(why);
+                if (redis_url_parse(url, &node->machines.url, &fault) < 0)
+                        die(fault.why);
                 node->machines.prefix = must(strdup(s->prefix));
                 node->machines.owner = must(strdup("host")); /* the job's, as run.py names it */
                 node->machines.heartbeat_ns = s->heartbeat_ns;

@@ -167,12 +167,12 @@ static inline void test_cancel(uint64_t (*cancel)(void))
 /* Runs the cases, or says why io_uring can't be had and returns TEST_SKIP. */
 static inline int async_main(const char *suite, const struct test_case *cases, size_t n)
 {
-        const char *advice = NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct ring ring;
-        int r = ring_init(&ring, 8, &advice);
+        int r = ring_init(&ring, 8, &fault);
 
         if (r < 0) {
-                printf("skipped: %s: %s\n", strerrordesc_np(-r), advice ? advice : "");
+                printf("skipped: %s: %s\n", fault.why, fault.advice ?: "");
                 return TEST_SKIP;
         }
         ring_deinit(&ring);

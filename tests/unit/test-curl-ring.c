@@ -75,12 +75,12 @@ static void on_acted(struct curl_ring *acted)
 
 static void setup(void)
 {
-        const char *advice = NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
-        r = ring_init(&ring, 64, &advice);
+        r = ring_init(&ring, 64, &fault);
         if (r < 0) {
-                fprintf(stderr, "no io_uring here: %s: %s\n", strerror(-r), advice ? advice : "");
+                fprintf(stderr, "no io_uring here: %s: %s\n", fault.why, fault.advice ?: "");
                 exit(TEST_SKIP);
         }
         sym_curl_multi_setopt = fake_setopt;

@@ -281,13 +281,13 @@ int main(void)
                 { "fetching by name", test_fetch_by_name },
                 { "at any moment", test_any_moment },
         };
-        const char *advice = NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct ring ring;
         int r;
 
-        r = ring_init(&ring, 8, &advice);
+        r = ring_init(&ring, 8, &fault);
         if (r < 0) {
-                printf("skipped: %s: %s\n", strerrordesc_np(-r), advice ? advice : "");
+                printf("skipped: %s: %s\n", fault.why, fault.advice ?: "");
                 return TEST_SKIP;
         }
         ring_deinit(&ring);

@@ -175,14 +175,14 @@ static const struct fetcher_bounds bounds = { .resolving_max = FETCHER_RESOLVING
 
 static void run_ring(struct batch *batch)
 {
-        const char *advice = NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct async_io io;
         struct loop loop;
         int r;
 
-        r = loop_init(&loop, batch->runner, batch->window ? batch->window : 4, &advice);
+        r = loop_init(&loop, batch->runner, batch->window ? batch->window : 4, &fault);
         if (r < 0) {
-                fprintf(stderr, "no io_uring here: %s: %s\n", strerror(-r), advice ? advice : "");
+                fprintf(stderr, "no io_uring here: %s: %s\n", fault.why, fault.advice ?: "");
                 exit(TEST_SKIP);
         }
         batch->worker.io = &async_ops;
@@ -721,11 +721,11 @@ static unsigned watch(const char *url, bool overdue, struct outcome *outcome)
         struct watched watched = {
                 .batch = { .url = url, .n = 1, .overdue = overdue, .outcomes = outcome },
         };
-        const char *advice = NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct async_io io;
         struct loop loop;
 
-        if (loop_init(&loop, &runner, 2, &advice) < 0)
+        if (loop_init(&loop, &runner, 2, &fault) < 0)
                 exit(TEST_SKIP);
         async_io_init(&io, &loop, &bounds);
         watched.loop = &loop;

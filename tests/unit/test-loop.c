@@ -324,14 +324,14 @@ static void test_hooks(void)
 {
         struct ending first = { { on_cancel, on_end, NULL }, 0, 0 },
                       second = { { NULL, on_end, NULL }, 0, 0 };
-        const char *advice;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct loop loop;
         struct job job;
 
         job_begin(&job);
         job_add(&job, "0");
         job_prepare(&job, run_sleep, 1);
-        test_int(loop_init(&loop, &job.runner, 1, &advice), ==, 0);
+        test_int(loop_init(&loop, &job.runner, 1, &fault), ==, 0);
         loop_hook_add(&loop, &first.hook);
         loop_hook_add(&loop, &second.hook);
         job.runner.cancelled = true;
@@ -351,14 +351,14 @@ static void test_hooks(void)
 static void test_cancelled_as_it_ends(void)
 {
         struct ending ending = { { on_cancel, on_end, NULL }, 0, 0 };
-        const char *advice;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct loop loop;
         struct job job;
 
         job_begin(&job);
         job_add(&job, "0");
         job_prepare(&job, run_sleep, 1);
-        test_int(loop_init(&loop, &job.runner, 1, &advice), ==, 0);
+        test_int(loop_init(&loop, &job.runner, 1, &fault), ==, 0);
         loop_hook_add(&loop, &ending.hook);
         job.runner.cancelled = true;
         test_int(eventfd_write(job.runner.cancel_fd, 1), ==, 0);
@@ -370,7 +370,7 @@ static void test_cancelled_as_it_ends(void)
 
 static void test_fed_as_it_ends(void)
 {
-        const char *advice;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct feed *feed;
         struct loop loop;
         struct job job;
@@ -380,7 +380,7 @@ static void test_fed_as_it_ends(void)
         job_prepare(&job, run_sleep, 1);
         test_int(feed_new(1, &feed), ==, 0);
         job.runner.source = &feed->source;
-        test_int(loop_init(&loop, &job.runner, 1, &advice), ==, 0);
+        test_int(loop_init(&loop, &job.runner, 1, &fault), ==, 0);
         loop_watch_source(&loop, feed->loop_fds[0]);
         test_int(eventfd_write(feed->loop_fds[0], 1), ==, 0);
         loop_deinit(&loop);

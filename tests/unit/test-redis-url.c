@@ -26,9 +26,9 @@ static void test_taken(void)
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
                 _cleanup_free_ char *shown = NULL;
                 struct redis_url url;
-                const char *why = "";
+                _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-                test_int(redis_url_parse(cases[i].text, &url, &why), ==, 0);
+                test_int(redis_url_parse(cases[i].text, &url, &fault), ==, 0);
                 shown = redis_url_to_text(&url);
                 test_str(shown, cases[i].shown);
                 test_str(url.username ?: "-", cases[i].username ?: "-");
@@ -68,29 +68,28 @@ static void test_refused(void)
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
                 struct redis_url url;
-                const char *why = "";
+                _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-                test_int(redis_url_parse(cases[i].text, &url, &why), ==, -EINVAL);
-                test_contains(why, cases[i].why);
+                test_int(redis_url_parse(cases[i].text, &url, &fault), ==, -EINVAL);
+                test_contains(fault.why, cases[i].why);
         }
         memset(longest + 6, 'x', 120);
         {
                 struct redis_url url;
-                const char *why = "";
+                _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-                test_int(redis_url_parse(longest, &url, &why), ==, -EINVAL);
-                test_contains(why, "107 bytes");
+                test_int(redis_url_parse(longest, &url, &fault), ==, -EINVAL);
+                test_contains(fault.why, "107 bytes");
         }
 }
 
-static int parse(const char *text, struct machines *ret, const char **ret_why)
+static int parse(const char *text, struct machines *ret, struct fault *fault)
 {
         json_t *json = json_loads(text, 0, NULL);
         int r;
 
         test_true(json);
-        *ret_why = "";
-        r = machines_from_json(json, ret, ret_why);
+        r = machines_from_json(json, ret, fault);
         json_decref(json);
         return r;
 }
@@ -98,9 +97,9 @@ static int parse(const char *text, struct machines *ret, const char **ret_why)
 static void test_machines(void)
 {
         struct machines machines;
-        const char *why;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        test_int(parse("{\"redis\":\"redis://a:b@h\",\"name\":\"n1\"}", &machines, &why), ==, 0);
+        test_int(parse("{\"redis\":\"redis://a:b@h\",\"name\":\"n1\"}", &machines, &fault), ==, 0);
         test_str(machines.prefix, "pppctl:");
         test_int(machines.heartbeat_ns, ==, 5 * NSEC_PER_SEC);
         test_str(machines.url.username, "a");
@@ -109,7 +108,7 @@ static void test_machines(void)
         test_int(parse("{\"redis\":\"redis://"
                        "a:b@h\",\"name\":\"n1\",\"username\":\"c\",\"password\":\"d\",\"prefix\":"
                        "\"p:\",\"heartbeat_ns\":200000000,\"ca_file\":\"/ca\"}",
-                       &machines, &why),
+                       &machines, &fault),
                  ==, 0);
         test_str(machines.url.username, "c");
         test_str(machines.url.password, "d");
@@ -135,10 +134,10 @@ static void test_machines_refused(void)
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
                 struct machines machines;
-                const char *why;
+                _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-                test_int(parse(cases[i].text, &machines, &why), ==, -EBADMSG);
-                test_contains(why, cases[i].why);
+                test_int(parse(cases[i].text, &machines, &fault), ==, -EBADMSG);
+                test_contains(fault.why, cases[i].why);
         }
 }
 

@@ -55,13 +55,13 @@ static void note(struct ring_op *op, int res, uint32_t flags)
 
 static void ring_setup(struct ring *ring, unsigned entries)
 {
-        const char *advice = NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
         n_attempts = 0;
-        r = ring_init(ring, entries, &advice);
+        r = ring_init(ring, entries, &fault);
         if (r < 0)
-                test_fail_at("ring_init: %s: %s", strerrorname_np(-r), advice ? advice : "");
+                test_fail_at("ring_init: %s: %s", fault.why, fault.advice ?: "");
 }
 
 /* Turns until nothing is in flight; how many completions were run. */
@@ -516,7 +516,7 @@ struct forbidden {
         unsigned syscall;
         unsigned error;
         int result;
-        const char *advice;
+        struct fault fault;
 };
 
 static void *init_forbidden(void *userdata)
@@ -536,7 +536,7 @@ static void *init_forbidden(void *userdata)
             prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
                 return NULL;
         n_attempts = 0;
-        forbidden->result = ring_init(&ring, 8, &forbidden->advice);
+        forbidden->result = ring_init(&ring, 8, &forbidden->fault);
         ring_deinit(&ring);
         return NULL;
 }
@@ -549,7 +549,8 @@ static void test_forbidden(unsigned syscall, int error, const char *advice)
         test_int(pthread_create(&thread, NULL, init_forbidden, &forbidden), ==, 0);
         pthread_join(thread, NULL);
         test_int(forbidden.result, ==, -error);
-        test_contains(forbidden.advice, advice);
+        test_contains(forbidden.fault.advice, advice);
+        fault_deinit(&forbidden.fault);
 }
 
 static void test_advice(void)
@@ -594,15 +595,15 @@ int main(void)
 {
         static const char *const rungs[] = { "single-issuer+defer-taskrun", "coop-taskrun",
                                              "plain" };
-        const char *advice = NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct ring ring;
         int r;
 
         for (n_rungs_refused = 0; n_rungs_refused < ARRAY_SIZE(rungs); ++n_rungs_refused) {
                 n_attempts = 0;
-                r = ring_init(&ring, 8, &advice);
+                r = ring_init(&ring, 8, &fault);
                 if (r < 0) {
-                        printf("skipped: %s: %s\n", strerrordesc_np(-r), advice ? advice : "");
+                        printf("skipped: %s: %s\n", fault.why, fault.advice ?: "");
                         return TEST_SKIP;
                 }
                 r = streq(ring.setup, rungs[n_rungs_refused]) || n_attempts > n_rungs_refused + 1

@@ -101,14 +101,14 @@ static bool more_fibers(struct loop *loop, void *userdata)
 
 static int async_init(struct async_loop *async, struct runner *runner)
 {
-        const char *advice = NULL;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         int wake_fd, r;
 
-        r = loop_init(&async->loop, runner, async->window, &advice);
+        r = loop_init(&async->loop, runner, async->window, &fault);
         if (r < 0) {
                 log_error("cannot set up io_uring for the level async: %s%s%s. The levels serial, "
                           "threads and processes work without it",
-                          strerrordesc_np(-r), advice ? ": " : "", advice ? advice : "");
+                          fault.why, fault.advice ? ": " : "", fault.advice ?: "");
                 return r;
         }
         async_io_init(&async->io, &async->loop, &async->bounds);

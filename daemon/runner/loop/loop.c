@@ -73,7 +73,7 @@ void loop_watch_source(struct loop *loop, int fd)
         read_wake(loop);
 }
 
-int loop_init(struct loop *loop, struct runner *runner, unsigned window, const char **ret_advice)
+int loop_init(struct loop *loop, struct runner *runner, unsigned window, struct fault *fault)
 {
         int r;
 
@@ -90,7 +90,7 @@ int loop_init(struct loop *loop, struct runner *runner, unsigned window, const c
         TAILQ_INIT(&loop->by_time);
         TAILQ_INIT(&loop->overdue);
         TAILQ_INIT(&loop->by_age);
-        r = ring_init(&loop->ring, MIN(MAX(2 * window, ENTRIES_MIN), ENTRIES_MAX), ret_advice);
+        r = ring_init(&loop->ring, MIN(MAX(2 * window, ENTRIES_MIN), ENTRIES_MAX), fault);
         if (r < 0)
                 return r;
         poll_cancel(loop);

@@ -107,9 +107,9 @@ struct loop {
 
 /*
  * Sets up the ring; on the thread that will run the loop. Returns 0 or a negative errno; then
- * *ret_advice is as of ring_init().
+ * @fault is as of ring_init().
  */
-int loop_init(struct loop *loop, struct runner *runner, unsigned window, const char **ret_advice);
+int loop_init(struct loop *loop, struct runner *runner, unsigned window, struct fault *fault);
 
 /*
  * For a source whose tasks come and go: when there is nothing to start a fiber for, the loop does

@@ -142,7 +142,7 @@ static void tell_unmapped(void)
 }
 #endif
 
-int ring_init(struct ring *ring, unsigned entries, const char **ret_advice)
+int ring_init(struct ring *ring, unsigned entries, struct fault *fault)
 {
         int r;
 
@@ -158,11 +158,10 @@ int ring_init(struct ring *ring, unsigned entries, const char **ret_advice)
                 (void)io_uring_register_ring_fd(&ring->uring);
                 r = probe(&ring->uring);
         }
-        if (r < 0) {
-                ring_deinit(ring);
-                *ret_advice = advice_on(r);
-        }
-        return r;
+        if (r >= 0)
+                return 0;
+        ring_deinit(ring);
+        return fault_errno(fault, r, advice_on(r), "set up io_uring");
 }
 
 void ring_deinit(struct ring *ring)

@@ -15,7 +15,7 @@
 
 #include <liburing.h>
 
-#include "lib/util.h"
+#include "lib/fault.h"
 
 struct ring_op {
         /*
@@ -66,11 +66,11 @@ struct ring {
 };
 
 /*
- * Returns 0 or a negative errno; then *ret_advice is a sentence for people that says why and what
- * to do (io_uring_disabled sysctl, seccomp, memlock, old kernel). Static text or NULL. @entries:
- * submission slots; the completion queue gets four times as many.
+ * Returns 0, or a negative errno and @fault, whose advice is about what forbids it (the sysctl
+ * io_uring_disabled, seccomp, memlock, an old kernel). @entries: submission slots; the completion
+ * queue gets four times as many.
  */
-int ring_init(struct ring *ring, unsigned entries, const char **ret_advice);
+int ring_init(struct ring *ring, unsigned entries, struct fault *fault);
 void ring_deinit(struct ring *ring);
 
 /*

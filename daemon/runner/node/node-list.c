@@ -202,20 +202,18 @@ static int wait_for_answers(struct list *list)
 
 static int read_machines(struct list *list)
 {
-        const char *why = "it is out of memory";
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         json_t *json, *machines;
         int r = runner_read_json(&json);
 
         if (r < 0)
                 return r;
-        if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:o}", "machines", &machines) < 0) {
-                why = "it is not an object \"machines\"";
-                r = -EBADMSG;
-        } else {
-                r = machines_from_json(machines, &list->machines, &why);
-        }
+        if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:o}", "machines", &machines) < 0)
+                r = fault_say(&fault, -EBADMSG, NULL, "it is not an object \"machines\"");
+        else
+                r = machines_from_json(machines, &list->machines, &fault);
         if (r < 0)
-                log_error("cannot list the nodes: %s", why);
+                log_error("cannot list the nodes: %s", fault.why ?: strerrordesc_np(-r));
         json_decref(json);
         return r;
 }

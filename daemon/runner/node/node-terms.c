@@ -73,7 +73,8 @@ static int read_node(struct node_terms *terms, json_t *json)
 {
         json_t *machines, *workloads, *worker_limits = NULL, *owner_limits = NULL, *demo_url = NULL;
         json_int_t workers = 0, loops = 0, owners = NODE_OWNERS_DEFAULT;
-        const char *level, *why = "";
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
+        const char *level;
         int r;
 
         if (json_unpack_ex(json, NULL, JSON_STRICT,
@@ -83,9 +84,9 @@ static int read_node(struct node_terms *terms, json_t *json)
                            "owner_limits", &owner_limits, "demo_url", &demo_url) < 0)
                 return refuse("its spec is not an object \"node\" of machines, workloads, level, "
                               "workers, loops, worker_limits, owners and owner_limits");
-        r = machines_from_json(machines, &terms->machines, &why);
+        r = machines_from_json(machines, &terms->machines, &fault);
         if (r < 0)
-                return r == -EBADMSG ? refuse(why) : r;
+                return r == -EBADMSG ? refuse(fault.why) : r;
         r = read_workloads(terms, workloads);
         if (r >= 0)
                 r = read_level(terms, level, workers, loops, worker_limits);

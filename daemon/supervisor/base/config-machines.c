@@ -29,17 +29,24 @@ static void forget(char **secret)
         *secret = NULL;
 }
 
+static int refuse_value(const struct place *place, const char *name, const struct fault *fault)
+{
+        _cleanup_free_ char *why = fault_sentence(fault);
+
+        return config_refuse(place, "%s: %s", name, fault_text(why));
+}
+
 /* Empty: what a file before said does not count. */
 static int set_redis(struct machines_config *machines, const char *value, const struct place *place)
 {
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
         struct redis_url url = REDIS_URL_NULL;
-        const char *why;
         int r = 0;
 
         if (*value)
-                r = redis_url_parse(value, &url, &why);
+                r = redis_url_parse(value, &url, &fault);
         if (r == -EINVAL)
-                return config_refuse(place, "redis: %s", why);
+                return refuse_value(place, "redis", &fault);
         if (r < 0)
                 return r;
         if (url.password && place->is_public) {
@@ -236,7 +243,6 @@ static int set_limit(struct spec *node, const char *name, const char *value,
                      const struct place *place)
 {
         _cleanup_fault_ struct fault fault = FAULT_NULL;
-        _cleanup_free_ char *why = NULL;
 
         for (enum limit i = 0; i < _LIMIT_N; ++i) {
                 bool of_worker = streq(name, limit_infos[i].worker_option);
@@ -246,10 +252,7 @@ static int set_limit(struct spec *node, const char *name, const char *value,
                         continue;
                 r = limits_set_text(of_worker ? &node->worker_limits : &node->limits, i, value,
                                     &fault);
-                if (r != -EBADMSG)
-                        return r;
-                why = fault_sentence(&fault);
-                return config_refuse(place, "%s: %s", name, fault_text(why));
+                return r == -EBADMSG ? refuse_value(place, name, &fault) : r;
         }
         return -ENOENT;
 }

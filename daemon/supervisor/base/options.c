@@ -162,11 +162,12 @@ static int beside(char **ret, const char *name)
 /* Without it no job could be started: its runner would have no identity. */
 static int need_proc(void)
 {
-        const char *why;
-        int r = proc_check(&why);
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
+        int r = proc_check(&fault);
 
         if (r < 0)
-                supervisor_log(LOG_ERR, "cannot start without /proc: %s; " PROC_REMEDY, why);
+                supervisor_log(LOG_ERR, "cannot start without /proc: %s; %s", fault.why,
+                               fault.advice);
         return r;
 }
 

@@ -230,24 +230,19 @@ static int make_files(struct jobs *jobs, struct submission *submission, struct j
         struct counters counters = { .epoch_ns = (int64_t)submission->submitted_ns };
         struct directory directory = DIRECTORY_NULL;
         uint64_t number = record->number;
-        const char *attempted;
         int r;
 
         r = directory_make(jobs->env.trash, number, submission->incoming, submission->submitted_ns,
-                           &directory, &attempted);
-        if (r >= 0) {
-                /*
-                 * The row says running as it is about to be; the object becomes that when it does.
-                 */
-                record->state = JOB_QUEUED;
-                attempted = "admit the job";
-                r = job_new(&jobs->env, record, &submission->spec, &directory, &counters, ret);
-        }
+                           &directory, fault);
         if (r < 0)
-                return fault_errno(fault, r, failure_advice(r),
-                                   "%s (job %llu, in the state directory)", attempted,
-                                   (unsigned long long)number);
-        return 0;
+                return fault_attempt(fault, "%s (job %llu, in the state directory)",
+                                     fault->attempted, (unsigned long long)number);
+        /* The row says running as it is about to be; the object becomes that when it does. */
+        record->state = JOB_QUEUED;
+        r = job_new(&jobs->env, record, &submission->spec, &directory, &counters, ret);
+        return r < 0 ? fault_errno(fault, r, failure_advice(r), "admit job %llu",
+                                   (unsigned long long)number)
+                     : 0;
 }
 
 /* The row is there, and without the directory it would be a job that cannot run. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "daemon/supervisor/base/failure.h"
 #include "daemon/supervisor/base/log.h"
 #include "lib/results.h"
 
@@ -50,31 +51,34 @@ static int make_empty(struct trash *trash, const char *name, int *ret_fd)
 }
 
 static int fill(struct directory *directory, struct incoming *inputs, uint64_t epoch_ns,
-                const char **ret_attempted)
+                struct fault *fault)
 {
         int r;
 
-        *ret_attempted = "move the job's inputs into its directory";
         r = incoming_take(inputs, directory->fd, "inputs");
         if (r < 0)
-                return r;
-        *ret_attempted = "lay out the job's results file";
+                return fault_errno(fault, r, failure_advice(r),
+                                   "move the job's inputs into its directory");
         r = open_new(directory->fd, "results", O_RDWR, &directory->results_fd);
-        return r < 0 ? r : results_create(directory->results_fd, inputs->n_tasks, epoch_ns);
+        if (r >= 0)
+                r = results_create(directory->results_fd, inputs->n_tasks, epoch_ns);
+        return r < 0 ? fault_errno(fault, r, failure_advice(r), "lay out the job's results file")
+                     : 0;
 }
 
 int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
-                   struct directory *ret, const char **ret_attempted)
+                   struct directory *ret, struct fault *fault)
 {
         struct directory directory = DIRECTORY_NULL;
         char name[NAME_SIZE];
         int r;
 
         format_new(number, name);
-        *ret_attempted = "make the job's directory";
         r = make_empty(trash, name, &directory.fd);
-        if (r >= 0)
-                r = fill(&directory, inputs, epoch_ns, ret_attempted);
+        if (r < 0)
+                (void)fault_errno(fault, r, failure_advice(r), "make the job's directory");
+        else
+                r = fill(&directory, inputs, epoch_ns, fault);
         if (r < 0) {
                 directory_deinit(&directory);
                 (void)trash_put(trash, name);

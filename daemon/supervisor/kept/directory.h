@@ -12,6 +12,7 @@
 
 #include "daemon/supervisor/kept/incoming.h"
 #include "daemon/supervisor/kept/trash.h"
+#include "lib/fault.h"
 
 struct directory {
         int fd;
@@ -28,10 +29,10 @@ struct directory {
  * lays out a results file without records for as many tasks. The directory is called NUMBER.new
  * until directory_publish() renames it, once the job is admitted, that is, once its row is in the
  * database. So the directory of a job that was never admitted can be told from the others. On
- * failure nothing is left behind, and *@ret_attempted says which step failed on which file.
+ * failure nothing is left behind, and @fault says which step failed on which file.
  */
 int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
-                   struct directory *ret, const char **ret_attempted);
+                   struct directory *ret, struct fault *fault);
 
 int directory_publish(int jobs_fd, uint64_t number);
 
