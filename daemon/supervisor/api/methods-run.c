@@ -275,7 +275,7 @@ void methods_run_admitted(struct peer *peer, struct submission *submission,
                           const struct input_error *error)
 {
         if (r == -EBADMSG) {
-                bad_inputs(peer, error->line, fault_text(error->why));
+                bad_inputs(peer, error->line, error->why);
                 return;
         }
         if (r < 0) {
