@@ -156,7 +156,7 @@ static void says(struct run *run, enum job_reason reason, const char *text)
         test_str(said, text);
 }
 
-#define KILLED  "the kernel killed the runner for want of memory: "
+#define KILLED  "the kernel killed the runner for lack of memory: "
 #define REFUSED "the kernel refused 5 processes or threads: "
 
 static void test_memory_of_the_job(void)
@@ -230,7 +230,7 @@ static void test_memory_of_the_machine(void)
         begin(&run, LINUX_6_12);
         says(&run, REASON_OOM_KILLED,
              KILLED "the machine had none left, and no memory.max of the job or of a group above "
-                    "it was met");
+                    "it was reached");
         /* A group above may have met its limit before somebody looked. */
         run.late = true;
         says(&run, REASON_OOM_KILLED,

@@ -177,7 +177,7 @@ static void test_sentences(void)
         hits.limits[CHAIN_MEMORY].met = &memory;
         hits.limits[CHAIN_MEMORY].n = 1;
         text = limit_describe(REASON_OOM_KILLED, &hits, &spec, &tally);
-        test_str(text, "the kernel killed the runner for want of memory: memory.max of the job is "
+        test_str(text, "the kernel killed the runner for lack of memory: memory.max of the job is "
                        "67108864 bytes; input 4 was in progress");
         free(text);
         hits.n_refused = 1;

@@ -38,7 +38,7 @@ static int add_worker(struct limit_hits *hits, enum chain_limit limit, const str
         return add_met(hits, limit, &met);
 }
 
-/* Group @i of the chain, the job's being the first. */
+/* Adds the limit of group @i of the chain, in which group 0 is the job's. */
 static int add_group(struct limit_hits *hits, enum chain_limit limit,
                      const struct cgroup_chain *chain, size_t i, uint64_t n)
 {
@@ -58,7 +58,7 @@ static int add_group(struct limit_hits *hits, enum chain_limit limit,
         return r;
 }
 
-/* The job's group is new with it, and its count the job's, also when @before came late. */
+/* The job's group was made for it, so all that the group has counted is the job's. */
 static uint64_t met_by_job(const struct cgroup_chain *now, enum chain_limit limit)
 {
         return now->groups[0].limits[limit].n_met;
@@ -78,7 +78,7 @@ static int add_above(struct limit_hits *hits, enum chain_limit limit,
         return r;
 }
 
-/* The count of the job's group with all below it, less its own, is its workers'. */
+/* The count of the job's group including those below it, less the group's own, is the workers'. */
 static int read_memory(struct limit_hits *hits, const struct cgroup_chain *now,
                        const struct limit_look *look)
 {
@@ -107,8 +107,8 @@ static uint64_t refused_above(const struct cgroup_chain *now, const struct limit
 }
 
 /*
- * Linux 6.11 and later. Groups above are others' too: of theirs, those count that the runner has
- * seen.
+ * For Linux 6.11 and later. Groups above are shared with others; of the forks that these refused,
+ * as many are counted as the runner has seen refused.
  */
 static int read_pids_by_limit(struct limit_hits *hits, const struct cgroup_chain *now,
                               const struct limit_look *look, uint64_t all)
@@ -129,7 +129,7 @@ static int read_pids_by_limit(struct limit_hits *hits, const struct cgroup_chain
         if (!hits->has_refused)
                 hits->why_no_refused =
                         covered ? "a group above the job's refused processes or threads while the "
-                                  "job ran, and since Linux 6.11 the kernel does not count whose "
+                                  "job ran, and since Linux 6.11 the kernel does not tell whose "
                                   "they were"
                                 : "a group above the job's has refused processes or threads, and "
                                   "its count could not be read when the job began";
@@ -137,8 +137,8 @@ static int read_pids_by_limit(struct limit_hits *hits, const struct cgroup_chain
 }
 
 /*
- * Counts the forks refused in the groups right below the job's, and tells whether one of them had
- * come to its limit.
+ * Counts the forks that were refused in the groups directly below the job's, and tells whether one
+ * of those groups has reached its limit.
  */
 static int sum_children(int group_fd, uint64_t *ret, bool *ret_reached)
 {
@@ -174,15 +174,15 @@ static int sum_children(int group_fd, uint64_t *ret, bool *ret_reached)
         return 0;
 }
 
-/* A group that could not be read when the job began may have reached its limit long ago. */
+/* Whether group @i may have reached its limit before the job began; one that was not read may. */
 static bool may_have_reached(const struct cgroup_chain *before, size_t i)
 {
         return i >= before->n || before->groups[i].limits[CHAIN_PIDS].was_reached;
 }
 
 /*
- * Adds the groups whose limit was reached; of those above only such as may have reached it @before,
- * or such as had not.
+ * Adds groups that have reached their limit: with @before those above the job's that may have
+ * reached it before the job began, without it all others.
  */
 static int add_reached(struct limit_hits *hits, const struct cgroup_chain *now,
                        const struct limit_look *look, bool before)
@@ -196,7 +196,7 @@ static int add_reached(struct limit_hits *hits, const struct cgroup_chain *now,
         return r;
 }
 
-/* Before Linux 6.11. A limit that was never reached has refused nothing. */
+/* For kernels before Linux 6.11. A limit that was never reached cannot have refused a fork. */
 static int read_pids_by_fork(struct limit_hits *hits, const struct cgroup_chain *now,
                              const struct limit_look *look, uint64_t own)
 {
@@ -271,7 +271,7 @@ struct outcome limit_blame(struct outcome outcome, const struct limit_hits *hits
         bool failed = outcome.verdict == OUTCOME_ENDED && outcome.reason == REASON_RUNNER_FAILED;
         bool done = outcome.verdict == OUTCOME_ENDED && outcome.state == JOB_DONE;
 
-        /* To start it again would kill it again. */
+        /* If it were started again, it would be killed again. */
         if (hits->runner_oom_killed && (died || outcome.verdict == OUTCOME_AGAIN))
                 return (struct outcome){ OUTCOME_ENDED, JOB_FAILED, REASON_OOM_KILLED };
         if (hits->n_refused > 0 && (failed || done))

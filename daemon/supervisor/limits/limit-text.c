@@ -1,4 +1,4 @@
-/* Puts the limits that a job ran into in words: sentences, and the summary's limits_met. */
+/* Puts the limits that a job has reached into words: sentences, and the summary's limits_met. */
 
 #include <stdio.h>
 
@@ -19,7 +19,7 @@ static void print_met(FILE *file, const struct limit_met *met, enum chain_limit 
         else
                 fputs(met->place == PLACE_JOB ? "the job" : "a worker", file);
         if (met->max == UINT64_MAX)
-                fputs(" was met", file);
+                fputs(" was reached", file);
         else
                 fprintf(file, " is %llu%s", (unsigned long long)met->max, limit_words[limit].unit);
         if (met->place == PLACE_ABOVE)
@@ -46,7 +46,8 @@ char *limit_describe_met(const struct limit_hits *hits, enum chain_limit limit)
 }
 
 /*
- * " (inputs 3, 7 and 9 others were in progress)", inputs counted from 1; "" when that is not known.
+ * Makes "; inputs 3, 7 were in progress or next", with inputs counted from 1; "" when that is not
+ * known. NULL: out of memory.
  */
 static char *describe_open(const struct spec *spec, const struct tally *tally)
 {
@@ -57,7 +58,7 @@ static char *describe_open(const struct spec *spec, const struct tally *tally)
 
         if (n == 0)
                 return strdup("");
-        /* One after the other: the rest of the chunk was not begun. */
+        /* A single worker takes one after the other, so it had not begun the rest of its chunk. */
         if (level_info(spec->level)->workers_max == 1)
                 n = 1;
         for (size_t i = 0; i < MIN(n, (uint64_t)TALLY_OPEN_MAX); ++i)
@@ -72,14 +73,14 @@ static char *describe_open(const struct spec *spec, const struct tally *tally)
         return r < 0 ? NULL : text;
 }
 
-/* The limits that may be meant; or what it is when it was none of them. */
+/* Names the limits that may have been the cause, or says what else it was. */
 static char *describe_culprit(const struct limit_hits *hits, enum chain_limit limit)
 {
         if (hits->limits[limit].n > 0)
                 return limit_describe_met(hits, limit);
         if (limit == CHAIN_MEMORY && hits->limits[limit].sure)
                 return strdup("the machine had none left, and no memory.max of the job or of a "
-                              "group above it was met");
+                              "group above it was reached");
         return strdup(limit == CHAIN_MEMORY
                               ? "the kernel does not tell whether a memory.max was reached, and "
                                 "whose, or the machine had no memory left"
@@ -93,7 +94,7 @@ static char *describe_oom(const struct limit_hits *hits, const struct spec *spec
                             *open = describe_open(spec, tally);
         char *text;
 
-        return culprit && asprintf(&text, "the kernel killed the runner for want of memory: %s%s",
+        return culprit && asprintf(&text, "the kernel killed the runner for lack of memory: %s%s",
                                    culprit, open ?: "") >= 0
                        ? text
                        : NULL;
