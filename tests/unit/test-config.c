@@ -66,7 +66,7 @@ static void test_errors(void)
         expect_error("[jobs]\nmax_running = 2\nmax_runing = 3\n",
                      "x.conf:3:", "unknown key \"max_runing\" in section [jobs]");
         expect_error("[job]\n", "x.conf:1:", "unknown section [job]");
-        expect_error("[jobs\n", "x.conf:1:", "lacks the ]");
+        expect_error("[jobs\n", "x.conf:1:", "lacks the closing ]");
         expect_error("max_running = 2\n", "x.conf:1:", "before any section");
         expect_error("[jobs]\nmax_running\n", "x.conf:2:", "neither a section nor KEY = VALUE");
         expect_error("[jobs]\n= 3\n", "x.conf:2:", "neither a section nor KEY = VALUE");

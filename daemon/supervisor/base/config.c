@@ -11,7 +11,7 @@
 
 enum kind { KIND_NUMBER, KIND_SIZE, KIND_DURATION };
 
-/* Every key there is. Ranges are part of the contract of pppctl.conf(5). */
+/* All keys of the section [jobs]. pppctl.conf(5) documents their ranges. */
 static const struct key {
         const char *section, *name;
         enum kind kind;
@@ -126,7 +126,7 @@ static int assign(struct config *config, const char *section, const char *name, 
         int r;
 
         if (!section)
-                return config_refuse(place, "%s stands before any section: put [jobs] above it",
+                return config_refuse(place, "%s comes before any section: put [jobs] above it",
                                      name);
         for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
                 if (streq(keys[i].section, section) && streq(keys[i].name, name))
@@ -134,9 +134,9 @@ static int assign(struct config *config, const char *section, const char *name, 
         r = config_machines_set(&config->machines, section, name, value, place);
         if (r != -ENOENT)
                 return r;
-        return config_refuse(
-                place, "unknown key \"%s\" in section [%s]: see pppctl.conf(5) for those there are",
-                name, section);
+        return config_refuse(place,
+                             "unknown key \"%s\" in section [%s]: pppctl.conf(5) lists the keys",
+                             name, section);
 }
 
 /* Cuts white space off both ends, in place. */
@@ -156,17 +156,17 @@ static int parse_section(char *line, char **section, const struct place *place)
         size_t n = strlen(line);
 
         if (line[n - 1] != ']')
-                return config_refuse(place, "\"%s\" lacks the ] of a section", line);
+                return config_refuse(place, "\"%s\" lacks the closing ] of a section", line);
         line[n - 1] = 0;
         if (!known_section(line + 1))
                 return config_refuse(place,
-                                     "unknown section [%s]: see pppctl.conf(5) for those there are",
+                                     "unknown section [%s]: pppctl.conf(5) lists the sections",
                                      line + 1);
         *section = line + 1;
         return 0;
 }
 
-/* One line, NUL-terminated. *@section points into the text. */
+/* Parses one line, which ends with a NUL byte. *@section points into the file's text. */
 static int parse_line(struct config *config, char *line, char **section, const struct place *place)
 {
         char *equals;
@@ -193,7 +193,7 @@ int config_parse(struct config *config, const char *file, bool is_public, const 
 
         if (memchr(text, 0, n)) {
                 place.line = 1;
-                return config_refuse(&place, "the file holds a NUL byte: it is no text");
+                return config_refuse(&place, "the file contains a NUL byte: it is not text");
         }
         at = copy = strndup(text, n);
         if (!copy)
@@ -208,8 +208,8 @@ int config_parse(struct config *config, const char *file, bool is_public, const 
 }
 
 /*
- * Where one may not even look, as in the home of another user ($HOME of whoever said sudo), nothing
- * is there for us.
+ * A directory that we may not even search, such as another user's home ($HOME may be left from
+ * before a sudo), counts as one without a configuration for us.
  */
 static bool is_out_of_reach(int error, const char *path)
 {
@@ -218,8 +218,8 @@ static bool is_out_of_reach(int error, const char *path)
         if (error != -EACCES || stat(path, &st) >= 0 || errno != EACCES)
                 return false;
         supervisor_log(LOG_NOTICE,
-                       "goes on without the configuration %s: the daemon (user %u) may not look "
-                       "into its directory; see that HOME or XDG_CONFIG_HOME is that user's",
+                       "the configuration %s is left out: the daemon (user %u) may not look into "
+                       "its directory; check that HOME or XDG_CONFIG_HOME is that user's",
                        path, geteuid());
         return true;
 }

@@ -6,7 +6,7 @@
 
 #define LOGGED_NS (250 * NSEC_PER_MSEC)
 
-/* There is one loop a process, as there is one log. */
+/* A process has one loop, just as it has one log. */
 static struct {
         const char *doing;
         uint64_t longest_ns;
@@ -28,7 +28,7 @@ static void note(uint64_t ns)
         loop.longest_ns = MAX(loop.longest_ns, ns);
         if (ns >= LOGGED_NS)
                 supervisor_log_limited(&loop.log, LOG_NOTICE,
-                                       "the event loop was kept for %" PRIu64 " ms by: %s",
+                                       "the event loop was busy for %" PRIu64 " ms with: %s",
                                        ns / NSEC_PER_MSEC, loop.doing);
 }
 

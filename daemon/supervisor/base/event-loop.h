@@ -1,19 +1,19 @@
 #pragma once
 
 /*
- * The event loop, and how long single events keep it: whatever takes long delays everybody, so the
- * longest is a metric, and what takes very long is logged by name.
+ * The event loop. It measures how long each event keeps it busy, since that delays everybody: the
+ * longest time is a metric, and events that take very long are logged by name.
  */
 
 #include <systemd/sd-event.h>
 
 #include "lib/util.h"
 
-/* Returns what sd_event_exit() was given, or a negative errno. */
+/* Runs the loop. Returns the code that was given to sd_event_exit(), or a negative errno. */
 int event_loop_run(sd_event *event);
 
-/* Names what is being done, until the loop turns: static text, "call Run". */
+/* Names the event that is being handled, such as "io.pppctl.Jobs.Run". The text is static. */
 void event_loop_doing(const char *what);
 
-/* The longest that one event has kept the loop since the start. */
+/* The longest time that a single event has kept the loop busy since the start. */
 uint64_t event_loop_longest_ns(void);

@@ -17,9 +17,9 @@ const char *failure_advice(int error)
                        "with another --state DIR";
         case -EACCES:
         case -EPERM:
-                return "give the daemon the right to it, or start it with another --state DIR";
+                return "give the daemon access to it, or start it with another --state DIR";
         case -EIO:
-                return "see the kernel's log for what is wrong with the disk";
+                return "look in the kernel's log for what is wrong with the disk";
         case -EMFILE:
         case -ENFILE:
                 return "let jobs or clients end, or raise the limit on open files (LimitNOFILE=)";
@@ -40,7 +40,7 @@ bool failure_is_want(int error)
 
 enum failure_kind failure_kind(int error)
 {
-        /* -ECHILD: a child that was to do it was killed. */
+        /* -ECHILD means that the child that was to do the work was killed. */
         if (failure_is_want(error) || error == -EIO || error == -EINTR || error == -EBUSY ||
             error == -ECHILD)
                 return FAILURE_PASSES;

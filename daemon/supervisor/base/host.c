@@ -13,7 +13,7 @@ int host_init(struct host *host)
         *host = (struct host){ NULL, 1 };
         if (uname(&name) < 0)
                 return -errno;
-        /* More than 1024 processors do not fit in the set: count those that are on line then. */
+        /* More than 1024 CPUs do not fit into the set; then all that are online are counted. */
         if (sched_getaffinity(0, sizeof(set), &set) >= 0)
                 host->n_cpus = (unsigned)CPU_COUNT(&set);
         else

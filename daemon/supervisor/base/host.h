@@ -1,12 +1,12 @@
 #pragma once
 
-/* The machine that the supervisor runs on: what does not change meanwhile. */
+/* Facts of the machine that do not change while the supervisor runs. */
 
 struct host {
-        char *kernel;    /* its release, as uname(2) has it; owned */
-        unsigned n_cpus; /* that this process may use */
+        char *kernel;    /* the kernel's release, from uname(2); owned */
+        unsigned n_cpus; /* the number of CPUs that this process may use */
 };
 
-/* -ENOMEM, or what uname(2) says. */
+/* -ENOMEM, or the error of uname(2). */
 int host_init(struct host *host);
 void host_deinit(struct host *host);

@@ -1,4 +1,4 @@
-#define SD_JOURNAL_SUPPRESS_LOCATION /* It would be this file's. */
+#define SD_JOURNAL_SUPPRESS_LOCATION /* Otherwise every message would have this file's name. */
 
 #include "daemon/supervisor/base/log.h"
 
@@ -8,14 +8,14 @@
 #include <sys/stat.h>
 #include <systemd/sd-journal.h>
 
-/* As SyslogIdentifier= of the unit has it for what comes by standard error. */
+/* The unit has the same SyslogIdentifier=, for lines written to standard error. */
 #define IDENTIFIER "pppctl"
 
 #define LIMIT_NS (60 * NSEC_PER_SEC)
 #define LIMIT_N  5
 
 static bool to_journal;
-static bool is_brief; /* this process ends as soon as it has spoken */
+static bool is_brief; /* this process ends right after its messages */
 
 void supervisor_log_brief(void)
 {
@@ -91,7 +91,7 @@ static void log_text(const struct log_about *about, int priority, const char *te
 {
         if (to_journal && !is_brief && send_to_journal(about, priority, text) >= 0)
                 return;
-        /* Standard error may be gone (a closed terminal): there is nobody left to tell. */
+        /* Errors are ignored: if standard error is gone (a closed terminal), nobody can be told. */
         if (to_journal)
                 (void)dprintf(STDERR_FILENO, "<%d>%s\n", priority, text);
         else
@@ -132,7 +132,7 @@ void supervisor_log_about(const struct log_about *about, int priority, const cha
         va_end(args);
 }
 
-/* Whether one more may be said. The first of a new span of time tells of those that were not. */
+/* Whether another message may be logged. Also logs how many were left out in the last minute. */
 static bool limit_allows(struct log_limit *limit)
 {
         uint64_t now = now_monotonic();

@@ -17,13 +17,14 @@ struct log_about {
         const char *level, *workload, *reason; /* NULL: none */
 };
 
-/* Looks whether standard error is the journal ($JOURNAL_STREAM). Before it the log is plain. */
+/* Finds out whether standard error is the journal ($JOURNAL_STREAM). Before, messages are plain. */
 void supervisor_log_init(void);
 
 /*
- * From now on messages go without fields, by standard error. journald learns from the sender's
- * process which unit a message with fields belongs to: one that ends at once may be gone by then.
- * The unit of standard error it has known since that was connected.
+ * From now on messages are written to standard error, without fields. This is for a process that
+ * ends right after its message: journald asks the kernel which unit the sender of a message with
+ * fields belongs to, and by then the process may be gone. The unit of standard error is known to
+ * journald from the moment it was connected.
  */
 void supervisor_log_brief(void);
 
@@ -32,22 +33,23 @@ void supervisor_log_about(const struct log_about *about, int priority, const cha
         _printf_(3, 4);
 
 /*
- * For what others can have us say as often as they like: a few messages, then one each while, which
- * tells how many were left out. All zero to begin with.
+ * Limits messages that others can cause as often as they like: five a minute are logged, and the
+ * first of the next minute is preceded by the number of those that were left out. All zero at
+ * first.
  */
 struct log_limit {
-        uint64_t since_ns; /* CLOCK_MONOTONIC */
-        unsigned n_said, n_left_out;
+        uint64_t since_ns;           /* CLOCK_MONOTONIC at the beginning of the present minute */
+        unsigned n_said, n_left_out; /* messages of the present minute */
 };
 void supervisor_log_limited(struct log_limit *limit, int priority, const char *format, ...)
         _printf_(3, 4);
 
-/* "out of memory", with the place handed on: return supervisor_log_oom(); */
+/* Logs "out of memory" and returns -ENOMEM, so that one can write: return supervisor_log_oom(); */
 int supervisor_log_oom(void);
 
 /*
- * For tests: the fields of a message as sd_journal_sendv(3) takes them, "NAME=text" strings that
- * the caller frees; their number. Fields that find no memory are left out.
+ * Makes the fields of a message for sd_journal_sendv(3), "NAME=text" strings that the caller frees,
+ * and returns their number. Fields for which there is no memory are left out. Extern for tests.
  */
 #define LOG_FIELDS_MAX 8
 size_t supervisor_log_fields(const struct log_about *about, int priority, const char *text,

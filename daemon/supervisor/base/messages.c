@@ -2,7 +2,7 @@
 
 #include "lib/util.h"
 
-/* An ID stands for its meaning for ever: a new meaning gets a new one (systemd-id128 new). */
+/* The meaning of an ID never changes. A new meaning gets a new ID (systemd-id128 new). */
 static const char *const ids[_MESSAGE_N] = {
         [MESSAGE_JOB_FAILED] = "38cf567695e84029887cc211b420cc72",
         [MESSAGE_JOB_OOM_KILLED] = "9004bc7671ff40f487dc0cbb99efd0cc",

@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * What a person may have to act on. In the journal such a message has a MESSAGE_ID, by which
- * `journalctl -x` finds in the catalog (units/pppctl.catalog) what it means and what to do.
+ * Kinds of messages on which somebody may have to act. In the journal such a message has a
+ * MESSAGE_ID, by which `journalctl -x` finds an explanation and advice in the catalog
+ * (units/pppctl.catalog).
  */
 
 enum message {
@@ -14,10 +15,10 @@ enum message {
         MESSAGE_JOB_CPU_TIME_MAX,
         MESSAGE_WORKERS_KILLED,
         MESSAGE_JOB_TAKEN_UP,
-        MESSAGE_LIMITS_LOST, /* those of a job that was taken up */
+        MESSAGE_LIMITS_LOST, /* the limits of a job that was taken up did not hold for a while */
         MESSAGE_NO_CONTROLLERS,
-        MESSAGE_STATE,       /* the state directory, or the database in it */
-        MESSAGE_ROW_DAMAGED, /* a job's row in the database */
+        MESSAGE_STATE,       /* the state directory, or the database in it, cannot be used */
+        MESSAGE_ROW_DAMAGED, /* a job's row in the database is damaged */
         MESSAGE_CONFIG,
         _MESSAGE_N,
 };

@@ -6,7 +6,7 @@
 
 #define PATIENCE_MSEC 1000
 
-/* A path, or an abstract name that is written with an @ in place of the NUL byte. */
+/* @name is a path, or an abstract name with an @ in place of its first byte, which is NUL. */
 static int make_address(const char *name, struct sockaddr_un *ret, socklen_t *ret_size)
 {
         size_t n = strlen(name);
@@ -19,7 +19,7 @@ static int make_address(const char *name, struct sockaddr_un *ret, socklen_t *re
         memcpy(ret->sun_path, name, n);
         if (name[0] == '@')
                 ret->sun_path[0] = 0;
-        /* An abstract name ends with its length, a path with its NUL byte. */
+        /* The size includes the NUL byte at the end of a path; an abstract name has none there. */
         *ret_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (name[0] == '/'));
         return 0;
 }

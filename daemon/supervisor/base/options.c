@@ -18,10 +18,10 @@ static const char help[] =
         "\n"
         "Runs the jobs that pppctl submits. Stays in the foreground.\n"
         "\n"
-        "  --socket PATH   listen there (default: what systemd passes, else\n"
+        "  --socket PATH   listen on PATH (default: the socket that systemd passes, else\n"
         "                  /run/pppctl/io.pppctl.Jobs as root,\n"
         "                  $XDG_RUNTIME_DIR/pppctl/io.pppctl.Jobs as a user)\n"
-        "  --state DIR     keep jobs there (default: $STATE_DIRECTORY, else\n"
+        "  --state DIR     keep jobs in DIR (default: $STATE_DIRECTORY, else\n"
         "                  /var/lib/pppctl as root, $XDG_STATE_HOME/pppctl as a user)\n"
         "  --config FILE   read this file and FILE.d/*.conf (default: /etc/pppctl/pppctl.conf,\n"
         "                  then as a user $XDG_CONFIG_HOME/pppctl/pppctl.conf)\n"
@@ -33,8 +33,8 @@ static const char help[] =
         "  --help          print this\n"
         "  --version       print the version\n"
         "\n"
-        "SIGTERM stops: running jobs are interrupted and go on with the next start.\n"
-        "SIGHUP reads the configuration anew.\n";
+        "SIGTERM stops it: running jobs are interrupted, and resumed at the next start.\n"
+        "SIGHUP makes it read the configuration again.\n";
 
 static int join(char **ret, const char *format, ...) _printf_(2, 3);
 
@@ -54,7 +54,7 @@ static int join(char **ret, const char *format, ...)
         return 0;
 }
 
-/* A variable that is set and not empty. */
+/* The value of a variable; NULL if it is empty or not set. */
 static const char *get_environment(const char *name)
 {
         const char *value = getenv(name);
@@ -68,7 +68,7 @@ static size_t first_length(const char *paths)
         return strcspn(paths, ":");
 }
 
-/* A passed socket needs no path. What is wrong with one the listener says. */
+/* With a passed socket no path is needed. The listener checks whether that socket can be used. */
 static bool is_socket_passed(void)
 {
         return sd_listen_fds(0) != 0;
@@ -91,7 +91,7 @@ static int default_socket(struct options *options)
         return -ENOENT;
 }
 
-/* A directory of the user's: $@variable, else $HOME/@fallback. */
+/* Our directory below $@variable, or else below $HOME/@fallback. -ENOENT when neither is set. */
 static int user_directory(char **ret, const char *variable, const char *fallback)
 {
         const char *directory = get_environment(variable), *home = get_environment("HOME");
@@ -140,7 +140,7 @@ int supervisor_config_files(char *ret[static CONFIG_FILES_MAX], size_t *ret_n)
         return 0;
 }
 
-/* A program that was installed (or built) beside this one. */
+/* The path of a program that was installed, or built, in the same directory as this one. */
 static int beside(char **ret, const char *name)
 {
         char path[PATH_MAX];
@@ -159,7 +159,7 @@ static int beside(char **ret, const char *name)
         return join(ret, "%.*s%s", (int)n, path, name);
 }
 
-/* Without it no job could be started: its runner would have no identity. */
+/* Runners are identified by their start time in /proc, so no job could be started without it. */
 static int need_proc(void)
 {
         _cleanup_fault_ struct fault fault = FAULT_NULL;
@@ -267,7 +267,7 @@ int supervisor_options_parse(struct options *options, int argc, char **argv)
                         return r;
         }
         if (optind < argc) {
-                supervisor_log(LOG_ERR, "unexpected argument \"%s\": there are options only",
+                supervisor_log(LOG_ERR, "unexpected argument \"%s\": only options are allowed",
                                argv[optind]);
                 return usage();
         }

@@ -1,17 +1,17 @@
 #pragma once
 
-/* The command line, and where things are when it does not say. */
+/* The options of the command line, and the default places for those that are not given. */
 
 #include "lib/util.h"
 
 struct options {
         char *socket;
         char *state;
-        char *config; /* NULL: the usual places */
-        char *cgroup; /* NULL: found or made */
+        char *config; /* NULL: the default files, see supervisor_config_files() */
+        char *cgroup; /* NULL: a delegated cgroup is found, or one is made */
         char *runner;
         char *web;
-        bool check_config; /* and nothing else; the other members are as they were given */
+        bool check_config; /* only check the configuration; other members then have no defaults */
 };
 
 #define OPTIONS_NULL           \
@@ -20,14 +20,15 @@ struct options {
         }
 
 /*
- * Returns 0; 1 when --help or --version was answered and there is nothing else to do; a negative
- * errno after it told what is wrong on standard error.
+ * Returns 0; 1 when --help or --version was answered and there is nothing else to do; or a negative
+ * errno, after an error message on standard error.
  */
 int supervisor_options_parse(struct options *options, int argc, char **argv);
 void supervisor_options_deinit(struct options *options);
 
 /*
- * The configuration files to read without --config, in order; each optional. Allocated, @n of them.
+ * The @ret_n configuration files that are read without --config, in order. Each may be missing. The
+ * caller frees the names.
  */
 #define CONFIG_FILES_MAX 2
 int supervisor_config_files(char *ret[static CONFIG_FILES_MAX], size_t *ret_n);

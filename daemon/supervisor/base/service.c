@@ -68,7 +68,7 @@ static int on_status(sd_event_source *source, uint64_t usec, void *userdata)
 
         snprintf(text, sizeof(text), "STATUS=%u %s running, %u queued", service->n_running,
                  service->n_running == 1 ? "job" : "jobs", service->n_queued);
-        /* What there is no room for would be outdated by the time there is. */
+        /* This does not wait for room: by then the status would be outdated. */
         (void)notify_send(text, false);
         return 0;
 }

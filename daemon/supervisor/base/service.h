@@ -1,11 +1,10 @@
 #pragma once
 
 /*
- * The supervisor as a service: the signals that steer it, and what it tells systemd.
+ * The supervisor as a service: the signals that control it, and its messages to systemd.
  *
- * The watchdog is pinged at half of its interval, and only when the self-check passes: a ping means
- * that jobs which are over get ended, not only that the loop turns. A loop that does not turn pings
- * nobody either.
+ * The watchdog is pinged twice per interval, and only if the self-check passes: a ping means that
+ * jobs whose processes have ended are ended, not only that the event loop runs.
  */
 
 #include <systemd/sd-event.h>
@@ -15,8 +14,8 @@
 struct service {
         sd_event_source *term_source, *int_source, *hup_source, *watchdog_source;
         sd_event_source *status_source;
-        uint64_t watchdog_usec;       /* half of the interval; 0: no watchdog */
-        unsigned n_running, n_queued; /* what the next status says */
+        uint64_t watchdog_usec;       /* half of the watchdog's interval; 0: there is no watchdog */
+        unsigned n_running, n_queued; /* jobs, for the next status message */
         void (*stop)(struct service *service);
         void (*reload)(struct service *service);
         bool (*check)(struct service *service);
@@ -31,5 +30,5 @@ void service_set_ready(struct service *service);
 void service_set_reloading(struct service *service);
 void service_set_stopping(struct service *service);
 
-/* Told to systemd a little later, so that many short jobs make few messages. */
+/* The status is sent half a second later, so that many short jobs cause few messages. */
 void service_set_status(struct service *service, unsigned n_running, unsigned n_queued);

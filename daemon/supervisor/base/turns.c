@@ -38,7 +38,7 @@ int turn_init(struct turn *turn, struct turns *turns, uid_t uid, void (*take)(st
         return 0;
 }
 
-/* Behind all others that are in the rotation. */
+/* Puts the user behind all others that are in the rotation. */
 static void queue_user(struct turn_user *user)
 {
         assert(!list_empty(&user->wanted));
@@ -67,7 +67,7 @@ static void arm(struct turns *turns)
 {
         int r = sd_event_source_set_enabled(turns->source, SD_EVENT_ONESHOT);
 
-        /* It fails only where the source is none of this event loop's. */
+        /* This fails only if the source does not belong to this process's event loop. */
         assert(r >= 0);
         (void)r;
 }

@@ -51,7 +51,7 @@ class Journal(Case):
 
     def test_out_of_memory(self):
         job = self.run_job("serial", "sum-array", ["130000000"], limits={"memory_max_bytes": 64 << 20})
-        self.check(f"job {job} failed: oom-killed", f"Job {job} was killed for want of memory", job, "serial", "sum-array",
+        self.check(f"job {job} failed: oom-killed", f"Job {job} was killed for lack of memory", job, "serial", "sum-array",
                    "oom-killed")
 
     def test_a_worker_out_of_memory(self):
