@@ -435,7 +435,7 @@ class Configured(Engine):
         self.assertRegex(result.out, r"(?m)^silent +- +- +- +- +\S+ \S+ ago +- +-")
         for i in range(20):
             self.redis.run("ZADD", "pppctl:nodes", *[word for k in range(1000) for word in (now, f"node-{i}-{k}")])
-        self.assert_says(daemon.pppctl("nodes"), 1, "there are 20001, more than one answer can hold")
+        self.assert_says(daemon.pppctl("nodes"), 1, "there are 20001, more than fit into one reply")
         self.assertRegex(daemon.pppctl("doctor").out, "20001 nodes")
 
     def test_an_engine_that_is_away(self):

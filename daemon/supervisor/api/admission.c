@@ -2,7 +2,10 @@
 
 #include "daemon/supervisor/api/methods.h"
 
-/* What the child has to tell. It is a copy of us, and so is the text its error points to. */
+/*
+ * The child's report. Its error points to static text, which is at the same address in our process
+ * as in the child, a fork of ours.
+ */
 struct found {
         uint64_t size, n_tasks;
         bool uses_demo;
@@ -40,12 +43,12 @@ static void start_next(struct peer_owner *owner, uid_t uid)
 {
         struct admission *next = next_of(owner, uid);
 
-        /* When the daemon ends, its jobs go before its peers. */
+        /* Without a store the daemon is ending: it frees its jobs before its peers. */
         if (next && !next->errand && owner->jobs->store)
                 start(next);
 }
 
-/* The call is answered in here, and the admission gone. */
+/* Answers the call, which frees the admission, and starts the user's next one. */
 static void finish(struct admission *admission, int r, const struct input_error *error)
 {
         struct peer *peer = admission->peer;

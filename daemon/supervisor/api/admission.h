@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * A call of Run whose inputs are too many to be looked at in a turn: a child checks and copies them
- * (incoming.h), and the job is submitted when it is done. One child a user at a time; those that
- * wait for it are in the order in which they came.
+ * An admission is a call of Run with too many inputs to be checked within one turn: a child checks
+ * and copies them (incoming.h), and the job is submitted afterwards. Each user has one such child
+ * at a time; that user's other calls wait for it, in the order in which they came.
  */
 
 #include "daemon/supervisor/child/errand.h"
@@ -19,12 +19,13 @@ struct admission {
         struct incoming incoming;
         int inputs_fd; /* the client's memfd */
         bool cancel_on_disconnect;
-        struct errand *errand; /* NULL: another one of this user is at work */
+        struct errand *errand; /* the child; NULL: waits for another admission of the same user */
 };
 
 /*
- * Goes on with the call that @peer has open. On success @submission, @incoming and @inputs_fd are
- * moved out of. Ends in methods_run_admitted() or, when the peer goes first, in admission_free().
+ * Takes over the call that @peer has open. On success @submission, @incoming and @inputs_fd are
+ * moved into the admission. It ends with methods_run_admitted(), or with admission_free() if the
+ * peer leaves before that.
  */
 int admission_begin(struct peer *peer, struct submission *submission, struct incoming *incoming,
                     int *inputs_fd, bool cancel_on_disconnect);

@@ -2,7 +2,7 @@
 
 #include "lib/util.h"
 
-/* The file itself, so that what is installed, what is served and what is tested are one text. */
+/* The file itself is embedded, so that the same text is installed, served and tested. */
 __asm__(".pushsection .rodata\n"
         ".globl pppd_interface_jobs\n"
         ".hidden pppd_interface_jobs\n"

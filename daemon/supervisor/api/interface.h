@@ -1,6 +1,6 @@
 #pragma once
 
-/* The interfaces we serve, as their files say. GetInterfaceDescription returns them verbatim. */
+/* The Varlink interfaces that we serve. GetInterfaceDescription returns their files verbatim. */
 
 #define INTERFACE_SERVICE "org.varlink.service"
 #define INTERFACE_JOBS    "io.pppctl.Jobs"

@@ -7,9 +7,8 @@ static void failed(struct peer *peer, int r)
 {
         peer_error(peer, INTERFACE_JOBS ".Failed",
                    json_pack("{s:s, s:s, s:s}", "attempted",
-                             "look at the machine in a process of its own", "why",
-                             strerrordesc_np(-r), "hint",
-                             "pppctl doctor looks by itself where it reaches no daemon"));
+                             "check the machine in a separate process", "why", strerrordesc_np(-r),
+                             "hint", "without a daemon, pppctl doctor checks the machine itself"));
 }
 
 static void on_checks(struct doctor_waiter *waiter, json_t *checks, int r)
@@ -56,7 +55,7 @@ static void on_nodes(struct nodes_waiter *waiter, json_t *nodes, const char *why
         answer(peer, redis, nodes, nodes ? NULL : why);
 }
 
-/* A Redis that is configured is asked for its nodes: that tells whether it can be used. */
+/* If a Redis is configured, it is asked for its nodes, which shows whether it can be used. */
 void method_doctor(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
         static const char *const names[] = { NULL };

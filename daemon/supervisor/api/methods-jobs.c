@@ -37,10 +37,10 @@ static void store_failed(struct peer *peer, const char *attempted)
                              store_error(jobs->store), "hint", "the daemon's log tells more"));
 }
 
-/* A job by its number: live, or else from the database. */
+/* A job that was looked up by its number. */
 struct found {
-        struct job *job;          /* NULL: it has ended */
-        struct job_record stored; /* valid if !job */
+        struct job *job;          /* NULL: the job has ended, or waits for the next daemon */
+        struct job_record stored; /* the row of the database; valid if @job is NULL */
 };
 
 static const struct job_record *found_record(const struct found *found)
@@ -54,8 +54,10 @@ static void found_deinit(struct found *found)
                 job_record_deinit(&found->stored);
 }
 
-/* The one parameter "job", and the job it names, if this peer may @what it. Else the call is
- * answered. */
+/*
+ * Reads "job", the only parameter, and finds that job if this peer may use it. Otherwise answers
+ * the call and returns false; @what is "cancel this job".
+ */
 static bool find_job(struct peer *peer, const json_t *parameters, const char *what,
                      struct found *ret)
 {
@@ -88,7 +90,7 @@ static bool find_job(struct peer *peer, const json_t *parameters, const char *wh
         if (!may_see(peer, found_record(&found)->owner)) {
                 peer_error(peer, INTERFACE_JOBS ".NotAllowed",
                            json_pack("{s:s, s:s}", "what", what, "why",
-                                     "the job is another user's"));
+                                     "the job belongs to another user"));
                 found_deinit(&found);
                 return false;
         }
@@ -98,20 +100,22 @@ static bool find_job(struct peer *peer, const json_t *parameters, const char *wh
 
 static void say_interrupted(struct peer *peer, uint64_t number)
 {
-        peer_error(peer, INTERFACE_JOBS ".Interrupted",
-                   json_pack("{s:I, s:s}", "job", (json_int_t)number, "why",
-                             "the daemon stops; the job goes on when it is started again"));
+        peer_error(
+                peer, INTERFACE_JOBS ".Interrupted",
+                json_pack("{s:I, s:s}", "job", (json_int_t)number, "why",
+                          "the daemon is stopping; it resumes the job when it is started again"));
 }
 
 static void say_unstored(struct peer *peer, const struct job *job)
 {
         _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        (void)fault_errno(&fault, job->unstored_error,
-                          "see that the state directory can be written to: it is tried again every "
-                          "few seconds, and a daemon that is started again before goes on with the "
-                          "job",
-                          "store the end of job %llu", (unsigned long long)job->record.number);
+        (void)fault_errno(
+                &fault, job->unstored_error,
+                "check that the state directory can be written to: this is tried again "
+                "every few seconds; a daemon that is restarted before it succeeds resumes "
+                "the job",
+                "store the end of job %llu", (unsigned long long)job->record.number);
         methods_fail(peer, &fault);
 }
 
@@ -146,14 +150,16 @@ static bool is_live(const struct found *found)
         return found->job && job_is_live(found->job);
 }
 
-/* Whether the job's end may still come undone, and so is not to be told. */
+/* Whether the job's end is not stored yet, and must not be reported, since it may be undone. */
 static bool is_unstored(const struct found *found)
 {
         return found->job && found->job->unstored_error;
 }
 
-/* Answers who asks for the end of a job that has none to come here. A queued one is for the next
- * daemon. */
+/*
+ * Answers a call that asks for the end of a job of which there is nothing to wait for: it has
+ * ended, or the next daemon will resume it.
+ */
 static void reply_end(struct peer *peer, const struct found *found)
 {
         const struct job_record *record = found_record(found);
@@ -298,7 +304,7 @@ void method_list(struct peer *peer, json_t *parameters, struct varlink_message *
                 return;
         if (limited && (!json_is_integer(limit) || json_integer_value(limit) < 1)) {
                 methods_refuse(peer, "limit", "it is not a number from 1 up",
-                               "give how many jobs you want, or leave it out for all");
+                               "give the number of jobs that you want, or leave it out for all");
                 return;
         }
         if (!peer->call.more) {
@@ -311,9 +317,9 @@ void method_list(struct peer *peer, json_t *parameters, struct varlink_message *
 }
 
 /*
- * The object of a job that the database knows as live, where it has more to tell: of those in the
- * queue the row says all but why a start was put off, which is for Show to tell, and an end that is
- * not stored is not told.
+ * Finds the object of a listed job if it knows more than the database's row @record. For a queued
+ * job the row is enough: only the reason why its start was put off is missing, and Show has that. A
+ * job whose end is not stored yet is listed from its row, too.
  */
 static struct job *find_live(struct jobs *jobs, const struct job_record *record)
 {
@@ -326,7 +332,7 @@ static struct job *find_live(struct jobs *jobs, const struct job_record *record)
         return job && !job->unstored_error ? job : NULL;
 }
 
-/* The next job of the list, as a reply. -ENOENT at the end of the list. */
+/* Makes the reply with the next job of the list. -ENOENT at the end of the list. */
 static int list_next(struct peer *peer, json_t **ret)
 {
         _cleanup_(job_record_deinit) struct job_record record = JOB_RECORD_NULL;
@@ -377,7 +383,7 @@ void methods_stream(struct peer *peer)
                         list_end(peer, r);
                         return;
                 }
-                /* Only the last reply must not promise another one. */
+                /* Another job follows, so the previous reply is not the last one. */
                 if (peer->call.held)
                         peer_reply(peer, steal_ptr(peer->call.held), true, NULL, 0);
                 peer->call.held = next;

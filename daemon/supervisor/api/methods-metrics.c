@@ -3,7 +3,7 @@
 #include "daemon/supervisor/api/openmetrics.h"
 #include "daemon/supervisor/base/log.h"
 
-/* Whoever may connect may know: it is about all users' jobs, and names none. */
+/* Everybody who may connect may see the metrics: they cover all users' jobs and name none. */
 void method_metrics(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
         static const char *const names[] = { NULL };
@@ -20,8 +20,8 @@ void method_metrics(struct peer *peer, json_t *parameters, struct varlink_messag
                 return;
         }
         why = r == -ENOMEM ? "out of memory" : store_error(jobs->store);
-        supervisor_log(LOG_ERR, "cannot tell the metrics: %s", why);
+        supervisor_log(LOG_ERR, "cannot collect the metrics: %s", why);
         peer_error(peer, INTERFACE_JOBS ".Failed",
-                   json_pack("{s:s, s:s, s:s}", "attempted", "tell the metrics", "why", why, "hint",
-                             "the daemon's log tells more"));
+                   json_pack("{s:s, s:s, s:s}", "attempted", "collect the metrics", "why", why,
+                             "hint", "the daemon's log tells more"));
 }

@@ -4,7 +4,7 @@
 #include "daemon/supervisor/api/methods.h"
 #include "daemon/supervisor/helpers/engine.h"
 
-#define REST_MAX 4096 /* of an answer, beside the nodes */
+#define REST_MAX 4096 /* bytes of a reply beside those of the nodes, at most */
 
 static void failed_with(struct peer *peer, const char *why, const char *hint)
 {
@@ -15,16 +15,16 @@ static void failed_with(struct peer *peer, const char *why, const char *hint)
 }
 static void failed(struct peer *peer, const char *why)
 {
-        failed_with(peer, why, "see [machines] in pppctl.conf, and whether that Redis runs");
+        failed_with(peer, why, "check [machines] in pppctl.conf, and that this Redis is running");
 }
 
 static void failed_too_many(struct peer *peer, size_t n)
 {
         char why[96];
 
-        snprintf(why, sizeof(why), "there are %zu, more than one answer can hold", n);
+        snprintf(why, sizeof(why), "there are %zu, more than fit into one reply", n);
         failed_with(peer, why,
-                    "ask it yourself: the sorted set \"nodes\", after the prefix, has their names "
+                    "ask Redis yourself: the sorted set PREFIX:nodes has their names "
                     "(redis-cli ZRANGE pppctl:nodes 0 -1)");
 }
 

@@ -9,7 +9,7 @@
 #include "daemon/supervisor/jobs/levels.h"
 #include "daemon/supervisor/limits/limit-check.h"
 
-/* As much as is looked at in the turn of the call itself. */
+/* Inputs of up to this many bytes are checked in the call's own turn, more by a child. */
 #define INPUTS_AT_ONCE (256U << 10)
 
 static void bad_inputs(struct peer *peer, uint64_t line, const char *why)
@@ -34,7 +34,7 @@ static bool check_size(struct peer *peer, uint64_t size)
         if (size <= max)
                 return true;
         if (asprintf(&why,
-                     "they are %llu bytes and more than the %llu that this daemon takes for one "
+                     "they have %llu bytes, more than the %llu that this daemon accepts for one "
                      "job: split the list, or raise inputs_size_max in pppctl.conf",
                      (unsigned long long)size, (unsigned long long)max) < 0)
                 why = NULL;
@@ -42,7 +42,7 @@ static bool check_size(struct peer *peer, uint64_t size)
         return false;
 }
 
-/* A memory file that nobody can change or cut short under us: that would be a SIGBUS here. */
+/* Checks that the descriptor is a memfd that nobody can change or cut short while we read it. */
 static bool check_sealed(struct peer *peer, int fd, uint64_t *ret_size)
 {
         int needed = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE, seals;
@@ -75,7 +75,7 @@ static bool take_inputs_fd(struct peer *peer, const json_t *index, struct varlin
                 fd = varlink_message_take_fd(message, (size_t)i);
         if (fd < 0) {
                 methods_refuse(peer, "input_fd",
-                               "no descriptor of this index came with the message",
+                               "no descriptor with this index came with the message",
                                "send the memfd along (SCM_RIGHTS), and its index, 0 for the first");
                 return false;
         }
@@ -85,7 +85,7 @@ static bool take_inputs_fd(struct peer *peer, const json_t *index, struct varlin
         return true;
 }
 
-/* The bytes of all strings with a newline each. Answers the call when one is no input. */
+/* Adds up the bytes of all strings with a newline each. Answers the call if one is not an input. */
 static bool measure_list(struct peer *peer, const json_t *list, size_t *ret)
 {
         const json_t *value;
@@ -98,7 +98,7 @@ static bool measure_list(struct peer *peer, const json_t *list, size_t *ret)
                         return false;
                 }
                 if (memchr(json_string_value(value), '\n', json_string_length(value))) {
-                        bad_inputs(peer, i + 1, "it holds a newline, and an input is one line");
+                        bad_inputs(peer, i + 1, "it contains a newline, but an input is one line");
                         return false;
                 }
                 n += json_string_length(value) + 1;
@@ -107,7 +107,7 @@ static bool measure_list(struct peer *peer, const json_t *list, size_t *ret)
         return check_size(peer, n);
 }
 
-/* The strings of @list as lines. NULL: the call was answered. */
+/* Makes one text with each string of @list as a line. NULL: the call was answered. */
 static char *join_list(struct peer *peer, const json_t *list, size_t *ret_n)
 {
         const json_t *value;
@@ -174,7 +174,7 @@ static bool read_spec(struct peer *peer, const json_t *parameters, struct spec *
         return r >= 0;
 }
 
-/* What is no file of certificates would be found out task by task, or, a FIFO, never. */
+/* A wrong file would otherwise make each task fail, and a FIFO would make it wait for ever. */
 static bool check_ca_file(struct peer *peer, const struct spec *spec)
 {
         struct stat st;
@@ -185,7 +185,7 @@ static bool check_ca_file(struct peer *peer, const struct spec *spec)
         if (stat(spec->ca_file, &st) < 0 || access(spec->ca_file, R_OK) < 0)
                 why = strerror(errno);
         else if (!S_ISREG(st.st_mode))
-                why = "it is no regular file";
+                why = "it is not a regular file";
         else
                 return true;
         methods_refuse(peer, "spec.ca_file", why,
@@ -227,8 +227,8 @@ static void queue_full(struct peer *peer, int e)
         int r;
 
         if (limit == 0)
-                r = asprintf(&why, "as many jobs run as may, and none may wait (max_queued = 0); "
-                                   "try again when one has ended");
+                r = asprintf(&why, "max_running jobs are running, and none may wait "
+                                   "(max_queued = 0); try again when one has ended");
         else
                 r = asprintf(&why, "%llu job%s%s wait%s already; try again when some have ended",
                              (unsigned long long)limit, plural(limit),
@@ -289,7 +289,7 @@ void methods_run_admitted(struct peer *peer, struct submission *submission,
         submit(peer, submission, cancel_on_disconnect);
 }
 
-/* Refuses before the inputs are looked at; a list of them takes its time. */
+/* Refuses a job that has no place in the queue before time is spent on its inputs. */
 static bool check_room(struct peer *peer)
 {
         int r = jobs_may_submit(peer->owner->jobs, peer->uid);

@@ -106,7 +106,7 @@ static void invalid_parameter(struct peer *peer, const char *name)
                    json_pack("{s:s}", "parameter", name));
 }
 
-/* A flag of the call. False: it is there and no boolean. */
+/* Reads a flag of the call; without it *@ret is false. Returns false if it is not a boolean. */
 static bool read_flag(const json_t *json, const char *name, bool *ret)
 {
         const json_t *value = json_object_get(json, name);
@@ -115,8 +115,8 @@ static bool read_flag(const json_t *json, const char *name, bool *ret)
         return !value || json_is_boolean(value);
 }
 
-/* The members of a call around its parameters. Answers the call and returns false if they are
- * wrong. */
+/* Reads the members of a call beside its parameters. If one is wrong, answers the call and returns
+ * false. */
 static bool read_envelope(struct peer *peer, const json_t *json)
 {
         static const char *const names[] = { "method", "parameters", "more",
@@ -196,7 +196,7 @@ void methods_dispatch(struct peer *peer, struct varlink_message *message)
         json_decref(parameters);
 }
 
-/* What the list of jobs is about, of a spec of whatever length. */
+/* Copies the members of a spec that a list of jobs shows; the others may be of any length. */
 static json_t *shorten_spec(const json_t *spec)
 {
         static const char *const kept[] = { "workload", "level", "workers" };
@@ -226,8 +226,8 @@ json_t *methods_shorten(const json_t *parameters)
         if (!copy || !shorter ||
             json_object_set_new(shorter, "spec", shorten_spec(json_object_get(job, "spec"))) < 0 ||
             json_object_set_new(shorter, "omitted",
-                                json_string("the summary and most of the spec: with them it is "
-                                            "longer than a message may be")) < 0 ||
+                                json_string("the summary and most of the spec: with them it would "
+                                            "be longer than a message may be")) < 0 ||
             json_object_set(copy, "job", shorter) < 0) {
                 json_decref(copy);
                 copy = NULL;

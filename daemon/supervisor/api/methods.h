@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * The methods: from a message to its reply. Parameters are read strictly, since what is ignored
- * today is misunderstood tomorrow: a member that is not known or not of its type is an error.
+ * The methods of our interfaces: each turns a message into its reply. Parameters are read strictly:
+ * an unknown member, or one of the wrong type, is an error. If it were ignored today, it might be
+ * taken for something else by a later version.
  */
 
 #include "daemon/supervisor/api/peer.h"
@@ -11,14 +12,16 @@
 /* peer_owner.message: answers the call, or leaves it open (CALL_WAIT, CALL_LIST). */
 void methods_dispatch(struct peer *peer, struct varlink_message *message);
 
-/* peer_owner.stream: goes on with CALL_LIST. */
+/* peer_owner.stream: sends the next part of the answer to CALL_LIST. */
 void methods_stream(struct peer *peer);
 
-/* peer_owner.shorten: leaves out of a reply about a job what makes it too long. */
+/* peer_owner.shorten: copies a reply about a job without the members that make it too long. */
 json_t *methods_shorten(const json_t *parameters);
 
-/* One method. Must answer or leave the call open in one of the waiting kinds. @parameters: an
- * object. */
+/*
+ * Runs one method. It must answer the call, or leave it open as one of the kinds that wait.
+ * @parameters is always an object.
+ */
 typedef void method_run(struct peer *peer, json_t *parameters, struct varlink_message *message);
 
 method_run method_run_job; /* methods-run.c */
@@ -29,19 +32,21 @@ method_run method_wait, method_list, method_show, method_results, method_cancel,
         method_resume;
 
 /*
- * Goes on with Run when @incoming has the inputs (@r 0), or answers it with why it has not; @error
- * is that of -EBADMSG. Answers the call.
+ * Answers Run: submits the job if @incoming has its inputs (@r is 0), or else says why it has not.
+ * @error belongs to -EBADMSG.
  */
 void methods_run_admitted(struct peer *peer, struct submission *submission,
                           struct incoming *incoming, bool cancel_on_disconnect, int r,
                           const struct input_error *error);
 
-/* Refuses a member: io.pppctl.Jobs.BadRequest. @field, @why and @hint are for people. */
+/* Refuses the member @field with io.pppctl.Jobs.BadRequest. All texts are for people. */
 void methods_refuse(struct peer *peer, const char *field, const char *why, const char *hint);
 
 /* Answers with the error that fits @fault: LimitUnavailable, NoSpace or Failed. */
 void methods_fail(struct peer *peer, const struct fault *fault);
 
-/* False, with the call answered, when @parameters has a member that is not in @names
- * (NULL-terminated). */
+/*
+ * Answers the call and returns false if @parameters has a member that is not in @names, which ends
+ * with NULL.
+ */
 bool methods_check_names(struct peer *peer, const json_t *parameters, const char *const *names);

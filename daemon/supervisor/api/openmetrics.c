@@ -18,7 +18,7 @@ static void put_family(FILE *file, const char *name, const char *type, const cha
         fprintf(file, "# HELP " PREFIX "%s %s.\n", name, help);
 }
 
-/* Whole numbers as such; others to the nanosecond, as which they were measured. */
+/* Writes integers as such, and other values with nine decimals, since times have nanoseconds. */
 static void put_value(FILE *file, double value)
 {
         if (value < EXACT_MAX && value == (double)(uint64_t)value)
@@ -35,10 +35,10 @@ static void put_gauge(FILE *file, const char *name, const char *unit, const char
         put_value(file, value);
 }
 
-/* What is queued and runs. */
+/* The present state of the queue and of running jobs. */
 struct now {
-        uint64_t n_queued, n_running, n_paused, n_open;
-        uint64_t oldest_ns; /* submission of the oldest that is queued and not paused */
+        uint64_t n_queued, n_running, n_paused, n_open; /* n_open: tasks without a result */
+        uint64_t oldest_ns; /* submission of the oldest job that is queued and not paused */
 };
 
 static void look_at(struct now *now, struct job *job)
@@ -72,9 +72,9 @@ static void put_now(FILE *file, struct jobs *jobs)
         struct now now;
 
         look(jobs, &now);
-        put_family(file, "build", "info", NULL, "What runs");
+        put_family(file, "build", "info", NULL, "Version of the daemon");
         fputs(PREFIX "build_info{version=\"" PPPCTL_VERSION "\"} 1\n", file);
-        put_gauge(file, "start_time_seconds", "seconds", "When the daemon was started, since 1970",
+        put_gauge(file, "start_time_seconds", "seconds", "Start of the daemon, counted from 1970",
                   (double)jobs->since_ns / (double)NSEC_PER_SEC);
         put_gauge(file, "jobs_queued", NULL, "Jobs that wait for their turn, paused ones included",
                   (double)now.n_queued);
@@ -84,12 +84,12 @@ static void put_now(FILE *file, struct jobs *jobs)
                   (double)now.n_running);
         put_gauge(file, "jobs_running_max", NULL, "Jobs that may run at a time",
                   (double)jobs->config->max_running);
-        put_gauge(file, "jobs_paused", NULL, "Jobs that are queued or run and are paused",
+        put_gauge(file, "jobs_paused", NULL, "Jobs that are paused, queued and running ones",
                   (double)now.n_paused);
         put_gauge(file, "tasks_open", NULL, "Tasks without a result, of jobs that wait or run",
                   (double)now.n_open);
         put_gauge(file, "loop_busy_max_seconds", "seconds",
-                  "Longest time that one event has kept the daemon from others since its start",
+                  "Longest time that one event has kept the daemon busy since its start",
                   (double)event_loop_longest_ns() / (double)NSEC_PER_SEC);
         put_gauge(file, "queue_age_seconds", "seconds",
                   "How long the oldest job that is not paused has waited",
@@ -98,7 +98,7 @@ static void put_now(FILE *file, struct jobs *jobs)
                           : 0);
 }
 
-/* Label values are names of ours, which have nothing to be escaped. */
+/* The values of labels are names that we have chosen, so nothing has to be escaped. */
 static void put_labels(FILE *file, const struct total *total)
 {
         fprintf(file, "{level=\"%s\",workload=\"%s\"", total->level, total->workload);
@@ -108,11 +108,11 @@ static void put_labels(FILE *file, const struct total *total)
 
 #define BOUNDS_MAX 16
 
-/* A family on its way out. Those without a value yet are not mentioned. */
+/* Writes one family of metrics. A family that has no value yet is left out. */
 struct writer {
         FILE *file;
         const struct totals_family *family;
-        bool begun;
+        bool begun;                     /* the family's head has been written */
         double counts[BOUNDS_MAX], sum; /* of the histogram of @level and @workload */
         char level[32], workload[32];
 };
@@ -166,7 +166,7 @@ static void put_histogram(struct writer *writer)
         put_sample(writer, "sum", NULL, writer->sum);
 }
 
-/* Those of a level and workload come one after the other. */
+/* Totals of the same level and workload come one after the other, and form a histogram. */
 static void take_bucket(void *userdata, const struct total *total)
 {
         struct writer *writer = userdata;

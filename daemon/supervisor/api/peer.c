@@ -10,7 +10,7 @@
 #include "daemon/supervisor/base/event-loop.h"
 #include "daemon/supervisor/base/log.h"
 
-/* What takes a few milliseconds to be parsed. */
+/* A message with so many members takes a few milliseconds to parse. */
 #define MEMBERS_MAX 16384
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata);
@@ -87,7 +87,7 @@ void peer_free(struct peer *peer)
         turn_deinit(&peer->turn);
         list_remove(&peer->link);
         cancel_tied(peer);
-        /* A child on its way to its program has a copy of the connection. */
+        /* A child that has not reached its execve() yet may have a copy of the descriptor. */
         (void)shutdown(peer->varlink.fd, SHUT_RDWR);
         varlink_deinit(&peer->varlink);
         free(peer);
@@ -103,7 +103,7 @@ static bool wants_write(const struct peer *peer)
         return varlink_wants_write(&peer->varlink);
 }
 
-/* Nothing more can come of it. */
+/* Whether nothing more can be done for this peer. */
 static bool is_finished(const struct peer *peer)
 {
         return peer->broken ||
@@ -116,9 +116,9 @@ static bool reads(const struct peer *peer)
 }
 
 /*
- * Whether the client has received all that was sent. Until then the kernel holds it, and
- * descriptors on their way count against our own limit (ETOOMANYREFS). While the kernel frees the
- * last of it, one byte is still told.
+ * Whether the client has received everything that was sent. Until then the kernel holds it, and
+ * descriptors in it count against our own limit (ETOOMANYREFS). While the kernel frees the last
+ * buffer, it still reports one byte.
  */
 static bool is_taken(const struct peer *peer)
 {
@@ -127,7 +127,7 @@ static bool is_taken(const struct peer *peer)
         return ioctl(peer->varlink.fd, SIOCOUTQ, &n) < 0 || n <= 1;
 }
 
-/* Whether the peer has something to do in a turn. */
+/* Whether there is something to do for the peer in a turn. */
 static bool needs_turn(const struct peer *peer)
 {
         if (is_finished(peer) || peer->ready)
@@ -141,9 +141,9 @@ static bool needs_turn(const struct peer *peer)
 }
 
 /*
- * The events that tell of something to do. For what was sent to be taken there is none, but for the
- * edge of each buffer that the client has read; a first one comes at once, so nothing that happens
- * meanwhile is missed.
+ * The events of the socket after which there may be something to do. No event says that the client
+ * has received everything; but with EPOLLET there is one for each buffer that the client has read,
+ * and another one at once, so nothing that happens meanwhile is missed.
  */
 static uint32_t awaited(const struct peer *peer)
 {
@@ -151,14 +151,16 @@ static uint32_t awaited(const struct peer *peer)
                 return EPOLLOUT;
         if (!reads(peer) && !peer->call.due)
                 return 0;
-        /* With something to do at hand, what to read may never come. */
+        /* There is something to do as soon as the client has read; it may never send anything. */
         if (peer->call.due || varlink_pending(&peer->varlink) || !is_taken(peer))
                 return EPOLLOUT | EPOLLET;
         return EPOLLIN;
 }
 
-/* Waits for @events of the socket. Setting edges again, where they are set, would tell of one at
- * once. */
+/*
+ * Waits for @events of the socket. If they are set already, they are left alone, since setting
+ * EPOLLET again would report an event at once.
+ */
 static int listen_for(struct peer *peer, uint32_t events)
 {
         int enabled, r;
@@ -175,9 +177,9 @@ static int listen_for(struct peer *peer, uint32_t events)
 }
 
 /*
- * Sees to it that the peer hears of what it has to do next. While it waits for its turn the socket
- * is not looked at: what it has to tell, such as that the client is gone, it would tell all the
- * time.
+ * Asks for a turn if there is something to do for the peer, and otherwise waits for an event of the
+ * socket. While the peer waits for its turn the socket is not watched: a pending event, such as
+ * that the client is gone, would be reported again and again.
  */
 static void update(struct peer *peer)
 {
@@ -211,7 +213,7 @@ static void take_message(struct peer *peer)
                 break;
         case VARLINK_E_INVALID:
                 supervisor_log_limited(&peer->turn.user->log, LOG_INFO,
-                                       "user %u sent what is no call: %s", peer->uid, why);
+                                       "user %u sent an invalid message: %s", peer->uid, why);
                 peer_error(peer, INTERFACE_JOBS ".BadRequest",
                            json_pack("{s:s, s:s, s:s}", "field", "message", "why", why, "hint",
                                      "send a JSON object and a NUL byte for each call"));
@@ -222,7 +224,7 @@ static void take_message(struct peer *peer)
         }
 }
 
-/* One step of one thing. */
+/* Does what can be done for the peer in one turn. */
 static void step(struct peer *peer)
 {
         if (peer->broken)
@@ -250,7 +252,7 @@ static void on_turn(struct turn *turn)
                 update(peer);
 }
 
-/* Whether nothing is left to be read of a client that is gone. */
+/* Whether a client that is gone has left nothing to be read. */
 static bool is_at_end(const struct peer *peer)
 {
         char byte;
@@ -267,13 +269,13 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
         struct peer *peer = userdata;
         bool is_gone = revents & (EPOLLHUP | EPOLLERR);
 
-        /* Others may wait for the room that it leaves. */
+        /* This does not wait for a turn, since other clients may be waiting for a connection. */
         if (is_gone && (!reads(peer) || is_at_end(peer))) {
                 peer->broken = true;
                 peer->owner->gone(peer->owner, peer);
                 return 0;
         }
-        /* An edge only says that it is worth another look at what the client has taken. */
+        /* After an EPOLLET event needs_turn() finds out whether the client has read everything. */
         peer->ready = is_gone || !(peer->events & EPOLLET);
         update(peer);
         return 0;
@@ -313,8 +315,10 @@ static int send_failed(struct peer *peer, const char *attempted, const char *why
                                     hint));
 }
 
-/* The reply could not be sent as it is. Sets *@continues to false where the call is ended by an
- * error. */
+/*
+ * Sends something instead of a reply that could not be sent: a shorter one, or an error. An error
+ * ends the call; then *@continues is set to false.
+ */
 static int send_instead(struct peer *peer, int error, json_t *parameters, bool *continues,
                         const int *fds, size_t n_fds)
 {
@@ -384,7 +388,7 @@ void peer_error(struct peer *peer, const char *name, json_t *parameters_stolen)
                 r = send_error(peer, name, parameters_stolen);
         if (r == -EMSGSIZE)
                 r = send_failed(peer, "send the error", "it is longer than a message may be, 1 MiB",
-                                "see what of the call is that long");
+                                "make the call shorter: the error repeats a part of it");
         if (r < 0)
                 peer->broken = true;
         reset_call(peer);
