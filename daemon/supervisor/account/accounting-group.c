@@ -1,6 +1,7 @@
 /*
- * What the job's cgroup counted: one row a metric, each read from one of its files. A file that is
- * not there has its reason, and most often that is a controller that is not.
+ * Reads the counters of the job's cgroup. Each metric is one row of a table, and is read from one
+ * of the group's files. When a file is missing, most often because its controller is, the summary
+ * says why.
  */
 
 #include "daemon/supervisor/account/accounting-internal.h"
@@ -11,7 +12,7 @@
 #include "lib/block-device.h"
 #include "lib/metric.h"
 
-/* A metric that is an object: members, and the keys of the file that they are read from. */
+/* A member of a metric that is an object, and the key of the file from which it is read. */
 struct field {
         const char *member, *key;
 };
@@ -40,8 +41,8 @@ static const struct field io[] = {
 static const struct group_metric {
         const char *key, *file, *field;
         enum { FLAT, PIDS_PEAK, KEYED_USEC, PRESSURE, OBJECT, SUMS, REFUSED, BY_RUNNER } kind;
-        unsigned controller; /* that the file belongs to; 0: none */
-        const char *since;   /* what else it takes; NULL: nothing */
+        unsigned controller; /* the controller that has the file; 0: it needs none */
+        const char *since;   /* says what else the file needs; NULL: nothing */
         const struct field *fields;
 } group_metrics[] = {
         { "cpu_user_seconds", "cpu.stat", "user_usec", KEYED_USEC, 0, NULL, NULL },
@@ -78,7 +79,7 @@ static int set_member(json_t *json, const char *member, uint64_t value)
         return json_object_set_new(json, member, number) < 0 ? -ENOMEM : 0;
 }
 
-/* Keys that this kernel does not have are left out; without any there is nothing. */
+/* Keys that this kernel does not have are left out. -ENOENT: it has none of them. */
 static int read_object(int fd, const struct group_metric *metric, json_t **ret)
 {
         json_t *json = json_object();
@@ -103,7 +104,7 @@ static int read_object(int fd, const struct group_metric *metric, json_t **ret)
         return 0;
 }
 
-/* "8:0 rbytes=1 wbytes=2 …\n8:16 …": the sum of all @key. */
+/* Adds up the values of @key over all lines of io.stat: "8:0 rbytes=1 wbytes=2 …\n8:16 …". */
 static uint64_t sum_key(const char *text, const char *key)
 {
         uint64_t total = 0, v;
@@ -140,8 +141,8 @@ static int read_sums(int fd, const struct group_metric *metric, json_t **ret)
 }
 
 /*
- * A process that moves between two groups of the job counts as two in the job's for a moment, and
- * no limit holds that up. So what is above the limit is one of those.
+ * While a process moves between two groups of the job, it counts twice in the job's group for a
+ * moment, and pids.max does not prevent that. So a peak above the limit is not a real one.
  */
 static int read_pids_peak(int fd, const char *file, uint64_t *ret)
 {
@@ -200,7 +201,10 @@ static int read_metric(const struct accounting *a, const struct group_metric *me
         return *ret ? 0 : -ENOMEM;
 }
 
-/* The runner reads it, while there are processes; here it is told why it could not. */
+/*
+ * The runner reads such a file while the job has processes. Here only the reason is found out why
+ * it could not.
+ */
 static int look_for(int fd, const char *file)
 {
         return faccessat(fd, file, R_OK, 0) < 0 ? -errno : 0;
@@ -236,17 +240,17 @@ static void miss_metric(struct summary *summary, const struct accounting *a,
 }
 
 /*
- * Why the group's file, though it is there, cannot tell; NULL when it can. What a controller counts
- * begins when it comes, or comes back, and of a peak not even a part is true.
+ * Says why the group's file does not have the whole number although it exists; NULL when it has. A
+ * controller counts only from the time when it is enabled, or enabled again.
  */
 static const char *why_not_whole(const struct accounting *a, const struct group_metric *metric)
 {
         if (a->controllers.lost & metric->controller)
                 return "the daemon died while the job ran, and without DelegateSubgroup= (systemd "
-                       "254) another can be started only after its cgroup's controllers, with all "
-                       "they had counted, are gone";
+                       "254) the next one could be started only after the cgroup's controllers "
+                       "were disabled, which loses their counts";
         if (a->controllers.gained & metric->controller)
-                return "the daemon got the controller that counts it only after the job had begun";
+                return "the controller that counts it was enabled only after the job had begun";
         return NULL;
 }
 
@@ -255,8 +259,10 @@ static bool is_cpu_time(const struct group_metric *metric)
         return metric->kind == KEYED_USEC;
 }
 
-/* Without a cgroup: of the runner and the children it waited for, which is all but what was left
- * behind. */
+/*
+ * Puts the CPU time of a job without a cgroup: that of the runner and the children it has waited
+ * for, which is all but that of processes it left behind.
+ */
 static void put_cpu_of_processes(struct summary *summary, const struct accounting *a,
                                  const struct group_metric *metric)
 {
@@ -268,7 +274,7 @@ static void put_cpu_of_processes(struct summary *summary, const struct accountin
                                     (uint64_t)time->tv_usec * NSEC_PER_USEC);
 }
 
-/* Which of the two it is; nothing where it is neither. */
+/* Puts the source of the CPU time, if that is known. */
 static void put_cpu_source(struct summary *summary, const struct accounting *a)
 {
         if (json_object_get(summary->json, "cpu_user_seconds"))

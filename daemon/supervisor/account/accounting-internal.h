@@ -1,22 +1,24 @@
 #pragma once
 
-/* What the files of the accounting share: the summary in the making. */
+/* The summary while it is being made, which the files of the accounting share. */
 
 #include "daemon/supervisor/account/accounting.h"
 
-/* Running out of memory anywhere makes it fail as a whole, at the end. */
+/* Callers do not check each step for errors: if memory runs out, the summary fails as a whole. */
 struct summary {
         json_t *json;
         json_t *unavailable;
-        bool failed;
+        bool failed; /* memory ran out */
 };
 
 void summary_put(struct summary *summary, const char *key, json_t *value_stolen);
+
+/* Lists @key as missing, with the reason why. */
 void summary_miss(struct summary *summary, const char *key, const char *reason);
 
 /*
- * The reason why @key is missing, as text that is the caller's, which it is not any more; NULL: it
- * is not.
+ * Removes @key from the list of what is missing, and returns the reason that was given there: a
+ * new reference to a JSON string. NULL if it was not missing.
  */
 json_t *summary_take_missed(struct summary *summary, const char *key);
 
@@ -31,17 +33,17 @@ static inline void summary_put_seconds(struct summary *summary, const char *key,
         summary_put(summary, key, json_real((double)nanoseconds / (double)NSEC_PER_SEC));
 }
 
-/* accounting-group.c: what the job's cgroup counted. */
+/* accounting-group.c: puts the counters of the job's cgroup. */
 void summary_put_group(struct summary *summary, const struct accounting *accounting);
 
-/* accounting.c: all that the kernel counted of this part of the job. */
+/* accounting.c: puts everything that the kernel counted for this part of the job. */
 void summary_put_counted(struct summary *summary, const struct accounting *accounting);
 
-/* accounting-parts.c: and of those before. */
+/* accounting-parts.c: adds what the earlier parts of the job used. */
 void summary_add_parts(struct summary *summary, const struct accounting *accounting);
 
 /*
- * accounting-parts.c: the limits that all parts have met, each once. A new reference; NULL when out
- * of memory.
+ * accounting-parts.c: lists each limit that any part of the job has reached, once. A new reference;
+ * NULL when out of memory.
  */
 json_t *summary_limits_met(const struct accounting *accounting);

@@ -1,14 +1,13 @@
 /*
- * The parts of a job that was interrupted. Each had a cgroup and a runner of its own, so what the
- * kernel counted of one is kept in the job's row when it ends, as the summary has it, and the parts
- * are added up. A number that one of the parts lacks is not known of the job, with the reason that
- * it was not known of that part.
+ * Adds up the parts of a job that was interrupted. Each part has a cgroup and a runner of its own.
+ * When it ends, what the kernel counted is stored in the job's row, in the form of the summary. A
+ * number that is missing for one part is missing for the whole job, for the same reason.
  */
 
 #include "daemon/supervisor/account/accounting-internal.h"
 #include "lib/metric.h"
 
-/* What is no metric is the CPU time of nodes. */
+/* A key that is not a metric is the CPU time of nodes, of which parts are simply added up. */
 static enum metric_addition addition_of(const char *key)
 {
         const struct metric_info *metric = metric_find(key);
@@ -29,7 +28,7 @@ static json_t *add_numbers(enum metric_addition addition, json_t *before, json_t
                                  : json_number_value(before) + json_number_value(now));
 }
 
-/* A member that one of them lacks, as after the boot of another kernel, is left out. */
+/* A member that only one part has, perhaps because another kernel was booted, is left out. */
 static json_t *add_members(json_t *before, json_t *now)
 {
         json_t *sum = json_object(), *value;
@@ -93,7 +92,7 @@ void summary_add_parts(struct summary *summary, const struct accounting *a)
                 add_counted(summary, key, before, a->carried);
         json_array_foreach(json_object_get(parts, "unavailable"), i, entry)
                 add_missing(summary, entry);
-        /* The source of the CPU time is told only where the CPU time is. */
+        /* Without the CPU time, its source is left out, too. */
         if (!json_object_get(summary->json, "cpu_user_seconds"))
                 (void)json_object_del(summary->json, "cpu_source");
 }
@@ -113,8 +112,10 @@ static bool is_same_limit(const json_t *a, const json_t *b)
         return same;
 }
 
-/* Where the kernel does not tell of one part how often the limit was met, it is not known of the
- * job. */
+/*
+ * If it is not known for one part how often the limit was reached, it is not known for the whole
+ * job either.
+ */
 static int add_times(json_t *sum, const json_t *now)
 {
         const json_t *a = json_object_get(sum, "times"), *b = json_object_get(now, "times");
@@ -181,7 +182,7 @@ json_t *accounting_carry(const struct accounting *accounting)
         if (!summary.json || !summary.unavailable)
                 summary.failed = true;
         summary_put_counted(&summary, accounting);
-        /* CPU time that is known is used up, also where more was used than is known. */
+        /* Known CPU time counts towards the job's limit, even if some is unknown. */
         cpu_seconds += cpu_seconds_of(summary.json);
         summary_add_parts(&summary, accounting);
         parts = json_pack("{s:f, s:o, s:o, s:o}", "cpu_seconds", cpu_seconds, "counted",

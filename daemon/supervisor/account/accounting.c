@@ -65,7 +65,7 @@ static void put_identity(struct summary *summary, const struct accounting *a)
                 summary_put(summary, "resumed", json_true());
         summary_put(summary, "level", json_string(level_name(a->spec->level)));
         summary_put(summary, "workload", json_string(workload_name(a->spec->workload)));
-        /* Those of nodes are told by the runner. */
+        /* At the level machines the nodes have the workers, and the runner counts them. */
         if (level_has(a->spec->level, LEVEL_LOCAL))
                 summary_put_integer(summary, "workers", a->spec->workers);
         if (level_has(a->spec->level, LEVEL_LOOPS))
@@ -80,7 +80,7 @@ static void put_identity(struct summary *summary, const struct accounting *a)
                               "version", PPPCTL_VERSION));
 }
 
-/* Both times count from this boot: one before it is negative, also where its type has no sign. */
+/* Both times count from this boot. A time before it is negative, even if its type is unsigned. */
 static uint64_t time_between(int64_t from_ns, uint64_t to_ns)
 {
         int64_t passed = (int64_t)(to_ns - (uint64_t)from_ns);
@@ -104,16 +104,16 @@ static void put_tasks(struct summary *summary, const struct accounting *a)
                             json_real((double)n * (double)NSEC_PER_SEC / (double)wall));
         else
                 summary_miss(summary, "tasks_per_second",
-                             "no time passed that the clock could tell");
+                             "the clock measured no time between submission and end");
         if (c->runner_start_ns != 0)
                 summary_put_seconds(summary, "start_seconds",
                                     time_between(c->epoch_ns, c->runner_start_ns));
         else
                 summary_miss(summary, "start_seconds",
-                             "the runner never came to its first instruction");
+                             "the runner never reached its first instruction");
 }
 
-/* What was read back: of the group from its files, of the runner from the kernel. */
+/* The limits in force, as read back from the files of the job's cgroup. */
 static json_t *read_limits(const struct accounting *a)
 {
         struct limits limits = LIMITS_NULL;
@@ -146,7 +146,7 @@ static void put_limits(struct summary *summary, const struct accounting *a)
         summary_put(summary, "limits", limits.json);
 }
 
-/* Left out where there were none. */
+/* The summary has no list of limits that were reached if there were none. */
 static void put_limits_met(struct summary *summary, const struct accounting *a)
 {
         json_t *list = summary_limits_met(a);
@@ -175,8 +175,8 @@ static void put_usage(struct summary *summary, const struct accounting *a)
 }
 
 /*
- * The CPU time of nodes stands under keys of its own until it is added to the coordinator's; the
- * summary has none of these.
+ * The CPU time of nodes is kept under keys of its own until it is added to the coordinator's. The
+ * finished summary has none of these keys.
  */
 static const struct {
         const char *key, *nodes_key;
@@ -215,7 +215,7 @@ static void merge_value(struct summary *summary, const char *key, const json_t *
                 summary_put(summary, key, json_incref((json_t *)value));
         else
                 summary_miss(summary, key,
-                             "what the runner wrote for it is not what the summary takes");
+                             "the runner wrote a value that is not valid in a summary");
 }
 
 static void merge_missing(struct summary *summary, const json_t *missing)
@@ -234,7 +234,7 @@ static void merge_missing(struct summary *summary, const json_t *missing)
         }
 }
 
-/* The runner's measures; NULL where it wrote none, or something else. */
+/* The runner's measures; NULL if it wrote none, or something that is not a JSON object. */
 static json_t *read_measures(int fd)
 {
         _cleanup_free_ char *text = NULL;
@@ -294,7 +294,7 @@ static void put_measures(struct summary *summary, const struct accounting *a)
         }
 }
 
-/* The job's is what its coordinator and its nodes took. */
+/* Makes the job's CPU time the sum of its coordinator's and its nodes'. */
 static void set_apart_cpu(struct summary *summary, const json_t *own, const char *key,
                           const char *nodes_key)
 {
@@ -320,8 +320,8 @@ static bool is_counted_of_nodes(const char *key)
 }
 
 /*
- * At the level machines the job's cgroup holds its coordinator alone, so what that used is not what
- * the job took: it is moved to a member of its own.
+ * At the level machines only the coordinator is in the job's cgroup. So its usage is not that of
+ * the job, and is moved into an object of its own.
  */
 static void set_apart_coordinator(struct summary *summary)
 {
@@ -338,7 +338,7 @@ static void set_apart_coordinator(struct summary *summary)
                 (void)json_object_del(summary->json, key);
                 if (!is_counted_of_nodes(key))
                         summary_miss(summary, key,
-                                     "nodes do the work, and what they use is theirs to count; "
+                                     "nodes do the work, and what they use is not counted here; "
                                      "\"coordinator\" has the job's own share");
         }
         for (size_t i = 0; i < ARRAY_SIZE(nodes_cpu); ++i)
@@ -346,7 +346,7 @@ static void set_apart_coordinator(struct summary *summary)
         summary_put(summary, "coordinator", own);
 }
 
-/* Our own reading is part of the cost of measuring. */
+/* The time that the supervisor takes for the summary is part of the cost of measuring. */
 static void add_measuring(struct summary *summary, uint64_t nanoseconds)
 {
         const json_t *runners = json_object_get(summary->json, "measuring_seconds");
