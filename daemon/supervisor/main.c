@@ -1,6 +1,6 @@
 /*
- * pppd-supervisor: admits, places, watches and accounts for jobs. One thread on one event loop; it
- * never runs a workload's code, and never waits for a client or a runner but in that loop.
+ * pppd-supervisor admits, starts, watches and accounts for jobs. It is one thread on one event
+ * loop. It never runs a workload's code, and waits for clients and runners only in that loop.
  */
 
 #include <signal.h>
@@ -15,17 +15,17 @@
 #define EXIT_USAGE 2
 
 /*
- * A peer that is gone and a file that got too long (RLIMIT_FSIZE) are errors, not the end of us.
- *
- * The event loop takes these from a signalfd. Whoever started us may have left others ignored,
- * which our children would inherit, and an ignored SIGCHLD would keep us from learning how they
- * end.
+ * SIGPIPE and SIGXFSZ are ignored, so that a client that is gone, or a file that grows too long
+ * (RLIMIT_FSIZE), is an error and does not kill us. SIGTERM, SIGINT and SIGHUP are blocked, since
+ * the event loop reads them from a signalfd. All others get their default action: our parent may
+ * have left some ignored, which our children would inherit; and with SIGCHLD ignored we would not
+ * learn how children end.
  */
 static int set_up_signals(void)
 {
         sigset_t mask;
 
-        /* SIGKILL, SIGSTOP and those the C library keeps for itself refuse: that is no failure. */
+        /* This fails, as it may, for SIGKILL, SIGSTOP and the signals that the C library uses. */
         for (int i = 1; i < _NSIG; ++i)
                 (void)signal(i, SIG_DFL);
         sigemptyset(&mask);
@@ -38,7 +38,7 @@ static int set_up_signals(void)
         return 0;
 }
 
-/* Nothing here uses select(2), so all that the hard limit allows may be used; jobs inherit it. */
+/* Raises the soft limit, which exists for select(2); that is not used here. Jobs inherit it. */
 static void raise_descriptor_limit(void)
 {
         struct rlimit limit;

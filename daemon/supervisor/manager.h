@@ -1,15 +1,16 @@
 #pragma once
 
 /*
- * The supervisor: one object that holds all the others, and what happens between them.
+ * The manager is the supervisor as a whole: one object that holds all the others, and connects
+ * them.
  *
  *     manager
- *       state, config, store     what is kept
- *       trash                    and what is not
- *       groups, demo, engine,    what runs
+ *       state, config, store     data that survives a restart
+ *       trash                    files that are being removed
+ *       groups, demo, engine,    cgroups and processes
  *       jobs
- *       listener, peers          who asks
- *       service                  signals, systemd's notify and watchdog
+ *       listener, peers          clients
+ *       service                  signals, messages to systemd, the watchdog
  */
 
 #include "daemon/supervisor/api/listener.h"
@@ -38,7 +39,7 @@ struct manager {
         struct quota quota;
         struct groups groups;
         struct host host;
-        char **environment; /* of children */
+        char **environment; /* of all children; owned */
         struct demo_server demo;
         struct engine engine;
         struct jobs jobs;
@@ -50,17 +51,20 @@ struct manager {
         uint64_t peers_max;
         struct service service;
         sd_event_source *drain_source;
-        bool draining;
+        bool draining; /* the daemon stops as soon as no job runs any more */
 };
 
 enum {
         _MANAGER_E_SUCCESS,
-        MANAGER_E_CONFIG, /* the configuration is wrong, so that trying again is of no use */
+        MANAGER_E_CONFIG, /* the configuration is wrong, so another start would fail, too */
 };
 
-/* Reads the configuration, and nothing else. Errors have been told. */
+/* Only checks the configuration. Errors have been logged when it returns. */
 int manager_check_config(const struct options *options);
 
-/* Takes over what a former supervisor left, and listens. Errors have been told when it fails. */
+/*
+ * Takes over the jobs of an earlier supervisor, and begins to listen. Errors have been logged when
+ * it returns; manager_deinit() must be called then, too.
+ */
 int manager_init(struct manager *manager, sd_event *event, const struct options *options);
 void manager_deinit(struct manager *manager);
