@@ -1,21 +1,22 @@
 /*
- * pppd-after-stop: what systemd runs when the supervisor has ended (ExecStopPost= of pppd.service),
- * in the subgroup .control of the unit's cgroup. There is no supervisor while it runs.
+ * systemd runs pppd-after-stop when the supervisor has ended (ExecStopPost= of pppd.service), in
+ * the subgroup .control of the unit's cgroup. No supervisor runs at that time.
  *
- * After a stop nothing may be left: it kills what is, and waits until that is gone. After a crash
- * runners go on, and the next supervisor takes them over; then this does nothing, except with
- * --make-room. That is for systemd before 254, which puts the next supervisor into the unit's own
- * cgroup: a cgroup that has controllers enabled for its children takes no process (cgroups(7), "no
- * internal processes"), so they are disabled, bottom up. The limits of jobs that go on do not hold
- * then until the next supervisor has set them again. From 254 on DelegateSubgroup= does without.
+ * After a stop nothing may be left, so it kills all processes of the unit and waits until they are
+ * gone. After a crash runners keep running, and the next supervisor takes them over; then it does
+ * nothing, except with --make-room. That option is for systemd before 254, which starts the next
+ * supervisor in the unit's own cgroup. A cgroup that has controllers enabled for its children may
+ * hold no process (cgroups(7), "no internal processes"), so they are disabled, bottom up. Until the
+ * next supervisor sets the limits of running jobs again, they do not hold. From 254 on,
+ * DelegateSubgroup= makes this unnecessary.
  *
- * When systemd gives the supervisor up, what goes on is nobody's: to stop a unit that has failed
- * runs nothing of it. For that there is pppd-leftover.service, of which the program is
+ * If systemd does not restart the supervisor any more, nobody looks after jobs that still run, and
+ * stopping a failed unit runs none of its programs. pppd-leftover.service is there for that case.
+ * It runs this program twice:
  *
- *     --await UNIT     the process: it waits until the cgroup of UNIT is empty
- *     --end UNIT       its ExecStopPost=: if somebody stopped that process by SIGTERM, and no
- *     supervisor
- *                      lives in UNIT, it kills what is there as after a stop
+ *     --await UNIT     is its main process, and waits until the cgroup of UNIT is empty
+ *     --end UNIT       is its ExecStopPost=: if the main process was ended by SIGTERM, and no
+ *                      supervisor runs in UNIT, it kills what is left there, as after a stop
  */
 
 #include <dirent.h>
@@ -52,7 +53,7 @@ static bool is_group(const struct dirent *entry)
                !streq(entry->d_name, "..") && !streq(entry->d_name, CONTROL_GROUP);
 }
 
-/* Calls @func for each group right below @fd; goes on after an error and returns the first one. */
+/* Calls @func for each group directly below @fd, also after an error; returns the first error. */
 static int for_each_group(int fd, group_func *func)
 {
         _cleanup_close_ int dir_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -120,7 +121,7 @@ static int await_until(int fd, const char *name, uint64_t deadline)
         return r < 0 && r != -ENOENT && r != -ENODEV ? complain(r, "wait for the end of", name) : 0;
 }
 
-/* All were killed before the first is waited for. */
+/* Called for each group after all of them were killed. */
 static int await_group(int fd, const char *name)
 {
         return await_until(fd, name, now_monotonic() + WAIT_NS);
@@ -170,8 +171,8 @@ static int make_room(int fd, const char *name)
 }
 
 /*
- * systemd.exec(5), $SERVICE_RESULT: what ended by signal, watchdog or with an error has crashed.
- * "timeout" is a supervisor that did not stop when it was told to.
+ * Whether the supervisor was stopped, and did not crash, by $SERVICE_RESULT (systemd.exec(5)).
+ * After a "timeout" it was told to stop but did not.
  */
 static bool was_stopped(const char *result)
 {
@@ -190,7 +191,8 @@ static int clean_up(int fd, const char *name, bool stopped, bool room)
 }
 
 /*
- * The unit's cgroup: the one above ours. 0 when ours is not .control, so that none was delegated.
+ * Finds the unit's cgroup, which is the parent of ours. Returns 0 if ours is not called .control:
+ * then no cgroup was delegated to the unit.
  */
 static int locate_unit(char **ret_path)
 {
@@ -226,7 +228,7 @@ static int run(const char *result, bool room)
 }
 
 /*
- * The cgroup of another unit in the same slice as ours. 0 when it has none: nothing is in it then.
+ * Opens the cgroup of another unit in our slice. Returns 0 if that has none, and so no processes.
  */
 static int open_neighbour(const char *unit, char **ret_path, int *ret_fd)
 {
@@ -262,13 +264,13 @@ static bool has_process(int fd, const char *procs)
         return read_file_at(fd, procs, &text, NULL) >= 0 && *text;
 }
 
-/* A supervisor is in its leaf, or on the way there from the unit's own group. */
+/* A supervisor is in its own group, or still in the unit's group, where systemd has started it. */
 static bool has_supervisor(int fd)
 {
         return has_process(fd, "cgroup.procs") || has_process(fd, LEAF_GROUP "/cgroup.procs");
 }
 
-/* A restart, which systemd does by RestartKillSignal=, is for the next supervisor to take over. */
+/* For a restart systemd sends RestartKillSignal=; then the next supervisor takes the jobs over. */
 static int end(const char *unit)
 {
         const char *status = getenv("EXIT_STATUS");
