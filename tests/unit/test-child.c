@@ -333,6 +333,34 @@ static void test_adopted_rest(void)
         finish(&life);
 }
 
+/* Frozen, it would not act on the signal. */
+static void stop_frozen(bool grouped)
+{
+        struct life life;
+
+        begin(&life, grouped, "trap 'exit 3' TERM; echo; read line");
+        await_line(&life);
+        while (life.n_begun == 0)
+                test_int(sd_event_run(life.event, UINT64_MAX), >=, 0);
+        test_int(child_freeze(&life.child, true), ==, 0);
+        while (life.child.freeze_source && !child_is_frozen(&life.child))
+                test_int(sd_event_run(life.event, UINT64_MAX), >=, 0);
+        test_true(life.child.frozen);
+        life.child.grace_usec = 60 * UINT64_C(1000000);
+        child_stop(&life.child);
+        test_true(!life.child.frozen);
+        await_end(&life);
+        expect_status(&life, CLD_EXITED, 3);
+        finish(&life);
+}
+
+static void test_stops_frozen(void)
+{
+        stop_frozen(false);
+        if (has_groups)
+                stop_frozen(true);
+}
+
 /* Nobody waits for it. */
 static void test_forced(void)
 {
@@ -362,6 +390,7 @@ int main(void)
                 { "is started again", test_again },
                 { "is adopted", test_adopted },
                 { "left others to the next", test_adopted_rest },
+                { "stops though it is frozen", test_stops_frozen },
                 { "is forced", test_forced },
         };
         int r;

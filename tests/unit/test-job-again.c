@@ -57,13 +57,10 @@ static void begin(struct lost *lost, uint64_t n_tasks)
                 .record = { .number = 12, .state = JOB_RUNNING, .n_tasks = n_tasks },
                 .spec = { .level = LEVEL_SERIAL, .workload = WORKLOAD_SUM, .workers = 1 },
                 .directory = { .fd = -EBADF, .results_fd = fd },
-                .group = CHILD_GROUP_NULL,
-                .pidfd = -EBADF,
-                .complaint_fd = -EBADF,
                 .measures_fd = -EBADF,
                 .carried = true,
-                .runner_gone = true,
         };
+        job_init_child(&lost->job);
         list_init(&lost->job.waiters);
 }
 
@@ -117,11 +114,14 @@ static void test_large(void)
 /* Its child could not become the runner, for a reason that passes. */
 static void fail_start(struct lost *lost)
 {
-        lost->job.is_child = lost->job.has_status = true;
-        lost->job.status = (siginfo_t){ .si_code = CLD_EXITED };
-        lost->job.status.si_status = 127;
-        lost->job.start_attempted = "execute";
-        lost->job.start_error = -EIO;
+        struct child *child = &lost->job.child;
+
+        child->state = CHILD_ENDED;
+        child->is_ours = child->has_status = true;
+        child->status = (siginfo_t){ .si_code = CLD_EXITED };
+        child->status.si_status = 127;
+        child->start_attempted = "execute";
+        child->start_error = -EIO;
 }
 
 static void expect_left(struct lost *lost)
@@ -144,7 +144,7 @@ static void test_interrupted(void)
         lost.job.carried = false;
         fail_start(&lost);
         lost.job.interrupted = true;
-        job_look(&lost.job);
+        job_finish(&lost.job);
         expect_left(&lost);
 }
 
@@ -155,7 +155,7 @@ static void test_stopped(void)
         begin(&lost, 3);
         fail_start(&lost);
         lost.job.stop_reason = REASON_CANCELLED;
-        job_look(&lost.job);
+        job_finish(&lost.job);
         test_int(n_ended, ==, 1);
         test_int(lost.job.record.state, ==, JOB_CANCELLED);
         directory_deinit(&lost.job.directory);
@@ -170,14 +170,13 @@ static void test_interrupted_late(void)
 
         begin(&lost, 2 * COUNTERS_AT_ONCE);
         fail_start(&lost);
-        job_look(&lost.job);
+        job_finish(&lost.job);
         test_true(lost.job.errand && !lost.job.rewinds);
         job_interrupt(&lost.job);
         test_int(n_ended, ==, 0);
         expect_left(&lost);
 }
 
-/* What a dead runner left behind has the lock: the next supervisor waits for it. */
 /* Somebody cancels it while its records are counted, which would start it again. */
 static void test_stopped_late(void)
 {
@@ -185,7 +184,7 @@ static void test_stopped_late(void)
 
         begin(&lost, 2 * COUNTERS_AT_ONCE);
         fail_start(&lost);
-        job_look(&lost.job);
+        job_finish(&lost.job);
         test_true(lost.job.errand && !lost.job.rewinds);
         job_stop(&lost.job, REASON_CANCELLED);
         test_int(n_ended, ==, 0);
@@ -197,6 +196,7 @@ static void test_stopped_late(void)
         sd_event_unref(lost.env.event);
 }
 
+/* What a dead runner left behind has the lock: the next supervisor waits for it. */
 static void test_interrupted_while_locked(void)
 {
         struct lost lost;
@@ -236,7 +236,7 @@ static pid_t start_runner(const struct lost *lost)
         return pid;
 }
 
-/* It goes on, and nothing of it is begun again. */
+/* It continues, and nothing of it is begun again. */
 static void test_taken_over(void)
 {
         struct lost lost;
@@ -246,10 +246,11 @@ static void test_taken_over(void)
         pid = start_runner(&lost);
         lost.job.counters.runner_start_ns = 1;
         job_start_again(&lost.job);
-        test_int(lost.job.pid, ==, pid);
+        test_int(lost.job.child.pid, ==, pid);
         test_true(!lost.job.resumed);
         test_int(kill(pid, SIGKILL), ==, 0);
         test_int(waitpid(pid, NULL, 0), ==, pid);
+        child_leave(&lost.job.child);
         job_end_run(&lost.job);
         directory_deinit(&lost.job.directory);
         sd_event_unref(lost.env.event);

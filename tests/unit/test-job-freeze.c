@@ -3,7 +3,11 @@
 #include "daemon/supervisor/jobs/job-internal.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include "tests/unit/capture.h"
 
@@ -19,6 +23,7 @@ struct start {
         char path[40];
         struct job_env env;
         struct job job;
+        pid_t pid;
         int write_fd; /* of the pipe on which the child would complain */
 };
 
@@ -35,18 +40,24 @@ static void begin(struct start *start, bool can_freeze)
         start->job = (struct job){
                 .env = &start->env,
                 .record = { .number = 12, .state = JOB_RUNNING, .paused = true },
-                .group = { .parent_fd = -EBADF,
-                           .fd = open(start->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-                           .events_fd = eventfd(0, EFD_CLOEXEC) },
-                .pidfd = -EBADF,
-                .complaint_fd = fds[0],
                 .measures_fd = -EBADF,
         };
+        job_init_child(&start->job);
+        start->job.child.group.fd = open(start->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        start->job.child.group.events_fd = eventfd(0, EFD_CLOEXEC);
+        start->job.child.complaint_fd = fds[0];
         if (can_freeze)
-                test_int(close(openat(start->job.group.fd, "cgroup.freeze",
+                test_int(close(openat(start->job.child.group.fd, "cgroup.freeze",
                                       O_WRONLY | O_CREAT | O_CLOEXEC, 0600)),
                          ==, 0);
-        test_true(job_watch(&start->job) >= 0);
+        start->pid = fork();
+        if (start->pid == 0) {
+                (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+                close_fd(start->write_fd);
+                for (;;)
+                        pause();
+        }
+        test_true(child_adopt(&start->job.child, start->pid, pidfd_open(start->pid, 0)) >= 0);
 }
 
 /* The child executes the runner's program. */
@@ -54,21 +65,25 @@ static void become_runner(struct start *start)
 {
         close_fd(start->write_fd);
         test_true(sd_event_run(start->env.event, UINT64_MAX) > 0);
-        test_int(start->job.complaint_fd, <, 0);
+        test_int(start->job.child.complaint_fd, <, 0);
 }
 
 static bool is_frozen(const struct start *start)
 {
         uint64_t frozen;
 
-        return cgroup_read_u64(start->job.group.fd, "cgroup.freeze", &frozen) >= 0 && frozen == 1;
+        return cgroup_read_u64(start->job.child.group.fd, "cgroup.freeze", &frozen) >= 0 &&
+               frozen == 1;
 }
 
 static void finish(struct start *start)
 {
-        (void)unlinkat(start->job.group.fd, "cgroup.freeze", 0);
+        (void)unlinkat(start->job.child.group.fd, "cgroup.freeze", 0);
         test_int(rmdir(start->path), ==, 0);
+        child_leave(&start->job.child);
         job_end_run(&start->job);
+        test_int(kill(start->pid, SIGKILL), ==, 0);
+        test_int(waitpid(start->pid, NULL, 0), ==, start->pid);
         sd_event_unref(start->env.event);
 }
 
@@ -106,7 +121,7 @@ static void test_terminated(void)
 
         begin(&start, true);
         become_runner(&start);
-        capture_begin(&capture, stderr); /* there is no process to kill */
+        capture_begin(&capture, stderr);
         job_terminate(&start.job);
         (void)capture_end(&capture);
         test_true(!is_frozen(&start));

@@ -56,6 +56,7 @@ static void unwatch(struct child *child)
         child->exit_source = sd_event_source_disable_unref(child->exit_source);
         child->begin_source = sd_event_source_disable_unref(child->begin_source);
         child->kill_source = sd_event_source_disable_unref(child->kill_source);
+        child->freeze_source = sd_event_source_disable_unref(child->freeze_source);
 }
 
 static int on_kill(sd_event_source *source, uint64_t usec, void *userdata)
@@ -209,11 +210,16 @@ static int send_signal(const struct child *child, int signal)
 
 int child_ask_to_end(struct child *child)
 {
-        int r = send_signal(child, SIGTERM);
+        int r = send_signal(child, SIGTERM), thawed;
 
         if (r < 0 && r != -ESRCH)
                 supervisor_log(LOG_WARNING, "cannot send SIGTERM to %s (process %d): %s",
                                child->name, child->pid, strerror(-r));
+        /* A frozen process takes SIGKILL, and acts on nothing else. */
+        thawed = child->frozen ? child_freeze(child, false) : 0;
+        if (thawed < 0 && thawed != -ESRCH)
+                supervisor_log(LOG_WARNING, "cannot let %s continue so that it can end: %s",
+                               child->name, strerror(-thawed));
         return r;
 }
 
@@ -273,6 +279,7 @@ static void reset(struct child *child)
 void child_leave(struct child *child)
 {
         unwatch(child);
+        process_tree_deinit(&child->tree);
         close_fd(child->pidfd);
         close_fd(child->complaint_fd);
         child_group_deinit(&child->group);

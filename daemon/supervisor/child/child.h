@@ -20,6 +20,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/supervisor/child/child-group.h"
+#include "daemon/supervisor/child/process-tree.h"
 #include "daemon/supervisor/child/spawn.h"
 
 struct child;
@@ -55,6 +56,8 @@ struct child {
         int pidfd, complaint_fd;
         bool is_ours; /* started by us, so that we learn how it ended */
         bool killed;
+        bool frozen;
+        struct process_tree tree; /* processes on their way to a stop, where there is no group */
 
         const char *start_attempted; /* failed on the way to the program; NULL: it got there */
         int start_error;             /* the negative errno of that */
@@ -62,7 +65,7 @@ struct child {
         siginfo_t status;
         struct rusage usage;
 
-        sd_event_source *group_source, *exit_source, *begin_source, *kill_source;
+        sd_event_source *group_source, *exit_source, *begin_source, *kill_source, *freeze_source;
 };
 
 #define CHILD_NULL                                                                 \
@@ -88,7 +91,19 @@ int child_start(struct child *child, const struct spawn *spawn, const char **ret
  */
 int child_adopt(struct child *child, pid_t pid, int pidfd_consumed);
 
-/* Asks the process to end (SIGTERM). -ESRCH: it is gone. */
+/*
+ * Freezes all of it, or lets it continue: by cgroup.freeze or, where it has no group, by SIGSTOP to
+ * each of its processes. The kernel keeps either, so the next supervisor finds it. A process that
+ * has not become its program yet is not frozen, though 0 is returned: do it again when ops->begun()
+ * is called. -ESRCH: the process is gone. -EOPNOTSUPP: there is no group, and this kernel does not
+ * tell which processes are a process's children.
+ */
+int child_freeze(struct child *child, bool freeze);
+
+/* Whether a former supervisor has frozen it, or begun to. */
+bool child_is_frozen(const struct child *child);
+
+/* Asks the process to end (SIGTERM), and lets it continue if it is frozen. -ESRCH: it is gone. */
 int child_ask_to_end(struct child *child);
 
 /* The same, and kills the child if it has not ended after grace_usec. */

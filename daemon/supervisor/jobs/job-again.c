@@ -91,22 +91,16 @@ static bool take_over(struct job *job)
         return true;
 }
 
-static void set_no_runner(struct job *job)
-{
-        job->is_child = job->has_status = job->has_usage = false;
-        job->adopted = job->runner_gone = true;
-}
-
 /* Adds what the last runner used to the job's account, and removes its group. */
 static void part_with_runner(struct job *job)
 {
-        if (!job->carried) {
-                job_carry(job);
-                job_remove_group(job);
-                job->env->changed(job->env, job);
-        }
+        bool counts = !job->carried;
+
+        job_carry(job);
         job_end_run(job);
-        set_no_runner(job);
+        job->adopted = true;
+        if (counts)
+                job->env->changed(job->env, job);
 }
 
 void job_start_later(struct job *job, const struct fault *fault)
@@ -146,7 +140,7 @@ static void give_up_rewind(struct job *job, int error)
                           "set back the results file of job %llu",
                           (unsigned long long)job->record.number);
         if (is_to_end(job))
-                job_look(job);
+                job_finish(job);
         else if (failure_kind(error) == FAILURE_PASSES)
                 job_start_later(job, &fault);
         else
@@ -163,7 +157,7 @@ static void finish_rewind(struct job *job, int r)
         else if (r < 0)
                 give_up_rewind(job, r);
         else if (is_to_end(job))
-                job_look(job);
+                job_finish(job);
         else
                 start(job);
 }
@@ -220,6 +214,6 @@ void job_start_again(struct job *job)
 void job_await(struct job *job)
 {
         job->record.state = JOB_RUNNING;
-        set_no_runner(job);
+        job->adopted = true;
         wait_again(job);
 }

@@ -38,7 +38,7 @@ static int look_at_cpu_time(struct job *job)
         uint64_t used, max = max_of_this_part(job);
         int r;
 
-        r = cgroup_read_keyed(job->group.fd, "cpu.stat", "usage_usec", &used);
+        r = cgroup_read_keyed(job->child.group.fd, "cpu.stat", "usage_usec", &used);
         if (r < 0)
                 return r;
         used *= NSEC_PER_USEC;
@@ -66,7 +66,7 @@ static int on_cpu_time(sd_event_source *source, uint64_t usec, void *userdata)
 
 int job_watch_cpu_time(struct job *job)
 {
-        if (job->spec.cpu_time_max_ns == 0 || !child_group_exists(&job->group))
+        if (job->spec.cpu_time_max_ns == 0 || !child_group_exists(&job->child.group))
                 return 0;
         /* What was used before this supervisor came is not known yet. */
         return arm(job, job->adopted ? 0 : max_of_this_part(job));

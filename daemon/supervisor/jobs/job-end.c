@@ -4,112 +4,15 @@
 #include <stdio.h>
 
 #include "daemon/supervisor/base/log.h"
-#include "daemon/supervisor/child/child-exit.h"
-#include "daemon/supervisor/child/spawn.h"
 #include "daemon/supervisor/kept/outcome.h"
 #include "daemon/supervisor/limits/limit-hits.h"
-#include "daemon/supervisor/limits/limit-set.h"
 #include "lib/results-lock.h"
 #include "lib/runner-abi.h"
 
-static void hear_start(struct job *job)
-{
-        if (job->complaint_fd < 0)
-                return;
-        job->start_source = sd_event_source_disable_unref(job->start_source);
-        job->start_error = spawn_hear(job->complaint_fd, &job->start_attempted);
-        job->complaint_fd = -EBADF;
-        if (!job->start_attempted)
-                job_note_begun(job);
-}
-
-/* The child has become the runner, or has said why it cannot, and ends. */
-static int on_start(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-        struct job *job = userdata;
-
-        hear_start(job);
-        /*
-         * A job that is interrupted has been sent SIGTERM, on which a frozen runner does not act.
-         */
-        if (job->record.paused && !job->interrupted)
-                job_freeze_late(job);
-        return 0;
-}
-
-static void find_nice(struct job *job)
-{
-        job->has_nice = job->spec.has_nice &&
-                        limit_get_nice(&job->group, job->pid, job->spec.nice, &job->nice) >= 0;
-}
-
-/*
- * Takes the runner's status and resource usage. Without a child of ours there is none to take.
- * -EAGAIN: it is not to be had yet.
- */
-static int reap(struct job *job)
-{
-        siginfo_t status = { .si_code = CLD_KILLED };
-        int r;
-
-        /* Before it is reaped, a child still has its process ID and its nice value. */
-        if (job->is_child)
-                find_nice(job);
-        r = job->is_child ? child_exit_take(job->pidfd, &status, &job->usage) : 0;
-        if (r == -EAGAIN)
-                return r;
-        job->runner_source = sd_event_source_disable_unref(job->runner_source);
-        job->runner_gone = true;
-        if (!job->is_child)
-                return 0;
-        if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot learn how the runner of job %llu ended: %s",
-                               (unsigned long long)job->record.number, strerror(-r));
-        job->has_usage = r >= 0;
-        job->status = status;
-        job->has_status = true;
-        hear_start(job);
-        return 0;
-}
-
-static int on_runner_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-        struct job *job = userdata;
-
-        if (reap(job) >= 0)
-                job_look(job);
-        return 0;
-}
-
-static int on_group_event(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-        job_look(userdata);
-        return 0;
-}
-
-int job_watch(struct job *job)
-{
-        sd_event *event = job->env->event;
-        int r = 0;
-
-        if (child_group_exists(&job->group))
-                r = sd_event_add_io(event, &job->group_source, job->group.events_fd, EPOLLPRI,
-                                    on_group_event, job);
-        if (r >= 0 && job->pidfd >= 0)
-                r = child_exit_watch(event, &job->runner_source, job->pidfd, on_runner_exit, job);
-        if (r >= 0 && job->complaint_fd >= 0)
-                r = sd_event_add_io(event, &job->start_source, job->complaint_fd, EPOLLIN, on_start,
-                                    job);
-        job->runner_gone = job->pidfd < 0;
-        if (!job->is_child && !job->runner_gone)
-                find_nice(job);
-        return r < 0 ? r : job_watch_cpu_time(job);
-}
-
 static bool exited_with(const struct job *job, int status)
 {
-        return job->has_status && job->status.si_code == CLD_EXITED &&
-               job->status.si_status == status;
+        return job->child.has_status && job->child.status.si_code == CLD_EXITED &&
+               job->child.status.si_status == status;
 }
 
 /*
@@ -157,10 +60,11 @@ static void take_counts(struct job *job, int r)
 /* The child could not become the runner. */
 static void explain_start(const struct job *job, struct fault *fault)
 {
-        (void)fault_errno(fault, job->start_error,
-                          job_start_hint(job, job->start_error) ?: failure_advice(job->start_error),
-                          "%s the runner %s of job %llu", job->start_attempted, job->env->runner,
-                          (unsigned long long)job->record.number);
+        (void)fault_errno(fault, job->child.start_error,
+                          job_start_hint(job, job->child.start_error) ?:
+                          failure_advice(job->child.start_error),
+                          "%s the runner %s of job %llu", job->child.start_attempted,
+                          job->env->runner, (unsigned long long)job->record.number);
 }
 
 static char *describe_start(const struct job *job)
@@ -185,18 +89,18 @@ static void start_later(struct job *job)
 static char *describe_failure(const struct job *job)
 {
         uint64_t left = job->record.n_tasks - job->record.n_done - job->record.n_failed;
-        char *text =
-                job->start_attempted ? describe_start(job) : directory_last_line(&job->directory);
+        char *text = job->child.start_attempted ? describe_start(job)
+                                                : directory_last_line(&job->directory);
         int r = 0;
 
-        if (text || job->start_attempted)
+        if (text || job->child.start_attempted)
                 return text;
         if (exited_with(job, 0))
                 r = asprintf(&text, "it ended without a record for %llu of %llu task%s",
                              (unsigned long long)left, (unsigned long long)job->record.n_tasks,
                              plural(job->record.n_tasks));
         else
-                r = asprintf(&text, "exit status %d, without a word", job->status.si_status);
+                r = asprintf(&text, "exit status %d, without a word", job->child.status.si_status);
         return r < 0 ? NULL : text;
 }
 
@@ -211,15 +115,15 @@ static char *describe_end(const struct job *job, enum job_reason reason)
         if (reason == REASON_RUNNER_FAILED)
                 return describe_failure(job);
         if (reason != REASON_RUNNER_DIED ||
-            asprintf(&text, "killed by signal %d (%s)", job->status.si_status,
-                     strsignal(job->status.si_status)) < 0)
+            asprintf(&text, "killed by signal %d (%s)", job->child.status.si_status,
+                     strsignal(job->child.status.si_status)) < 0)
                 return NULL;
         return text;
 }
 
 static const char *why_no_usage(const struct job *job)
 {
-        if (job->is_child)
+        if (job->child.is_ours)
                 return "waitid(2) did not tell";
         return job->adopted ? "the supervisor was started again while the job ran, so that its "
                               "runner was no child of it"
@@ -245,8 +149,8 @@ static struct accounting account_for(struct job *job)
                 .record = &job->record,
                 .spec = &job->spec,
                 .counters = &job->counters,
-                .group = child_group_exists(&job->group) ? &job->group : NULL,
-                .usage = job->has_usage ? &job->usage : NULL,
+                .group = child_group_exists(&job->child.group) ? &job->child.group : NULL,
+                .usage = job->child.has_usage ? &job->child.usage : NULL,
                 .usage_reason = why_no_usage(job),
                 .measures_fd = job->measures_fd,
                 .controllers = job->controllers,
@@ -264,7 +168,7 @@ static struct accounting account_for(struct job *job)
 static void read_hits(struct job *job)
 {
         const struct limit_look look = {
-                .group_fd = job->group.fd,
+                .group_fd = job->child.group.fd,
                 .before = &job->chain,
                 .began_later = job->chain_is_late,
                 .n_runner_refused = accounting_read_refused(job->measures_fd),
@@ -396,7 +300,6 @@ static void end(struct job *job, enum job_state state, enum job_reason reason, c
         log_end(job, reason, detail);
         log_killed_workers(job);
         summarize(job, reason, detail, ended_ns);
-        job_remove_group(job);
         job_end_run(job);
         free(job->record.cgroup);
         job->record.cgroup = NULL;
@@ -417,7 +320,6 @@ static void open_measures(struct job *job)
 static void interrupt(struct job *job)
 {
         job_carry(job);
-        job_remove_group(job);
         job_end_run(job);
         job->timeout_source = sd_event_source_disable_unref(job->timeout_source);
         free(job->record.cgroup);
@@ -454,8 +356,8 @@ static bool end_by_note(struct job *job)
 /* The child could not become the runner, for a reason that passes. */
 static bool may_start_later(const struct job *job, const struct outcome *outcome)
 {
-        return job->has_status && job->start_attempted &&
-               failure_kind(job->start_error) == FAILURE_PASSES &&
+        return job->child.has_status && job->child.start_attempted &&
+               failure_kind(job->child.start_error) == FAILURE_PASSES &&
                outcome->verdict == OUTCOME_ENDED && outcome->reason == REASON_RUNNER_FAILED;
 }
 
@@ -468,7 +370,7 @@ static void judge(struct job *job, int r)
         take_counts(job, r);
         if (end_by_note(job))
                 return;
-        outcome = outcome_judge(job->has_status ? &job->status : NULL,
+        outcome = outcome_judge(job->child.has_status ? &job->child.status : NULL,
                                 job->record.n_done + job->record.n_failed == job->record.n_tasks,
                                 job->over_stop, job->over_interrupted);
         outcome = limit_blame(outcome, &job->hits);
@@ -527,10 +429,11 @@ static int start_tally(struct job *job)
         return errand_start(job->env->event, &work, &job->errand);
 }
 
-static void finish(struct job *job)
+void job_finish(struct job *job)
 {
         int r;
 
+        assert(!job->errand && child_is_over(&job->child));
         job->over_ns = now_monotonic();
         job->over_interrupted = job->interrupted;
         job->over_stop = job->stop_reason;
@@ -545,39 +448,15 @@ static void finish(struct job *job)
         judge(job, r);
 }
 
-/* Whether nothing of the job runs any more. */
-static bool is_over(struct job *job)
+void job_on_ended(struct child *child)
 {
-        bool populated = false;
-        int r = 0;
-
-        if (child_group_exists(&job->group))
-                r = cgroup_events_read(job->group.events_fd, &populated, NULL);
-        /* Then the runner's exit has to do, as where there is no group. */
-        if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot read cgroup.events of job %llu: %s",
-                               (unsigned long long)job->record.number, strerror(-r));
-        return !populated && job->runner_gone;
-}
-
-void job_look(struct job *job)
-{
-        if (job->errand)
-                return;
-        if (job->record.state == JOB_QUEUED || is_over(job)) {
-                finish(job);
-                return;
-        }
-        /*
-         * The runner is gone and others of its group are not: nobody is left to make use of them.
-         */
-        if (job->runner_gone && job_arm_kill(job) < 0)
-                job_kill(job);
+        job_finish(container_of(child, struct job, child));
 }
 
 bool job_check(struct job *job)
 {
-        if (job->record.state != JOB_RUNNING || job->errand || job->again_source || !is_over(job)) {
+        if (job->record.state != JOB_RUNNING || job->errand || job->again_source ||
+            !child_is_over(&job->child)) {
                 job->n_suspect = 0;
                 return true;
         }
@@ -612,5 +491,5 @@ void job_complete(struct job *job)
 void job_end_as_noted(struct job *job)
 {
         assert(job->uncounted && job->record.state == JOB_QUEUED);
-        finish(job);
+        job_finish(job);
 }

@@ -4,10 +4,11 @@
 
 #include "daemon/supervisor/jobs/job.h"
 
-/* job.c: removes the job's group, if it has one. */
-void job_remove_group(struct job *job);
+/* job.c: makes job->child ready to be started. */
+void job_init_child(struct job *job);
 
-/* job.c: releases what a run holds: sources, descriptors, demo server. */
+/* job.c: releases what a run holds: the ended child with its group, sources, descriptors, the demo
+ * server. */
 void job_end_run(struct job *job);
 
 /*
@@ -37,33 +38,23 @@ const char *job_start_hint(const struct job *job, int error);
  */
 void job_note_begun(struct job *job);
 
-/* job-stop.c */
-int job_arm_kill(struct job *job);
+/* job-start.c: the child has become the runner, or has said why it cannot. */
+void job_on_begun(struct child *child);
 
 /* job-stop.c: asks the runner to end, and sees to it that it does. */
 void job_terminate(struct job *job);
 
-/*
- * job-freeze.c: freezes a running job, or lets it go on. A child that has yet to become the runner
- * is frozen when it has, if the job is still paused then. 0 or a negative errno: -ESRCH when the
- * runner is gone, -EOPNOTSUPP when the job has no cgroup and this kernel does not tell of a
- * process's children.
- */
-int job_freeze(struct job *job, bool freeze);
-
-/* Advice for an error of job_freeze(); NULL: what fits any such error. */
+/* job-freeze.c: advice for an error of child_freeze(); NULL: what fits any such error. */
 const char *job_freeze_hint(int error);
 
 /* Freezes a job that was paused before that could be done. If it cannot be, the job goes on, and
  * that is told. */
 void job_freeze_late(struct job *job);
 
-/* Whether a former supervisor has frozen the job, or begun to. */
-bool job_find_frozen(const struct job *job);
-
-/* job-end.c: looks whether it is over, and ends it if so. The job may be gone after this. */
-void job_look(struct job *job);
-int job_watch(struct job *job);
+/* job-end.c: decides what becomes of a job of which nothing runs. The job may be gone after this.
+ */
+void job_finish(struct job *job);
+void job_on_ended(struct child *child);
 
 /*
  * job-again.c: carries on with a job whose runner is gone, or was another than ours: takes over the

@@ -4,8 +4,6 @@
 #include <stdio.h>
 
 #include "daemon/supervisor/base/log.h"
-#include "daemon/supervisor/child/child-exit.h"
-#include "daemon/supervisor/child/spawn.h"
 #include "daemon/supervisor/limits/limit-restore.h"
 #include "daemon/supervisor/limits/limit-set.h"
 #include "lib/json-text.h"
@@ -100,7 +98,7 @@ static int make_group(struct job *job, struct start *start)
         if (!path)
                 return -ENOMEM;
         job_group_name(job->record.number, name);
-        r = child_group_make(job->env->groups->fd, name, "runner", &job->group,
+        r = child_group_make(job->env->groups->fd, name, "runner", &job->child.group,
                              &start->runner_group_fd);
         if (r < 0) {
                 free(path);
@@ -115,9 +113,9 @@ static int set_limits(struct job *job, struct fault *fault)
 {
         int r;
 
-        if (!child_group_exists(&job->group))
+        if (!child_group_exists(&job->child.group))
                 return 0;
-        r = limit_set(&job->spec, job->env->groups, &job->group, fault);
+        r = limit_set(&job->spec, job->env->groups, &job->child.group, fault);
         return r < 0 ? limit_attempt(fault) : 0;
 }
 
@@ -132,7 +130,6 @@ static bool sets_nice(const struct job *job)
 static int spawn_runner(struct job *job, const struct start *start, const char **ret_attempted)
 {
         char number[24], *argv[] = { (char *)"pppd-runner", number, NULL };
-        struct spawned child;
         struct spawn spawn = {
                 .path = job->env->runner,
                 .argv = argv,
@@ -146,7 +143,7 @@ static int spawn_runner(struct job *job, const struct start *start, const char *
                         [RUNNER_FD_INPUTS] = start->inputs_fd,
                         [RUNNER_FD_RESULTS] = job->directory.results_fd,
                         [RUNNER_FD_MEASURES] = start->measures_fd,
-                        [RUNNER_FD_CGROUP] = child_group_exists(&job->group) ? job->group.fd
+                        [RUNNER_FD_CGROUP] = child_group_exists(&job->child.group) ? job->child.group.fd
                                                                            : start->null_fd,
                 },
                 .n_fds = RUNNER_FD_CGROUP + 1,
@@ -154,16 +151,9 @@ static int spawn_runner(struct job *job, const struct start *start, const char *
                 .nice = job->spec.nice,
                 .die_with_parent = true,        /* until it has begun (lib/runner-abi.h) */
         };
-        int r;
 
         snprintf(number, sizeof(number), "%llu", (unsigned long long)job->record.number);
-        r = spawn_child(&spawn, &child, ret_attempted);
-        if (r < 0)
-                return r;
-        job->pid = child.pid;
-        job->pidfd = child.pidfd;
-        job->complaint_fd = child.complaint_fd;
-        return 0;
+        return child_start(&job->child, &spawn, ret_attempted);
 }
 
 /* The runner is on its way: only now is there something to lose. */
@@ -171,16 +161,13 @@ static int follow(struct job *job, struct start *start, const char **ret_attempt
 {
         int r;
 
-        job->is_child = true;
-        job->carried = false;
+        job->carried = job->adopted = job->has_nice = false;
         job->controllers = (struct controller_changes){ 0, 0 };
-        job->adopted = job->runner_gone = job->has_status = job->has_usage = job->has_nice = false;
-        job->start_attempted = NULL;
         job->measures_fd = steal_fd(&start->measures_fd);
-        *ret_attempted = "watch";
-        r = job_watch(job);
+        *ret_attempted = "watch the CPU time of";
+        r = job_watch_cpu_time(job);
         if (r < 0)
-                child_exit_force(job->pidfd);
+                child_force(&job->child);
         return r;
 }
 
@@ -247,7 +234,7 @@ int job_start(struct job *job, struct fault *fault)
         const char *attempted;
         int r;
 
-        assert(job->pid == 0 && !child_group_exists(&job->group));
+        assert(job->child.state == CHILD_NONE);
         r = acquire_engine(job, fault);
         if (r >= 0)
                 r = acquire_demo(job, url, fault);
@@ -257,9 +244,7 @@ int job_start(struct job *job, struct fault *fault)
         }
         r = start_runner(job, job->holds_demo ? url : NULL, &attempted, fault);
         if (r < 0) {
-                job_remove_group(job);
                 job_end_run(job);
-                job->is_child = false;
                 job->carried = true;
                 if (fault->field)
                         return r;
@@ -270,6 +255,25 @@ int job_start(struct job *job, struct fault *fault)
         job->record.state = JOB_RUNNING;
         job->start_after_ns = job->start_delay_ns = 0;
         return 0;
+}
+
+static void find_nice(struct job *job)
+{
+        job->has_nice = job->spec.has_nice && limit_get_nice(&job->child.group, job->child.pid,
+                                                             job->spec.nice, &job->nice) >= 0;
+}
+
+void job_on_begun(struct child *child)
+{
+        struct job *job = container_of(child, struct job, child);
+
+        find_nice(job);
+        if (!child->start_attempted)
+                job_note_begun(job);
+        /* A job that is interrupted has been sent SIGTERM, on which a frozen runner does not act.
+         */
+        if (job->record.paused && !job->interrupted)
+                job_freeze_late(job);
 }
 
 void job_note_begun(struct job *job)
@@ -327,7 +331,8 @@ static void restore_limits(struct job *job)
         const struct log_about about = job_about(job, MESSAGE_LIMITS_LOST, REASON_NONE);
         _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-        if (limit_restore(&job->spec, job->env->groups, &job->group, &job->controllers, &fault) < 0)
+        if (limit_restore(&job->spec, job->env->groups, &job->child.group, &job->controllers,
+                          &fault) < 0)
                 supervisor_log_about(&about, LOG_ERR,
                                      "job %llu goes on without all of its limits: %s: %s; "
                                      "%s",
@@ -344,20 +349,20 @@ int job_adopt(struct job *job, struct child_group *group, pid_t pid, int pidfd)
 {
         int r;
 
-        job->group = *group;
+        job->child.group = *group;
         *group = (struct child_group)CHILD_GROUP_NULL;
-        job->pid = pid;
-        job->pidfd = pidfd;
-        job->is_child = job->carried = false;
+        r = child_adopt(&job->child, pid, pidfd);
+        job->carried = false;
         job->adopted = true;
-        job->runner_gone = pidfd < 0;
         job->record.state = JOB_RUNNING;
         job_note_begun(job);
+        if (child_is_up(&job->child))
+                find_nice(job);
         /*
          * The former supervisor may have died in the middle of it, or somebody may have let the job
          * go on since.
          */
-        job->record.paused |= job_find_frozen(job);
+        job->record.paused |= child_is_frozen(&job->child);
         job->record.resuming &= job->record.paused;
         if (job->record.paused)
                 job_freeze_late(job);
@@ -367,9 +372,5 @@ int job_adopt(struct job *job, struct child_group *group, pid_t pid, int pidfd)
         job_read_chain(job, true);
         reacquire_demo(job);
         reacquire_engine(job);
-        r = job_watch(job);
-        /* What a dead runner left in its group is of no use to anybody. */
-        if (r >= 0 && job->runner_gone && job_arm_kill(job) < 0)
-                job_kill(job);
-        return r;
+        return r < 0 ? r : job_watch_cpu_time(job);
 }

@@ -1,79 +1,16 @@
 #include "daemon/supervisor/jobs/job-internal.h"
 
-#include <signal.h>
-#include <sys/pidfd.h>
-
 #include "daemon/supervisor/base/log.h"
-
-#define GRACE_USEC UINT64_C(2000000)
-
-static int on_kill(sd_event_source *source, uint64_t usec, void *userdata)
-{
-        struct job *job = userdata;
-
-        job_kill(job);
-        return 0;
-}
-
-int job_arm_kill(struct job *job)
-{
-        if (job->kill_source || job->killed)
-                return 0;
-        return sd_event_add_time_relative(job->env->event, &job->kill_source, CLOCK_MONOTONIC,
-                                          GRACE_USEC, 1000, on_kill, job);
-}
-
-static int signal_runner(struct job *job, int signal)
-{
-        if (job->pidfd < 0 || job->runner_gone)
-                return -ESRCH;
-        return pidfd_send_signal(job->pidfd, signal, NULL, 0) < 0 ? -errno : 0;
-}
-
-void job_kill(struct job *job)
-{
-        int r;
-
-        job->killed = true;
-        /* It may not be in its group yet. Its workers go with it, where there is no group. */
-        r = signal_runner(job, SIGKILL);
-        if (child_group_exists(&job->group))
-                r = cgroup_kill(job->group.fd);
-        if (r < 0 && r != -ESRCH)
-                supervisor_log(LOG_ERR, "cannot kill job %llu: %s",
-                               (unsigned long long)job->record.number, strerror(-r));
-}
-
-/* A frozen process takes SIGKILL, and acts on nothing else. */
-static void thaw(struct job *job)
-{
-        int r;
-
-        if (!job->record.paused)
-                return;
-        r = job_freeze(job, false);
-        if (r < 0 && r != -ESRCH)
-                supervisor_log(LOG_WARNING, "cannot let job %llu go on so that it can end: %s",
-                               (unsigned long long)job->record.number, strerror(-r));
-}
 
 void job_terminate(struct job *job)
 {
         bool was_paused = job->record.paused;
-        int r;
 
-        r = signal_runner(job, SIGTERM);
-        thaw(job);
+        child_stop(&job->child);
         job->record.paused = job->record.resuming = false;
         /* A supervisor that follows one which dies meanwhile does not freeze it again. */
         if (was_paused)
                 job->env->changed(job->env, job);
-        if (r < 0 && r != -ESRCH)
-                supervisor_log(LOG_WARNING, "cannot send SIGTERM to the runner of job %llu: %s",
-                               (unsigned long long)job->record.number, strerror(-r));
-        /* Nobody there who could take the signal: what is left in the group has to be killed. */
-        if (r < 0 || job_arm_kill(job) < 0)
-                job_kill(job);
 }
 
 void job_stop(struct job *job, enum job_reason reason)
@@ -82,14 +19,16 @@ void job_stop(struct job *job, enum job_reason reason)
         if (job->stop_reason != REASON_NONE || !job_is_live(job))
                 return;
         job->stop_reason = reason;
-        if (job->record.state == JOB_QUEUED) {
-                job_look(job);
-                return;
-        }
-        /* One whose records are counted, or whose results file is set back, is judged by that
-         * afterwards. */
+        /*
+         * If its records are being counted, or its results file set back, what comes of that also
+         * decides about this.
+         */
         if (job->errand)
                 return;
+        if (job->record.state == JOB_QUEUED) {
+                job_finish(job);
+                return;
+        }
         if (job->again_source)
                 job_start_again(job);
         else
@@ -112,29 +51,27 @@ void job_interrupt(struct job *job)
 {
         assert(job->record.state == JOB_RUNNING);
         job->interrupted = true;
-        /* One whose records are counted, or whose results file is set back, is judged by that
-         * afterwards. */
+        /* As in job_stop(). */
         if (job->stop_reason != REASON_NONE || job->errand)
                 return;
         /* There is no runner to ask. The next supervisor finds what still works on it. */
         if (job->again_source) {
-                job_look(job);
+                job_finish(job);
                 return;
         }
-        (void)signal_runner(job, SIGTERM);
-        /* Its row goes on to say that it is paused: the next supervisor does not start it. */
-        thaw(job);
+        /* Its row still says that it is paused, so that the next supervisor does not start it. */
+        (void)child_ask_to_end(&job->child);
 }
 
 int job_pause(struct job *job, bool pause, struct fault *fault)
 {
-        bool grouped = child_group_exists(&job->group);
+        bool grouped = child_group_exists(&job->child.group);
         int r = 0;
 
         assert(job_is_live(job));
         /* Without a runner there is nothing to freeze: the next one will be. */
         if (job->record.state == JOB_RUNNING && !job_is_between_runners(job))
-                r = job_freeze(job, pause);
+                r = child_freeze(&job->child, pause);
         if (r == -EOPNOTSUPP && !grouped)
                 return fault_why(fault, r,
                                  "this kernel does not tell which processes are a process's "

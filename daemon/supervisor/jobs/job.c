@@ -26,14 +26,12 @@ int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
                 .counters = *counters,
                 .charged = _QUOTA_N,
                 .carried = true,
-                .group = CHILD_GROUP_NULL,
-                .pidfd = -EBADF,
-                .complaint_fd = -EBADF,
                 .measures_fd = -EBADF,
         };
         *record = (struct job_record)JOB_RECORD_NULL;
         *spec = (struct spec)SPEC_NULL;
         *directory = (struct directory)DIRECTORY_NULL;
+        job_init_child(job);
         list_init(&job->link);
         list_init(&job->tie);
         list_init(&job->waiters);
@@ -57,17 +55,14 @@ void job_group_name(uint64_t number, char ret[static JOB_GROUP_NAME_MAX])
         snprintf(ret, JOB_GROUP_NAME_MAX, "job-%llu", (unsigned long long)number);
 }
 
-void job_remove_group(struct job *job)
+void job_init_child(struct job *job)
 {
-        int r;
+        static const struct child_ops ops = { .begun = job_on_begun, .ended = job_on_ended };
 
-        job->group_source = sd_event_source_disable_unref(job->group_source);
-        if (!child_group_exists(&job->group))
-                return;
-        r = child_group_remove(&job->group);
-        if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot remove the cgroup of job %llu: %s",
-                               (unsigned long long)job->record.number, strerror(-r));
+        snprintf(job->child_name, sizeof(job->child_name), "job %llu",
+                 (unsigned long long)job->record.number);
+        child_init(&job->child, job->env->event, &ops, job->child_name);
+        job->child.rest_usec = CHILD_GRACE_USEC;
 }
 
 void job_read_chain(struct job *job, bool late)
@@ -76,9 +71,9 @@ void job_read_chain(struct job *job, bool late)
 
         cgroup_chain_deinit(&job->chain);
         job->chain_is_late = late;
-        if (!child_group_exists(&job->group))
+        if (!child_group_exists(&job->child.group))
                 return;
-        r = cgroup_chain_read(job->group.fd, &job->chain);
+        r = cgroup_chain_read(job->child.group.fd, &job->chain);
         if (r >= 0)
                 return;
         job->chain_is_late = true;
@@ -90,18 +85,10 @@ void job_read_chain(struct job *job, bool late)
 
 void job_end_run(struct job *job)
 {
-        job->group_source = sd_event_source_disable_unref(job->group_source);
-        job->runner_source = sd_event_source_disable_unref(job->runner_source);
-        job->start_source = sd_event_source_disable_unref(job->start_source);
-        job->kill_source = sd_event_source_disable_unref(job->kill_source);
+        child_clear(&job->child);
         job->progress_source = sd_event_source_disable_unref(job->progress_source);
         job->cpu_time_source = sd_event_source_disable_unref(job->cpu_time_source);
-        job->freeze_source = sd_event_source_disable_unref(job->freeze_source);
         job->again_source = sd_event_source_disable_unref(job->again_source);
-        process_tree_deinit(&job->tree);
-        child_group_deinit(&job->group);
-        job->pidfd = close_fd(job->pidfd);
-        job->complaint_fd = close_fd(job->complaint_fd);
         job->measures_fd = close_fd(job->measures_fd);
         if (job->holds_demo)
                 demo_server_release(job->env->demo);
@@ -109,8 +96,6 @@ void job_end_run(struct job *job)
         if (job->holds_engine)
                 engine_release(job->env->engine);
         job->holds_engine = false;
-        job->pid = 0;
-        job->killed = false;
         job->n_suspect = 0;
 }
 
@@ -122,6 +107,7 @@ void job_free(struct job *job)
         list_remove(&job->link);
         list_remove(&job->tie);
         job->errand = errand_cancel(job->errand);
+        child_leave(&job->child);
         job_end_run(job);
         job->timeout_source = sd_event_source_disable_unref(job->timeout_source);
         directory_deinit(&job->directory);

@@ -19,16 +19,14 @@
  * and while it waits to be tried again.
  */
 
-#include <sys/resource.h>
 #include <systemd/sd-event.h>
 
 #include "daemon/supervisor/account/accounting.h"
 #include "daemon/supervisor/base/failure.h"
 #include "daemon/supervisor/base/log.h"
 #include "daemon/supervisor/base/quota.h"
-#include "daemon/supervisor/child/child-group.h"
+#include "daemon/supervisor/child/child.h"
 #include "daemon/supervisor/child/errand.h"
-#include "daemon/supervisor/child/process-tree.h"
 #include "daemon/supervisor/helpers/demo.h"
 #include "daemon/supervisor/helpers/engine.h"
 #include "daemon/supervisor/kept/directory.h"
@@ -114,31 +112,19 @@ struct job {
         bool resumed;   /* was interrupted before */
         bool carried;   /* all that ran until now is in record.parts */
 
-        struct child_group group;
+        struct child child;  /* the runner, with all that it starts */
+        char child_name[32]; /* "job 12" */
         struct cgroup_chain
-                chain;          /* the group and those above it, as they were when the job began, */
-        bool chain_is_late;     /* or when we took it over */
-        struct limit_hits hits; /* read when it was found over */
-        pid_t pid;              /* of the runner, 0: none */
-        int pidfd;
-        int complaint_fd;            /* of a child, for spawn_hear() */
-        const char *start_attempted; /* what it could not do on its way to its program; NULL: it got
-                                        there, */
-        int start_error;             /* else the negative errno */
+                chain;          /* the groups of the job and above it, as they were at its start */
+        bool chain_is_late;     /* they were read when the job was taken over */
+        struct limit_hits hits; /* read when the job was found over */
         int measures_fd;
-        bool is_child;                         /* started by us: its status will be known */
-        bool adopted;                          /* started by a former supervisor */
-        struct controller_changes controllers; /* of its group, between the two */
-        bool runner_gone;
-        siginfo_t status;
-        bool has_status;
-        bool has_usage;
-        struct rusage usage;
+        bool adopted;                          /* the runner is a former supervisor's, */
+        struct controller_changes controllers; /* and these came or went with that */
 
         int unstored_error; /* why its end could not even be noted, negative errno; 0: it could */
         enum job_reason stop_reason; /* why it is being stopped; REASON_NONE: it is not */
         bool interrupted;
-        bool killed;
         bool has_nice; /* as the runner was found to have it: */
         int nice;
         struct progress told;        /* as the waiters were last told of it */
@@ -146,15 +132,10 @@ struct job {
         uint64_t condition_since_ns; /* and since when it is that */
         unsigned n_suspect;          /* self-checks in a row that found it over but not ended */
 
-        sd_event_source *group_source, *runner_source;
-        sd_event_source *start_source; /* until a child has become the runner */
-        sd_event_source *timeout_source, *kill_source, *progress_source, *cpu_time_source;
-        sd_event_source *freeze_source; /* while processes are on their way to a stop, */
-        struct process_tree tree;       /* which are these */
-        sd_event_source *
-                again_source; /* until it is looked at again what can be done with the job, whose */
-        uint64_t again_usec;  /* runner is gone, or whose records cannot be counted; waits this long
-                               */
+        sd_event_source *timeout_source, *progress_source, *cpu_time_source;
+        sd_event_source *again_source; /* armed while a job whose runner is gone waits for another,
+                                          or while one waits for its records to be counted */
+        uint64_t again_usec;           /* how long it waits */
 };
 
 /*
@@ -254,7 +235,6 @@ bool job_stop_late(struct job *job);
 
 /* The same because the supervisor stops: the job is to be gone on with later. */
 void job_interrupt(struct job *job);
-void job_kill(struct job *job);
 
 /*
  * Pauses or goes on. A job that is queued is not started while it is paused. One that runs is

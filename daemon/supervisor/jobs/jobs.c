@@ -444,7 +444,7 @@ void jobs_kill_all(struct jobs *jobs)
         struct job *job;
 
         list_for_each(job, &jobs->running, struct job, link)
-                job_kill(job);
+                child_kill(&job->child);
 }
 
 void jobs_kick(struct jobs *jobs)

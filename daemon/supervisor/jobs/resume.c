@@ -197,27 +197,12 @@ static int open_group(const struct jobs *jobs, struct job *job, struct child_gro
         return open_group_in(base, record->number, ret);
 }
 
-/*
- * The job's runner has ended, and what it used is added to the job's account. @group: the cgroup
- * that the runner left behind; NULL: there is none.
- */
-static void carry(struct job *job, const struct child_group *group)
-{
-        job->adopted = true;
-        job->group = group ? *group : (struct child_group)CHILD_GROUP_NULL;
-        job_carry(job);
-        job->group = (struct child_group)CHILD_GROUP_NULL;
-}
-
 static int remove_empty(struct job *job, struct child_group *group)
 {
-        int r;
-
-        carry(job, group);
-        r = child_group_remove(group);
-        if (r < 0)
-                supervisor_log(LOG_WARNING, "cannot remove the old cgroup of job %llu: %s",
-                               (unsigned long long)job->record.number, strerror(-r));
+        job->adopted = true;
+        job->child.group = *group;
+        job_carry(job);
+        child_clear(&job->child);
         return 0;
 }
 
@@ -452,7 +437,8 @@ static int run_again(struct jobs *jobs, struct job *job)
         results_release(fd);
         job->record.state = JOB_QUEUED;
         if (ran) {
-                carry(job, NULL);
+                job->adopted = true;
+                job_carry(job);
                 job->env->changed(job->env, job);
         }
         job->uncounted = true;
