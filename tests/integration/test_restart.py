@@ -149,7 +149,7 @@ class Adoption(Case):
         for job in jobs:
             wait_until(lambda: daemon.show(job)["state"] == "running", lambda: daemon.show(job))
             self.assertEqual(daemon.show(job)["tasks_done"], 70_000)
-            self.assertIn(f"job {job} was interrupted: it goes on with the 1 of its 70001 tasks", daemon.log())
+            self.assertIn(f"job {job} was interrupted: it is resumed with the 1 of its 70001 tasks", daemon.log())
             self.assertEqual(daemon.cancel(job)["tasks_done"], 70_000)
 
     def test_a_large_job_that_is_cancelled_before_it_goes_on(self):

@@ -88,7 +88,7 @@ static void test_interruptions(void)
         test_int(judge(CLD_KILLED, SIGKILL, false, REASON_NONE, true).verdict, ==,
                  OUTCOME_INTERRUPTED);
         test_int(judge(0, 0, false, REASON_NONE, true).verdict, ==, OUTCOME_INTERRUPTED);
-        /* Nothing is left to be gone on with, and what it took can be told only now. */
+        /* Nothing is left to be done, and what it took can be told only now. */
         expect(judge(CLD_EXITED, RUNNER_EXIT_CANCELLED, true, REASON_NONE, true), JOB_DONE,
                REASON_NONE);
         expect(judge(CLD_KILLED, SIGKILL, true, REASON_NONE, true), JOB_DONE, REASON_NONE);

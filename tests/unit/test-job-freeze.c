@@ -139,9 +139,10 @@ static void test_failure(void)
         begin(&start, false);
         capture_begin(&capture, stderr);
         become_runner(&start);
-        test_contains(capture_end(&capture),
-                      "job 12 goes on though it was to be paused: cannot write its cgroup.freeze: "
-                      "No such file or directory; boot Linux 5.2 or newer, and pause it again");
+        test_contains(
+                capture_end(&capture),
+                "job 12 continues though it was to be paused: cannot write its cgroup.freeze: "
+                "No such file or directory; boot Linux 5.2 or newer, and pause it again");
         test_true(!start.job.record.paused);
         test_int(n_changed, ==, 1);
         free(capture.text);

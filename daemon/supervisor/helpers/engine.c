@@ -258,7 +258,7 @@ int engine_init(struct engine *engine, const struct engine_env *env,
                 helper_stop(&engine->served.helper);
                 return 0;
         }
-        /* One that was taken over goes on as it is; what it was started with is not known. */
+        /* A node that was taken over continues as it is; what it was started with is not known. */
         if (r == 0)
                 engine->applied = describe_served(engine);
         serve(engine);

@@ -253,7 +253,7 @@ static void take_over(struct node *node)
 
         if (limit_restore(options_of(node), env->groups, group, &changes, &fault) < 0 ||
             restore_owners(node, &fault) < 0)
-                supervisor_log(LOG_ERR, "%s goes on without all of its limits: %s: %s; %s",
+                supervisor_log(LOG_ERR, "%s continues without all of its limits: %s: %s; %s",
                                node->helper.kind->what, fault.field, fault.why, fault.advice);
         acquire_demo(node, url);
         if (acquire_redis(node, &fault) < 0)

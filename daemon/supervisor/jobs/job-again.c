@@ -65,7 +65,7 @@ static void wait_again(struct job *job)
         if (job->again_usec == 0)
                 supervisor_log(LOG_NOTICE,
                                "something still works on job %llu (its results file is locked): it "
-                               "goes on when that has ended",
+                               "continues when that has ended",
                                (unsigned long long)job->record.number);
         arm_again(job, AGAIN_USEC_MAX);
 }
@@ -213,7 +213,7 @@ void job_start_again(struct job *job)
 
 void job_await(struct job *job)
 {
-        job->record.state = JOB_RUNNING;
+        job_set_state(job, JOB_RUNNING);
         job->adopted = true;
         wait_again(job);
 }

@@ -61,8 +61,8 @@ static void take_counts(struct job *job, int r)
 static void explain_start(const struct job *job, struct fault *fault)
 {
         (void)fault_errno(fault, job->child.start_error,
-                          job_start_hint(job, job->child.start_error) ?:
-                          failure_advice(job->child.start_error),
+                          job_start_hint(job, job->child.start_error)
+                                  ?: failure_advice(job->child.start_error),
                           "%s the runner %s of job %llu", job->child.start_attempted,
                           job->env->runner, (unsigned long long)job->record.number);
 }
@@ -292,7 +292,7 @@ static void log_killed_workers(const struct job *job)
 static void end(struct job *job, enum job_state state, enum job_reason reason, const char *detail,
                 uint64_t ended_ns)
 {
-        job->record.state = state;
+        job_set_state(job, state);
         if (job->record.ended_ns == 0)
                 job->record.ended_ns = now_realtime();
         job->over_ns = ended_ns;
@@ -324,7 +324,7 @@ static void interrupt(struct job *job)
         job->timeout_source = sd_event_source_disable_unref(job->timeout_source);
         free(job->record.cgroup);
         job->record.cgroup = NULL;
-        job->record.state = JOB_QUEUED;
+        job_set_state(job, JOB_QUEUED);
         job->interrupted = true;
         job->env->ended(job->env, job);
 }

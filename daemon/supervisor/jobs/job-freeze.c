@@ -22,13 +22,14 @@ void job_freeze_late(struct job *job)
         /* The runner's end is told elsewhere; another runner is frozen in its turn. */
         if (r >= 0 || r == -ESRCH)
                 return;
-        supervisor_log_about(&about, LOG_ERR,
-                             "job %llu goes on though it was to be paused: cannot %s: %s; %s, and "
-                             "pause it again",
-                             (unsigned long long)job->record.number,
-                             child_group_exists(&job->child.group) ? "write its cgroup.freeze"
-                                                                   : "stop its processes",
-                             strerror(-r), job_freeze_hint(r) ?: failure_advice(r));
+        supervisor_log_about(
+                &about, LOG_ERR,
+                "job %llu continues though it was to be paused: cannot %s: %s; %s, and "
+                "pause it again",
+                (unsigned long long)job->record.number,
+                child_group_exists(&job->child.group) ? "write its cgroup.freeze"
+                                                      : "stop its processes",
+                strerror(-r), job_freeze_hint(r) ?: failure_advice(r));
         job->record.paused = job->record.resuming = false;
         job->env->changed(job->env, job);
 }

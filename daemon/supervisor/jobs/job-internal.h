@@ -47,7 +47,7 @@ void job_terminate(struct job *job);
 /* job-freeze.c: advice for an error of child_freeze(); NULL: what fits any such error. */
 const char *job_freeze_hint(int error);
 
-/* Freezes a job that was paused before that could be done. If it cannot be, the job goes on, and
+/* Freezes a job that was paused before that could be done. If it cannot be, the job continues, and
  * that is told. */
 void job_freeze_late(struct job *job);
 

@@ -130,6 +130,7 @@ static bool sets_nice(const struct job *job)
 static int spawn_runner(struct job *job, const struct start *start, const char **ret_attempted)
 {
         char number[24], *argv[] = { (char *)"pppd-runner", number, NULL };
+        int group_fd = job->child.group.fd;
         struct spawn spawn = {
                 .path = job->env->runner,
                 .argv = argv,
@@ -143,8 +144,7 @@ static int spawn_runner(struct job *job, const struct start *start, const char *
                         [RUNNER_FD_INPUTS] = start->inputs_fd,
                         [RUNNER_FD_RESULTS] = job->directory.results_fd,
                         [RUNNER_FD_MEASURES] = start->measures_fd,
-                        [RUNNER_FD_CGROUP] = child_group_exists(&job->child.group) ? job->child.group.fd
-                                                                           : start->null_fd,
+                        [RUNNER_FD_CGROUP] = group_fd >= 0 ? group_fd : start->null_fd,
                 },
                 .n_fds = RUNNER_FD_CGROUP + 1,
                 .has_nice = sets_nice(job),
@@ -252,7 +252,7 @@ int job_start(struct job *job, struct fault *fault)
                                    "%s the runner %s of job %llu", attempted, job->env->runner,
                                    (unsigned long long)job->record.number);
         }
-        job->record.state = JOB_RUNNING;
+        job_set_state(job, JOB_RUNNING);
         job->start_after_ns = job->start_delay_ns = 0;
         return 0;
 }
@@ -305,7 +305,7 @@ static void reacquire_demo(struct job *job)
 
         if (acquire_demo(job, url, &fault) < 0)
                 supervisor_log(LOG_WARNING,
-                               "job %llu goes on without its demo server: cannot %s: %s",
+                               "job %llu continues without its demo server: cannot %s: %s",
                                (unsigned long long)job->record.number, fault.attempted, fault.why);
 }
 
@@ -322,7 +322,7 @@ static void reacquire_engine(struct job *job)
         job->engine_usage = (struct engine_usage){ .alone = false };
         if (r < 0)
                 supervisor_log(LOG_WARNING,
-                               "job %llu goes on without its private Redis: cannot %s: %s",
+                               "job %llu continues without its private Redis: cannot %s: %s",
                                (unsigned long long)job->record.number, fault.attempted, fault.why);
 }
 
@@ -334,7 +334,7 @@ static void restore_limits(struct job *job)
         if (limit_restore(&job->spec, job->env->groups, &job->child.group, &job->controllers,
                           &fault) < 0)
                 supervisor_log_about(&about, LOG_ERR,
-                                     "job %llu goes on without all of its limits: %s: %s; "
+                                     "job %llu continues without all of its limits: %s: %s; "
                                      "%s",
                                      (unsigned long long)job->record.number, fault.field, fault.why,
                                      fault.advice);
@@ -354,7 +354,7 @@ int job_adopt(struct job *job, struct child_group *group, pid_t pid, int pidfd)
         r = child_adopt(&job->child, pid, pidfd);
         job->carried = false;
         job->adopted = true;
-        job->record.state = JOB_RUNNING;
+        job_set_state(job, JOB_RUNNING);
         job_note_begun(job);
         if (child_is_up(&job->child))
                 find_nice(job);

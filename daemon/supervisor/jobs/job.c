@@ -6,6 +6,40 @@
 
 #define PROGRESS_USEC UINT64_C(100000)
 
+#define BIT(state) (1U << (state))
+#define ENDS       (BIT(JOB_DONE) | BIT(JOB_CANCELLED) | BIT(JOB_FAILED))
+
+/*
+ * The states of a job, and which of them may follow each. An end is final. So is being left to the
+ * next supervisor (job_is_left()): queued, for a job that was interrupted.
+ *
+ *     queued  -> running   it is started, or is found running or locked after a restart
+ *     running -> queued    its start is put off, or it is left to the next supervisor
+ *     queued  -> ended     it is cancelled, cannot be started, or is found complete or ended
+ *     running -> ended     nothing of it runs any more, and its records say how it ended
+ *
+ * Only a running job has a child that is not over. While it is paused, its state stays what it is.
+ */
+static const unsigned followers[_JOB_STATE_N] = {
+        [JOB_QUEUED] = BIT(JOB_RUNNING) | ENDS,
+        [JOB_RUNNING] = BIT(JOB_QUEUED) | ENDS,
+        [JOB_DONE] = 0,
+        [JOB_CANCELLED] = 0,
+        [JOB_FAILED] = 0,
+};
+
+void job_set_state(struct job *job, enum job_state state)
+{
+        struct job_record *record = &job->record;
+
+        assert(!job_is_left(job));
+        assert(!job->errand);
+        assert(job_state_is_live(record->state));
+        assert(state == record->state || followers[record->state] & BIT(state));
+        assert(state == JOB_RUNNING || child_is_over(&job->child));
+        record->state = state;
+}
+
 int job_new(struct job_env *env, struct job_record *record, struct spec *spec,
             struct directory *directory, const struct counters *counters, struct job **ret)
 {

@@ -1,22 +1,17 @@
 #pragma once
 
 /*
- * A job that is queued or runs. Its life:
+ * A job that is queued or runs. Its states are in a table at the top of job.c; it runs as long as
+ * its child does (child.h), and then it ends, or is started again.
  *
- *     queued --job_start()--> running --its cgroup is empty--> ended
+ * At the end, in this order: if its records have to be counted, that, by another process if they
+ * are many (job->errand; a job that is over is left alone meanwhile); how the runner ended and what
+ * it used, the counters of the cgroup, the summary, the removal of the cgroup; then env->ended(),
+ * whose callee stores the job and answers those who wait.
  *
- * The cgroup going empty (cgroup.events) is the end, and the only one. The kernel tells of that at
- * most once in 10 ms, so the runner's pidfd serves as a hint to look at once. Where there is no
- * cgroup, the runner's exit is the end.
- *
- * At the end, in this order: the count of its records where it has to be made, by a child if they
- * are many (job->errand; a job that is over is left alone meanwhile); the runner's status and
- * resource usage, the counters of the cgroup, the removal of the cgroup, the summary; then
- * env->ended(), whose callee stores it and answers who waits.
- *
- * A job whose runner is gone while nobody knows how it ended is started again for what has no
- * record (job-again.c). It is running all the while, also while a child sets its results file back,
- * and while it waits to be tried again.
+ * A job whose runner is gone while nobody knows how it ended is started again, for the tasks that
+ * have no record (job-again.c). It is running all the while, also while another process sets its
+ * results file back, and while it waits to be tried again.
  */
 
 #include <systemd/sd-event.h>
@@ -66,7 +61,7 @@ struct job_env {
 enum job_event {
         JOB_EVENT_PROGRESS,
         JOB_EVENT_ENDED,
-        JOB_EVENT_INTERRUPTED, /* the supervisor stops; the job goes on with the next one */
+        JOB_EVENT_INTERRUPTED, /* the supervisor stops; the next one continues the job */
         JOB_EVENT_UNSTORED,    /* it has ended, but that may come undone: job->unstored_error */
 };
 
@@ -139,8 +134,8 @@ struct job {
 };
 
 /*
- * Whether the job was interrupted and is for the next supervisor to go on with: nothing may be
- * asked of it any more, and its object is there only until its row is written.
+ * Whether the job was interrupted and is left to the next supervisor: nothing may be asked of it
+ * any more, and its object is there only until its row is written.
  */
 static inline bool job_is_left(const struct job *job)
 {
@@ -163,6 +158,9 @@ DEFINE_CLEANUP(struct job *, job_free)
 /* The name of a job's group below the base: "job-12". */
 #define JOB_GROUP_NAME_MAX 32
 void job_group_name(uint64_t number, char ret[static JOB_GROUP_NAME_MAX]);
+
+/* The only way by which the state of a job changes. It may stay the same. */
+void job_set_state(struct job *job, enum job_state state);
 
 /* For the log; @reason REASON_NONE where there is none. */
 struct log_about job_about(const struct job *job, enum message message, enum job_reason reason);
@@ -233,14 +231,14 @@ void job_stop(struct job *job, enum job_reason reason);
  */
 bool job_stop_late(struct job *job);
 
-/* The same because the supervisor stops: the job is to be gone on with later. */
+/* The same because the supervisor stops: the job is to be continued later. */
 void job_interrupt(struct job *job);
 
 /*
- * Pauses or goes on. A job that is queued is not started while it is paused. One that runs is
+ * Pauses or resumes. A job that is queued is not started while it is paused. One that runs is
  * frozen by the kernel (cgroup.freeze; SIGSTOP where it has no cgroup), with all its processes, at
- * the next moment; clocks that run for it, such as its timeout, go on. To stop it is to let it go
- * on first, since it has to act on that.
+ * the next moment; clocks that run for it, such as its timeout, go on. A job that is stopped is
+ * continued first, since it has to act on that.
  */
 int job_pause(struct job *job, bool pause, struct fault *fault);
 

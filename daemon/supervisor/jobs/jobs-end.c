@@ -37,7 +37,7 @@ void jobs_on_changed(struct job_env *env, struct job *job)
 {
         struct jobs *jobs = container_of(env, struct jobs, env);
 
-        /* It goes on without having waited for its turn. */
+        /* It continues without having waited for its turn. */
         if (job->charged == QUOTA_FROZEN && !job->record.paused)
                 slots_take(jobs, job);
         (void)jobs_save(jobs, job);
@@ -61,7 +61,7 @@ static void tell(struct job *job)
                                               : JOB_EVENT_ENDED);
 }
 
-/* A job that is left needs no note: without one, the next supervisor goes on with it. */
+/* A job that is left needs no note: without one, the next supervisor resumes it. */
 static void note_end(struct job *job)
 {
         if (job_is_left(job))
@@ -70,8 +70,8 @@ static void note_end(struct job *job)
         if (job->unstored_error < 0)
                 supervisor_log(LOG_ERR,
                                "cannot note in its results file how job %llu ended: %s; unless the "
-                               "database takes it before this daemon ends, the next one goes on "
-                               "with the job",
+                               "database takes it before this daemon ends, the next one resumes "
+                               "the job",
                                (unsigned long long)job->record.number,
                                strerror(-job->unstored_error));
 }

@@ -18,7 +18,7 @@ void jobs_take_out(struct jobs *jobs, struct job *job);
  * there: a supervisor that dies right after the start must be followed by one that knows where to
  * find it.
  */
-int jobs_note_running(struct jobs *jobs, struct job_record *record);
+int jobs_note_group(struct jobs *jobs, struct job_record *record);
 
 /*
  * jobs-start.c: starts a job of the queue that has its slot, room for its results, and a row that

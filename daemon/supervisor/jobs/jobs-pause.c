@@ -1,7 +1,7 @@
 /*
- * Pausing jobs, and letting them go on: stored first, done then, so that no pause that was told is
- * forgotten by the next supervisor. A job that goes on takes a slot, and waits for one in the
- * queue's order.
+ * Pausing and resuming jobs. Each is stored before it is done, so that the next supervisor forgets
+ * no pause that was reported. A job that is resumed takes a slot, and waits for one in the queue's
+ * order.
  */
 
 #include "daemon/supervisor/jobs/jobs-internal.h"

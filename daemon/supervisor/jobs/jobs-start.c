@@ -21,7 +21,7 @@
 /* It waits as if it had not been about to start. */
 static void put_back(struct jobs *jobs, struct job *job)
 {
-        job->record.state = JOB_QUEUED;
+        job_set_state(job, JOB_QUEUED);
         free(job->record.cgroup);
         job->record.cgroup = NULL;
         slots_put_back(jobs, job);
@@ -65,9 +65,8 @@ int jobs_start_stored(struct jobs *jobs, struct job *job, struct fault *fault)
         return 0;
 }
 
-int jobs_note_running(struct jobs *jobs, struct job_record *record)
+int jobs_note_group(struct jobs *jobs, struct job_record *record)
 {
-        record->state = JOB_RUNNING;
         if (!groups_exist(jobs->env.groups))
                 return 0;
         free(record->cgroup);
@@ -100,7 +99,8 @@ void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct fault
                 jobs_kick(jobs);
                 return;
         }
-        if (jobs_note_running(jobs, &job->record) < 0 || jobs_save(jobs, job) < 0) {
+        job_set_state(job, JOB_RUNNING);
+        if (jobs_note_group(jobs, &job->record) < 0 || jobs_save(jobs, job) < 0) {
                 put_off(jobs, job);
                 return;
         }

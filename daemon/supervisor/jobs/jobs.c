@@ -214,7 +214,7 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
         if (!record->spec)
                 r = -ENOMEM;
         if (r >= 0 && record->state == JOB_RUNNING)
-                r = jobs_note_running(jobs, record);
+                r = jobs_note_group(jobs, record);
         if (r < 0)
                 return fault_errno(fault, r, failure_advice(r), "admit a job");
         r = store_insert(jobs->store, record, &record->number);

@@ -206,7 +206,7 @@ static int remove_empty(struct job *job, struct child_group *group)
         return 0;
 }
 
-/* 1 when the job's group holds its runner, or what that left behind, and the job goes on in it;
+/* 1 when the job's group holds its runner, or what that left behind, and the job continues in it;
  * else 0. */
 static int adopt_by_group(struct jobs *jobs, struct job *job)
 {
@@ -247,13 +247,14 @@ static void log_resumed(const struct job *job)
 {
         const struct log_about about = job_about(job, MESSAGE_JOB_TAKEN_UP, REASON_NONE);
 
-        supervisor_log_about(&about, LOG_INFO,
-                             "job %llu was interrupted: it goes on with the %llu of its %llu tasks "
-                             "that have no result",
-                             (unsigned long long)job->record.number,
-                             (unsigned long long)(job->record.n_tasks - job->record.n_done -
-                                                  job->record.n_failed),
-                             (unsigned long long)job->record.n_tasks);
+        supervisor_log_about(
+                &about, LOG_INFO,
+                "job %llu was interrupted: it is resumed with the %llu of its %llu tasks "
+                "that have no result",
+                (unsigned long long)job->record.number,
+                (unsigned long long)(job->record.n_tasks - job->record.n_done -
+                                     job->record.n_failed),
+                (unsigned long long)job->record.n_tasks);
 }
 
 static void arm_timeout(struct job *job)
@@ -435,7 +436,7 @@ static int run_again(struct jobs *jobs, struct job *job)
                 return r;
         }
         results_release(fd);
-        job->record.state = JOB_QUEUED;
+        job_set_state(job, JOB_QUEUED);
         if (ran) {
                 job->adopted = true;
                 job_carry(job);
@@ -453,7 +454,7 @@ static int end_as_noted(struct jobs *jobs, struct job *job)
 {
         int r;
 
-        job->record.state = JOB_QUEUED;
+        job_set_state(job, JOB_QUEUED);
         job->uncounted = true;
         r = jobs_enqueue(jobs, job);
         if (r >= 0)
