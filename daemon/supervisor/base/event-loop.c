@@ -59,3 +59,15 @@ int event_loop_run(sd_event *event)
         r = sd_event_get_exit_code(event, &code);
         return r < 0 ? r : code;
 }
+
+int event_loop_arm(sd_event *event, sd_event_source **source, uint64_t usec,
+                   sd_event_time_handler_t handler, void *userdata)
+{
+        int r;
+
+        if (!*source)
+                return sd_event_add_time_relative(event, source, CLOCK_MONOTONIC, usec, 1000,
+                                                  handler, userdata);
+        r = sd_event_source_set_time_relative(*source, usec);
+        return r < 0 ? r : sd_event_source_set_enabled(*source, SD_EVENT_ONESHOT);
+}

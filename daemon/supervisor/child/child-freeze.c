@@ -1,3 +1,4 @@
+#include "daemon/supervisor/base/event-loop.h"
 #include "daemon/supervisor/base/log.h"
 #include "daemon/supervisor/child/child.h"
 
@@ -9,17 +10,6 @@
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata);
 
-static int arm(struct child *child)
-{
-        int r;
-
-        if (!child->freeze_source)
-                return sd_event_add_time_relative(child->event, &child->freeze_source,
-                                                  CLOCK_MONOTONIC, LOOK_USEC, 1000, on_look, child);
-        r = sd_event_source_set_time_relative(child->freeze_source, LOOK_USEC);
-        return r < 0 ? r : sd_event_source_set_enabled(child->freeze_source, SD_EVENT_ONESHOT);
-}
-
 static int stop_tree(struct child *child)
 {
         int r;
@@ -27,7 +17,9 @@ static int stop_tree(struct child *child)
         if (!child_is_up(child))
                 return -ESRCH;
         r = process_tree_stop(&child->tree, child->pid, child->pidfd, SLICE_NS);
-        return r > 0 ? arm(child) : r;
+        if (r <= 0)
+                return r;
+        return event_loop_arm(child->event, &child->freeze_source, LOOK_USEC, on_look, child);
 }
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata)

@@ -1,5 +1,6 @@
 #include "daemon/supervisor/helpers/helper.h"
 
+#include "daemon/supervisor/base/event-loop.h"
 #include "daemon/supervisor/base/log.h"
 
 #define RESTART_USEC UINT64_C(100000)   /* after the first death; twice that after the next, … */
@@ -25,14 +26,7 @@ static void arm(struct helper *helper, uint64_t usec)
 {
         int r;
 
-        if (!helper->timer_source) {
-                r = sd_event_add_time_relative(helper->child.event, &helper->timer_source,
-                                               CLOCK_MONOTONIC, usec, 1000, on_timer, helper);
-        } else {
-                r = sd_event_source_set_time_relative(helper->timer_source, usec);
-                if (r >= 0)
-                        r = sd_event_source_set_enabled(helper->timer_source, SD_EVENT_ONESHOT);
-        }
+        r = event_loop_arm(helper->child.event, &helper->timer_source, usec, on_timer, helper);
         if (r < 0)
                 supervisor_log(LOG_WARNING, "cannot arm the timer of %s: %s", helper->kind->what,
                                strerror(-r));

@@ -1,5 +1,6 @@
 #include "daemon/supervisor/jobs/job-internal.h"
 
+#include "daemon/supervisor/base/event-loop.h"
 #include "daemon/supervisor/base/log.h"
 
 /*
@@ -14,13 +15,8 @@ static int on_cpu_time(sd_event_source *source, uint64_t usec, void *userdata);
 static int arm(struct job *job, uint64_t left_ns)
 {
         uint64_t usec = MAX(left_ns / job->env->host->n_cpus, TICK_MIN_NS) / NSEC_PER_USEC;
-        int r;
 
-        if (!job->cpu_time_source)
-                return sd_event_add_time_relative(job->env->event, &job->cpu_time_source,
-                                                  CLOCK_MONOTONIC, usec, 1000, on_cpu_time, job);
-        r = sd_event_source_set_time_relative(job->cpu_time_source, usec);
-        return r < 0 ? r : sd_event_source_set_enabled(job->cpu_time_source, SD_EVENT_ONESHOT);
+        return event_loop_arm(job->env->event, &job->cpu_time_source, usec, on_cpu_time, job);
 }
 
 /* Earlier parts of the job have used up some of its CPU time. */

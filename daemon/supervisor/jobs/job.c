@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "daemon/supervisor/base/event-loop.h"
 #include "daemon/supervisor/base/log.h"
 
 #define PROGRESS_USEC UINT64_C(100000)
@@ -219,15 +220,7 @@ static void arm_progress(struct job *job)
          */
         if (!wants_progress(job) || is_armed(job->progress_source))
                 return;
-        if (!job->progress_source)
-                r = sd_event_add_time_relative(job->env->event, &job->progress_source,
-                                               CLOCK_MONOTONIC, PROGRESS_USEC, 1000, on_progress,
-                                               job);
-        else {
-                r = sd_event_source_set_time_relative(job->progress_source, PROGRESS_USEC);
-                if (r >= 0)
-                        r = sd_event_source_set_enabled(job->progress_source, SD_EVENT_ONESHOT);
-        }
+        r = event_loop_arm(job->env->event, &job->progress_source, PROGRESS_USEC, on_progress, job);
         if (r < 0)
                 supervisor_log(LOG_WARNING, "cannot arm the timer for the progress of job %llu: %s",
                                (unsigned long long)job->record.number, strerror(-r));
