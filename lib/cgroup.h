@@ -67,7 +67,7 @@ int cgroup_read_enabled(int fd, unsigned *ret);
  * beginning: a bit set, all bits set where there is no note, as of a group that an older version
  * made.
  */
-void cgroup_note_controllers(int fd, unsigned controllers);
+void cgroup_note_controllers(int fd, unsigned set);
 unsigned cgroup_noted_controllers(int fd);
 
 /* "memory" */

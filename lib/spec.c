@@ -35,8 +35,8 @@ struct member {
         const char *why, *hint;   /* instead, where that would not tell enough */
 };
 
-#define AS(_kind, _field)         .kind = _kind, .offset = offsetof(struct spec, _field)
-#define COUNT(_field, _min, _max) AS(KIND_COUNT, _field), .min = _min, .max = _max
+#define AS(_kind, _field)         .kind = (_kind), .offset = offsetof(struct spec, _field)
+#define COUNT(_field, _min, _max) AS(KIND_COUNT, _field), .min = (_min), .max = (_max)
 
 /* In the order in which they are written. */
 static const struct member members[] = {

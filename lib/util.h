@@ -84,11 +84,11 @@ static inline void freep(void *p)
 #define _cleanup_close_ _cleanup_(closep)
 
 /* A typed cleanup function: DEFINE_CLEANUP(struct job *, job_free) makes job_freep(). */
-#define DEFINE_CLEANUP(type, func)          \
-        static inline void func##p(type *p) \
-        {                                   \
-                if (*p)                     \
-                        func(*p);           \
+#define DEFINE_CLEANUP(type, func)                                                   \
+        static inline void func##p(type *p) /* NOLINT(bugprone-macro-parentheses) */ \
+        {                                                                            \
+                if (*p)                                                              \
+                        func(*p);                                                    \
         }
 
 /* "1 task", "2 tasks": the ending of the noun. */

@@ -190,6 +190,7 @@ look_ci() {
     program shellcheck shellcheck ShellCheck
     program mandoc mandoc mandoc
     program clang-format clang-format clang-tools-extra
+    program clang-tidy clang-tidy clang-tools-extra
     program c++ g++ gcc-c++
     # Debian's gcc comes with them, so they are not looked for where there is none yet.
     version=$("$cc" -dumpversion 2>/dev/null | cut -d. -f1)

@@ -108,8 +108,9 @@ const struct deck prose_names =
         DECK("Zoë", "André", "Björn", "Inés", "Françoise", "Jürgen", "Mrs." NBSP "Åkesson",
              "Dr." NBSP "Ngô", "Renée", "Søren", "Prof." NBSP "Muñoz", "Maëlle");
 
-const struct deck prose_places = DECK("Zürich", "Kraków", "Málaga", "Tromsø", "Besançon",
-                                      "São" NBSP "Paulo", "London", "Malmö", "Gdańsk", "Reykjavík");
+const struct deck prose_places =
+        DECK("Zürich", "Kraków", "Málaga", "Tromsø", "Besançon", ("São" NBSP "Paulo"), "London",
+             "Malmö", "Gdańsk", "Reykjavík");
 
 const struct deck prose_keywords =
         DECK("acceptance,", "admission,", "affinity,", "backlog,", "backpressure,", "bandwidth,",

@@ -264,7 +264,6 @@ static int open_file(const char *path)
 /* Returns the program's exit status. */
 static int measure(const char *path, char **argv)
 {
-        extern char **environ;
         struct rusage usage;
         FILE *file;
         pid_t pid;

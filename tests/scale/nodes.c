@@ -96,7 +96,7 @@ static void heap_push(struct simulation *s, struct chunk *chunk)
 
         if (s->n_timers > s->timers_size) {
                 s->timers_size = MAX(2 * s->timers_size, (size_t)1024);
-                s->timers = must(realloc(s->timers, s->timers_size * sizeof(*s->timers)));
+                s->timers = must(realloc(s->timers, s->timers_size * sizeof(struct chunk *)));
         }
         for (; i > 0 && s->timers[(i - 1) / 2]->end_ns > chunk->end_ns; i = (i - 1) / 2)
                 s->timers[i] = s->timers[(i - 1) / 2];
@@ -641,7 +641,7 @@ static int watch_signals(struct simulation *s)
 static void make_nodes(struct simulation *s, const char *url)
 {
         s->nodes = must(calloc(s->n, sizeof(*s->nodes)));
-        s->touched = must(calloc(s->n, sizeof(*s->touched)));
+        s->touched = must(calloc(s->n, sizeof(struct node *)));
         for (unsigned i = 0; i < s->n; ++i) {
                 struct node *node = &s->nodes[i];
                 _cleanup_fault_ struct fault fault = FAULT_NULL;

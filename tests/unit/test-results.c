@@ -254,8 +254,38 @@ static void test_other_fetch_errors(void)
         }
 }
 
+static void check_reason(enum ppp_reason reason, int32_t detail, const char *part)
+{
+        _cleanup_free_ char *text = reason_describe(reason, detail);
+
+        test_contains(text, part);
+}
+
 static void test_reasons(void)
 {
+        static const struct {
+                enum ppp_reason reason;
+                int32_t detail;
+                const char *part;
+        } cases[] = {
+                { PPP_REASON_HTTP_STATUS, 404, "404" },
+                { PPP_REASON_BAD_URL, PPP_URL_HOST_UTF8, "xn--" },
+                { PPP_REASON_BAD_URL, PPP_URL_HOST_NAME, "xn--" },
+                { PPP_REASON_BAD_URL, PPP_URL_HOST_LENGTH, "xn--" },
+                { PPP_REASON_NO_FETCH, PPP_LIBRARY_IDN2, "install libidn2" },
+                { PPP_REASON_OPEN, ENOENT, "No such file" },
+                { PPP_REASON_OPEN, ECANCELED, "no thread of the kernel" },
+                { PPP_REASON_CONNECT, EMFILE, "--workers" },
+                { PPP_REASON_IO, 123456, "no name" },
+                { PPP_REASON_OOM_KILLED, PPP_OOM_WORKER, "its own memory.max" },
+                { PPP_REASON_OOM_KILLED, PPP_OOM_JOB, "the job had come to its memory.max" },
+                { PPP_REASON_OOM_KILLED, PPP_OOM_ABOVE, "a group above the job's" },
+                { PPP_REASON_OOM_KILLED, PPP_OOM_MACHINE, "the machine had no memory left" },
+                { PPP_REASON_OOM_KILLED, PPP_OOM_UNKNOWN, "did not tell for whose limit" },
+                /* Older files have the signal there. */
+                { PPP_REASON_OOM_KILLED, SIGKILL, "did not tell for whose limit" },
+        };
+
         for (int i = 0; i <= _PPP_REASON_N; ++i) {
                 _cleanup_free_ char *text = reason_describe((enum ppp_reason)i, 13);
 
@@ -263,53 +293,8 @@ static void test_reasons(void)
                 test_true(!strstr(text, "%s"));
                 test_true(reason_name((enum ppp_reason)i) != NULL);
         }
-        {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_HTTP_STATUS, 404);
-
-                test_contains(text, "404");
-        }
-        for (int i = PPP_URL_HOST_UTF8; i <= PPP_URL_HOST_LENGTH; ++i) {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_BAD_URL, i);
-
-                test_contains(text, "xn--");
-        }
-        {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_NO_FETCH, PPP_LIBRARY_IDN2);
-
-                test_contains(text, "install libidn2");
-        }
-        {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_OPEN, ENOENT);
-
-                test_contains(text, "No such file");
-        }
-        {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_CONNECT, EMFILE);
-
-                test_contains(text, "--workers");
-        }
-        {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_IO, 123456);
-
-                test_contains(text, "no name");
-        }
-        {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_OPEN, ECANCELED);
-
-                test_contains(text, "no thread of the kernel");
-        }
-        /* Older files have the signal there. */
-        for (int32_t detail = PPP_OOM_UNKNOWN; detail <= SIGKILL; ++detail) {
-                _cleanup_free_ char *text = reason_describe(PPP_REASON_OOM_KILLED, detail);
-                static const char *const parts[SIGKILL + 1] = {
-                        [PPP_OOM_WORKER] = "its own memory.max",
-                        [PPP_OOM_JOB] = "the job had come to its memory.max",
-                        [PPP_OOM_ABOVE] = "a group above the job's",
-                        [PPP_OOM_MACHINE] = "the machine had no memory left",
-                };
-
-                test_contains(text, parts[detail] ?: "did not tell for whose limit");
-        }
+        for (size_t i = 0; i < ARRAY_SIZE(cases); ++i)
+                check_reason(cases[i].reason, cases[i].detail, cases[i].part);
         test_str(reason_name(PPP_REASON_OOM_KILLED), "oom-killed");
         test_str(reason_name((enum ppp_reason)250), "unknown");
 }

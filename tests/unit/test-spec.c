@@ -14,94 +14,89 @@ static int parse(const char *text, struct spec *ret, struct fault *fault)
         return r;
 }
 
+static const struct {
+        const char *text, *field, *why;
+} refused[] = {
+        { "[]", "spec", "not an object" },
+        { "{}", "spec.level", "missing" },
+        { "{\"level\":\"fast\",\"workload\":\"sum\"}", "spec.level", "fast" },
+        { "{\"level\":1,\"workload\":\"sum\"}", "spec.level", "not a string" },
+        { "{\"level\":\"serial\"}", "spec.workload", "missing" },
+        { "{\"level\":\"serial\",\"workload\":\"Words\"}", "spec.workload", "Words" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"wrokers\":1}", "spec", "wrokers" },
+        { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":0}", "spec.workers",
+          "out of range" },
+        { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":-1}", "spec.workers",
+          "out of range" },
+        { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":1.5}", "spec.workers", "whole" },
+        { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":5000}", "spec.workers",
+          "too many" },
+        { "{\"level\":\"async\",\"workload\":\"sum\",\"workers\":65536}", "spec.workers",
+          "out of range" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"workers\":2}", "spec.workers",
+          "one worker" },
+        { "{\"level\":\"threads\",\"workload\":\"sum\",\"loops\":2}", "spec.loops", "async" },
+        { "{\"level\":\"async\",\"workload\":\"sum\",\"gil\":true}", "spec.gil", "threads" },
+        { "{\"level\":\"threads\",\"workload\":\"sum\",\"gil\":1}", "spec.gil", "boolean" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"timeout_seconds\":0}",
+          "spec.timeout_seconds", "out of range" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"timeout_seconds\":1e300}",
+          "spec.timeout_seconds", "out of range" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"task_timeout_seconds\":\"1\"}",
+          "spec.task_timeout_seconds", "not a number" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"retries\":101}", "spec.retries",
+          "out of range" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"ca_file\":\"ca.pem\"}", "spec.ca_file",
+          "absolute" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"nice\":20}", "spec.nice", "out of range" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"nice\":1.5}", "spec.nice", "whole" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"cpu_time_max_seconds\":-1}",
+          "spec.cpu_time_max_seconds", "out of range" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"limits\":{\"pids_max\":0}}",
+          "spec.limits.pids_max", "out of range" },
+        { "{\"level\":\"threads\",\"workload\":\"sum\",\"limits\":{\"pids_max\":1}}",
+          "spec.limits.pids_max", "no worker" },
+        { "{\"level\":\"async\",\"workload\":\"words\",\"limits\":{\"pids_max\":1}}",
+          "spec.limits.pids_max", "to read a file" },
+        { "{\"level\":\"async\",\"workload\":\"words\",\"loops\":3,\"limits\":{\"pids_"
+          "max\":5}}",
+          "spec.limits.pids_max", "each loop is a thread" },
+        { "{\"level\":\"threads\",\"workload\":\"sum\",\"worker_limits\":{\"memory_max_"
+          "bytes\":67108864}}",
+          "spec.worker_limits.memory_max_bytes", "memory cannot be limited a thread" },
+        { "{\"level\":\"async\",\"workload\":\"sum\",\"worker_limits\":{\"pids_max\":5}}",
+          "spec.worker_limits.pids_max", "only the processes level" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"threaded\":true}", "spec.threaded",
+          "only the threads level" },
+        { "{\"level\":\"threads\",\"workload\":\"sum\",\"thread_weights\":[1]}",
+          "spec.thread_weights", "threaded cgroups only" },
+        { "{\"level\":\"threads\",\"workload\":\"sum\",\"threaded\":true,\"thread_"
+          "weights\":[1,0]}",
+          "spec.thread_weights", "entry 2" },
+        { "{\"level\":\"machines\",\"workload\":\"sum\",\"workers\":2}", "spec.workers",
+          "nodes' own configuration says" },
+        { "{\"level\":\"machines\",\"workload\":\"sum\",\"loops\":2}", "spec.loops",
+          "nodes' own configuration says" },
+        { "{\"level\":\"machines\",\"workload\":\"sum\",\"gil\":true}", "spec.gil",
+          "only the threads level" },
+        { "{\"level\":\"machines\",\"workload\":\"sum\",\"ca_file\":\"/ca\"}", "spec.ca_file",
+          "not on the nodes" },
+        { "{\"level\":\"machines\",\"workload\":\"sum\",\"cpu_time_max_seconds\":2}",
+          "spec.cpu_time_max_seconds", "that of the nodes" },
+        { "{\"level\":\"machines\",\"workload\":\"sum\",\"worker_limits\":{\"pids_max\":5}"
+          "}",
+          "spec.worker_limits.pids_max", "nodes' own configuration says" },
+};
+
 static void test_refused(void)
 {
-        static const struct {
-                const char *text, *field, *why;
-        } cases[] = {
-                { "[]", "spec", "not an object" },
-                { "{}", "spec.level", "missing" },
-                { "{\"level\":\"fast\",\"workload\":\"sum\"}", "spec.level", "fast" },
-                { "{\"level\":1,\"workload\":\"sum\"}", "spec.level", "not a string" },
-                { "{\"level\":\"serial\"}", "spec.workload", "missing" },
-                { "{\"level\":\"serial\",\"workload\":\"Words\"}", "spec.workload", "Words" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"wrokers\":1}", "spec", "wrokers" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":0}", "spec.workers",
-                  "out of range" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":-1}", "spec.workers",
-                  "out of range" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":1.5}", "spec.workers",
-                  "whole" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"workers\":5000}", "spec.workers",
-                  "too many" },
-                { "{\"level\":\"async\",\"workload\":\"sum\",\"workers\":65536}", "spec.workers",
-                  "out of range" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"workers\":2}", "spec.workers",
-                  "one worker" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"loops\":2}", "spec.loops",
-                  "async" },
-                { "{\"level\":\"async\",\"workload\":\"sum\",\"gil\":true}", "spec.gil",
-                  "threads" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"gil\":1}", "spec.gil", "boolean" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"timeout_seconds\":0}",
-                  "spec.timeout_seconds", "out of range" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"timeout_seconds\":1e300}",
-                  "spec.timeout_seconds", "out of range" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"task_timeout_seconds\":\"1\"}",
-                  "spec.task_timeout_seconds", "not a number" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"retries\":101}", "spec.retries",
-                  "out of range" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"ca_file\":\"ca.pem\"}",
-                  "spec.ca_file", "absolute" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"nice\":20}", "spec.nice",
-                  "out of range" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"nice\":1.5}", "spec.nice",
-                  "whole" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"cpu_time_max_seconds\":-1}",
-                  "spec.cpu_time_max_seconds", "out of range" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"limits\":{\"pids_max\":0}}",
-                  "spec.limits.pids_max", "out of range" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"limits\":{\"pids_max\":1}}",
-                  "spec.limits.pids_max", "no worker" },
-                { "{\"level\":\"async\",\"workload\":\"words\",\"limits\":{\"pids_max\":1}}",
-                  "spec.limits.pids_max", "to read a file" },
-                { "{\"level\":\"async\",\"workload\":\"words\",\"loops\":3,\"limits\":{\"pids_"
-                  "max\":5}}",
-                  "spec.limits.pids_max", "each loop is a thread" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"worker_limits\":{\"memory_max_"
-                  "bytes\":67108864}}",
-                  "spec.worker_limits.memory_max_bytes", "memory cannot be limited a thread" },
-                { "{\"level\":\"async\",\"workload\":\"sum\",\"worker_limits\":{\"pids_max\":5}}",
-                  "spec.worker_limits.pids_max", "only the processes level" },
-                { "{\"level\":\"serial\",\"workload\":\"sum\",\"threaded\":true}", "spec.threaded",
-                  "only the threads level" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"thread_weights\":[1]}",
-                  "spec.thread_weights", "threaded cgroups only" },
-                { "{\"level\":\"threads\",\"workload\":\"sum\",\"threaded\":true,\"thread_"
-                  "weights\":[1,0]}",
-                  "spec.thread_weights", "entry 2" },
-                { "{\"level\":\"machines\",\"workload\":\"sum\",\"workers\":2}", "spec.workers",
-                  "nodes' own configuration says" },
-                { "{\"level\":\"machines\",\"workload\":\"sum\",\"loops\":2}", "spec.loops",
-                  "nodes' own configuration says" },
-                { "{\"level\":\"machines\",\"workload\":\"sum\",\"gil\":true}", "spec.gil",
-                  "only the threads level" },
-                { "{\"level\":\"machines\",\"workload\":\"sum\",\"ca_file\":\"/ca\"}",
-                  "spec.ca_file", "not on the nodes" },
-                { "{\"level\":\"machines\",\"workload\":\"sum\",\"cpu_time_max_seconds\":2}",
-                  "spec.cpu_time_max_seconds", "that of the nodes" },
-                { "{\"level\":\"machines\",\"workload\":\"sum\",\"worker_limits\":{\"pids_max\":5}"
-                  "}",
-                  "spec.worker_limits.pids_max", "nodes' own configuration says" },
-        };
-
-        for (size_t i = 0; i < ARRAY_SIZE(cases); ++i) {
+        for (size_t i = 0; i < ARRAY_SIZE(refused); ++i) {
                 struct spec spec = SPEC_NULL;
                 _cleanup_fault_ struct fault fault = FAULT_NULL;
 
-                test_int(parse(cases[i].text, &spec, &fault), ==, -EBADMSG);
-                test_str(fault.field, cases[i].field);
-                test_contains(fault.why, cases[i].why);
+                test_int(parse(refused[i].text, &spec, &fault), ==, -EBADMSG);
+                test_str(fault.field, refused[i].field);
+                test_contains(fault.why, refused[i].why);
                 test_true(fault.advice[0] != 0);
         }
 }

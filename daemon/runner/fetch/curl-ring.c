@@ -27,10 +27,10 @@ static int table_reserve(struct curl_ring *driver, size_t fd)
                 return 0;
         while (n <= fd)
                 n *= 2;
-        bigger = realloc(driver->by_fd, n * sizeof(*bigger));
+        bigger = realloc(driver->by_fd, n * sizeof(struct curl_watch *));
         if (!bigger)
                 return -ENOMEM;
-        memset(bigger + driver->n_by_fd, 0, (n - driver->n_by_fd) * sizeof(*bigger));
+        memset(bigger + driver->n_by_fd, 0, (n - driver->n_by_fd) * sizeof(struct curl_watch *));
         driver->by_fd = bigger;
         driver->n_by_fd = n;
         return 0;

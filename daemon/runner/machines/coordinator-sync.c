@@ -20,13 +20,12 @@ static void on_made(struct redis *redis, redisReply *reply, void *userdata)
         if (!reply || !redis_is_error(reply))
                 return;
         trouble = redis_trouble_of(reply);
-        if (redis_trouble_is_final(trouble)) {
-                redis_link_fail(&c->link, redis, reply, "make the job's keys");
-        } else if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY) {
+        if (trouble == REDIS_TROUBLE_FULL || trouble == REDIS_TROUBLE_READONLY) {
                 coordinator_full(c, redis, reply, "make the job's keys");
                 c->sync.state = SYNC_JOB;
                 c->sync.again = true;
-        } else if (trouble == REDIS_TROUBLE_OTHER && strncmp(reply->str, "BUSYGROUP", 9) != 0) {
+        } else if (redis_trouble_is_final(trouble) ||
+                   (trouble == REDIS_TROUBLE_OTHER && strncmp(reply->str, "BUSYGROUP", 9) != 0)) {
                 /* Except for the error that the stream exists already, none of this goes away by
                  * waiting. */
                 redis_link_fail(&c->link, redis, reply, "make the job's keys");

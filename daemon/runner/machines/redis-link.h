@@ -63,7 +63,7 @@ void redis_link_fail(struct redis_link *link, struct redis *redis, const redisRe
  * For redis_send(), with the link as userdata: for a command whose reply matters only if the
  * command is not allowed. A missing right leads to redis_link_fail().
  */
-void redis_link_on_kept(struct redis *redis, redisReply *reply, void *link);
+void redis_link_on_kept(struct redis *redis, redisReply *reply, void *userdata);
 
 /* The reply to TIME, in milliseconds. False: it is none. */
 bool redis_link_read_time(const redisReply *reply, uint64_t *ret_ms);

@@ -107,7 +107,7 @@ bool charset_label_resolve(char name[static CHARSET_LABEL_MAX])
 {
         if (!normalize(name))
                 return false;
-        if (strncmp(name, "x-big5", CHARSET_LABEL_MAX) == 0) /* of x-x-big5, which is listed */
+        if (streq(name, "x-big5")) /* of x-x-big5, which is listed */
                 return normalize(name);
         for (size_t i = 0; i < ARRAY_SIZE(aliases); ++i)
                 if (streq(aliases[i].label, name)) {

@@ -12,15 +12,15 @@ static const char *const memory_bounds[] = { "4194304.0",     "16777216.0",   "6
                                              "268435456.0",   "1073741824.0", "4294967296.0",
                                              "17179869184.0", "+Inf" };
 
-#define SUM(name_, unit_, help_, ...)                                            \
-        {                                                                        \
-                .name = name_, .unit = unit_, .help = help_, .kind = TOTALS_SUM, \
-                .key = { __VA_ARGS__ }                                           \
-        }
-#define HISTOGRAM(name_, unit_, help_, key_, bounds_)                                  \
+#define SUM(name_, unit_, help_, ...)                                                  \
         {                                                                              \
-                .name = name_, .unit = unit_, .help = help_, .kind = TOTALS_HISTOGRAM, \
-                .key = { key_ }, .bounds = bounds_, .n_bounds = ARRAY_SIZE(bounds_)    \
+                .name = (name_), .unit = (unit_), .help = (help_), .kind = TOTALS_SUM, \
+                .key = { __VA_ARGS__ }                                                 \
+        }
+#define HISTOGRAM(name_, unit_, help_, key_, bounds_)                                        \
+        {                                                                                    \
+                .name = (name_), .unit = (unit_), .help = (help_), .kind = TOTALS_HISTOGRAM, \
+                .key = { key_ }, .bounds = (bounds_), .n_bounds = ARRAY_SIZE(bounds_)        \
         }
 
 const struct totals_family totals_families[] = {
