@@ -132,6 +132,11 @@ $(BUILD)/tests/test-%: $(BUILD)/obj/tests/unit/test-%.c.o $(PARTS:%=$(BUILD)/%.a
 $(BUILD)/tests/test-fault: override LDFLAGS += $(addprefix -Wl$(comma)--wrap=,strdup vasprintf \
 	__vasprintf_chk)
 
+# Those whose allocations are made to fail, by tests/unit/alloc-fail.h.
+WRAP_ALLOCATIONS := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc reallocarray free strdup strndup \
+	asprintf vasprintf __asprintf_chk __vasprintf_chk)
+$(BUILD)/tests/test-out-of-memory: override LDFLAGS += $(WRAP_ALLOCATIONS)
+
 # Runs a daemon for demo.sh and tells when it is ready.
 .PHONY: notify-run
 notify-run: $(BUILD)/tests/notify-run

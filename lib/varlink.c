@@ -314,7 +314,7 @@ bool varlink_pending(const struct varlink *varlink)
 static int parse(struct varlink *varlink, const char *text, size_t n, json_t **ret,
                  const char **ret_why)
 {
-        json_error_t error;
+        json_error_t error = {};
         json_t *json;
 
         if (json_depth_exceeds(text, n, JSON_DEPTH_MAX))
@@ -327,7 +327,8 @@ static int parse(struct varlink *varlink, const char *text, size_t n, json_t **r
                                        "that are sent in a memfd",
                                        varlink->members_max);
         json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
-        if (!json && json_error_code(&error) == json_error_out_of_memory)
+        /* Mostly jansson says nothing at all when it is out of memory. */
+        if (!json && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
                 return -ENOMEM;
         if (!json)
                 return varlink_invalid(varlink, ret_why, "the message is not JSON: %s (at byte %d)",

@@ -407,15 +407,27 @@ static int own_name(char **ret)
         return *ret ? 0 : -ENOMEM;
 }
 
+static int put_text(json_t *json, const char *key, const char *text)
+{
+        return text ? json_object_set_new(json, key, json_string(text)) : 0;
+}
+
 json_t *machines_config_to_json(const struct machines_config *machines)
 {
         _cleanup_free_ char *name = NULL, *url = redis_url_to_text(&machines->url);
+        json_t *json;
 
         if (!url || (!machines->name && own_name(&name) < 0))
                 return NULL;
-        return json_pack("{s:s, s:s*, s:s*, s:s*, s:s, s:I, s:s}", "redis", url, "username",
-                         machines->username ?: machines->url.username, "password",
-                         machines->password ?: machines->url.password, "ca_file", machines->ca_file,
-                         "prefix", machines->prefix ?: MACHINES_PREFIX, "heartbeat_ns",
+        json = json_pack("{s:s, s:s, s:I, s:s}", "redis", url, "prefix",
+                         machines->prefix ?: MACHINES_PREFIX, "heartbeat_ns",
                          (json_int_t)machines->heartbeat_ns, "name", machines->name ?: name);
+        /* Not by json_pack()'s "s*", which leaves out as well what it finds no memory for. */
+        if (!json || put_text(json, "username", machines->username ?: machines->url.username) < 0 ||
+            put_text(json, "password", machines->password ?: machines->url.password) < 0 ||
+            put_text(json, "ca_file", machines->ca_file) < 0) {
+                json_decref(json);
+                return NULL;
+        }
+        return json;
 }
