@@ -25,7 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAMS = ("pppd-supervisor", "pppd-runner", "pppctl", "pppd-web", "pppd-after-stop")
 # The longest first, so that none of them is begun last.
 FIRST = ("test_many", "test_machines_redis", "test_machines_cancel", "test_machines_nodes", "test_engine", "test_pause",
-         "test_machines", "test_patience", "test_processes", "test_ends", "test_machines_tls", "test_machines_owners",
+         "test_machines", "test_processes", "test_ends", "test_machines_tls", "test_machines_owners",
          "test_http", "test_threads", "test_environment")
 # Test files at a time: of five seconds that a test takes it computes for less than one, and waits for the others.
 JOBS = 6 * len(os.sched_getaffinity(0))
