@@ -1,35 +1,13 @@
 /*
  * The ring, on each rung of its set-up: completions find their ops, none is lost, cancelling ends
- * what is in flight; and what is said where io_uring is forbidden.
+ * what is in flight.
  */
 
-#include <dlfcn.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
-#include "daemon/runner/loop/ring.h"
-#include "tests/unit/test.h"
-
-/* The first so many attempts to set a ring up fail as on a kernel that does not know the flags. */
-static unsigned n_rungs_refused;
-static unsigned n_attempts;
-
-int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *p)
-{
-        static int (*real)(unsigned entries, struct io_uring *ring, struct io_uring_params *p);
-
-        if (n_attempts++ < n_rungs_refused)
-                return -EINVAL;
-        if (!real)
-                *(void **)&real = dlsym(RTLD_NEXT, "io_uring_queue_init_params");
-        return real(entries, ring, p);
-}
+#include "tests/unit/ring-rungs.h"
 
 /* An op that notes what became of it. */
 struct noted {
@@ -511,69 +489,6 @@ static void test_refused_for_good(void)
         ring_deinit(&ring);
 }
 
-/* What a thread of its own gets from ring_init() when a system call answers with an error. */
-struct forbidden {
-        unsigned syscall;
-        unsigned error;
-        int result;
-        struct fault fault;
-};
-
-static void *init_forbidden(void *userdata)
-{
-        struct forbidden *forbidden = userdata;
-        struct sock_filter filter[] = {
-                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, forbidden->syscall, 0, 1),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | forbidden->error),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        };
-        struct sock_fprog program = { ARRAY_SIZE(filter), filter };
-        struct ring ring;
-
-        forbidden->result = 1;
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-                return NULL;
-        n_attempts = 0;
-        forbidden->result = ring_init(&ring, 8, &forbidden->fault);
-        ring_deinit(&ring);
-        return NULL;
-}
-
-static void test_forbidden(unsigned syscall, int error, const char *advice)
-{
-        struct forbidden forbidden = { .syscall = syscall, .error = (unsigned)error };
-        pthread_t thread;
-
-        test_int(pthread_create(&thread, NULL, init_forbidden, &forbidden), ==, 0);
-        pthread_join(thread, NULL);
-        test_int(forbidden.result, ==, -error);
-        test_contains(forbidden.fault.advice, advice);
-        fault_deinit(&forbidden.fault);
-}
-
-static void test_advice(void)
-{
-        test_forbidden(SYS_io_uring_setup, EPERM, "seccomp");
-        test_forbidden(SYS_io_uring_enter, EPERM, "io_uring_enter");
-        test_forbidden(SYS_io_uring_setup, ENOSYS, "Linux 5.17");
-        test_forbidden(SYS_io_uring_setup, EINVAL, "too old");
-        test_forbidden(SYS_io_uring_setup, ENOMEM, "LimitMEMLOCK");
-        test_forbidden(SYS_io_uring_setup, EMFILE, "LimitNOFILE");
-}
-
-/* Without a registered ring all works as well. */
-static void test_without_registering(void)
-{
-        struct forbidden forbidden = { .syscall = SYS_io_uring_register, .error = EPERM };
-        pthread_t thread;
-
-        test_int(pthread_create(&thread, NULL, init_forbidden, &forbidden), ==, 0);
-        pthread_join(thread, NULL);
-        test_int(forbidden.result, ==, 0);
-}
-
 static const struct test_case cases[] = {
         { "no-ops complete once each", test_nops },
         { "a turn need not wait", test_turn_without_waiting },
@@ -587,31 +502,9 @@ static const struct test_case cases[] = {
         { "an op is freed in its completion", test_free_in_completion },
         { "entries refused for now", test_refused_for_now },
         { "entries refused for good", test_refused_for_good },
-        { "advice where it is forbidden", test_advice },
-        { "without a registered ring", test_without_registering },
 };
 
 int main(void)
 {
-        static const char *const rungs[] = { "single-issuer+defer-taskrun", "coop-taskrun",
-                                             "plain" };
-        _cleanup_fault_ struct fault fault = FAULT_NULL;
-        struct ring ring;
-        int r;
-
-        for (n_rungs_refused = 0; n_rungs_refused < ARRAY_SIZE(rungs); ++n_rungs_refused) {
-                n_attempts = 0;
-                r = ring_init(&ring, 8, &fault);
-                if (r < 0) {
-                        printf("skipped: %s: %s\n", fault.why, fault.advice ?: "");
-                        return TEST_SKIP;
-                }
-                r = streq(ring.setup, rungs[n_rungs_refused]) || n_attempts > n_rungs_refused + 1
-                            ? test_main(ring.setup, cases, ARRAY_SIZE(cases))
-                            : EXIT_FAILURE;
-                ring_deinit(&ring);
-                if (r != EXIT_SUCCESS)
-                        return r;
-        }
-        return EXIT_SUCCESS;
+        return run_on_each_rung(cases, ARRAY_SIZE(cases));
 }

@@ -94,3 +94,46 @@ static inline int new_file(void)
         close(fds[1]);
         return fds[0];
 }
+
+/* Receives one message, which must be there and have {"n": @n} and @n_fds descriptors. */
+static inline void expect_message(struct varlink *varlink, int n, size_t n_fds)
+{
+        _cleanup_(varlink_message_deinit) struct varlink_message message = VARLINK_MESSAGE_NULL;
+        const char *why = "";
+
+        test_int(varlink_receive(varlink, &message, &why), ==, 0);
+        test_int(json_integer_value(json_object_get(message.json, "n")), ==, n);
+        test_int(message.n_fds, ==, n_fds);
+}
+
+/* The same with one descriptor, the one of @inode. */
+static inline void expect_message_with(struct varlink *varlink, int n, ino_t inode)
+{
+        _cleanup_(varlink_message_deinit) struct varlink_message message = VARLINK_MESSAGE_NULL;
+        _cleanup_close_ int fd = -EBADF;
+        const char *why = "";
+
+        test_int(varlink_receive(varlink, &message, &why), ==, 0);
+        test_int(json_integer_value(json_object_get(message.json, "n")), ==, n);
+        test_int(message.n_fds, ==, 1);
+        fd = varlink_message_take_fd(&message, 0);
+        test_int(fd, >=, 0);
+        test_int(inode_of(fd), ==, inode);
+        test_int(fcntl(fd, F_GETFD) & FD_CLOEXEC, ==, FD_CLOEXEC);
+        test_int(varlink_message_take_fd(&message, 0), ==, -EBADF);
+        test_int(varlink_message_take_fd(&message, 1), ==, -EBADF);
+}
+
+static inline void expect_code(struct varlink *varlink, int code, const char *why_has)
+{
+        struct varlink_message message = VARLINK_MESSAGE_NULL;
+        const char *why = NULL;
+
+        test_int(varlink_receive(varlink, &message, &why), ==, code);
+        test_true(!message.json);
+        if (why_has)
+                test_contains(why, why_has);
+}
+
+#define expect_again(v) expect_code(v, VARLINK_E_AGAIN, NULL)
+#define expect_eof(v)   expect_code(v, VARLINK_E_EOF, NULL)
