@@ -18,75 +18,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
-#include "daemon/runner/histogram.h"
-#include "daemon/runner/machines/codec.h"
-#include "daemon/runner/machines/keys.h"
-#include "lib/redis.h"
-
-#define BLOCK_MS  1000
-#define JOB_MAX   ENTRY_JOB_MAX
-#define BATCH_MAX 64
-
-struct simulation;
-struct node;
-
-struct chunk {
-        struct chunk *next;
-        struct node *node;
-        struct entry_id id;
-        char job[JOB_MAX + 1];
-        uint64_t first, taken_real_ns, taken_ns, end_ns, service_ns;
-        uint32_t n;
-        uint64_t values[]; /* each task's nanoseconds */
-};
-
-struct node {
-        struct simulation *simulation;
-        struct machines machines; /* with its own name; the rest is shared */
-        struct redis commands, reader;
-        uint32_t events[2]; /* what epoll was told of each */
-        bool reading, up, beaten, touched;
-        unsigned n_busy;                      /* workers */
-        struct chunk *waiting, **waiting_end; /* for a worker */
-        struct chunk *held;                   /* all in hand, busy ones; linked by next */
-        struct chunk *finished;               /* to be sent */
-        uint64_t beat_ns;
-        uint64_t n_done;
-        char job[JOB_MAX + 1]; /* whose terms are known */
-};
-
-struct simulation {
-        const char *prefix;
-        unsigned n, first, workers;
-        uint64_t heartbeat_ns;
-        struct node *nodes;
-        int epoll_fd, signal_fd;
-        struct chunk **timers; /* a heap by end_ns */
-        size_t n_timers, timers_size;
-        struct node **beats; /* ring, in the order they are due */
-        size_t next_beat;
-        struct node **touched; /* with something to send */
-        size_t n_touched;
-        unsigned n_up, n_ready;
-        uint64_t n_chunks, n_tasks, n_reads, n_taken_over;
-        struct histogram wait, beyond, lateness;
-        char *chunks_key, *nodes_key, *look_key;
-        uint64_t silence_ms;
-        bool ended;
-};
-
-static void die(const char *why)
-{
-        fprintf(stderr, "nodes: %s\n", why);
-        exit(1);
-}
-
-static void *must(void *p)
-{
-        if (!p)
-                die("out of memory");
-        return p;
-}
+#include "tests/scale/nodes.h"
 
 /* Timers */
 
@@ -123,14 +55,6 @@ static struct chunk *heap_pop(struct simulation *s)
 
 /* Connections */
 
-static void touch(struct node *node)
-{
-        if (node->touched)
-                return;
-        node->touched = true;
-        node->simulation->touched[node->simulation->n_touched++] = node;
-}
-
 static void watch(struct node *node, struct redis *redis, unsigned which)
 {
         uint32_t events = redis_events(redis) & POLLOUT ? EPOLLIN | EPOLLOUT : EPOLLIN;
@@ -160,20 +84,6 @@ static void send_touched(struct simulation *s)
         s->n_touched = 0;
 }
 
-static void expect_no_error(struct redis *redis, redisReply *reply, void *userdata)
-{
-        if (!reply)
-                die(redis->why);
-        if (redis_is_error(reply) && strncmp(reply->str, "BUSYGROUP", 9) != 0)
-                die(reply->str);
-}
-
-#define COMMAND(redis, ...)                                                    \
-        do {                                                                   \
-                if (redis_send(redis, expect_no_error, NULL, __VA_ARGS__) < 0) \
-                        die("cannot send");                                    \
-        } while (0)
-
 /* The way of a chunk */
 
 static void start(struct node *node, struct chunk *chunk)
@@ -185,7 +95,7 @@ static void start(struct node *node, struct chunk *chunk)
         heap_push(node->simulation, chunk);
 }
 
-static void start_waiting(struct node *node)
+void node_start_waiting(struct node *node)
 {
         while (node->waiting && node->n_busy < node->simulation->workers) {
                 struct chunk *chunk = node->waiting;
@@ -219,7 +129,7 @@ static void on_known(struct redis *redis, redisReply *reply, void *userdata)
                 die(reply->str);
 }
 
-static void take(struct node *node, const redisReply *reply)
+void node_take(struct node *node, const redisReply *reply)
 {
         struct simulation *s = node->simulation;
         struct chunk_entry entry;
@@ -263,7 +173,7 @@ static void take(struct node *node, const redisReply *reply)
         node->waiting_end = &chunk->next;
 }
 
-static unsigned n_waiting(const struct node *node)
+unsigned node_n_waiting(const struct node *node)
 {
         unsigned n = 0;
 
@@ -271,8 +181,6 @@ static unsigned n_waiting(const struct node *node)
                 ++n;
         return n;
 }
-
-static void read_more(struct node *node);
 
 static void on_read(struct redis *redis, redisReply *reply, void *userdata)
 {
@@ -287,25 +195,25 @@ static void on_read(struct redis *redis, redisReply *reply, void *userdata)
                 const redisReply *entries = reply->element[0]->element[1];
 
                 for (size_t i = 0; i < entries->elements; ++i)
-                        take(node, entries->element[i]);
-                start_waiting(node);
+                        node_take(node, entries->element[i]);
+                node_start_waiting(node);
         }
-        read_more(node);
+        node_read_more(node);
 }
 
 /* One chunk for each worker that has nothing, and one ahead. */
-static unsigned room_of(const struct node *node)
+unsigned node_room(const struct node *node)
 {
-        unsigned wanted = node->simulation->workers + 1, has = node->n_busy + n_waiting(node);
+        unsigned wanted = node->simulation->workers + 1, has = node->n_busy + node_n_waiting(node);
 
         return wanted > has ? wanted - has : 0;
 }
 
-static void read_more(struct node *node)
+void node_read_more(struct node *node)
 {
         struct simulation *s = node->simulation;
         unsigned block = (unsigned)MIN(s->heartbeat_ns / 4 / NSEC_PER_MSEC, (uint64_t)BLOCK_MS);
-        unsigned room = room_of(node);
+        unsigned room = node_room(node);
 
         if (!node->up || node->reading || room == 0)
                 return;
@@ -410,153 +318,12 @@ static void run_timers(struct simulation *s)
                 struct chunk *chunk = heap_pop(s);
 
                 finish(chunk);
-                start_waiting(chunk->node);
+                node_start_waiting(chunk->node);
         }
         /* All that ended in one turn goes out in one transaction a node. */
         for (size_t i = 0; i < s->n_touched; ++i) {
                 send_finished(s->touched[i]);
-                read_more(s->touched[i]);
-        }
-}
-
-/* The heartbeat */
-
-static void on_claimed(struct redis *redis, redisReply *reply, void *userdata)
-{
-        struct node *node = userdata;
-
-        if (!reply || !redis_is_array(reply, 0))
-                die("XCLAIM has no answer");
-        for (size_t i = 0; i < reply->elements; ++i) {
-                take(node, reply->element[i]);
-                ++node->simulation->n_taken_over;
-        }
-        start_waiting(node);
-}
-
-static void on_pending(struct redis *redis, redisReply *reply, void *userdata)
-{
-        struct node *node = userdata;
-
-        if (!reply || (redis_is_error(reply) && redis_trouble_of(reply) != REDIS_TROUBLE_NOGROUP))
-                die("XPENDING has no answer");
-        for (size_t i = 0; redis_is_array(reply, 0) && i < reply->elements; ++i)
-                if (redis_send(redis, on_claimed, node, "XCLAIM %s " MACHINES_GROUP " %s %llu %s",
-                               node->simulation->chunks_key, node->machines.name,
-                               (unsigned long long)node->simulation->silence_ms,
-                               reply->element[i]->element[0]->str) < 0)
-                        die("cannot send");
-        touch(node);
-}
-
-static void on_locked(struct redis *redis, redisReply *reply, void *userdata)
-{
-        struct node *node = userdata;
-        unsigned room = room_of(node);
-
-        if (!reply || redis_is_error(reply))
-                die("SET has no answer");
-        if (reply->type != REDIS_REPLY_NIL && room > 0 &&
-            redis_send(redis, on_pending, node, "XPENDING %s " MACHINES_GROUP " IDLE %llu - + %u",
-                       node->simulation->chunks_key,
-                       (unsigned long long)node->simulation->silence_ms, room) < 0)
-                die("cannot send");
-        touch(node);
-}
-
-static void on_beaten(struct redis *redis, redisReply *reply, void *userdata)
-{
-        struct node *node = userdata;
-
-        expect_no_error(redis, reply, NULL);
-        if (!node->beaten && ++node->simulation->n_ready == node->simulation->n) {
-                puts("ready");
-                fflush(stdout);
-        }
-        node->beaten = true;
-}
-
-static void claim_ours(struct node *node)
-{
-        char ids[BATCH_MAX][ENTRY_ID_SIZE];
-        const char *argv[6 + BATCH_MAX] = { "XCLAIM", node->simulation->chunks_key, MACHINES_GROUP,
-                                            node->machines.name, "0" };
-        const struct chunk *lists[] = { node->held, node->waiting };
-        int n = 0;
-
-        for (unsigned i = 0; i < ARRAY_SIZE(lists); ++i)
-                for (const struct chunk *chunk = lists[i]; chunk && n < BATCH_MAX;
-                     chunk = chunk->next) {
-                        entry_id_format(chunk->id, ids[n]);
-                        argv[5 + n] = ids[n];
-                        ++n;
-                }
-        if (n == 0)
-                return;
-        argv[5 + n] = "JUSTID";
-        if (redis_send_argv(&node->commands, expect_no_error, NULL, 6 + n, argv, NULL) < 0)
-                die("cannot send");
-}
-
-static void beat(struct node *node)
-{
-        struct simulation *s = node->simulation;
-        struct redis *redis = &node->commands;
-        _cleanup_free_ char *key = must(key_node(&node->machines, node->machines.name));
-        unsigned load = node->n_busy + n_waiting(node), room = room_of(node);
-
-        node->beat_ns = now_monotonic() + s->heartbeat_ns / 4;
-        COMMAND(redis, "TIME");
-        COMMAND(redis, "HGET %s instance", key);
-        COMMAND(redis,
-                "HSET %s version %s level threads workers %u loops 1 workloads sleep load %u done "
-                "%llu failed 0 instance %s",
-                key, PPPCTL_VERSION, s->workers, load, (unsigned long long)node->n_done,
-                node->machines.name);
-        COMMAND(redis, "PEXPIRE %s %llu", key,
-                (unsigned long long)(4 * s->heartbeat_ns / NSEC_PER_MSEC));
-        COMMAND(redis, "ZADD %s %llu %s", s->nodes_key,
-                (unsigned long long)(now_realtime() / NSEC_PER_MSEC), node->machines.name);
-        COMMAND(redis, "EXPIRE %s " MACHINES_KEY_SECONDS, s->nodes_key);
-        if (load > 0) {
-                _cleanup_free_ char *job = must(key_job(&node->machines, node->job));
-
-                COMMAND(redis, "EXISTS %s", job);
-                claim_ours(node);
-        }
-        if (room > 0 && redis_send(redis, on_locked, node, "SET %s %s NX PX %llu", s->look_key,
-                                   node->machines.name,
-                                   (unsigned long long)(s->heartbeat_ns / 8 / NSEC_PER_MSEC)) < 0)
-                die("cannot send");
-        if (redis_send(redis, on_beaten, node, "EXPIRE %s " MACHINES_KEY_SECONDS, s->chunks_key) <
-            0)
-                die("cannot send");
-        touch(node);
-}
-
-static void go_up(struct node *node)
-{
-        node->up = true;
-        ++node->simulation->n_up;
-        COMMAND(&node->reader, "XGROUP CREATE %s " MACHINES_GROUP " 0 MKSTREAM",
-                node->simulation->chunks_key);
-        beat(node);
-        read_more(node);
-        touch(node);
-}
-
-/* All nodes beat equally often: who is due is the one that beat longest ago. */
-static void run_beats(struct simulation *s)
-{
-        uint64_t now = now_monotonic();
-
-        for (size_t i = 0; i < s->n; ++i) {
-                struct node *node = &s->nodes[s->next_beat];
-
-                if (!node->up || node->beat_ns > now)
-                        return;
-                beat(node);
-                s->next_beat = (s->next_beat + 1) % s->n;
+                node_read_more(s->touched[i]);
         }
 }
 
@@ -572,7 +339,7 @@ static void turn(struct simulation *s, struct node *node, unsigned which, uint32
         if (redis_turn(redis, revents) < 0)
                 die(redis->why);
         if (!node->up && node->commands.state == REDIS_READY && node->reader.state == REDIS_READY)
-                go_up(node);
+                node_go_up(node);
         touch(node);
 }
 
@@ -622,7 +389,7 @@ static void loop(struct simulation *s)
                                      events[i].events);
                 }
                 run_timers(s);
-                run_beats(s);
+                nodes_beat(s);
         }
 }
 

@@ -7,7 +7,8 @@ SCALE_OPTIONS = $(if $(NODES),--nodes $(NODES)) $(if $(TASKS),--tasks $(TASKS)) 
 scale: all $(BUILD)/tests/scale-nodes $(BUILD)/tests/scale-runner-1s
 	@$(PYTHON) tests/scale/run.py --build $(BUILD) $(SCALE_OPTIONS)
 
-$(BUILD)/tests/scale-nodes: $(BUILD)/obj/tests/scale/nodes.c.o $(BUILD)/runner.a $(BUILD)/lib.a
+$(BUILD)/tests/scale-nodes: $(BUILD)/obj/tests/scale/nodes.c.o $(BUILD)/obj/tests/scale/nodes-beat.c.o \
+		$(BUILD)/runner.a $(BUILD)/lib.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(RUNNER_LIBS) $(LIB_LIBS)
 

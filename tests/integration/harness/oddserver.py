@@ -171,3 +171,10 @@ def fail_first(n, bad, good):
     def handler(connection, count):
         return (bad if count <= n else good)(connection, count)
     return handler
+
+
+def reset(connection, _):
+    """Sends half an answer and a TCP reset."""
+    connection.sendall(head(Content_Length=1000) + b"some words ")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    return False
