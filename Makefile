@@ -209,10 +209,13 @@ check-format:
 	@$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
 	@! grep -nP '^.{101}' $(C_FILES) || { echo "check-format: lines longer than 100 columns" >&2; exit 1; }
 
-# Likely faults, as .clang-tidy lists them. Any output is one, but for how many warnings were suppressed.
-CLANG_TIDY ?= clang-tidy
+# Likely faults, as .clang-tidy lists them, and files that have grown too long. Any output of clang-tidy is one,
+# but for how many warnings were suppressed.
+CLANG_TIDY  ?= clang-tidy
+PYTHON_FILES = $(shell find tests -name '*.py')
 .PHONY: check-tidy
 check-tidy:
+	@! wc -l $(C_FILES) $(PYTHON_FILES) | awk '$$1 > 600 && $$2 != "total" { print $$2 ": more than 600 lines" }' | grep .
 	@$(CLANG_TIDY) --version | grep -q 'version 14' || { echo "check-tidy: clang-tidy 14 is not there;" \
 		"packaging/install-deps.sh ci installs it on Debian 12" >&2; exit 1; }
 	@! printf '%s\n' $(filter %.c,$(C_FILES)) | \
@@ -313,7 +316,7 @@ help:
 	'make check-aarch64      the aarch64 context switch under qemu' \
 	'make check-headers      each header alone, and public ones in C++; check-man: manual pages' \
 	'make check-format       the layout of the C, as clang-format 14 makes it (make format)' \
-	'make check-tidy         likely faults and functions that are too long, as clang-tidy 14 sees them' \
+	'make check-tidy         likely faults, as clang-tidy 14 sees them, and functions and files that are too long' \
 	'make fuzz               FUZZ_SECONDS=60 for each fuzz target' \
 	'make bench              side by side with what else one would use' \
 	'make scale              the level machines with a thousand simulated nodes (docs/scale.md)' \
