@@ -87,7 +87,7 @@ static void await_line(struct life *life)
 static void await_end(struct life *life)
 {
         while (life->n_ended == 0)
-                test_int(sd_event_run(life->event, UINT64_MAX), >=, 0);
+                test_int(sd_event_run(life->event, 60 * UINT64_C(1000000)), >, 0);
         while (sd_event_run(life->event, 0) > 0)
                 ;
         test_int(life->n_ended, ==, 1);
@@ -231,6 +231,31 @@ static void test_rest_ends(void)
         test_int(write(life.in[1], "\n", 1), ==, 1);
         await_end(&life);
         test_true(!life.child.killed);
+        finish(&life);
+}
+
+/* A look at it before the event of its end is taken does not lose that event. */
+static void test_looked_at(void)
+{
+        struct pollfd pollfd = { .events = POLLPRI };
+        struct life life;
+        bool populated;
+
+        if (!has_groups)
+                return;
+        begin(&life, true, "exec 3<&0; read line <&3 & exit 0");
+        life.child.rest_usec = 60 * UINT64_C(1000000);
+        while (child_is_up(&life.child))
+                test_true(sd_event_run(life.event, UINT64_MAX) >= 0);
+        test_int(cgroup_events_open(life.child.group.fd, &pollfd.fd), ==, 0);
+        test_int(cgroup_events_read(pollfd.fd, &populated, NULL), ==, 0);
+        test_true(populated);
+        test_int(write(life.in[1], "\n", 1), ==, 1);
+        test_int(poll(&pollfd, 1, 60000), ==, 1);
+        test_true(child_is_over(&life.child));
+        test_int(life.n_ended, ==, 0);
+        await_end(&life);
+        close_fd(pollfd.fd);
         finish(&life);
 }
 
@@ -385,6 +410,7 @@ int main(void)
                 { "ignores SIGTERM", test_ignores_sigterm },
                 { "leaves others behind", test_rest },
                 { "leaves others that end", test_rest_ends },
+                { "is looked at", test_looked_at },
                 { "cannot be started", test_cannot_start },
                 { "cannot become its program", test_cannot_become },
                 { "is started again", test_again },

@@ -45,9 +45,16 @@ static bool is_populated(const struct child *child)
         return populated;
 }
 
+/* By a descriptor of its own: reading the one that is watched would swallow its event. */
 bool child_is_over(const struct child *child)
 {
-        return !child_is_up(child) && (child->state != CHILD_CLEARS || !is_populated(child));
+        _cleanup_close_ int events_fd = -EBADF;
+        bool populated;
+
+        if (child->state != CHILD_CLEARS || !child_group_exists(&child->group))
+                return !child_is_up(child);
+        return cgroup_events_open(child->group.fd, &events_fd) >= 0 &&
+               cgroup_events_read(events_fd, &populated, NULL) >= 0 && !populated;
 }
 
 static void unwatch(struct child *child)
