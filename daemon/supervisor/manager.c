@@ -14,7 +14,7 @@
 #define DESCRIPTORS_RESERVED 64
 #define DESCRIPTORS_PER_JOB  10
 
-/* Says what a callee explained, if it did. */
+/* Logs the error of a callee, with its explanation if there is one. */
 static int tell_about(enum message message, int error, const struct fault *fault)
 {
         const struct log_about about = { .message = message };
@@ -75,7 +75,7 @@ int manager_check_config(const struct options *options)
         return 0;
 }
 
-/* Clients may hold what jobs do not need. */
+/* Bounds the number of connections, so that jobs always have the descriptors that they need. */
 static void bound_peers(struct manager *manager)
 {
         struct rlimit limit;
@@ -109,7 +109,7 @@ static void on_accepted(struct listener *listener, int fd, const struct ucred *c
         }
         r = peer_new_consume(&manager->peer_owner, fd, uid, &peer);
         if (r < 0) {
-                supervisor_log(LOG_WARNING, "cannot take a connection: %s", strerror(-r));
+                supervisor_log(LOG_WARNING, "cannot accept a connection: %s", strerror(-r));
                 quota_release(&manager->quota, QUOTA_PEERS, uid);
                 return;
         }
@@ -166,14 +166,14 @@ static int on_drain_too_long(sd_event_source *source, uint64_t usec, void *userd
 
         if (manager->jobs.n_running > 0)
                 supervisor_log(LOG_WARNING,
-                               "killing %u job%s that did not end in time; what is left is done "
-                               "after the next start",
+                               "killing %u job%s that did not end in time; the remaining tasks "
+                               "are done after the next start",
                                manager->jobs.n_running, plural(manager->jobs.n_running));
         kill_all(manager);
         return 0;
 }
 
-/* SIGTERM. A second one means it. */
+/* Handles SIGTERM: interrupts all jobs. A second SIGTERM kills their runners at once. */
 static void on_stop(struct service *service)
 {
         struct manager *manager = container_of(service, struct manager, service);
@@ -194,7 +194,7 @@ static void on_stop(struct service *service)
                 kill_all(manager);
 }
 
-/* SIGHUP. A file that is wrong changes nothing. */
+/* Handles SIGHUP: reads the configuration again. If it is wrong, the old one stays in force. */
 static void on_reload(struct service *service)
 {
         struct manager *manager = container_of(service, struct manager, service);
@@ -206,12 +206,12 @@ static void on_reload(struct service *service)
         r = load_config(manager->options, &config, &fault);
         if (r < 0) {
                 (void)tell_about(MESSAGE_CONFIG, r, &fault);
-                supervisor_log(LOG_ERR, "the configuration stays as it was");
+                supervisor_log(LOG_ERR, "the old configuration stays in force");
         } else {
                 config_deinit(&manager->config);
                 manager->config = config;
                 bound_peers(manager);
-                supervisor_log(LOG_INFO, "the configuration was read anew");
+                supervisor_log(LOG_INFO, "the configuration was read again");
                 jobs_log_bounds(&manager->jobs);
                 if (!manager->draining) {
                         engine_apply(&manager->engine);
@@ -227,8 +227,8 @@ static bool on_check(struct service *service)
 }
 
 /*
- * The database may be a new one, where an old one was moved away: what is in jobs/ stays, and its
- * numbers are not given again.
+ * The database may be new, because the old one was moved away. Directories that are in jobs/ stay,
+ * and no new job gets the number of one of them.
  */
 static int skip_numbers(struct manager *manager)
 {
@@ -259,7 +259,7 @@ static int is_admitted(void *userdata, uint64_t number)
         int r;
 
         r = store_get(manager->store, number, &record);
-        /* The results of a job whose row is damaged are kept, too. */
+        /* If the row is damaged, the job's results are kept all the same. */
         return r >= 0 || r == -EUCLEAN ? 1 : r == -ENOENT ? 0 : r;
 }
 
@@ -271,8 +271,8 @@ static int publish_admitted(struct manager *manager)
         r = directory_publish_admitted(manager->state.jobs_fd, is_admitted, manager);
         if (r < 0)
                 supervisor_log_about(&about, LOG_ERR,
-                                     "cannot name the directories of jobs that were just admitted, "
-                                     "in jobs of the state directory %s: %s; %s",
+                                     "cannot rename the directories of newly admitted jobs, in the "
+                                     "directory jobs of the state directory %s: %s; %s",
                                      manager->options->state, strerror(-r), failure_advice(r));
         return r;
 }
@@ -303,7 +303,7 @@ static int init_kept(struct manager *manager)
         return r < 0 ? r : skip_numbers(manager);
 }
 
-/* Who asks for such a limit is told by name; this is for who looks after the machine. */
+/* A client that asks for such a limit gets an error; this tells the machine's administrator. */
 static void log_missing_controllers(const struct groups *groups)
 {
         const struct log_about about = { .message = MESSAGE_NO_CONTROLLERS };
@@ -321,7 +321,7 @@ static void log_missing_controllers(const struct groups *groups)
         if (why)
                 supervisor_log_about(&about, LOG_NOTICE,
                                      "limits that need these controllers are refused: %s (%s; "
-                                     "pppctl doctor tells of each)",
+                                     "pppctl doctor has details)",
                                      names, why);
 }
 
@@ -474,7 +474,7 @@ void manager_deinit(struct manager *manager)
 
         listener_deinit(&manager->listener);
         sd_event_source_disable_unref(manager->drain_source);
-        /* After a drain nothing runs, and what is there could not be removed when its job ended. */
+        /* Nothing runs after a drain. Groups that are left could not be removed with their jobs. */
         if (manager->draining)
                 groups_sweep(&manager->groups, is_in_base, manager);
         jobs_deinit(&manager->jobs);
@@ -487,7 +487,7 @@ void manager_deinit(struct manager *manager)
         doctor_query_deinit(&manager->doctor);
         turns_deinit(&manager->turns);
         service_deinit(&manager->service);
-        /* Jobs go on without us, and need them. */
+        /* Jobs keep running without us, and still need their helpers. */
         if (!manager->draining) {
                 engine_leave(&manager->engine);
                 helper_leave(&manager->demo.helper);

@@ -182,7 +182,7 @@ class Private(Engine):
         before = self.pids(daemon, *HELPERS)
         configure("prefix = two:", "workers = 3")
         daemon.popen.send_signal(signal.SIGHUP)
-        wait_until(lambda: "read anew" in daemon.log(), "the reload")
+        wait_until(lambda: "read again" in daemon.log(), "the reload")
         wait_until(lambda: {node["workers"] for node in self.nodes(daemon, "local-1", "local-2")["nodes"]} == {3},
                    "nodes with three workers")
         self.run_job("machines", "sum", ["5"], daemon=daemon)
@@ -275,9 +275,9 @@ class Configured(Engine):
         return self.fresh(f"{self._testMethodName}/d", args=["--config", self.configure(*lines, **options)])
 
     def reload(self, daemon):
-        before = daemon.log().count("read anew") + daemon.log().count("stays as it was")
+        before = daemon.log().count("read again") + daemon.log().count("stays in force")
         daemon.popen.send_signal(signal.SIGHUP)
-        wait_until(lambda: daemon.log().count("read anew") + daemon.log().count("stays as it was") > before, "the reload")
+        wait_until(lambda: daemon.log().count("read again") + daemon.log().count("stays in force") > before, "the reload")
 
     def test_serving_with_a_password(self):
         daemon = self.begin("serve = yes", "name = here", "level = async", "workers = 7", password=PASSWORD)
@@ -490,7 +490,7 @@ class Configured(Engine):
     def test_bad_configurations(self):
         for lines, says in ((["serve = maybe"], r"pppctl\.conf:4: serve takes"),
                             (["[node]", "worker-memory-max = 64M"], "worker-memory-max"),
-                            (["username = somebody"], "a username and no password"),
+                            (["username = somebody"], "a username but no password"),
                             (["redis = redis://:secret@h"], "everybody may read")):
             with self.subTest(says=says):
                 path = self.configure(*lines)

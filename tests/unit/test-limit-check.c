@@ -54,10 +54,10 @@ static void test_past_the_machine(void)
         refuses(SPEC("serial", "\"limits\":{\"memory_max_bytes\":1125899906842624}"), &with_all,
                 -EDOM, "spec.limits.memory_max_bytes", "more than the memory of this machine");
         refuses(SPEC("serial", "\"limits\":{\"cpus\":\"8191\"}"), &with_all, -EDOM,
-                "spec.limits.cpus", "CPU 8191 is not there");
+                "spec.limits.cpus", "CPU 8191 does not exist");
         refuses(SPEC("serial",
                      "\"limits\":{\"io_max\":[{\"device\":\"4000:1\",\"reads_per_second\":10}]}"),
-                &with_all, -EDOM, "spec.limits.io_max", "4000:1 is no whole disk");
+                &with_all, -EDOM, "spec.limits.io_max", "4000:1 is not a whole disk");
         refuses(SPEC("serial", "\"limits\":{\"io_max\":[{\"device\":\"8:0\",\"read_bytes_per_"
                                "second\":65535}]}"),
                 &with_all, -EDOM, "spec.limits.io_max[0].read_bytes_per_second",

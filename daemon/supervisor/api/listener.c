@@ -23,14 +23,14 @@ void listener_turn_away(int fd_consumed, const char *why, const char *hint)
         json = json_pack("{s:s, s:{s:s, s:s, s:s}}", "error", "io.pppctl.Jobs.Failed", "parameters",
                          "attempted", "accept the connection", "why", why, "hint", hint);
         text = json ? json_text(json, JSON_COMPACT) : NULL;
-        /* A courtesy: the client may have gone, or may not read. */
+        /* This is a courtesy only, so errors are ignored. */
         if (text)
                 (void)send(fd_consumed, text, strlen(text) + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
         json_decref(json);
         close_fd(fd_consumed);
 }
 
-/* Out of descriptors. Gives up the spare one to answer the client at the head of the queue. */
+/* Gives up the spare descriptor, since there is no other, to answer the first client that waits. */
 static void turn_one_away(struct listener *listener)
 {
         int fd;
@@ -49,8 +49,8 @@ static void turn_one_away(struct listener *listener)
 static void rest(struct listener *listener, int error)
 {
         supervisor_log(LOG_WARNING,
-                       "cannot accept a connection: %s; no more are taken until one of the others "
-                       "has ended",
+                       "cannot accept a connection: %s; no others are accepted until a client has "
+                       "left or a second has passed",
                        strerror(-error));
         turn_one_away(listener);
         listener->resting = true;
@@ -70,14 +70,14 @@ void listener_wake(struct listener *listener)
         (void)sd_event_source_set_enabled(listener->source, SD_EVENT_ON);
 }
 
-/* Whatever else held the descriptors may have let go of them. */
+/* Meanwhile descriptors may have become free that were not those of peers. */
 static int on_rested(sd_event_source *source, uint64_t usec, void *userdata)
 {
         listener_wake(userdata);
         return 0;
 }
 
-/* 0 when nobody is there. */
+/* Returns 1 if it accepted a connection, 0 if none is waiting. */
 static int accept_one(struct listener *listener)
 {
         _cleanup_close_ int fd = -EBADF;
@@ -131,7 +131,7 @@ static int make_address(const char *path, struct sockaddr_un *ret, struct fault 
         return 0;
 }
 
-/* The directory, and those above it; opened, so that it can be locked. */
+/* Makes the directory of @path and its parents, and opens it so that it can be locked. */
 static int open_directory_of(const char *path, int *ret_fd)
 {
         _cleanup_free_ char *directory = strdup(path);
@@ -162,8 +162,9 @@ static int open_directory_of(const char *path, int *ret_fd)
 }
 
 /*
- * A child of a daemon that was killed, before its execve(), has that one's socket open still: what
- * counts is whether the process that began to listen is there. 0 is one of another PID namespace.
+ * Whether the daemon that listens on a socket is dead. A child of it that has not reached its
+ * execve() yet may still have the socket open, so the process that called listen() counts. Its PID
+ * is 0 if it belongs to another PID namespace.
  */
 static bool is_left_over(int fd)
 {
@@ -174,7 +175,7 @@ static bool is_left_over(int fd)
                credentials.pid > 0 && kill(credentials.pid, 0) < 0 && errno == ESRCH;
 }
 
-/* Whether somebody listens there. */
+/* Whether a live process listens on @address. */
 static bool is_live(const struct sockaddr_un *address)
 {
         _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -186,7 +187,7 @@ static bool is_live(const struct sockaddr_un *address)
         return errno != ECONNREFUSED;
 }
 
-/* Binds; a socket file that nobody listens on is replaced. */
+/* Binds @fd. A socket file on which nobody listens is replaced. */
 static int bind_over(int fd, const struct sockaddr_un *address, struct fault *fault)
 {
         struct stat st;
@@ -195,8 +196,8 @@ static int bind_over(int fd, const struct sockaddr_un *address, struct fault *fa
                 return 0;
         if (errno != EADDRINUSE)
                 return fault_errno(fault, -errno,
-                                   "see to the rights of its directory, or give another with "
-                                   "--socket PATH",
+                                   "check the permissions of its directory, or give another path "
+                                   "with --socket PATH",
                                    "make the socket %s", address->sun_path);
         if (lstat(address->sun_path, &st) >= 0 && !S_ISSOCK(st.st_mode))
                 return fault_why(fault, -EEXIST, "another file is there",
@@ -223,14 +224,14 @@ static int listen_on(struct listener *listener, const char *path, struct fault *
         r = make_address(path, &address, fault);
         if (r < 0)
                 return r;
-        /* Who may use the socket is up to its own mode, which may be changed. */
+        /* Everybody may enter the directory: the socket's own mode decides who may use it. */
         mask = umask(022);
         r = open_directory_of(path, &directory_fd);
         umask(mask);
         if (r < 0)
                 return fault_errno(fault, r, "give another with --socket PATH",
                                    "make the directory of the socket %s", path);
-        /* Two that start at once must not both find the same socket stale. */
+        /* Two daemons that start at the same time must not both replace the same stale socket. */
         if (flock(directory_fd, LOCK_EX) < 0)
                 return fault_errno(fault, -errno, NULL, "lock the directory of the socket %s",
                                    path);
@@ -251,7 +252,7 @@ static int listen_on(struct listener *listener, const char *path, struct fault *
         return 0;
 }
 
-/* 1 when systemd passed a socket. */
+/* Returns 1 if systemd passed a socket, 0 if it did not. */
 static int take_activated(struct listener *listener, struct fault *fault)
 {
         int n, r;

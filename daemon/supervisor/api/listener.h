@@ -1,13 +1,13 @@
 #pragma once
 
 /*
- * The listening socket: systemd's (socket activation) or one of our own. It takes turns as a user
- * does, since whose connection is next is known only when it is accepted, and accepts for a
- * millisecond in each.
+ * The listening socket: systemd's (socket activation) or one of our own. It takes turns like a
+ * user, since the user of the next connection is known only after it was accepted. In each turn it
+ * accepts connections for a millisecond.
  *
- * When the process or the system is out of descriptors a connection can't be accepted, and stays
- * readable for ever. A spare descriptor is given up for a moment then, to tell that client, and the
- * listener rests until a peer has left.
+ * When the process or the system runs out of descriptors, a connection cannot be accepted, and the
+ * socket stays readable. Then a spare descriptor is given up for a moment to tell that client why,
+ * and the listener rests until a peer has left or a second has passed.
  */
 
 #include <sys/socket.h>
@@ -20,12 +20,12 @@
 struct listener {
         int fd;
         int spare_fd;
-        char *path;        /* that we bound and remove; NULL: systemd's socket */
-        struct stat bound; /* what we bound it to */
+        char *path;        /* of a socket that we have made and will remove; NULL: systemd's */
+        struct stat bound; /* of the socket's file when we made it */
         sd_event_source *source, *rest_source;
         struct turn turn;
         bool resting;
-        /* Takes @fd. */
+        /* Called for each new connection; takes ownership of @fd. */
         void (*accepted)(struct listener *listener, int fd, const struct ucred *credentials);
 };
 
@@ -35,18 +35,18 @@ struct listener {
         }
 
 /*
- * Listens on the socket systemd passed if it passed one (@path may be NULL then), or on @path. On
- * failure @fault tells, unless it was for want of memory.
+ * Listens on the socket that systemd has passed (@path may be NULL then), or else on @path. On
+ * failure @fault says why, except when memory ran out.
  */
 int listener_init(struct listener *listener, struct turns *turns, sd_event *event, const char *path,
                   void (*accepted)(struct listener *, int, const struct ucred *),
                   struct fault *fault);
 
-/* Accepts no more, and removes the socket if we bound it. */
+/* Stops accepting connections, and removes the socket's file if we have made it. */
 void listener_deinit(struct listener *listener);
 
-/* A descriptor has become free: accept again, if it rested. */
+/* Ends the listener's rest, because a descriptor has become free. */
 void listener_wake(struct listener *listener);
 
-/* Tells a connection why it is not taken, and closes it. */
+/* Tells a client why its connection is refused, and closes it. */
 void listener_turn_away(int fd_consumed, const char *why, const char *hint);

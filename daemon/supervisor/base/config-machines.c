@@ -36,7 +36,7 @@ static int refuse_value(const struct place *place, const char *name, const struc
         return config_refuse(place, "%s: %s", name, fault_text(why));
 }
 
-/* Empty: what a file before said does not count. */
+/* An empty value cancels one that an earlier file has set. */
 static int set_redis(struct machines_config *machines, const char *value, const struct place *place)
 {
         _cleanup_fault_ struct fault fault = FAULT_NULL;
@@ -53,14 +53,14 @@ static int set_redis(struct machines_config *machines, const char *value, const 
                 redis_url_deinit(&url);
                 return config_refuse(place, "redis has a password in it, and everybody may read "
                                             "this file: chmod o-r it, or put the password into a "
-                                            "file of its own and name that as password-file");
+                                            "file of its own and name that file in password-file");
         }
         redis_url_deinit(&machines->url);
         machines->url = url;
         return 0;
 }
 
-/* The first line of a file that is not for everybody. */
+/* The password is the first line of a file that other users may not read. */
 static int set_password_file(struct machines_config *machines, const char *value,
                              const struct place *place)
 {
@@ -291,8 +291,10 @@ void machines_config_deinit(struct machines_config *machines)
         machines_config_defaults(machines);
 }
 
-/* "spec.worker_limits.memory_max_bytes" is worker-memory-max in [node], "spec.workers" is of
- * [machines]. */
+/*
+ * Turns a member of a spec into the key that sets it: "spec.worker_limits.memory_max_bytes" into
+ * "[node] worker-memory-max", "spec.workers" into "[machines] workers".
+ */
 static void name_field(const char *field, char *text, size_t size)
 {
         const char *member = strrchr(field, '.') ? strrchr(field, '.') + 1 : field;
@@ -308,7 +310,7 @@ static void name_field(const char *field, char *text, size_t size)
         snprintf(text, size, "[machines] %s", member);
 }
 
-/* The node's options are a job's, and are held to the same rules. */
+/* A node's options are those of a job, so the same code checks them. */
 static int check_node(const struct machines_config *machines, struct fault *fault)
 {
         struct spec spec = SPEC_NULL;
@@ -327,7 +329,7 @@ static int check_node(const struct machines_config *machines, struct fault *faul
         return fault_say(fault, r, fault->advice, "the configuration's %s: %s", field, fault->why);
 }
 
-/* Runners are told by JSON, which has no other text. NULL is fine. */
+/* Runners are given these texts in JSON, which must be UTF-8. NULL is fine. */
 static bool is_utf8(const char *text)
 {
         json_t *json = text ? json_string(text) : NULL;
@@ -337,7 +339,8 @@ static bool is_utf8(const char *text)
 }
 
 /*
- * Bytes may be written with % in a URL, so this is not seen in the file. The values may be secret.
+ * In a URL any byte may be written with %, so the file itself may be valid UTF-8. Messages do not
+ * quote the values, which may be secret.
  */
 static int check_texts(const struct machines_config *machines, struct fault *fault)
 {
@@ -345,15 +348,13 @@ static int check_texts(const struct machines_config *machines, struct fault *fau
 
         if (!is_utf8(url->username) || !is_utf8(url->password) || !is_utf8(url->path) ||
             !is_utf8(url->host))
-                return fault_say(
-                        fault, -EBADMSG, NULL,
-                        "the configuration's redis has bytes in it that are not UTF-8: write "
-                        "the URL in that");
+                return fault_say(fault, -EBADMSG, NULL,
+                                 "the configuration's redis is not UTF-8: write the URL in UTF-8");
         if (!is_utf8(machines->username) || !is_utf8(machines->password) ||
             !is_utf8(machines->ca_file))
                 return fault_say(fault, -EBADMSG, NULL,
-                                 "the configuration's username, ca-file or what is in its "
-                                 "password-file is not UTF-8: write it in that");
+                                 "the configuration's username, ca-file or the content of its "
+                                 "password-file is not UTF-8: write it in UTF-8");
         return 0;
 }
 
@@ -367,32 +368,32 @@ int machines_config_check(const struct machines_config *machines, struct fault *
         if (!machines_has_redis(machines)) {
                 if (machines->serve)
                         return fault_say(fault, -EBADMSG, NULL,
-                                         "the configuration's [machines] says serve = yes and not "
-                                         "which Redis: give redis = URL too");
+                                         "the configuration's [machines] says serve = yes but not "
+                                         "which Redis to use: give redis = URL too");
                 if (machines->username || machines->password || machines->ca_file)
                         return fault_say(
                                 fault, -EBADMSG, NULL,
                                 "the configuration's [machines] has a username, password-file or "
-                                "ca-file and no Redis they are for: give redis = URL too");
+                                "ca-file but no Redis to use it with: give redis = URL too");
         }
         if (machines->url.password && machines->password)
                 return fault_say(
                         fault, -EBADMSG, NULL,
                         "the configuration's [machines] has a password both in redis and in "
-                        "password-file: take it out of one");
+                        "password-file: remove one of the two");
         if (machines->username && !machines->password && !machines->url.password)
                 return fault_say(
                         fault, -EBADMSG, NULL,
-                        "the configuration's [machines] has a username and no password: give "
+                        "the configuration's [machines] has a username but no password: give "
                         "password-file = FILE too");
         if (machines->url.username && machines->username)
                 return fault_say(fault, -EBADMSG, NULL,
-                                 "the configuration's [machines] has a user both in redis and as "
-                                 "username: take it out of one");
+                                 "the configuration's [machines] has a user both in redis and in "
+                                 "username: remove one of the two");
         if (machines->ca_file && !machines->url.tls)
                 return fault_say(fault, -EBADMSG, NULL,
-                                 "the configuration's [machines] has a ca-file, and redis is not a "
-                                 "rediss:// URL: make it one, or leave ca-file out");
+                                 "the configuration's [machines] has a ca-file, but redis is not a "
+                                 "rediss:// URL: make it one, or remove ca-file");
         return check_node(machines, fault);
 }
 

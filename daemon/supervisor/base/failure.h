@@ -1,27 +1,26 @@
 #pragma once
 
-/* What an error means to the daemon: what to do about it, and whether it passes by itself. */
+/* Tells what an error means to the daemon: what to do about it, and whether it passes by itself. */
 
 #include "lib/fault.h"
 
-/* Text for what to do about @error on the file system of the state directory, or what else it is
- * about. */
+/* Says what to do about @error, which is most often one of the state directory's file system. */
 const char *failure_advice(int error);
 
-/* Whether an error goes away if nobody does anything about it. */
+/* Whether an error can go away without anybody doing something about it. */
 enum failure_kind {
-        FAILURE_PASSES, /* for want of what others give back, or a fault that need not come again */
-        FAILURE_STAYS,  /* something is gone, or is not what it was */
-        FAILURE_UNKNOWN, /* somebody may have to mend it first */
+        FAILURE_PASSES,  /* yes: others release what was lacking, or it need not happen again */
+        FAILURE_STAYS,   /* no: a file is missing or damaged */
+        FAILURE_UNKNOWN, /* perhaps not: somebody may have to repair something first */
 };
 
 enum failure_kind failure_kind(int error);
 
-/* Whether it is for want of what a job that ends gives back. */
+/* Whether @error is a lack of something that a job releases when it ends, such as memory. */
 bool failure_is_want(int error);
 
 /*
- * Whether what failed may be done later as it was asked. A part of a request that cannot be had is
- * to be asked for otherwise, unless it was for want of something.
+ * Whether the same request may succeed later. If a part of it was refused, it never will, unless
+ * that was for lack of something (failure_is_want()).
  */
 bool failure_may_pass(const struct fault *fault);

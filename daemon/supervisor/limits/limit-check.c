@@ -8,7 +8,7 @@
 #include "lib/cpu-list.h"
 #include "lib/priority.h"
 
-/* The CPUs that are the daemon's to give; all bits where that can't be told. */
+/* The CPUs that jobs of this daemon may use; all bits are set where that is not known. */
 static void read_cpus(const struct groups *groups, struct cpu_list *ret)
 {
         _cleanup_free_ char *text = NULL;
@@ -32,12 +32,13 @@ static int check_cpus(const struct limits *limits, const struct groups *groups, 
         read_cpus(groups, &there);
         if (cpu_list_parse(limits->cpus, &asked) < 0)
                 return fault_refuse(fault, -EDOM, field, limit_infos[LIMIT_CPUS].form,
-                                    "it is no list");
+                                    "it is not a list of CPUs");
         missing = cpu_list_first_missing(&asked, &there);
         if (missing < 0)
                 return 0;
-        return fault_refuse(fault, -EDOM, field, "give CPUs that are there; nproc and lscpu tell",
-                            "%s: CPU %d is not there, or not the daemon's to use", limits->cpus,
+        return fault_refuse(fault, -EDOM, field,
+                            "give CPUs that the daemon may use; nproc and lscpu list them",
+                            "%s: CPU %d does not exist, or the daemon may not use it", limits->cpus,
                             missing);
 }
 
@@ -72,7 +73,7 @@ static int check_io(const struct limits *limits, const char *field, struct fault
                         return fault_refuse(
                                 fault, -EDOM, field,
                                 "give a whole disk, or a path on it; lsblk -d shows the disks",
-                                "%u:%u is no whole disk of this machine", io->major, io->minor);
+                                "%u:%u is not a whole disk of this machine", io->major, io->minor);
         }
         return 0;
 }
@@ -160,7 +161,10 @@ static int check_limits(const struct limits *limits, const char *path, const str
         return 0;
 }
 
-/* With the cpu controller it is the group's weight, unless that was given: see limit-set.c. */
+/*
+ * Where the runner's nice value may not be set, the weight of the job's cgroup is set instead (see
+ * limit-set.c), unless the spec asks for another weight.
+ */
 static int check_nice(const struct spec *spec, const struct groups *groups, struct fault *fault)
 {
         _cleanup_fault_ struct fault own = FAULT_NULL;
@@ -172,8 +176,8 @@ static int check_nice(const struct spec *spec, const struct groups *groups, stru
         if (groups_exist(groups) && groups->controllers & CGROUP_CPU) {
                 if (!limits_has(&spec->limits, LIMIT_CPU_WEIGHT))
                         return 0;
-                advice = "leave one of the two out: the weight of the job's cgroup is what stands "
-                         "for the nice value here";
+                advice = "leave out either the weight or the nice value: here a nice value is set "
+                         "through the weight of the job's cgroup";
         }
         return fault_refuse(fault, -EOPNOTSUPP, "spec.nice", advice, "%s", own.why);
 }
@@ -194,7 +198,7 @@ static int check_threaded(const struct spec *spec, const struct groups *groups, 
         return why ? fault_refuse(fault, -EOPNOTSUPP, "spec.thread_weights", hint, "%s", why) : 0;
 }
 
-/* What has been used up is read from the group; cpu.stat is there without any controller. */
+/* The CPU time is read from the group's cpu.stat, which exists without any controller. */
 static int check_cpu_time(const struct spec *spec, const struct groups *groups, struct fault *fault)
 {
         if (spec->cpu_time_max_ns == 0 || groups_exist(groups))

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Whether the limits of a spec can be had here, before the job is admitted: the controllers they
- * take are the daemon's to use, and the values are ones this machine has.
+ * Checks, before a job is admitted, that the limits of its spec can be enforced here: the daemon
+ * may use the controllers that they need, and this machine has as much as the values say.
  */
 
 #include "daemon/supervisor/base/host.h"
@@ -10,8 +10,8 @@
 #include "lib/spec.h"
 
 /*
- * 0, -EDOM when a value is past the machine or too low, -EOPNOTSUPP when a limit can't be enforced
- * here; then @fault tells which (spec.limits.…), why, and what to do.
+ * -EDOM when a value is too low or more than the machine has, -EOPNOTSUPP when a limit cannot be
+ * enforced here. @fault then says which limit (spec.limits.…), why, and what to do.
  */
 int limit_check(const struct spec *spec, const struct groups *groups, const struct host *host,
                 struct fault *fault);

@@ -9,7 +9,8 @@
 
 static int complain(struct fault *fault, int r, const char *field, const char *attempted)
 {
-        return fault_refuse(fault, r, field, "pppctl doctor tells which controllers the daemon has",
+        return fault_refuse(fault, r, field,
+                            "pppctl doctor shows which controllers the daemon may use",
                             "cannot %s: %s", attempted, strerror(-r));
 }
 
@@ -18,8 +19,10 @@ static bool is_gone(int fd, const char *name)
         return faccessat(fd, name, F_OK, 0) < 0 && errno == ENOENT;
 }
 
-/* Workers come and go meanwhile. One that comes from now on finds the controllers, and limits
- * itself. */
+/*
+ * Workers may come and go meanwhile. The limits of a worker that is started from now on are set by
+ * the runner, which finds the controllers enabled again.
+ */
 static int restore_worker(int fd, const char *name, const struct spec *spec, struct fault *fault)
 {
         _cleanup_close_ int worker_fd = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -65,11 +68,13 @@ static int restore_threads(const struct spec *spec, const struct child_group *gr
                         return 0;
                 r = thread_group_weigh(fd, spec, i);
         }
-        return complain(fault, r, "spec.thread_weights", "weigh threads");
+        return complain(fault, r, "spec.thread_weights", "set the weights of threads");
 }
 
-/* A job's group passes on all that it has, since whoever made it saw to that, and noted what it
- * was. */
+/*
+ * Enables, in the job's group, all controllers that are available there. The supervisor that made
+ * the group had done the same, and noted which ones they were.
+ */
 static int pass_on(const struct child_group *group, struct controller_changes *ret)
 {
         unsigned available, enabled, noted = cgroup_noted_controllers(group->fd);
@@ -100,8 +105,8 @@ int limit_restore(const struct spec *spec, const struct groups *groups,
         if (r < 0)
                 return complain(fault, r, "spec.limits", "enable controllers in the job's cgroup");
         /*
-         * Also when they should be in force: they are read back, and what has happened meanwhile is
-         * not known.
+         * Limits that should still be in force are set, too: nobody knows what has happened
+         * meanwhile, and setting them also reads them back.
          */
         r = limit_set(spec, groups, group, fault);
         if (r >= 0 && level_has(spec->level, LEVEL_WORKER_GROUPS))

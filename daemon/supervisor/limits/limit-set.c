@@ -6,8 +6,8 @@
 #include "lib/priority.h"
 
 /*
- * Below its job's limit the runner keeps that much from being reclaimed, so that workers that use
- * up all memory do not bring to a standstill the one who is to record how they died.
+ * This many bytes of the runner's memory are protected from reclaim. Otherwise workers that use up
+ * the job's memory would bring the runner to a standstill, which has to record how they died.
  */
 #define RUNNER_MEMORY_MIN (UINT64_C(4) << 20)
 
@@ -28,7 +28,10 @@ static void protect_runner(const struct spec *spec, const struct child_group *gr
                                strerror(-r));
 }
 
-/* See priority.h. The kernel turns it into the weight that the scheduler gives this nice value. */
+/*
+ * Sets the nice value through the group's weight: the kernel turns it into the weight that the
+ * scheduler gives to this nice value. priority.h says where the runner's own can be set.
+ */
 static int set_nice(const struct spec *spec, const struct groups *groups,
                     const struct child_group *group, struct fault *fault)
 {

@@ -1,14 +1,14 @@
 #pragma once
 
-/* Puts a job's limits in force on its group, before the runner is born in it. */
+/* Sets a job's limits on its cgroup before the runner is started there. */
 
 #include "daemon/supervisor/child/child-group.h"
 #include "daemon/supervisor/child/groups.h"
 #include "lib/spec.h"
 
 /*
- * On the job's own group, so that they bound its runner and all of its workers together. A negative
- * errno with @fault set when one of them is not in force.
+ * The limits are set on the job's own group, so that they hold for its runner and all its workers
+ * together. When one of them is not in force, returns a negative errno and sets @fault.
  */
 int limit_set(const struct spec *spec, const struct groups *groups, const struct child_group *group,
               struct fault *fault);
@@ -17,7 +17,7 @@ int limit_set(const struct spec *spec, const struct groups *groups, const struct
 int limit_attempt(struct fault *fault);
 
 /*
- * The nice value in force: the runner's own, or, where that may not be set, what the group's weight
- * amounts to. Weights are coarser at the end of the scale, where 17 may read as 18.
+ * Gets the nice value in force: the runner's own or, where we may not set that, the one that
+ * corresponds to the group's weight. Weights are coarser near nice 19: a 17 may be read as 18.
  */
 int limit_get_nice(const struct child_group *group, pid_t runner, int wanted, int *ret);
