@@ -30,7 +30,7 @@ const struct workload_info workload_infos[_WORKLOAD_N] = {
         [WORKLOAD_MIX] = {
                 .name = "mix",
                 .what = "do the parts of INPUT one after the other: cpu=2ms,sleep=20ms,\n"
-                        "touch=64M, ... (pppctl-workloads(7))",
+                        "touch=64M, ... (man pppctl)",
                 .default_inputs = "cpu=20ms,sleep=80ms\ncpu=20ms,sleep=80ms\n"
                                   "cpu=20ms,sleep=80ms\ncpu=20ms,sleep=80ms\n",
         },

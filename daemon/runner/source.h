@@ -5,9 +5,8 @@
  * the chunks that a node is fed with as long as it serves (node/feed.h). Workers and levels take
  * tasks from it and never ask which of the two it is.
  *
- * A worker claims a piece, some tasks of one set in a row, and runs one after the other. Every
- * source has to have the claim; a source that has nothing to note of each task may leave the other
- * calls out.
+ * A worker claims a piece, some tasks of one set in a row, and runs one after the other. A source
+ * has all of the calls below but those that say what NULL means.
  */
 
 #include <pppctl/results.h>

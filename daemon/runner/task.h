@@ -62,7 +62,10 @@ static inline bool task_dropped(const uint32_t *dropped)
  */
 bool task_cancelled(const struct ppp_task *task);
 
-/* Same as ppp_fail(): notes the failure, returns a negative errno that fits it (never 0). */
+/*
+ * Same as ppp_fail(): notes reason and detail, in place of those of an earlier failure, and returns
+ * a negative errno that fits them (never 0).
+ */
 int task_fail(struct ppp_task *task, enum ppp_reason reason, int32_t detail);
 
 /* Nanoseconds left until the deadline: UINT64_MAX without one, 0 when it has passed. */

@@ -10,14 +10,17 @@
 struct gil;
 
 /*
- * Levels embed this by value in their own worker objects. Only its own thread, process or loop
- * writes to it; deadline_ns alone is written by a parent too.
+ * Levels embed this by value in their own worker objects. While the worker lives, only its own
+ * thread, process or loop writes to it, except for deadline_ns, which a parent writes too. The
+ * parent of a process that has died ends its task and takes back what it had claimed
+ * (levels/worker-row.h).
  *
  * A worker process may be killed between any two instructions, and its parent then reads these
  * members (levels/worker-row.h). So a task is in one of these places at most: it leaves [next, end)
  * before it is `current`, it has its record before it leaves that, and only then does it count as
- * ended anywhere else. A task in neither place is lost, which is found out and put right; a task in
- * both would be run twice. worker_note() keeps the order.
+ * ended anywhere else. A task in neither place that has no record is lost, which is found out
+ * later: it is offered again, and may run a second time. A task in both places would be run twice
+ * in any case. worker_note() keeps the order.
  */
 struct worker {
         struct runner *runner;

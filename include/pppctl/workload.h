@@ -83,12 +83,11 @@ int ppp_checkpoint(struct ppp_task *task);
 
 /*
  * ppp_compute() - call @function with @task and @argument, where the level computes: in a pool of
- * threads or processes beside the loop at async with --executor, in place everywhere else.
- * @function may use ppp_checkpoint(), ppp_fail() and the job's lock, and must not call what waits.
- * It may run in another process, which gets a copy of the @size bytes at @argument and whose copy
- * comes back: pointers in it must be to what was there before the job began. Returns what @function
- * returned, or a negative errno, noted on the task: -ECANCELED, -ETIME, -ENOMEM, -EIO where the
- * process has died.
+ * threads beside the loop at async with --executor, in place everywhere else. @function may use
+ * ppp_checkpoint(), ppp_fail() and the job's lock, and must not call what waits. @size is the
+ * number of bytes at @argument, all that @function reads and writes: so a level may also copy them
+ * to another process and back. Returns what @function returned, or -ECANCELED or -ETIME (both noted
+ * on the task: return it).
  */
 typedef int ppp_function(struct ppp_task *task, void *argument);
 int ppp_compute(struct ppp_task *task, ppp_function *function, void *argument, size_t size);
@@ -113,13 +112,13 @@ void ppp_relock(struct ppp_task *task);
 int ppp_fail(struct ppp_task *task, enum ppp_reason reason, int32_t detail);
 
 /*
- * One workload. A plugin exports `const struct ppp_workload ppp_workload`.
+ * One workload.
  * @run gets the input NUL-terminated, without its newline; @n_input is its length in bytes.
  */
 struct ppp_workload {
         uint32_t abi;     /* PPP_WORKLOAD_ABI */
         const char *name; /* [a-z][a-z0-9-]* */
-        const char *unit; /* printed after the value ("words"), NULL for none */
+        const char *unit; /* of its values, for people ("words"), NULL for none */
         int (*run)(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value);
 };
 

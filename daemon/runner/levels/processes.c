@@ -44,7 +44,7 @@ struct process {
         bool ended;       /* left for good: nothing was left to claim */
 };
 
-struct pool {
+struct worker_pool {
         struct runner *runner;
         struct process *processes;
         struct pollfd *polls; /* by process */
@@ -81,7 +81,7 @@ static __attribute__((noreturn)) void worker_main(struct runner *runner, struct 
         _exit(EXIT_SUCCESS);
 }
 
-static int process_start(struct pool *pool, struct process *process)
+static int process_start(struct worker_pool *pool, struct process *process)
 {
         pid_t parent = getpid(), pid;
         sigset_t sigterm, before;
@@ -134,7 +134,7 @@ static int reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
         return 0;
 }
 
-static struct row_death death_of(struct pool *pool, const struct process *process,
+static struct row_death death_of(struct worker_pool *pool, const struct process *process,
                                  const siginfo_t *info)
 {
         if (process->timed_out)
@@ -150,13 +150,13 @@ static struct row_death death_of(struct pool *pool, const struct process *proces
 }
 
 /* A worker that dies again and again before it does anything would be replaced for ever. */
-static int count_death(struct pool *pool, bool was_at_task)
+static int count_death(struct worker_pool *pool, bool was_useful)
 {
         const struct ppp_results_header *header = pool->runner->results.header;
         uint64_t n_ended = __atomic_load_n(&header->n_done, __ATOMIC_RELAXED) +
                            __atomic_load_n(&header->n_failed, __ATOMIC_RELAXED);
 
-        pool->n_fruitless = was_at_task || n_ended != pool->n_ended ? 0 : pool->n_fruitless + 1;
+        pool->n_fruitless = was_useful || n_ended != pool->n_ended ? 0 : pool->n_fruitless + 1;
         pool->n_ended = n_ended;
         if (pool->n_fruitless < FRUITLESS_MAX)
                 return 0;
@@ -166,7 +166,7 @@ static int count_death(struct pool *pool, bool was_at_task)
         return -ECHILD;
 }
 
-static void look_for_lost(struct pool *pool)
+static void look_for_lost(struct worker_pool *pool)
 {
         uint64_t now = now_monotonic();
 
@@ -178,7 +178,8 @@ static void look_for_lost(struct pool *pool)
  * Gives the dead worker's task its record. A worker that "ended well" while it had a task has died
  * too.
  */
-static int account_for(struct pool *pool, const struct process *process, const siginfo_t *info)
+static int account_for(struct worker_pool *pool, const struct process *process,
+                       const siginfo_t *info)
 {
         const struct row_death death = death_of(pool, process, info);
         bool was_idle = process->row->worker.idle % 2 == 1,
@@ -200,7 +201,7 @@ static int account_for(struct pool *pool, const struct process *process, const s
  * it: no worker has these tasks. Counts that it had not added yet are lost too. So after deaths we
  * look for lost tasks, while others run and again when no worker runs any more.
  */
-static bool offer_lost(struct pool *pool)
+static bool offer_lost(struct worker_pool *pool)
 {
         struct task_source *source = pool->runner->source;
 
@@ -216,13 +217,13 @@ static bool offer_lost(struct pool *pool)
 
 static bool see(void *userdata, unsigned i, uint64_t *ret_piece_of, uint64_t *ret_n)
 {
-        const struct process *process = &((struct pool *)userdata)->processes[i];
+        const struct process *process = &((struct worker_pool *)userdata)->processes[i];
 
         *ret_piece_of = *ret_n = 0;
         return process->pidfd < 0 || row_look(process->row, ret_piece_of, ret_n);
 }
 
-static void find_lost(struct pool *pool)
+static void find_lost(struct worker_pool *pool)
 {
         struct task_source *source = pool->runner->source;
 
@@ -253,7 +254,7 @@ static void look_at_try(struct process *process, uint64_t now)
 
 /* The time of the next look: for a try that may be late, or for tasks that dead workers may have
  * lost. */
-static uint64_t next_look(const struct pool *pool, uint64_t now)
+static uint64_t next_look(const struct worker_pool *pool, uint64_t now)
 {
         uint64_t next;
 
@@ -267,7 +268,7 @@ static uint64_t next_look(const struct pool *pool, uint64_t now)
         return MAX(next, now + LOOK_NS);
 }
 
-static void pool_look(struct pool *pool)
+static void pool_look(struct worker_pool *pool)
 {
         uint64_t now = now_monotonic();
 
@@ -281,7 +282,7 @@ static void pool_look(struct pool *pool)
         pool->look_ns = next_look(pool, now);
 }
 
-static int process_ended(struct pool *pool, struct process *process)
+static int process_ended(struct worker_pool *pool, struct process *process)
 {
         struct rusage usage = {};
         siginfo_t info = {};
@@ -314,7 +315,7 @@ static int process_ended(struct pool *pool, struct process *process)
  * The failure is logged once, and starting is tried again: when a worker ends, and from time to
  * time. Tasks that the missing workers had claimed must not wait for that.
  */
-static int refused(struct pool *pool, unsigned i, int error)
+static int refused(struct worker_pool *pool, unsigned i, int error)
 {
         uint64_t delay = RETRY_MIN_NS << MIN(pool->n_refused_now, 10U);
 
@@ -333,7 +334,7 @@ static int refused(struct pool *pool, unsigned i, int error)
 }
 
 /* Starts every worker that should run and does not. */
-static int pool_fill(struct pool *pool)
+static int pool_fill(struct worker_pool *pool)
 {
         if (pool->retry_ns > now_monotonic() && !runner_cancelled(pool->runner))
                 return 0;
@@ -357,7 +358,7 @@ static int pool_fill(struct pool *pool)
 }
 
 /* For poll(2), rounded up. */
-static int wait_ms(const struct pool *pool)
+static int wait_ms(const struct worker_pool *pool)
 {
         uint64_t now = now_monotonic(), until = pool->look_ns;
 
@@ -368,7 +369,7 @@ static int wait_ms(const struct pool *pool)
         return until <= now ? 0 : (int)MIN((until - now) / NSEC_PER_MSEC + 1, (uint64_t)INT_MAX);
 }
 
-static int pool_wait(struct pool *pool)
+static int pool_wait(struct worker_pool *pool)
 {
         const struct pollfd *next = pool->polls;
         nfds_t n = 0;
@@ -398,7 +399,7 @@ static int pool_wait(struct pool *pool)
         return 0;
 }
 
-static int pool_run(struct pool *pool)
+static int pool_run(struct worker_pool *pool)
 {
         int r;
 
@@ -417,7 +418,7 @@ static int pool_run(struct pool *pool)
         }
 }
 
-static int pool_init(struct pool *pool, struct worker_row *table)
+static int pool_init(struct worker_pool *pool, struct worker_row *table)
 {
         pool->processes = calloc(pool->n, sizeof(*pool->processes));
         pool->polls = calloc(pool->n, sizeof(*pool->polls));
@@ -439,7 +440,7 @@ static int pool_init(struct pool *pool, struct worker_row *table)
 
 int level_processes_run(struct runner *runner)
 {
-        struct pool pool = { .runner = runner };
+        struct worker_pool pool = { .runner = runner };
         struct worker_row *table;
         size_t size;
         int r;

@@ -2,7 +2,7 @@
 
 #define LOOKS_MAX 1000
 
-/* Does the part of its end that the worker did not get to. */
+/* Ends the task that a dead worker was at: gives it a record with the reason of the death. */
 static void end_current(struct worker *worker, const struct row_death *death)
 {
         struct task_source *source = worker->runner->source;
@@ -50,8 +50,10 @@ static uint64_t load(const uint64_t *at)
         return __atomic_load_n(at, __ATOMIC_ACQUIRE);
 }
 
-/* A chunk has each task once, so a worker that is at the same task again has been at it all the
- * time. */
+/*
+ * A piece has each task once. So a worker that is at the same task before and after the other
+ * members were read has been at it all the time, and they belong together.
+ */
 static bool look_once(const struct worker *worker, uint64_t *ret_piece_of, uint64_t *ret_n)
 {
         uint64_t current = load(&worker->current), piece_of, next, end;

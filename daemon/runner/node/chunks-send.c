@@ -19,9 +19,9 @@ static void refused(struct chunks *chunks, const struct redis *redis, enum redis
                 log_error("%s; the results are kept and sent again until it takes them",
                           redis->why);
         chunks->streams->full_said = true;
-        chunks->retry_after_ns = MIN(MAX(2 * chunks->retry_after_ns, REDIS_LINK_RETRY_MIN_NS),
+        chunks->retry_pause_ns = MIN(MAX(2 * chunks->retry_pause_ns, REDIS_LINK_RETRY_MIN_NS),
                                      REDIS_LINK_RETRY_MAX_NS);
-        chunks->retry_ns = now_monotonic() + chunks->retry_after_ns;
+        chunks->retry_ns = now_monotonic() + chunks->retry_pause_ns;
 }
 
 /* Chunks whose results are confirmed are freed; the others are sent again. */
@@ -59,7 +59,7 @@ static void on_exec(struct redis *redis, redisReply *reply, void *userdata)
 
         if (confirmed) {
                 chunks->streams->full_said = false;
-                chunks->retry_ns = chunks->retry_after_ns = 0;
+                chunks->retry_ns = chunks->retry_pause_ns = 0;
         } else if (reply && !chunks->streams->link.failed) {
                 if (batch->trouble == REDIS_TROUBLE_NONE && redis_is_error(reply))
                         batch->trouble = redis_note(redis, reply, "send results");

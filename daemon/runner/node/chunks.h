@@ -57,8 +57,8 @@ struct chunks {
         uint64_t rate_ns, rate_n;
 
         /* Sending: chunks-send.c. */
-        uint64_t retry_ns; /* results were refused: when to send again; 0: they were not */
-        uint64_t retry_after_ns;
+        uint64_t retry_ns;       /* results were refused: when to send again; 0: they were not */
+        uint64_t retry_pause_ns; /* how long it waited for that last; grows with each refusal */
 };
 
 void chunks_init(struct chunks *chunks, struct streams *streams, struct node_jobs *jobs,

@@ -246,6 +246,7 @@ int job_start(struct job *job, struct fault *fault)
         if (r < 0) {
                 job_end_run(job);
                 job->carried = true;
+                /* A limit that cannot be had has explained itself. */
                 if (fault->field)
                         return r;
                 return fault_errno(fault, r, job_start_hint(job, r) ?: failure_advice(r),

@@ -78,7 +78,7 @@ struct waiter {
 
 struct job {
         struct job_env *env;
-        struct list link; /* in the manager's queue, running or unsaved */
+        struct list link; /* in the queue of struct jobs, in running or in unsaved */
         struct list tie;  /* in the list of the peer whose leaving cancels it */
         struct list waiters;
         struct job_record record;

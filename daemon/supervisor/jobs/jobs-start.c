@@ -78,7 +78,7 @@ int jobs_note_group(struct jobs *jobs, struct job_record *record)
  * A job whose start cannot be stored is not started: the next supervisor would not know of it. The
  * jobs behind it could not be stored either, so they wait too.
  */
-static void put_off(struct jobs *jobs, struct job *job)
+static void wait_for_store(struct jobs *jobs, struct job *job)
 {
         put_back(jobs, job);
         jobs->puts_off = true;
@@ -101,7 +101,7 @@ void jobs_start_reserved(struct jobs *jobs, struct job *job, int r, struct fault
         }
         job_set_state(job, JOB_RUNNING);
         if (jobs_note_group(jobs, &job->record) < 0 || jobs_save(jobs, job) < 0) {
-                put_off(jobs, job);
+                wait_for_store(jobs, job);
                 return;
         }
         (void)jobs_start_stored(jobs, job, fault);

@@ -163,7 +163,10 @@ uint64_t jobs_queue_limit(const struct jobs *jobs, int e)
         return of_user > 0 ? of_user : (max_queued(jobs) + 1) / 2;
 }
 
-/* For a slot it was asked already whether there is one. */
+/*
+ * Counts a job of this user as one that runs or waits. Whether it may run was asked before
+ * (slots_may_run()), so only those that wait are limited here.
+ */
 static int charge(struct jobs *jobs, enum quota_slot slot, uid_t owner)
 {
         uint64_t of_user =
@@ -237,7 +240,7 @@ static int make_files(struct jobs *jobs, struct submission *submission, struct j
         if (r < 0)
                 return fault_attempt(fault, "%s (job %llu, in the state directory)",
                                      fault->attempted, (unsigned long long)number);
-        /* The row says running as it is about to be; the object becomes that when it does. */
+        /* The row says running already; the object is queued until its runner is started. */
         record->state = JOB_QUEUED;
         r = job_new(&jobs->env, record, &submission->spec, &directory, &counters, ret);
         return r < 0 ? fault_errno(fault, r, failure_advice(r), "admit job %llu",
@@ -253,7 +256,10 @@ static void withdraw(struct jobs *jobs, uint64_t number)
                                (unsigned long long)number, store_error(jobs->store));
 }
 
-/* What can fail of a start for want of room fails before there is a job. */
+/*
+ * A job that starts at once needs room for its results. If there is none, it is refused here,
+ * before it is stored.
+ */
 static int commit(struct jobs *jobs, struct job *job, bool starts, struct fault *fault)
 {
         int r = starts ? space_reserve(jobs, job, fault) : 0;

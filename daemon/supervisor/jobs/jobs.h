@@ -24,9 +24,9 @@ struct jobs {
         struct list running;
         struct list unsaved; /* ended, but the database did not take it yet */
         unsigned n_queued, n_running;
-        bool draining; /* nothing is started any more */
-        bool puts_off; /* nor for a while, since the database did not take a start */
-        bool rests;    /* nor for a moment, since a start was put off */
+        bool draining; /* no job is started any more, since the daemon stops */
+        bool puts_off; /* no job is started until the database takes starts again */
+        bool rests;    /* no job is started for a moment, since a start has just failed */
         bool prunes_soon;
 
         uint64_t since_ns; /* CLOCK_REALTIME */
@@ -55,8 +55,8 @@ struct submission {
 
 /*
  * Admits a job: stores it, and starts it if there is room; a start that fails for a passing reason
- * is tried again. A negative errno with @fault when it can't be; then a job that got as far as to
- * have a number is stored as failed.
+ * is tried again. A negative errno with @fault when it can't be: then there is no such job or, if
+ * it was stored before its start failed for good, a failed one.
  */
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
                 struct fault *fault);

@@ -92,7 +92,7 @@ void slots_put_back(struct jobs *jobs, struct job *job)
 }
 
 /*
- * A frozen runner keeps its memory and our descriptors, so there are not to be any number of them.
+ * A frozen runner keeps its memory and our descriptors, so the number of paused jobs is limited.
  */
 void slots_give_up(struct jobs *jobs, struct job *job)
 {

@@ -7,7 +7,6 @@
  *     results     <pppctl/results.h>
  *     output      what the runner wrote to standard output and error
  *     measures    what the runner measured while it ran, JSON
- *     runner      where there is no cgroup: the runner's process and its start time
  */
 
 #include "daemon/supervisor/kept/incoming.h"
