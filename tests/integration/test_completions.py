@@ -28,7 +28,7 @@ class Completions(Case):
 
     def test_bash(self):
         self.assertEqual(self.bash("run", "a"), ["async"])
-        self.assertEqual(self.bash("compare", "--levels", "serial,as"), ["serial,async"])
+        self.assertEqual(self.bash("compare", "--levels", "serial,as"), ["serial,async", "serial,async+threads"])
         self.assertEqual(self.bash("run", "--color", "=", "al"), ["always"])
         self.assertEqual(self.bash("run", "--from", "READ"), ["README.md"])
         self.assertEqual(self.bash("run", "--worker-mem"), ["--worker-memory-max", "--worker-memory-high"])
@@ -50,4 +50,4 @@ class Completions(Case):
         self.assertEqual(fish("pppctl run a"), ["async\tin flight together on an io_uring completion loop"])
         self.assertEqual(fish("pppctl run --from=READ"), ["--from=README.md"])
         self.assertEqual([line.split("\t")[0] for line in fish("pppctl compare --levels=serial,as")],
-                         ["--levels=serial,async"])
+                         ["--levels=serial,async", "--levels=serial,async+threads"])

@@ -1,7 +1,9 @@
 """async with an executor: threads compute for the loop, which goes on with what waits."""
 
 import json
+import os
 
+from harness import schema, settings
 from harness.case import Case
 
 SUMS = {str(n): n * (n - 1) // 2 for n in (0, 1, 1000, 12345)}
@@ -9,11 +11,18 @@ EXECUTOR = ("--executor", "threads")
 
 
 class Executor(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        with open(os.path.join(settings.source, "include/pppctl/summary.schema.json")) as file:
+            cls.schema = json.load(file)
+
     def test_values(self):
         for workload in ("sum", "sum-array"):
             with self.subTest(workload=workload):
                 outcome = self.run_job("async", workload, SUMS, *EXECUTOR, "--executor-workers", 3)
                 self.assert_values(outcome, SUMS)
+                self.assertEqual(schema.errors(outcome.summary, self.schema), [], outcome.summary)
                 told = outcome.summary["executor"]
                 self.assertEqual((told["kind"], told["workers"], told["calls"]), ("threads", 3, len(SUMS)))
                 self.assertGreater(told["messages"] + told["eventfd_writes"], 0)

@@ -227,7 +227,8 @@ class Summary(Case):
 
     def test_every_level_and_workload_validates(self):
         path = self.write("text", "some words " * 1000)
-        inputs = {"words": [path, "demo:2016"], "sum": ["1000", "x"], "sum-array": ["1000"], "sleep": ["0.01", "0"]}
+        inputs = {"words": [path, "demo:2016"], "sum": ["1000", "x"], "sum-array": ["1000"], "sleep": ["0.01", "0"],
+                  "mix": ["cpu=1ms,sleep=1ms", "locked=3"]}
         for level in LEVELS:
             for workload, arguments in inputs.items():
                 with self.subTest(level=level, workload=workload):
@@ -249,7 +250,7 @@ class Summary(Case):
     def test_what_is_absent_has_its_reason(self):
         """Each number of the schema is there, or listed, or belongs to another level."""
         elsewhere = {"ring": "async", "loops": "async", "workers_replaced": "processes", "workers_refused": "threads processes",
-                     "coordinator": "machines", "machines": "machines"}
+                     "coordinator": "machines", "machines": "machines", "executor": "of jobs that have one"}
         metrics = [name for name, rule in self.schema["properties"].items()
                    if rule.get("type") in ("integer", "number", "object") or "$ref" in rule]
         self.assertGreater(len(metrics), 25)
