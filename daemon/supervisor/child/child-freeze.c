@@ -53,10 +53,13 @@ int child_freeze(struct child *child, bool freeze)
                 r = cgroup_freeze(child->group.fd, freeze);
         else
                 r = freeze ? stop_tree(child) : continue_tree(child);
-        /* Half of it stopped is neither. */
-        if (freeze && r < 0 && !child_group_exists(&child->group))
+        if (r >= 0) {
+                child->frozen = freeze;
+        } else if (freeze && !child_group_exists(&child->group)) {
+                /* Half of it stopped is neither. */
                 (void)continue_tree(child);
-        child->frozen = freeze && r >= 0;
+                child->frozen = false;
+        }
         return r;
 }
 
