@@ -122,18 +122,21 @@ static void run_call(struct pool_thread *thread, struct call *call)
         answer(thread, call);
 }
 
-/* The next call, taken out of the queue; NULL: there will be none. Called with the mutex held. */
+/*
+ * The next call, taken out of the queue; NULL: the pool stops, and nobody waits for the calls that
+ * are left. Called with the mutex held.
+ */
 static struct call *take_call(struct pool *pool)
 {
-        struct call *call;
+        struct call *call = NULL;
 
-        while (!(call = TAILQ_FIRST(&pool->queue))) {
-                if (pool->stopping)
-                        return NULL;
+        while (!pool->stopping && !(call = TAILQ_FIRST(&pool->queue))) {
                 ++pool->n_idle;
                 pthread_cond_wait(&pool->work, &pool->mutex);
                 --pool->n_idle;
         }
+        if (pool->stopping)
+                return NULL;
         TAILQ_REMOVE(&pool->queue, call, link);
         call->state = CALL_RUNNING;
         return call;
@@ -195,7 +198,7 @@ static void read_complete(struct ring_op *op, int res, uint32_t flags)
         struct pool *pool = container_of(op, struct pool, read);
 
         take_answers(pool);
-        if (!pool->stopping)
+        if (!pool->stopping && (res >= 0 || res == -EINTR || res == -EAGAIN))
                 read_event(pool);
 }
 
@@ -224,8 +227,10 @@ int pool_new(struct loop *loop, unsigned n, struct pool **ret)
         int r;
 
         assert(n > 0);
-        if (!pool)
+        if (!pool) {
+                log_error("cannot make an executor of %u threads: out of memory", n);
                 return -ENOMEM;
+        }
         pool->loop = loop;
         pool->message.complete = message_complete;
         pool->read = (struct ring_op){ .complete = read_complete, .kept = true };
@@ -233,7 +238,14 @@ int pool_new(struct loop *loop, unsigned n, struct pool **ret)
         pthread_cond_init(&pool->work, NULL);
         TAILQ_INIT(&pool->queue);
         pool->event_fd = eventfd(0, EFD_CLOEXEC);
-        r = pool->event_fd < 0 ? -errno : start_threads(pool, n);
+        if (pool->event_fd < 0) {
+                r = -errno;
+                log_error("cannot make an eventfd for the executor: %s; raise LimitNOFILE= of the "
+                          "service (ulimit -n)",
+                          strerrordesc_np(-r));
+        } else {
+                r = start_threads(pool, n);
+        }
         if (r < 0) {
                 pool_free(pool);
                 return r;

@@ -23,6 +23,12 @@
 /* A loop: its ring, and libcurl's own descriptors. */
 #define PER_LOOP 4U
 
+/* What computes for a loop: a ring for each thread, and an eventfd for all of a loop. */
+static unsigned of_executors(const struct runner *runner, unsigned n_loops)
+{
+        return runner->spec.executor ? MAX(runner->spec.executor_workers, n_loops) + n_loops : 0;
+}
+
 void descriptors_raise_limit(void)
 {
         struct rlimit limit;
@@ -116,7 +122,7 @@ void descriptors_share_processes(struct runner *runner, unsigned per_worker)
 void descriptors_share_loops(struct runner *runner, unsigned n_loops,
                              struct descriptors_of_loops *ret)
 {
-        unsigned n = n_free(), fixed = n_loops * PER_LOOP;
+        unsigned n = n_free(), fixed = n_loops * PER_LOOP + of_executors(runner, n_loops);
 
         *ret = (struct descriptors_of_loops){ .resolving = n_loops * FETCHER_RESOLVING_MAX };
         if (!fetches(runner))
