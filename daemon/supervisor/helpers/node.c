@@ -176,6 +176,14 @@ static int spawn_node(struct node *node, int group_fd, int spec_fd, const char *
         return null_fd < 0 ? -errno : child_start(&node->helper.child, &spawn, ret_attempted);
 }
 
+/* A node gives back what it can't end within that time, and must be let. */
+static void set_grace(struct node *node)
+{
+        node->helper.child.grace_usec =
+                (machines_leave_ns(node->engine->env.config->heartbeat_ns) + 2 * NSEC_PER_SEC) /
+                NSEC_PER_USEC;
+}
+
 static int start(struct helper *helper, int group_fd, struct fault *fault)
 {
         struct node *node = container_of(helper, struct node, helper);
@@ -190,10 +198,7 @@ static int start(struct helper *helper, int group_fd, struct fault *fault)
         if (r < 0)
                 return r;
         acquire_demo(node, url);
-        /* It gives back what it can't end within that time, and must be let. */
-        helper->child.grace_usec =
-                (machines_leave_ns(node->engine->env.config->heartbeat_ns) + 2 * NSEC_PER_SEC) /
-                NSEC_PER_USEC;
+        set_grace(node);
         r = make_spec(node, *url ? url : NULL, &spec_fd);
         if (r >= 0)
                 r = spawn_node(node, group_fd, spec_fd, &attempted);
@@ -270,6 +275,7 @@ int node_init(struct node *node, struct engine *engine, const char *group, const
         node->name = name;
         helper_init(&node->helper, name ? &local_kind : &served_kind, engine->env.event,
                     engine->env.groups, group);
+        set_grace(node);
         r = helper_find(&node->helper);
         if (r > 0)
                 take_over(node);
