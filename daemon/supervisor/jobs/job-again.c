@@ -195,6 +195,7 @@ void job_start_again(struct job *job)
 {
         int r;
 
+        assert(!job->errand);
         part_with_runner(job);
         if (take_over(job))
                 return;

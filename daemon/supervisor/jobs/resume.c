@@ -112,7 +112,10 @@ static int load(struct jobs *jobs, struct job_record *record, struct job **ret)
         int r;
 
         *ret = NULL;
-        if (spec_from_json(record->spec, &spec, &fault) < 0) {
+        r = spec_from_json(record->spec, &spec, &fault);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0) {
                 give_up(jobs, record, fault.why);
                 return 0;
         }
@@ -324,7 +327,9 @@ static void count_again(struct job *job, int error)
 static void go_on(struct jobs *jobs, struct job *job, int r, const struct tally *tally)
 {
         if (r < 0 && !is_for_good(r)) {
-                count_again(job, r);
+                /* One that is not wanted any more is not counted again. */
+                if (!job_stop_late(job))
+                        count_again(job, r);
                 return;
         }
         job->uncounted = false;
