@@ -174,7 +174,7 @@ static redisReply *pending(size_t n)
         redisReply *reply = array(n);
 
         for (size_t i = 0; i < n; ++i) {
-                char id[16];
+                char id[32];
 
                 snprintf(id, sizeof(id), "%zu-0", i + 1);
                 reply->element[i] = array(1);

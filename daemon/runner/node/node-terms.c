@@ -44,7 +44,8 @@ static int read_level(struct node_terms *terms, const char *level, json_int_t wo
         r = json ? spec_from_json(json, &terms->spec, &fault) : -ENOMEM;
         json_decref(json);
         if (r < 0) {
-                log_error("cannot serve as a node: %s: %s", fault.field, fault.why);
+                log_error("cannot serve as a node: %s: %s", fault_text(fault.field),
+                          fault_text(fault.why));
                 return r;
         }
         if (!level_has(terms->spec.level, LEVEL_IN_NODES))
