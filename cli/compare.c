@@ -414,10 +414,9 @@ const struct verb verb_compare = {
                 "agree in every value, and shows in one table what each took. machines is left\n"
                 "out where there is no Redis, unless --levels names it. With more than 20 inputs,\n"
                 "results are counted instead of printed. Options of one level (--gil, --threaded,\n"
-                "--loops, --executor, --worker-memory-max and its like) mean that level; "
-                "--workers\n"
-                "means all\n"
-                "but serial and machines. Limits are of each job.",
+                "--loops, --executor, --worker-memory-max and its like) mean that level;\n"
+                "--workers means all but serial and machines. Limits are of each job.\n"
+                "async+threads is async with --executor threads.",
         .examples = "  pppctl compare\n"
                     "  pppctl compare sum --levels serial,threads,processes --runs 5\n"
                     "  pppctl compare mix --levels async,async+threads\n"
