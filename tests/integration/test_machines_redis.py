@@ -395,7 +395,7 @@ class Endless(Case):
             self.assertEqual(runner.wait(), 1)
             return None if "did not answer within" in runner.output() else runner.output()
         machines = {"redis": f"unix:{path}", "name": "host"}
-        self.assertRegex(wait_until(told, "16 MiB to be read"), "cannot reach Redis at .*longer than 16 MiB")
+        self.assertRegex(wait_until(told, "16 MiB to be read", seconds=120), "cannot reach Redis at .*longer than 16 MiB")
 
 
 class Password(FleetCase):
