@@ -74,7 +74,7 @@ static int add(struct diagnosis *diagnosis, json_t *check)
         return json_array_append_new(diagnosis->checks, check) < 0 ? cli_no_memory() : 0;
 }
 
-/* What is wrong with a daemon was printed on standard error. */
+/* If a daemon cannot be asked, pppd_open() has said why on standard error. */
 static int ask_daemon(const struct args *args, struct diagnosis *diagnosis)
 {
         _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;

@@ -23,7 +23,7 @@ void job_lock_acquire(struct job_lock *lock)
 {
         int r = pthread_mutex_lock(&lock->mutex);
 
-        /* What the lock protects is a counter, which no death leaves half written. */
+        /* The last owner died. The lock protects a counter, which is never half written. */
         if (r == EOWNERDEAD)
                 r = pthread_mutex_consistent(&lock->mutex);
         assert(r == 0);

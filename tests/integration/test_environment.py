@@ -126,6 +126,11 @@ class FewDescriptors(Case):
                     n = 20 if level == "serial" else self.N
                     self.check(level, [f"http://{host}:{self.server.port}/{i}" for i in range(n)], 3)
 
+    def test_pages_beside_an_executor(self):
+        """Its threads have descriptors of their own, for which there is room."""
+        self.check("async", [f"http://127.0.0.1:{self.server.port}/{i}" for i in range(self.N)], 3, "--executor", "threads",
+                   "--executor-workers", 16)
+
     def test_pages_by_tls(self):
         """libcurl's connections are bounded too."""
         if not shutil.which("openssl"):

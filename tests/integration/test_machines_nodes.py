@@ -134,6 +134,8 @@ class Nodes(FleetCase):
         # The coordinator removes an entry when it has recorded it.
         wait_until(lambda: int(redis.pairs("XINFO", "STREAM", results)["entries-added"]) > came
                    and redis("XLEN", results) == 0, "its results, and that they are read", 60)
+        # Its results have a connection of their own, which may be there before the one by which the node says so.
+        wait_until(lambda: lost.output().count("cannot reach Redis") == lost.output().count("is there again"), lost.output, 60)
         self.assertTrue(all(node.running() for node in nodes))
         job.signal(signal.SIGTERM)
         self.assertEqual(job.wait(), 3, job.output())

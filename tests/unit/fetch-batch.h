@@ -232,13 +232,7 @@ static inline unsigned n_open_files(void)
         return n;
 }
 
-/* The server hears a little later that its connections were closed. */
 static inline bool server_is_idle(void)
 {
-        for (unsigned i = 0; i < 500 && http_counter(&server.n_open) > 0; ++i) {
-                struct timespec ts = { 0, 10 * 1000 * 1000 };
-
-                nanosleep(&ts, NULL);
-        }
-        return http_counter(&server.n_open) == 0;
+        return http_await_open(&server, 0);
 }

@@ -6,11 +6,14 @@
  */
 
 #include <arpa/inet.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <zlib.h>
 
 #include "lib/util.h"
@@ -19,7 +22,7 @@ struct http_server {
         int fd;
         uint16_t port;
         unsigned n_connections; /* accepted so far */
-        unsigned n_open;
+        unsigned n_open;        /* a futex: who waits for it is woken by each change */
         unsigned n_requests;
 };
 
@@ -31,6 +34,29 @@ struct http_connection {
 static inline unsigned http_counter(const unsigned *counter)
 {
         return __atomic_load_n(counter, __ATOMIC_SEQ_CST);
+}
+
+static inline void http_count_open(struct http_server *server, int change)
+{
+        __atomic_fetch_add(&server->n_open, (unsigned)change, __ATOMIC_SEQ_CST);
+        syscall(SYS_futex, &server->n_open, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/*
+ * Waits until @n connections are open: the server hears of an end a little later than the client
+ * makes it. False after ten seconds.
+ */
+static inline bool http_await_open(struct http_server *server, unsigned n)
+{
+        uint64_t end = now_monotonic() + 10 * NSEC_PER_SEC;
+        unsigned n_open;
+
+        while ((n_open = http_counter(&server->n_open)) != n && now_monotonic() < end) {
+                const struct timespec second = { 1, 0 };
+
+                syscall(SYS_futex, &server->n_open, FUTEX_WAIT_PRIVATE, n_open, &second, NULL, 0);
+        }
+        return n_open == n;
 }
 
 static inline void http_counters_reset(struct http_server *server)
@@ -230,7 +256,7 @@ static inline void *http_serve_connection(void *userdata)
                 if (http_break(fd, path) || !http_answer_path(fd, path))
                         break;
         }
-        __atomic_fetch_sub(&server->n_open, 1, __ATOMIC_SEQ_CST);
+        http_count_open(server, -1);
         if (stream)
                 fclose(stream);
         return NULL;
@@ -272,7 +298,7 @@ static inline void *http_serve(void *userdata)
                 }
                 setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
                 __atomic_fetch_add(&server->n_connections, 1, __ATOMIC_SEQ_CST);
-                __atomic_fetch_add(&server->n_open, 1, __ATOMIC_SEQ_CST);
+                http_count_open(server, 1);
                 (void)http_thread_start(http_serve_connection, connection);
         }
 }

@@ -386,6 +386,35 @@ static void test_stops_frozen(void)
                 stop_frozen(true);
 }
 
+/*
+ * A child that cannot be let continue, here for want of descriptors, is still known to be frozen:
+ * so its stop lets it continue later, and it ends in order.
+ */
+static void test_stays_frozen(void)
+{
+        struct rlimit limit, none;
+        struct life life;
+
+        if (!has_groups)
+                return;
+        begin(&life, true, "trap 'exit 3' TERM; echo; read line");
+        await_line(&life);
+        while (life.n_begun == 0)
+                test_int(sd_event_run(life.event, UINT64_MAX), >=, 0);
+        test_int(child_freeze(&life.child, true), ==, 0);
+        test_int(getrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+        none = (struct rlimit){ 0, limit.rlim_max };
+        test_int(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+        test_int(child_freeze(&life.child, false), ==, -EMFILE);
+        test_true(life.child.frozen);
+        test_int(setrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+        life.child.grace_usec = 60 * UINT64_C(1000000);
+        child_stop(&life.child);
+        await_end(&life);
+        expect_status(&life, CLD_EXITED, 3);
+        finish(&life);
+}
+
 /* Nobody waits for it. */
 static void test_forced(void)
 {
@@ -417,6 +446,7 @@ int main(void)
                 { "is adopted", test_adopted },
                 { "left others to the next", test_adopted_rest },
                 { "stops though it is frozen", test_stops_frozen },
+                { "stays frozen", test_stays_frozen },
                 { "is forced", test_forced },
         };
         int r;

@@ -109,11 +109,7 @@ static void drop(struct node *node, uint32_t number)
 
 static void await_open(unsigned n)
 {
-        uint64_t end = now_monotonic() + 10 * NSEC_PER_SEC;
-
-        while (http_counter(&server.n_open) != n && now_monotonic() < end)
-                usleep(1000);
-        test_int(http_counter(&server.n_open), ==, n);
+        test_true(http_await_open(&server, n));
 }
 
 struct wait {

@@ -214,6 +214,27 @@ static void test_interrupted_while_locked(void)
         close_fd(other);
 }
 
+/* The timer by which it would have been started again is of no use: its records are counted. */
+static void test_interrupted_while_it_waits(void)
+{
+        struct lost lost;
+        char path[32];
+        int other;
+
+        begin(&lost, 2 * COUNTERS_AT_ONCE);
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", lost.job.directory.results_fd);
+        other = open(path, O_RDWR | O_CLOEXEC);
+        test_int(results_hold(other), ==, 0);
+        job_await(&lost.job);
+        test_true(lost.job.again_source);
+        job_interrupt(&lost.job);
+        test_true(lost.job.errand && !lost.job.again_source);
+        while (n_ended == 0)
+                test_int(sd_event_run(lost.env.event, UINT64_MAX), >=, 0);
+        expect_left(&lost);
+        close_fd(other);
+}
+
 static pid_t start_runner(const struct lost *lost)
 {
         int ends[2], lock_fd;
@@ -298,5 +319,6 @@ static void test_limits(void)
 TEST_MAIN("job-again", { "limits", test_limits }, { "interrupted", test_interrupted },
           { "stopped", test_stopped }, { "interrupted late", test_interrupted_late },
           { "stopped late", test_stopped_late }, { "taken over", test_taken_over },
-          { "interrupted while locked", test_interrupted_while_locked }, { "small", test_small },
-          { "large", test_large }, { "kinds of errors", test_kinds })
+          { "interrupted while locked", test_interrupted_while_locked },
+          { "interrupted while it waits", test_interrupted_while_it_waits },
+          { "small", test_small }, { "large", test_large }, { "kinds of errors", test_kinds })

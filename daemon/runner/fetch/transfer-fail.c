@@ -81,7 +81,7 @@ static int fail_memory(struct transfer *transfer)
         return task_fail(transfer->get->task, PPP_REASON_NO_MEMORY, 0);
 }
 
-/* What is meant by those of libcurl's codes that mean one thing only. */
+/* Fails the task for a code of libcurl's that has only one meaning. */
 static int fail_by_table(struct ppp_task *task, CURLcode code)
 {
         static const struct {

@@ -23,7 +23,7 @@
 /* A loop: its ring, and libcurl's own descriptors. */
 #define PER_LOOP 4U
 
-/* What computes for a loop: a ring for each thread, and an eventfd for all of a loop. */
+/* Each thread of an executor has a ring, and each loop an eventfd on which its threads answer. */
 static unsigned of_executors(const struct runner *runner, unsigned n_loops)
 {
         return runner->spec.executor ? MAX(runner->spec.executor_workers, n_loops) + n_loops : 0;

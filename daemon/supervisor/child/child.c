@@ -270,7 +270,7 @@ void child_force(struct child *child)
         set_state(child, CHILD_ENDED);
 }
 
-/* What it was made with stays. */
+/* Forgets the process. The settings of child_init() and of the owner stay. */
 static void reset(struct child *child)
 {
         struct child fresh = CHILD_NULL;

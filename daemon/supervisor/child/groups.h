@@ -63,8 +63,10 @@ static inline bool groups_exist(const struct groups *groups)
 const char *groups_why_without(const struct groups *groups, enum cgroup_controller controller,
                                const char **ret_hint);
 
-/* What to do when the base is gone, which somebody must have removed; NULL when that is not the
- * trouble. */
+/*
+ * Advice for when the group above those of jobs is gone, because somebody has removed it; NULL when
+ * it is there.
+ */
 const char *groups_hint_gone(const struct groups *groups);
 
 /* "v2", "v2-without-controllers", "none": the summary's host.cgroup. */

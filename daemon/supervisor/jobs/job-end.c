@@ -434,7 +434,7 @@ void job_finish(struct job *job)
         int r;
 
         assert(!job->errand && child_is_over(&job->child));
-        /* What it waited for to start again is of no use to it any more. */
+        /* The timer would start the job again while its records are counted. */
         job->again_source = sd_event_source_disable_unref(job->again_source);
         job->over_ns = now_monotonic();
         job->over_interrupted = job->interrupted;

@@ -327,7 +327,7 @@ static void count_again(struct job *job, int error)
 static void go_on(struct jobs *jobs, struct job *job, int r, const struct tally *tally)
 {
         if (r < 0 && !is_for_good(r)) {
-                /* One that is not wanted any more is not counted again. */
+                /* A job that was cancelled meanwhile ends now, and is not counted again. */
                 if (!job_stop_late(job))
                         count_again(job, r);
                 return;
