@@ -15,8 +15,8 @@
         "give bytes, from 4M to 8388607T; K, M, G and T stand for powers of 1024, max for no " \
         "limit"
 
-/* The same option for the job and for each worker. */
-#define OPTION(name) .option = name, .worker_option = "worker-" name
+/* The same option for the job and for each worker; `name` is a string literal. */
+#define OPTION(name) .option = "" name, .worker_option = "worker-" name
 
 const struct limit_info limit_infos[_LIMIT_N] = {
         [LIMIT_CPU_MAX] = {

@@ -110,10 +110,11 @@ class Owners(FleetCase):
     def test_a_runner_that_is_killed(self):
         """As a node that dies, for one owner: its chunks are run again, by the runner that is started anew."""
         node, redis = self.node("node"), self.connect()
-        inputs, expected = naps(100, 0.02)
+        inputs, expected = naps(500, 0.02)
         first = self.job_of("one:1", inputs)
         first.await_done(10)
         [one] = children_of(node.pid)
+        os.kill(self.level_of(one), signal.SIGSTOP)     # so that it has chunks in hand, however long the rest takes
         others, others_expected = naps(300, 0.01)
         second = self.job_of("two:1", others)
         second.await_done(20)

@@ -1,5 +1,7 @@
 """The machines level when Redis goes, comes back, is full, refuses, or holds what somebody else put there."""
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -164,10 +166,13 @@ class Engine(FleetCase):
         redis = self.connect()
         redis("CONFIG", "SET", "maxmemory", int(redis.info("memory")["used_memory"]) + 3_000_000)
         inputs = ["/" + "x" * 60000 + str(i) for i in range(1000)]
+        began = time.monotonic()
         job = self.job("words", inputs)
         self.assertEqual(job.wait(), 0, job.output())
         self.assertEqual(job.header().n_failed, len(inputs))
-        self.assertLess(len(job.output().splitlines()), 4, job.output())
+        # It is over, and may be said again, when nothing was refused for 5 s.
+        self.assertLessEqual(job.output().count("waiting until it takes more"), 1 + (time.monotonic() - began) // 5,
+                             job.output())
         self.assertEqual(job.measured()["machines"]["sent_bytes"], sum(len(line) + 1 for line in inputs))
 
     def test_full_before_there_is_anything(self):
@@ -378,24 +383,22 @@ class Endless(Case):
             connection, _ = listener.accept()
             with connection:
                 connection.recv(1 << 16)
-                connection.sendall(b"+PONG\r\n")
-                connection.recv(1 << 16)
-                connection.sendall(b"$2000000000\r\n")
-                try:
-                    while True:
-                        connection.sendall(bytes(1 << 16))
-                except OSError:
-                    pass
+                connection.sendall(b"+PONG\r\n$2000000000\r\n")
+                # All by one call, or each part of it would wait for this process's turn.
+                with contextlib.suppress(OSError):
+                    connection.sendall(bytes(64 << 20))
+
+        tries = itertools.count()
 
         def told():
-            """None where a slow machine did not read as much within the 3 s that it waits."""
+            """None where a busy machine did not read as much within the 3 s that a Redis gets."""
             threading.Thread(target=serve, daemon=True).start()
-            runner = Runner(os.path.join(self.temp, "list"), {"machines": machines}, ["--nodes"]).start()
+            runner = Runner(os.path.join(self.temp, f"list-{next(tries)}"),
+                            {"machines": {"redis": f"unix:{path}", "name": "host"}}, ["--nodes"]).start()
             self.addCleanup(runner.end)
             self.assertEqual(runner.wait(), 1)
             return None if "did not answer within" in runner.output() else runner.output()
-        machines = {"redis": f"unix:{path}", "name": "host"}
-        self.assertRegex(wait_until(told, "16 MiB to be read", seconds=120), "cannot reach Redis at .*longer than 16 MiB")
+        self.assertRegex(wait_until(told, "16 MiB to be read", 100.0), "cannot reach Redis at .*longer than 16 MiB")
 
 
 class Password(FleetCase):

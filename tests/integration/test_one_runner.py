@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shlex
+import signal
 import struct
 
 from harness import process, results
@@ -130,8 +131,10 @@ class OneRunner(Case):
         job, first, second = self.two()
         self.let_go(1)
         self.recorded(job, 1)
+        os.kill(first, signal.SIGSTOP)          # it must not have done it all before the second has come
         self.let_go(2)
         self.said(f"took over job {job} (runner process {first})")
+        os.kill(first, signal.SIGCONT)
         self.assertFalse(alive(second))
         self.assert_all_once(job)
         self.assertEqual(self.starts(), [first, second])

@@ -19,7 +19,7 @@
 /* Sanitizers make fibers slow to come and go, and TSan takes 8128 of them. */
 #if FIBER_STACK_FACTOR > 1
 #define N_MANY 1000
-#define N_MOST 2000
+#define N_MOST 1000
 #else
 #define N_MANY 5000
 #define N_MOST 30000

@@ -270,7 +270,6 @@ static void test_file_deadline(void)
         for (uint64_t i = 0; i < 5; ++i)
                 test_failed(&job, i, PPP_REASON_TIMEOUT, 0);
         test_int(now_monotonic() - begin, >=, 30 * NSEC_PER_MSEC);
-        test_int(now_monotonic() - begin, <, 30 * NSEC_PER_SEC);
         job_end(&job);
         close(fds[0]);
         close(fds[1]);

@@ -401,14 +401,13 @@ static void clock_is_lazy(void)
 
         curl_ring_run_due(&driver);
         start = now_monotonic();
-        want_timer(60000);
+        want_timer(3600000);
         turn(false);
         want_timer(20);
         while (!driver.due) {
                 turn(true);
                 test_int(driver.n_in_flight, <=, 1);
         }
-        test_int(now_monotonic() - start, <, 10 * NSEC_PER_SEC);
         teardown();
 }
 
@@ -423,7 +422,7 @@ static void clock_can_be_stopped(void)
         test_int(driver.n_in_flight, ==, 0);
         turn(false);
         test_int(driver.n_in_flight, ==, 0);
-        want_timer(60000);
+        want_timer(3600000);
         turn(false);
         teardown(); /* ends it */
 }

@@ -4,6 +4,9 @@
 
 #include "tests/unit/fetch-batch.h"
 
+/* Of a time that was waited for: libcurl counts in milliseconds, which may begin before ours. */
+#define AT_LEAST(ns) ((ns)-5 * NSEC_PER_MSEC)
+
 static void deadline_ends_it(void)
 {
         static const char *const paths[] = { "/hang", "/stall" };
@@ -16,8 +19,7 @@ static void deadline_ends_it(void)
                         test_int(o.r, ==, -ETIME);
                         test_int(o.reason, ==, PPP_REASON_TIMEOUT);
                         test_int(o.detail, ==, 0);
-                        test_int(o.took_ns, >=, 60 * NSEC_PER_MSEC);
-                        test_int(o.took_ns, <, 5 * NSEC_PER_SEC);
+                        test_int(o.took_ns, >=, AT_LEAST(60 * NSEC_PER_MSEC));
                         o = fetch_one(backend, at("/plain"), 1);
                         test_int(o.reason, ==, PPP_REASON_TIMEOUT);
                 }
@@ -58,7 +60,7 @@ static void every_byte_counts(void)
                         test_int(outcomes[1].reason, ==, PPP_REASON_TIMEOUT);
                         test_int(outcomes[1].detail, ==, PPP_FETCH_SILENCE);
                         test_int(outcomes[1].n_bytes, ==, 4);
-                        test_int(outcomes[1].took_ns, >=, 2 * NSEC_PER_SEC);
+                        test_int(outcomes[1].took_ns, >=, AT_LEAST(2 * NSEC_PER_SEC));
                 }
         fetch_patience = patient;
         teardown();
@@ -133,13 +135,13 @@ static void silence_ends_it(void)
                                  deaf.port);
                         o = fetch_one(backend, unheard, 0);
                         test_int(o.reason, ==, PPP_REASON_CONNECT);
-                        test_int(o.took_ns, >=, 300 * NSEC_PER_MSEC);
+                        test_int(o.took_ns, >=, AT_LEAST(300 * NSEC_PER_MSEC));
                         snprintf(silent, sizeof(silent), "http://%s127.0.0.1:%u/hang", users[i],
                                  server.port);
                         o = fetch_one(backend, silent, 0);
                         test_int(o.reason, ==, PPP_REASON_TIMEOUT);
                         test_int(o.detail, ==, PPP_FETCH_SILENCE);
-                        test_int(o.took_ns, >=, 1 * NSEC_PER_SEC);
+                        test_int(o.took_ns, >=, AT_LEAST(NSEC_PER_SEC));
                 }
         fetch_patience = patient;
         deaf_port_close(&deaf);
@@ -169,7 +171,7 @@ static void deadlines_of_many(void)
         /* On a busy machine a page that comes may come too late. */
         for (size_t i = 0; i < ARRAY_SIZE(urls); ++i)
                 if (outcomes[i].reason == PPP_REASON_TIMEOUT)
-                        test_int(outcomes[i].took_ns, >=, NSEC_PER_SEC);
+                        test_int(outcomes[i].took_ns, >=, AT_LEAST(NSEC_PER_SEC));
                 else
                         test_true(i % 8 && outcomes[i].reason == PPP_REASON_NONE);
         test_true(server_is_idle());

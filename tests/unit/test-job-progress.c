@@ -60,8 +60,9 @@ static void test_more_waiters(void)
         job_add_waiter(&job, &waiters[1]);
         test_true(due(&job) == first);
 
-        /* It comes, and comes again. */
-        test_true(sd_event_run(env.event, UINT64_MAX) > 0);
+        /* It comes, and comes again. What interrupts the wait is an event, too. */
+        while (due(&job) == first)
+                test_true(sd_event_run(env.event, UINT64_MAX) > 0);
         test_true(due(&job) > first);
         test_true(is_armed(&job));
         sd_event_source_disable_unref(job.progress_source);

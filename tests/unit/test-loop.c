@@ -124,7 +124,6 @@ static void test_deadlines(void)
 
 static void test_sleep(void)
 {
-        uint64_t begin = now_monotonic();
         struct job job;
 
         counts_reset();
@@ -132,7 +131,7 @@ static void test_sleep(void)
         for (int i = 0; i < 1000; ++i)
                 job_add(&job, "50");
         job_run(&job, run_sleep, 1000);
-        test_int(now_monotonic() - begin, <, 40 * NSEC_PER_SEC);
+        test_int(n_running_max, >, 1);
         for (uint64_t i = 0; i < 1000; ++i) {
                 struct ppp_record record = job_record(&job, i);
 
@@ -160,20 +159,27 @@ static void test_window(void)
         job_end(&job);
 }
 
+/* Input: milliseconds; "free" has no deadline, and so is done however slow the machine is. */
+static int run_sleep_or_free(struct ppp_task *task, const char *input, size_t n, uint64_t *ret)
+{
+        if (!streq(input, "free"))
+                return run_sleep(task, input, n, ret);
+        task->deadline_ns = 0;
+        return run_sleep(task, "1", 1, ret);
+}
+
 static void test_sleep_deadline(void)
 {
-        uint64_t begin = now_monotonic();
         struct job job;
 
         counts_reset();
         job_begin(&job);
-        job_add(&job, "10000");
-        job_add(&job, "1");
-        job.runner.spec.task_timeout_ns = NSEC_PER_SEC;
-        job_run(&job, run_sleep, 2);
+        job_add(&job, "3600000");
+        job_add(&job, "free");
+        job.runner.spec.task_timeout_ns = 100 * NSEC_PER_MSEC;
+        job_run(&job, run_sleep_or_free, 2);
         test_failed(&job, 0, PPP_REASON_TIMEOUT, 0);
         test_done(&job, 1, 7);
-        test_int(now_monotonic() - begin, <, 10 * NSEC_PER_SEC);
         job_end(&job);
 }
 
@@ -288,7 +294,6 @@ static void test_widest_window(void)
         job_begin(&job);
         for (int i = 0; i < N_MOST; ++i)
                 job_add(&job, all);
-        job.runner.spec.task_timeout_ns = 60 * NSEC_PER_SEC;
         job_run(&job, run_together, N_MOST);
         for (uint64_t i = 0; i < N_MOST; ++i)
                 test_done(&job, i, 7);
@@ -443,7 +448,7 @@ static const struct test_case cases[] = {
         { "one fiber for what does not wait", test_one_fiber_is_enough },
         { "the loop turns between tasks", test_loop_turns },
         { "several loops", test_loops },
-        { "cancel sleepers within 100 ms", test_cancel_sleepers },
+        { "cancel sleepers", test_cancel_sleepers },
         { "cancelled before it began", test_cancelled_before },
         { "hooks", test_hooks },
         { "cancelled as it ends", test_cancelled_as_it_ends },

@@ -154,7 +154,6 @@ static void test_linked_timeout(void)
         test_int(poll.res, ==, -ECANCELED);
         test_int(timeout.res, ==, -ETIME);
         test_int(now_monotonic() - begin, >=, 10 * NSEC_PER_MSEC);
-        test_int(now_monotonic() - begin, <, 5 * NSEC_PER_SEC);
         ring_deinit(&ring);
 }
 
