@@ -20,6 +20,19 @@ from pair_link import ADDRESSES, HEARTBEAT, PAYLOAD, PORT
 REDIS_DIRECTORY, REDIS_UNIT = "/run/test-redis", "test-redis.service"
 SOCKET, ADMINISTRATOR = f"{REDIS_DIRECTORY}/socket", "administrator"
 CHUNKS = "pppctl:chunks:sleep:first:0"          # root's, submitted here
+# The first task and the number of tasks of each chunk that the consumer ARGV[1] has in hand.
+HELD = """
+local found = {}
+for _, pending in ipairs(redis.call('XPENDING', KEYS[1], 'nodes', '-', '+', 1000, ARGV[1])) do
+    for _, chunk in ipairs(redis.call('XRANGE', KEYS[1], pending[1], pending[1])) do
+        local fields = {}
+        for i = 1, #chunk[2], 2 do fields[chunk[2][i]] = chunk[2][i + 1] end
+        table.insert(found, fields.first)
+        table.insert(found, fields.n)
+    end
+end
+return found
+"""
 SLACK = 60.0                            # for emulation
 NS = 10 ** 9
 
@@ -172,14 +185,9 @@ class Pair(Case):
             self.assertTrue(0 <= node["last_seen_seconds"] < HEARTBEAT, node)
 
     def held(self):
-        """By Redis: the tasks of the chunks that the second machine's node holds."""
-        tasks = set()
-        for chunk in redis("XPENDING", CHUNKS, "nodes", "-", "+", "1000", "second").split()[::4]:
-            words = redis("XRANGE", CHUNKS, chunk, chunk).split()
-            if words:
-                first, n = (int(words[words.index(name) + 1]) for name in ("first", "n"))
-                tasks.update(range(first, first + n))
-        return tasks
+        """By Redis: the tasks of the chunks that the second machine's node holds, all of one moment."""
+        words = [int(word) for word in redis("EVAL", HELD, "1", CHUNKS, "second").split()]
+        return {task for first, n in zip(words[::2], words[1::2]) for task in range(first, first + n)}
 
     def test_5_cut_off(self):
         """For longer than the heartbeat: what it had in hand is done by the other, and its results come late."""
