@@ -103,7 +103,12 @@ _public_ int ppp_compute(struct ppp_task *task, ppp_function *function, void *ar
         if (r < 0)
                 return r;
         tell_progress(task->worker);
-        return io->compute ? io->compute(task, function, argument) : function(task, argument);
+        return io->compute ? io->compute(task, function, argument, size) : function(task, argument);
+}
+
+_public_ int ppp_computes_apart(const struct ppp_task *task)
+{
+        return task->worker->runner->spec.executor != EXECUTOR_NONE;
 }
 
 /* The global lock is released meanwhile: whoever holds the job's lock may be waiting for it. */

@@ -33,7 +33,7 @@ struct io_ops {
         int (*sleep)(struct ppp_task *task, uint64_t nanoseconds);
 
         /* Calls the function where the level computes. NULL: in place. */
-        int (*compute)(struct ppp_task *task, ppp_function *function, void *argument);
+        int (*compute)(struct ppp_task *task, ppp_function *function, void *argument, size_t size);
 
         /* Waits until the source may have tasks to claim, or will never have any again. */
         void (*wait_for_tasks)(struct worker *worker, struct task_source *source);

@@ -93,6 +93,12 @@ typedef int ppp_function(struct ppp_task *task, void *argument);
 int ppp_compute(struct ppp_task *task, ppp_function *function, void *argument, size_t size);
 
 /*
+ * ppp_computes_apart() - not 0 if ppp_compute() goes to a pool. For a workload that would have to
+ * copy what it hands over, and can do without in place.
+ */
+int ppp_computes_apart(const struct ppp_task *task);
+
+/*
  * ppp_lock_acquire(), ppp_lock_release() - the job's one lock. All tasks of the job on this machine
  * share it, whatever their workers are. Who waits for it blocks the worker's thread, at async the
  * loop. Do not nest, and do not call what waits while holding it. Acquiring returns 0, -ECANCELED

@@ -3,8 +3,9 @@
 import json
 import os
 
-from harness import schema, settings
+from harness import corpus, schema, settings
 from harness.case import Case
+from harness.oddserver import OddServer, body
 
 SUMS = {str(n): n * (n - 1) // 2 for n in (0, 1, 1000, 12345)}
 EXECUTOR = ("--executor", "threads")
@@ -26,6 +27,23 @@ class Executor(Case):
                 told = outcome.summary["executor"]
                 self.assertEqual((told["kind"], told["workers"], told["calls"]), ("threads", 3, len(SUMS)))
                 self.assertGreater(told["messages"] + told["eventfd_writes"], 0)
+
+    def test_words(self):
+        """Files and pages, in many charsets; what is too long to be kept is counted by the loop."""
+        texts = corpus.texts()
+        expected = {self.write(name, data): corpus.count(data) for name, data in texts.items()}
+        server = OddServer().start()
+        self.addCleanup(server.stop)
+        page = "Käse\xa0x y".encode("iso-8859-1")
+        expected[server.on("/page", body(page, "text/html; charset=latin1"))] = 3
+        outcome = self.run_job("async", "words", expected, *EXECUTOR)
+        self.assert_values(outcome, expected)
+        long = {name for name, data in texts.items() if len(data) > 1 << 20}
+        self.assertLessEqual(len(expected) - len(long) - 1, outcome.summary["executor"]["calls"])   # one may be empty
+        expected = {self.write("long", b"one two " * 400_000): 800_000}
+        outcome = self.run_job("async", "words", expected, *EXECUTOR)
+        self.assert_values(outcome, expected)
+        self.assertEqual(outcome.summary["executor"]["calls"], 0)
 
     def test_without_one(self):
         outcome = self.run_job("async", "sum", SUMS)

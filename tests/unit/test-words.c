@@ -118,7 +118,31 @@ static int fake_read(struct ppp_task *task, const char *path, ppp_sink *sink, vo
         return hand_on("read", path, sink, userdata);
 }
 
-static const struct io_ops fake_ops = { .fetch = fake_fetch, .read_file = fake_read };
+static size_t n_computed; /* bytes of arguments */
+
+/* With another task and a copy of the argument, as in another process. */
+static int fake_compute(struct ppp_task *task, ppp_function *function, void *argument, size_t size)
+{
+        struct ppp_task other = *task;
+        void *copy = malloc(size);
+        int r;
+
+        test_true(copy);
+        memcpy(copy, argument, size);
+        r = function(&other, copy);
+        memcpy(argument, copy, size);
+        free(copy);
+        n_computed += size;
+        return r;
+}
+
+static const struct io_ops fake_ops = {
+        .fetch = fake_fetch,
+        .read_file = fake_read,
+        .compute = fake_compute,
+};
+
+static enum executor executor;
 
 /* Runs `words` on one input; the task keeps the reason. */
 static int run(const char *input, struct ppp_task *task, uint64_t *ret)
@@ -127,11 +151,12 @@ static int run(const char *input, struct ppp_task *task, uint64_t *ret)
         static struct worker worker = { .runner = &runner, .io = &fake_ops };
 
         runner.demo_url = (char *)DEMO;
+        runner.spec.executor = executor;
         *task = (struct ppp_task){ .worker = &worker };
         return workload_words.run(task, input, strlen(input), ret);
 }
 
-static void test_streams(void)
+static void check_streams(void)
 {
         static const struct {
                 const char *input, *charset, *chunks[4], *asked;
@@ -176,7 +201,52 @@ static void test_streams(void)
         }
 }
 
-static void test_failures(void)
+static void test_streams(void)
+{
+        n_computed = 0;
+        check_streams();
+        test_int(n_computed, ==, 0);
+}
+
+static void test_streams_apart(void)
+{
+        executor = EXECUTOR_THREADS;
+        n_computed = 0;
+        check_streams();
+        test_int(n_computed, >, 0);
+        executor = EXECUTOR_NONE;
+}
+
+/* Of a text that is too long to be kept, what was kept is counted, and all that follows. */
+static void test_long_text_apart(void)
+{
+        const size_t n = 700 * 1000;
+        char *text = malloc(n + 1);
+        struct ppp_task task;
+        uint64_t words;
+
+        test_true(text);
+        for (size_t i = 0; i < n; ++i)
+                text[i] = "ab\xE9 "[i % 4];
+        text[n] = 0;
+        executor = EXECUTOR_THREADS;
+        stream.charset = "iso-8859-1";
+        stream.result = 0;
+        n_computed = 0;
+        memcpy(stream.chunks, (const char *[4]){ text }, sizeof(stream.chunks));
+        test_int(run("/a", &task, &words), ==, 0);
+        test_int(words, ==, n / 4);
+        test_int(n_computed, >, n);
+        n_computed = 0;
+        memcpy(stream.chunks, (const char *[4]){ text, text, "c d" }, sizeof(stream.chunks));
+        test_int(run("/a", &task, &words), ==, 0);
+        test_int(words, ==, n / 2 + 2);
+        test_int(n_computed, ==, 0);
+        executor = EXECUTOR_NONE;
+        free(text);
+}
+
+static void check_failures(void)
 {
         struct ppp_task task;
         uint64_t words = 42;
@@ -201,7 +271,17 @@ static void test_failures(void)
         test_int(words, ==, 42);
 }
 
+static void test_failures(void)
+{
+        check_failures();
+        executor = EXECUTOR_THREADS;
+        check_failures();
+        executor = EXECUTOR_NONE;
+}
+
 TEST_MAIN("words", { "what inputs name", test_input_targets },
           { "inputs that name nothing", test_input_refused },
           { "demo: without demo pages", test_input_without_demo },
-          { "streams are decoded and counted", test_streams }, { "failures", test_failures })
+          { "streams are decoded and counted", test_streams },
+          { "so they are elsewhere", test_streams_apart },
+          { "a text too long for that", test_long_text_apart }, { "failures", test_failures })

@@ -67,7 +67,7 @@ static int async_fetch(struct ppp_task *task, const char *url, ppp_sink *sink, v
         return http_fetch(io->http, &io->codings, task, url, sink, userdata);
 }
 
-static int async_compute(struct ppp_task *task, ppp_function *function, void *argument)
+static int async_compute(struct ppp_task *task, ppp_function *function, void *argument, size_t size)
 {
         struct async_io *io = task->worker->io_context;
 

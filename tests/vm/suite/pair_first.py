@@ -77,7 +77,7 @@ def setUpModule():
     start_redis()
     server = pair_link.Server("first")
     pair_link.join("first")
-    wait_until(other.is_there, "the second machine", 300.0, step=0.5)
+    wait_until(other.is_there, "the second machine", 600.0, step=0.5)
     both()
 
 
