@@ -13,6 +13,7 @@ from measure import Sample, Skip, median
 
 SUMS = ("201600000", "201700000", "201800000", "201900000")
 NOTHINGS = 10_000_000
+EXECUTORS = {"threads": 3}              # and what a call of each may cost, µs of CPU
 
 
 @dataclasses.dataclass
@@ -69,7 +70,7 @@ class Bench:
         """{name: function that makes the Item}; nothing is made for an item that is not run."""
         return {"pages": self.pages, "latency": self.latency, "file-ascii": lambda: self.big("ascii"),
                 "file-mixed": lambda: self.big("mixed"), "files": self.files, "sum": self.sum,
-                "nothing": self.nothing, "submit": self.submit,
+                "nothing": self.nothing, "executor": self.executor, "submit": self.submit,
                 "machines": self.machines_nothing, "machines-pages": self.machines_pages}
 
     # Pages
@@ -247,6 +248,27 @@ class Bench:
                      lambda s: limit("async: wall a task, ns", wall(s, "pppd async"), at_most=150)],
             notes=["Python: 100,000 tasks. pppd's figure has a record and two time stamps a task in it."])
 
+    def executor(self):
+        """Calls from a loop to a pool of one and back, 64 at a time; inline is the same job without a pool."""
+        n, some, listing = 400_000, 20_000, self.path("executor.list")
+        with open(listing, "w") as file:
+            file.write("0\n" * n)
+        job = lambda *options: self.pppd.job("async", "sum", listing, n, "--workers", 64, *options)
+        above = lambda s, label: _subtract(_scaled(cost(s, label), 1e6), _scaled(cost(s, "pppd async, inline"), 1e6))
+        pools = {f"pppd async, {kind}": lambda kind=kind: job("--executor", kind, "--executor-workers", 1)
+                 for kind in EXECUTORS}
+        return Item(
+            "executor", "calls of a function that does nothing, from a loop to a pool of one worker and back, 64 at a time", "call",
+            {"pppd async, inline": job, **pools,
+             "C MSG_RING, 64 at a time (limit)": lambda: self.limits.run(n, "msg-ring", n, 64),
+             "C MSG_RING, one at a time": lambda: self.limits.run(n, "msg-ring", n, 1),
+             "python run_in_executor, threads": lambda: python(some, "executor-threads", some, 64),
+             "python run_in_executor, processes": lambda: python(some, "executor-processes", some, 64)},
+            reference="pppd async, threads",
+            targets=[lambda s, kind=kind: limit(f"{kind}: CPU a call above inline, µs", above(s, f"pppd async, {kind}"),
+                                                at_most=EXECUTORS[kind]) for kind in EXECUTORS],
+            notes=[f"Python: {some:,} calls. pppd's figures have a record and two time stamps a call in them."])
+
     # Machines
 
     def pppd_of_nodes(self, level, workers):
@@ -367,6 +389,10 @@ class Bench:
 
 def _scaled(value, factor):
     return None if value is None else value * factor
+
+
+def _subtract(a, b):
+    return None if a is None or b is None else a - b
 
 
 def _divide(a, b):

@@ -7,6 +7,8 @@
  *     limits words-avx2 FILE             counts words, a loop of its own (valid UTF-8 only)
  *     limits words-own FILE              counts words by pppd's wordcount, without pppd
  *     limits files THREADS DIRECTORY     open, read, count and close each file of a directory
+ *     limits msg-ring N IN-FLIGHT        N calls to a thread, which answers a ring
+ * (IORING_OP_MSG_RING)
  *
  * Each prints its result and the seconds its work took. And, since a child of a large process
  * begins with that one's peak memory in its ru_maxrss:
@@ -17,7 +19,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <immintrin.h>
+#include <liburing.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -252,6 +256,61 @@ static void list_directory(struct shared *shared, const char *path)
         }
 }
 
+/* A thread that does nothing with what it is handed but answer. */
+struct answerer {
+        struct io_uring to; /* whom it answers */
+        sem_t handed;
+        uint64_t n;
+};
+
+static void *answer_thread(void *userdata)
+{
+        struct answerer *answerer = userdata;
+        struct io_uring ring;
+
+        if (io_uring_queue_init(2, &ring, 0) < 0)
+                die("io_uring_queue_init");
+        for (uint64_t i = 0; i < answerer->n; ++i) {
+                struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+                struct io_uring_cqe *cqe;
+
+                while (sem_wait(&answerer->handed) < 0)
+                        ;
+                io_uring_prep_msg_ring(sqe, answerer->to.ring_fd, 0, i, 0);
+                if (io_uring_submit_and_wait(&ring, 1) < 0 || io_uring_peek_cqe(&ring, &cqe) < 0 ||
+                    cqe->res < 0)
+                        die("IORING_OP_MSG_RING");
+                io_uring_cqe_seen(&ring, cqe);
+        }
+        return NULL;
+}
+
+static uint64_t call_thread(uint64_t n, uint64_t n_in_flight)
+{
+        struct answerer answerer = { .n = n };
+        uint64_t n_handed = 0, n_answered = 0;
+        pthread_t thread;
+
+        if (io_uring_queue_init(4096, &answerer.to, 0) < 0 ||
+            sem_init(&answerer.handed, 0, 0) < 0 ||
+            pthread_create(&thread, NULL, answer_thread, &answerer) != 0)
+                die("msg-ring");
+        while (n_answered < n) {
+                struct io_uring_cqe *cqe;
+                unsigned head, n_seen = 0;
+
+                for (; n_handed < n && n_handed - n_answered < n_in_flight; ++n_handed)
+                        sem_post(&answerer.handed);
+                if (io_uring_wait_cqe(&answerer.to, &cqe) < 0)
+                        die("io_uring_wait_cqe");
+                io_uring_for_each_cqe(&answerer.to, head, cqe)++ n_seen;
+                io_uring_cq_advance(&answerer.to, n_seen);
+                n_answered += n_seen;
+        }
+        pthread_join(thread, NULL);
+        return n_answered;
+}
+
 static int open_file(const char *path)
 {
         int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -298,10 +357,14 @@ int main(int argc, char **argv)
         } else if (streq(verb, "files") && argc == 4) {
                 list_directory(&shared, argv[3]);
                 run_threads(&shared, files_thread, (unsigned)atoi(argv[2]));
+        } else if (streq(verb, "msg-ring") && argc == 4) {
+                shared.result =
+                        call_thread(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10));
         } else if (streq(verb, "measure") && argc > 3) {
                 return measure(argv[2], argv + 3);
         } else {
-                fprintf(stderr, "usage: limits sum|claim|words-avx2|words-own|files|measure …\n");
+                fprintf(stderr,
+                        "usage: limits sum|claim|words-avx2|words-own|files|msg-ring|measure …\n");
                 return 2;
         }
         report(shared.result, began);

@@ -155,6 +155,27 @@ def noop_asyncio(n):
     return asyncio.run(main())
 
 
+def executor(make, n, in_flight):
+    import asyncio
+
+    async def main():
+        loop, left = asyncio.get_running_loop(), iter(range(int(n)))
+        with make(1) as pool:
+            async def worker():
+                return sum([await loop.run_in_executor(pool, nothing, i) for i in left])
+            await asyncio.gather(*(worker() for _ in range(int(in_flight))))
+        return int(n)
+    return asyncio.run(main())
+
+
+def executor_threads(n, in_flight):
+    return executor(concurrent.futures.ThreadPoolExecutor, n, in_flight)
+
+
+def executor_processes(n, in_flight):
+    return executor(concurrent.futures.ProcessPoolExecutor, n, in_flight)
+
+
 # Tasks that do nothing, through Redis: workers are warm when the clock starts
 
 def rq_worker(path):

@@ -24,7 +24,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "integration")]
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build", help="where the programs are (default: build)")
-    parser.add_argument("--only", help="items, by a comma: pages, latency, file-ascii, file-mixed, files, sum, nothing, submit, machines, machines-pages")
+    parser.add_argument("--only", help="items, by a comma: pages, latency, file-ascii, file-mixed, files, sum, nothing, executor, submit, machines, machines-pages")
     parser.add_argument("--contender", default="", help="only contenders whose label has this part")
     parser.add_argument("--runs", type=int, default=5, help="runs of each contender (default: 5)")
     parser.add_argument("--patience", type=int, default=2,
