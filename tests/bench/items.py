@@ -7,7 +7,7 @@ import time
 import fixtures
 from contenders import Pppd, python, shell, tool
 from harness import nginx
-from harness.machines import SERVER
+from harness.redis import SERVER
 from machines import Machines
 from measure import Sample, Skip, median
 

@@ -11,12 +11,12 @@ import subprocess
 import time
 import unittest
 
-from harness import machines, settings
+from harness import settings
 from harness.case import Case
 from harness.daemon import read_pids
-from harness.machines import Redis
 from harness.poll import wait_until
-from harness.process import alive, clean_environment, command_line, reap_orphans
+from harness.process import alive, command_line, reap_orphans
+from harness.redis import SERVER, Error as RedisError, Redis
 from harness.varlink import Error
 
 DEMO = {"2016: 3794 words", "2017: 4123 words", "2018: 4334 words", "2019: 1953 words"}
@@ -54,7 +54,7 @@ class Engine(Case):
         return shown["summary"]
 
 
-@unittest.skipUnless(machines.SERVER, "redis-server is not installed")
+@unittest.skipUnless(SERVER, "redis-server is not installed")
 class Private(Engine):
     """No Redis is configured: jobs get one of their own, with two nodes."""
 
@@ -248,15 +248,15 @@ def acl():
     return ["--user", *rules, "--user", "default", "off"]
 
 
-@unittest.skipUnless(machines.SERVER, "redis-server is not installed")
+@unittest.skipUnless(SERVER, "redis-server is not installed")
 class Configured(Engine):
     """A Redis that the test starts, with a user, a password and a pattern of keys."""
 
     def setUp(self):
         self.home = self.path(self._testMethodName)
         os.makedirs(self.home)
-        self.redis = Redis(os.path.join(self.home, "r"), *(acl() if "password" in self._testMethodName else []))
-        self.addCleanup(self.redis.stop)
+        self.redis = Redis(self.home, options=acl() if "password" in self._testMethodName else ()).start()
+        self.addCleanup(lambda: self.redis.stop(signal.SIGKILL))
 
     def configure(self, *lines, password=None):
         """Writes the configuration; returns its path."""
@@ -273,6 +273,12 @@ class Configured(Engine):
 
     def begin(self, *lines, **options):
         return self.fresh(f"{self._testMethodName}/d", args=["--config", self.configure(*lines, **options)])
+
+    def consumers(self, owner):
+        try:
+            return self.redis.run("XINFO", "CONSUMERS", f"pppctl:chunks:sleep:{owner}", "nodes")
+        except RedisError:
+            return []                   # nobody has read of it yet
 
     def reload(self, daemon):
         before = daemon.log().count("read again") + daemon.log().count("stays in force")
@@ -315,11 +321,9 @@ class Configured(Engine):
                                capture_output=True, text=True)
         self.assertEqual(other.returncode, 0, other.stderr)
         daemon.submit("machines", "sleep", ["30"])
-        owners = lambda: sorted(self.redis.run("HGET", key, "owner") for key in self.redis.run("KEYS", "pppctl:job:*").split())
-        wait_until(lambda: owners() == ["here:0", "here:65534"], lambda: str(owners()))
-        wait_until(lambda: self.redis.run("XINFO", "CONSUMERS", "pppctl:chunks:sleep:here:0", "nodes").count("here") and
-                   self.redis.run("XINFO", "CONSUMERS", "pppctl:chunks:sleep:here:65534", "nodes").count("here"),
-                   "a runner for each")
+        owners = lambda: sorted(self.redis.run("HGET", key, "owner") for key in self.redis.run("KEYS", "pppctl:job:*"))
+        wait_until(lambda: owners() == [b"here:0", b"here:65534"], lambda: str(owners()))
+        wait_until(lambda: all(self.consumers(f"here:{uid}") for uid in (0, 65534)), "a runner for each")
         if daemon.group:
             [one, two] = [read_pids(os.path.join(daemon.group, f"node/owner-{i}/runner")) for i in range(2)]
             self.assertTrue(one and two, "each in a group of its own")
@@ -399,7 +403,7 @@ class Configured(Engine):
         wait_until(lambda: daemon.call("Nodes")["nodes"][0]["load"] > 0, "the node at work")
         daemon.cancel(job)
         self.assertEqual(daemon.terminate(), 0)
-        self.assertNotIn("n", self.redis.run("ZRANGE", "pppctl:nodes", 0, -1).split())
+        self.assertNotIn(b"n", self.redis.run("ZRANGE", "pppctl:nodes", 0, -1))
         self.assertEqual(daemon.leftovers(), [])
         daemon.start()
 
@@ -443,7 +447,7 @@ class Configured(Engine):
     def test_an_engine_that_is_away(self):
         daemon = self.begin("serve = yes", "name = n")
         self.nodes(daemon, "n")
-        self.redis.kill()
+        self.redis.stop(signal.SIGKILL)
         job = daemon.submit("machines", "sum", ["5"])
         wait_until(lambda: daemon.show(job).get("condition") == "engine-unreachable", "the condition")
         with self.assertRaisesRegex(Error, "Failed"):

@@ -7,7 +7,7 @@ from harness.case import LEVELS, Case
 from harness.oddserver import OddServer, body, send
 
 CASES = os.path.join(settings.source, "tests/cases/http")
-ALL = [*LEVELS, *(["machines"] if redis.available() and len(LEVELS) > 1 else [])]
+ALL = [*LEVELS, *(["machines"] if redis.SERVER and len(LEVELS) > 1 else [])]
 
 # On a connection that stays open the end of these never comes.
 ENDED_BY_CLOSE = {"ok-short", "redir-short", "redir-cut-chunk"}

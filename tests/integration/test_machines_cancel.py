@@ -13,7 +13,6 @@ import unittest
 
 from harness import nginx
 from harness.certificates import Certificates
-from harness.machines import Node
 from harness.oddserver import OddServer, body
 from harness.poll import wait_until
 from harness.results import DONE
@@ -62,27 +61,25 @@ class Base(Machines):
 
     def busy_node(self, level, name=None, heartbeat=HEARTBEAT, **options):
         """One that all tasks of the two jobs fill."""
-        name = name or f"{level}-{self.jobs}"
-        node = self.node(name, level=level, workers=ALL, heartbeat=heartbeat, **options)
-        self.serving(name)
-        return node
+        name = name or f"{level}-{self.n_jobs}"
+        return self.node(name, level=level, workers=ALL, heartbeat=heartbeat, **options)
 
     def load(self, node):
-        return int(self.redis.run("HGET", f"pppctl:node:{node.name}", "load") or -1)
+        return int(self.redis.run("HGET", self.key(f"node:{node.name}"), "load") or -1)
 
     def cancel(self, job):
         """Returns when (time.monotonic())."""
-        self.assertEqual(job.coordinator.stop(), 3, job.coordinator.text())
+        self.assertEqual(job.stop(), 3, job.output())
         return time.monotonic()
 
     def two_jobs(self, url):
         """Both with all their requests at the server."""
         self.server.released["/other"].clear()
         self.server.counts["/other"] = 0
-        gone = self.job([f"{url}/gone"] * GONE, "words")
-        other = self.job([f"{url}/other"] * OTHERS, "words")
+        gone = self.job("words", [f"{url}/gone"] * GONE)
+        other = self.job("words", [f"{url}/other"] * OTHERS)
         wait_until(lambda: (self.server.open["/gone"], self.server.open["/other"]) == (GONE, OTHERS),
-                   lambda: f"all requests: {self.server.open} {other.coordinator.text()}")
+                   lambda: f"all requests: {self.server.open} {other.output()}")
         return gone, other
 
     def await_closed(self):
@@ -96,13 +93,13 @@ class Base(Machines):
 
     def assert_freed(self, node, began, n=GONE):
         """As many workers as that run another job's tasks, all at the same time."""
-        rows = self.ends(self.job([3] * n))
+        rows = self.ends(self.job("sleep", [3] * n))
         self.assertLess(time.monotonic() - began, SOON)
         self.assertLess(max(row.start_ns for row in rows), min(row.end_ns for row in rows))
-        self.assertIsNone(node.poll(), node.text())
+        self.assertTrue(node.running(), node.output())
 
     def end_node(self, node):
-        self.assertEqual((node.stop(), node.text()), (0, ""))
+        self.assertEqual((node.stop(), node.output()), (0, ""))
 
 
 class Waits(Base):
@@ -142,7 +139,7 @@ class Waits(Base):
         for level in LEVELS:
             with self.subTest(level):
                 node = self.busy_node(level)
-                gone, other = self.job([60] * GONE), self.job([3] * OTHERS)
+                gone, other = self.job("sleep", [60] * GONE), self.job("sleep", [3] * OTHERS)
                 wait_until(lambda: self.load(node) == ALL, "all in progress")
                 self.assert_freed(node, self.cancel(gone))
                 for row in self.ends(other):
@@ -158,7 +155,7 @@ class Waits(Base):
         for level in LEVELS:
             with self.subTest(level):
                 node = self.busy_node(level)
-                gone = self.job((fifos * ALL)[:ALL], "words")
+                gone = self.job("words", (fifos * ALL)[:ALL])
                 wait_until(lambda: self.load(node) == ALL, "all in progress")
                 self.assert_freed(node, self.cancel(gone), ALL)
                 self.end_node(node)
@@ -172,7 +169,7 @@ class Waits(Base):
             with self.subTest(level):
                 before = self.server.counts["/busy"]
                 node = self.busy_node(level)
-                gone = self.job([url] * ALL, "words", spec={"retries": 50, "task_timeout_seconds": 600})
+                gone = self.job("words", [url] * ALL, retries=50, task_timeout_seconds=600)
                 # The fifth try is 1.6 s after the fourth.
                 wait_until(lambda: self.server.counts["/busy"] - before >= 4 * ALL, "four tries each")
                 began = self.cancel(gone)
@@ -189,14 +186,14 @@ class Waits(Base):
             with self.subTest(level):
                 node = self.busy_node(level)
                 gone, other = self.two_jobs(self.server.url)
-                other.coordinator.kill(signal.SIGSTOP)
+                other.signal(signal.SIGSTOP)
                 self.cancel(gone)
                 self.await_closed()
                 time.sleep(2 * HEARTBEAT)
                 self.assertEqual(self.server.open["/other"], OTHERS)
                 self.server.released["/other"].set()
                 wait_until(lambda: self.server.open["/other"] == 0, "the answers")
-                other.coordinator.kill(signal.SIGCONT)
+                other.signal(signal.SIGCONT)
                 self.assert_other_ends(other)
                 self.end_node(node)
 
@@ -210,7 +207,7 @@ class Secure(Base):
         for level in LEVELS:
             with self.subTest(level):
                 node = self.busy_node(level)
-                gone = self.job([url] * ALL, "words")
+                gone = self.job("words", [url] * ALL)
                 # At async one goes ahead; the others wait for it.
                 taken = [listener.accept()[0] for _ in range(1 if level == "async" else ALL)]
                 wait_until(lambda: self.load(node) == ALL, "all in progress")
@@ -256,8 +253,8 @@ class Multiplexed(Base):
         return {line[0] for line in lines}, sorted((line[3], line[2]) for line in lines)
 
     def test_one_job(self):
-        node = self.busy_node("async", under=self.trust)
-        gone = self.job([f"{self.url}/gone"] * ALL, "words")
+        node = self.busy_node("async", wrap=self.trust)
+        gone = self.job("words", [f"{self.url}/gone"] * ALL)
         wait_until(lambda: self.server.open["/gone"] == ALL, "all requests")
         began = self.cancel(gone)
         self.await_closed()
@@ -266,7 +263,7 @@ class Multiplexed(Base):
 
     def test_two_jobs_on_a_connection(self):
         """It stays for the other; the server hears of what was taken back when more goes over it."""
-        node = self.busy_node("async", under=self.trust)
+        node = self.busy_node("async", wrap=self.trust)
         gone, other = self.two_jobs(self.url)
         began = self.cancel(gone)
         self.assert_freed(node, began)

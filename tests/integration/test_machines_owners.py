@@ -7,9 +7,8 @@ from harness import results
 from harness.daemon import read_pids
 from harness.fleet import FleetCase, naps
 from harness.held import HeldAtEnd
-from harness.machines import children_of
 from harness.poll import wait_until
-from harness.process import alive
+from harness.process import alive, children_of
 
 
 class Owners(FleetCase):

@@ -2,20 +2,18 @@
 
 import contextlib
 import itertools
-import json
 import os
 import signal
 import socket
-import struct
 import threading
 import time
 
-from harness import redis as redis_module
 from harness import settings
 from harness.daemon import descendants
 from harness.case import Case
 from harness.fleet import HEARTBEAT, FleetCase, Runner, naps
 from harness.poll import wait_until
+from harness.redis import KEEP
 from harness.results import DONE, RECORD, conditions
 
 
@@ -31,15 +29,14 @@ class Engine(FleetCase):
 
     def test_restarted_with_its_data(self):
         self.redis.stop()
-        keep = ("--appendonly", "yes", "--appendfsync", "always")
-        self.redis.start(*keep)
+        self.redis.start(*KEEP)
         nodes = self.three()
         inputs, expected = naps(600, 0.02)
         job = self.job("sleep", inputs)
         job.await_done(100)
         self.redis.stop(signal.SIGKILL)
         wait_until(lambda: job.header().condition == conditions()["ENGINE_UNREACHABLE"], lambda: str(job.header()))
-        self.redis.start(*keep)
+        self.redis.start(*KEEP)
         self.assert_all_done(job, expected)
         self.assert_says_job(job, "Redis.*(trying again|cannot reach)", "there again")
         self.assertNotRegex(job.output(), "without its data")
@@ -327,10 +324,7 @@ class Engine(FleetCase):
         redis = self.connect()
         for i in range(3):
             redis("ZADD", self.key("nodes"), 2 ** 50, "x" * 65536 + str(i))
-        listed = self.add(Runner(os.path.join(self.directory, "list"), {"machines": self.machines()}, ["--nodes"],
-                                 wrap=self._hub())).start()
-        self.assertEqual(listed.wait(), 0, listed.output())
-        self.assertEqual([node["name"] for node in json.loads(listed.output())["nodes"]], ["node"])
+        self.assertEqual([node["name"] for node in self.listed()], ["node"])
         inputs, expected = naps(20, 0.01)
         self.assert_all_done(self.job("sleep", inputs), expected)
 

@@ -123,7 +123,7 @@ class Watch(threading.Thread):
 
 
 def start_job(args, directory, url, task, chunk, n):
-    from harness import fleet, process
+    from harness import fleet
     machines = {"redis": url, "prefix": PREFIX, "heartbeat_ns": int(HEARTBEAT * 1e9), "name": "host"}
     if chunk.isdecimal():
         machines["chunk_tasks_max"] = int(chunk)
@@ -131,17 +131,7 @@ def start_job(args, directory, url, task, chunk, n):
     job.program = os.path.join(args.build, f"tests/scale-runner-{chunk}" if chunk == "1s" else "pppd-runner")
     began = time.monotonic()
     job.start()
-    return job, began, process
-
-
-def reap(job, process):
-    """Its CPU seconds."""
-    _, status, usage = os.wait4(job.pid, 0)
-    job.popen.returncode = os.waitstatus_to_exitcode(status)
-    process.forget_popen(job.popen)
-    if job.popen.returncode != 0:
-        sys.exit(f"run.py: the coordinator ended with {job.popen.returncode}:\n{job.output()}")
-    return usage.ru_utime + usage.ru_stime
+    return job, began
 
 
 def tasks_of_run(n_nodes, task, chunk):
@@ -172,10 +162,11 @@ def run_one(args, directory, url, redis, watched, nodes, n_nodes, task, chunk):
     time.sleep(HEARTBEAT / 4 * 1.6)             # no event to wait for: this is the price of doing nothing
     idle = (redis_cpu(redis) - before) / (time.monotonic() - began)
     cpu, cpu_nodes, transferred = redis_cpu(redis), nodes.cpu_seconds(), redis_bytes(redis)
-    job, began, process = start_job(args, directory, url, task, chunk, n)
+    job, began = start_job(args, directory, url, task, chunk, n)
     watch = Watch(watched)
     watch.start()
-    cpu_job = reap(job, process)
+    usage = job.wait4()
+    cpu_job = usage.ru_utime + usage.ru_stime
     wall = time.monotonic() - began
     watch.stopped.set()
     watch.join()
@@ -216,7 +207,7 @@ def main():
     args = parse_args()
     os.environ["PPPCTL_TEST_BUILD"] = args.build = os.path.abspath(args.build)
     from harness import process, redis
-    if not redis.available():
+    if not redis.SERVER:
         sys.exit("run.py: redis-server is not there; packaging/install-deps.sh check installs it")
     process.raise_descriptor_limit()
     # Nothing is left running however it ends.

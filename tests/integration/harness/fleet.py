@@ -1,9 +1,11 @@
 """Nodes and the coordinator of a job, started as lib/runner-abi.h says, each node on a machine of its own.
 
 A machine is a network namespace and a cgroup where those can be made. Without namespaces all meet at
-Redis' Unix socket, and only the tests that need a network to cut are skipped.
+Redis' Unix socket, and only the tests that need a network to cut are skipped. Tests with `apart = False`
+have all runners on this machine, in no cgroup.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -14,10 +16,11 @@ from . import network, process, results, varlink
 from .case import Case
 from .daemon import cgroup_mount, descendants, read_pids, remove_group
 from .poll import wait_until
-from .redis import Error, Redis, available
+from .redis import SERVER, Error, Redis
 
 PREFIX = "pppctl-test:"
 HEARTBEAT = 1.0
+WORKLOADS = ("words", "sum", "sum-array", "sleep", "mix")
 # Opens what a runner finds open: nothing but that, and by path, since numbers may be taken.
 LAUNCH = """[ -z "$1" ] || echo 0 >"$1/cgroup.procs" || exit 1
 exec 3<"$2" 4<"$3" 5<>"$4" 6<>"$5" 7<"$6"; shift 6; exec "$@" """
@@ -48,7 +51,7 @@ class Runner:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=process.clean_environment())
         process.adopt_popen(self.popen)
         # The shell has opened it when the runner's name shows.
-        wait_until(lambda: self.popen.poll() is not None or self._began(), "the runner to start")
+        wait_until(lambda: process.ended(self.pid) or self._began(), "the runner to start")
         os.close(fd)
         return self
 
@@ -76,8 +79,23 @@ class Runner:
             if self.popen.returncode is not None:
                 process.forget_popen(self.popen)
 
+    def wait4(self):
+        """The resource usage of a process that has to end well."""
+        _, status, usage = os.wait4(self.pid, 0)
+        self.popen.returncode = os.waitstatus_to_exitcode(status)
+        process.forget_popen(self.popen)
+        if self.popen.returncode != 0:
+            raise RuntimeError(f"{' '.join(self.arguments)} ended with {self.popen.returncode}:\n{self.output()}")
+        return usage
+
     def signal(self, number):
         self.popen.send_signal(number)
+
+    def stop(self):
+        """In order; the exit status."""
+        if self.running():
+            self.signal(signal.SIGTERM)
+        return self.wait()
 
     def processes(self):
         if not self.group:
@@ -92,26 +110,41 @@ class Runner:
             with open(os.path.join(self.group, "cgroup.kill"), "w") as file:
                 file.write("1")
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):       # it had gone with its parent
+                os.kill(pid, signal.SIGKILL)
         self.wait()
         return at
 
     def end(self):
-        """By force, if it still runs; and its cgroup is removed."""
-        if self.running():
+        """By force, if it still runs, with all that it has started; and its cgroup is removed."""
+        pids = set(self.processes()) if self.running() else set()
+        if pids:
             self.kill()
+        wait_until(lambda: not any(map(process.alive, pids)), f"the end of {pids}")
         process.reap_orphans()
         if self.group:
             remove_group(self.group)
 
 
 class Node(Runner):
-    def __init__(self, directory, name, machines, level="threads", workers=2, workloads=("sleep", "sum"), group=None,
-                 wrap=(), port=None, **more):
+    def __init__(self, directory, name, machines, level="threads", workers=2, workloads=WORKLOADS, group=None, wrap=(),
+                 port=None, **more):
         spec = {"node": {"machines": {**machines, "name": name}, "workloads": list(workloads), "level": level,
                          "workers": workers, "loops": 0, **more}}
         super().__init__(directory, spec, ["--node"], group, wrap)
         self.name, self.port = name, port
+
+    def runners(self):
+        """One an owner."""
+        return process.children_of(self.pid)
+
+    def levels(self):
+        """The processes of the runners' levels."""
+        return [pid for runner in self.runners() for pid in process.children_of(runner)]
+
+    def workers(self):
+        """At the level processes."""
+        return [pid for level in self.levels() for pid in process.children_of(level)]
 
 
 class Job(Runner):
@@ -130,6 +163,11 @@ class Job(Runner):
         with open(self.measures, "wb"):
             pass                        # it finds an empty one each time
         return super().start()
+
+    def start_again(self):
+        """As a supervisor does that has lost the coordinator."""
+        results.start_over(self.results)
+        return self.start()
 
     def header(self):
         return results.header(self.results)
@@ -150,27 +188,34 @@ class FleetCase(Case):
     """Each test has a Redis and, where that can be made, a network of its own."""
 
     with_daemon = False
+    with_redis = True
+    apart = True                        # each runner is on a machine of its own
     password = None
     redis_options = ()
 
     def setUp(self):
-        if not available():
-            self.skipTest("redis-server is not there")
-        self.runners = []
+        if not SERVER:
+            self.skipTest("redis-server is not installed")
+        self.runners, self.n_jobs = [], 0
         self.addCleanup(self._clean_up)
         self.directory = os.path.join(self.temp, self._testMethodName)
         os.makedirs(self.directory)
-        self.network, self.no_network = None, None
+        self.network, self.no_network, self.group = None, None, None
+        if self.apart:
+            self._separate()
+        if self.with_redis:
+            self.redis = Redis(self.directory, self._hub(), self.network and self.network.address, self.password,
+                               self.redis_options).start()
+            self.addCleanup(lambda: self.redis.stop(signal.SIGKILL))
+        type(self).current = self
+
+    def _separate(self):
         try:
             self.network = network.Network()
             self.addCleanup(self.network.close)
         except network.Unavailable as error:
             self.no_network = str(error)
         self.group = self._new_group()
-        self.redis = Redis(self.directory, self._hub(), self.network and self.network.address, self.password)
-        self.redis.start(*self.redis_options)
-        self.addCleanup(lambda: self.redis.stop(signal.SIGKILL))
-        type(self).current = self
 
     def _hub(self):
         return self.network.hub.wrap() if self.network else ()
@@ -216,9 +261,10 @@ class FleetCase(Case):
     def new_node(self, name, heartbeat=HEARTBEAT, **options):
         """Not started yet."""
         namespace, port = self.network.join() if self.network else (None, None)
+        wrap = [*(namespace.wrap() if namespace else ()), *options.pop("wrap", ())]
         machines = options.pop("machines", None) or self.machines(heartbeat_ns=int(heartbeat * 1e9))
         return self.add(Node(os.path.join(self.directory, name), name, machines, group=self.subgroup(name),
-                             wrap=namespace.wrap() if namespace else (), port=port, **options))
+                             wrap=wrap, port=port, **options))
 
     def node(self, name, **options):
         """Serves when this returns."""
@@ -227,17 +273,27 @@ class FleetCase(Case):
         return node
 
     def is_listed(self, name):
-        redis = self.redis.connect()
-        try:
-            return redis("ZSCORE", f"{PREFIX}nodes", name) is not None
-        finally:
-            redis.close()
+        return self.redis.run("ZSCORE", f"{PREFIX}nodes", name) is not None
 
-    def job(self, workload, inputs, number=1, heartbeat=HEARTBEAT, machines=None, **spec):
+    def job(self, workload, inputs, number=None, heartbeat=HEARTBEAT, machines=None, wrap=(), **spec):
         machines = machines or self.machines(heartbeat_ns=int(heartbeat * 1e9))
+        self.n_jobs += 1
+        number = number or self.n_jobs
         name = f"job-{number}"
         return self.add(Job(os.path.join(self.directory, name), number, workload, inputs, machines,
-                            group=self.subgroup(name), wrap=self._hub(), **spec)).start()
+                            group=self.subgroup(name), wrap=[*self._hub(), *wrap], **spec)).start()
+
+    def listing(self, machines=None):
+        """`pppd-runner --nodes`; its output is the list."""
+        directory = os.path.join(self.directory, f"list-{len(self.runners)}")
+        return self.add(Runner(directory, {"machines": machines or self.machines()}, ["--nodes"],
+                               wrap=self._hub())).start()
+
+    def listed(self, machines=None):
+        """The nodes as they are listed."""
+        listing = self.listing(machines)
+        self.assertEqual(listing.wait(), 0, listing.output())
+        return json.loads(listing.output())["nodes"]
 
     def connect(self):
         redis = self.redis.connect()

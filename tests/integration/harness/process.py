@@ -102,7 +102,7 @@ class Process:
         return _contents(self.stderr)
 
     def running(self):
-        return self.popen.returncode is None and not _ended(self.pid)
+        return self.popen.returncode is None and not ended(self.pid)
 
     def wait(self, timeout=60.0):
         """The Result; the process is killed (status None) if it does not end in time."""
@@ -149,7 +149,7 @@ def _wait_ended(pid, timeout):
         os.close(pidfd)
 
 
-def _ended(pid):
+def ended(pid):
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
@@ -172,6 +172,15 @@ def children():
         except FileNotFoundError:               # a thread that has just ended
             continue
     return pids
+
+
+def children_of(pid):
+    """Those that the main thread of another process has started and not reaped."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(child) for child in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def reap_orphans():

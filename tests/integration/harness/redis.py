@@ -10,8 +10,10 @@ from . import process
 from .poll import wait_until
 
 
-def available():
-    return shutil.which("redis-server", path=process.clean_environment()["PATH"]) is not None
+PATH = process.clean_environment()["PATH"]
+SERVER = shutil.which("redis-server", path=PATH) or shutil.which("valkey-server", path=PATH)
+# Options of one that keeps its data over a restart.
+KEEP = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 class Error(Exception):
@@ -68,17 +70,21 @@ class Client:
 
 
 class Redis:
-    """On `directory`/redis.sock and, if there is an address, on that one's port 6379, within `wrap`."""
+    """On `directory`/redis.sock and, if there is an address, on that one's port 6379, within `wrap`.
 
-    def __init__(self, directory, wrap=(), address=None, password=None):
+    `options` are those of every start.
+    """
+
+    def __init__(self, directory, wrap=(), address=None, password=None, options=()):
         self.directory = os.path.join(directory, "redis")
         self.path = os.path.join(self.directory, "redis.sock")
         self.password, self.address = password, address
         os.makedirs(self.directory, exist_ok=True)
         listen = ["--bind", address, "--port", "6379"] if address else ["--port", "0"]
-        self.command = [*wrap, "redis-server", *listen, "--protected-mode", "no", "--unixsocket", self.path,
+        self.command = [*wrap, SERVER, *listen, "--protected-mode", "no", "--unixsocket", self.path,
                         "--unixsocketperm", "700", "--dir", self.directory, "--save", "", "--appendonly", "no",
-                        "--logfile", os.path.join(self.directory, "redis.log"), "--maxmemory-policy", "noeviction"]
+                        "--logfile", os.path.join(self.directory, "redis.log"), "--maxmemory-policy", "noeviction",
+                        *options]
         self.popen = None
 
     @property
@@ -98,25 +104,29 @@ class Redis:
         if self.popen.poll() is not None:
             raise AssertionError(f"redis-server ended with {self.popen.returncode}: {self.log()}")
         try:
-            client = self.connect()
+            return self.run("PING") == b"PONG"
         except (FileNotFoundError, ConnectionError):
             return False
-        try:
-            return client("PING") == b"PONG"
-        except Error:                   # loading
-            return False
-        finally:
-            client.close()
+        except Error as error:          # else it is still loading
+            return str(error).startswith("NOAUTH")
 
     def connect(self):
         return Client(self.path, self.password)
+
+    def run(self, *words):
+        """One command, on a connection of its own."""
+        client = self.connect()
+        try:
+            return client(*words)
+        finally:
+            client.close()
 
     def log(self):
         with open(os.path.join(self.directory, "redis.log"), errors="replace") as file:
             return file.read()[-3000:]
 
     def stop(self, number=signal.SIGTERM):
-        """With all it has on the disk if it was told to keep that (appendonly), else with nothing."""
+        """With all it has on the disk if it was told to keep that (KEEP), else with nothing."""
         if not self.popen:
             return
         self.popen.send_signal(number)
