@@ -11,6 +11,8 @@ const struct level_info level_infos[_LEVEL_N] = {
         [LEVEL_SERIAL] = {
                 .name = "serial",
                 .what = "one task after the other",
+                .worker = "thread",
+                .workers = "threads",
                 .features = LEVEL_LOCAL,
                 .workers_max = 1,
                 .workers_default = 1,
@@ -20,6 +22,8 @@ const struct level_info level_infos[_LEVEL_N] = {
         [LEVEL_THREADS] = {
                 .name = "threads",
                 .what = "in threads of one process",
+                .worker = "thread",
+                .workers = "threads",
                 .features = LEVEL_LOCAL | LEVEL_IN_NODES | LEVEL_ONE_PROCESS,
                 .workers_max = 4096,
                 .workers_more = 4,
@@ -30,6 +34,8 @@ const struct level_info level_infos[_LEVEL_N] = {
         [LEVEL_PROCESSES] = {
                 .name = "processes",
                 .what = "in worker processes, each in a cgroup of its own",
+                .worker = "process",
+                .workers = "processes",
                 .features = LEVEL_LOCAL | LEVEL_IN_NODES | LEVEL_WORKER_GROUPS,
                 .workers_max = 4096,
                 .workers_most = 4096,
@@ -39,6 +45,8 @@ const struct level_info level_infos[_LEVEL_N] = {
         [LEVEL_ASYNC] = {
                 .name = "async",
                 .what = "in flight together on an io_uring completion loop",
+                .worker = "slot",
+                .workers = "slots",
                 .features = LEVEL_LOCAL | LEVEL_IN_NODES | LEVEL_LOOPS,
                 .workers_max = 65535,
                 .workers_default = 256,
@@ -49,6 +57,8 @@ const struct level_info level_infos[_LEVEL_N] = {
                 .name = "machines",
                 .what = "on every machine that has joined the daemon's Redis (pppctl nodes);\n"
                         "where none is configured, on two nodes of a private one",
+                .worker = "node",
+                .workers = "nodes",
         },
 };
 

@@ -36,6 +36,8 @@ enum level_feature {
 struct level_info {
         const char *name;
         const char *what;         /* for people: where tasks run; lines of text */
+        const char *worker;       /* for people: what a worker is, "thread" */
+        const char *workers;      /* several of them, "threads" */
         unsigned features;        /* set of enum level_feature */
         uint32_t workers_max;     /* 0: a job does not choose them */
         uint32_t workers_default; /* 0: one a CPU, and workers_more, but at most workers_most */

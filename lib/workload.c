@@ -9,28 +9,35 @@ const struct workload_info workload_infos[_WORKLOAD_N] = {
                         "comes along, demo:2016 to demo:2019",
                 .unit = "word",
                 .takes_urls = true,
+                .waits = true,
+                .computes = true,
                 .default_inputs = "demo:2016\ndemo:2017\ndemo:2018\ndemo:2019\n",
         },
         [WORKLOAD_SUM] = {
                 .name = "sum",
                 .what = "add the numbers below INPUT one by one",
+                .computes = true,
                 .default_inputs = "201600000\n201700000\n201800000\n201900000\n",
         },
         [WORKLOAD_SUM_ARRAY] = {
                 .name = "sum-array",
                 .what = "fill an array with them and add it up",
+                .computes = true,
                 .default_inputs = "201600000\n201700000\n201800000\n201900000\n",
         },
         [WORKLOAD_SLEEP] = {
                 .name = "sleep",
                 .what = "wait INPUT seconds (0.2, 200ms)",
                 .value_is_time = true,
+                .waits = true,
                 .default_inputs = "0.2\n0.2\n0.2\n0.2\n",
         },
         [WORKLOAD_MIX] = {
                 .name = "mix",
                 .what = "do the parts of INPUT one after the other: cpu=2ms,sleep=20ms,\n"
                         "touch=64M, ... (man pppctl)",
+                .waits = true,
+                .computes = true,
                 .default_inputs = "cpu=20ms,sleep=80ms\ncpu=20ms,sleep=80ms\n"
                                   "cpu=20ms,sleep=80ms\ncpu=20ms,sleep=80ms\n",
         },

@@ -29,6 +29,7 @@ struct workload_info {
         const char *unit;           /* of a value: "word"; NULL: a number without one */
         bool takes_urls;            /* its inputs are URLs, paths, and pages of the demo server */
         bool value_is_time;         /* its values are nanoseconds */
+        bool waits, computes;       /* what its tasks spend their time on */
         const char *default_inputs; /* lines: what pppctl takes where no inputs were given */
 };
 extern const struct workload_info workload_infos[_WORKLOAD_N];
