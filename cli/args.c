@@ -44,6 +44,7 @@ static const struct option_info option_infos[_OPTION_N] = {
         [OPTION_ORDERED] = { "ordered", 0, NULL, "print results in the order of the inputs" },
         [OPTION_FAILED] = { "failed", 0, NULL, "only the tasks that failed" },
         [OPTION_LIMIT] = { "limit", 'n', "N", "at most N jobs, 0 for all" },
+        [OPTION_ASCII] = { "ascii", 0, NULL, "draw with ASCII characters only" },
         [OPTION_JSON] = { "json", 0, NULL, "print JSON" },
         [OPTION_QUIET] = { "quiet", 'q', NULL, "no progress bar and no summary" },
         [OPTION_SUMMARY] = { "summary", 0, NULL, "print the summary, also with --quiet" },

@@ -40,6 +40,7 @@ enum option {
         OPTION_ORDERED,
         OPTION_FAILED,
         OPTION_LIMIT,
+        OPTION_ASCII,
         OPTION_JSON,
         OPTION_QUIET,
         OPTION_SUMMARY,

@@ -56,20 +56,23 @@ int choose_workload(const char *name, enum workload_id *ret)
                         suggest_text(name, names, _WORKLOAD_N));
 }
 
+int choose_job_number(const char *text, uint64_t *ret)
+{
+        if (parse_u64(text, strlen(text), INT64_MAX, ret) < 0)
+                return cli_fail(CLI_USAGE,
+                                "\"%s\" is not the number of a job; pppctl list shows them", text);
+        return 0;
+}
+
 int choose_job(const struct args *args, uint64_t *ret)
 {
-        const char *text = args->operands[0];
-
         if (args->n_operands == 0)
                 return cli_fail(CLI_USAGE, "%s needs the number of a job; pppctl list shows them",
                                 args->verb);
         if (args->n_operands > 1)
                 return cli_fail(CLI_USAGE, "%s takes one job, so \"%s\" is too much", args->verb,
                                 args->operands[1]);
-        if (parse_u64(text, strlen(text), INT64_MAX, ret) < 0)
-                return cli_fail(CLI_USAGE,
-                                "\"%s\" is not the number of a job; pppctl list shows them", text);
-        return 0;
+        return choose_job_number(args->operands[0], ret);
 }
 
 int choose_nothing(const struct args *args)

@@ -13,6 +13,9 @@ int choose_level(const char *name, enum level *ret);
 int choose_way(const char *name, enum level *ret_level, enum executor *ret_executor);
 int choose_workload(const char *name, enum workload_id *ret);
 
+/* A job by its number. */
+int choose_job_number(const char *text, uint64_t *ret);
+
 /* The only operand of the verbs about one job. */
 int choose_job(const struct args *args, uint64_t *ret);
 

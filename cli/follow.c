@@ -55,6 +55,15 @@ static int check_size(const struct follow *follow)
         return 0;
 }
 
+int follow_map(int results_fd, struct results *ret)
+{
+        int r = sigbus_guard();
+
+        if (r >= 0)
+                r = results_map(results_fd, false, ret);
+        return r < 0 ? say_bad_results(r) : 0;
+}
+
 int follow_init(struct follow *follow, int results_fd, const struct inputs *inputs,
                 struct output *output, bool ordered, enum follow_show show)
 {
@@ -68,11 +77,11 @@ int follow_init(struct follow *follow, int results_fd, const struct inputs *inpu
                 .fd = -EBADF,
         };
         follow->fd = fcntl(results_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-        r = follow->fd < 0 ? -errno : sigbus_guard();
-        if (r >= 0)
-                r = results_map(results_fd, false, &follow->results);
-        if (r < 0)
-                return say_bad_results(r);
+        if (follow->fd < 0)
+                return say_bad_results(-errno);
+        r = follow_map(results_fd, &follow->results);
+        if (r)
+                return r;
         if (follow->results.n_tasks != inputs->n)
                 return cli_fail(CLI_FAILED,
                                 "cannot read the job's results: they are of %" PRIu64
@@ -256,13 +265,9 @@ static void print_in_order(struct follow *follow, bool final)
         }
 }
 
-/*
- * The records of a job that has not begun may have no blocks yet: touching them would allocate
- * these, or, on a full file system, fail with SIGBUS.
- */
-static bool has_begun(const struct follow *follow)
+bool follow_has_begun(const struct results *results)
 {
-        const struct ppp_results_header *header = follow->results.header;
+        const struct ppp_results_header *header = results->header;
 
         return __atomic_load_n(&header->next, __ATOMIC_ACQUIRE) > 0 ||
                __atomic_load_n(&header->n_done, __ATOMIC_RELAXED) > 0 ||
@@ -275,7 +280,7 @@ int follow_update(struct follow *follow, bool final)
 
         if (!follow->results.header || follow->show == FOLLOW_NOTHING)
                 return 0;
-        if (!has_begun(follow))
+        if (!follow_has_begun(&follow->results))
                 return check_size(follow);
         if (follow->ordered)
                 print_in_order(follow, final);

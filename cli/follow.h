@@ -58,6 +58,18 @@ void follow_deinit(struct follow *follow);
 int follow_update(struct follow *follow, bool final);
 
 /*
+ * Maps results to be read elsewhere; @results_fd stays the caller's. Returns 0, or prints the error
+ * and returns an exit status.
+ */
+int follow_map(int results_fd, struct results *ret);
+
+/*
+ * Whether a task may have a record. The records of a job that has not begun may have no blocks yet:
+ * touching them would allocate these, or, on a full file system, fail with SIGBUS.
+ */
+bool follow_has_begun(const struct results *results);
+
+/*
  * To be called after mapped results were read elsewhere: returns 0, or prints that the file was cut
  * short meanwhile and returns an exit status.
  */

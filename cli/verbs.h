@@ -27,8 +27,9 @@ struct verb {
         int (*run)(const struct args *args); /* returns the exit status */
 };
 
-extern const struct verb verb_run, verb_compare, verb_list, verb_show, verb_results, verb_wait,
-        verb_cancel, verb_pause, verb_resume, verb_nodes, verb_doctor, verb_metrics, verb_help;
+extern const struct verb verb_run, verb_compare, verb_list, verb_show, verb_results, verb_timeline,
+        verb_wait, verb_cancel, verb_pause, verb_resume, verb_nodes, verb_doctor, verb_metrics,
+        verb_help;
 
 /* All verbs, in the order of the help; NULL-terminated. */
 extern const struct verb *const verbs[];

@@ -111,7 +111,7 @@ class Usage(Case):
         self.assertEqual(result.out, "", result)
 
     def test_job_numbers(self):
-        for verb in ("show", "results", "wait", "cancel"):
+        for verb in ("show", "results", "timeline", "wait", "cancel"):
             for number in ("x", "-1", "", "1x", "99999999999999999999999"):
                 with self.subTest(verb=verb, number=number):
                     result = self.daemon.pppctl(verb, "--", number)
@@ -148,7 +148,7 @@ class Statuses(Case):
                     self.assert_says(result, NO_DAEMON, path)
 
     def test_4_when_there_is_no_such_job(self):
-        for verb in ("show", "results", "wait", "cancel"):
+        for verb in ("show", "results", "timeline", "wait", "cancel"):
             with self.subTest(verb=verb):
                 self.assert_says(self.daemon.pppctl(verb, 987654), NO_JOB, "987654")
 
@@ -159,7 +159,7 @@ class Statuses(Case):
         job = self.daemon.submit("async", "sleep", ["60"])
         os.chmod(self.daemon.socket, 0o666)
         other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        for verb in ("cancel", "results"):
+        for verb in ("cancel", "results", "timeline"):
             with self.subTest(verb=verb):
                 result = process.run(other + self.daemon.pppctl_args(verb, job), self.temp)
                 self.assertEqual(result.status, NOT_ALLOWED, result)
