@@ -5,6 +5,7 @@
  */
 
 #include <dirent.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 
 #include "daemon/runner/fetch/fetch.h"
@@ -218,6 +219,49 @@ static inline struct outcome fetch_one(enum backend backend, const char *url, ui
 
         run(&batch);
         return outcome;
+}
+
+struct fetching {
+        struct batch batch;
+        struct blocking_io *io;
+        pthread_t thread;
+};
+
+static inline void *fetch_in_thread(void *userdata)
+{
+        struct batch *batch = userdata;
+
+        while (batch->next < batch->n)
+                fetch_next(batch, fetch_blocking, NULL);
+        return NULL;
+}
+
+/* All of @urls at the same time: where a fetch blocks its thread, in a thread for each. */
+static inline void fetch_at_once(enum backend backend, const char *const *urls, unsigned n,
+                                 struct outcome *outcomes)
+{
+        struct batch all = {
+                .backend = backend, .urls = urls, .n = n, .window = n, .outcomes = outcomes
+        };
+        struct fetching each[8];
+
+        if (backend == RING)
+                return run(&all);
+        test_int(n, <=, ARRAY_SIZE(each));
+        for (unsigned i = 0; i < n; ++i) {
+                struct fetching *one = &each[i];
+
+                one->batch = (struct batch){ .url = urls[i], .n = 1, .outcomes = &outcomes[i] };
+                test_int(blocking_io_new(&runner, &one->io), ==, 0);
+                one->batch.runner = one->batch.worker.runner = &runner;
+                one->batch.worker.io = &blocking_ops;
+                one->batch.worker.io_context = one->io;
+                test_int(pthread_create(&one->thread, NULL, fetch_in_thread, &one->batch), ==, 0);
+        }
+        for (unsigned i = 0; i < n; ++i) {
+                pthread_join(each[i].thread, NULL);
+                test_true(!blocking_io_free(each[i].io));
+        }
 }
 
 static inline unsigned n_open_files(void)

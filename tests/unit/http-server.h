@@ -195,15 +195,18 @@ static inline bool http_answer_path(int fd, const char *path)
         return http_answer(fd, "200 OK", "", "plain");
 }
 
-/* Two bytes at a time, with pauses that are short of what a client may lose patience over. */
+#define HTTP_DRIP_BYTES 16
+#define HTTP_DRIP_NS    (110 * NSEC_PER_MSEC)
+
+/* A byte at a time, with pauses that are short of what a client may lose patience over. */
 static inline void http_drip(int fd)
 {
-        struct timespec ts = { 0, 400 * 1000 * 1000 };
+        struct timespec ts = { 0, HTTP_DRIP_NS };
 
         http_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n");
-        for (unsigned i = 0; i < 8; ++i) {
+        for (unsigned i = 0; i < HTTP_DRIP_BYTES; ++i) {
                 nanosleep(&ts, NULL);
-                http_say(fd, "a ");
+                http_say(fd, "a");
         }
 }
 
