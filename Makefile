@@ -137,7 +137,7 @@ WRAP_ALLOCATIONS := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc reall
 	asprintf vasprintf __asprintf_chk __vasprintf_chk)
 $(BUILD)/tests/test-out-of-memory: override LDFLAGS += $(WRAP_ALLOCATIONS)
 # Those whose commands to a Redis are kept, by tests/unit/redis-fake.h.
-$(BUILD)/tests/test-node: override LDFLAGS += -Wl,--wrap=redis_send,--wrap=redis_send_argv
+$(addprefix $(BUILD)/tests/test-,chunks coordinator node): override LDFLAGS += -Wl,--wrap=redis_send,--wrap=redis_send_argv
 
 # Runs a daemon for demo.sh and tells when it is ready.
 .PHONY: notify-run

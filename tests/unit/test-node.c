@@ -122,7 +122,7 @@ static void test_beat_of_many(void)
         test_contains(fake.list[1].text, " 128-0 JUSTID");
         test_contains(fake.list[2].text, " 129-0 ");
         test_contains(fake.list[2].text, " 200-0 JUSTID");
-        fake.n_checked = fake.n;
+        fake_skip();
         end();
 }
 
