@@ -40,6 +40,7 @@ static const struct option_info option_infos[_OPTION_N] = {
         [OPTION_CA_FILE] = { "ca-file", 0, "PEM", "trust these authorities, not the system's" },
         [OPTION_LEVELS] = { "levels", 0, "LIST", "levels to compare, as in serial,async" },
         [OPTION_RUNS] = { "runs", 0, "N", "run each level N times, show medians" },
+        [OPTION_TIMELINE] = { "timeline", 0, NULL, "draw what each worker did when, too" },
         [OPTION_DETACH] = { "detach", 0, NULL, "print the job's number and leave" },
         [OPTION_ORDERED] = { "ordered", 0, NULL, "print results in the order of the inputs" },
         [OPTION_FAILED] = { "failed", 0, NULL, "only the tasks that failed" },

@@ -36,6 +36,7 @@ enum option {
         OPTION_CA_FILE,
         OPTION_LEVELS,
         OPTION_RUNS,
+        OPTION_TIMELINE,
         OPTION_DETACH,
         OPTION_ORDERED,
         OPTION_FAILED,

@@ -74,6 +74,37 @@ bool contender_spread(const struct contender *contender, double *ret)
         return true;
 }
 
+static double wall_of(const struct contender *contender, size_t run)
+{
+        double v;
+
+        return summary_number(json_array_get(contender->runs, run), "wall_seconds", &v) ? v : 0;
+}
+
+/* How many runs were faster; of those that took as long, the earlier ones. */
+static size_t rank_of(const struct contender *contender, size_t run)
+{
+        double own = wall_of(contender, run);
+        size_t rank = 0;
+
+        for (size_t i = 0; i < n_runs(contender); ++i) {
+                double other = wall_of(contender, i);
+
+                rank += other < own || (other == own && i < run);
+        }
+        return rank;
+}
+
+uint64_t contender_middle_job(const struct contender *contender)
+{
+        size_t n = n_runs(contender);
+
+        for (size_t i = 0; i < n; ++i)
+                if (rank_of(contender, i) == (n - 1) / 2)
+                        return job_number(json_array_get(contender->runs, i));
+        return 0;
+}
+
 /* NULL when no level has a run. */
 static const struct contender *first_with_runs(const struct comparison *comparison)
 {

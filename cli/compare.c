@@ -11,6 +11,7 @@
 #include "cli/say.h"
 #include "cli/signals.h"
 #include "cli/summary.h"
+#include "cli/timeline-jobs.h"
 #include "cli/verbs.h"
 
 #define SHOWN_MAX    20 /* with more inputs, only failures are printed */
@@ -335,6 +336,34 @@ static int run_all(struct compare *compare)
         return 0;
 }
 
+/* One job of each level: of several runs, that in the middle. */
+static int draw_timelines(struct compare *compare)
+{
+        const struct comparison *comparison = &compare->comparison;
+        struct timeline_choice choices[ARRAY_SIZE(comparison->contenders)];
+        char notes[ARRAY_SIZE(comparison->contenders)][48];
+        size_t n = 0;
+        int r = pppd_refresh(&compare->pppd);
+
+        for (size_t i = 0; i < comparison->n; ++i) {
+                const struct contender *contender = &comparison->contenders[i];
+                size_t n_runs = json_array_size(contender->runs);
+
+                if (n_runs == 0)
+                        continue;
+                snprintf(notes[n], sizeof(notes[n]), "in the middle of %zu runs", n_runs);
+                choices[n] = (struct timeline_choice){
+                        .job = contender_middle_job(contender),
+                        .note = n_runs > 1 ? notes[n] : NULL,
+                };
+                ++n;
+        }
+        if (r || n == 0)
+                return r;
+        output_text(&compare->output, "\n");
+        return timeline_print(&compare->pppd, compare->args, choices, n, &compare->output);
+}
+
 static int report(struct compare *compare)
 {
         const struct comparison *comparison = &compare->comparison;
@@ -350,6 +379,8 @@ static int report(struct compare *compare)
                 output_text(&compare->output, "\n");
                 r = comparison_print_table(comparison, color, &compare->output);
         }
+        if (r == 0 && args_has(compare->args, OPTION_TIMELINE))
+                r = draw_timelines(compare);
         if (r == 0)
                 r = output_finish(&compare->output);
         if (r)
@@ -362,8 +393,13 @@ static int choose(struct compare *compare)
         const struct args *args = compare->args;
         enum workload_id workload = WORKLOAD_WORDS;
         size_t skip = MIN(args->n_operands, (size_t)1);
-        int r = choose_levels(args->levels, &compare->comparison);
+        int r;
 
+        if (args_has(args, OPTION_TIMELINE) && args_has(args, OPTION_JSON))
+                return cli_fail(CLI_USAGE,
+                                "--timeline draws, and --json prints data for programs; leave one "
+                                "of the two out");
+        r = choose_levels(args->levels, &compare->comparison);
         if (r == 0 && args->n_operands > 0)
                 r = choose_workload(args->operands[0], &workload);
         if (r == 0)
@@ -416,12 +452,15 @@ const struct verb verb_compare = {
                 "results are counted instead of printed. Options of one level (--gil, --threaded,\n"
                 "--loops, --executor, --worker-memory-max and its like) mean that level;\n"
                 "--workers means all but serial and machines. Limits are of each job.\n"
-                "async+threads is async with --executor threads.",
+                "async+threads is async with --executor threads. --timeline draws a job of each\n"
+                "level below the table.",
         .examples = "  pppctl compare\n"
                     "  pppctl compare sum --levels serial,threads,processes --runs 5\n"
                     "  pppctl compare mix --levels async,async+threads\n"
+                    "  pppctl compare sleep --timeline\n"
                     "  pppctl compare words --from urls.txt --json | jq '.levels[].speed_up_ratio'",
         .options = OPTIONS_JOB | OPTION_BIT(OPTION_LEVELS) | OPTION_BIT(OPTION_RUNS) |
+                   OPTION_BIT(OPTION_TIMELINE) | OPTION_BIT(OPTION_ASCII) |
                    OPTION_BIT(OPTION_ORDERED) | OPTION_BIT(OPTION_JSON),
         .run = run,
 };

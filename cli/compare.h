@@ -44,6 +44,9 @@ bool contender_median(const struct contender *contender, const char *path, doubl
 /* (longest - shortest) / median of the wall time. */
 bool contender_spread(const struct contender *contender, double *ret);
 
+/* The number of the job whose wall time is in the middle of its runs; 0: it has no run. */
+uint64_t contender_middle_job(const struct contender *contender);
+
 /*
  * How many times faster it is than serial, or, where serial is not compared, than the first level
  * that has a run. False if one of the two has none.

@@ -156,3 +156,33 @@ class Timeline(Case):
         job = self.job("serial", ["0"] * 5000)
         os.truncate(os.path.join(self.daemon.state, "jobs", str(job), "results"), 4096 + 32 * 10)
         self.assert_says(self.timeline(job), FAILED, "cut short")
+
+    def compare(self, *args):
+        env = process.clean_environment(LC_ALL="C.UTF-8", COLUMNS="80")
+        return self.daemon.pppctl("compare", "sleep", "0.1", "0.1", "--levels", "serial,threads,async", *args, env=env)
+
+    def test_compare(self):
+        """One job of each level, in the order of the table, below it."""
+        result = self.compare("--timeline")
+        self.assertEqual((result.status, result.err), (0, ""), result)
+        picture = result.out[result.out.index("\njob "):]
+        self.assertEqual(re.findall(r"(?m)^job \d+  (\S+)  sleep", picture), ["serial", "threads", "async"], result)
+        self.assertEqual([worker for worker, _ in rows_of(picture)], [0, 0, 1, 0, 1], result)
+        self.assertLess(result.out.index("SPEED-UP"), result.out.index("\njob "), result)
+        self.assertTrue(self.compare("--timeline", "--ascii").out.isascii())
+        self.assertNotIn("\njob ", self.compare().out)
+
+    def test_compare_of_several_runs(self):
+        """The job in the middle is one whose wall time, as it is told, is between those of the others."""
+        result = self.compare("--timeline", "--runs", "3")
+        jobs = [int(number) for number in re.findall(r"(?m)^job (\d+)  ", result.out)]
+        self.assertEqual(result.out.count("in the middle of 3 runs"), 3, result)
+        for job in jobs:
+            level = self.daemon.show(job)["spec"]["level"]
+            with self.daemon.connect() as client:
+                others = [reply["job"] for reply in client.stream("io.pppctl.Jobs.List", {"limit": 9})]
+            walls = sorted(other["summary"]["wall_seconds"] for other in others if other["spec"]["level"] == level)
+            self.assertEqual(self.daemon.show(job)["summary"]["wall_seconds"], walls[1], result)
+
+    def test_compare_draws_no_json(self):
+        self.assert_says(self.compare("--timeline", "--json"), USAGE, "--timeline draws, and --json prints data")

@@ -7,10 +7,11 @@
 
 static struct capture out;
 
+/* The number of a run's job is its wall time in milliseconds. */
 static json_t *run_of(double wall)
 {
-        return json_pack("{s:f, s:i, s:f}", "wall_seconds", wall, "workers", 2, "tasks_per_second",
-                         20.0);
+        return json_pack("{s:i, s:f, s:i, s:f}", "job", (int)(wall * 1000 + 0.5), "wall_seconds",
+                         wall, "workers", 2, "tasks_per_second", 20.0);
 }
 
 static void fill(struct comparison *comparison)
@@ -48,6 +49,23 @@ static void test_figures(void)
         test_true(comparison_speed_up(&comparison, 0, &v) && near(v, 0.25));
         test_true(comparison_speed_up(&comparison, 1, &v) && near(v, 1));
         test_true(!contender_median(&comparison.contenders[0], "syscalls", &v));
+        comparison_deinit(&comparison);
+}
+
+/* Of four, the faster one of the two in the middle. */
+static void test_middle_job(void)
+{
+        struct comparison comparison;
+        struct contender *contender = &comparison.contenders[0];
+
+        fill(&comparison);
+        test_int(contender_middle_job(contender), ==, 800);
+        json_array_append_new(contender->runs, run_of(0.1));
+        test_int(contender_middle_job(contender), ==, 700);
+        json_array_append_new(contender->runs, run_of(0.1));
+        test_int(contender_middle_job(contender), ==, 700);
+        json_array_clear(contender->runs);
+        test_int(contender_middle_job(contender), ==, 0);
         comparison_deinit(&comparison);
 }
 
@@ -164,7 +182,8 @@ static void test_reference(void)
 }
 
 TEST_MAIN("compare", { "figures of a comparison", test_figures },
-          { "table of a comparison", test_table }, { "JSON of a comparison", test_json },
+          { "the job in the middle", test_middle_job }, { "table of a comparison", test_table },
+          { "JSON of a comparison", test_json },
           { "a first level without runs", test_first_level_without_runs },
           { "jobs that were not done", test_unfinished },
           { "the first value of a task", test_reference })
