@@ -184,6 +184,7 @@ static void offer_operand(const struct args *args, enum operand operand, const c
                 puts(":files");
                 break;
         case OPERAND_JOB:
+        case OPERAND_JOBS:
                 offer_jobs(args, typed);
                 break;
         case OPERAND_VERB:
@@ -192,11 +193,12 @@ static void offer_operand(const struct args *args, enum operand operand, const c
         }
 }
 
-/* Inputs may be many. */
+/* Inputs and jobs may be many. */
 static enum operand operand_at(const struct verb *verb, size_t i)
 {
         for (size_t k = 0; k < VERB_OPERANDS_MAX && verb->operands[k] != OPERAND_NONE; ++k)
-                if (k == i || verb->operands[k] == OPERAND_INPUT)
+                if (k == i || verb->operands[k] == OPERAND_INPUT ||
+                    verb->operands[k] == OPERAND_JOBS)
                         return verb->operands[k];
         return OPERAND_NONE;
 }

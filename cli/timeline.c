@@ -37,7 +37,7 @@ static int run(const struct args *args)
 const struct verb verb_timeline = {
         .name = "timeline",
         .synopsis = "JOB...",
-        .operands = { OPERAND_JOB, OPERAND_JOB, OPERAND_JOB },
+        .operands = { OPERAND_JOBS },
         .what = "draw what each worker of a job did when",
         .text = "Draws jobs below each other on one axis of time, each from its own beginning:\n"
                 "a row for each worker, a bar for each task. Where a job has more than 12\n"

@@ -12,6 +12,7 @@ enum operand {
         OPERAND_WORKLOAD,
         OPERAND_INPUT, /* any number of them, also files */
         OPERAND_JOB,
+        OPERAND_JOBS, /* any number of them */
         OPERAND_VERB,
 };
 

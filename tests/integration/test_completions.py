@@ -29,6 +29,8 @@ class Completions(Case):
     def test_bash(self):
         self.assertEqual(self.bash("run", "a"), ["async"])
         self.assertEqual(self.bash("compare", "--levels", "serial,as"), ["serial,async", "serial,async+threads"])
+        self.assertEqual(self.bash("compare", "--ti"), ["--time-max", "--timeline"])
+        self.assertEqual(self.bash("timeline", "--as"), ["--ascii"])
         self.assertEqual(self.bash("run", "--color", "=", "al"), ["always"])
         self.assertEqual(self.bash("run", "--from", "READ"), ["README.md"])
         self.assertEqual(self.bash("run", "--worker-mem"), ["--worker-memory-max", "--worker-memory-high"])
@@ -39,6 +41,7 @@ class Completions(Case):
         self.assertEqual(self.bash("--socket", socket, "show", ""), ["1"])
         self.assertEqual(self.bash("--socket", "=", socket, "wait", "1"), ["1"])
         self.assertEqual(self.bash("--socket", socket, "show", "2"), [""])
+        self.assertEqual(self.bash("--socket", socket, "timeline", "1", "1", "1", "1", ""), ["1"])
 
     def test_fish(self):
         if not shutil.which("fish"):
