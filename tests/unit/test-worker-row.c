@@ -13,7 +13,7 @@
 
 enum { N = 6, MORE = 3 };
 
-static const struct row_death death = { PPP_REASON_SIGNAL, SIGKILL };
+static const struct worker_death death = { PPP_REASON_SIGNAL, SIGKILL };
 
 /* Shared with the child that is stepped through. */
 static struct worker_row *row;
@@ -175,7 +175,7 @@ static void test_killed_in_job(void)
  */
 static void died_or_sealed(void *userdata)
 {
-        static const struct row_death timeout = { PPP_REASON_TIMEOUT, 0 };
+        static const struct worker_death timeout = { PPP_REASON_TIMEOUT, 0 };
         struct scene *scene = userdata;
         uint64_t deadline_ns = row_deadline(row), current = row->worker.current;
         struct ppp_record *record =

@@ -8,22 +8,15 @@
 
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "daemon/runner/io/blocking.h"
 #include "daemon/runner/levels/descriptors.h"
 #include "daemon/runner/levels/levels.h"
-#include "daemon/runner/levels/worker-group.h"
 #include "daemon/runner/levels/worker-row.h"
 #include "daemon/runner/measure.h"
-#include "lib/cgroup.h"
-#include "lib/oom-watch.h"
+#include "daemon/runner/worker-process.h"
 
 #define PER_WORKER    2 /* descriptors: its pidfd, its group */
 #define FRUITLESS_MAX 10
@@ -83,8 +76,7 @@ static __attribute__((noreturn)) void worker_main(struct runner *runner, struct 
 
 static int process_start(struct worker_pool *pool, struct process *process)
 {
-        pid_t parent = getpid(), pid;
-        sigset_t sigterm, before;
+        pid_t pid;
         int r;
 
         /* If a worker was refused, its group exists already. */
@@ -96,25 +88,9 @@ static int process_start(struct worker_pool *pool, struct process *process)
         }
         process->row->born_ns = 0;
         process->asked_ns = now_monotonic();
-        /* The child must not hear of a SIGTERM while it still has the runner's handler. */
-        sigemptyset(&sigterm);
-        sigaddset(&sigterm, SIGTERM);
-        sigprocmask(SIG_BLOCK, &sigterm, &before);
-        pid = cgroup_fork(process->group.fd, &process->pidfd);
-        if (pid == 0) {
-                /*
-                 * The worker dies with the runner; if the runner is gone already, no signal would
-                 * come.
-                 */
-                prctl(PR_SET_PDEATHSIG, SIGKILL);
-                if (getppid() != parent)
-                        _exit(EXIT_FAILURE);
-                /* The handler would cancel the job: SIGTERM to a worker is that worker's affair. */
-                signal(SIGTERM, SIG_DFL);
-                sigprocmask(SIG_SETMASK, &before, NULL);
+        pid = worker_fork(process->group.fd, &process->pidfd);
+        if (pid == 0)
                 worker_main(pool->runner, process->row);
-        }
-        sigprocmask(SIG_SETMASK, &before, NULL);
         if (pid < 0)
                 return (int)pid;
         ++pool->n_running;
@@ -123,30 +99,12 @@ static int process_start(struct worker_pool *pool, struct process *process)
         return 0;
 }
 
-/*
- * waitid(2) with the resource usage, which the system call provides and glibc's wrapper does not.
- */
-static int reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
-{
-        while (syscall(SYS_waitid, P_PIDFD, pidfd, ret_info, WEXITED, ret_usage) < 0)
-                if (errno != EINTR)
-                        return -errno;
-        return 0;
-}
-
-static struct row_death death_of(struct worker_pool *pool, const struct process *process,
-                                 const siginfo_t *info)
+static struct worker_death death_of(struct worker_pool *pool, const struct process *process,
+                                    const siginfo_t *info)
 {
         if (process->timed_out)
-                return (struct row_death){ PPP_REASON_TIMEOUT, 0 };
-        if (info->si_code == CLD_EXITED)
-                return (struct row_death){ PPP_REASON_EXIT, info->si_status };
-        if (info->si_status == SIGKILL && worker_group_oom_killed(&process->group))
-                return (struct row_death){ PPP_REASON_OOM_KILLED,
-                                           (int32_t)oom_watch_blame(&pool->oom,
-                                                                    pool->runner->cgroup_fd,
-                                                                    process->group.fd) };
-        return (struct row_death){ PPP_REASON_SIGNAL, info->si_status };
+                return (struct worker_death){ PPP_REASON_TIMEOUT, 0 };
+        return worker_death_of(info, &process->group, &pool->oom, pool->runner);
 }
 
 /* A worker that dies again and again before it does anything would be replaced for ever. */
@@ -181,7 +139,7 @@ static void look_for_lost(struct worker_pool *pool)
 static int account_for(struct worker_pool *pool, const struct process *process,
                        const siginfo_t *info)
 {
-        const struct row_death death = death_of(pool, process, info);
+        const struct worker_death death = death_of(pool, process, info);
         bool was_idle = process->row->worker.idle % 2 == 1,
              was_at_task = row_is_at_task(process->row);
         bool died = was_at_task || info->si_code != CLD_EXITED || info->si_status != EXIT_SUCCESS;
@@ -249,7 +207,7 @@ static void look_at_try(struct process *process, uint64_t now)
         if (!row_seal(process->row, deadline_ns))
                 return;
         process->timed_out = true;
-        (void)syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
+        worker_kill(process->pidfd);
 }
 
 /* The time of the next look: for a try that may be late, or for tasks that dead workers may have
@@ -288,7 +246,7 @@ static int process_ended(struct worker_pool *pool, struct process *process)
         siginfo_t info = {};
         int r;
 
-        r = reap(process->pidfd, &info, &usage);
+        r = worker_reap(process->pidfd, &info, &usage);
         if (r < 0)
                 return r;
         --pool->n_running;

@@ -3,7 +3,7 @@
 #define LOOKS_MAX 1000
 
 /* Ends the task that a dead worker was at: gives it a record with the reason of the death. */
-static void end_current(struct worker *worker, const struct row_death *death)
+static void end_current(struct worker *worker, const struct worker_death *death)
 {
         struct task_source *source = worker->runner->source;
         uint64_t epoch = (uint64_t)worker->runner->results.header->epoch_ns;
@@ -20,7 +20,7 @@ static void end_current(struct worker *worker, const struct row_death *death)
                 ++worker->n_failed;
 }
 
-void row_bury(struct worker_row *row, const struct row_death *death)
+void row_bury(struct worker_row *row, const struct worker_death *death)
 {
         struct worker *worker = &row->worker;
 

@@ -11,18 +11,12 @@
  * ended or has timed out.
  */
 
-#include "daemon/runner/runner.h"
+#include "daemon/runner/worker-process.h"
 
 struct worker_row {
         struct worker worker;
         uint64_t born_ns; /* CLOCK_MONOTONIC at its first instruction, 0: not yet */
 } __attribute__((aligned(128)));
-
-/* Why the task of a dead worker has failed. */
-struct row_death {
-        enum ppp_reason reason;
-        int32_t detail;
-};
 
 /* Whether the worker, which is dead, was at a task. */
 static inline bool row_is_at_task(const struct worker_row *row)
@@ -36,7 +30,7 @@ static inline bool row_is_at_task(const struct worker_row *row)
  * header. After that another worker may start on this row, which then has only the rest of the dead
  * worker's piece.
  */
-void row_bury(struct worker_row *row, const struct row_death *death);
+void row_bury(struct worker_row *row, const struct worker_death *death);
 
 /*
  * Called for a row without a worker: the tasks that it still has go back to the source, so that

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 
 #include "daemon/runner/levels/levels.h"
-#include "daemon/runner/levels/worker-group.h"
+#include "daemon/runner/worker-group.h"
 #include "lib/cgroup.h"
 
 #define FRUITLESS_MAX 5

@@ -1,4 +1,4 @@
-#include "daemon/runner/levels/worker-group.h"
+#include "daemon/runner/worker-group.h"
 
 #include <fcntl.h>
 #include <stdio.h>

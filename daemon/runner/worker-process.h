@@ -1,0 +1,33 @@
+#pragma once
+
+/*
+ * A worker that is a process: how it is born, and why it died. The same for the workers of the
+ * level processes and for those of an executor.
+ */
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "daemon/runner/worker-group.h"
+#include "lib/oom-watch.h"
+
+/* Why the task of a dead worker has failed. */
+struct worker_death {
+        enum ppp_reason reason;
+        int32_t detail;
+};
+
+/*
+ * fork() into a group (-EBADF: into the caller's), by cgroup_fork(). The child is killed when the
+ * thread that made it ends, and by SIGTERM, which does not cancel the job there. Returns 0 in the
+ * child, or a negative errno.
+ */
+pid_t worker_fork(int cgroup_fd, int *ret_pidfd);
+
+void worker_kill(int pidfd);
+
+/* Waits for the end of a child. */
+int worker_reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage);
+
+struct worker_death worker_death_of(const siginfo_t *info, const struct worker_group *group,
+                                    struct oom_watch *oom, const struct runner *runner);
