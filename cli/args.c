@@ -22,7 +22,7 @@ static const struct option_info option_infos[_OPTION_N] = {
         [OPTION_FROM] = { "from", 0, "FILE", "read inputs, one a line; - is standard input" },
         [OPTION_WORKERS] = { "workers", 0, "N", "threads, processes, or tasks in flight at async" },
         [OPTION_LOOPS] = { "loops", 0, "N", "async: io_uring loops, one a thread" },
-        [OPTION_EXECUTOR] = { "executor", 0, "KIND", "async: who computes: threads" },
+        [OPTION_EXECUTOR] = { "executor", 0, "KIND", "async: who computes: threads, processes" },
         [OPTION_EXECUTOR_WORKERS] = { "executor-workers", 0, "N",
                                       "workers of the executor; one a CPU" },
         [OPTION_GIL] = { "gil", 0, NULL, "threads: one lock for all, as in CPython" },
@@ -199,9 +199,11 @@ static int set_weights(struct args *args, const char *value)
 
 static int set_executor(const char *value, enum executor *ret)
 {
+        char names[EXECUTOR_LIST_SIZE];
+
         if (executor_from_name(value, ret) < 0)
-                return cli_fail(CLI_USAGE, "--executor takes %s, not \"%s\"",
-                                executor_infos[EXECUTOR_THREADS].name, value);
+                return cli_fail(CLI_USAGE, "--executor takes %s, not \"%s\"", executor_list(names),
+                                value);
         return 0;
 }
 

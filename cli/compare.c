@@ -452,11 +452,11 @@ const struct verb verb_compare = {
                 "results are counted instead of printed. Options of one level (--gil, --threaded,\n"
                 "--loops, --executor, --worker-memory-max and its like) mean that level;\n"
                 "--workers means all but serial and machines. Limits are of each job.\n"
-                "async+threads is async with --executor threads. --timeline draws a job of each\n"
-                "level below the table.",
+                "async+threads is async with --executor threads, async+processes with processes.\n"
+                "--timeline draws a job of each level below the table.",
         .examples = "  pppctl compare\n"
                     "  pppctl compare sum --levels serial,threads,processes --runs 5\n"
-                    "  pppctl compare mix --levels async,async+threads\n"
+                    "  pppctl compare mix --levels async,async+threads,async+processes\n"
                     "  pppctl compare sleep --timeline\n"
                     "  pppctl compare words --from urls.txt --json | jq '.levels[].speed_up_ratio'",
         .options = OPTIONS_JOB | OPTION_BIT(OPTION_LEVELS) | OPTION_BIT(OPTION_RUNS) |

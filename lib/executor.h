@@ -7,6 +7,7 @@
 enum executor {
         EXECUTOR_NONE, /* the loops themselves */
         EXECUTOR_THREADS,
+        EXECUTOR_PROCESSES,
         _EXECUTOR_N,
 };
 
@@ -16,6 +17,11 @@ struct executor_info {
         const char *what;  /* for people */
 };
 extern const struct executor_info executor_infos[_EXECUTOR_N];
+
+#define EXECUTOR_LIST_SIZE 32
+
+/* "threads, processes": all of them. Returns @text. */
+const char *executor_list(char text[static EXECUTOR_LIST_SIZE]);
 
 /* -EINVAL: there is none of that name. */
 int executor_from_name(const char *name, enum executor *ret);

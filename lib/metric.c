@@ -73,6 +73,7 @@ static const struct metric_member executor[] = {
           .label = "eventfd writes",
           .kind = METRIC_COUNT,
           .required = true },
+        { .key = "replaced", .label = "processes replaced", .kind = METRIC_COUNT },
         { .key = NULL },
 };
 

@@ -330,10 +330,11 @@ static int read_weights(struct reader *reader, const char *member, struct spec *
 
 static int read_executor(struct reader *reader, const char *member, enum executor *ret)
 {
-        static const char hint[] = "give \"threads\"";
+        char hint[64], names[EXECUTOR_LIST_SIZE];
         const char *name = NULL;
         int r;
 
+        snprintf(hint, sizeof(hint), "give one of %s", executor_list(names));
         r = reader_string(reader, member, false, SPEC_NAME_MAX, hint, &name);
         if (r < 0 || !name)
                 return r;

@@ -18,8 +18,8 @@
  *    workload finds itself.
  *  - A long computation calls ppp_checkpoint() at least every few milliseconds, so that
  *    cancellation, --task-timeout and --gil mean something. Past its time limit one that does not
- *    is killed with its worker at processes, two seconds later; at serial, threads and async
- *    nothing can end it, and it has timed out when it returns.
+ *    is killed with its worker at processes, and in a process of an executor, two seconds later; at
+ *    serial, threads and else at async nothing can end it, and it has timed out when it returns.
  *
  * All durations are nanoseconds. Functions return 0 or a negative errno unless said otherwise.
  */
@@ -83,11 +83,12 @@ int ppp_checkpoint(struct ppp_task *task);
 
 /*
  * ppp_compute() - call @function with @task and @argument, where the level computes: in a pool of
- * threads beside the loop at async with --executor, in place everywhere else. @function may use
- * ppp_checkpoint(), ppp_fail() and the job's lock, and must not call what waits. @size is the
- * number of bytes at @argument, all that @function reads and writes: so a level may also copy them
- * to another process and back. Returns what @function returned, or -ECANCELED or -ETIME (both noted
- * on the task: return it).
+ * threads or processes beside the loop at async with --executor, in place everywhere else.
+ * @function may use ppp_checkpoint(), ppp_fail() and the job's lock, and must not call what waits.
+ * @size is the number of bytes at @argument, all that @function reads and writes: they are copied
+ * to a process and back, so there must be no pointers among them. Returns what @function returned,
+ * or -ECANCELED or -ETIME, or another negative errno where the process died (all noted on the task:
+ * return it).
  */
 typedef int ppp_function(struct ppp_task *task, void *argument);
 int ppp_compute(struct ppp_task *task, ppp_function *function, void *argument, size_t size);

@@ -28,7 +28,8 @@ class Completions(Case):
 
     def test_bash(self):
         self.assertEqual(self.bash("run", "a"), ["async"])
-        self.assertEqual(self.bash("compare", "--levels", "serial,as"), ["serial,async", "serial,async+threads"])
+        self.assertEqual(self.bash("compare", "--levels", "serial,as"),
+                         ["serial,async", "serial,async+threads", "serial,async+processes"])
         self.assertEqual(self.bash("compare", "--ti"), ["--time-max", "--timeline"])
         self.assertEqual(self.bash("timeline", "--as"), ["--ascii"])
         self.assertEqual(self.bash("run", "--color", "=", "al"), ["always"])
@@ -53,4 +54,5 @@ class Completions(Case):
         self.assertEqual(fish("pppctl run a"), ["async\tin flight together on an io_uring completion loop"])
         self.assertEqual(fish("pppctl run --from=READ"), ["--from=README.md"])
         self.assertEqual([line.split("\t")[0] for line in fish("pppctl compare --levels=serial,as")],
-                         ["--levels=serial,async", "--levels=serial,async+threads"])
+                         ["--levels=serial,async", "--levels=serial,async+threads",
+                          "--levels=serial,async+processes"])

@@ -3,181 +3,197 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "daemon/runner/runner.h"
 
-enum call_state {
-        CALL_QUEUED,
-        CALL_RUNNING,
-        CALL_ANSWERED,
-};
+/* For each worker one in progress and one to continue with; more, so that short calls are many at
+ * a look. */
+#define TRAYS_MIN 64U
+
+/* Two seconds, in calls of loop_deadline.passed(); there are none while the job is paused. */
+#define LATE_MAX 400U
+
+#define NO_TRAY (-1)
 
 /* On the stack of the fiber that waits for it. */
 struct call {
         struct pool *pool;
         ppp_function *function;
         void *argument;
-        struct ppp_task task; /* the thread's copy, with a worker of its own */
+        size_t size;
+        struct ppp_task *task;
         int result;
-        enum call_state state; /* under pool->mutex until it is answered */
+        bool answered;
+        int tray; /* NO_TRAY: it waits in the queue */
         struct loop_fiber *fiber;
         struct loop_deadline deadline;
-        TAILQ_ENTRY(call) link; /* while it is queued */
-        struct call *answered;  /* the answer that came before it, until the loop looks */
+        unsigned n_late;
+        TAILQ_ENTRY(call) link; /* of the queue */
 };
-
-/* A function that computes may call ppp_compute(), which calls in place. */
-static const struct io_ops computing;
 
 struct pool_thread {
         struct pool *pool;
+        unsigned number;
         pthread_t thread;
-        struct worker worker;  /* what a function's task has for its worker: counts nothing */
-        struct io_uring uring; /* for messages to the loop's ring */
-        bool has_uring;
-        uint64_t messages, writes;
 };
 
 struct pool {
         struct loop *loop;
-        pthread_mutex_t mutex; /* of the next four */
-        pthread_cond_t work;
-        TAILQ_HEAD(, call) queue;
-        unsigned n_idle;
-        bool stopping;
+        struct loop_hook hook;
+        struct pool_work work;
+        struct pool_thread *threads; /* NULL: its workers are processes */
+        unsigned n_threads;
 
-        struct call *answered;  /* the last answer that the loop has not seen yet */
-        struct ring_op message; /* what the completions are for that threads post */
+        TAILQ_HEAD(, call) queue;
+        struct call **calls;  /* by tray; NULL: nobody waits for it */
+        unsigned *free_trays; /* the last is the next to be used */
+        unsigned n_free;
+        unsigned n_used; /* trays that ever were: the first so many */
+
+        struct ring_op message; /* what the completions are for that workers post */
         struct ring_op read;    /* of the eventfd */
-        int event_fd;
         uint64_t event_value;
+        struct ring_op zygote_poll;
+        int zygote_fd; /* the pool's to use, not to close */
 
         uint64_t n_calls;
-        unsigned n_threads;
-        struct pool_thread threads[];
+        bool stopping;
+        int broken; /* negative errno: no worker will ever take a call again */
 };
 
-/* The kernel posts a completion with our user_data; that of an op that nothing is in flight for. */
-static bool post_message(struct pool_thread *thread)
+static bool has_processes(const struct pool *pool)
 {
-        struct pool *pool = thread->pool;
-        struct io_uring_cqe *cqe;
-        struct io_uring_sqe *sqe;
-        int r;
+        return !pool->threads;
+}
 
-        sqe = io_uring_get_sqe(&thread->uring);
-        io_uring_prep_msg_ring(sqe, pool->loop->ring.uring.ring_fd, 0,
-                               ring_message_data(&pool->message), 0);
-        do
-                r = io_uring_submit_and_wait(&thread->uring, 1);
-        while (r == -EINTR);
-        if (r < 0 || io_uring_wait_cqe(&thread->uring, &cqe) < 0)
+static void finish(struct call *call, int result)
+{
+        assert(!call->answered);
+        call->result = result;
+        call->answered = true;
+        if (call->tray != NO_TRAY)
+                call->pool->calls[call->tray] = NULL;
+        loop_wake(call->pool->loop, call->fiber);
+}
+
+static void put_in(struct pool *pool, struct call *call, unsigned i)
+{
+        struct trays *trays = pool->work.trays;
+        struct tray *tray = &trays->trays[i];
+
+        tray->function = call->function;
+        tray->argument = call->argument;
+        tray->task = *call->task;
+        tray->returned = false;
+        if (trays->room && call->size > 0) {
+                tray->argument =
+                        call->size <= TRAY_SMALL ? tray->small : trays->room + i * trays->stride;
+                memcpy(tray->argument, call->argument, call->size);
+        }
+        call->tray = (int)i;
+        pool->calls[i] = call;
+        pool->n_used = MAX(pool->n_used, i + 1);
+        trays_queue(trays, i);
+}
+
+static void take_out(struct pool *pool, struct call *call, unsigned i)
+{
+        const struct tray *tray = &pool->work.trays->trays[i];
+
+        if (pool->work.trays->room && tray->returned && call->size > 0)
+                memcpy(call->argument, tray->argument, call->size);
+        call->task->reason = tray->task.reason;
+        call->task->detail = tray->task.detail;
+        finish(call, tray->result);
+}
+
+/* Calls that wait get the trays that are free. */
+static void hand_out(struct pool *pool)
+{
+        struct call *call;
+        int n = 0;
+
+        for (; pool->n_free > 0 && (call = TAILQ_FIRST(&pool->queue)); ++n) {
+                TAILQ_REMOVE(&pool->queue, call, link);
+                put_in(pool, call, pool->free_trays[--pool->n_free]);
+        }
+        if (n > 0)
+                trays_wake(pool->work.trays, n);
+}
+
+/* The fiber waits no more for the call. False: it has to, since a thread is at it. */
+static bool withdraw(struct call *call, bool running)
+{
+        struct pool *pool = call->pool;
+
+        if (call->tray == NO_TRAY) {
+                TAILQ_REMOVE(&pool->queue, call, link);
+                return true;
+        }
+        if (!trays_withdraw(pool->work.trays, (unsigned)call->tray, running && has_processes(pool)))
                 return false;
-        r = cqe->res;
-        io_uring_cqe_seen(&thread->uring, cqe);
-        return r >= 0;
+        /* The zygote looks for calls that were left. It may be told already, or be gone. */
+        if (running && has_processes(pool))
+                (void)send(pool->zygote_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return true;
 }
 
-/* Once it is refused it is not tried again: what refuses it, an old kernel or a filter, stays. */
-static void tell_loop(struct pool_thread *thread)
+/* A function that runs finds out by ppp_checkpoint(), or is left where that is possible. */
+static void call_passed(struct loop_deadline *deadline)
 {
-        static const uint64_t one = 1;
+        struct call *call = container_of(deadline, struct call, deadline);
 
-        if (thread->has_uring && post_message(thread)) {
-                ++thread->messages;
-                return;
-        }
-        if (thread->has_uring) {
-                io_uring_queue_exit(&thread->uring);
-                thread->has_uring = false;
-        }
-        ++thread->writes;
-        /* Fails only when the counter is full: then the loop is told already. */
-        if (write(thread->pool->event_fd, &one, sizeof(one)) < 0)
-                return;
+        if (!call->answered && withdraw(call, ++call->n_late > LATE_MAX))
+                finish(call, loop_task_fail(call->task, PPP_REASON_IO, -ECANCELED));
 }
 
-/* As soon as it is in the list, the call may be gone. */
-static void answer(struct pool_thread *thread, struct call *call)
+/* All calls that can be withdrawn fail, with @error or as those of a cancelled job. */
+static void withdraw_all(struct pool *pool, int error)
 {
-        struct pool *pool = thread->pool;
-        struct call *previous = __atomic_load_n(&pool->answered, __ATOMIC_RELAXED);
-
-        do
-                call->answered = previous;
-        while (!__atomic_compare_exchange_n(&pool->answered, &previous, call, true,
-                                            __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-        if (!previous)
-                tell_loop(thread);
-}
-
-static void run_call(struct pool_thread *thread, struct call *call)
-{
-        call->task.worker = &thread->worker;
-        if (task_cancelled(&call->task))
-                call->result = task_fail(&call->task, PPP_REASON_CANCELLED, 0);
-        else
-                call->result = call->function(&call->task, call->argument);
-        answer(thread, call);
-}
-
-/*
- * The next call, taken out of the queue; NULL: the pool stops, and nobody waits for the calls that
- * are left. Called with the mutex held.
- */
-static struct call *take_call(struct pool *pool)
-{
-        struct call *call = NULL;
-
-        while (!pool->stopping && !(call = TAILQ_FIRST(&pool->queue))) {
-                ++pool->n_idle;
-                pthread_cond_wait(&pool->work, &pool->mutex);
-                --pool->n_idle;
-        }
-        if (pool->stopping)
-                return NULL;
-        TAILQ_REMOVE(&pool->queue, call, link);
-        call->state = CALL_RUNNING;
-        return call;
-}
-
-static void *run_thread(void *userdata)
-{
-        struct pool_thread *thread = userdata;
-        struct pool *pool = thread->pool;
         struct call *call;
 
-        (void)prctl(PR_SET_NAME, "pppd-executor");
-        thread->has_uring = io_uring_queue_init(2, &thread->uring, 0) == 0;
-        pthread_mutex_lock(&pool->mutex);
-        while ((call = take_call(pool))) {
-                pthread_mutex_unlock(&pool->mutex);
-                run_call(thread, call);
-                pthread_mutex_lock(&pool->mutex);
+        for (unsigned i = 0; i < pool->n_used; ++i) {
+                call = pool->calls[i];
+                if (call && withdraw(call, true))
+                        finish(call, loop_task_fail(call->task, PPP_REASON_IO, error));
         }
-        pthread_mutex_unlock(&pool->mutex);
-        if (thread->has_uring)
-                io_uring_queue_exit(&thread->uring);
-        return NULL;
+        while ((call = TAILQ_FIRST(&pool->queue))) {
+                TAILQ_REMOVE(&pool->queue, call, link);
+                finish(call, loop_task_fail(call->task, PPP_REASON_IO, error));
+        }
 }
 
-/* The list has the last answer first; fibers are woken in the order of the answers. */
+static void pool_break(struct pool *pool, int error)
+{
+        if (pool->broken)
+                return;
+        pool->broken = error;
+        withdraw_all(pool, error);
+}
+
 static void take_answers(struct pool *pool)
 {
-        struct call *next = __atomic_exchange_n(&pool->answered, NULL, __ATOMIC_ACQUIRE);
-        struct call *first = NULL, *call;
+        struct trays *trays = pool->work.trays;
+        int broken = __atomic_load_n(&trays->broken, __ATOMIC_ACQUIRE);
 
-        while ((call = next)) {
-                next = call->answered;
-                call->answered = first;
-                first = call;
+        trays_look(trays);
+        for (unsigned i = 0; i < pool->n_used; ++i) {
+                struct call *call = pool->calls[i];
+
+                if (!trays_take_back(trays, i))
+                        continue;
+                pool->free_trays[pool->n_free++] = i;
+                if (call) {
+                        take_out(pool, call, i);
+                        if (trays->room)
+                                trays_empty(trays, i, call->size);
+                }
         }
-        for (call = first; call; call = next) {
-                next = call->answered;
-                call->state = CALL_ANSWERED;
-                loop_wake(pool->loop, call->fiber);
-        }
+        if (broken)
+                pool_break(pool, broken);
+        hand_out(pool);
 }
 
 static void message_complete(struct ring_op *op, int res, uint32_t flags)
@@ -189,7 +205,8 @@ static void read_event(struct pool *pool)
 {
         struct io_uring_sqe *sqe = ring_sqe(&pool->loop->ring);
 
-        io_uring_prep_read(sqe, pool->event_fd, &pool->event_value, sizeof(pool->event_value), 0);
+        io_uring_prep_read(sqe, pool->work.event_fd, &pool->event_value, sizeof(pool->event_value),
+                           0);
         ring_arm(&pool->loop->ring, sqe, &pool->read);
 }
 
@@ -202,6 +219,47 @@ static void read_complete(struct ring_op *op, int res, uint32_t flags)
                 read_event(pool);
 }
 
+static void zygote_complete(struct ring_op *op, int res, uint32_t flags)
+{
+        struct pool *pool = container_of(op, struct pool, zygote_poll);
+
+        if (res < 0 || pool->stopping || pool->loop->cancelling)
+                return;
+        log_error("the process that starts those of the executor has ended: what they would have "
+                  "computed fails; see who kills it, and run the job again");
+        pool_break(pool, -ECHILD);
+}
+
+void pool_attend(struct pool *pool, int zygote_fd)
+{
+        struct io_uring_sqe *sqe = ring_sqe(&pool->loop->ring);
+
+        pool->zygote_fd = zygote_fd;
+        io_uring_prep_poll_add(sqe, zygote_fd, POLLRDHUP);
+        ring_arm(&pool->loop->ring, sqe, &pool->zygote_poll);
+}
+
+static void job_cancelled(struct loop_hook *hook)
+{
+        withdraw_all(container_of(hook, struct pool, hook), -ECANCELED);
+}
+
+static void loop_ends(struct loop_hook *hook)
+{
+        struct pool *pool = container_of(hook, struct pool, hook);
+
+        pool->stopping = true;
+        ring_cancel(&pool->loop->ring, &pool->read);
+}
+
+static void *run_thread(void *userdata)
+{
+        struct pool_thread *thread = userdata;
+
+        pool_worker_run(&thread->pool->work, thread->number);
+        return NULL;
+}
+
 static int start_threads(struct pool *pool, unsigned n)
 {
         int r = 0;
@@ -209,8 +267,7 @@ static int start_threads(struct pool *pool, unsigned n)
         for (; pool->n_threads < n && r == 0; pool->n_threads += r == 0) {
                 struct pool_thread *thread = &pool->threads[pool->n_threads];
 
-                thread->pool = pool;
-                worker_init(&thread->worker, pool->loop->runner, 0, &computing, NULL);
+                *thread = (struct pool_thread){ .pool = pool, .number = pool->n_threads };
                 r = pthread_create(&thread->thread, NULL, run_thread, thread);
         }
         if (r != 0)
@@ -221,47 +278,101 @@ static int start_threads(struct pool *pool, unsigned n)
         return pool->n_threads > 0 ? 0 : -r;
 }
 
-int pool_new(struct loop *loop, unsigned n, struct pool **ret)
+static int make_trays(struct pool *pool, enum executor kind)
 {
-        struct pool *pool = calloc(1, sizeof(*pool) + n * sizeof(pool->threads[0]));
+        unsigned n = pool->work.n_workers;
         int r;
 
-        assert(n > 0);
-        if (!pool) {
-                log_error("cannot make an executor of %u threads: out of memory", n);
-                return -ENOMEM;
+        r = trays_map(MAX(2 * n, TRAYS_MIN), kind == EXECUTOR_PROCESSES, &pool->work.trays);
+        if (r < 0)
+                return r;
+        pool->work.rows = mmap(NULL, n * sizeof(struct pool_row), PROT_READ | PROT_WRITE,
+                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (pool->work.rows == MAP_FAILED) {
+                pool->work.rows = NULL;
+                return -errno;
         }
-        pool->loop = loop;
-        pool->message.complete = message_complete;
-        pool->read = (struct ring_op){ .complete = read_complete, .kept = true };
-        pthread_mutex_init(&pool->mutex, NULL);
-        pthread_cond_init(&pool->work, NULL);
-        TAILQ_INIT(&pool->queue);
-        pool->event_fd = eventfd(0, EFD_CLOEXEC);
-        if (pool->event_fd < 0) {
+        pool->n_free = pool->work.trays->n;
+        pool->calls = calloc(pool->n_free, sizeof(struct call *));
+        pool->free_trays = calloc(pool->n_free, sizeof(unsigned));
+        if (kind == EXECUTOR_THREADS)
+                pool->threads = calloc(n, sizeof(struct pool_thread));
+        if (!pool->calls || !pool->free_trays || (kind == EXECUTOR_THREADS && !pool->threads))
+                return -ENOMEM;
+        for (unsigned i = 0; i < pool->n_free; ++i)
+                pool->free_trays[i] = pool->n_free - 1 - i;
+        return 0;
+}
+
+static int pool_start(struct pool *pool, enum executor kind, unsigned n)
+{
+        int r;
+
+        r = make_trays(pool, kind);
+        if (r < 0) {
+                log_error("cannot make an executor of %u %s: %s", n, executor_infos[kind].name,
+                          strerrordesc_np(-r));
+                return r;
+        }
+        pool->work.event_fd = eventfd(0, EFD_CLOEXEC);
+        if (pool->work.event_fd < 0) {
                 r = -errno;
                 log_error("cannot make an eventfd for the executor: %s; raise LimitNOFILE= of the "
                           "service (ulimit -n)",
                           strerrordesc_np(-r));
-        } else {
-                r = start_threads(pool, n);
+                return r;
         }
+        return kind == EXECUTOR_THREADS ? start_threads(pool, n) : 0;
+}
+
+int pool_new(struct loop *loop, enum executor kind, unsigned n, struct pool **ret)
+{
+        struct pool *pool = calloc(1, sizeof(*pool));
+        int r;
+
+        assert(n > 0);
+        if (!pool) {
+                log_error("cannot make an executor of %u %s: out of memory", n,
+                          executor_infos[kind].name);
+                return -ENOMEM;
+        }
+        *pool = (struct pool){
+                .loop = loop,
+                .hook = { .cancel = job_cancelled, .end = loop_ends },
+                .message.complete = message_complete,
+                .read = { .complete = read_complete, .kept = true },
+                .zygote_poll.complete = zygote_complete,
+                .zygote_fd = -EBADF,
+                .work = {
+                        .runner = loop->runner,
+                        .n_workers = n,
+                        .ring_fd = loop->ring.uring.ring_fd,
+                        .event_fd = -EBADF,
+                },
+        };
+        pool->work.message_data = ring_message_data(&pool->message);
+        TAILQ_INIT(&pool->queue);
+        r = pool_start(pool, kind, n);
         if (r < 0) {
                 pool_free(pool);
                 return r;
         }
         read_event(pool);
+        loop_hook_add(loop, &pool->hook);
         *ret = pool;
         return 0;
 }
 
+const struct pool_work *pool_work(const struct pool *pool)
+{
+        return &pool->work;
+}
+
 void pool_stop(struct pool *pool)
 {
-        pthread_mutex_lock(&pool->mutex);
-        pool->stopping = true;
-        pthread_cond_broadcast(&pool->work);
-        pthread_mutex_unlock(&pool->mutex);
-        ring_cancel(&pool->loop->ring, &pool->read);
+        if (has_processes(pool))
+                return;
+        trays_stop(pool->work.trays);
         for (unsigned i = 0; i < pool->n_threads; ++i)
                 pthread_join(pool->threads[i].thread, NULL);
 }
@@ -270,71 +381,44 @@ struct pool *pool_free(struct pool *pool)
 {
         if (!pool)
                 return NULL;
-        if (pool->event_fd >= 0)
-                close(pool->event_fd);
-        pthread_cond_destroy(&pool->work);
-        pthread_mutex_destroy(&pool->mutex);
+        close_fd(pool->work.event_fd);
+        if (pool->work.rows)
+                munmap(pool->work.rows, pool->work.n_workers * sizeof(struct pool_row));
+        if (pool->work.trays)
+                trays_unmap(pool->work.trays);
+        free(pool->threads);
+        free(pool->calls);
+        free(pool->free_trays);
         free(pool);
         return NULL;
 }
 
-/* Out of the queue, if it is still there. */
-static bool withdraw(struct call *call)
-{
-        struct pool *pool = call->pool;
-        bool queued;
-
-        pthread_mutex_lock(&pool->mutex);
-        queued = call->state == CALL_QUEUED;
-        if (queued)
-                TAILQ_REMOVE(&pool->queue, call, link);
-        pthread_mutex_unlock(&pool->mutex);
-        return queued;
-}
-
-/* A function that runs finds out by ppp_checkpoint(). */
-static void call_passed(struct loop_deadline *deadline)
-{
-        struct call *call = container_of(deadline, struct call, deadline);
-
-        if (!withdraw(call))
-                return;
-        call->result = loop_task_fail(&call->task, PPP_REASON_IO, -ECANCELED);
-        call->state = CALL_ANSWERED;
-        loop_wake(call->pool->loop, call->fiber);
-}
-
-static void submit(struct pool *pool, struct call *call)
-{
-        bool idle;
-
-        pthread_mutex_lock(&pool->mutex);
-        TAILQ_INSERT_TAIL(&pool->queue, call, link);
-        idle = pool->n_idle > 0;
-        pthread_mutex_unlock(&pool->mutex);
-        if (idle)
-                pthread_cond_signal(&pool->work);
-}
-
-int pool_run(struct pool *pool, struct ppp_task *task, ppp_function *function, void *argument)
+int pool_run(struct pool *pool, struct ppp_task *task, ppp_function *function, void *argument,
+             size_t size)
 {
         struct call call = {
                 .pool = pool,
                 .function = function,
                 .argument = argument,
-                .task = *task,
+                .size = size,
+                .task = task,
+                .tray = NO_TRAY,
                 .fiber = loop_current(pool->loop),
                 .deadline.passed = call_passed,
         };
 
+        if (pool->broken)
+                return task_fail(task, PPP_REASON_IO, -pool->broken);
+        if (pool->work.trays->room && size > pool->work.trays->stride)
+                return task_fail(task, PPP_REASON_NO_MEMORY,
+                                 (int32_t)MIN(size >> 20, (size_t)INT32_MAX));
         ++pool->n_calls;
         loop_deadline_add(pool->loop, &call.deadline, task, task->deadline_ns);
-        submit(pool, &call);
+        TAILQ_INSERT_TAIL(&pool->queue, &call, link);
+        hand_out(pool);
         loop_suspend(pool->loop);
         loop_deadline_remove(pool->loop, &call.deadline);
-        assert(call.state == CALL_ANSWERED);
-        task->reason = call.task.reason;
-        task->detail = call.task.detail;
+        assert(call.answered);
         return call.result;
 }
 
@@ -342,9 +426,12 @@ struct pool_counters pool_counters(const struct pool *pool)
 {
         struct pool_counters counters = { .calls = pool->n_calls };
 
-        for (unsigned i = 0; i < pool->n_threads; ++i) {
-                counters.messages += pool->threads[i].messages;
-                counters.writes += pool->threads[i].writes;
+        for (unsigned i = 0; i < pool->work.n_workers; ++i) {
+                const struct pool_row *row = &pool->work.rows[i];
+
+                counters.messages += row->messages;
+                counters.writes += row->writes;
+                counters.replaced += row->n_died;
         }
         return counters;
 }

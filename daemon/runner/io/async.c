@@ -71,7 +71,8 @@ static int async_compute(struct ppp_task *task, ppp_function *function, void *ar
 {
         struct async_io *io = task->worker->io_context;
 
-        return io->pool ? pool_run(io->pool, task, function, argument) : function(task, argument);
+        return io->pool ? pool_run(io->pool, task, function, argument, size)
+                        : function(task, argument);
 }
 
 static void async_wait_for_tasks(struct worker *worker, struct task_source *source)

@@ -11,22 +11,31 @@
  */
 
 #include <pthread.h>
+#include <semaphore.h>
 
-#include "daemon/runner/executor/pool.h"
+#include "daemon/runner/executor/zygote.h"
 #include "daemon/runner/io/async.h"
 #include "daemon/runner/levels/descriptors.h"
 #include "daemon/runner/levels/levels.h"
 #include "daemon/runner/measure.h"
+
+/* All loops are set up before any of them runs. */
+struct gate {
+        sem_t set_up; /* posted by each loop that waits or has failed */
+        sem_t go;     /* posted for each loop */
+        bool closed;  /* none may run */
+};
 
 struct async_loop {
         struct loop loop;
         struct async_io io;
         struct worker worker;
         pthread_t thread;
+        struct gate *gate;
         bool started;
         unsigned first_slot; /* of this loop's part of the window, for the records */
         unsigned window;
-        unsigned n_executors;         /* threads that compute for it; 0: it computes itself */
+        unsigned n_executors;         /* workers that compute for it; 0: it computes itself */
         struct fetcher_bounds bounds; /* its part of struct descriptors_of_loops */
         unsigned number;              /* among the loops */
         uint64_t asked_ns;            /* when the fiber that starts next was asked for */
@@ -113,7 +122,8 @@ static int async_init(struct async_loop *async, struct runner *runner)
         }
         async_io_init(&async->io, &async->loop, &async->bounds);
         if (async->n_executors > 0) {
-                r = pool_new(&async->loop, async->n_executors, &async->io.pool);
+                r = pool_new(&async->loop, runner->spec.executor, async->n_executors,
+                             &async->io.pool);
                 if (r < 0) {
                         loop_deinit(&async->loop);
                         return r;
@@ -131,7 +141,7 @@ static int async_init(struct async_loop *async, struct runner *runner)
 
 static int async_run(struct async_loop *async)
 {
-        int r = loop_run(&async->loop, more_fibers, async);
+        int r = async->gate->closed ? 0 : loop_run(&async->loop, more_fibers, async);
 
         worker_flush(&async->worker);
         if (r < 0)
@@ -149,12 +159,21 @@ static int async_run(struct async_loop *async)
         return r;
 }
 
+static void wait_for(sem_t *semaphore)
+{
+        while (sem_wait(semaphore) < 0)
+                assert(errno == EINTR);
+}
+
 /* A loop that cannot start has claimed nothing: the others do its part. */
 static void *async_thread(void *userdata)
 {
         struct async_loop *async = userdata;
+        int r = async_init(async, async->worker.runner);
 
-        if (async_init(async, async->worker.runner) >= 0)
+        sem_post(&async->gate->set_up);
+        wait_for(&async->gate->go);
+        if (r >= 0)
                 async->result = async_run(async);
         return NULL;
 }
@@ -239,20 +258,24 @@ static void measure_executor(struct runner *runner, const struct async_loop *loo
 {
         struct pool_counters sum = { 0 };
         unsigned workers = 0;
+        json_t *executor;
 
         for (unsigned i = 0; i < n; ++i) {
                 sum.calls += loops[i].pool.calls;
                 sum.messages += loops[i].pool.messages;
                 sum.writes += loops[i].pool.writes;
+                sum.replaced += loops[i].pool.replaced;
                 workers += loops[i].n_executors;
         }
-        if (workers > 0)
-                measure_object(runner, "executor",
-                               json_pack("{s:s, s:I, s:I, s:I, s:I}", "kind",
-                                         executor_infos[runner->spec.executor].name, "workers",
-                                         (json_int_t)workers, "calls", (json_int_t)sum.calls,
-                                         "messages", (json_int_t)sum.messages, "eventfd_writes",
-                                         (json_int_t)sum.writes));
+        if (workers == 0)
+                return;
+        executor = json_pack("{s:s, s:I, s:I, s:I, s:I}", "kind",
+                             executor_infos[runner->spec.executor].name, "workers",
+                             (json_int_t)workers, "calls", (json_int_t)sum.calls, "messages",
+                             (json_int_t)sum.messages, "eventfd_writes", (json_int_t)sum.writes);
+        if (runner->spec.executor == EXECUTOR_PROCESSES)
+                json_object_set_new(executor, "replaced", json_integer((json_int_t)sum.replaced));
+        measure_object(runner, "executor", executor);
 }
 
 static void measure_births(struct runner *runner, const struct async_loop *loops, unsigned n)
@@ -282,19 +305,62 @@ static int spawn_result(const struct async_loop *loops, unsigned n)
         return r;
 }
 
+/* For all loops that are set up; their threads wait meanwhile (zygote.h). */
+static int start_processes(struct async_loop *loops, unsigned n, struct zygote **ret)
+{
+        struct pool **pools = calloc(n, sizeof(struct pool *));
+        unsigned n_pools = 0;
+        int r;
+
+        if (!pools) {
+                log_error("cannot start the processes of the executor: out of memory");
+                return -ENOMEM;
+        }
+        for (unsigned i = 0; i < n; ++i)
+                if (loops[i].io.pool)
+                        pools[n_pools++] = loops[i].io.pool;
+        r = zygote_start(loops[0].worker.runner, pools, n_pools, ret);
+        free(pools);
+        return r;
+}
+
+static int run_through_gate(struct async_loop *loops, unsigned n, struct gate *gate)
+{
+        const struct runner *runner = loops[0].worker.runner;
+        struct zygote *zygote = NULL;
+        int started = 0, first, others;
+
+        start_threads(loops, n);
+        for (unsigned i = 1; i < n && loops[i].started; ++i)
+                wait_for(&gate->set_up);
+        if (runner->spec.executor == EXECUTOR_PROCESSES)
+                started = start_processes(loops, n, &zygote);
+        gate->closed = started < 0;
+        for (unsigned i = 1; i < n && loops[i].started; ++i)
+                sem_post(&gate->go);
+        first = async_run(&loops[0]);
+        others = join_threads(loops, n);
+        zygote_stop(zygote);
+        return MIN(MIN(first, others), started);
+}
+
 /* The first loop is set up before others start: a reason that prevents it prevents them all. */
 static int loops_run(struct async_loop *loops, unsigned n)
 {
-        int first, others;
+        struct gate gate = { .closed = false };
+        int r;
 
-        first = async_init(&loops[0], loops[0].worker.runner);
-        if (first < 0)
-                return first;
-        start_threads(loops, n);
-        first = async_run(&loops[0]);
-        others = join_threads(loops, n);
-        first = MIN(first, others);
-        return first < 0 ? first : spawn_result(loops, n);
+        r = async_init(&loops[0], loops[0].worker.runner);
+        if (r < 0)
+                return r;
+        for (unsigned i = 0; i < n; ++i)
+                loops[i].gate = &gate;
+        sem_init(&gate.set_up, 0, 0);
+        sem_init(&gate.go, 0, 0);
+        r = run_through_gate(loops, n, &gate);
+        sem_destroy(&gate.set_up);
+        sem_destroy(&gate.go);
+        return r < 0 ? r : spawn_result(loops, n);
 }
 
 int level_async_run(struct runner *runner)

@@ -23,10 +23,20 @@
 /* A loop: its ring, and libcurl's own descriptors. */
 #define PER_LOOP 4U
 
-/* Each thread of an executor has a ring, and each loop an eventfd on which its threads answer. */
+/*
+ * Each loop has an eventfd on which its workers answer; each thread of an executor has a ring.
+ * Processes have theirs to themselves, and here are the zygote's socket and pidfd.
+ */
 static unsigned of_executors(const struct runner *runner, unsigned n_loops)
 {
-        return runner->spec.executor ? MAX(runner->spec.executor_workers, n_loops) + n_loops : 0;
+        switch (runner->spec.executor) {
+        case EXECUTOR_THREADS:
+                return MAX(runner->spec.executor_workers, n_loops) + n_loops;
+        case EXECUTOR_PROCESSES:
+                return 2 + n_loops;
+        default:
+                return 0;
+        }
 }
 
 void descriptors_raise_limit(void)
