@@ -7,10 +7,10 @@
 #include "cli/timeline-cells.h"
 #include "cli/timeline-glyph.h"
 #include "cli/units.h"
+#include "cli/visible.h"
 
 #define LABEL_SIZE   40
 #define MARK_ROOM    11 /* columns from one mark of the axis to the next, at least */
-#define PART_SIZE    128
 #define INDENT       2
 #define QUEUED_SHOWN 0.1 /* of the wall time, and seconds: less would explain nothing */
 
@@ -92,23 +92,25 @@ struct parts {
 
 static _printf_(2, 3) void put_part(struct parts *parts, const char *format, ...)
 {
-        char text[PART_SIZE];
+        _cleanup_free_ char *text = NULL;
+        FILE *file = parts->drawing->file;
+        size_t n;
         va_list ap;
-        int n;
 
         va_start(ap, format);
-        n = vsnprintf(text, sizeof(text), format, ap);
+        if (vasprintf(&text, format, ap) < 0)
+                text = NULL;
         va_end(ap);
-        n = MIN(n, PART_SIZE - 1);
-        if (parts->column > 0 && parts->column + 2 + (size_t)n > parts->drawing->style->width) {
-                fprintf(parts->drawing->file, "\n%*s", (int)parts->indent, "");
+        n = text ? strlen(text) : 0;
+        if (parts->column > 0 && parts->column + 2 + n > parts->drawing->style->width) {
+                fprintf(file, "\n%*s", (int)parts->indent, "");
                 parts->column = parts->indent;
         } else if (parts->column > 0) {
-                fputs("  ", parts->drawing->file);
+                fputs("  ", file);
                 parts->column += 2;
         }
-        fputs(text, parts->drawing->file);
-        parts->column += (size_t)n;
+        visible_put(file, text ?: "", n);
+        parts->column += n;
 }
 
 static const char *activity(enum workload_id workload)

@@ -102,7 +102,7 @@ static int fetch(struct pppd *pppd, uint64_t job, struct fetched *ret)
 
 static uint64_t since_epoch(const struct results *results, uint64_t ns)
 {
-        int64_t at = (int64_t)ns - results->header->epoch_ns;
+        int64_t at = (int64_t)(ns - (uint64_t)results->header->epoch_ns);
 
         return at > 0 ? (uint64_t)at : 0;
 }

@@ -23,7 +23,7 @@ struct timeline_style {
 
 struct timeline_job {
         uint64_t number;
-        const char *name; /* of its level: "async+threads"; fit to be printed, as all text here */
+        const char *name; /* of its level: "async+threads" */
         enum level level;
         enum workload_id workload;
         uint64_t n_workers;            /* that it had; 0: not known */

@@ -134,6 +134,11 @@ static void test_boundaries(void)
         test_contains(draw(LEVEL_SERIAL, records, 4, &utf8), "│██▌█▉█████ ");
         test_contains(draw(LEVEL_SERIAL, records, 4, &color),
                       "\033[0;34m██\033[0;34;104m▌\033[0;94m██\033[0;34m█████\033[0m ");
+        /* In colors, an eighth between them is not drawn, and more is. */
+        records[1].start_ns = 26250 * 1000;
+        test_contains(draw(LEVEL_SERIAL, records, 4, &color), "\033[0;34m██\033[0;34;104m▌");
+        records[1].start_ns = 28750 * 1000;
+        test_contains(draw(LEVEL_SERIAL, records, 4, &color), "\033[0;34m██▌\033[0;94m██");
 }
 
 static void test_failures(void)
@@ -251,6 +256,12 @@ static void test_nonsense(void)
 
         job.begin_ns = UINT64_MAX;
         test_contains(draw_jobs(&job, 1, &ascii), "thread 65535 |#####");
+        records[0].start_ns = UINT64_MAX;
+        test_contains(draw_jobs(&job, 1, &utf8), " d\n");
+        records[1].end_ns = UINT64_MAX;
+        records[0].end_ns = 0;
+        job.state = "\033[2J";
+        test_contains(draw_jobs(&job, 1, &utf8), "  \\x1b[2J\n");
 }
 
 static void test_no_record(void)
