@@ -146,9 +146,6 @@ static int runner_init(struct runner *runner, uint64_t start_ns)
         runner->unavailable = json_array();
         if (!runner->measures || !runner->unavailable)
                 return -ENOMEM;
-        r = job_lock_init(&runner->lock);
-        if (r < 0)
-                return r;
         r = install_cancel(runner);
         if (r < 0)
                 return r;

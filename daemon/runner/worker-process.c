@@ -40,11 +40,12 @@ void worker_kill(int pidfd)
 /*
  * waitid(2) with the resource usage, which the system call provides and glibc's wrapper does not.
  */
-int worker_reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
+int worker_reap(struct runner *runner, int pidfd, siginfo_t *ret_info, struct rusage *ret_usage)
 {
         while (syscall(SYS_waitid, P_PIDFD, pidfd, ret_info, WEXITED, ret_usage) < 0)
                 if (errno != EINTR)
                         return -errno;
+        job_lock_bury(&runner->lock, ret_info->si_pid);
         return 0;
 }
 

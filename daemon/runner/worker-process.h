@@ -26,8 +26,8 @@ pid_t worker_fork(int cgroup_fd, int *ret_pidfd);
 
 void worker_kill(int pidfd);
 
-/* Waits for the end of a child. */
-int worker_reap(int pidfd, siginfo_t *ret_info, struct rusage *ret_usage);
+/* Waits for the end of a child, and releases the job's lock if it died holding it. */
+int worker_reap(struct runner *runner, int pidfd, siginfo_t *ret_info, struct rusage *ret_usage);
 
 struct worker_death worker_death_of(const siginfo_t *info, const struct worker_group *group,
                                     struct oom_watch *oom, const struct runner *runner);

@@ -89,7 +89,6 @@ static void test_cpu_time(void)
         struct runner runner = { 0 };
         struct ppp_task task;
 
-        test_int(job_lock_init(&runner.lock), ==, 0);
         for (unsigned i = 0; i < 20; ++i) {
                 uint64_t before = cpu_time_ns();
 
@@ -119,7 +118,6 @@ static void test_counter(void)
         uint64_t start, value;
         pthread_t threads[3];
 
-        test_int(job_lock_init(&runner.lock), ==, 0);
         test_int(run(&runner, "shared=1", &task, &start), ==, 0);
         test_int(run(&runner, "shared=1000,cpu=0,locked=20", &task, &value), ==, 0);
         test_int(value, ==, start + 1020);

@@ -480,8 +480,51 @@ static void test_cannot_fork(void)
         test_int(run_with_forks(2, 2), ==, -EAGAIN);
 }
 
+static int lock_or_die(struct ppp_task *task, void *argument)
+{
+        int r;
+
+        r = ppp_lock_acquire(task);
+        if (r < 0)
+                return r;
+        if (*(char *)argument == 'd')
+                kill(getpid(), SIGKILL);
+        ppp_lock_release(task);
+        return 0;
+}
+
+static int lock_run(struct ppp_task *task, const char *input, size_t n, uint64_t *ret)
+{
+        char how = input[0];
+
+        *ret = 1;
+        return ppp_compute(task, lock_or_die, &how, sizeof(how));
+}
+
+/* The job's lock, which they held, goes to others. */
+static void test_deaths_with_the_lock(void)
+{
+        struct job *job =
+                mmap(NULL, sizeof(*job), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+        test_true(job != MAP_FAILED);
+        job_begin(job);
+        for (unsigned i = 0; i < 200; ++i)
+                job_add(job, i % 10 == 3 ? "die" : "lock");
+        use_pool(job, 4);
+        job_run(job, lock_run, 20);
+        for (unsigned i = 0; i < 200; ++i)
+                if (i % 10 == 3)
+                        test_failed(job, i, PPP_REASON_SIGNAL, SIGKILL);
+                else
+                        test_done(job, i, 1);
+        job_end(job);
+        munmap(job, sizeof(*job));
+}
+
 static const struct test_case process_cases[] = {
         { "deaths", test_deaths },
+        { "deaths with the lock", test_deaths_with_the_lock },
         { "stubborn and cancelled", test_stubborn_cancelled },
         { "stubborn and late", test_stubborn_late },
         { "cannot fork", test_cannot_fork },

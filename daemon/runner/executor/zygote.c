@@ -46,6 +46,7 @@ struct nursery {
 };
 
 struct zygote {
+        struct runner *runner;
         int fd;
         int pidfd;
 };
@@ -163,7 +164,7 @@ static void seat_ended(struct nursery *nursery, struct seat *seat)
         struct rusage usage = {};
         siginfo_t info = {};
 
-        if (worker_reap(seat->pidfd, &info, &usage) < 0)
+        if (worker_reap(runner, seat->pidfd, &info, &usage) < 0)
                 _exit(EXIT_FAILURE);
         seat->pidfd = close_fd(seat->pidfd);
         if (!nursery->over)
@@ -344,7 +345,7 @@ int zygote_start(struct runner *runner, struct pool *const *pools, unsigned n, s
                 log_error("cannot start the processes of the executor: out of memory");
                 return -ENOMEM;
         }
-        *zygote = (struct zygote){ -EBADF, -EBADF };
+        *zygote = (struct zygote){ runner, -EBADF, -EBADF };
         r = zygote_fork(zygote, &nursery);
         if (r < 0)
                 log_error("cannot start the process that starts those of the executor: %s; raise "
@@ -372,7 +373,7 @@ struct zygote *zygote_stop(struct zygote *zygote)
                 return NULL;
         close_fd(zygote->fd);
         if (zygote->pidfd >= 0)
-                (void)worker_reap(zygote->pidfd, &info, &usage);
+                (void)worker_reap(zygote->runner, zygote->pidfd, &info, &usage);
         close_fd(zygote->pidfd);
         free(zygote);
         return NULL;

@@ -246,7 +246,7 @@ static int process_ended(struct worker_pool *pool, struct process *process)
         siginfo_t info = {};
         int r;
 
-        r = worker_reap(process->pidfd, &info, &usage);
+        r = worker_reap(pool->runner, process->pidfd, &info, &usage);
         if (r < 0)
                 return r;
         --pool->n_running;
