@@ -159,11 +159,16 @@ export TSAN_OPTIONS  ?= halt_on_error=1:suppressions=$(CURDIR)/tests/tsan.supp
 # Tests to run: a part of their names.
 ONLY    ?=
 
-.PHONY: demo check check-unit check-integration stress bench deps
+.PHONY: demo talk check check-unit check-integration stress bench deps
 demo:
 	@CC='$(CC)' packaging/install-deps.sh build demo
 	+@$(submake) all notify-run
 	@tests/demo.sh $(BUILD)
+	@printf '\n%s\n' 'What is each level good for, and where are its pitfalls? `make talk` shows it (installed: pppctl talk).'
+talk:
+	@CC='$(CC)' packaging/install-deps.sh build demo
+	+@$(submake) all notify-run
+	@tests/demo.sh $(BUILD) talk
 check:
 	@CC='$(CC)' packaging/install-deps.sh build check
 	+@$(submake) all unit-tests notify-run
@@ -228,6 +233,7 @@ check-man:
 	@command -v mandoc >/dev/null || { echo "check-man: mandoc is not there;" \
 		"packaging/install-deps.sh ci installs it" >&2; exit 1; }
 	@! mandoc -Tlint -W warning packaging/man/* | grep .
+	@packaging/levels-numbers.py --check
 
 # The context switch of the machine we are not on, under an emulator.
 AARCH64_CC  ?= aarch64-linux-gnu-gcc
@@ -288,6 +294,7 @@ install: all
 	$(call install_to,644,README.md LICENSE $(wildcard docs/*.md),$(datadir)/doc/pppctl)
 	$(call install_to,644,$(filter %.1,$(MAN_PAGES)),$(mandir)/man1)
 	$(call install_to,644,$(filter %.5,$(MAN_PAGES)),$(mandir)/man5)
+	$(call install_to,644,$(filter %.7,$(MAN_PAGES)),$(mandir)/man7)
 	$(call install_to,644,$(filter %.8,$(MAN_PAGES)),$(mandir)/man8)
 	$(call install_as,packaging/completions/pppctl.bash,$(datadir)/bash-completion/completions/pppctl)
 	$(call install_as,packaging/completions/_pppctl,$(datadir)/zsh/site-functions/_pppctl)
@@ -309,6 +316,7 @@ help:
 	@printf '%s\n' \
 	'make                    build into build/' \
 	'make demo               install what is missing, build, run four pages at every level, compare' \
+	'make talk               show what each level is good for, chapter by chapter' \
 	'make check              install what is missing, build, run all tests (ONLY=part of a name)' \
 	'make check-unit         unit tests only' \
 	'make check-integration  integration tests only' \

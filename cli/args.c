@@ -50,6 +50,8 @@ static const struct option_info option_infos[_OPTION_N] = {
         [OPTION_QUIET] = { "quiet", 'q', NULL, "no progress bar and no summary" },
         [OPTION_SUMMARY] = { "summary", 0, NULL, "print the summary, also with --quiet" },
         [OPTION_NO_SUMMARY] = { "no-summary", 0, NULL, "print no summary" },
+        [OPTION_LIST] = { "list", 0, NULL, "name the chapters" },
+        [OPTION_NO_PAUSE] = { "no-pause", 0, NULL, "do not wait for a key between chapters" },
 };
 
 struct option_info option_info(enum option option)

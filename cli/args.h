@@ -46,6 +46,8 @@ enum option {
         OPTION_QUIET,
         OPTION_SUMMARY,
         OPTION_NO_SUMMARY,
+        OPTION_LIST,
+        OPTION_NO_PAUSE,
         _OPTION_N,
 };
 

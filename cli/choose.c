@@ -160,3 +160,19 @@ int choose_spec(const struct args *args, enum level level, enum workload_id work
                 *ret = spec;
         return r;
 }
+
+int choose_run(const struct args *args, struct spec *ret)
+{
+        enum workload_id workload = WORKLOAD_WORDS;
+        char levels[LEVEL_LIST_SIZE];
+        enum level level;
+        int r;
+
+        if (args->n_operands == 0)
+                return cli_fail(CLI_USAGE, "run needs a level, one of %s: pppctl run async",
+                                level_list(LEVELS_ALL, levels));
+        r = choose_level(args->operands[0], &level);
+        if (r == 0 && args->n_operands > 1)
+                r = choose_workload(args->operands[1], &workload);
+        return r ? r : choose_spec(args, level, workload, ret);
+}

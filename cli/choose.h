@@ -25,3 +25,6 @@ int choose_nothing(const struct args *args);
 /* The spec the options describe; free with spec_deinit(). */
 int choose_spec(const struct args *args, enum level level, enum workload_id workload,
                 struct spec *ret);
+
+/* The spec of a job that `pppctl run` with these arguments runs; free with spec_deinit(). */
+int choose_run(const struct args *args, struct spec *ret);

@@ -13,6 +13,7 @@
 #include "cli/client.h"
 #include "cli/say.h"
 #include "cli/summary.h"
+#include "cli/talk.h"
 #include "cli/verbs.h"
 #include "cli/visible.h"
 #include "lib/spec.h"
@@ -189,6 +190,10 @@ static void offer_operand(const struct args *args, enum operand operand, const c
                 break;
         case OPERAND_VERB:
                 offer_verbs(typed);
+                break;
+        case OPERAND_CHAPTER:
+                for (size_t i = 0; talk_chapters[i]; ++i)
+                        offer(typed, "", talk_chapters[i]->name, talk_chapters[i]->title);
                 break;
         }
 }

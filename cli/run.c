@@ -10,22 +10,6 @@
 #include "cli/summary.h"
 #include "cli/verbs.h"
 
-static int choose(const struct args *args, struct spec *spec)
-{
-        enum workload_id workload = WORKLOAD_WORDS;
-        char levels[LEVEL_LIST_SIZE];
-        enum level level;
-        int r;
-
-        if (args->n_operands == 0)
-                return cli_fail(CLI_USAGE, "run needs a level, one of %s: pppctl run async",
-                                level_list(LEVELS_ALL, levels));
-        r = choose_level(args->operands[0], &level);
-        if (r == 0 && args->n_operands > 1)
-                r = choose_workload(args->operands[1], &workload);
-        return r ? r : choose_spec(args, level, workload, spec);
-}
-
 static bool wants_summary(const struct args *args)
 {
         if (args_has(args, OPTION_NO_SUMMARY))
@@ -103,7 +87,7 @@ static int run(const struct args *args)
         _cleanup_(source_close) struct source source = SOURCE_NULL;
         _cleanup_(spec_deinit) struct spec spec = SPEC_NULL;
         size_t skip = MIN(args->n_operands, (size_t)2);
-        int r = choose(args, &spec);
+        int r = choose_run(args, &spec);
 
         if (r == 0)
                 r = source_open(&source, spec.workload, args->from, args->operands + skip,

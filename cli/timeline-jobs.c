@@ -37,8 +37,7 @@ static bool terminal_takes_utf8(void)
         return utf8;
 }
 
-/* Where standard output is no terminal, COLUMNS can say for which one it is. */
-static size_t terminal_width(void)
+size_t timeline_width(void)
 {
         const char *columns = getenv("COLUMNS");
         size_t width = WIDTH_DEFAULT;
@@ -55,7 +54,7 @@ static size_t terminal_width(void)
 static struct timeline_style style_of(const struct args *args)
 {
         return (struct timeline_style){
-                .width = terminal_width(),
+                .width = timeline_width(),
                 .utf8 = !args_has(args, OPTION_ASCII) && terminal_takes_utf8(),
                 .color = progress_use_color(args->color, STDOUT_FILENO),
         };

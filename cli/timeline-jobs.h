@@ -13,3 +13,6 @@ struct timeline_choice {
 /* Returns 0, or prints the error and returns an exit status. */
 int timeline_print(struct pppd *pppd, const struct args *args,
                    const struct timeline_choice *choices, size_t n, struct output *output);
+
+/* Columns to draw in; where standard output is no terminal, COLUMNS can say for which one it is. */
+size_t timeline_width(void);

@@ -14,6 +14,7 @@ enum operand {
         OPERAND_JOB,
         OPERAND_JOBS, /* any number of them */
         OPERAND_VERB,
+        OPERAND_CHAPTER, /* of talk */
 };
 
 struct verb {
@@ -30,7 +31,7 @@ struct verb {
 
 extern const struct verb verb_run, verb_compare, verb_list, verb_show, verb_results, verb_timeline,
         verb_wait, verb_cancel, verb_pause, verb_resume, verb_nodes, verb_doctor, verb_metrics,
-        verb_help;
+        verb_talk, verb_help;
 
 /* All verbs, in the order of the help; NULL-terminated. */
 extern const struct verb *const verbs[];
