@@ -60,7 +60,7 @@ const struct talk_chapter talk_serial = {
                 "waits for a page (these come after 200 ms), nothing else gets done.",
         .commands = (const struct talk_command[]){ { .arguments = "run serial words" },
                                                    { .arguments = "run threads words --workers 4" },
-                                                   { NULL } },
+                                                   { .arguments = NULL } },
         .drawn = 3,
         .told = tell_serial,
 };
@@ -101,7 +101,7 @@ const struct talk_chapter talk_processes = {
                           .inputs = { { "cpu=20ms", 2 }, { "crash", 1 }, { "cpu=20ms", 3 } } },
                         { .arguments = "run processes mix --workers 2 --worker-memory-max 64M",
                           .inputs = { { "touch=4M", 2 }, { "touch=256M", 1 }, { "touch=4M", 1 } } },
-                        { NULL } },
+                        { .arguments = NULL } },
         .drawn = 1,
         .told = tell_processes,
 };
@@ -172,7 +172,7 @@ const struct talk_chapter talk_threads = {
                                                      .inputs = { { "sleep=100ms", 2 },
                                                                  { "crash", 1 },
                                                                  { "sleep=100ms", 1 } } },
-                                                   { NULL } },
+                                                   { .arguments = NULL } },
         .told = tell_threads,
 };
 
@@ -224,7 +224,7 @@ const struct talk_chapter talk_lock = {
                         { .arguments = "run serial sum-array", .inputs = { { "20160000", 4 } } },
                         { .arguments = "run threads sum-array --workers 2 --gil",
                           .inputs = { { "20160000", 4 } } },
-                        { NULL } },
+                        { .arguments = NULL } },
         .drawn = 0x1f,
         .told = tell_lock,
 };
@@ -272,7 +272,7 @@ const struct talk_chapter talk_async = {
                                                      .inputs = { { "sleep=100ms", 1000 } } },
                                                    { .arguments = "run threads mix --workers 1000",
                                                      .inputs = { { "sleep=100ms", 1000 } } },
-                                                   { NULL } },
+                                                   { .arguments = NULL } },
         .drawn = 1,
         .told = tell_async,
 };
@@ -326,7 +326,7 @@ const struct talk_chapter talk_loop = {
                           .inputs = { { SLEEPS, 200 }, { "cpu=50ms", 10 } } },
                         { .arguments = "run async mix --workers 220 --executor threads",
                           .inputs = { { SLEEPS, 200 }, { "cpu=50ms", 10 } } },
-                        { NULL } },
+                        { .arguments = NULL } },
         .drawn = 3,
         .told = tell_loop,
 };

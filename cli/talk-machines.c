@@ -164,7 +164,7 @@ const struct talk_chapter talk_machines = {
         .commands = (const struct talk_command[]){ { .arguments = "run machines mix",
                                                      .inputs = { { "sleep=100ms", TASKS } },
                                                      .meanwhile = kill_a_node },
-                                                   { NULL } },
+                                                   { .arguments = NULL } },
         .drawn = 1,
         .told = tell_machines,
 };
