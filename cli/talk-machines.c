@@ -62,22 +62,88 @@ static bool is_node(pid_t pid)
                streq(argument, NODE_ARGUMENT);
 }
 
-/* One of pppd's own: its processes below it are of the same name. 0: there is none. */
+/*
+ * A node that the daemon has started; its own processes are of the same name. 0: there is none, or
+ * there are nodes of several daemons, and nothing tells which are ours.
+ */
 static pid_t find_node(void)
 {
         DIR *proc = opendir("/proc");
-        pid_t found = 0;
+        pid_t found = 0, daemon = 0;
+        bool several = false;
 
         if (!proc)
                 return 0;
-        for (struct dirent *entry; found == 0 && (entry = readdir(proc));) {
-                pid_t pid = atoi(entry->d_name);
+        for (struct dirent *entry; (entry = readdir(proc));) {
+                pid_t pid = atoi(entry->d_name), parent;
 
-                if (pid > 0 && is_node(pid) && !is_node(parent_of(pid)))
-                        found = pid;
+                if (pid <= 0 || !is_node(pid))
+                        continue;
+                parent = parent_of(pid);
+                if (is_node(parent))
+                        continue;
+                several = several || (daemon && parent != daemon);
+                daemon = parent;
+                found = pid;
         }
         closedir(proc);
-        return found;
+        return several ? 0 : found;
+}
+
+/* Nodes of a configured Redis serve others, and are not ours to kill. */
+static int is_private(struct talk *talk, bool *ret)
+{
+        _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
+        int r = pppd_ask(&talk->pppd, "list the nodes", "Nodes", json_object(), -EBADF, &reply);
+
+        *ret = r == 0 && !*job_text(reply.parameters, "redis");
+        return r;
+}
+
+static bool is_at_work(json_t *job)
+{
+        static const char *const states[] = { "queued", "running", "paused" };
+        json_t *spec = json_object_get(job, "spec");
+
+        for (size_t i = 0; i < ARRAY_SIZE(states); ++i)
+                if (streq(job_text(job, "state"), states[i]))
+                        return streq(job_text(spec, "level"), level_name(LEVEL_MACHINES));
+        return false;
+}
+
+/* How many jobs use the nodes. */
+static int count_jobs(struct talk *talk, uint64_t *ret)
+{
+        bool continues = true;
+        int r;
+
+        *ret = 0;
+        r = pppd_call(&talk->pppd, "list the jobs", "List", json_object(), true, -EBADF);
+        while (r == 0 && continues) {
+                _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
+
+                r = pppd_receive(&talk->pppd, &reply);
+                if (r)
+                        break;
+                continues = reply.continues;
+                *ret += is_at_work(json_object_get(reply.parameters, "job"));
+        }
+        return r;
+}
+
+/* Not to be killed: why; NULL: one may be. */
+static int spare_nodes(struct talk *talk, const char **ret_why)
+{
+        uint64_t n_jobs = 0;
+        bool private;
+        int r = is_private(talk, &private);
+
+        if (r == 0)
+                r = count_jobs(talk, &n_jobs);
+        *ret_why = !private ? "this pppd has a Redis of its configuration, whose nodes others use"
+                   : n_jobs > 1 ? "other jobs use the nodes at this moment; try again later"
+                                : NULL;
+        return r;
 }
 
 /* Looks until the job has so many results, or has ended. */
@@ -106,15 +172,20 @@ static int await_results(struct talk *talk, uint64_t job, uint64_t n)
 
 static int kill_a_node(struct talk *talk, uint64_t job)
 {
+        const char *why = NULL;
         pid_t node;
         int r = await_results(talk, job, BEFORE_KILL);
 
+        if (r == 0)
+                r = spare_nodes(talk, &why);
         if (r)
                 return r;
+        if (why)
+                return talk_lacks(talk, "what the death of a node does: %s", why);
         node = find_node();
         if (node == 0)
-                return talk_lacks(talk, "what the death of a node does: no node runs on this "
-                                        "machine; see the processes in /proc");
+                return talk_lacks(talk, "what the death of a node does: which processes are this "
+                                        "pppd's nodes is not plain from /proc");
         if (kill(node, SIGKILL) < 0)
                 return talk_lacks(talk,
                                   "what the death of a node does: kill process %d: %s; run this as "

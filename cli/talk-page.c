@@ -170,9 +170,9 @@ static int run_job(struct talk *talk, const struct talk_command *command, const 
                 return r;
         if (command->meanwhile)
                 r = command->meanwhile(talk, job);
-        if (r == 0)
-                r = launch_follow(&launch, job, &run->outcome);
-        return r;
+        if (r)
+                return launch_leave(&launch, job) ?: r;
+        return launch_follow(&launch, job, &run->outcome);
 }
 
 static int run_arguments(struct talk *talk, const struct talk_command *command,

@@ -20,6 +20,8 @@
  * position in the queue, so that a worker that was slow cannot take it at an earlier one.
  */
 
+#include <stddef.h>
+
 #include <pppctl/workload.h>
 
 #include "daemon/runner/task.h"
@@ -32,7 +34,7 @@ struct tray {
         struct ppp_task task; /* a copy, with a worker of its own */
         int result;
         bool returned; /* the function has; else its worker has died */
-        unsigned char small[TRAY_SMALL];
+        _Alignas(max_align_t) unsigned char small[TRAY_SMALL]; /* aligned as from malloc(3) */
 } __attribute__((aligned(64)));
 
 struct trays {
