@@ -113,7 +113,7 @@ class Levels(Machines):
         """Four tasks, two nodes of two workers: all at the same time."""
         self.node("n1")
         self.node("n2")
-        rows = self.ends(self.job("sleep", ["2"] * 4))
+        rows = self.ends(self.job("sleep", ["3"] * 4))
         self.assertLess(max(row.start_ns for row in rows), min(row.end_ns for row in rows))
 
     def test_nodes_are_listed(self):

@@ -93,7 +93,7 @@ class Base(Machines):
 
     def assert_freed(self, node, began, n=GONE):
         """As many workers as that run another job's tasks, all at the same time."""
-        rows = self.ends(self.job("sleep", [2] * n))
+        rows = self.ends(self.job("sleep", [3] * n))
         self.assertLess(time.monotonic() - began, SOON)
         self.assertLess(max(row.start_ns for row in rows), min(row.end_ns for row in rows))
         self.assertTrue(node.running(), node.output())
@@ -176,7 +176,7 @@ class Waits(Base):
                 self.assert_freed(node, began, ALL)
                 wait_until(lambda: self.load(node) == 0, "the load told", SOON)
                 tries = self.server.counts["/busy"]
-                time.sleep(max(0.0, began + 2 - time.monotonic()))
+                time.sleep(max(0.0, began + 3 - time.monotonic()))
                 self.assertEqual(self.server.counts["/busy"], tries)
                 self.end_node(node)
 

@@ -182,12 +182,12 @@ class Owners(FleetCase):
         """Nobody is thrown out: who waits is served when the task in hand has ended."""
         node = self.node("node", owners=1, workers=1)
         redis = self.connect()
-        first = self.job_of("one:1", ["2s", "10ms", "10ms"])
+        first = self.job_of("one:1", ["3s", "10ms", "10ms"])
         wait_until(lambda: self.held(redis, "node", owner="one:1"), "the task in hand")
         second = self.job_of("two:1", ["10ms"] * 3)
         self.assert_untouched(second, [10_000_000] * 3)
         self.assertTrue(first.rows()[0], "the long task had ended")
-        self.assert_untouched(first, [2 * 10 ** 9, 10_000_000, 10_000_000])
+        self.assert_untouched(first, [3 * 10 ** 9, 10_000_000, 10_000_000])
         self.assertEqual(node.output(), "")
 
     def test_what_somebody_else_put_there(self):

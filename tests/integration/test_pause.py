@@ -110,12 +110,12 @@ class Pause(Case):
 
     def test_a_sleep_goes_on(self):
         """It ends when its time has come, and not later by what the job was paused, at every level."""
-        jobs = {level: self.begin(level, ["0", "2"], **({} if level == "serial" else {"workers": 1}))
+        jobs = {level: self.begin(level, ["0", "5"], **({} if level == "serial" else {"workers": 1}))
                 for level in LEVELS}
         for job in jobs.values():
             self.pause(job)
         began = time.monotonic()
-        time.sleep(2)
+        time.sleep(5.5)
         for job in jobs.values():
             self.daemon.call("Resume", {"job": job})
         paused = time.monotonic() - began
@@ -123,7 +123,7 @@ class Pause(Case):
             with self.subTest(level=level):
                 self.assertEqual(self.daemon.wait(job)["tasks_done"], 2)
                 row = self.daemon.rows(job)[1]
-                self.assertLess((row.end_ns - row.start_ns) / 1e9, paused + 1.8)
+                self.assertLess((row.end_ns - row.start_ns) / 1e9, paused + 4)
 
     def test_a_task_whose_time_was_up_meanwhile(self):
         """It has timed out by itself: its worker is the same."""
@@ -132,7 +132,7 @@ class Pause(Case):
                 for level in LEVELS}
         for job in jobs.values():
             self.pause(job)
-        time.sleep(5)                   # also more than a worker may be late before it is killed
+        time.sleep(5)
         for level, job in jobs.items():
             with self.subTest(level=level):
                 self.daemon.call("Resume", {"job": job})

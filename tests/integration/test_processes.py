@@ -143,7 +143,7 @@ class Workers(Case):
     def test_a_stopped_worker_times_out(self):
         """It cannot look at its clock, so its parent ends it."""
         job = self.daemon.submit("processes", "sleep", ["60"] * 2 + ["0.01"] * 20, workers=2,
-                                 task_timeout_seconds=1)
+                                 task_timeout_seconds=3)
         os.kill(self.started(job, 2)[0], signal.SIGSTOP)
         shown = self.daemon.wait(job)
         rows = self.daemon.rows(job)
