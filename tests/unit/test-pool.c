@@ -33,6 +33,7 @@ static struct {
 long syscall(long number, ...)
 {
         static long (*real)(long number, ...);
+        long (*found)(long number, ...);
         long arguments[6];
         va_list list;
 
@@ -45,10 +46,13 @@ long syscall(long number, ...)
                 errno = EAGAIN;
                 return -1;
         }
-        if (!real)
-                *(void **)&real = dlsym(RTLD_NEXT, "syscall");
-        return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
-                    arguments[5]);
+        found = __atomic_load_n(&real, __ATOMIC_RELAXED);
+        if (!found) {
+                *(void **)&found = dlsym(RTLD_NEXT, "syscall");
+                __atomic_store_n(&real, found, __ATOMIC_RELAXED);
+        }
+        return found(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
+                     arguments[5]);
 }
 
 static int64_t executor_measure(const struct job *job, const char *key)
