@@ -11,8 +11,6 @@
 
 #define TASKS         120
 #define BEFORE_KILL   20 /* results that are there when the node is killed */
-#define LOOKS_NS      (10 * NSEC_PER_MSEC)
-#define LOOKS_MAX_NS  (10 * NSEC_PER_SEC)
 #define NODE_ARGUMENT "--node"
 
 /* Reads the words of a process's command line, each with its NUL. False: it is gone. */
@@ -62,19 +60,31 @@ static bool is_node(pid_t pid)
                streq(argument, NODE_ARGUMENT);
 }
 
+/* The daemon's process, or the one that made its socket for it: systemd. */
+static pid_t peer_of(const struct talk *talk)
+{
+        struct ucred peer = { 0 };
+        socklen_t n = sizeof(peer);
+
+        if (getsockopt(talk->pppd.varlink.fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+                return 0;
+        return peer.pid;
+}
+
 /*
- * A node that the daemon has started; its own processes are of the same name. 0: there is none, or
- * there are nodes of several daemons, and nothing tells which are ours.
+ * A node that the process @daemon has started (a node's own processes are of the same name), or, if
+ * it has started none, one of the only daemon that has. 0: there is none, or several daemons have,
+ * and nothing tells which are ours.
  */
-static pid_t find_node(void)
+static pid_t find_node(pid_t daemon)
 {
         DIR *proc = opendir("/proc");
-        pid_t found = 0, daemon = 0;
+        pid_t ours = 0, other = 0, other_daemon = 0;
         bool several = false;
 
         if (!proc)
                 return 0;
-        for (struct dirent *entry; (entry = readdir(proc));) {
+        for (struct dirent *entry; ours == 0 && (entry = readdir(proc));) {
                 pid_t pid = atoi(entry->d_name), parent;
 
                 if (pid <= 0 || !is_node(pid))
@@ -82,22 +92,36 @@ static pid_t find_node(void)
                 parent = parent_of(pid);
                 if (is_node(parent))
                         continue;
-                several = several || (daemon && parent != daemon);
-                daemon = parent;
-                found = pid;
+                if (parent == daemon)
+                        ours = pid;
+                several = several || (other_daemon && parent != other_daemon);
+                other_daemon = parent;
+                other = pid;
         }
         closedir(proc);
-        return several ? 0 : found;
+        if (ours)
+                return ours;
+        return several ? 0 : other;
 }
 
-/* Nodes of a configured Redis serve others, and are not ours to kill. */
-static int is_private(struct talk *talk, bool *ret)
+/*
+ * Whether the nodes are those of the private Redis, which pppd calls local-1 and so on. Others
+ * serve other machines, and are not ours to kill.
+ */
+static int are_private(struct talk *talk, bool *ret)
 {
         _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
         int r = pppd_ask(&talk->pppd, "list the nodes", "Nodes", json_object(), -EBADF, &reply);
+        json_t *node;
+        size_t i;
 
-        *ret = r == 0 && !*job_text(reply.parameters, "redis");
-        return r;
+        *ret = r == 0;
+        if (r)
+                return r;
+        json_array_foreach(json_object_get(reply.parameters, "nodes"), i, node)
+                if (strncmp(job_text(node, "name"), "local-", strlen("local-")) != 0)
+                        *ret = false;
+        return 0;
 }
 
 static bool is_at_work(json_t *job)
@@ -136,36 +160,37 @@ static int spare_nodes(struct talk *talk, const char **ret_why)
 {
         uint64_t n_jobs = 0;
         bool private;
-        int r = is_private(talk, &private);
+        int r = are_private(talk, &private);
 
         if (r == 0)
                 r = count_jobs(talk, &n_jobs);
-        *ret_why = !private ? "this pppd has a Redis of its configuration, whose nodes others use"
+        *ret_why = !private ? "this pppd has a Redis of its configuration, whose nodes serve others"
                    : n_jobs > 1 ? "other jobs use the nodes at this moment; try again later"
                                 : NULL;
         return r;
 }
 
-/* Looks until the job has so many results, or has ended. */
+/* Waits until the job has @n results, or has ended. */
 static int await_results(struct talk *talk, uint64_t job, uint64_t n)
 {
-        const struct timespec look = { .tv_nsec = LOOKS_NS };
-        uint64_t until = now_monotonic() + LOOKS_MAX_NS;
+        _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
+        bool continues = true;
         uint64_t found = 0;
-        int r = 0;
+        int r = pppd_open_again(&pppd, &talk->pppd);
 
-        while (r == 0 && found < n && now_monotonic() < until) {
+        if (r == 0)
+                r = pppd_call(&pppd, "wait for the job", "Wait", pppd_about_job(job), true, -EBADF);
+        while (r == 0 && continues && found < n) {
                 _cleanup_(pppd_reply_deinit) struct pppd_reply reply = PPPD_REPLY_NULL;
                 json_t *shown;
 
-                r = pppd_ask(&talk->pppd, "look at the job", "Show", pppd_about_job(job), -EBADF,
-                             &reply);
+                r = pppd_receive(&pppd, &reply);
                 if (r == 0)
-                        r = pppd_reply_job(&talk->pppd, &reply, &shown);
-                if (r == 0)
-                        found = job_results(shown);
-                if (r == 0 && found < n)
-                        nanosleep(&look, NULL);
+                        r = pppd_reply_job(&pppd, &reply, &shown);
+                if (r)
+                        break;
+                continues = reply.continues;
+                found = job_results(shown);
         }
         return r;
 }
@@ -182,7 +207,7 @@ static int kill_a_node(struct talk *talk, uint64_t job)
                 return r;
         if (why)
                 return talk_lacks(talk, "what the death of a node does: %s", why);
-        node = find_node();
+        node = find_node(peer_of(talk));
         if (node == 0)
                 return talk_lacks(talk, "what the death of a node does: which processes are this "
                                         "pppd's nodes is not plain from /proc");

@@ -52,7 +52,7 @@ static uint64_t count_inputs(const struct talk_command *command)
         return n;
 }
 
-/* What a shell needs to make the inputs: "{ yes a | head -n 100; yes b | head -n 9; } | ". */
+/* Writes how a shell makes the inputs: "{ yes a | head -n 100; yes b | head -n 9; } | ". */
 static void write_pipe(const struct talk_command *command, FILE *to)
 {
         bool several = command->inputs[1].times;

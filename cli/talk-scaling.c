@@ -159,7 +159,7 @@ const struct talk_chapter talk_scaling = {
         .told = tell_scaling,
 };
 
-/* What is to be said for and against a level, as its costs show. */
+/* An advantage and a disadvantage of each level, which its costs show. */
 static const struct trait {
         enum level level;
         const char *advantage, *disadvantage;

@@ -72,7 +72,8 @@ extern const struct talk_chapter *const talk_chapters[];
 /* Runs the chapter's jobs and prints its page. Returns 0 or an exit status. */
 int talk_show(struct talk *talk, const struct talk_chapter *chapter, unsigned number, unsigned n);
 
-/* What the chapter found, for --json; a new object, NULL without memory. */
+/* Returns the facts and the conclusion of the chapter as a new object, for --json; NULL without
+ * memory. */
 json_t *talk_page_json(const struct talk *talk);
 void talk_page_deinit(struct talk *talk);
 
@@ -108,7 +109,7 @@ void talk_line(struct talk *talk, const char *format, ...) _printf_(2, 3);
 /* An empty line. */
 void talk_gap(struct talk *talk);
 
-/* What this machine cannot show, and why. */
+/* Notes a thing that this machine cannot show, and why; the page and --json have it. */
 int talk_lacks(struct talk *talk, const char *format, ...) _printf_(2, 3);
 
 /* The last lines of the page; @holds: what the chapter claims was seen. */

@@ -12,7 +12,7 @@ struct timeline_glyph {
         bool reverse, dim;
 };
 
-/* What the legend has to explain. */
+/* The signs that were drawn, so that the legend explains no others. */
 struct timeline_seen {
         bool bar, shade, failure;
 };

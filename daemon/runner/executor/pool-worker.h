@@ -7,7 +7,7 @@
 
 #include "daemon/runner/executor/trays.h"
 
-/* What the loop wants to know of a worker, in memory that they share. */
+/* The counters of one worker, in memory that it shares with the loop. */
 struct pool_row {
         uint64_t messages; /* completions that it posted to the loop's ring */
         uint64_t writes;   /* writes to the eventfd */
@@ -15,7 +15,7 @@ struct pool_row {
         uint32_t n_died;   /* and how often it died, as a process */
 } __attribute__((aligned(64)));
 
-/* What all workers of a pool work with. */
+/* The calls of a pool and the ways to tell its loop, shared by all its workers. */
 struct pool_work {
         struct runner *runner;
         struct trays *trays;

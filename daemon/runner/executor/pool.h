@@ -37,7 +37,7 @@ struct pool_counters {
  */
 int pool_new(struct loop *loop, enum executor kind, unsigned n, struct pool **ret);
 
-/* What its processes are to work with. */
+/* The calls that the processes of the pool take, and the ways to tell its loop. */
 const struct pool_work *pool_work(const struct pool *pool);
 
 /*
