@@ -37,14 +37,10 @@ static int tell_serial(struct talk *talk)
 {
         bool holds = work(talk, 1) < work(talk, 0) / 2;
         char a[UNITS_SIZE], b[UNITS_SIZE];
-        int r = talk_fact(talk, "serial_seconds", METRIC_SECONDS, work(talk, 0),
-                          "one after the other");
 
-        if (r == 0)
-                r = talk_fact(talk, "together_seconds", METRIC_SECONDS, work(talk, 1),
-                              "all at once, by four threads");
-        if (r)
-                return r;
+        talk_fact(talk, "serial_seconds", METRIC_SECONDS, work(talk, 0), "one after the other");
+        talk_fact(talk, "together_seconds", METRIC_SECONDS, work(talk, 1),
+                  "all at once, by four threads");
         return talk_saw(talk, holds,
                         holds ? "one after the other, waits add up to %s. At once they take as "
                                 "long as the longest: %s."
@@ -67,21 +63,17 @@ const struct talk_chapter talk_serial = {
 
 static int tell_processes(struct talk *talk)
 {
-        int r = talk_fact(talk, "crash_done", METRIC_COUNT,
-                          ran(talk, 0) ? (double)done(talk, 0) : NAN,
-                          "tasks done beside one that crashed");
         bool holds = done(talk, 0) == 5 && failed(talk, 0) == 1;
 
-        if (r == 0)
-                r = talk_fact(talk, "replaced", METRIC_COUNT,
-                              talk_number(talk, 0, "workers_replaced"), "workers replaced");
-        if (r == 0 && ran(talk, 1)) {
-                r = talk_fact(talk, "memory_done", METRIC_COUNT, (double)done(talk, 1),
-                              "tasks done beside one that ran out of memory");
+        talk_fact(talk, "crash_done", METRIC_COUNT, ran(talk, 0) ? (double)done(talk, 0) : NAN,
+                  "tasks done beside one that crashed");
+        talk_fact(talk, "replaced", METRIC_COUNT, talk_number(talk, 0, "workers_replaced"),
+                  "workers replaced");
+        if (ran(talk, 1)) {
+                talk_fact(talk, "memory_done", METRIC_COUNT, (double)done(talk, 1),
+                          "tasks done beside one that ran out of memory");
                 holds = holds && done(talk, 1) == 3 && failed(talk, 1) == 1;
         }
-        if (r)
-                return r;
         return talk_saw(talk, holds,
                         holds ? "the kernel keeps processes apart. A crash%s took one task with "
                                 "it; the others never noticed."
@@ -127,24 +119,15 @@ static int tell_threads(struct talk *talk)
         double locked = talk_service_sum(talk, 1) / (4.0 * COUNTED / 10);
         bool crashed = streq(job_text(talk->runs[2].outcome.job, "state"), "failed"), holds;
         char a[UNITS_SIZE], b[UNITS_SIZE];
-        int r = talk_fact(talk, "expected", METRIC_COUNT, 4 * COUNTED, "increments");
 
-        if (r == 0)
-                r = talk_fact(talk, "counted", METRIC_COUNT, counted(talk, 0),
-                              "counted without a lock");
-        if (r == 0)
-                r = talk_fact(talk, "expected_locked", METRIC_COUNT, 4.0 * COUNTED / 10,
-                              "increments with the lock");
-        if (r == 0)
-                r = talk_fact(talk, "counted_locked", METRIC_COUNT, counted(talk, 1),
-                              "counted with it");
-        if (r == 0)
-                r = talk_fact(talk, "increment_seconds", METRIC_SECONDS, bare, "an increment");
-        if (r == 0)
-                r = talk_fact(talk, "locked_increment_seconds", METRIC_SECONDS, locked,
-                              "an increment with the lock");
-        if (r)
-                return r;
+        talk_fact(talk, "expected", METRIC_COUNT, 4 * COUNTED, "increments");
+        talk_fact(talk, "counted", METRIC_COUNT, counted(talk, 0), "counted without a lock");
+        talk_fact(talk, "expected_locked", METRIC_COUNT, 4.0 * COUNTED / 10,
+                  "increments with the lock");
+        talk_fact(talk, "counted_locked", METRIC_COUNT, counted(talk, 1), "counted with it");
+        talk_fact(talk, "increment_seconds", METRIC_SECONDS, bare, "an increment");
+        talk_fact(talk, "locked_increment_seconds", METRIC_SECONDS, locked,
+                  "an increment with the lock");
         holds = counted(talk, 0) < 4 * COUNTED && counted(talk, 1) == 4.0 * COUNTED / 10 && crashed;
         return talk_saw(talk, holds,
                         holds ? "without a lock %.0f of %d increments got lost, and no error said "
@@ -182,17 +165,13 @@ static int tell_lock(struct talk *talk)
         double held = work(talk, 1) / work(talk, 0), none = work(talk, 2) / work(talk, 0);
         double released = work(talk, 4) / work(talk, 3);
         bool holds;
-        int r = talk_fact(talk, "lock_ratio", METRIC_RATIO, held,
-                          "sum: two threads with the lock / serial");
 
-        if (r == 0)
-                r = talk_fact(talk, "no_lock_ratio", METRIC_RATIO, none,
-                              "sum: two threads without it / serial");
-        if (r == 0)
-                r = talk_fact(talk, "released_ratio", METRIC_RATIO, released,
-                              "sum-array, which releases it / serial");
-        if (r)
-                return r;
+        talk_fact(talk, "lock_ratio", METRIC_RATIO, held,
+                  "sum: two threads with the lock / serial");
+        talk_fact(talk, "no_lock_ratio", METRIC_RATIO, none,
+                  "sum: two threads without it / serial");
+        talk_fact(talk, "released_ratio", METRIC_RATIO, released,
+                  "sum-array, which releases it / serial");
         if (cpus < 2)
                 return talk_saw(talk, false,
                                 "there is one CPU, so no thread can compute beside "
@@ -234,24 +213,18 @@ static int tell_async(struct talk *talk)
         double waited = talk_service_sum(talk, 0), cpu;
         char a[UNITS_SIZE], b[UNITS_SIZE], c[UNITS_SIZE];
         bool holds;
-        int r;
 
         if (!ran(talk, 0))
                 return talk_saw(talk, false, "the level async, which cannot run here.");
         cpu = talk_number(talk, 0, "cpu_user_seconds") + talk_number(talk, 0, "cpu_system_seconds");
-        r = talk_fact(talk, "waited_seconds", METRIC_SECONDS, waited, "waited, all tasks together");
-        if (r == 0)
-                r = talk_fact(talk, "wall_seconds", METRIC_SECONDS, wall(talk, 0),
-                              "the whole job, on one thread");
-        if (r == 0)
-                r = talk_fact(talk, "cpu_seconds", METRIC_SECONDS, cpu, "its CPU time");
-        if (r == 0)
-                r = talk_fact(talk, "threads_cpu_seconds", METRIC_SECONDS,
-                              talk_number(talk, 1, "cpu_user_seconds") +
-                                      talk_number(talk, 1, "cpu_system_seconds"),
-                              "with 1,000 threads instead");
-        if (r)
-                return r;
+        talk_fact(talk, "waited_seconds", METRIC_SECONDS, waited, "waited, all tasks together");
+        talk_fact(talk, "wall_seconds", METRIC_SECONDS, wall(talk, 0),
+                  "the whole job, on one thread");
+        talk_fact(talk, "cpu_seconds", METRIC_SECONDS, cpu, "its CPU time");
+        talk_fact(talk, "threads_cpu_seconds", METRIC_SECONDS,
+                  talk_number(talk, 1, "cpu_user_seconds") +
+                          talk_number(talk, 1, "cpu_system_seconds"),
+                  "with 1,000 threads instead");
         holds = wall(talk, 0) < waited / 20;
         return talk_saw(talk, holds,
                         holds ? "one thread waited %s in %s, and used %s of CPU time for a "
@@ -286,23 +259,17 @@ static int tell_loop(struct talk *talk)
         char a[UNITS_SIZE], b[UNITS_SIZE], c[UNITS_SIZE];
         double stall = talk_number(talk, 0, "ring.stall_max_seconds");
         bool holds;
-        int r;
 
         if (!ran(talk, 0) || !ran(talk, 1))
                 return talk_saw(talk, false, "the level async, which cannot run here.");
-        r = talk_fact(talk, "sleep_p99_seconds", METRIC_SECONDS, kept, "p99 of the waits of 10 ms");
-        if (r == 0)
-                r = talk_fact(talk, "stall_max_seconds", METRIC_SECONDS, stall,
-                              "longest time the loop was kept");
-        if (r == 0)
-                r = talk_fact(talk, "executor_sleep_p99_seconds", METRIC_SECONDS, cured,
-                              "p99 of the waits, with an executor");
-        if (r == 0)
-                r = talk_fact(talk, "executor_stall_max_seconds", METRIC_SECONDS,
-                              talk_number(talk, 1, "ring.stall_max_seconds"),
-                              "longest time the loop was kept, then");
-        if (r)
-                return r;
+        talk_fact(talk, "sleep_p99_seconds", METRIC_SECONDS, kept, "p99 of the waits of 10 ms");
+        talk_fact(talk, "stall_max_seconds", METRIC_SECONDS, stall,
+                  "longest time the loop was kept");
+        talk_fact(talk, "executor_sleep_p99_seconds", METRIC_SECONDS, cured,
+                  "p99 of the waits, with an executor");
+        talk_fact(talk, "executor_stall_max_seconds", METRIC_SECONDS,
+                  talk_number(talk, 1, "ring.stall_max_seconds"),
+                  "longest time the loop was kept, then");
         holds = cured < kept / 3;
         return talk_saw(talk, holds,
                         holds ? "tasks that compute for 50 ms kept the loop for up to %s, so waits "

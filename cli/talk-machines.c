@@ -225,21 +225,15 @@ static int tell_machines(struct talk *talk)
         json_t *job = talk->runs[0].outcome.job;
         char wall[UNITS_SIZE];
         bool holds;
-        int r;
 
         if (!job)
                 return talk_saw(talk, false, "the level machines, which cannot run here.");
-        r = talk_fact(talk, "nodes", METRIC_COUNT, talk_number(talk, 0, "machines.nodes"),
-                      "nodes that took part");
-        if (r == 0)
-                r = talk_fact(talk, "done", METRIC_COUNT, (double)job_count(job, "tasks_done"),
-                              "tasks done");
-        if (r == 0)
-                r = talk_fact(talk, "duplicates", METRIC_COUNT,
-                              talk_number(talk, 0, "machines.results_duplicate"),
-                              "results that came twice, and were recorded once");
-        if (r)
-                return r;
+        talk_fact(talk, "nodes", METRIC_COUNT, talk_number(talk, 0, "machines.nodes"),
+                  "nodes that took part");
+        talk_fact(talk, "done", METRIC_COUNT, (double)job_count(job, "tasks_done"), "tasks done");
+        talk_fact(talk, "duplicates", METRIC_COUNT,
+                  talk_number(talk, 0, "machines.results_duplicate"),
+                  "results that came twice, and were recorded once");
         holds = job_count(job, "tasks_done") == TASKS && json_array_size(talk->not_shown) == 0;
         return talk_saw(talk, holds,
                         holds ? "a node died at work and nothing was lost: what it had in hand was "

@@ -306,22 +306,21 @@ static const char *value_text(enum metric_kind kind, double value, char text[UNI
         }
 }
 
-int talk_fact(struct talk *talk, const char *name, enum metric_kind kind, double value,
-              const char *label)
+void talk_fact(struct talk *talk, const char *name, enum metric_kind kind, double value,
+               const char *label)
 {
         char text[UNITS_SIZE];
 
         if (isnan(value))
-                return 0;
+                return;
         if (label && json_object_size(talk->facts) == 0)
                 talk_gap(talk);
         if (label)
                 talk_line(talk, "  %-52s %s", label, value_text(kind, value, text));
-        return json_object_set_new(talk->facts, name,
-                                   kind == METRIC_COUNT ? json_integer((json_int_t)value)
-                                                        : json_real(value)) < 0
-                       ? cli_no_memory()
-                       : 0;
+        if (json_object_set_new(talk->facts, name,
+                                kind == METRIC_COUNT ? json_integer((json_int_t)value)
+                                                     : json_real(value)) < 0)
+                talk->no_memory = true;
 }
 
 int talk_lacks(struct talk *talk, const char *format, ...)
@@ -351,10 +350,9 @@ int talk_saw(struct talk *talk, bool holds, const char *format, ...)
         r = vasprintf(&talk->saw, format, args);
         va_end(args);
         talk->holds = holds;
-        if (r >= 0)
-                return 0;
-        talk->saw = NULL;
-        return cli_no_memory();
+        if (r < 0)
+                talk->saw = NULL;
+        return r < 0 || talk->no_memory ? cli_no_memory() : 0;
 }
 
 static void print_heading(struct talk *talk, unsigned number, unsigned n)

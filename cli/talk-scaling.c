@@ -100,20 +100,18 @@ static void draw(struct talk *talk, const struct kind *kind, const struct plot *
         }
 }
 
-static int keep(struct talk *talk, const struct kind *kind, const struct plot *plot)
+static void keep(struct talk *talk, const struct kind *kind, const struct plot *plot)
 {
         char name[64], label[64];
-        int r = 0;
 
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(shown); ++i) {
+        for (size_t i = 0; i < ARRAY_SIZE(shown); ++i) {
                 if (isnan(plot->wall[i][0]))
                         continue;
                 snprintf(name, sizeof(name), "%s_%s_workers", level_name(shown[i]), kind->name);
                 snprintf(label, sizeof(label), "%s: tasks that %s gain up to workers",
                          level_name(shown[i]), kind->name);
-                r = talk_fact(talk, name, METRIC_COUNT, stops_at(plot, i), label);
+                talk_fact(talk, name, METRIC_COUNT, stops_at(plot, i), label);
         }
-        return r;
 }
 
 static int tell_scaling(struct talk *talk)
@@ -136,7 +134,7 @@ static int tell_scaling(struct talk *talk)
                         draw(talk, &kinds[k], &plots[k]);
         }
         for (size_t k = 0; r == 0 && k < ARRAY_SIZE(kinds); ++k)
-                r = keep(talk, &kinds[k], &plots[k]);
+                keep(talk, &kinds[k], &plots[k]);
         if (r)
                 return r;
         cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
@@ -233,13 +231,13 @@ static int measure_costs(struct talk *talk, enum level level, struct costs *ret)
         return r;
 }
 
-static int keep_cost(struct talk *talk, enum level level, const char *what, enum metric_kind kind,
-                     double value)
+static void keep_cost(struct talk *talk, enum level level, const char *what, enum metric_kind kind,
+                      double value)
 {
         char name[64];
 
         snprintf(name, sizeof(name), "%s_%s", level_name(level), what);
-        return talk_fact(talk, name, kind, value, NULL);
+        talk_fact(talk, name, kind, value, NULL);
 }
 
 static const char *or_dash(double value, const char *text)
@@ -247,24 +245,19 @@ static const char *or_dash(double value, const char *text)
         return isnan(value) ? "-" : text;
 }
 
-static int tell_costs(struct talk *talk, enum level level, const struct costs *costs)
+static void tell_costs(struct talk *talk, enum level level, const struct costs *costs)
 {
         char a[UNITS_SIZE], b[UNITS_SIZE], c[UNITS_SIZE], d[UNITS_SIZE];
-        int r;
 
         talk_line(talk, "  %-10s %10s %10s %13s %13s", level_name(level),
                   or_dash(costs->task, units_seconds(costs->task, a)),
                   or_dash(costs->wait, units_seconds(costs->wait, b)),
                   or_dash(costs->start, units_seconds(costs->start, c)),
                   or_dash(costs->memory, units_bytes(costs->memory, d)));
-        r = keep_cost(talk, level, "task_cpu_seconds", METRIC_SECONDS, costs->task);
-        if (r == 0)
-                r = keep_cost(talk, level, "wait_cpu_seconds", METRIC_SECONDS, costs->wait);
-        if (r == 0)
-                r = keep_cost(talk, level, "worker_start_seconds", METRIC_SECONDS, costs->start);
-        if (r == 0)
-                r = keep_cost(talk, level, "worker_bytes", METRIC_BYTES, costs->memory);
-        return r;
+        keep_cost(talk, level, "task_cpu_seconds", METRIC_SECONDS, costs->task);
+        keep_cost(talk, level, "wait_cpu_seconds", METRIC_SECONDS, costs->wait);
+        keep_cost(talk, level, "worker_start_seconds", METRIC_SECONDS, costs->start);
+        keep_cost(talk, level, "worker_bytes", METRIC_BYTES, costs->memory);
 }
 
 static int tell_levels(struct talk *talk)
@@ -280,7 +273,7 @@ static int tell_levels(struct talk *talk)
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(traits); ++i) {
                 r = measure_costs(talk, traits[i].level, &costs[i]);
                 if (r == 0)
-                        r = tell_costs(talk, traits[i].level, &costs[i]);
+                        tell_costs(talk, traits[i].level, &costs[i]);
         }
         if (r)
                 return r;

@@ -61,6 +61,7 @@ struct talk {
         json_t *not_shown; /* what this machine lacks, and what to do; owned */
         char *saw;         /* owned */
         bool holds;
+        bool no_memory; /* for a fact: talk_saw() returns the error */
 };
 
 extern const struct talk_chapter talk_serial, talk_machines, talk_processes, talk_threads,
@@ -100,8 +101,8 @@ double talk_service_percentile(const struct talk *talk, size_t i, const char *pr
  * Prints a measured value (not if @label is NULL), and keeps it by its name for --json. NAN is left
  * out: the job it is from could not be run, or its summary says why the metric is absent.
  */
-int talk_fact(struct talk *talk, const char *name, enum metric_kind kind, double value,
-              const char *label);
+void talk_fact(struct talk *talk, const char *name, enum metric_kind kind, double value,
+               const char *label);
 
 /* A line of the page; not printed with --json. */
 void talk_line(struct talk *talk, const char *format, ...) _printf_(2, 3);

@@ -11,16 +11,7 @@
 #include "daemon/runner/node/chunks.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/capture.h"
-
-static char host[] = "redis.example", prefix[] = "p:", name[] = "me", owner[] = "them";
-static const struct machines machines = {
-        .url = { .host = host },
-        .prefix = prefix,
-        .name = name,
-        .heartbeat_ns = NSEC_PER_SEC,
-};
-static const struct redis_link_ops ops;
-static const struct spec spec = { .level = LEVEL_THREADS, .workers = 4 };
+#include "tests/unit/node-fake.h"
 
 static struct streams streams;
 static struct node_jobs jobs;

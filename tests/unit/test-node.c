@@ -7,18 +7,9 @@
 
 #include "daemon/runner/node/beat.h"
 #include "daemon/runner/node/look.h"
+#include "tests/unit/node-fake.h"
 
 #define CHUNKS_MAX 200
-
-static char host[] = "redis.example", prefix[] = "p:", name[] = "me", owner[] = "them";
-static const struct machines machines = {
-        .url = { .host = host },
-        .prefix = prefix,
-        .name = name,
-        .heartbeat_ns = NSEC_PER_SEC,
-};
-static const struct redis_link_ops ops;
-static const struct spec spec = { .level = LEVEL_THREADS, .workers = 4 };
 
 static struct streams streams;
 static struct chunks chunks;

@@ -1,12 +1,10 @@
 /* The pool of threads or processes that computes for a loop (--executor). */
 
-#include <dlfcn.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "tests/unit/async-job.h"
+#include "tests/unit/refuse-syscall.h"
 
 static enum executor kind;
 static bool refuse_uring; /* to the workers of the pool, which then write to the eventfd */
@@ -26,33 +24,12 @@ static struct {
         int n_forks; /* that are not refused */
 } * shared;
 
-/*
- * This takes the place of the C library's function in this program: nothing else makes the kernel
- * refuse a process at will.
- */
-long syscall(long number, ...)
+static int refuses_syscall(long number)
 {
-        static long (*real)(long number, ...);
-        long (*found)(long number, ...);
-        long arguments[6];
-        va_list list;
+        bool refuses = number == SYS_clone3 &&
+                       __atomic_fetch_sub(&shared->n_forks, 1, __ATOMIC_RELAXED) <= 0;
 
-        va_start(list, number);
-        for (unsigned i = 0; i < ARRAY_SIZE(arguments); ++i)
-                arguments[i] = va_arg(list, long);
-        va_end(list);
-        if (number == SYS_clone3 &&
-            __atomic_fetch_sub(&shared->n_forks, 1, __ATOMIC_RELAXED) <= 0) {
-                errno = EAGAIN;
-                return -1;
-        }
-        found = __atomic_load_n(&real, __ATOMIC_RELAXED);
-        if (!found) {
-                *(void **)&found = dlsym(RTLD_NEXT, "syscall");
-                __atomic_store_n(&real, found, __ATOMIC_RELAXED);
-        }
-        return found(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
-                     arguments[5]);
+        return refuses ? EAGAIN : 0;
 }
 
 static int64_t executor_measure(const struct job *job, const char *key)

@@ -5,16 +5,14 @@
 
 #include "tests/unit/stepped.h"
 
-#include <dlfcn.h>
-#include <stdarg.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 
 #include "daemon/runner/levels/levels.h"
 #include "daemon/runner/node/feed.h"
 #include "daemon/runner/runner.h"
 #include "tests/unit/feed-done.h"
+#include "tests/unit/refuse-syscall.h"
 
 enum { N = 6, DEADLY = 1 };
 
@@ -25,29 +23,12 @@ static struct {
 
 static int refused_fd; /* eventfd: counts the processes that were refused */
 
-/*
- * This takes the place of the C library's function in this program: nothing else makes the kernel
- * refuse a process at will.
- */
-long syscall(long number, ...)
+static int refuses_syscall(long number)
 {
-        static long (*real)(long number, ...);
-        long arguments[6];
-        va_list list;
-
-        va_start(list, number);
-        for (unsigned i = 0; i < ARRAY_SIZE(arguments); ++i)
-                arguments[i] = va_arg(list, long);
-        va_end(list);
-        if (number == SYS_clone3 && __atomic_load_n(&shared->refuses, __ATOMIC_ACQUIRE)) {
-                (void)eventfd_write(refused_fd, 1);
-                errno = EAGAIN;
-                return -1;
-        }
-        if (!real)
-                *(void **)&real = dlsym(RTLD_NEXT, "syscall");
-        return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
-                    arguments[5]);
+        if (number != SYS_clone3 || !__atomic_load_n(&shared->refuses, __ATOMIC_ACQUIRE))
+                return 0;
+        (void)eventfd_write(refused_fd, 1);
+        return EAGAIN;
 }
 
 static int run_or_die(struct ppp_task *task, const char *input, size_t n, uint64_t *ret)

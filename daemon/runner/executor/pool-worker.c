@@ -36,17 +36,20 @@ static bool post_message(struct pool_worker *self)
         return r >= 0;
 }
 
-/* Once it is refused it is not tried again: what refuses it, an old kernel or a filter, stays. */
+/*
+ * Once it is refused it is not tried again: what refuses it, an old kernel or a filter, stays. Each
+ * is counted before it is done, since a job whose last answer has come kills its processes.
+ */
 static void tell_loop(void *userdata)
 {
         static const uint64_t one = 1;
         struct pool_worker *self = userdata;
 
-        if (self->has_uring && post_message(self)) {
-                ++self->row->messages;
-                return;
-        }
         if (self->has_uring) {
+                ++self->row->messages;
+                if (post_message(self))
+                        return;
+                --self->row->messages;
                 io_uring_queue_exit(&self->uring);
                 self->has_uring = false;
         }
