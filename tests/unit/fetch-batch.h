@@ -41,6 +41,7 @@ struct batch {
         unsigned n;
         unsigned window;
         uint64_t timeout_ns;
+        uint64_t compute_ns;      /* on the CPU, before each; 0: not at all */
         int sink_result;          /* what the sink says of a chunk */
         bool overdue;             /* the task's time is up with the first of them */
         struct outcome *outcomes; /* of each, if wanted */
@@ -123,6 +124,8 @@ static inline void fetch_next(struct batch *batch,
         struct sink_state state = { outcome, batch->sink_result, batch->overdue ? &task : NULL };
 
         memset(outcome, 0, sizeof(*outcome));
+        while (now_monotonic() < task.start_ns + batch->compute_ns)
+                continue;
         if (batch->timeout_ns)
                 task.deadline_ns = task.start_ns + batch->timeout_ns;
         outcome->r = fetch(io, &task, batch->urls ? batch->urls[i] : batch->url, &state);

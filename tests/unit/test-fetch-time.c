@@ -144,6 +144,34 @@ static void silence_ends_it(void)
         teardown();
 }
 
+/* What a task does before it fetches, or another in the same turn of the loop, costs no patience.
+ */
+static void patience_begins_with_the_wait(void)
+{
+        const struct fetch_patience patient = fetch_patience;
+        struct deaf_port deaf;
+        struct outcome outcome;
+        char unheard[64];
+        struct batch batch = {
+                .backend = RING,
+                .url = unheard,
+                .n = 1,
+                .compute_ns = 200 * NSEC_PER_MSEC,
+                .outcomes = &outcome,
+        };
+
+        setup();
+        deaf_port_open(&deaf);
+        snprintf(unheard, sizeof(unheard), "http://127.0.0.1:%u/", deaf.port);
+        fetch_patience.connect_ns = 100 * NSEC_PER_MSEC;
+        run(&batch);
+        fetch_patience = patient;
+        test_int(outcome.reason, ==, PPP_REASON_CONNECT);
+        test_int(outcome.took_ns, >=, 300 * NSEC_PER_MSEC);
+        deaf_port_close(&deaf);
+        teardown();
+}
+
 /* Deadlines of many, on one clock: each fires, and those with none left over do not. */
 static void deadlines_of_many(void)
 {
@@ -269,6 +297,7 @@ static void slow_scout_holds_nobody_up(void)
 
 TEST_MAIN("fetch-time", { "deadline ends it", deadline_ends_it },
           { "every byte counts", every_byte_counts }, { "silence ends it", silence_ends_it },
+          { "patience begins with the wait", patience_begins_with_the_wait },
           { "deadlines of many", deadlines_of_many },
           { "cancelling ends all", cancelling_ends_all },
           { "slow scout holds nobody up", slow_scout_holds_nobody_up })

@@ -73,11 +73,10 @@ static void limit_passed(struct loop_deadline *deadline)
                 ring_cancel(&limit->loop->ring, &limit->wait->op);
 }
 
-/* Counts from now or, since that time is at hand, from the loop's last turn. */
 static void limit_begin(struct limit *limit, struct loop *loop, const struct ppp_task *task,
                         uint64_t patience_ns)
 {
-        uint64_t at_ns = http_wait_until(task, loop->turned_ns, patience_ns);
+        uint64_t at_ns = http_wait_until(task, now_monotonic(), patience_ns);
 
         *limit = (struct limit){ .loop = loop, .task = task, .deadline.passed = limit_passed };
         loop_deadline_add(loop, &limit->deadline, task, at_ns);
