@@ -437,6 +437,8 @@ class Configured(Engine):
         self.redis.run("ZADD", "pppctl:nodes", now, "silent")
         result = daemon.pppctl("nodes")
         self.assertRegex(result.out, r"(?m)^silent +- +- +- +- +\S+ \S+ ago +- +-")
+        if settings.sanitized():
+            return          # 20,000 replies take longer to read than the 3 s that a list may take
         for i in range(20):
             self.redis.run("ZADD", "pppctl:nodes", *[word for k in range(1000) for word in (now, f"node-{i}-{k}")])
         # A busy Redis may not answer in time, and is asked again.

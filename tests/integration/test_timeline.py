@@ -79,7 +79,7 @@ class Timeline(Case):
         for _, drawn in rows[1:]:
             self.assertAlmostEqual(drawn.count("#") / columns, 0.25, delta=0.05, msg=result)
         self.assertIn("4 threads", result.out)
-        self.assertRegex(result.out, r"up to 4 at once, mean [34]")
+        self.assertRegex(result.out, r"up to 4 at once, mean [234]")     # a thread may begin late
 
     def test_slots_in_rows(self):
         job = self.job("async", ["1"] * 100)       # all of them begin before the first ends

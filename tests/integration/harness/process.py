@@ -32,6 +32,14 @@ def clean_environment(**extra):
     return environment
 
 
+def _about_leaks(path, environment):
+    """To look for leaks takes two thirds of the time of a command that does little: of the thousands of pppctl,
+    those of the files that are about pppctl itself are looked at."""
+    if os.path.basename(path) != "pppctl" or settings.leaks_of_pppctl or "ASAN_OPTIONS" not in environment:
+        return environment
+    return {**environment, "ASAN_OPTIONS": environment["ASAN_OPTIONS"] + ":detect_leaks=0"}
+
+
 class Result:
     """A command that has ended."""
 
@@ -71,7 +79,7 @@ class Process:
         stdin.write(input)
         stdin.seek(0)
         self.popen = subprocess.Popen(self.args, stdin=stdin, stdout=self.stdout, stderr=self.stderr,
-                                      env=env or clean_environment(), cwd=cwd,
+                                      env=_about_leaks(self.args[0], env or clean_environment()), cwd=cwd,
                                       start_new_session=new_session)
         stdin.close()
         _managed.add(self.popen.pid)

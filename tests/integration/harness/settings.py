@@ -6,6 +6,7 @@ import os
 build = os.environ.get("PPPCTL_TEST_BUILD", "build")
 source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 levels = tuple(os.environ.get("PPPCTL_TEST_LEVELS", "serial,threads,processes,async").split(","))
+leaks_of_pppctl = False         # whether AddressSanitizer looks for them; run.py has the files
 kills = int(os.environ.get("PPPCTL_TEST_KILLS", "100"))         # of workers, in the tests that kill them over and over
 
 
