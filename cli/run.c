@@ -65,11 +65,11 @@ static int launch_with(const struct args *args, const struct spec *spec,
         uint64_t job;
         int r;
 
+        output_init(&output, args_has(args, OPTION_JSON));
+        output_take_workload(&output, spec->workload);
         r = pppd_open(&pppd, args);
         if (r == 0)
                 r = signals_open(&signal_fd);
-        output_init(&output, args_has(args, OPTION_JSON));
-        output_take_workload(&output, spec->workload);
         pppd.signal_fd = signal_fd;
         pppd.return_ns = PPPD_RETURN_NS;
         pppd.quiet = args_has(args, OPTION_QUIET);

@@ -153,9 +153,17 @@ static void clear(struct spec *spec, const struct member *member)
         }
 }
 
-static bool takes(enum level level, const struct member *member)
+bool spec_has_worker_processes(const struct spec *spec)
 {
-        return !member->needs || level_has(level, member->needs);
+        return level_has(spec->level, LEVEL_WORKER_GROUPS) ||
+               (level_has(spec->level, LEVEL_LOOPS) && spec->executor == EXECUTOR_PROCESSES);
+}
+
+static bool takes(const struct spec *spec, const struct member *member)
+{
+        if (member->needs == LEVEL_WORKER_GROUPS)
+                return spec_has_worker_processes(spec);
+        return !member->needs || level_has(spec->level, member->needs);
 }
 
 static int read_names(struct reader *reader, struct spec *spec)
@@ -198,10 +206,13 @@ static int refuse_worker_limit(struct reader *reader, const struct spec *spec,
                                      "at the level %s the nodes' own configuration says %s",
                                      level_name(spec->level), member->of_nodes);
         if (!level_has(spec->level, LEVEL_ONE_PROCESS)) {
-                snprintf(hint, sizeof(hint), "limit the whole job, or take the %s level", names);
+                snprintf(hint, sizeof(hint),
+                         "limit the whole job, or take the %s level, or async with the executor %s",
+                         names, executor_infos[EXECUTOR_PROCESSES].name);
                 return reader_refuse(reader, name, hint,
-                                     "only the %s level has workers with a cgroup of their own",
-                                     names);
+                                     "no worker has a cgroup of its own, which those of the %s "
+                                     "level and of the executor %s have",
+                                     names, executor_infos[EXECUTOR_PROCESSES].name);
         }
         if (limit_infos[limit].controller == CGROUP_MEMORY) {
                 snprintf(hint, sizeof(hint),
@@ -278,7 +289,7 @@ static int check_combination(struct reader *reader, const struct spec *spec)
         if (r < 0)
                 return r;
         for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
-                if (is_given(spec, &members[i]) && !takes(spec->level, &members[i]))
+                if (is_given(spec, &members[i]) && !takes(spec, &members[i]))
                         return refuse_member(reader, spec, &members[i]);
         if (spec->n_thread_weights > 0 && !spec->threaded)
                 return reader_refuse(reader, "thread_weights", "ask for threaded cgroups too",
@@ -485,15 +496,14 @@ void spec_leave_out(struct spec *spec)
         if (level_info(spec->level)->workers_max <= 1)
                 spec->workers = 0;
         for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
-                if (!takes(spec->level, &members[i]) && !members[i].decides_values)
+                if (!takes(spec, &members[i]) && !members[i].decides_values)
                         clear(spec, &members[i]);
 }
 
 /* The job's own limit bounds them all; this names the one that took too much. */
 static void fill_worker_memory(struct spec *spec)
 {
-        if (!level_has(spec->level, LEVEL_WORKER_GROUPS) ||
-            !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX) ||
+        if (!spec_has_worker_processes(spec) || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX) ||
             limits_has(&spec->worker_limits, LIMIT_MEMORY_MAX))
                 return;
         spec->worker_limits.values[LIMIT_MEMORY_MAX] = spec->limits.values[LIMIT_MEMORY_MAX];

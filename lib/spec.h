@@ -73,4 +73,10 @@ void spec_fill(struct spec *spec, unsigned n_cpus, uint64_t n_tasks);
  */
 void spec_leave_out(struct spec *spec);
 
+/*
+ * Whether tasks run in processes that have a cgroup of their own each, which spec->worker_limits
+ * are for: the workers of the level processes, at async those of the executor.
+ */
+bool spec_has_worker_processes(const struct spec *spec);
+
 void spec_deinit(struct spec *spec);

@@ -65,7 +65,10 @@ static const struct {
           "bytes\":67108864}}",
           "spec.worker_limits.memory_max_bytes", "memory cannot be limited a thread" },
         { "{\"level\":\"async\",\"workload\":\"sum\",\"worker_limits\":{\"pids_max\":5}}",
-          "spec.worker_limits.pids_max", "only the processes level" },
+          "spec.worker_limits.pids_max", "no worker has a cgroup of its own" },
+        { "{\"level\":\"async\",\"workload\":\"sum\",\"executor\":\"threads\","
+          "\"worker_limits\":{\"pids_max\":5}}",
+          "spec.worker_limits.pids_max", "the executor processes" },
         { "{\"level\":\"serial\",\"workload\":\"sum\",\"threaded\":true}", "spec.threaded",
           "only the threads level" },
         { "{\"level\":\"threads\",\"workload\":\"sum\",\"thread_weights\":[1]}",
@@ -197,8 +200,10 @@ static void test_worker_memory(void)
                 "67108864},\"worker_limits\":{\"memory_max_bytes\":9223372036854775807}}",
                 "{\"level\":\"async\",\"workload\":\"sum\",\"limits\":{\"memory_max_bytes\":"
                 "67108864}}",
+                "{\"level\":\"async\",\"workload\":\"sum\",\"executor\":\"processes\","
+                "\"limits\":{\"memory_max_bytes\":67108864}}",
         };
-        static const bool enforced[] = { true, false, false };
+        static const bool enforced[] = { true, false, false, true };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); ++i) {
                 struct spec spec;

@@ -109,7 +109,7 @@ int limit_restore(const struct spec *spec, const struct groups *groups,
          * meanwhile, and setting them also reads them back.
          */
         r = limit_set(spec, groups, group, fault);
-        if (r >= 0 && level_has(spec->level, LEVEL_WORKER_GROUPS))
+        if (r >= 0 && spec_has_worker_processes(spec))
                 r = restore_workers(spec, group, fault);
         if (r >= 0 && spec->n_thread_weights > 0)
                 r = restore_threads(spec, group, fault);

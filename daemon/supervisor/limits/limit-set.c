@@ -11,18 +11,12 @@
  */
 #define RUNNER_MEMORY_MIN (UINT64_C(4) << 20)
 
-/* At the level processes they are its workers, at async those of the executor. */
-static bool has_worker_processes(const struct spec *spec)
-{
-        return level_has(spec->level, LEVEL_WORKER_GROUPS) || spec->executor == EXECUTOR_PROCESSES;
-}
-
 static void protect_runner(const struct spec *spec, const struct child_group *group)
 {
         char text[24];
         int r;
 
-        if (!has_worker_processes(spec) || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
+        if (!spec_has_worker_processes(spec) || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
                 return;
         snprintf(text, sizeof(text), "%llu",
                  (unsigned long long)MIN(RUNNER_MEMORY_MIN,

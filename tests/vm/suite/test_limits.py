@@ -91,10 +91,10 @@ class Limits(Case):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return path
 
-    def check_oom_of_a_task(self, *options):
+    def check_oom_of_a_task(self, *options, level="processes"):
         """A task that takes 1 GB is killed; the others are done and the daemon lives."""
         pid = self.instance.pid
-        rows, summary, result = self.run_json("processes", "sum-array", "1000", "130000000", "2000", "3000", *options)
+        rows, summary, result = self.run_json(level, "sum-array", "1000", "130000000", "2000", "3000", *options)
         self.assertEqual(result.status, 1, result)
         self.assertEqual((rows["130000000"]["state"], rows["130000000"]["reason"]), ("failed", "oom-killed"), result)
         self.assertEqual({rows[i]["state"] for i in ("1000", "2000", "3000")}, {"done"}, result)
@@ -147,6 +147,12 @@ class Table(Limits):
         self.assertEqual([self.read(job, file) for file in ("cpu.max", "memory.max", "pids.max")],
                          ["max 100000", "max", "max"])
 
+    def test_of_each_process_of_an_executor(self):
+        job = self.begin("async", "--executor", "processes", "--executor-workers", "2", *self.options("worker-"))
+        for i in range(2):
+            wait_until(lambda: self.read(job, "cgroup.procs", f"worker-{i}"), "a process", 20.0)
+            self.assert_written(job, f"worker-{i}")
+
 
 class Memory(Limits):
     def test_out_of_memory_is_that_tasks_result(self):
@@ -159,6 +165,16 @@ class Memory(Limits):
     def test_of_a_worker(self):
         """The job may take more than one of its workers."""
         self.check_oom_of_a_task("--worker-memory-max", "32M", "--memory-max", "256M", "--workers", "2")
+
+    def test_of_a_process_of_an_executor(self):
+        """It is a worker with a group of its own: the loop, and what it has in flight, go on."""
+        options = "--executor", "processes", "--executor-workers", "2"
+        for limits in (("--memory-max", "64M"), ("--worker-memory-max", "32M", "--memory-max", "256M")):
+            with self.subTest(limits=limits):
+                summary = self.check_oom_of_a_task(*options, *limits, level="async")
+                self.assertGreaterEqual(summary["memory_events"]["oom_kill"], 1)
+        text, _ = self.shown(summary["job"])
+        self.assertRegex(text, "(?i)oom|out of memory")
 
     def test_where_tasks_share_a_process(self):
         """It is the job's failure, which names the limit and the input; what was done stays."""
