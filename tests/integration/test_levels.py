@@ -106,7 +106,17 @@ class Values(Case):
             with self.subTest(level=level):
                 result = self.daemon.pppctl("run", level, "mix", "crash")
                 self.assertEqual(result.status, 1, result)
-                self.assertIn("runner-died: killed by signal 11", result.err)
+                self.assertIn("runner-died: killed by signal 11 (Segmentation fault); input 1 was in progress", result.err)
+
+    def test_mix_ends_the_process_of_all(self):
+        """Whatever the status is: a runner's own would say that it was cancelled, is done, or came second."""
+        for level in ("serial", "threads", "async"):
+            for status in (0, 1, 3, 4, 77):
+                with self.subTest(level=level, status=status):
+                    result = self.daemon.pppctl("run", level, "mix", "cpu=1ms", f"exit={status}", "--workers", "1")
+                    self.assertEqual(result.status, 1, result)
+                    self.assertIn("failed (runner-failed: a task ended the process of all tasks, with exit status "
+                                  f"{status}; input 2 was in progress)", result.err)
 
     def test_words_of_files(self):
         files = {self.write(f"file-{i}", b"one two  three\n" * i): 3 * i for i in range(20)}

@@ -9,7 +9,7 @@ static struct outcome judge(int code, int status, bool all, enum job_reason stop
         siginfo_t si = { .si_code = code };
 
         si.si_status = status;
-        return outcome_judge(code ? &si : NULL, all, stop, interrupted);
+        return outcome_judge(code ? &si : NULL, false, all, stop, interrupted);
 }
 
 static void expect(struct outcome outcome, enum job_state state, enum job_reason reason)
@@ -48,6 +48,24 @@ static void test_stops(void)
                REASON_CANCELLED);
         /* Never started, or nobody's child. */
         expect(judge(0, 0, false, REASON_CANCELLED, false), JOB_CANCELLED, REASON_CANCELLED);
+}
+
+/* Statuses that would say something of a runner say nothing when a task has exited with them. */
+static void test_cut_off(void)
+{
+        static const int statuses[] = { 0, 1, RUNNER_EXIT_CANCELLED, RUNNER_EXIT_BUSY, 77 };
+
+        for (size_t i = 0; i < ARRAY_SIZE(statuses); ++i) {
+                siginfo_t si = { .si_code = CLD_EXITED };
+
+                si.si_status = statuses[i];
+                expect(outcome_judge(&si, true, false, REASON_NONE, false), JOB_FAILED,
+                       REASON_RUNNER_FAILED);
+                expect(outcome_judge(&si, true, false, REASON_TIMEOUT, false), JOB_CANCELLED,
+                       REASON_TIMEOUT);
+                test_int(outcome_judge(&si, true, false, REASON_NONE, true).verdict, ==,
+                         OUTCOME_INTERRUPTED);
+        }
 }
 
 /* Another works on the job: it is for that, and not for ours, to end as it was asked. */
@@ -96,5 +114,5 @@ static void test_adopted(void)
 }
 
 TEST_MAIN("outcome", { "exits", test_exits }, { "stops", test_stops }, { "deaths", test_deaths },
-          { "busy", test_busy }, { "interruptions", test_interruptions },
-          { "adopted jobs", test_adopted })
+          { "cut off", test_cut_off }, { "busy", test_busy },
+          { "interruptions", test_interruptions }, { "adopted jobs", test_adopted })

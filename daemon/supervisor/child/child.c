@@ -174,6 +174,7 @@ static int watch(struct child *child)
 
 int child_start(struct child *child, const struct spawn *spawn, const char **ret_attempted)
 {
+        uint64_t started_ns = now_monotonic();
         struct spawned spawned;
         int r;
 
@@ -182,6 +183,7 @@ int child_start(struct child *child, const struct spawn *spawn, const char **ret
                 return r;
         set_state(child, CHILD_RUNS);
         child->is_ours = true;
+        child->started_ns = started_ns;
         child->pid = spawned.pid;
         child->pidfd = spawned.pidfd;
         child->complaint_fd = spawned.complaint_fd;

@@ -55,6 +55,8 @@ struct child {
         pid_t pid;
         int pidfd, complaint_fd;
         bool is_ours; /* started by us, so that we learn how it ended */
+        uint64_t
+                started_ns; /* CLOCK_MONOTONIC, before the process was there; of one that is ours */
         bool killed;
         bool frozen;
         struct process_tree tree; /* processes on their way to a stop, where there is no group */

@@ -1,3 +1,10 @@
+/*
+ * The end of a job, in this order: its child has ended and its group is empty (job_on_ended()); its
+ * counters are read and, where they may be wrong, its records counted (job_finish()); what it means
+ * is judged (judge(), outcome.h); the summary is made and the group removed (end()); and it is
+ * stored and told to those who wait (jobs_on_ended(), in jobs-end.c).
+ */
+
 #include "daemon/supervisor/jobs/job-internal.h"
 
 #include <fcntl.h>
@@ -15,6 +22,16 @@ static bool exited_with(const struct job *job, int status)
                job->child.status.si_status == status;
 }
 
+/* The runner got to work and did not come to its end: a task has called exit(3). */
+static bool is_cut_off(const struct job *job)
+{
+        const struct counters *counters = &job->counters;
+
+        return job->child.has_status && job->child.status.si_code == CLD_EXITED &&
+               counters->runner_start_ns >= job->child.started_ns &&
+               counters->runner_end_ns < counters->runner_start_ns;
+}
+
 /*
  * The header's counters are good when the runner ended as it should; else the records are counted,
  * as they are where it is of interest why tasks failed.
@@ -23,7 +40,7 @@ static bool needs_tally(const struct job *job, const struct counters *counters)
 {
         if (job->has_tally)
                 return false;
-        if (counters->n_failed > 0 || job->uncounted)
+        if (counters->n_failed > 0 || job->uncounted || is_cut_off(job))
                 return true;
         return job->record.state != JOB_QUEUED && !exited_with(job, RUNNER_EXIT_CANCELLED) &&
                (!exited_with(job, 0) || counters->n_done != job->record.n_tasks);
@@ -85,14 +102,35 @@ static void start_later(struct job *job)
         job_start_later(job, &fault);
 }
 
+/* Tasks may have been the cause of how the runner's process ended. */
+static char *describe_death(const struct job *job)
+{
+        const siginfo_t *status = &job->child.status;
+        _cleanup_free_ char *open =
+                tally_describe_open(job->has_tally ? &job->tally : NULL, &job->spec);
+        char *text;
+        int r;
+
+        if (status->si_code == CLD_EXITED)
+                r = asprintf(&text, "a task ended the process of all tasks, with exit status %d%s",
+                             status->si_status, open ?: "");
+        else
+                r = asprintf(&text, "killed by signal %d (%s)%s", status->si_status,
+                             strsignal(status->si_status), open ?: "");
+        return r < 0 ? NULL : text;
+}
+
 /* What the runner said last, or else what can be said of how it left. */
 static char *describe_failure(const struct job *job)
 {
         uint64_t left = job->record.n_tasks - job->record.n_done - job->record.n_failed;
-        char *text = job->child.start_attempted ? describe_start(job)
-                                                : directory_last_line(&job->directory);
+        char *text;
         int r = 0;
 
+        if (is_cut_off(job))
+                return describe_death(job);
+        text = job->child.start_attempted ? describe_start(job)
+                                          : directory_last_line(&job->directory);
         if (text || job->child.start_attempted)
                 return text;
         if (exited_with(job, 0))
@@ -106,19 +144,13 @@ static char *describe_failure(const struct job *job)
 
 static char *describe_end(const struct job *job, enum job_reason reason)
 {
-        char *text;
-
         if (reason == REASON_OOM_KILLED || reason == REASON_PIDS_MAX)
                 return limit_describe(reason, &job->hits, &job->spec,
                                       job->has_tally ? &job->tally : NULL);
 
         if (reason == REASON_RUNNER_FAILED)
                 return describe_failure(job);
-        if (reason != REASON_RUNNER_DIED ||
-            asprintf(&text, "killed by signal %d (%s)", job->child.status.si_status,
-                     strsignal(job->child.status.si_status)) < 0)
-                return NULL;
-        return text;
+        return reason == REASON_RUNNER_DIED ? describe_death(job) : NULL;
 }
 
 static const char *why_no_usage(const struct job *job)
@@ -270,7 +302,7 @@ static void log_killed_workers(const struct job *job)
         const char *why, *hint;
         char of_memory[512];
 
-        if (!level_has(job->spec.level, LEVEL_WORKER_GROUPS) || !job->has_tally || n_killed == 0)
+        if (!spec_has_worker_processes(&job->spec) || !job->has_tally || n_killed == 0)
                 return;
         about.reason = n_oom > 0 ? job_reason_name(REASON_OOM_KILLED) : NULL;
         why = groups_why_without(job->env->groups, CGROUP_MEMORY, &hint);
@@ -370,7 +402,7 @@ static void judge(struct job *job, int r)
         take_counts(job, r);
         if (end_by_note(job))
                 return;
-        outcome = outcome_judge(job->child.has_status ? &job->child.status : NULL,
+        outcome = outcome_judge(job->child.has_status ? &job->child.status : NULL, is_cut_off(job),
                                 job->record.n_done + job->record.n_failed == job->record.n_tasks,
                                 job->over_stop, job->over_interrupted);
         outcome = limit_blame(outcome, &job->hits);
@@ -381,7 +413,7 @@ static void judge(struct job *job, int r)
                         start_later(job);
                         return;
                 }
-                outcome = outcome_judge(NULL, false, job->stop_reason, job->interrupted);
+                outcome = outcome_judge(NULL, false, false, job->stop_reason, job->interrupted);
         }
         switch (outcome.verdict) {
         case OUTCOME_ENDED:

@@ -1,5 +1,7 @@
 #include "daemon/supervisor/kept/counters.h"
 
+#include <stdio.h>
+
 int counters_read(int results_fd, struct counters *ret)
 {
         struct ppp_results_header header;
@@ -97,4 +99,28 @@ int counters_tally(int results_fd, uint64_t n_tasks, struct tally *ret)
         if (r >= 0)
                 *ret = tally;
         return r;
+}
+
+char *tally_describe_open(const struct tally *tally, const struct spec *spec)
+{
+        uint64_t n = tally ? tally->n_open : 0;
+        char list[TALLY_OPEN_MAX * 22] = "", *text;
+        size_t at = 0;
+        int r;
+
+        if (n == 0)
+                return strdup("");
+        /* A single worker takes one after the other, so it had not begun the rest of its chunk. */
+        if (level_info(spec->level)->workers_max == 1)
+                n = 1;
+        for (size_t i = 0; i < MIN(n, (uint64_t)TALLY_OPEN_MAX); ++i)
+                at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%llu", i ? ", " : "",
+                                       (unsigned long long)tally->open[i] + 1);
+        if (n > TALLY_OPEN_MAX)
+                r = asprintf(&text, "; inputs %s and %llu more were in progress or next", list,
+                             (unsigned long long)(n - TALLY_OPEN_MAX));
+        else
+                r = asprintf(&text, "; input%s %s %s in progress%s", n > 1 ? "s" : "", list,
+                             n > 1 ? "were" : "was", n > 1 ? " or next" : "");
+        return r < 0 ? NULL : text;
 }

@@ -7,7 +7,7 @@
 
 #include <pppctl/results.h>
 
-#include "lib/util.h"
+#include "lib/spec.h"
 
 struct counters {
         uint64_t n_done, n_failed, n_retried;
@@ -44,3 +44,9 @@ struct tally {
 
 /* -EBADMSG when the file has been cut short. */
 int counters_tally(int results_fd, uint64_t n_tasks, struct tally *ret);
+
+/*
+ * Makes "; inputs 3, 7 were in progress or next", with inputs counted from 1; "" when that is not
+ * known, @tally is NULL then or has none. The caller frees it. NULL: out of memory.
+ */
+char *tally_describe_open(const struct tally *tally, const struct spec *spec);

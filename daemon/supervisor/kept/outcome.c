@@ -24,13 +24,15 @@ static struct outcome judge_unknown(bool all_recorded, enum job_reason stop, boo
         return (struct outcome){ OUTCOME_AGAIN, JOB_QUEUED, REASON_NONE };
 }
 
-struct outcome outcome_judge(const siginfo_t *status, bool all_recorded, enum job_reason stop,
-                             bool interrupted)
+struct outcome outcome_judge(const siginfo_t *status, bool cut_off, bool all_recorded,
+                             enum job_reason stop, bool interrupted)
 {
         bool asked = stop != REASON_NONE || interrupted;
 
         if (!status)
                 return judge_unknown(all_recorded, stop, interrupted);
+        if (cut_off)
+                return asked ? stopped(stop, interrupted) : ended(JOB_FAILED, REASON_RUNNER_FAILED);
         /* Even if we asked this runner to stop: another process works on the job. */
         if (status->si_code == CLD_EXITED && status->si_status == RUNNER_EXIT_BUSY)
                 return (struct outcome){ OUTCOME_AGAIN, JOB_QUEUED, REASON_NONE };

@@ -27,8 +27,9 @@ struct outcome {
 
 /*
  * @status is what waitid(2) reported of the runner; NULL when the job never had one, or when it was
- * not our child. @all_recorded: every task has a record. @stop: why we asked the runner to stop, if
- * we did. @interrupted: the supervisor is stopping.
+ * not our child. @cut_off: the runner was at work when a task ended its process by exit(3), so that
+ * the exit status is not the runner's. @all_recorded: every task has a record. @stop: why we asked
+ * the runner to stop, if we did. @interrupted: the supervisor is stopping.
  */
-struct outcome outcome_judge(const siginfo_t *status, bool all_recorded, enum job_reason stop,
-                             bool interrupted);
+struct outcome outcome_judge(const siginfo_t *status, bool cut_off, bool all_recorded,
+                             enum job_reason stop, bool interrupted);

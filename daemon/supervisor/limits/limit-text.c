@@ -45,34 +45,6 @@ char *limit_describe_met(const struct limit_hits *hits, enum chain_limit limit)
         return NULL;
 }
 
-/*
- * Makes "; inputs 3, 7 were in progress or next", with inputs counted from 1; "" when that is not
- * known. NULL: out of memory.
- */
-static char *describe_open(const struct spec *spec, const struct tally *tally)
-{
-        uint64_t n = tally ? tally->n_open : 0;
-        char list[TALLY_OPEN_MAX * 22] = "", *text;
-        size_t at = 0;
-        int r;
-
-        if (n == 0)
-                return strdup("");
-        /* A single worker takes one after the other, so it had not begun the rest of its chunk. */
-        if (level_info(spec->level)->workers_max == 1)
-                n = 1;
-        for (size_t i = 0; i < MIN(n, (uint64_t)TALLY_OPEN_MAX); ++i)
-                at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%llu", i ? ", " : "",
-                                       (unsigned long long)tally->open[i] + 1);
-        if (n > TALLY_OPEN_MAX)
-                r = asprintf(&text, "; inputs %s and %llu more were in progress or next", list,
-                             (unsigned long long)(n - TALLY_OPEN_MAX));
-        else
-                r = asprintf(&text, "; input%s %s %s in progress%s", n > 1 ? "s" : "", list,
-                             n > 1 ? "were" : "was", n > 1 ? " or next" : "");
-        return r < 0 ? NULL : text;
-}
-
 /* Names the limits that may have been the cause, or says what else it was. */
 static char *describe_culprit(const struct limit_hits *hits, enum chain_limit limit)
 {
@@ -91,7 +63,7 @@ static char *describe_oom(const struct limit_hits *hits, const struct spec *spec
                           const struct tally *tally)
 {
         _cleanup_free_ char *culprit = describe_culprit(hits, CHAIN_MEMORY),
-                            *open = describe_open(spec, tally);
+                            *open = tally_describe_open(tally, spec);
         char *text;
 
         return culprit && asprintf(&text, "the kernel killed the runner for lack of memory: %s%s",
