@@ -9,7 +9,7 @@
 #include "tests/unit/test.h"
 
 static json_t *schema;
-static char *interface, *manual, *config_manual;
+static char *interface, *manual, *config_manual, *levels_manual;
 
 static char *read_text(const char *path)
 {
@@ -25,6 +25,7 @@ static void test_files(void)
         interface = read_text("include/pppctl/io.pppctl.Jobs.varlink");
         manual = read_text("packaging/man/pppctl.1");
         config_manual = read_text("packaging/man/pppctl.conf.5");
+        levels_manual = read_text("packaging/man/pppctl-levels.7");
         test_true(schema);
 }
 
@@ -318,12 +319,70 @@ static void test_config_manual(void)
                 has_word(node, limit_infos[i].option);
 }
 
+/* An option that only some levels take stands where one of these is described. */
+static void check_option_of_level(enum level level, const char *name, size_t n)
+{
+        static const struct {
+                const char *option;
+                enum level_feature needs;
+        } some[] = {
+                { "loops", LEVEL_LOOPS },
+                { "executor", LEVEL_LOOPS },
+                { "gil", LEVEL_ONE_PROCESS },
+                { "threaded", LEVEL_ONE_PROCESS },
+                { "worker-memory-max", LEVEL_WORKER_GROUPS },
+        };
+        enum option i = 0;
+
+        while (i < _OPTION_N &&
+               (strlen(option_info(i).name) != n || strncmp(option_info(i).name, name, n) != 0))
+                ++i;
+        if (i == _OPTION_N)
+                test_fail_at("there is no option --%.*s, which the manual names", (int)n, name);
+        for (size_t k = 0; k < ARRAY_SIZE(some); ++k)
+                if (streq(some[k].option, option_info(i).name) && !level_has(level, some[k].needs))
+                        test_fail_at("the level %s does not take --%s", level_name(level),
+                                     some[k].option);
+}
+
+static void check_default_workers(enum level level, const char *text)
+{
+        const struct level_info *info = level_info(level);
+        char words[64] = "";
+
+        if (info->workers_max <= 1)
+                return;
+        if (info->workers_default)
+                snprintf(words, sizeof(words), "%u in flight by default", info->workers_default);
+        else if (info->workers_more)
+                snprintf(words, sizeof(words), "and %u more, at most %u", info->workers_more,
+                         info->workers_most);
+        else
+                snprintf(words, sizeof(words), "by default one for each\nCPU");
+        test_contains(text, words);
+}
+
+static void test_levels_manual(void)
+{
+        for (enum level i = 0; i < _LEVEL_N; ++i) {
+                _cleanup_free_ char *heading = NULL, *text = NULL;
+
+                test_int(asprintf(&heading, "\n.Ss %s: ", level_name(i)), >, 0);
+                text = section(levels_manual, heading);
+                check_default_workers(i, text);
+                for (const char *at = strstr(text, "Fl -"); at; at = strstr(at + 1, "Fl -"))
+                        check_option_of_level(i, at + strlen("Fl -"),
+                                              strcspn(at + strlen("Fl -"), " \n"));
+        }
+}
+
 static void test_close(void)
 {
         json_decref(schema);
         free(interface);
         free(manual);
         free(config_manual);
+        free(levels_manual);
 }
 
 TEST_MAIN("facts", { "the files are there", test_files }, { "limits", test_limits },
@@ -332,4 +391,4 @@ TEST_MAIN("facts", { "the files are there", test_files }, { "limits", test_limit
           { "levels, workloads, verbs and metrics in the manual", test_manual_names },
           { "options in the manual", test_manual_options },
           { "values in the manual of the configuration", test_config_manual },
-          { "the files are closed", test_close })
+          { "levels in their manual", test_levels_manual }, { "the files are closed", test_close })
