@@ -20,17 +20,25 @@ static uint64_t adapt_chunk(struct worker *worker)
         return MIN(MAX(fitting, UINT64_C(1)), MIN(2 * worker->chunk, UINT64_C(1) * CHUNK_MAX));
 }
 
-/*
- * At most a fraction of what is left for each worker, so that no worker ends long after the others.
- */
+/* Of an even share of what is left for a worker it claims one part at a time, */
+#define SHARE_PARTS 4
+
+/* so that no worker ends long after the others. */
 static uint64_t chunk_size(struct worker *worker, uint64_t next)
 {
         const struct runner *runner = worker->runner;
         uint64_t left = runner->results.n_tasks - next;
 
-        worker->chunk = MIN(MAX(left / (4 * (uint64_t)runner->spec.workers), UINT64_C(1)),
+        worker->chunk = MIN(MAX(left / (SHARE_PARTS * (uint64_t)runner->spec.workers), UINT64_C(1)),
                             adapt_chunk(worker));
         return worker->chunk;
+}
+
+/* The memory of all workers is measured by the first that ends, while the others are there. */
+static bool nothing_left(struct runner *runner)
+{
+        measure_memory_of_workers(runner);
+        return false;
 }
 
 static bool cursor_claim(struct task_source *source, struct worker *worker)
@@ -41,16 +49,12 @@ static bool cursor_claim(struct task_source *source, struct worker *worker)
         uint64_t n = runner->results.n_tasks, next, size;
 
         next = __atomic_load_n(counter, __ATOMIC_RELAXED);
-        if (next >= n || runner_cancelled(runner)) {
-                measure_memory_of_workers(runner);
-                return false;
-        }
+        if (next >= n || runner_cancelled(runner))
+                return nothing_left(runner);
         size = chunk_size(worker, next);
         next = __atomic_fetch_add(counter, size, __ATOMIC_RELAXED);
-        if (next >= n) {
-                measure_memory_of_workers(runner);
-                return false;
-        }
+        if (next >= n)
+                return nothing_left(runner);
         worker_hold(worker, &cursor->tasks, 0, next, MIN(next + size, n));
         return true;
 }
@@ -72,7 +76,10 @@ static const char *cursor_input(struct task_source *source, const struct worker 
         return inputs_get(&cursor->runner->inputs, worker->next, &n);
 }
 
-/* The tasks stay with the row: the counter has passed them, so no other worker could claim them. */
+/*
+ * The counter has passed these tasks, so no other worker could claim them. At processes they stay
+ * in the worker's row (levels/worker-row.h), for its replacement.
+ */
 static void cursor_give_back(struct task_source *source, struct worker *worker)
 {
 }

@@ -29,5 +29,9 @@ void worker_kill(int pidfd);
 /* Waits for the end of a child, and releases the job's lock if it died holding it. */
 int worker_reap(struct runner *runner, int pidfd, siginfo_t *ret_info, struct rusage *ret_usage);
 
+/*
+ * Why a child has ended, for the record of its task. A SIGKILL is one for lack of memory only where
+ * the worker's own group counted a kill of that kind; without a group it is a plain signal.
+ */
 struct worker_death worker_death_of(const siginfo_t *info, const struct worker_group *group,
                                     struct oom_watch *oom, const struct runner *runner);

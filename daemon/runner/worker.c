@@ -48,14 +48,15 @@ static void take_next(struct worker *worker, struct taken *ret)
 {
         struct task_source *source = worker->runner->source;
 
-        if (!worker->cursor)
-                worker->cursor = source->ops->input(source, worker);
+        if (!worker->next_input)
+                worker->next_input = source->ops->input(source, worker);
         ret->set = worker->set;
         ret->index = worker->next;
-        ret->input = worker->cursor;
+        ret->input = worker->next_input;
         ret->n_input = line_length(ret->input, ret->set->text_end);
         worker_note(&worker->next, ret->index + 1);
-        worker->cursor = worker->next < worker->end ? inputs_next(ret->input, ret->n_input) : NULL;
+        worker->next_input =
+                worker->next < worker->end ? inputs_next(ret->input, ret->n_input) : NULL;
 }
 
 bool worker_take(struct worker *worker, struct taken *ret)

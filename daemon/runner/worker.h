@@ -19,8 +19,8 @@ struct gil;
  * members (levels/worker-row.h). So a task is in one of these places at most: it leaves [next, end)
  * before it is `current`, it has its record before it leaves that, and only then does it count as
  * ended anywhere else. A task in neither place that has no record is lost, which is found out
- * later: it is offered again, and may run a second time. A task in both places would be run twice
- * in any case. worker_note() keeps the order.
+ * later: it is offered again, and may run a second time. (In the other order a task would be in
+ * both places, and surely run twice.) worker_note() keeps the order.
  */
 struct worker {
         struct runner *runner;
@@ -35,14 +35,14 @@ struct worker {
         uint64_t next;
         uint64_t end;
         uint64_t piece_of; /* which set that is, for a source that uses one again for other tasks */
-        const char *cursor;   /* where input `next` starts, NULL: ask the source */
-        uint64_t current;     /* the task in progress, TASK_NONE: none is */
-        uint64_t started_ns;  /* when that began, CLOCK_MONOTONIC; 0: it has not yet */
-        uint64_t deadline_ns; /* of its try, if watched; 0: none, or TRY_SEALED */
-        uint64_t chunk;       /* how many were claimed last, */
-        uint64_t claimed_ns;  /* and when; 0 before the first */
-        uint32_t idle;        /* odd while it waits for tasks */
-        unsigned wake;        /* its wake descriptor (source.h), or WORKER_NO_WAKE: it has none */
+        const char *next_input; /* where input `next` starts, NULL: ask the source */
+        uint64_t current;       /* the task in progress, TASK_NONE: none is */
+        uint64_t started_ns;    /* when that began, CLOCK_MONOTONIC; 0: it has not yet */
+        uint64_t deadline_ns;   /* of its try, if watched; 0: none, or TRY_SEALED */
+        uint64_t chunk;         /* how many were claimed last, */
+        uint64_t claimed_ns;    /* and when; 0 before the first */
+        uint32_t idle;          /* odd while it waits for tasks */
+        unsigned wake;          /* its wake descriptor (source.h), or WORKER_NO_WAKE: it has none */
 
         /* Progress not yet added to the results header. */
         uint32_t n_done, n_failed, n_retried;
@@ -76,7 +76,7 @@ static inline void worker_hold(struct worker *worker, struct task_set *set, uint
         __atomic_store_n(&worker->set, set, __ATOMIC_RELEASE);
         worker_note(&worker->end, end);
         worker_note(&worker->next, next);
-        worker->cursor = NULL;
+        worker->next_input = NULL;
 }
 
 void worker_init(struct worker *worker, struct runner *runner, uint16_t id, const struct io_ops *io,

@@ -28,10 +28,10 @@ void row_bury(struct worker_row *row, const struct worker_death *death)
                 end_current(worker, death);
         worker->current = TASK_NONE;
         worker->started_ns = worker->deadline_ns = 0;
-        /* It was killed while claiming: the claimed tasks are lost. */
+        /* It was killed within worker_hold(): what it had claimed is lost. */
         if (worker->next > worker->end)
                 worker->next = worker->end;
-        worker->cursor = NULL;
+        worker->next_input = NULL;
         worker->idle = 0;
         worker_flush(worker);
 }

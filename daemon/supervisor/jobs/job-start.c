@@ -157,7 +157,7 @@ static int spawn_runner(struct job *job, const struct start *start, const char *
 }
 
 /* The runner is on its way: only now is there something to lose. */
-static int follow(struct job *job, struct start *start, const char **ret_attempted)
+static int runner_started(struct job *job, struct start *start, const char **ret_attempted)
 {
         int r;
 
@@ -188,7 +188,7 @@ static int start_runner(struct job *job, const char *demo_url, const char **ret_
         job_read_chain(job, false);
         if (r >= 0)
                 r = spawn_runner(job, &start, ret_attempted);
-        return r < 0 ? r : follow(job, &start, ret_attempted);
+        return r < 0 ? r : runner_started(job, &start, ret_attempted);
 }
 
 static int acquire_demo(struct job *job, char url[static DEMO_URL_MAX], struct fault *fault)

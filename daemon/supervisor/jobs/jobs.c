@@ -317,6 +317,40 @@ static bool starts_at_once(struct jobs *jobs, uid_t owner)
         return slots_may_run(jobs, owner) && !slots_next(jobs);
 }
 
+/* What becomes of a job that is submitted. */
+enum admission {
+        PLACE_RUNS, /* its runner is started within the call; its row says running from the first */
+        PLACE_RESERVES, /* it has a slot, but a child reserves the room for its results first */
+        PLACE_WAITS,    /* in the queue, for a slot */
+};
+
+static enum admission choose_place(struct jobs *jobs, const struct submission *submission)
+{
+        if (!starts_at_once(jobs, submission->owner))
+                return PLACE_WAITS;
+        return space_takes_long(submission->incoming->n_tasks) ? PLACE_RESERVES : PLACE_RUNS;
+}
+
+/* The job is stored, charged and in the queue, which it leaves when it starts. */
+static int put_in_place(struct jobs *jobs, struct job *job, enum admission place,
+                        struct fault *fault)
+{
+        switch (place) {
+        case PLACE_RUNS:
+                quota_take_turn(jobs->quota, job->record.owner);
+                return jobs_start_stored(jobs, job, fault);
+        case PLACE_RESERVES:
+                /* Nothing is before it, so it waits even in a queue that is full. */
+                slots_put_back(jobs, job);
+                jobs_kick(jobs);
+                return 0;
+        case PLACE_WAITS:
+                return 0;
+        }
+        assert(false);
+        return -EINVAL;
+}
+
 int jobs_may_submit(struct jobs *jobs, uid_t owner)
 {
         int r;
@@ -332,43 +366,34 @@ int jobs_may_submit(struct jobs *jobs, uid_t owner)
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
                 struct fault *fault)
 {
-        bool starts = starts_at_once(jobs, submission->owner);
-        bool long_start = space_takes_long(submission->incoming->n_tasks);
+        enum admission place = choose_place(jobs, submission);
+        enum quota_slot slot = place == PLACE_WAITS ? QUOTA_QUEUED : QUOTA_RUNNING;
         struct job *job;
         uint64_t size;
         int r;
 
         size = space_of_job(submission->incoming->size, submission->incoming->n_tasks);
-        r = space_check(jobs, submission->owner, size, starts ? size : 0, fault);
+        r = space_check(jobs, submission->owner, size, place == PLACE_WAITS ? 0 : size, fault);
         if (r < 0)
                 return r;
-        r = charge(jobs, starts ? QUOTA_RUNNING : QUOTA_QUEUED, submission->owner);
+        r = charge(jobs, slot, submission->owner);
         if (r < 0)
                 return fault_errno(fault, r, failure_advice(r), "admit a job");
         if (r > 0)
                 return r;
-        r = make_job(jobs, submission, starts && !long_start, &job, fault);
+        r = make_job(jobs, submission, place == PLACE_RUNS, &job, fault);
         if (r < 0) {
-                quota_release(jobs->quota, starts ? QUOTA_RUNNING : QUOTA_QUEUED,
-                              submission->owner);
+                quota_release(jobs->quota, slot, submission->owner);
                 return r;
         }
-        job->charged = starts ? QUOTA_RUNNING : QUOTA_QUEUED;
+        job->charged = slot;
         if (job_arm_timeout(job) < 0)
                 supervisor_log(LOG_WARNING, "cannot arm the timeout of job %llu",
                                (unsigned long long)job->record.number);
         put_in_queue(jobs, job);
-        if (starts && !long_start) {
-                quota_take_turn(jobs->quota, submission->owner);
-                r = jobs_start_stored(jobs, job, fault);
-                if (r < 0)
-                        return r;
-        }
-        /* However few may wait: it is the next to start. */
-        if (starts && long_start) {
-                slots_put_back(jobs, job);
-                jobs_kick(jobs);
-        }
+        r = put_in_place(jobs, job, place, fault);
+        if (r < 0)
+                return r;
         jobs->changed(jobs);
         *ret = job;
         return 0;

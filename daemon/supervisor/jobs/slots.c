@@ -23,7 +23,10 @@ bool slots_may_run(const struct jobs *jobs, uid_t owner)
                quota_used(jobs->quota, QUOTA_RUNNING, owner) < running_max(jobs, owner);
 }
 
-/* The better of the two: one user's oldest, of the user whose turn is first. */
+/*
+ * Which of the two starts first. Of two users' jobs that of the user whose turn is earlier; of one
+ * user's @best, which stands before @job in its list and so was submitted before it.
+ */
 static struct job *better(const struct jobs *jobs, struct job *best, struct job *job)
 {
         uid_t owner = job->record.owner;
@@ -35,7 +38,7 @@ static struct job *better(const struct jobs *jobs, struct job *best, struct job 
         return best;
 }
 
-/* Whether a job of the queue has all but a slot. */
+/* Whether a queued job could be started if there were a slot. */
 static bool is_ready(const struct job *job, uint64_t now)
 {
         return !job->record.paused && !job->uncounted && !job->errand && job->start_after_ns <= now;
