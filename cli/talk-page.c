@@ -201,17 +201,20 @@ static int run_arguments(struct talk *talk, const struct talk_command *command,
 
 static void print_end(struct talk *talk, json_t *job)
 {
-        char wall[UNITS_SIZE];
+        char wall[UNITS_SIZE], label[64];
         double v;
+        int n;
 
         if (streq(job_text(job, "state"), "done") &&
-            summary_number(job_summary(job), "wall_seconds", &v))
+            summary_number(job_summary(job), "wall_seconds", &v)) {
                 talk_line(talk, "  job %" PRIu64 ": %" PRIu64 " done, %" PRIu64 " failed, in %s",
                           job_number(job), job_count(job, "tasks_done"),
                           job_count(job, "tasks_failed"), units_seconds(v, wall));
-        else
-                talk_line(talk, "  job %" PRIu64 " %s: %s", job_number(job), job_text(job, "state"),
-                          job_reason(job));
+        } else if (!talk->json) {
+                n = snprintf(label, sizeof(label), "  job %" PRIu64 " %.20s: ", job_number(job),
+                             job_text(job, "state"));
+                output_wrapped(&talk->output, label, (size_t)n, job_reason(job), talk->width);
+        }
 }
 
 int talk_run(struct talk *talk, const struct talk_command *command, bool quiet)
