@@ -23,7 +23,7 @@ const struct talk_chapter *const talk_chapters[] = {
 
 static const char *const questions[][2] = {
         { "Which level fits my own work?", "pppctl compare words --from FILE" },
-        { "What did a job cost, and which limits did it meet?", "pppctl show JOB" },
+        { "What did a job cost, and what limited it?", "pppctl show JOB" },
         { "What can this machine limit and measure?", "pppctl doctor" },
 };
 
@@ -99,7 +99,7 @@ static void ask_questions(struct talk *talk)
 {
         talk_gap(talk);
         for (size_t i = 0; i < ARRAY_SIZE(questions); ++i)
-                talk_line(talk, "%-52s %s", questions[i][0], questions[i][1]);
+                talk_line(talk, "%-43s %s", questions[i][0], questions[i][1]);
 }
 
 static int show_all(struct talk *talk, json_t *pages)
