@@ -449,10 +449,9 @@ const struct verb verb_compare = {
         .text = "Runs the same inputs at each level, one after the other, checks that all levels\n"
                 "agree in every value, and shows in one table what each took. machines is left\n"
                 "out where there is no Redis, unless --levels names it. With more than 20 inputs,\n"
-                "results are counted instead of printed. Options of some levels (--gil, "
-                "--threaded,\n"
-                "--loops, --executor, --worker-memory-max and its like) mean those levels;\n"
-                "--workers means all but serial and machines. Limits are of each job.\n"
+                "results are counted instead of printed. Options that only some levels take\n"
+                "(--gil, --threaded, --loops, --executor, --worker-memory-max and its like) mean\n"
+                "those; --workers means all but serial and machines. Limits are of each job.\n"
                 "async+threads is async with --executor threads, async+processes with processes.\n"
                 "--timeline draws a job of each level below the table.",
         .examples = "  pppctl compare\n"

@@ -207,12 +207,11 @@ static int refuse_worker_limit(struct reader *reader, const struct spec *spec,
                                      level_name(spec->level), member->of_nodes);
         if (!level_has(spec->level, LEVEL_ONE_PROCESS)) {
                 snprintf(hint, sizeof(hint),
-                         "limit the whole job, or take the %s level, or async with the executor %s",
+                         "limit the whole job, take the %s level, or async with the executor %s",
                          names, executor_infos[EXECUTOR_PROCESSES].name);
                 return reader_refuse(reader, name, hint,
-                                     "no worker has a cgroup of its own, which those of the %s "
-                                     "level and of the executor %s have",
-                                     names, executor_infos[EXECUTOR_PROCESSES].name);
+                                     "workers of the %s level have no cgroup of their own",
+                                     level_name(spec->level));
         }
         if (limit_infos[limit].controller == CGROUP_MEMORY) {
                 snprintf(hint, sizeof(hint),

@@ -115,8 +115,9 @@ class Values(Case):
                 with self.subTest(level=level, status=status):
                     result = self.daemon.pppctl("run", level, "mix", "cpu=1ms", f"exit={status}", "--workers", "1")
                     self.assertEqual(result.status, 1, result)
-                    self.assertIn("failed (runner-failed: a task ended the process of all tasks, with exit status "
-                                  f"{status}; input 2 was in progress)", result.err)
+                    self.assertIn(f"failed (runner-failed: a task ended the process of all tasks, with exit status {status} (at "
+                                  "the level processes it would have ended only its worker); input 2 was in progress)",
+                                  result.err)
 
     def test_words_of_files(self):
         files = {self.write(f"file-{i}", b"one two  three\n" * i): 3 * i for i in range(20)}

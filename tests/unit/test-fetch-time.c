@@ -144,8 +144,7 @@ static void silence_ends_it(void)
         teardown();
 }
 
-/* What a task does before it fetches, or another in the same turn of the loop, costs no patience.
- */
+/* A task that computes for long before it fetches waits for its server as long as any other. */
 static void patience_begins_with_the_wait(void)
 {
         const struct fetch_patience patient = fetch_patience;

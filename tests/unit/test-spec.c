@@ -65,10 +65,10 @@ static const struct {
           "bytes\":67108864}}",
           "spec.worker_limits.memory_max_bytes", "memory cannot be limited a thread" },
         { "{\"level\":\"async\",\"workload\":\"sum\",\"worker_limits\":{\"pids_max\":5}}",
-          "spec.worker_limits.pids_max", "no worker has a cgroup of its own" },
+          "spec.worker_limits.pids_max", "workers of the async level have no cgroup" },
         { "{\"level\":\"async\",\"workload\":\"sum\",\"executor\":\"threads\","
           "\"worker_limits\":{\"pids_max\":5}}",
-          "spec.worker_limits.pids_max", "the executor processes" },
+          "spec.worker_limits.pids_max", "workers of the async level have no cgroup" },
         { "{\"level\":\"serial\",\"workload\":\"sum\",\"threaded\":true}", "spec.threaded",
           "only the threads level" },
         { "{\"level\":\"threads\",\"workload\":\"sum\",\"thread_weights\":[1]}",

@@ -112,7 +112,9 @@ static char *describe_death(const struct job *job)
         int r;
 
         if (status->si_code == CLD_EXITED)
-                r = asprintf(&text, "a task ended the process of all tasks, with exit status %d%s",
+                r = asprintf(&text,
+                             "a task ended the process of all tasks, with exit status %d (at the "
+                             "level processes it would have ended only its worker)%s",
                              status->si_status, open ?: "");
         else
                 r = asprintf(&text, "killed by signal %d (%s)%s", status->si_status,

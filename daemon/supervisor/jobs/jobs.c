@@ -317,14 +317,14 @@ static bool starts_at_once(struct jobs *jobs, uid_t owner)
         return slots_may_run(jobs, owner) && !slots_next(jobs);
 }
 
-/* What becomes of a job that is submitted. */
-enum admission {
+/* Where a job goes when it is submitted. */
+enum place {
         PLACE_RUNS, /* its runner is started within the call; its row says running from the first */
         PLACE_RESERVES, /* it has a slot, but a child reserves the room for its results first */
         PLACE_WAITS,    /* in the queue, for a slot */
 };
 
-static enum admission choose_place(struct jobs *jobs, const struct submission *submission)
+static enum place choose_place(struct jobs *jobs, const struct submission *submission)
 {
         if (!starts_at_once(jobs, submission->owner))
                 return PLACE_WAITS;
@@ -332,8 +332,7 @@ static enum admission choose_place(struct jobs *jobs, const struct submission *s
 }
 
 /* The job is stored, charged and in the queue, which it leaves when it starts. */
-static int put_in_place(struct jobs *jobs, struct job *job, enum admission place,
-                        struct fault *fault)
+static int put_in_place(struct jobs *jobs, struct job *job, enum place place, struct fault *fault)
 {
         switch (place) {
         case PLACE_RUNS:
@@ -366,7 +365,7 @@ int jobs_may_submit(struct jobs *jobs, uid_t owner)
 int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **ret,
                 struct fault *fault)
 {
-        enum admission place = choose_place(jobs, submission);
+        enum place place = choose_place(jobs, submission);
         enum quota_slot slot = place == PLACE_WAITS ? QUOTA_QUEUED : QUOTA_RUNNING;
         struct job *job;
         uint64_t size;
