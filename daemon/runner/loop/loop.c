@@ -128,6 +128,17 @@ static void drain(struct loop *loop)
         while (loop->ring.n_in_flight > 0);
 }
 
+static void free_ended(struct loop *loop)
+{
+        struct loop_fiber *fiber;
+
+        while ((fiber = loop->ended)) {
+                loop->ended = fiber->next;
+                fiber_free(fiber->fiber);
+                free(fiber);
+        }
+}
+
 void loop_deinit(struct loop *loop)
 {
         if (!loop->ring.initialized)
@@ -138,9 +149,13 @@ void loop_deinit(struct loop *loop)
                 drain(loop);
         }
         ring_deinit(&loop->ring);
+        free_ended(loop);
 }
 
-/* On the loop's stack: runs @fiber until it waits or ends, and buries it when it has ended. */
+/*
+ * On the loop's stack: runs @fiber until it waits or ends. One that has ended is freed with the
+ * loop: unmapping stacks takes longer than most tasks, and the last ones would wait for it.
+ */
 static void resume(struct loop *loop, struct loop_fiber *fiber)
 {
         bool alive;
@@ -150,8 +165,8 @@ static void resume(struct loop *loop, struct loop_fiber *fiber)
         loop->running = NULL;
         if (alive)
                 return;
-        fiber_free(fiber->fiber);
-        free(fiber);
+        fiber->next = loop->ended;
+        loop->ended = fiber;
         --loop->n_fibers;
 }
 

@@ -84,6 +84,7 @@ struct loop {
         struct loop_fiber *ready; /* to be resumed, first in first out */
         struct loop_fiber **ready_tail;
         unsigned n_ready;
+        struct loop_fiber *ended; /* to be freed with the loop */
         struct loop_deferred *deferred;
         struct loop_deadlines by_time, overdue;
         struct loop_deadlines by_age; /* those whose tasks can be dropped */
