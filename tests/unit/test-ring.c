@@ -131,6 +131,48 @@ static void test_turn_without_waiting(void)
         ring_deinit(&ring);
 }
 
+/* Linux hands out some twenty a call since 6.13; all are run that there are. */
+static void test_all_in_one_turn(void)
+{
+        _cleanup_close_ int fd = eventfd(0, EFD_CLOEXEC);
+        static const uint64_t one = 1;
+        struct noted ops[200];
+        struct ring ring;
+
+        ring_setup(&ring, 64);
+        for (size_t i = 0; i < ARRAY_SIZE(ops); ++i) {
+                ops[i] = (struct noted)NOTED;
+                poll_op(&ring, &ops[i].op, fd);
+        }
+        test_int(ring_turn(&ring, false), ==, 0);
+        test_int(write(fd, &one, sizeof(one)), ==, sizeof(one));
+        test_int(ring_turn(&ring, true), ==, ARRAY_SIZE(ops));
+        test_int(ring.n_in_flight, ==, 0);
+        ring_deinit(&ring);
+}
+
+/* Another processor sets the flag after it has added the work, which may be done by then. */
+static void test_flag_without_work(void)
+{
+        _cleanup_close_ int fd = eventfd(0, EFD_CLOEXEC);
+        static const uint64_t one = 1;
+        struct noted ops[2] = { NOTED, NOTED };
+        struct ring ring;
+
+        ring_setup(&ring, 8);
+        nop(&ring, &ops[0].op);
+        poll_op(&ring, &ops[1].op, fd);
+        test_int(ring_turn(&ring, true), ==, 1);
+        __atomic_or_fetch(ring.uring.sq.kflags, IORING_SQ_TASKRUN, __ATOMIC_RELAXED);
+        test_int(ring_turn(&ring, false), ==, 0);
+        nop(&ring, &ops[0].op);
+        __atomic_or_fetch(ring.uring.sq.kflags, IORING_SQ_TASKRUN, __ATOMIC_RELAXED);
+        test_int(ring_turn(&ring, true), ==, 1);
+        test_int(write(fd, &one, sizeof(one)), ==, sizeof(one));
+        test_int(ring_turn(&ring, true), ==, 1);
+        ring_deinit(&ring);
+}
+
 static void test_linked_timeout(void)
 {
         struct __kernel_timespec ts = { .tv_nsec = 10 * 1000 * 1000 };
@@ -491,6 +533,8 @@ static void test_refused_for_good(void)
 static const struct test_case cases[] = {
         { "no-ops complete once each", test_nops },
         { "a turn need not wait", test_turn_without_waiting },
+        { "all there are in one turn", test_all_in_one_turn },
+        { "a flag without work", test_flag_without_work },
         { "linked timeouts", test_linked_timeout },
         { "chains are not cut", test_reserve },
         { "cancel one", test_cancel_one },

@@ -148,6 +148,30 @@ static int ring_enter(struct ring *ring, bool wait)
         return is_passing(r) ? 0 : MIN(r, 0);
 }
 
+static size_t ring_n_completions(const struct ring *ring)
+{
+        return ring->aside_end - ring->aside_first + io_uring_cq_ready(&ring->uring);
+}
+
+/*
+ * From 6.13 on the kernel lets go of some twenty completions a call, and says by the flag that it
+ * has more. If each turn took only those, whatever waits would be late by as many turns as it takes
+ * to come to it, and a turn may last a millisecond. A call that brings none is the last: the flag
+ * may be set where nothing is left, since another processor sets it after it has added the work.
+ */
+static void fetch_rest(struct ring *ring)
+{
+        size_t n = ring_n_completions(ring), before = 0;
+
+        while (n > before && n < ring->n_in_flight && ring_flags(ring) & IORING_SQ_TASKRUN) {
+                ++ring->counters.enters;
+                if (io_uring_get_events(&ring->uring) < 0)
+                        return; /* the next turn's call tells why */
+                before = n;
+                n = ring_n_completions(ring);
+        }
+}
+
 /* Whether somebody waited for it. */
 static bool completion_run(struct ring *ring, const struct ring_completion *completion)
 {
@@ -176,11 +200,6 @@ static bool completion_next(struct ring *ring, struct ring_completion *ret)
         return true;
 }
 
-static size_t ring_n_completions(const struct ring *ring)
-{
-        return ring->aside_end - ring->aside_first + io_uring_cq_ready(&ring->uring);
-}
-
 int ring_turn(struct ring *ring, bool wait)
 {
         struct ring_completion completion;
@@ -192,6 +211,7 @@ int ring_turn(struct ring *ring, bool wait)
         r = ring->broken ? ring->broken : ring_enter(ring, wait);
         if (r < 0)
                 return r;
+        fetch_rest(ring);
 
         /*
          * Completions that come while these are run wait for the next turn: the loop has other work
