@@ -51,15 +51,17 @@ def includes():
 
 def symbols(build):
     """(names that each source defines, names that it needs)"""
-    defines, needs = {}, {}
-    for path in sources():
-        made = build / "obj" / f"{path}.o"
-        if path.suffix != ".c" or not made.exists():
-            continue
-        lines = subprocess.run(["nm", made], check=True, capture_output=True, text=True).stdout.splitlines()
-        split = [line.split() for line in lines]
-        defines[str(path)] = {s[2] for s in split if len(s) == 3 and s[1] in "TDBR"}
-        needs[str(path)] = {s[1] for s in split if len(s) == 2 and s[0] == "U"}
+    objects = {f"{build / 'obj' / path}.o": str(path) for path in sources() if path.suffix == ".c"}
+    made = [path for path in objects if pathlib.Path(path).exists()]
+    defines, needs = ({objects[path]: set() for path in made} for _ in range(2))
+    command = ["nm", "-A", *made] if made else ["true"]
+    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
+        made_path, _, symbol = line.partition(":")
+        path, (kind, name) = objects[made_path], symbol.split()[-2:]
+        if kind in ("T", "D", "B", "R"):
+            defines[path].add(name)
+        elif kind == "U":
+            needs[path].add(name)
     return defines, needs
 
 
