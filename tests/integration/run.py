@@ -44,7 +44,7 @@ def parse_args():
     parser.add_argument("--levels", help="where a test goes through the levels: only these, by a comma")
     parser.add_argument("--jobs", type=int, help="test files at a time (default: 6 a CPU, with a sanitizer 3)")
     parser.add_argument("-v", "--verbose", action="store_true",
-                        help="name each test and its time, and what each file takes of the CPU")
+                        help="name each test and its time")
     parser.add_argument("--file", help=argparse.SUPPRESS)
     parser.add_argument("--report", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -129,31 +129,30 @@ def run_file(args):
         result.failed += 1
         for pid in leaks:
             os.kill(pid, 9)
-    if args.verbose:
-        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        print(f"{args.file}: {sum(u.ru_utime + u.ru_stime for u in used):.1f} s of CPU", flush=True)
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     with open(args.report, "w") as file:
-        json.dump([result.passed, result.failed, result.skips], file)
+        json.dump([result.passed, result.failed, result.skips, sum(u.ru_utime + u.ru_stime for u in used)], file)
 
 
 def start_file(args, name):
-    """Returns (name, seconds, output, counts)."""
+    """Returns (name, seconds, output, counts, seconds of CPU)."""
     began = time.monotonic()
     with tempfile.NamedTemporaryFile("r") as report:
         command = [sys.executable, os.path.join(HERE, "run.py"), "--build", args.build, f"--only={args.only}",
                    "--file", name, "--report", report.name] + (["-v"] if args.verbose else [])
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         text = report.read()
-    counts = json.loads(text) if text else [0, 1, 0]
+    *counts, cpu = json.loads(text) if text else [0, 1, 0, 0.0]
     output = done.stdout.decode(errors="replace")
     if not text:
         output += f"\n=== FAILED {name}: it ended with {done.returncode} before its end\n"
-    return name, time.monotonic() - began, output, counts
+    return name, time.monotonic() - began, output, counts, cpu
 
 
-def say(name, seconds, output, counts):
+def say(name, seconds, output, counts, cpu):
     if any(counts):
-        print(f"{output}{name}: {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped, {seconds:.1f} s", flush=True)
+        print(f"{output}{name}: {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped, {seconds:.1f} s, "
+              f"{cpu:.1f} s of CPU", flush=True)
 
 
 def file_names(args):

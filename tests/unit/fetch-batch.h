@@ -62,7 +62,7 @@ static inline void setup(void)
                 test_int(http_server_start(&server), ==, 0);
         started = true;
         http_counters_reset(&server);
-        runner = (struct runner){ .cgroup_fd = -EBADF };
+        runner = (struct runner){ .cgroup_fd = -EBADF, .inputs.text = "" };
         task_cursor_init(&runner.cursor, &runner);
         runner.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         test_int(runner.cancel_fd, >=, 0);

@@ -4,7 +4,8 @@
 python3 tests/vm/run.py --suite bookworm|trixie... [--deb [SUITE=]FILE]... [--source DIR]
         [--rpm SUITE=FILE --next-rpm FILE] [--only PATTERN] [--keep]
 
-Each suite gets a machine with the .deb in it; one of them also one with the .rpm. Two suites get a pair more:
+Each suite gets a machine with the .deb in it, where those after the first leave out what does not depend on the
+suite (OF_NO_SUITE in guest.py); one of them also one with the .rpm. Two suites get a pair more:
 a machine of each, with the .deb, and a link between them. PATTERN is a part of a test's name (FILE.CLASS.TEST);
 a pair is booted for one that begins with "pair". The base root of each suite is made once, needs the
 network and root, and is kept in --cache. When a test fails, the guest's journal of that time is printed.
@@ -143,8 +144,9 @@ def make_common(directory):
             "-days", "2", "-out", pem)
 
 
-def make_payload(args, kind, deb, directory, role=None):
+def make_payload(args, suite, kind, deb, directory, role=None):
     """What the guest finds as /payload: its side of the tests, and the package."""
+    brief = kind == "deb" and suite != args.suite[0] and not args.only
     os.mkdir(directory, 0o755)
     shutil.copy(os.path.join(HERE, "guest.py"), directory)
     shutil.copytree(os.path.join(HERE, "suite"), os.path.join(directory, "suite"),
@@ -161,7 +163,7 @@ def make_payload(args, kind, deb, directory, role=None):
         shutil.copy(os.path.join(HERE, "..", "integration", "harness", name), os.path.join(directory, "harness"))
     with open(os.path.join(directory, "arguments"), "w") as file:
         # The second of a pair has one test, which serves those of the first.
-        json.dump({"only": "" if role == "second" else args.only, "many": args.many, "role": role}, file)
+        json.dump({"only": "" if role == "second" else args.only, "many": args.many, "role": role, "brief": brief}, file)
 
 
 def say(text):
@@ -227,7 +229,7 @@ def set_up(args, suite, kind, directory, **pair):
     base = root.get(args.cache, suite, depends(deb), args.mirror, say)
     vm = machine.Machine(base, directory, args.accel, pair.get("peer"))
     payload = os.path.join(directory, "payload")
-    make_payload(args, kind, deb, payload, pair.get("role"))
+    make_payload(args, suite, kind, deb, payload, pair.get("role"))
     if pair:
         shutil.copytree(pair["common"], os.path.join(payload, "pair"))
     vm.set_up(payload)
