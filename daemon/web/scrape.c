@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "lib/patience.h"
 #include "lib/varlink.h"
 
 #define ANSWER_USEC (5 * NSEC_PER_SEC / NSEC_PER_USEC)
@@ -169,7 +170,7 @@ void scrape_ask(struct scrape *scrape)
                                   : "");
                 hang_up(scrape);
         }
-        r = sd_event_source_set_time_relative(scrape->timer, r < 0 ? 0 : ANSWER_USEC);
+        r = sd_event_source_set_time_relative(scrape->timer, r < 0 ? 0 : patience(ANSWER_USEC));
         if (r >= 0)
                 r = sd_event_source_set_enabled(scrape->timer, SD_EVENT_ONESHOT);
         assert(r >= 0);

@@ -191,7 +191,7 @@ class Private(Engine):
         self.assertNotIn("ended:", daemon.log(), "each left in order")
 
     def test_it_leaves_when_nobody_needs_it(self):
-        daemon = self.fresh("idle")
+        daemon = self.fresh("idle", env={"PPPCTL_TEST_HURRY": "20"})
         self.need_groups(daemon)
         self.run_job("machines", "sum", ["5"], daemon=daemon)
         pids = self.pids(daemon, *HELPERS)

@@ -13,6 +13,7 @@ from harness.process import alive, children_of
 
 class Owners(FleetCase):
     number = 0
+    env = {"PPPCTL_TEST_HURRY": "4"}        # who is not announced for 2.5 s has no job any more
 
     def job_of(self, owner, inputs, workload="sleep", **options):
         self.number += 1

@@ -10,7 +10,7 @@ SPEC = {"level": "serial", "workload": "sum"}
 
 
 def how_many():
-    """PPPCTL_TEST_MANY: .ci/run has three thousand, and ten thousand takes six minutes."""
+    """PPPCTL_TEST_MANY; ten thousand take six minutes."""
     return int(os.environ.get("PPPCTL_TEST_MANY") or (200 if settings.sanitized() else 1000))
 
 

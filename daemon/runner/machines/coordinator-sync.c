@@ -8,6 +8,7 @@
 #include "daemon/runner/machines/coordinator.h"
 
 #include "lib/json-text.h"
+#include "lib/patience.h"
 
 #define SCAN_COUNT "32" /* chunks, so at most 32 MiB or so */
 #define N_KEYS     2    /* of the job alone: itself and its results */
@@ -246,7 +247,7 @@ void coordinator_announce(struct coordinator *c)
 {
         struct redis *redis = &c->link.commands;
 
-        c->sync.announce_ns = now_monotonic() + MACHINES_ANNOUNCE_NS;
+        c->sync.announce_ns = now_monotonic() + patience(MACHINES_ANNOUNCE_NS);
         if (!c->link.is_up)
                 return;
         redis_send(redis, redis_link_on_kept, &c->link,

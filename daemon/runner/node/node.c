@@ -8,6 +8,7 @@
 #include "daemon/runner/node/beat.h"
 #include "daemon/runner/node/level-process.h"
 #include "daemon/runner/node/look.h"
+#include "lib/patience.h"
 
 #define LEVEL_LEAVE_NS (5 * NSEC_PER_SEC)
 
@@ -123,7 +124,7 @@ static bool is_needed(struct node *node)
         if (__atomic_load_n(&node->share->yields, __ATOMIC_RELAXED))
                 return false;
         since = MAX(node->busy_ns, __atomic_load_n(&node->share->wanted_ns, __ATOMIC_RELAXED));
-        return since > now || now - since < MACHINES_WANTED_NS;
+        return since > now || now - since < patience(MACHINES_WANTED_NS);
 }
 
 static void hear(struct node *node)
@@ -155,7 +156,7 @@ static void cancel(struct node *node)
         __atomic_store_n(&node->runner->cancelled, true, __ATOMIC_RELAXED);
         if (write(node->runner->cancel_fd, &one, sizeof(one)) < 0)
                 log_error("cannot end what runs: %m");
-        node->stop_ns = now_monotonic() + LEVEL_LEAVE_NS;
+        node->stop_ns = now_monotonic() + patience(LEVEL_LEAVE_NS);
 }
 
 /* Whether it is over. */
@@ -178,7 +179,7 @@ static bool leave(struct node *node)
          * Without Redis nobody can be told: the chunks that we hold will be claimed because we are
          * silent.
          */
-        return now >= node->stop_ns + LEVEL_LEAVE_NS ||
+        return now >= node->stop_ns + patience(LEVEL_LEAVE_NS) ||
                (!node->streams.link.is_up && now >= node->stop_ns);
 }
 

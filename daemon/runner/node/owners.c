@@ -10,6 +10,7 @@
 
 #include "daemon/runner/node/keeper.h"
 #include "lib/cgroup.h"
+#include "lib/patience.h"
 
 #define KNOWN_MAX 1024               /* owners */
 #define TURN_NS   (1 * NSEC_PER_SEC) /* a runner's, when others wait */
@@ -371,7 +372,7 @@ uint64_t owners_turn(struct keeper *keeper)
                 next = owner->next;
                 if (owner->state != OWNER_WAITS)
                         continue;
-                if (owner->wanted_ns + MACHINES_WANTED_NS < now)
+                if (owner->wanted_ns + patience(MACHINES_WANTED_NS) < now)
                         forget(keeper, owner);
                 else if (owner->retry_ns > now)
                         until = MIN(until, owner->retry_ns);

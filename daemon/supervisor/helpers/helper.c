@@ -2,6 +2,7 @@
 
 #include "daemon/supervisor/base/event-loop.h"
 #include "daemon/supervisor/base/log.h"
+#include "lib/patience.h"
 
 #define RESTART_USEC UINT64_C(100000)   /* after the first death; twice that after the next, … */
 #define RESTART_MAX  UINT64_C(60000000) /* … and at most this */
@@ -209,7 +210,7 @@ int helper_find(struct helper *helper)
         if (r < 0 || helper->state != HELPER_RUNS)
                 return r;
         supervisor_log(LOG_INFO, "took over %s (process %d)", helper->kind->what, pid);
-        arm(helper, helper->kind->idle_usec);
+        arm(helper, patience(helper->kind->idle_usec));
         return 1;
 }
 
@@ -258,7 +259,7 @@ void helper_release(struct helper *helper)
         if (--helper->n_users > 0)
                 return;
         if (helper->state == HELPER_RUNS) {
-                arm(helper, helper->kind->idle_usec);
+                arm(helper, patience(helper->kind->idle_usec));
         } else if (helper->state == HELPER_DOWN) {
                 disarm(helper);
                 if (helper->kind->down)

@@ -29,6 +29,8 @@ exec 3<"$2" 4<"$3" 5<>"$4" 6<>"$5" 7<"$6"; shift 6; exec "$@" """
 class Runner:
     """pppd-runner with its descriptors; all it says is in `log_path`."""
 
+    env = {}
+
     def __init__(self, directory, spec, arguments, group=None, wrap=()):
         os.makedirs(directory, exist_ok=True)
         self.directory, self.spec, self.group = directory, spec, group
@@ -48,7 +50,7 @@ class Runner:
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(
                 ["sh", "-c", LAUNCH, "sh", leaf, *descriptors, *self.wrap, self.program, *self.arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=process.clean_environment())
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=process.clean_environment(**self.env))
         process.adopt_popen(self.popen)
         # The shell has opened it when the runner's name shows.
         wait_until(lambda: process.ended(self.pid) or self._began(), "the runner to start")
@@ -192,6 +194,7 @@ class FleetCase(Case):
     apart = True                        # each runner is on a machine of its own
     password = None
     redis_options = ()
+    env = {}                            # what runners have in theirs besides
 
     def setUp(self):
         if not SERVER:
@@ -252,6 +255,7 @@ class FleetCase(Case):
         return {**machines, **changes}
 
     def add(self, runner):
+        runner.env = self.env
         self.runners.append(runner)
         return runner
 
