@@ -73,13 +73,16 @@ static int fail_timeout(struct transfer *transfer)
         return task_fail(task, PPP_REASON_RESOLVE, 0);
 }
 
-/* libcurl has this code also for a line or a head that it finds too long. */
+/* libcurl has this code also for a line or a head that it finds too long, until 8.6. */
 static int fail_memory(struct transfer *transfer)
 {
         if (transfer->n_head > 0 && !transfer->head_ended)
                 return http_fail(transfer->get->task, PPP_FETCH_HEAD_SIZE);
         return task_fail(transfer->get->task, PPP_REASON_NO_MEMORY, 0);
 }
+
+/* CURLE_TOO_LARGE, which the headers of before 8.6 do not have: what it may not keep whole. */
+#define TOO_LARGE 100
 
 /* Fails the task for a code of libcurl's that has only one meaning. */
 static int fail_by_table(struct ppp_task *task, CURLcode code)
@@ -137,7 +140,7 @@ int transfer_fail(struct transfer *transfer, CURLcode code)
         struct ppp_task *task = transfer->get->task;
         long status;
 
-        switch (code) {
+        switch ((int)code) {
         case CURLE_UNSUPPORTED_PROTOCOL:
                 return fail_unsupported(transfer);
         case CURLE_COULDNT_CONNECT:
@@ -150,6 +153,7 @@ int transfer_fail(struct transfer *transfer, CURLcode code)
         case CURLE_SSL_INVALIDCERTSTATUS:
                 return fail_certificate(transfer);
         case CURLE_OUT_OF_MEMORY:
+        case TOO_LARGE:
                 return fail_memory(transfer);
         default:
                 status = refusal_of_proxy(transfer);
