@@ -119,8 +119,12 @@ endif
 
 include packaging/package.mk tests/vm/vm.mk tests/fresh/fresh.mk tests/scale/scale.mk
 
-# Unit tests: tests/unit/test-NAME.c makes one program each, linked with what ships.
-UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test-*.c)))
+# Unit tests: tests/unit/test-NAME.c makes one program each, linked with what ships. ThreadSanitizer looks for
+# races, for which it takes a second thread: only those are built with it that have one.
+WITH_THREADS := pthread_create|(fetch-batch|http-server|tls-server|redis-tls-client|async-job)\.h
+UNIT_SOURCES := $(if $(filter thread,$(SANITIZE)),$(shell grep -lE '$(WITH_THREADS)' tests/unit/test-*.c),$(wildcard \
+	tests/unit/test-*.c))
+UNIT_TESTS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(UNIT_SOURCES)))
 .PHONY: unit-tests
 unit-tests: $(UNIT_TESTS)
 	@:
