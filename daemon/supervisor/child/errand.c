@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "daemon/supervisor/child/child-exit.h"
+#include "daemon/supervisor/child/oom-score.h"
 
 struct errand {
         sd_event_source *source;
@@ -59,6 +60,9 @@ _Noreturn static void child_run(const struct errand_work *work, int out_fd, pid_
 
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
                 _exit(ESRCH);
+        r = oom_score_reset();
+        if (r < 0)
+                _exit(-r);
         child_close(work, out_fd);
         r = work->run(work->userdata, out_fd);
         _exit(r < 0 ? -r : 0);

@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "daemon/supervisor/child/oom-score.h"
 #include "lib/cgroup.h"
 #include "lib/priority.h"
 
@@ -14,6 +15,7 @@ enum step {
         STEP_PARENT,
         STEP_GROUP,
         STEP_DESCRIPTORS,
+        STEP_OOM_SCORE,
         STEP_NICE,
         STEP_EXEC,
         _STEP_N
@@ -24,6 +26,7 @@ static const char *const step_names[_STEP_N] = {
         [STEP_PARENT] = "tie the supervisor's end to",
         [STEP_GROUP] = "move a process into the cgroup of",
         [STEP_DESCRIPTORS] = "set up the descriptors of",
+        [STEP_OOM_SCORE] = "take the protection from the OOM killer from",
         [STEP_NICE] = "set the nice value of",
         [STEP_EXEC] = "execute",
 };
@@ -110,6 +113,8 @@ static int child_take(const struct spawn *spawn, const struct ends *ends, pid_t 
                 return child_move(spawn, ends->procs_fd);
         case STEP_DESCRIPTORS:
                 return child_place_fds(spawn, ends->sources);
+        case STEP_OOM_SCORE:
+                return oom_score_reset();
         case STEP_NICE:
                 return spawn->has_nice ? priority_set(spawn->nice) : 0;
         case STEP_EXEC:

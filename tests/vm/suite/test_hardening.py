@@ -38,6 +38,13 @@ class Hardening(Case):
         self.assertEqual((int(status["CapEff"], 16), status["NoNewPrivs"], status["Seccomp"]), (0, "1", "2"))
         self.assertTrue(group_of(runner).endswith(f"/job-{job}/runner"))
 
+    def test_whom_the_kernel_may_kill(self):
+        """Should memory run out: what runs jobs, and not who keeps them."""
+        job = self.pppd.submit("processes", "sleep", ["5"])
+        for pid, expected in ((self.pppd.pid, "-1000"), (self.pppd.runner(job), "0")):
+            with open(f"/proc/{pid}/oom_score_adj") as file:
+                self.assertEqual(file.read().strip(), expected)
+
     def test_a_file_that_may_not_be_read(self):
         """A task fails by name; it is not the daemon's failure."""
         result = self.pppd.pppctl("run", "async", "words", "/etc/shadow", "/etc/passwd")
