@@ -176,9 +176,10 @@ talk:
 check:
 	@CC='$(CC)' packaging/install-deps.sh build check
 	+@$(submake) all unit-tests notify-run
-	@PYTHON='$(PYTHON)' tests/run --build $(BUILD) --only '$(ONLY)' unit demo integration
+	@PYTHON='$(PYTHON)' UNIT_TESTS='$(notdir $(UNIT_TESTS))' tests/run --build $(BUILD) --only '$(ONLY)' \
+		unit demo integration
 check-unit: unit-tests
-	@tests/run --build $(BUILD) --only '$(ONLY)' unit
+	@UNIT_TESTS='$(notdir $(UNIT_TESTS))' tests/run --build $(BUILD) --only '$(ONLY)' unit
 check-integration: all
 	@PYTHON='$(PYTHON)' tests/run --build $(BUILD) --only '$(ONLY)' integration
 # The same SEED makes the same choices; how they fall together is the machine's.

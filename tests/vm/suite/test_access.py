@@ -1,5 +1,7 @@
 """Who may use the system's instance: root and the members of the group pppctl."""
 
+import json
+
 from case import Case
 from commands import run
 
@@ -16,6 +18,13 @@ class Access(Case):
     def test_a_member_counts_pages(self):
         """Without --system: it is the first that answers."""
         self.assert_counts(run("pppctl", "run", "async", user="member"))
+
+    def test_a_member_is_shown_the_talk(self):
+        """The chapter that takes the most of a system: a crash, no memory, and a limit of processes."""
+        result = self.assert_ok(self.pppd.pppctl("talk", "processes", "--json", user="member", timeout=110.0))
+        [chapter] = json.loads(result.out)["chapters"]
+        self.assertTrue(chapter["holds"], chapter)
+        self.assertEqual(chapter["not_shown"], [], chapter)
 
     def test_a_stranger(self):
         for which in ("--system", "--color=never"):         # named, and found
