@@ -73,16 +73,16 @@ static int fail_timeout(struct transfer *transfer)
         return task_fail(task, PPP_REASON_RESOLVE, 0);
 }
 
-/* libcurl has this code also for a line or a head that it finds too long, until 8.6. */
-static int fail_memory(struct transfer *transfer)
+/*
+ * For a line or a head that it finds too long, libcurl has the code of a want of memory before 8.6,
+ * and CURLE_TOO_LARGE since then. Older headers lack that name.
+ */
+#define TOO_LARGE ((CURLcode)100)
+static bool is_head_too_long(const struct transfer *transfer, CURLcode code)
 {
-        if (transfer->n_head > 0 && !transfer->head_ended)
-                return http_fail(transfer->get->task, PPP_FETCH_HEAD_SIZE);
-        return task_fail(transfer->get->task, PPP_REASON_NO_MEMORY, 0);
+        return (code == CURLE_OUT_OF_MEMORY || code == TOO_LARGE) && transfer->n_head > 0 &&
+               !transfer->head_ended;
 }
-
-/* CURLE_TOO_LARGE, which the headers of before 8.6 do not have: what it may not keep whole. */
-#define TOO_LARGE 100
 
 /* Fails the task for a code of libcurl's that has only one meaning. */
 static int fail_by_table(struct ppp_task *task, CURLcode code)
@@ -116,6 +116,7 @@ static int fail_by_table(struct ppp_task *task, CURLcode code)
                 { CURLE_SSL_SHUTDOWN_FAILED, PPP_REASON_TLS, CURLE_SSL_SHUTDOWN_FAILED },
                 { CURLE_USE_SSL_FAILED, PPP_REASON_TLS, CURLE_USE_SSL_FAILED },
                 { CURLE_SSL_CACERT_BADFILE, PPP_REASON_CA_FILE, 0 },
+                { CURLE_OUT_OF_MEMORY, PPP_REASON_NO_MEMORY, 0 },
                 /* Our callbacks do that for want of memory only. */
                 { CURLE_ABORTED_BY_CALLBACK, PPP_REASON_NO_MEMORY, 0 },
         };
@@ -140,7 +141,9 @@ int transfer_fail(struct transfer *transfer, CURLcode code)
         struct ppp_task *task = transfer->get->task;
         long status;
 
-        switch ((int)code) {
+        if (is_head_too_long(transfer, code))
+                return http_fail(task, PPP_FETCH_HEAD_SIZE);
+        switch (code) {
         case CURLE_UNSUPPORTED_PROTOCOL:
                 return fail_unsupported(transfer);
         case CURLE_COULDNT_CONNECT:
@@ -152,9 +155,6 @@ int transfer_fail(struct transfer *transfer, CURLcode code)
         case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
         case CURLE_SSL_INVALIDCERTSTATUS:
                 return fail_certificate(transfer);
-        case CURLE_OUT_OF_MEMORY:
-        case TOO_LARGE:
-                return fail_memory(transfer);
         default:
                 status = refusal_of_proxy(transfer);
                 return status ? task_fail(task, PPP_REASON_PROXY, (int32_t)status)
