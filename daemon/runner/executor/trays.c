@@ -34,6 +34,20 @@ static uint32_t state_of(uint64_t state)
         return (uint32_t)(state >> 8);
 }
 
+/*
+ * Always atomic: a worker that was late in take_head() may try to take a tray that has long been
+ * answered.
+ */
+static uint64_t state_load(const struct trays *trays, unsigned i)
+{
+        return __atomic_load_n(&trays->states[i], __ATOMIC_ACQUIRE);
+}
+
+static void state_store(struct trays *trays, unsigned i, uint64_t state)
+{
+        __atomic_store_n(&trays->states[i], state, __ATOMIC_RELEASE);
+}
+
 static bool step(struct trays *trays, unsigned i, uint64_t from, uint64_t to)
 {
         return __atomic_compare_exchange_n(&trays->states[i], &from, to, false, __ATOMIC_SEQ_CST,
@@ -106,9 +120,9 @@ void trays_queue(struct trays *trays, unsigned i)
 {
         uint32_t position = trays->tail;
 
-        assert(trays->states[i] == TRAY_FREE);
+        assert(state_load(trays, i) == TRAY_FREE);
         __atomic_store_n(&trays->queue[position % trays->n], i, __ATOMIC_RELAXED);
-        __atomic_store_n(&trays->states[i], state(TRAY_QUEUED, position), __ATOMIC_RELEASE);
+        state_store(trays, i, state(TRAY_QUEUED, position));
         __atomic_store_n(&trays->tail, position + 1, __ATOMIC_SEQ_CST);
 }
 
@@ -134,12 +148,12 @@ void trays_wake(struct trays *trays, int n)
 
 bool trays_withdraw(struct trays *trays, unsigned i, bool running)
 {
-        uint64_t now = __atomic_load_n(&trays->states[i], __ATOMIC_ACQUIRE);
+        uint64_t now = state_load(trays, i);
 
         if (state_kind(now) == TRAY_QUEUED &&
             step(trays, i, now, state(TRAY_DROPPED, state_of(now))))
                 return true;
-        now = __atomic_load_n(&trays->states[i], __ATOMIC_ACQUIRE);
+        now = state_load(trays, i);
         return running && state_kind(now) == TRAY_RUNNING &&
                step(trays, i, now, state(TRAY_SEALED, state_of(now)));
 }
@@ -151,9 +165,9 @@ void trays_look(struct trays *trays)
 
 bool trays_take_back(struct trays *trays, unsigned i)
 {
-        if (__atomic_load_n(&trays->states[i], __ATOMIC_ACQUIRE) != TRAY_ANSWERED)
+        if (state_load(trays, i) != TRAY_ANSWERED)
                 return false;
-        trays->states[i] = TRAY_FREE;
+        state_store(trays, i, TRAY_FREE);
         return true;
 }
 
@@ -240,8 +254,7 @@ void trays_stop(struct trays *trays)
 bool trays_has_sealed(const struct trays *trays, unsigned worker)
 {
         for (unsigned i = 0; i < trays->n; ++i)
-                if (__atomic_load_n(&trays->states[i], __ATOMIC_ACQUIRE) ==
-                    state(TRAY_SEALED, worker))
+                if (state_load(trays, i) == state(TRAY_SEALED, worker))
                         return true;
         return false;
 }
@@ -254,8 +267,7 @@ bool trays_bury(struct trays *trays, unsigned worker, enum ppp_reason reason, in
         for (unsigned i = 0; i < trays->n; ++i) {
                 struct tray *tray = &trays->trays[i];
 
-                if (__atomic_load_n(&trays->states[i], __ATOMIC_ACQUIRE) ==
-                    state(TRAY_RUNNING, worker)) {
+                if (state_load(trays, i) == state(TRAY_RUNNING, worker)) {
                         tray->result = task_fail(&tray->task, reason, detail);
                         was_at_call |= step(trays, i, state(TRAY_RUNNING, worker), TRAY_ANSWERED);
                 }
