@@ -89,9 +89,10 @@ class Daemon:
         return [name for name in os.listdir(self.group) if name.startswith("job-")]
 
     def runner(self, job):
-        """The runner's process id, once there is one."""
+        """The runner's process id, once there is one: what the supervisor forked has become the runner."""
         path = os.path.join(self.job_group(job), "runner", "cgroup.procs")
-        return wait_until(lambda: read_pids(path), lambda: f"a runner in {path}: {self.status()}", 20.0)[0]
+        return wait_until(lambda: [pid for pid in read_pids(path) if comm_of(pid) == "pppd-runner"],
+                          lambda: f"a runner in {path}: {self.status()}", 20.0)[0]
 
     # Jobs
 
@@ -196,6 +197,15 @@ def group_of(pid):
     """Where a process is in the cgroup tree."""
     with open(f"/proc/{pid}/cgroup") as file:
         return next(line.rstrip("\n")[3:] for line in file if line.startswith("0::"))
+
+
+def comm_of(pid):
+    """The name of a process's program; None: there is no such process."""
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return None
 
 
 def kill(pid):
