@@ -135,6 +135,39 @@ static void test_exits(void)
                 exit_with(true);
 }
 
+/* Returns the value that is in force: lowering it takes a privilege. */
+static int set_oom_score(int value)
+{
+        FILE *file = fopen("/proc/self/oom_score_adj", "r+");
+
+        test_true(file);
+        (void)(fprintf(file, "%d", value) < 0 || fflush(file) < 0);
+        clearerr(file);
+        rewind(file);
+        test_int(fscanf(file, "%d", &value), ==, 1);
+        (void)fclose(file);
+        return value;
+}
+
+/* What protects the supervisor from the OOM killer protects no child; what exposes it does them. */
+static void oom_score(int ours)
+{
+        struct life life;
+
+        ours = set_oom_score(ours);
+        begin(&life, false, "read score </proc/self/oom_score_adj; exit $score");
+        await_end(&life);
+        expect_status(&life, CLD_EXITED, MAX(ours, 0));
+        finish(&life);
+}
+
+static void test_oom_score(void)
+{
+        oom_score(-10);
+        oom_score(10);
+        (void)set_oom_score(0);
+}
+
 static void test_killed(void)
 {
         struct life life;
@@ -433,6 +466,7 @@ int main(void)
 {
         static const struct test_case cases[] = {
                 { "exits", test_exits },
+                { "may be killed for memory", test_oom_score },
                 { "is killed", test_killed },
                 { "is killed at once", test_killed_at_once },
                 { "stops", test_stops },

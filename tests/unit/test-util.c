@@ -1,9 +1,10 @@
-/* Numbers, durations, files: lib/util.c */
+/* Numbers, durations, files: lib/util.c; lib/patience.c */
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "lib/patience.h"
 #include "lib/proc.h"
 #include "tests/unit/test.h"
 
@@ -182,7 +183,17 @@ static void test_standard_fds(void)
         test_int(status, ==, 0);
 }
 
+/* It is read once. */
+static void test_patience(void)
+{
+        test_int(setenv("PPPCTL_TEST_HURRY", "20", 1), ==, 0);
+        test_int(patience(30000), ==, 1500);
+        test_int(setenv("PPPCTL_TEST_HURRY", "1", 1), ==, 0);
+        test_int(patience(100), ==, 5);
+}
+
 TEST_MAIN("util", { "standard descriptors", test_standard_fds }, { "meminfo", test_meminfo },
           { "parse_u64", test_parse_u64 }, { "parse_duration", test_parse_duration },
           { "utf8_prefix", test_utf8_prefix }, { "MIN and MAX", test_min_max },
-          { "memfd_sealed", test_memfd_sealed }, { "read_file_at", test_read_file })
+          { "memfd_sealed", test_memfd_sealed }, { "read_file_at", test_read_file },
+          { "patience", test_patience })

@@ -3,7 +3,8 @@
 /*
  * Starting a child. It is born in its cgroup (or moves there first of all), in a session of its own
  * (so that a Ctrl-C at the supervisor's terminal is the supervisor's to handle), with no signal
- * blocked or ignored, and with the given descriptors and no other.
+ * blocked or ignored, not protected from the OOM killer, and with the given descriptors and no
+ * other.
  *
  * Nobody waits for it to become the program: in a group that is frozen or throttled that may take
  * for ever. A child that cannot says why on a pipe, which an exec closes, and exits; so that is
