@@ -64,7 +64,7 @@ class User(Limits):
         self.assertEqual(os.stat(f"/proc/{runner}").st_uid, entry.pw_uid)
         self.assertIn(f"/user@{entry.pw_uid}.service/", group_of(runner))
 
-    def test_limits(self):
+    def test_which_limits(self):
         """Those whose controllers systemd delegates to users are in force; of the others it is said why they can't be."""
         with open(os.path.join(self.own.group, "cgroup.controllers")) as file:
             controllers = set(file.read().split())
