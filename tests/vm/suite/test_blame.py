@@ -10,14 +10,22 @@ LARGE = "130000000"         # an array of 1 GB
 
 
 class Blame(Limits):
-    def limit_slice(self, name, value):
-        self.addCleanup(self.unlimit_slice, name)
-        systemctl("set-property", "--runtime", "pppd.slice", f"{name}={value}")
+    limited = False
 
-    def unlimit_slice(self, name):
-        """At once, and without a drop-in that would outlive the package."""
-        systemctl("set-property", "--runtime", "pppd.slice", f"{name}=infinity")
-        systemctl("revert", "pppd.slice")
+    @classmethod
+    def tearDownClass(cls):
+        """Of what was set no drop-in outlives the package. Once: it makes systemd read all units again."""
+        if cls.limited:
+            systemctl("revert", "pppd.slice")
+
+    def limit_slice(self, name, value):
+        type(self).limited = True
+        self.addCleanup(self.set_property, f"{name}=infinity")
+        self.set_property(f"{name}={value}")
+
+    @staticmethod
+    def set_property(text):
+        systemctl("set-property", "--runtime", "pppd.slice", text)
 
     def leave_tasks(self, n):
         """So many more in the slice than there are; the limit that makes."""
