@@ -14,11 +14,15 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 PORT = "/dev/virtio-ports/tests.report"
 JOURNAL_MAX = 1 << 20
-# What depends on how the package was put in; the rest was tested with the other kind of package.
-OF_THE_RPM = ("test_install", "test_access", "test_service", "test_package")
+# What depends on how the package was put in: each kind of package is tested by it.
+OF_THE_PACKAGE = ("test_install", "test_access", "test_service", "test_package")
+# Of the rest, what the machine with the .rpm runs where two divide it: about a half, by the time it takes.
+OF_THE_RPM = ("test_blame", "test_limits", "test_restore", "test_user")
 # What does not depend on which systemd and which kernel there are: where one Debian ran it, the next need not.
 OF_NO_SUITE = ("test_access", "test_accounting.Many", "test_autopkgtest", "test_doctor", "test_interruption.Interruption",
-               "test_journal", "test_machines", "test_package", "test_ppp", "test_web")
+               "test_journal", "test_limits.Cpu.test_half_a_cpu_takes_twice_as_long",
+               "test_limits.Refusals.test_malformed", "test_limits.Refusals.test_past_the_machine", "test_limits.Time",
+               "test_machines", "test_package", "test_ppp", "test_web")
 
 sys.path[:0] = [HERE, os.path.join(HERE, "suite")]
 
@@ -101,27 +105,31 @@ def pick(suite, pattern, leave_out):
     for item in suite:
         if isinstance(item, unittest.TestSuite):
             yield from pick(item, pattern, leave_out)
-        elif pattern in item.id() and not item.id().startswith(leave_out):
+        elif pattern in item.id() and not f"{item.id()}.".startswith(leave_out):
             yield item
 
 
-def names(role):
-    """test_install first: the others stand on it. test_package last: it takes the package away."""
-    if role:
-        return [f"pair_{role}"]
+def is_shared(name, share):
+    """Whether a machine with that share runs the file: the .deb's, the .rpm's, or all, none or a few of them."""
+    if share in ("package", "rpm"):
+        return name in OF_THE_PACKAGE or (share == "rpm" and name in OF_THE_RPM)
+    return share != "none" and (share != "deb" or name not in OF_THE_RPM)
+
+
+def names(share, role):
+    """test_install first: the others stand on it. test_package after them: it takes the package away. Then the pair."""
     found = sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "suite", "test_*.py")))
-    if os.path.exists(os.path.join(HERE, "package.rpm")):
-        found = [name for name in found if name in OF_THE_RPM]
     place = {"test_install": -1, "test_package": 1}
-    return sorted(found, key=lambda name: place.get(name, 0))
+    found = sorted((name for name in found if is_shared(name, share)), key=lambda name: place.get(name, 0))
+    return found + ([f"pair_{role}"] if role else [])
 
 
-def run_tests(line, role, pattern, brief):
+def run_tests(line, share, role, pattern):
     """Whatever the pattern, the package is installed."""
-    leave_out = tuple(f"{name}." for name in OF_NO_SUITE) if brief else ()
-    if brief:
+    leave_out = tuple(f"{name}." for name in OF_NO_SUITE) if share == "brief" else ()
+    if leave_out:
         line.send("note", text=f"left out, since they do not depend on the suite: {' '.join(OF_NO_SUITE)}")
-    tests = list(pick(unittest.defaultTestLoader.loadTestsFromNames(names(role)), pattern, leave_out))
+    tests = list(pick(unittest.defaultTestLoader.loadTestsFromNames(names(share, role)), pattern, leave_out))
     if tests and not any("test_install." in test.id() for test in tests):
         import package
         package.install()
@@ -143,7 +151,8 @@ def main():
     os.environ["PPPCTL_TEST_MANY"] = str(arguments["many"])
     import case
     case.note = lambda text: line.send("note", text=text)
-    run_tests(line, arguments["role"], arguments["only"], arguments["brief"])
+    case.waits = lambda: line.send("waits")
+    run_tests(line, arguments["share"], arguments["role"], arguments["only"])
     line.send("end")
     if arguments["role"] == "second":
         die()

@@ -3,16 +3,22 @@
 
 python3 tests/vm/run.py --suite bookworm|trixie... [--deb [SUITE=]FILE]... [--source DIR]
         [--rpm SUITE=FILE --next-rpm FILE] [--only PATTERN] [--keep]
+python3 tests/vm/run.py --prepare DIR --suite SUITE... [--deb [SUITE=]FILE]... --source DIR
 
 Each suite gets a machine with the .deb in it, where those after the first leave out what does not depend on the
-suite (OF_NO_SUITE in guest.py); one of them also one with the .rpm. Two suites get a pair more:
-a machine of each, with the .deb, and a link between them. PATTERN is a part of a test's name (FILE.CLASS.TEST);
-a pair is booted for one that begins with "pair". The base root of each suite is made once, needs the
-network and root, and is kept in --cache. When a test fails, the guest's journal of that time is printed.
-The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
+suite (OF_NO_SUITE in guest.py); one of them also one with the .rpm. If that is the first, the two divide what does
+not depend on the kind of package (OF_THE_RPM). Two suites also get a pair, a machine of each and a link between
+them, for jobs over both: the one with the .rpm and the second's when their own tests are over, since a boot takes
+as long as many tests; without an .rpm for the first suite, two more with the .deb. PATTERN is a part of a test's
+name (FILE.CLASS.TEST); a pair of its own is booted for one that begins with "pair". The base root of each suite is
+made once, needs the network and root, and is kept in --cache. When a test fails, the guest's journal of that time
+is printed. The last line is `N passed, N failed, N skipped`; exit status 1 if any failed.
+
+With --prepare only what takes long before machines start is done: base roots, and the .deb of suites that have none.
 """
 
 import argparse
+import collections
 import concurrent.futures
 import json
 import os
@@ -32,9 +38,13 @@ import root
 HERE = os.path.dirname(os.path.abspath(__file__))
 # What both kinds of tests use.
 SHARED = ("__init__.py", "poll.py", "results.py", "settings.py", "varlink.py")
-LEAVING_SECONDS = 30                        # for the second of a pair, when the first is off
+LEAVING_SECONDS = 30                        # for who waits for the other of a pair, when that is off
+POLL_SECONDS = 1.0                          # how often is looked whether one is
 ROLES = ("first", "second")                 # in a pair
 ADDRESS = "10.99.0.1"                       # of the first, as in suite/pair_link.py
+
+# One machine: `share` is which of suite/test_*.py it runs (guest.py), `role` what it is in a pair, after these.
+Guest = collections.namedtuple("Guest", "suite kind share role", defaults=(None,))
 
 
 def of_suite(text):
@@ -56,6 +66,7 @@ def parse_args():
                         help="the package to test, of that suite or of all that have none of their own")
     parser.add_argument("--source", help="where the package comes from, with its debian/: it is built for suites that "
                         "have no --deb")
+    parser.add_argument("--prepare", metavar="DIR", help="run nothing: build into DIR, and make base roots")
     parser.add_argument("--rpm", metavar="SUITE=FILE", type=of_suite, default=(None, None),
                         help="another package to test there, with what the first depends on in Debian")
     parser.add_argument("--next-rpm", help="that one of a higher version")
@@ -63,7 +74,7 @@ def parse_args():
     parser.add_argument("--only", default="", help="run the tests whose name has this part")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="machines at a time (default: 1)")
     parser.add_argument("--keep", action="store_true", help="leave the machine's disk, and say how to boot it")
-    parser.add_argument("--many", type=int, default=200, metavar="N", help="jobs in the test of many (default: 200)")
+    parser.add_argument("--many", type=int, default=48, metavar="N", help="jobs in the test of many (default: 48)")
     parser.add_argument("--cache", default="build/vm", help="where base roots are (default: build/vm)")
     parser.add_argument("--mirror", help="where to get Debian from (default: where this machine does)")
     parser.add_argument("--accel", default="tcg", help="QEMU's accelerator (default: tcg)")
@@ -122,6 +133,13 @@ def get_deb(args, suite):
     return deb_of(args, suite)
 
 
+def prepare(args):
+    args.built = args.prepare
+    os.makedirs(args.built, exist_ok=True)
+    for suite in args.suite:
+        root.get(args.cache, suite, depends(get_deb(args, suite)), args.mirror, say)
+
+
 def openssl(*command):
     machine.run(["openssl", *command])
 
@@ -144,14 +162,13 @@ def make_common(directory):
             "-days", "2", "-out", pem)
 
 
-def make_payload(args, suite, kind, deb, directory, role=None):
+def make_payload(args, guest, deb, directory):
     """What the guest finds as /payload: its side of the tests, and the package."""
-    brief = kind == "deb" and suite != args.suite[0] and not args.only
     os.mkdir(directory, 0o755)
     shutil.copy(os.path.join(HERE, "guest.py"), directory)
     shutil.copytree(os.path.join(HERE, "suite"), os.path.join(directory, "suite"),
                     ignore=shutil.ignore_patterns("__pycache__"))
-    if kind == "rpm":
+    if guest.kind == "rpm":
         shutil.copy(args.rpm[1], os.path.join(directory, "package.rpm"))
         shutil.copy(args.next_rpm, os.path.join(directory, "next.rpm"))
     else:
@@ -162,8 +179,9 @@ def make_payload(args, suite, kind, deb, directory, role=None):
     for name in SHARED:
         shutil.copy(os.path.join(HERE, "..", "integration", "harness", name), os.path.join(directory, "harness"))
     with open(os.path.join(directory, "arguments"), "w") as file:
-        # The second of a pair has one test, which serves those of the first.
-        json.dump({"only": "" if role == "second" else args.only, "many": args.many, "role": role, "brief": brief}, file)
+        # The second of a pair has one test for that, which serves those of the first.
+        json.dump({"only": "" if guest.role == "second" else args.only, "many": args.many, "role": guest.role,
+                   "share": guest.share}, file)
 
 
 def say(text):
@@ -179,6 +197,7 @@ class Report:
         self.name, self.verbose = name, verbose
         self.passed = self.failed = self.skipped = 0
         self.ended = False
+        self.waits = False              # for the other of a pair
         self.current = None             # the test that was begun last, until it ends
 
     def take(self, message):
@@ -189,7 +208,10 @@ class Report:
         return totals(self.passed, self.failed, self.skipped)
 
     def take_begin(self, test):
-        self.current = test
+        self.current, self.waits = test, False
+
+    def take_waits(self):
+        self.waits = True
 
     def take_note(self, text):
         """A figure worth keeping, from a test."""
@@ -223,15 +245,15 @@ def totals(passed, failed, skipped):
     return f"{passed} passed, {failed} failed, {skipped} skipped"
 
 
-def set_up(args, suite, kind, directory, **pair):
-    """A Machine that is ready to boot; `pair`: role, peer and common, if it is one of two."""
-    deb = get_deb(args, suite)
-    base = root.get(args.cache, suite, depends(deb), args.mirror, say)
-    vm = machine.Machine(base, directory, args.accel, pair.get("peer"))
+def set_up(args, guest, directory, peer=None, common=None):
+    """A Machine that is ready to boot; `peer` is the directory of the other of a pair, `common` what both have."""
+    deb = get_deb(args, guest.suite)
+    base = root.get(args.cache, guest.suite, depends(deb), args.mirror, say)
+    vm = machine.Machine(base, directory, args.accel, peer)
     payload = os.path.join(directory, "payload")
-    make_payload(args, suite, kind, deb, payload, pair.get("role"))
-    if pair:
-        shutil.copytree(pair["common"], os.path.join(payload, "pair"))
+    make_payload(args, guest, deb, payload)
+    if common:
+        shutil.copytree(common, os.path.join(payload, "pair"))
     vm.set_up(payload)
     return vm
 
@@ -250,38 +272,47 @@ def follow(args, vm, report):
     say(f"--- {report.name}: {report.totals()}, {seconds:.0f} s")
 
 
-def run_machine(args, suite, kind, directory):
+def report_of(args, guest):
+    return Report(f"pair, {guest.suite}" if guest.share == "none" else f"{guest.suite}, {guest.kind}", args.verbose)
+
+
+def run_machine(args, guests, directory):
     """Returns its Report in a list."""
-    report = Report(f"{suite}, {kind}", args.verbose)
-    follow(args, set_up(args, suite, kind, directory), report)
+    report = report_of(args, guests[0])
+    follow(args, set_up(args, guests[0], directory), report)
     return [report]
 
 
-def run_pair(args, suites, kind, directory):
-    """Two at once; returns their Reports."""
+def run_pair(args, guests, directory):
+    """Two at once, with a link; each is booted as soon as it can be. Returns their Reports."""
     common = os.path.join(directory, "common")
     make_common(common)
-    first, second = directories = [os.path.join(directory, role) for role in ROLES]
+    directories = [os.path.join(directory, guest.role) for guest in guests]
     for path in directories:
         os.mkdir(path)
-    vms = [set_up(args, suites[i], kind, directories[i], role=ROLES[i], peer=(second, first)[i], common=common)
-           for i in range(2)]
-    reports = [Report(f"{kind}, {suite}", args.verbose) for suite in suites]
+    vms, reports = [None, None], [report_of(args, guest) for guest in guests]
+
+    def run_one(i):
+        vms[i] = set_up(args, guests[i], directories[i], peer=directories[1 - i], common=common)
+        follow(args, vms[i], reports[i])
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        futures = [pool.submit(follow, args, *one) for one in zip(vms, reports)]
-        concurrent.futures.wait(futures[:1])
-        concurrent.futures.wait(futures, LEAVING_SECONDS)
-        vms[1].kill()
+        futures = [pool.submit(run_one, i) for i in range(2)]
+        while not all(future.done() for future in futures):
+            concurrent.futures.wait(futures, POLL_SECONDS)
+            for i in range(2):
+                if futures[1 - i].done() and reports[i].waits:
+                    concurrent.futures.wait(futures[i:i + 1], LEAVING_SECONDS)
+                    vms[i].kill()
     for future in futures:
         future.result()
     return reports
 
 
-def run_in_directory(args, run, suites, kind):
-    name = suites if isinstance(suites, str) else "-".join(suites)
-    directory = tempfile.mkdtemp(prefix=f"run-{name}-{kind}.", dir=args.cache)
+def run_in_directory(args, guests):
+    name = "-".join(dict.fromkeys([guest.suite for guest in guests] + [guest.kind for guest in guests]))
+    directory = tempfile.mkdtemp(prefix=f"run-{name}.", dir=args.cache)
     try:
-        return run(args, suites, kind, directory)
+        return (run_pair if len(guests) > 1 else run_machine)(args, guests, directory)
     finally:
         if not args.keep:
             shutil.rmtree(directory)
@@ -298,16 +329,42 @@ def terminate(*_):
     sys.exit(143)
 
 
+def whole(args):
+    """The Guests of each machine or pair to boot, for all tests of all kinds; what takes longest comes first."""
+    first, *others = args.suite
+    divided = args.rpm[0] == first
+    debs = [Guest(first, "deb", "deb" if divided else "all")] + [Guest(suite, "deb", "brief") for suite in others]
+    rpms = [Guest(suite, "rpm", "rpm" if divided else "package") for suite in args.suite if suite == args.rpm[0]]
+    if not others:
+        pairs = []
+    elif divided:
+        pairs = [paired(rpms.pop(), debs.pop(1))]
+    else:
+        pairs = [own_pair(args)]
+    return pairs + [(guest,) for guest in debs + rpms]
+
+
+def paired(*guests):
+    return tuple(guest._replace(role=role) for guest, role in zip(guests, ROLES))
+
+
+def own_pair(args):
+    return paired(*(Guest(suite, "deb", "none") for suite in args.suite[:2]))
+
+
 def wanted(args):
-    """(function, suite or suites, kind) of each machine or pair to boot."""
-    machines = [(run_machine, suite, "deb") for suite in args.suite]
-    machines += [(run_machine, suite, "rpm") for suite in args.suite if suite == args.rpm[0]]
-    pair = [(run_pair, args.suite[:2], "pair")] if len(args.suite) > 1 else []
-    if args.only.startswith("pair"):
-        machines = []
-    elif args.only and args.kind != "pair":
-        pair = []
-    return [one for one in machines + pair if args.kind in (None, one[2])]
+    """As whole(), of what was asked for."""
+    if not args.only and not args.kind:
+        return whole(args)
+    machines = {"deb": [(Guest(suite, "deb", "brief" if suite != args.suite[0] and not args.only else "all"),)
+                        for suite in args.suite],
+                "rpm": [(Guest(suite, "rpm", "package"),) for suite in args.suite if suite == args.rpm[0]],
+                "pair": [own_pair(args)] if len(args.suite) > 1 else []}
+    if args.kind:
+        kinds = [args.kind]
+    else:
+        kinds = ["pair"] if args.only.startswith("pair") else ["deb", "rpm"]
+    return [guests for kind in kinds for guests in machines[kind]]
 
 
 def main():
@@ -316,9 +373,12 @@ def main():
     signal.signal(signal.SIGTERM, terminate)
     args.cache = os.path.abspath(args.cache)
     os.makedirs(args.cache, exist_ok=True)
+    if args.prepare:
+        prepare(args)
+        return
     with tempfile.TemporaryDirectory(prefix="built.", dir=args.cache) as args.built, \
             concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        futures = [pool.submit(run_in_directory, args, *one) for one in wanted(args)]
+        futures = [pool.submit(run_in_directory, args, guests) for guests in wanted(args)]
         reports = [report for future in futures for report in future.result()]
     counts = [sum(getattr(report, name) for report in reports) for name in ("passed", "failed", "skipped")]
     if not any(counts):

@@ -24,6 +24,14 @@ def tell(text):
     globals()["note"](text)
 
 
+def waits():
+    """That this machine waits for the other of a pair; guest.py puts the line to the host in its place."""
+
+
+def tell_waiting():
+    globals()["waits"]()
+
+
 class Late(Exception):
     """A test that took too long."""
 

@@ -1,7 +1,7 @@
 """The level machines over two machines that have nothing in common but a network.
 
 This is the first: it has the Redis, and the jobs are started here. In order: the last test is the end of
-the second one.
+the second one. Each may have had other tests before, and the second may come much later.
 """
 
 import os
@@ -10,8 +10,9 @@ import shutil
 import time
 import unittest
 
+import package
 import pair_link
-from case import Case, tell
+from case import Case, tell, tell_waiting
 from commands import must, run
 from daemon import Daemon
 from harness.poll import wait_until
@@ -34,6 +35,7 @@ end
 return found
 """
 SLACK = 60.0                            # for emulation
+OTHER_SECONDS = 1500.0                  # for the tests that the second may have before
 NS = 10 ** 9
 
 other = pair_link.Other()
@@ -73,11 +75,14 @@ def documented(begin):
 def setUpModule():
     global server
     unittest.addModuleCleanup(other.end)
+    if not package.is_installed():
+        package.install()
     pair_link.connect("first")
     start_redis()
     server = pair_link.Server("first")
     pair_link.join("first")
-    wait_until(other.is_there, "the second machine", 600.0, step=0.5)
+    tell_waiting()
+    wait_until(other.is_there, "the second machine", OTHER_SECONDS, step=0.5)
     both()
 
 

@@ -17,6 +17,7 @@ import time
 
 import commands
 from commands import must, systemctl
+from daemon import Daemon
 from harness.poll import wait_until
 
 ADDRESSES = {"first": "10.99.0.1", "second": "10.99.0.2"}
@@ -64,6 +65,7 @@ def connect(role):
 
 def join(role):
     """Its pppd becomes a node, as docs/machines.md says. Whether Redis is there yet makes no difference."""
+    Daemon().reset()
     pppd = pwd.getpwnam("_pppctl")
     with open(os.path.join(PAYLOAD, "password")) as file:
         _write(PASSWORD, file.read(), mode=0o600)

@@ -3,6 +3,7 @@
 import unittest
 
 import pair_link
+from case import tell_waiting
 
 
 class Second(unittest.TestCase):
@@ -10,4 +11,6 @@ class Second(unittest.TestCase):
         pair_link.step_clock(pair_link.AHEAD_SECONDS)
         pair_link.connect("second")
         pair_link.join("second")
-        pair_link.Server("second").end.wait()
+        server = pair_link.Server("second")
+        tell_waiting()
+        server.end.wait()

@@ -10,7 +10,7 @@ from harness.poll import wait_until
 CONTROLLERS = {"cpu", "cpuset", "io", "memory", "pids"}
 # Counting system calls takes a right that the service gives away; serial has no workers to start.
 MAY_BE_ABSENT = {"syscalls", "worker_start_seconds"}
-MANY = int(os.environ.get("PPPCTL_TEST_MANY", "200"))
+MANY = int(os.environ.get("PPPCTL_TEST_MANY", "48"))
 IN_FLIGHT = 16
 
 
