@@ -317,6 +317,13 @@ static const struct {
                                   "lock, shared, locked, touch, alloc, read, crash and exit, with "
                                   "commas between them, as in cpu=2ms,sleep=20ms",
                                   DETAIL_NUMBER },
+        [PPP_REASON_COMMAND_EXIT] = { "command-exit", "exit %s", DETAIL_NUMBER },
+        [PPP_REASON_COMMAND_SIGNAL] = { "command-signal", "killed by signal %s", DETAIL_SIGNAL },
+        [PPP_REASON_COMMAND_START] = { "command-start", "cannot be started: %s", DETAIL_ERRNO },
+        [PPP_REASON_COMMAND_PIDS] = { "command-pids",
+                                      "exit %s, after it was refused another process: its "
+                                      "limit (--task-pids-max) was met",
+                                      DETAIL_NUMBER },
         [PPP_REASON_PROTOCOL] = { "protocol",
                                   "the answer is not as HTTP has it (%s); the server, or what is "
                                   "between, has to mend that",
@@ -362,8 +369,9 @@ static char *detail_text(enum ppp_reason reason, int32_t detail)
                             : asprintf(&text, "error %d, which a newer pppd knows", detail);
                 break;
         case DETAIL_SIGNAL:
-                r = asprintf(&text, "%d (%s)", detail,
-                             sigdescr_np(detail) ? sigdescr_np(detail) : "unknown");
+                r = asprintf(&text, "%d (%s%s)", detail & 0xff,
+                             sigdescr_np(detail & 0xff) ? sigdescr_np(detail & 0xff) : "unknown",
+                             detail & PPP_COMMAND_CORE ? ", core dumped" : "");
                 break;
         }
         return r < 0 ? NULL : text;
@@ -426,11 +434,40 @@ static const char *oom_format(int32_t detail)
                         "out of memory: the kernel killed its worker because the machine had no "
                         "memory left; "
                         "use fewer workers, or limit with --memory-max what the job may take",
+                [PPP_OOM_TASK] = "out of memory: the kernel killed it when it had come to its own "
+                                 "memory.max (--task-memory-max)",
         };
 
         return detail > 0 && (size_t)detail < ARRAY_SIZE(formats)
                        ? formats[detail]
                        : reasons[PPP_REASON_OOM_KILLED].text;
+}
+
+static const char *start_format(int32_t detail)
+{
+        switch (detail) {
+        case ENOENT:
+        case ENOTDIR:
+                return "not found: there is no such program in PATH, or the interpreter that its "
+                       "first line names is not there";
+        case EACCES:
+                return "not executable: it has no x bit for you, is a directory, or lies on a file "
+                       "system that is mounted noexec";
+        case ENOEXEC:
+                return "not a program of this machine, and no script that begins with #!; give its "
+                       "interpreter as the first word";
+        case E2BIG:
+                return "argument list too long: a word may have 131071 bytes, and all of them and "
+                       "the environment a quarter of the limit on the stack; --stdin gives the "
+                       "input on standard input instead";
+        case ESRCH:
+                return "the directory that it is to run in cannot be entered; see --cd";
+        case EAGAIN:
+                return "no process could be made: the limit on processes was met (--task-pids-max, "
+                       "--pids-max, TasksMax= of the service or its slice, ulimit -u)";
+        default:
+                return reasons[PPP_REASON_COMMAND_START].text;
+        }
 }
 
 /* It is not always the other side's fault. */
@@ -457,6 +494,8 @@ static const char *reason_format(enum ppp_reason reason, int32_t detail)
                 return url_format(detail);
         if (reason == PPP_REASON_OOM_KILLED)
                 return oom_format(detail);
+        if (reason == PPP_REASON_COMMAND_START)
+                return start_format(detail);
         if (reason == PPP_REASON_NO_FETCH && detail == PPP_LIBRARY_IDN2)
                 return "libidn2.so.0 cannot be loaded, which a host name that is not ASCII needs; "
                        "install libidn2 (Debian: libidn2-0, Fedora: libidn2), or write the name as "

@@ -23,6 +23,10 @@
         6                  /* empty file; the runner writes its measures there as JSON at its end */
 #define RUNNER_FD_CGROUP 7 /* directory of the job's cgroup, or /dev/null where there is none */
 
+/* Of jobs that run commands, and else not open: <pppctl/tasks.h>. Both read-write. */
+#define RUNNER_FD_TASKS       8
+#define RUNNER_FD_TASK_OUTPUT 9
+
 #define RUNNER_EXIT_CANCELLED 3
 #define RUNNER_EXIT_BUSY      4
 

@@ -118,6 +118,23 @@ int reader_seconds(struct reader *reader, const char *member, uint64_t *ret_ns)
         return 0;
 }
 
+int reader_path(struct reader *reader, const char *member, char **ret)
+{
+        const char *path = NULL;
+        int r;
+
+        r = reader_string(reader, member, false, SPEC_PATH_MAX, "give a path", &path);
+        if (r < 0 || !path)
+                return r;
+        if (path[0] != '/')
+                return reader_refuse(
+                        reader, member,
+                        "give it from / on: the daemon has a working directory of its own",
+                        "\"%.*s\" is not an absolute path", utf8_prefix(path, NAME_SHOWN), path);
+        *ret = strdup(path);
+        return *ret ? 0 : -ENOMEM;
+}
+
 static bool is_among(const char *name, const char *const *names)
 {
         for (; *names; ++names)

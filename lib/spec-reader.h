@@ -40,5 +40,8 @@ int reader_count(struct reader *reader, const char *member, uint32_t min, uint32
 int reader_bool(struct reader *reader, const char *member, bool *ret);
 int reader_seconds(struct reader *reader, const char *member, uint64_t *ret_ns);
 
+/* An absolute path, which the caller owns. */
+int reader_path(struct reader *reader, const char *member, char **ret);
+
 /* Refuses members that nobody took; @type: where they are listed ("Spec"). */
 int reader_finish(struct reader *reader, const char *type, const char *const *known);

@@ -17,6 +17,7 @@ enum kind {
         KIND_NICE,     /* the spec's has_nice and nice */
         KIND_WEIGHTS,  /* the spec's thread_weights */
         KIND_EXECUTOR, /* enum executor */
+        KIND_COMMAND,  /* struct command */
 };
 
 /*
@@ -78,6 +79,8 @@ static const struct member members[] = {
           AS(KIND_LIMITS, worker_limits),
           .needs = LEVEL_WORKER_GROUPS,
           .of_nodes = "what their workers may take" },
+        { .name = "task_limits", AS(KIND_LIMITS, task_limits) },
+        { .name = "command", AS(KIND_COMMAND, command) },
         { .name = "retries", COUNT(retries, 0, SPEC_RETRIES_MAX) },
         { .name = "ca_file",
           AS(KIND_PATH, ca_file),
@@ -113,6 +116,8 @@ static bool is_given(const struct spec *spec, const struct member *member)
                 return spec->n_thread_weights > 0;
         case KIND_EXECUTOR:
                 return spec->executor != EXECUTOR_NONE;
+        case KIND_COMMAND:
+                return ((const struct command *)value)->words;
         }
         assert(false);
         return false;
@@ -149,6 +154,9 @@ static void clear(struct spec *spec, const struct member *member)
                 break;
         case KIND_EXECUTOR:
                 spec->executor = EXECUTOR_NONE;
+                break;
+        case KIND_COMMAND:
+                command_deinit(value);
                 break;
         }
 }
@@ -231,11 +239,11 @@ static int refuse_member(struct reader *reader, const struct spec *spec,
 {
         char names[NAMES_SIZE], hint[256];
 
-        if (member->kind == KIND_LIMITS)
-                return refuse_worker_limit(reader, spec, member);
         if (member->why)
                 return reader_refuse(reader, member->name, member->hint, "at the level %s %s",
                                      level_name(spec->level), member->why);
+        if (member->kind == KIND_LIMITS)
+                return refuse_worker_limit(reader, spec, member);
         if (!level_has(spec->level, LEVEL_LOCAL) && member->of_nodes)
                 return reader_refuse(reader, member->name, NODES_DECIDE,
                                      "at the level %s the nodes' own configuration says %s",
@@ -281,10 +289,46 @@ static int check_pids_max(struct reader *reader, const struct spec *spec)
 }
 
 /* An option that the level cannot honour is refused, never ignored. */
+/* Other workloads have no command, and a task of theirs no cgroup. */
+static int check_no_command(struct reader *reader, const struct spec *spec)
+{
+        const char *hint = "leave it out, or take the workload exec";
+
+        if (spec->command.words)
+                return reader_refuse(reader, "command", hint, "the workload %s runs no command",
+                                     workload_name(spec->workload));
+        if (spec->task_limits.given)
+                return reader_refuse(reader, "task_limits", hint,
+                                     "tasks of the workload %s have no limits of their own",
+                                     workload_name(spec->workload));
+        return 0;
+}
+
+static int check_command(struct reader *reader, const struct spec *spec)
+{
+        if (!workload_info(spec->workload)->runs_commands)
+                return check_no_command(reader, spec);
+        if (!spec->command.words)
+                return reader_refuse(reader, "command", "give what to run: {\"words\": [\"true\"]}",
+                                     "it is missing");
+        if (!level_has(spec->level, LEVEL_LOCAL))
+                return reader_refuse(reader, "workload", "take another level",
+                                     "nodes run no commands for others");
+        if (spec->executor != EXECUTOR_NONE)
+                return reader_refuse(reader, "executor", "leave it out",
+                                     "commands run in processes of their own");
+        if (spec->command.no_group && spec->task_limits.given)
+                return reader_refuse(reader, "task_limits", "leave one of the two out",
+                                     "without a cgroup of its own a task cannot be limited");
+        return 0;
+}
+
 static int check_combination(struct reader *reader, const struct spec *spec)
 {
         int r = check_workers(reader, spec);
 
+        if (r >= 0)
+                r = check_command(reader, spec);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
@@ -363,21 +407,13 @@ static int read_limits(struct reader *reader, const char *member, struct limits 
         return json ? limits_from_json(json, path, ret, reader->fault) : 0;
 }
 
-static int read_path(struct reader *reader, const char *member, char **ret)
+static int read_command(struct reader *reader, const char *member, struct command *ret)
 {
-        const char *path = NULL;
-        int r;
+        json_t *json = reader_take(reader, member);
+        char path[64];
 
-        r = reader_string(reader, member, false, SPEC_PATH_MAX, "give a path", &path);
-        if (r < 0 || !path)
-                return r;
-        if (path[0] != '/')
-                return reader_refuse(
-                        reader, member,
-                        "give it from / on: the daemon has a working directory of its own",
-                        "\"%.*s\" is not an absolute path", utf8_prefix(path, NAME_SHOWN), path);
-        *ret = strdup(path);
-        return *ret ? 0 : -ENOMEM;
+        snprintf(path, sizeof(path), "%s.%s", reader->path, member);
+        return json ? command_from_json(json, path, ret, reader->fault) : 0;
 }
 
 static int read_member(struct reader *reader, struct spec *spec, const struct member *member)
@@ -392,7 +428,7 @@ static int read_member(struct reader *reader, struct spec *spec, const struct me
         case KIND_SECONDS:
                 return reader_seconds(reader, member->name, value);
         case KIND_PATH:
-                return read_path(reader, member->name, value);
+                return reader_path(reader, member->name, value);
         case KIND_LIMITS:
                 return read_limits(reader, member->name, value);
         case KIND_NICE:
@@ -401,6 +437,8 @@ static int read_member(struct reader *reader, struct spec *spec, const struct me
                 return read_weights(reader, member->name, spec);
         case KIND_EXECUTOR:
                 return read_executor(reader, member->name, value);
+        case KIND_COMMAND:
+                return read_command(reader, member->name, value);
         }
         assert(false);
         return -EINVAL;
@@ -470,6 +508,8 @@ static json_t *member_to_json(const struct spec *spec, const struct member *memb
                 return weights_to_json(spec);
         case KIND_EXECUTOR:
                 return json_string(executor_infos[spec->executor].name);
+        case KIND_COMMAND:
+                return command_to_json(value);
         }
         assert(false);
         return NULL;

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "lib/command.h"
 #include "lib/executor.h"
 #include "lib/level.h"
 #include "lib/limits.h"
@@ -41,8 +42,10 @@ struct spec {
         int nice;
         struct limits limits;        /* of the job's cgroup */
         struct limits worker_limits; /* of each worker's */
+        struct limits task_limits;   /* of each command's */
         uint32_t retries;
-        char *ca_file; /* owned; NULL: the system's */
+        char *ca_file;          /* owned; NULL: the system's */
+        struct command command; /* of the workload exec, and of no other */
 };
 
 #define SPEC_NULL                     \

@@ -41,6 +41,12 @@ const struct workload_info workload_infos[_WORKLOAD_N] = {
                 .default_inputs = "cpu=20ms,sleep=80ms\ncpu=20ms,sleep=80ms\n"
                                   "cpu=20ms,sleep=80ms\ncpu=20ms,sleep=80ms\n",
         },
+        [WORKLOAD_EXEC] = {
+                .name = "exec",
+                .what = "run the command after --, with INPUT in the place of {}",
+                .runs_commands = true,
+                .waits = true,
+        },
 };
 
 int workload_from_name(const char *name, enum workload_id *ret)
@@ -74,5 +80,15 @@ unsigned workloads_that_take_urls(void)
         for (enum workload_id i = 0; i < _WORKLOAD_N; ++i)
                 if (workload_info(i)->takes_urls)
                         set |= WORKLOAD_BIT(i);
+        return set;
+}
+
+unsigned workloads_of_nodes(void)
+{
+        unsigned set = WORKLOADS_ALL;
+
+        for (enum workload_id i = 0; i < _WORKLOAD_N; ++i)
+                if (workload_info(i)->runs_commands)
+                        set &= ~WORKLOAD_BIT(i);
         return set;
 }

@@ -13,7 +13,8 @@
         X(WORKLOAD_SUM, sum)             \
         X(WORKLOAD_SUM_ARRAY, sum_array) \
         X(WORKLOAD_SLEEP, sleep)         \
-        X(WORKLOAD_MIX, mix)
+        X(WORKLOAD_MIX, mix)             \
+        X(WORKLOAD_EXEC, exec)
 
 #define WORKLOAD_NUMBER(number, name) number,
 enum workload_id { WORKLOADS(WORKLOAD_NUMBER) _WORKLOAD_N };
@@ -29,6 +30,7 @@ struct workload_info {
         const char *unit;           /* of a value: "word"; NULL: a number without one */
         bool takes_urls;            /* its inputs are URLs, paths, and pages of the demo server */
         bool value_is_time;         /* its values are nanoseconds */
+        bool runs_commands;         /* those of its users, in processes of their own */
         bool waits, computes;       /* what its tasks spend their time on */
         const char *default_inputs; /* lines: what pppctl takes where no inputs were given */
 };
@@ -50,5 +52,6 @@ int workload_from_name(const char *name, enum workload_id *ret); /* -EINVAL */
 /* "words, sum": those of @set, WORKLOAD_BIT of each. Returns @text. */
 const char *workload_list(unsigned set, char text[static WORKLOAD_LIST_SIZE]);
 
-/* WORKLOAD_BIT of each workload whose inputs may be URLs. */
+/* WORKLOAD_BIT of each workload whose inputs may be URLs, and of each that nodes may run. */
 unsigned workloads_that_take_urls(void);
+unsigned workloads_of_nodes(void);

@@ -35,6 +35,9 @@ struct io_ops {
         /* Calls the function where the level computes. NULL: in place. */
         int (*compute)(struct ppp_task *task, ppp_function *function, void *argument, size_t size);
 
+        /* Runs the job's command with this input (exec/exec.h). */
+        int (*run_command)(struct ppp_task *task, const char *input, size_t n_input);
+
         /* Waits until the source may have tasks to claim, or will never have any again. */
         void (*wait_for_tasks)(struct worker *worker, struct task_source *source);
 };

@@ -54,6 +54,11 @@ enum ppp_reason {
         PPP_REASON_CA_FILE = 26,     /* --ca-file holds no certificate */
         PPP_REASON_PROXY = 27,    /* not reached, or it refuses; detail: errno, status, 0 unknown */
         PPP_REASON_BAD_PART = 28, /* of the input of mix; detail: which one, from 1 */
+        PPP_REASON_COMMAND_EXIT = 29,   /* detail: the command's exit status, not 0 */
+        PPP_REASON_COMMAND_SIGNAL = 30, /* detail: signal, and PPP_COMMAND_CORE if it left a core */
+        PPP_REASON_COMMAND_START = 31,  /* the command could not be started; detail: errno */
+        PPP_REASON_COMMAND_PIDS = 32, /* it failed, and its limit on processes was met; detail: its
+                                         exit status */
         _PPP_REASON_N,
 };
 
@@ -73,7 +78,11 @@ enum ppp_oom_blame {
         PPP_OOM_JOB = 2,     /* the job's */
         PPP_OOM_ABOVE = 3,   /* that of a group above the job's: the service's or its slice's */
         PPP_OOM_MACHINE = 4, /* nobody's: the machine had no memory left */
+        PPP_OOM_TASK = 5,    /* the task's own, of a command */
 };
+
+/* Added to the signal in the detail of PPP_REASON_COMMAND_SIGNAL. */
+#define PPP_COMMAND_CORE 0x100
 
 /* Which part of a URL, or of one that a redirect leads to, is wrong. Append only. */
 enum ppp_url_fault {

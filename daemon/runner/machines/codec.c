@@ -118,7 +118,8 @@ int chunk_entry_parse(const redisReply *reply, struct chunk_entry *ret, struct e
 static int read_workload(struct piece name, enum workload_id *ret)
 {
         for (enum workload_id i = 0; i < _WORKLOAD_N; ++i)
-                if (strlen(workload_name(i)) == name.size &&
+                if (workloads_of_nodes() & WORKLOAD_BIT(i) &&
+                    strlen(workload_name(i)) == name.size &&
                     memcmp(workload_name(i), name.data, name.size) == 0) {
                         *ret = i;
                         return 0;

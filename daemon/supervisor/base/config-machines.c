@@ -165,15 +165,15 @@ static int set_workloads(struct machines_config *machines, const char *value,
 
                 if (*word == 0)
                         continue;
-                if (workload_from_name(word, &id) < 0)
+                if (workload_from_name(word, &id) < 0 || !(workloads_of_nodes() & WORKLOAD_BIT(id)))
                         return config_refuse(
-                                place, "workloads: there is no workload \"%s\": give some of %s",
-                                word, workload_list(WORKLOADS_ALL, names));
+                                place, "workloads: nodes have no workload \"%s\": give some of %s",
+                                word, workload_list(workloads_of_nodes(), names));
                 set |= WORKLOAD_BIT(id);
         }
         if (set == 0)
                 return config_refuse(place, "workloads is empty: give some of %s",
-                                     workload_list(WORKLOADS_ALL, names));
+                                     workload_list(workloads_of_nodes(), names));
         machines->workloads = set;
         return 0;
 }
@@ -273,7 +273,7 @@ void machines_config_defaults(struct machines_config *machines)
         *machines = (struct machines_config){
                 .url = REDIS_URL_NULL,
                 .heartbeat_ns = MACHINES_HEARTBEAT_NS,
-                .workloads = WORKLOADS_ALL,
+                .workloads = workloads_of_nodes(),
                 .owners = NODE_OWNERS_DEFAULT,
                 .node = { .level = LEVEL_THREADS },
         };
