@@ -57,6 +57,11 @@ struct command {
 
 #define COMMAND_KILL_AFTER_NS (5 * NSEC_PER_SEC)
 
+static inline uint64_t command_kill_after(const struct command *command)
+{
+        return command->kill_after_ns ?: COMMAND_KILL_AFTER_NS;
+}
+
 /*
  * Strict as spec_from_json(): -EBADMSG or -ENOMEM, and @fault tells, with the field. @path is the
  * object's name in messages, "spec.command".

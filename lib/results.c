@@ -337,7 +337,7 @@ const char *reason_name(enum ppp_reason reason)
 
 static const char *detail_errno(int32_t detail)
 {
-        const char *text = detail ? strerrordesc_np(detail) : "the connection failed";
+        const char *text = detail ? strerrordesc_np(abs(detail)) : "the connection failed";
 
         return text ? text : "an error this system has no name for";
 }
@@ -445,6 +445,8 @@ static const char *oom_format(int32_t detail)
 
 static const char *start_format(int32_t detail)
 {
+        if (detail < 0)
+                return "the directory that it is to run in (--cd) cannot be entered: %s";
         switch (detail) {
         case ENOENT:
         case ENOTDIR:
@@ -460,8 +462,6 @@ static const char *start_format(int32_t detail)
                 return "argument list too long: a word may have 131071 bytes, and all of them and "
                        "the environment a quarter of the limit on the stack; --stdin gives the "
                        "input on standard input instead";
-        case ESRCH:
-                return "the directory that it is to run in cannot be entered; see --cd";
         case EAGAIN:
                 return "no process could be made: the limit on processes was met (--task-pids-max, "
                        "--pids-max, TasksMax= of the service or its slice, ulimit -u)";

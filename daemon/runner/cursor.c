@@ -146,7 +146,8 @@ void task_cursor_init(struct task_cursor *cursor, struct runner *runner)
                 },
                 .runner = runner,
                 .tasks = {
-                        .terms = { runner->workload, spec->task_timeout_ns, spec->retries },
+                        .terms = { runner->workload, spec->task_timeout_ns, spec->retries,
+                                   spec->command.words ? command_kill_after(&spec->command) : 0 },
                         .records = runner->results.records,
                         .text_end = runner->inputs.text + runner->inputs.size,
                 },

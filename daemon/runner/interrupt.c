@@ -67,17 +67,40 @@ static int set_timer(struct interrupt *interrupt, uint64_t at_ns)
         return 0;
 }
 
-int interrupt_wait(struct interrupt *interrupt, const struct ppp_task *task, int fd, short events,
-                   uint64_t until_ns)
+/* Of the descriptors that are waited for beside the caller's. */
+enum { POLL_INTERRUPT, POLL_TIMER, _POLL_OURS };
+
+static int wait_ready(const struct interrupt *interrupt, const struct ppp_task *task,
+                      struct pollfd *polls, unsigned n)
 {
-        struct pollfd polls[] = {
-                { interrupt->fd, POLLIN, 0 },
-                { fd, events, 0 },
-                { -EBADF, POLLIN, 0 },
+        for (;;) {
+                int r = poll(polls, n, -1);
+
+                if (r < 0 && errno != EINTR)
+                        return -errno;
+                if (r > 0 && polls[POLL_INTERRUPT].revents)
+                        interrupt_hear(interrupt);
+                if (polls[POLL_INTERRUPT].fd >= 0 && task_cancelled(task))
+                        return -ECANCELED;
+                for (unsigned i = _POLL_OURS; i < n && r > 0; ++i)
+                        if (polls[i].revents)
+                                return 1;
+                if (r > 0 && polls[POLL_TIMER].revents)
+                        return 0;
+        }
+}
+
+int interrupt_poll(struct interrupt *interrupt, const struct ppp_task *task, struct pollfd *fds,
+                   unsigned n, uint64_t until_ns, bool hears)
+{
+        struct pollfd polls[_POLL_OURS + IO_POLL_MAX] = {
+                [POLL_INTERRUPT] = { hears ? interrupt->fd : -EBADF, POLLIN, 0 },
+                [POLL_TIMER] = { -EBADF, POLLIN, 0 },
         };
         int r;
 
-        if (task_cancelled(task))
+        assert(n <= IO_POLL_MAX);
+        if (hears && task_cancelled(task))
                 return -ECANCELED;
         if (until_ns <= now_monotonic())
                 return 0;
@@ -85,19 +108,20 @@ int interrupt_wait(struct interrupt *interrupt, const struct ppp_task *task, int
                 r = set_timer(interrupt, until_ns);
                 if (r < 0)
                         return r;
-                polls[2].fd = interrupt->timer_fd;
+                polls[POLL_TIMER].fd = interrupt->timer_fd;
         }
-        for (;;) {
-                r = poll(polls, ARRAY_SIZE(polls), -1);
-                if (r < 0 && errno != EINTR)
-                        return -errno;
-                if (r > 0 && polls[0].revents)
-                        interrupt_hear(interrupt);
-                if (task_cancelled(task))
-                        return -ECANCELED;
-                if (r > 0 && polls[1].revents)
-                        return 1;
-                if (r > 0 && polls[2].revents)
-                        return 0;
-        }
+        if (n > 0)
+                memcpy(polls + _POLL_OURS, fds, n * sizeof(*fds));
+        r = wait_ready(interrupt, task, polls, _POLL_OURS + n);
+        if (n > 0)
+                memcpy(fds, polls + _POLL_OURS, n * sizeof(*fds));
+        return r;
+}
+
+int interrupt_wait(struct interrupt *interrupt, const struct ppp_task *task, int fd, short events,
+                   uint64_t until_ns)
+{
+        struct pollfd poll = { fd, events, 0 };
+
+        return interrupt_poll(interrupt, task, &poll, 1, until_ns, true);
 }

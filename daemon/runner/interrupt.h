@@ -37,3 +37,8 @@ void interrupt_hear(const struct interrupt *interrupt);
  */
 int interrupt_wait(struct interrupt *interrupt, const struct ppp_task *task, int fd, short events,
                    uint64_t until_ns);
+
+/* The same for up to IO_POLL_MAX descriptors, as poll(2) has them; @hears: also the cancellation.
+ */
+int interrupt_poll(struct interrupt *interrupt, const struct ppp_task *task, struct pollfd *fds,
+                   unsigned n, uint64_t until_ns, bool hears);

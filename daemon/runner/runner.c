@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "daemon/runner/exec/exec.h"
 #include "daemon/runner/levels/descriptors.h"
 #include "daemon/runner/levels/levels.h"
 #include "daemon/runner/main.h"
@@ -149,6 +150,7 @@ static int runner_init(struct runner *runner, uint64_t start_ns)
         r = install_cancel(runner);
         if (r < 0)
                 return r;
+        (void)getrlimit(RLIMIT_NOFILE, &runner->files_limit);
         descriptors_raise_limit();
         r = read_spec(runner);
         if (r < 0)
@@ -157,6 +159,11 @@ static int runner_init(struct runner *runner, uint64_t start_ns)
         if (r < 0)
                 return r;
         runner->results.header->runner_start_ns = start_ns;
+        if (runner->spec.command.words) {
+                r = exec_new(runner, RUNNER_FD_TASKS, RUNNER_FD_TASK_OUTPUT, &runner->exec);
+                if (r < 0)
+                        return r;
+        }
         runner->resuming = runner->results.header->n_done + runner->results.header->n_failed > 0;
         return 0;
 }
@@ -182,6 +189,7 @@ static void runner_deinit(struct runner *runner)
         results_unmap(&runner->results);
         inputs_unmap(&runner->inputs);
         free(runner->demo_url);
+        exec_free(runner->exec);
         if (runner->machines)
                 machines_deinit(runner->machines);
         free(runner->machines);

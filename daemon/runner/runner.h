@@ -15,6 +15,7 @@
  */
 
 #include <jansson.h>
+#include <sys/resource.h>
 
 #include "daemon/runner/cursor.h"
 #include "daemon/runner/job-lock.h"
@@ -42,6 +43,9 @@ struct runner {
         bool resuming;              /* some records are already there */
         unsigned connections_max;   /* levels/descriptors.h; 0: nothing bounds them */
         unsigned n_worker_groups;   /* ever made; a node's level may be started again */
+        uint32_t n_task_groups;     /* ever made, by all workers */
+        struct rlimit files_limit;  /* on open files, before it was raised for us */
+        struct exec *exec;          /* what its tasks need to run commands; NULL: they run none */
         struct memory_stat memory_stat; /* of the job's group, while its workers were there */
         bool memory_asked, memory_told; /* once, and whether it could be read */
         uint64_t workers_rss_peak;      /* sum of the peak memory of worker processes, in bytes */

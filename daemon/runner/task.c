@@ -182,6 +182,19 @@ _public_ const char *ppp_demo_url(const struct ppp_task *task)
         return task->worker->runner->demo_url;
 }
 
+int task_run_command(struct ppp_task *task, const char *input, size_t n_input)
+{
+        int r = task_check(task);
+
+        if (r < 0)
+                return r;
+        tell_progress(task->worker);
+        ppp_unlock(task);
+        r = task->worker->io->run_command(task, input, n_input);
+        ppp_relock(task);
+        return r;
+}
+
 _public_ int ppp_sleep(struct ppp_task *task, uint64_t nanoseconds)
 {
         int r = task_check(task);

@@ -8,6 +8,8 @@
  * task->worker->io.
  */
 
+#include <poll.h>
+
 #include <pppctl/workload.h>
 #include "lib/util.h"
 
@@ -20,6 +22,7 @@ struct task_terms {
         const struct ppp_workload *workload;
         uint64_t timeout_ns; /* of each try, 0: none */
         uint32_t retries;
+        uint64_t grace_ns; /* how long a try that has timed out may take to end */
 };
 
 /*
@@ -38,13 +41,29 @@ struct io_ops {
         /* Runs the job's command with this input (exec/exec.h). */
         int (*run_command)(struct ppp_task *task, const char *input, size_t n_input);
 
+        /*
+         * For what runs commands (exec/). As poll(2), of up to IO_POLL_MAX descriptors, until a
+         * time of CLOCK_MONOTONIC. Returns 1 when one is ready, 0 when the time has come, or a
+         * negative errno, which is not noted on the task: with @hears, -ECANCELED when the task is
+         * cancelled. Without, it is cancelled already, and the call may block the loop.
+         */
+        int (*poll)(struct ppp_task *task, struct pollfd *fds, unsigned n, uint64_t until_ns,
+                    bool hears);
+
+        /* pwrite(2) to a file. A negative errno is not noted. */
+        ssize_t (*write)(struct ppp_task *task, int fd, const void *data, size_t n,
+                         uint64_t offset);
+
         /* Waits until the source may have tasks to claim, or will never have any again. */
         void (*wait_for_tasks)(struct worker *worker, struct task_source *source);
 };
 
+#define IO_POLL_MAX 4
+
 struct ppp_task {
         struct worker *worker;
         uint64_t index;
+        uint16_t slot;           /* what its record will be stamped with */
         uint64_t start_ns;       /* CLOCK_MONOTONIC */
         uint64_t deadline_ns;    /* CLOCK_MONOTONIC, 0: none */
         const uint32_t *dropped; /* not 0: nobody wants it any more; NULL: that cannot happen */
@@ -70,6 +89,9 @@ bool task_cancelled(const struct ppp_task *task);
  * a negative errno that fits them (never 0).
  */
 int task_fail(struct ppp_task *task, enum ppp_reason reason, int32_t detail);
+
+/* Runs the job's command with this input, as the calls of <pppctl/workload.h> do their work. */
+int task_run_command(struct ppp_task *task, const char *input, size_t n_input);
 
 /* Nanoseconds left until the deadline: UINT64_MAX without one, 0 when it has passed. */
 static inline uint64_t task_time_left(const struct ppp_task *task, uint64_t now)

@@ -90,6 +90,12 @@ static bool reason_is_passing(enum ppp_reason reason, int32_t detail)
         case PPP_REASON_TIMEOUT:
         case PPP_REASON_TRANSFER:
                 return true;
+        case PPP_REASON_COMMAND_EXIT:
+        case PPP_REASON_COMMAND_SIGNAL:
+        case PPP_REASON_COMMAND_PIDS:
+                return true;
+        case PPP_REASON_COMMAND_START:
+                return detail == EAGAIN || detail == ENOMEM || detail == ETXTBSY;
         case PPP_REASON_HTTP_STATUS:
                 return detail >= 500 || detail == 408 || detail == 429;
         default:
@@ -112,9 +118,11 @@ static void end_try(struct worker *worker)
  * A try that got done, but too late, has timed out, whether or not its workload has looked at the
  * clock.
  */
-static int run_try(struct ppp_task *task, const struct ppp_workload *workload, const char *input,
+static int run_try(struct ppp_task *task, const struct task_terms *terms, const char *input,
                    size_t n_input, uint64_t *ret_value)
 {
+        const struct ppp_workload *workload = terms->workload;
+        uint64_t grace_ns = terms->grace_ns;
         struct worker *worker = task->worker;
         int r;
 
@@ -123,7 +131,7 @@ static int run_try(struct ppp_task *task, const struct ppp_workload *workload, c
         if (_likely_(task->deadline_ns == 0))
                 return workload->run(task, input, n_input, ret_value);
         if (worker->watched)
-                worker_note(&worker->deadline_ns, task->deadline_ns);
+                worker_note(&worker->deadline_ns, task->deadline_ns + grace_ns);
         r = workload->run(task, input, n_input, ret_value);
         if (worker->watched)
                 end_try(worker);
@@ -148,7 +156,7 @@ static int run_tries(struct ppp_task *task, const struct task_terms *terms, cons
 
         for (uint32_t try = 0;; ++try) {
                 task->deadline_ns = terms->timeout_ns ? begin + terms->timeout_ns : 0;
-                r = run_try(task, terms->workload, input, n_input, ret_value);
+                r = run_try(task, terms, input, n_input, ret_value);
                 if (r >= 0 || try >= terms->retries ||
                     !reason_is_passing(task->reason, task->detail))
                         return r;
@@ -202,6 +210,7 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
         uint64_t epoch = (uint64_t)worker->runner->results.header->epoch_ns;
         struct ppp_task task = { .worker = worker,
                                  .index = taken->index,
+                                 .slot = slot,
                                  .dropped = taken->set->dropped };
         struct ppp_record record = { .worker = slot };
         int r;

@@ -56,7 +56,8 @@ enum ppp_reason {
         PPP_REASON_BAD_PART = 28, /* of the input of mix; detail: which one, from 1 */
         PPP_REASON_COMMAND_EXIT = 29,   /* detail: the command's exit status, not 0 */
         PPP_REASON_COMMAND_SIGNAL = 30, /* detail: signal, and PPP_COMMAND_CORE if it left a core */
-        PPP_REASON_COMMAND_START = 31,  /* the command could not be started; detail: errno */
+        PPP_REASON_COMMAND_START = 31,  /* it could not be started; detail: errno, or, negative, one
+                                           of entering the directory that it is to run in */
         PPP_REASON_COMMAND_PIDS = 32, /* it failed, and its limit on processes was met; detail: its
                                          exit status */
         _PPP_REASON_N,
@@ -166,6 +167,7 @@ enum ppp_condition {
         PPP_CONDITION_NO_NODE = 1,            /* no node is there that takes this workload */
         PPP_CONDITION_ENGINE_UNREACHABLE = 2, /* Redis does not answer; it is tried again */
         PPP_CONDITION_ENGINE_FULL = 3,        /* Redis takes no more: its memory limit is reached */
+        PPP_CONDITION_DISK_FULL = 4,          /* what commands print has no room on disk */
         _PPP_CONDITION_N,
 };
 

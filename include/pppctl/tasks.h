@@ -80,7 +80,9 @@ struct ppp_task_record {
         uint64_t pressure_io_usec;
         struct ppp_task_stream streams[_PPP_STREAM_N];
         uint32_t left_behind; /* processes that outlived the command, and were killed */
-        uint32_t reserved[11];
+        int32_t start_error;  /* why the command could not be started: an errno, or, negative, one
+                                 of entering its directory; 0: it was */
+        uint32_t reserved[10];
 };
 
 static_assert(sizeof(struct ppp_task_record) == 192, "a record is 192 bytes");

@@ -35,7 +35,7 @@ static inline void group_deinit(struct group *group)
 }
 
 /* Starts a child that waits to be killed; it ends with its parent, whatever happens here. */
-static pid_t start_sleeper(int cgroup_fd, int *ret_pidfd)
+static inline pid_t start_sleeper(int cgroup_fd, int *ret_pidfd)
 {
         pid_t pid = cgroup_fork(cgroup_fd, ret_pidfd);
 
@@ -48,7 +48,7 @@ static pid_t start_sleeper(int cgroup_fd, int *ret_pidfd)
         return pid;
 }
 
-static void reap(pid_t pid, int *pidfd, int expected_signal)
+static inline void reap(pid_t pid, int *pidfd, int expected_signal)
 {
         siginfo_t info = { 0 };
 

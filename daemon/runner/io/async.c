@@ -1,5 +1,6 @@
 #include "daemon/runner/io/async.h"
 
+#include "daemon/runner/exec/exec.h"
 #include "daemon/runner/executor/pool.h"
 #include "daemon/runner/fetch/http-fetch.h"
 #include "daemon/runner/fetch/http-ring.h"
@@ -87,5 +88,8 @@ const struct io_ops async_ops = {
         .read_file = async_read_file,
         .sleep = async_sleep,
         .compute = async_compute,
+        .run_command = exec_run,
+        .poll = async_poll,
+        .write = async_write,
         .wait_for_tasks = async_wait_for_tasks,
 };

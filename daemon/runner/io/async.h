@@ -31,6 +31,11 @@ void async_io_init(struct async_io *io, struct loop *loop, const struct fetcher_
 /* After loop_deinit(). */
 void async_io_deinit(struct async_io *io);
 
+/* async-poll.c */
+int async_poll(struct ppp_task *task, struct pollfd *fds, unsigned n, uint64_t until_ns,
+               bool hears);
+ssize_t async_write(struct ppp_task *task, int fd, const void *data, size_t n, uint64_t offset);
+
 /* async-file.c */
 int async_read_file(struct ppp_task *task, const char *path, ppp_sink *sink, void *userdata);
 struct async_files *async_files_free(struct async_files *files);

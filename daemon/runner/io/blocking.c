@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/stat.h>
 
+#include "daemon/runner/exec/exec.h"
 #include "daemon/runner/fetch/http-answer.h"
 #include "daemon/runner/fetch/http-fetch.h"
 #include "daemon/runner/fetch/http-socket.h"
@@ -162,6 +163,22 @@ static int blocking_read_file(struct ppp_task *task, const char *path, ppp_sink 
         return read_to_end(task, fd, io->buffer, sink, userdata);
 }
 
+static int blocking_poll(struct ppp_task *task, struct pollfd *fds, unsigned n, uint64_t until_ns,
+                         bool hears)
+{
+        struct blocking_io *io = task->worker->io_context;
+
+        return interrupt_poll(&io->interrupt, task, fds, n, until_ns, hears);
+}
+
+static ssize_t blocking_write(struct ppp_task *task, int fd, const void *data, size_t n,
+                              uint64_t offset)
+{
+        ssize_t l = pwrite(fd, data, n, (off_t)offset);
+
+        return l < 0 ? -errno : l;
+}
+
 static void blocking_wait_for_tasks(struct worker *worker, struct task_source *source)
 {
         source->ops->wait(source);
@@ -171,5 +188,8 @@ const struct io_ops blocking_ops = {
         .fetch = blocking_fetch,
         .read_file = blocking_read_file,
         .sleep = blocking_sleep,
+        .run_command = exec_run,
+        .poll = blocking_poll,
+        .write = blocking_write,
         .wait_for_tasks = blocking_wait_for_tasks,
 };

@@ -20,6 +20,9 @@
  */
 #define PER_BLOCKING (3U + PER_NAME)
 
+/* A command: its pipes, both ends of them for a moment, its standard input, pidfd and group. */
+#define PER_COMMAND 8U
+
 /* A loop: its ring, and libcurl's own descriptors. */
 #define PER_LOOP 4U
 
@@ -103,6 +106,8 @@ static void set_connections(struct runner *runner, unsigned n_each)
 
 unsigned descriptors_of_blocking(const struct runner *runner)
 {
+        if (runner->spec.command.words)
+                return 1 + PER_COMMAND;
         return fetches(runner) ? PER_BLOCKING + 2 : 1;
 }
 
@@ -135,9 +140,11 @@ void descriptors_share_loops(struct runner *runner, unsigned n_loops,
         unsigned n = n_free(), fixed = n_loops * PER_LOOP + of_executors(runner, n_loops);
 
         *ret = (struct descriptors_of_loops){ .resolving = n_loops * FETCHER_RESOLVING_MAX };
+        n -= MIN(n, fixed);
+        if (runner->spec.command.words)
+                lower(runner, n / PER_COMMAND);
         if (!fetches(runner))
                 return;
-        n -= MIN(n, fixed);
         ret->resolving = MAX(MIN(n / (4 * PER_NAME), ret->resolving), n_loops);
         n -= MIN(n, ret->resolving * PER_NAME);
         lower(runner, n / 4 * 3 + n % 4);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "daemon/runner/exec/task-group.h"
 #include "daemon/runner/io/blocking.h"
 #include "daemon/runner/levels/descriptors.h"
 #include "daemon/runner/levels/levels.h"
@@ -254,6 +255,7 @@ static int process_ended(struct worker_pool *pool, struct process *process)
         pool->rss_peak += (uint64_t)usage.ru_maxrss * 1024;
         if (process->row->born_ns)
                 histogram_add(&pool->births, process->row->born_ns - process->asked_ns);
+        task_group_bury(&process->row->worker);
         r = account_for(pool, process, &info);
         worker_group_remove(&process->group, pool->runner);
 

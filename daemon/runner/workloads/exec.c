@@ -3,12 +3,11 @@
 #include <pppctl/workload.h>
 
 #include "daemon/runner/task.h"
-#include "daemon/runner/worker.h"
 
 static int run(struct ppp_task *task, const char *input, size_t n_input, uint64_t *ret_value)
 {
         *ret_value = 0;
-        return task->worker->io->run_command(task, input, n_input);
+        return task_run_command(task, input, n_input);
 }
 
 const struct ppp_workload workload_exec = {

@@ -34,6 +34,7 @@ static const char *condition_name(const struct job_record *record)
                 [PPP_CONDITION_NO_NODE] = "no-node",
                 [PPP_CONDITION_ENGINE_UNREACHABLE] = "engine-unreachable",
                 [PPP_CONDITION_ENGINE_FULL] = "engine-full",
+                [PPP_CONDITION_DISK_FULL] = "disk-full",
         };
 
         return record->state == JOB_RUNNING && record->condition < _PPP_CONDITION_N
