@@ -162,7 +162,7 @@ static int read_members(struct reader *reader, struct command *command)
         if (r >= 0 && size > COMMAND_SIZE_MAX)
                 r = reader_refuse(reader, NULL, "leave out variables that it does not need",
                                   "its words and its environment are %zu bytes, more than the "
-                                  "1 MiB that they may be",
+                                  "512 KiB that they may be",
                                   size);
         return r < 0 ? r : reader_finish(reader, "Command", known);
 }

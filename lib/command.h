@@ -22,7 +22,7 @@
 
 #define COMMAND_WORDS_MAX       4096
 #define COMMAND_WORD_MAX        131071              /* bytes, as the kernel takes: MAX_ARG_STRLEN */
-#define COMMAND_SIZE_MAX        (UINT64_C(1) << 20) /* bytes of all words and of the environment */
+#define COMMAND_SIZE_MAX        (UINT64_C(1) << 19) /* bytes of all words and of the environment */
 #define COMMAND_ENVIRONMENT_MAX 4096                /* variables */
 
 /* How the command gets its input. */

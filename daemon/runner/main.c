@@ -37,7 +37,7 @@ int main(int argc, char **argv)
                 if (fcntl(fd, F_GETFD) < 0)
                         return help(stderr);
         /* Descriptors that the supervisor left open across execve(2) must not leak further. */
-        for (int fd = RUNNER_FD_SPEC; fd <= RUNNER_FD_CGROUP; ++fd)
+        for (int fd = RUNNER_FD_SPEC; fd <= RUNNER_FD_TASK_OUTPUT; ++fd)
                 (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
         if (streq(argv[1], RUNNER_ARG_NODE))
                 return node_main();

@@ -266,19 +266,35 @@ static void results_failed(struct peer *peer, uint64_t number, int error)
 
 static void reply_results(struct peer *peer, const struct job_record *record)
 {
-        _cleanup_close_ int results = -EBADF, inputs = -EBADF;
-        int jobs_fd = peer->owner->jobs->env.jobs_fd, r;
+        static const struct {
+                const char *file, *member;
+                bool of_commands; /* only jobs that run some have it */
+        } files[] = {
+                { "results", "results_fd", false },
+                { "inputs", "inputs_fd", false },
+                { "tasks", "tasks_fd", true },
+                { "task-output", "output_fd", true },
+        };
+        json_t *reply = json_pack("{s:o}", "job", job_record_to_json(record));
+        int fds[ARRAY_SIZE(files)], n = 0, r = reply ? 0 : -ENOMEM;
 
-        r = directory_open_file(jobs_fd, record->number, "results", &results);
-        if (r >= 0)
-                r = directory_open_file(jobs_fd, record->number, "inputs", &inputs);
-        if (r < 0)
+        for (size_t i = 0; i < ARRAY_SIZE(files) && r >= 0; ++i) {
+                r = directory_open_file(peer->owner->jobs->env.jobs_fd, record->number,
+                                        files[i].file, &fds[n]);
+                if (r == -ENOENT && files[i].of_commands)
+                        r = 0;
+                else if (r >= 0 &&
+                         json_object_set_new(reply, files[i].member, json_integer(n++)) < 0)
+                        r = -ENOMEM;
+        }
+        if (r >= 0) {
+                peer_reply(peer, reply, false, fds, (size_t)n);
+        } else {
+                json_decref(reply);
                 results_failed(peer, record->number, r);
-        else
-                peer_reply(peer,
-                           json_pack("{s:o, s:i, s:i}", "job", job_record_to_json(record),
-                                     "results_fd", 0, "inputs_fd", 1),
-                           false, (int[]){ results, inputs }, 2);
+        }
+        while (n > 0)
+                close_fd(fds[--n]);
 }
 
 void method_results(struct peer *peer, json_t *parameters, struct varlink_message *message)

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "daemon/supervisor/api/admission.h"
@@ -193,6 +194,51 @@ static bool check_ca_file(struct peer *peer, const struct spec *spec)
         return false;
 }
 
+/* Whether the client was in the group when it connected: SO_PEERCRED and SO_PEERGROUPS (4.13). */
+static bool is_in_group(const struct peer *peer, gid_t group)
+{
+        _cleanup_free_ gid_t *groups = NULL;
+        struct ucred credentials;
+        socklen_t size = sizeof(credentials);
+
+        if (getsockopt(peer->varlink.fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) >= 0 &&
+            credentials.gid == group)
+                return true;
+        size = 0;
+        if (getsockopt(peer->varlink.fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) >= 0 ||
+            errno != ERANGE)
+                return false;
+        groups = malloc(size);
+        if (!groups || getsockopt(peer->varlink.fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+                return false;
+        for (size_t i = 0; i < size / sizeof(*groups); ++i)
+                if (groups[i] == group)
+                        return true;
+        return false;
+}
+
+/*
+ * A command runs as the daemon's user: for that user nothing is gained by it, and others need to be
+ * let.
+ */
+static bool check_command(struct peer *peer, const struct spec *spec)
+{
+        const struct config *config = peer->owner->jobs->config;
+
+        if (!spec->command.words || peer->uid == geteuid())
+                return true;
+        if (config->lets_exec && (peer->uid == 0 || is_in_group(peer, config->exec_group)))
+                return true;
+        methods_refuse(peer, "spec.workload",
+                       config->lets_exec
+                               ? "you are not in the group whose members may run commands here"
+                               : "this daemon runs no commands of its users",
+                       "take your own pppd (systemctl --user start pppd, pppctl --user run), whose "
+                       "commands run as you; or have the administrator name a group of yours in "
+                       "pppctl.conf: [exec] allow = GROUP");
+        return false;
+}
+
 static bool check_level(struct peer *peer, const struct spec *spec)
 {
         _cleanup_fault_ struct fault fault = FAULT_NULL;
@@ -372,8 +418,9 @@ void method_run_job(struct peer *peer, json_t *parameters, struct varlink_messag
         if (refuse_while_draining(peer) || !methods_check_names(peer, parameters, names))
                 return;
         if (read_spec(peer, parameters, &submission.spec) && check_level(peer, &submission.spec) &&
-            check_ca_file(peer, &submission.spec) && check_limits(peer, &submission.spec) &&
-            read_on_disconnect(peer, parameters, &cancel) && check_room(peer))
+            check_command(peer, &submission.spec) && check_ca_file(peer, &submission.spec) &&
+            check_limits(peer, &submission.spec) && read_on_disconnect(peer, parameters, &cancel) &&
+            check_room(peer))
                 run_inputs(peer, parameters, message, &submission, cancel);
         spec_deinit(&submission.spec);
 }

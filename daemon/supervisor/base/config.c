@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -52,6 +53,7 @@ void config_defaults(struct config *config)
 {
         for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
                 *key_value(config, &keys[i]) = keys[i].value;
+        config->lets_exec = false;
         machines_config_defaults(&config->machines);
 }
 
@@ -110,9 +112,25 @@ static int set_key(struct config *config, const struct key *key, const char *tex
         return 0;
 }
 
+/* The group is looked up once, here, since that may take long. Empty: nobody. */
+static int set_exec_group(struct config *config, const char *value, const struct place *place)
+{
+        const struct group *group;
+
+        config->lets_exec = *value;
+        if (!*value)
+                return 0;
+        group = getgrnam(value);
+        if (!group)
+                return config_refuse(place, "allow: there is no group \"%s\"; groupadd makes one",
+                                     value);
+        config->exec_group = group->gr_gid;
+        return 0;
+}
+
 static bool known_section(const char *name)
 {
-        if (streq(name, "machines") || streq(name, "node"))
+        if (streq(name, "machines") || streq(name, "node") || streq(name, "exec"))
                 return true;
         for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
                 if (streq(keys[i].section, name))
@@ -131,6 +149,8 @@ static int assign(struct config *config, const char *section, const char *name, 
         for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
                 if (streq(keys[i].section, section) && streq(keys[i].name, name))
                         return set_key(config, &keys[i], value, place);
+        if (streq(section, "exec") && streq(name, "allow"))
+                return set_exec_group(config, value, place);
         r = config_machines_set(&config->machines, section, name, value, place);
         if (r != -ENOENT)
                 return r;

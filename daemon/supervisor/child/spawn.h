@@ -15,7 +15,7 @@
 
 #include "lib/util.h"
 
-#define SPAWN_FDS_MAX 8
+#define SPAWN_FDS_MAX 10
 
 struct spawn {
         const char *path;

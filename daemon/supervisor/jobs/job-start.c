@@ -14,11 +14,12 @@
 /* What the runner is started with, descriptors in the order of lib/runner-abi.h. */
 struct start {
         int null_fd, output_fd, spec_fd, inputs_fd, measures_fd, runner_group_fd;
+        int tasks_fd, task_output_fd; /* of a job that runs commands */
 };
 
-#define START_NULL                                             \
-        {                                                      \
-                -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF \
+#define START_NULL                                                             \
+        {                                                                      \
+                -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF, -EBADF \
         }
 
 static void start_deinit(struct start *start)
@@ -29,6 +30,8 @@ static void start_deinit(struct start *start)
         close_fd(start->inputs_fd);
         close_fd(start->measures_fd);
         close_fd(start->runner_group_fd);
+        close_fd(start->tasks_fd);
+        close_fd(start->task_output_fd);
 }
 
 /* At machines: where the Redis is, and whose chunks these are. NULL when out of memory. */
@@ -84,6 +87,8 @@ static int open_files(struct job *job, const char *demo_url, struct start *start
                 r = directory_open_output(&job->directory, &start->output_fd);
         if (r >= 0)
                 r = directory_open_measures(&job->directory, &start->measures_fd);
+        if (r >= 0 && workload_info(job->spec.workload)->runs_commands)
+                r = directory_open_tasks(&job->directory, &start->tasks_fd, &start->task_output_fd);
         return r;
 }
 
@@ -145,8 +150,10 @@ static int spawn_runner(struct job *job, const struct start *start, const char *
                         [RUNNER_FD_RESULTS] = job->directory.results_fd,
                         [RUNNER_FD_MEASURES] = start->measures_fd,
                         [RUNNER_FD_CGROUP] = group_fd >= 0 ? group_fd : start->null_fd,
+                        [RUNNER_FD_TASKS] = start->tasks_fd,
+                        [RUNNER_FD_TASK_OUTPUT] = start->task_output_fd,
                 },
-                .n_fds = RUNNER_FD_CGROUP + 1,
+                .n_fds = start->tasks_fd >= 0 ? RUNNER_FD_TASK_OUTPUT + 1 : RUNNER_FD_CGROUP + 1,
                 .has_nice = sets_nice(job),
                 .nice = job->spec.nice,
                 .die_with_parent = true,        /* until it has begun (lib/runner-abi.h) */

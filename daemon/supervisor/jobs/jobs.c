@@ -211,7 +211,8 @@ static int insert(struct jobs *jobs, const struct submission *submission, struct
         record->owner = submission->owner;
         record->submitted_ns = now_realtime() - (now_monotonic() - submission->submitted_ns);
         record->n_tasks = submission->incoming->n_tasks;
-        record->size = space_of_job(submission->incoming->size, submission->incoming->n_tasks);
+        record->size = space_of_job(&submission->spec, submission->incoming->size,
+                                    submission->incoming->n_tasks);
         record->uses_demo = uses_demo(submission);
         record->spec = spec_to_json(&submission->spec);
         if (!record->spec)
@@ -235,8 +236,9 @@ static int make_files(struct jobs *jobs, struct submission *submission, struct j
         uint64_t number = record->number;
         int r;
 
-        r = directory_make(jobs->env.trash, number, submission->incoming, submission->submitted_ns,
-                           &directory, fault);
+        r = directory_make(jobs->env.trash, number, submission->incoming,
+                           workload_info(submission->spec.workload)->runs_commands,
+                           submission->submitted_ns, &directory, fault);
         if (r < 0)
                 return fault_attempt(fault, "%s (job %llu, in the state directory)",
                                      fault->attempted, (unsigned long long)number);
@@ -371,7 +373,8 @@ int jobs_submit(struct jobs *jobs, struct submission *submission, struct job **r
         uint64_t size;
         int r;
 
-        size = space_of_job(submission->incoming->size, submission->incoming->n_tasks);
+        size = space_of_job(&submission->spec, submission->incoming->size,
+                            submission->incoming->n_tasks);
         r = space_check(jobs, submission->owner, size, place == PLACE_WAITS ? 0 : size, fault);
         if (r < 0)
                 return r;

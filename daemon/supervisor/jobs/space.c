@@ -3,6 +3,7 @@
 #include <sys/statvfs.h>
 
 #include "lib/results.h"
+#include "lib/tasks.h"
 
 #define USER_MAX (UINT64_C(4) << 30)
 #define FREE_MAX (UINT64_C(1) << 30)
@@ -10,9 +11,15 @@
 /* Tasks for whose results room is reserved without a child: on tmpfs, about four milliseconds. */
 #define AT_ONCE 131072
 
-uint64_t space_of_job(size_t n_inputs, uint64_t n_tasks)
+static uint64_t space_of_results(const struct spec *spec, uint64_t n_tasks)
 {
-        return n_inputs + results_size(n_tasks);
+        return results_size(n_tasks) +
+               (workload_info(spec->workload)->runs_commands ? tasks_size(n_tasks) : 0);
+}
+
+uint64_t space_of_job(const struct spec *spec, size_t n_inputs, uint64_t n_tasks)
+{
+        return n_inputs + space_of_results(spec, n_tasks);
 }
 
 /*
@@ -104,7 +111,7 @@ int space_check(const struct jobs *jobs, uid_t owner, uint64_t size, uint64_t no
 /* Whether what the job's results still lack may be had. */
 static int check_start(const struct jobs *jobs, const struct job *job, struct fault *fault)
 {
-        uint64_t needed = results_size(job->record.n_tasks),
+        uint64_t needed = space_of_results(&job->spec, job->record.n_tasks),
                  taken = directory_reserved(&job->directory);
 
         if (uid_is_trusted(job->record.owner) || taken >= needed)
@@ -118,7 +125,7 @@ static int reserved(const struct job *job, int r, struct fault *fault)
                 return 0;
         return fault_errno(fault, r, failure_advice(r),
                            "reserve %.1f MB for the results of job %llu",
-                           megabytes(results_size(job->record.n_tasks)),
+                           megabytes(space_of_results(&job->spec, job->record.n_tasks)),
                            (unsigned long long)job->record.number);
 }
 

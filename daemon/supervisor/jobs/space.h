@@ -8,8 +8,11 @@
 
 #include "daemon/supervisor/jobs/jobs.h"
 
-/* Bytes that a job with @n_inputs bytes of inputs will have taken. */
-uint64_t space_of_job(size_t n_inputs, uint64_t n_tasks);
+/*
+ * Bytes that a job with @n_inputs bytes of inputs will have taken, but for what its commands print,
+ * which nobody knows.
+ */
+uint64_t space_of_job(const struct spec *spec, size_t n_inputs, uint64_t n_tasks);
 
 /* Bytes that one user's jobs may take. */
 uint64_t space_user_max(const struct jobs *jobs);

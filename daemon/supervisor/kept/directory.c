@@ -9,6 +9,7 @@
 #include "daemon/supervisor/base/failure.h"
 #include "daemon/supervisor/base/log.h"
 #include "lib/results.h"
+#include "lib/tasks.h"
 
 #define NAME_SIZE  32
 #define NEW_SUFFIX ".new"
@@ -50,8 +51,21 @@ static int make_empty(struct trash *trash, const char *name, int *ret_fd)
         return 0;
 }
 
-static int fill(struct directory *directory, struct incoming *inputs, uint64_t epoch_ns,
-                struct fault *fault)
+static int make_tasks(const struct directory *directory, uint64_t n_tasks)
+{
+        _cleanup_close_ int tasks_fd = -EBADF, output_fd = -EBADF;
+        int r;
+
+        r = open_new(directory->fd, "tasks", O_RDWR, &tasks_fd);
+        if (r >= 0)
+                r = tasks_create(tasks_fd, n_tasks);
+        if (r >= 0)
+                r = open_new(directory->fd, "task-output", O_RDWR, &output_fd);
+        return r < 0 ? r : task_output_create(output_fd);
+}
+
+static int fill(struct directory *directory, struct incoming *inputs, bool runs_commands,
+                uint64_t epoch_ns, struct fault *fault)
 {
         int r;
 
@@ -62,12 +76,15 @@ static int fill(struct directory *directory, struct incoming *inputs, uint64_t e
         r = open_new(directory->fd, "results", O_RDWR, &directory->results_fd);
         if (r >= 0)
                 r = results_create(directory->results_fd, inputs->n_tasks, epoch_ns);
+        if (r >= 0 && runs_commands)
+                r = make_tasks(directory, inputs->n_tasks);
         return r < 0 ? fault_errno(fault, r, failure_advice(r), "lay out the job's results file")
                      : 0;
 }
 
-int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
-                   struct directory *ret, struct fault *fault)
+int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs,
+                   bool runs_commands, uint64_t epoch_ns, struct directory *ret,
+                   struct fault *fault)
 {
         struct directory directory = DIRECTORY_NULL;
         char name[NAME_SIZE];
@@ -78,7 +95,7 @@ int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs
         if (r < 0)
                 (void)fault_errno(fault, r, failure_advice(r), "make the job's directory");
         else
-                r = fill(&directory, inputs, epoch_ns, fault);
+                r = fill(&directory, inputs, runs_commands, epoch_ns, fault);
         if (r < 0) {
                 directory_deinit(&directory);
                 (void)trash_put(trash, name);
@@ -97,9 +114,41 @@ int directory_publish(int jobs_fd, uint64_t number)
         return renameat(jobs_fd, new, jobs_fd, name) < 0 ? -errno : 0;
 }
 
+static int open_file(const struct directory *directory, const char *name, int *ret_fd)
+{
+        int fd = openat(directory->fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
+int directory_open_tasks(const struct directory *directory, int *ret_tasks_fd, int *ret_output_fd)
+{
+        _cleanup_close_ int tasks_fd = -EBADF;
+        int r;
+
+        r = open_file(directory, "tasks", &tasks_fd);
+        if (r >= 0)
+                r = open_file(directory, "task-output", ret_output_fd);
+        if (r >= 0)
+                *ret_tasks_fd = steal_fd(&tasks_fd);
+        return r;
+}
+
 int directory_reserve(const struct directory *directory, uint64_t n_tasks)
 {
-        return results_reserve(directory->results_fd, n_tasks);
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = results_reserve(directory->results_fd, n_tasks);
+        if (r < 0)
+                return r;
+        r = open_file(directory, "tasks", &fd);
+        if (r == -ENOENT)
+                return 0;
+        return r < 0 ? r : tasks_reserve(fd, n_tasks);
 }
 
 int directory_open(int jobs_fd, uint64_t number, struct directory *ret)
@@ -153,13 +202,19 @@ void directory_discard(struct trash *trash, uint64_t number)
 uint64_t directory_reserved(const struct directory *directory)
 {
         struct stat st;
+        uint64_t size = 0;
 
-        return fstat(directory->results_fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+        if (fstat(directory->results_fd, &st) >= 0)
+                size = (uint64_t)st.st_blocks * 512;
+        if (fstatat(directory->fd, "tasks", &st, AT_SYMLINK_NOFOLLOW) >= 0)
+                size += (uint64_t)st.st_blocks * 512;
+        return size;
 }
 
 uint64_t directory_size(int jobs_fd, uint64_t number)
 {
-        static const char *const files[] = { "inputs", "results", "output", "measures" };
+        static const char *const files[] = { "inputs", "results",     "output",
+                                             "tasks",  "task-output", "measures" };
         uint64_t size = 0;
 
         for (size_t i = 0; i < ARRAY_SIZE(files); ++i) {

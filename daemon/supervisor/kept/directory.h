@@ -5,6 +5,8 @@
  *
  *     inputs      one input a line
  *     results     <pppctl/results.h>
+ *     tasks       <pppctl/tasks.h>, this and the next of a job that runs commands
+ *     task-output
  *     output      what the runner wrote to standard output and error
  *     measures    what the runner measured while it ran, JSON
  */
@@ -25,13 +27,15 @@ struct directory {
 
 /*
  * Makes the directory of job @number in the directory that holds @trash, moves @inputs into it, and
- * lays out a results file without records for as many tasks. The directory is called NUMBER.new
+ * lays out a results file without records for as many tasks, and the files of its commands, if it
+ * @runs_commands. The directory is called NUMBER.new
  * until directory_publish() renames it, once the job is admitted, that is, once its row is in the
  * database. So the directory of a job that was never admitted can be told from the others. On
  * failure nothing is left behind, and @fault says which step failed on which file.
  */
-int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs, uint64_t epoch_ns,
-                   struct directory *ret, struct fault *fault);
+int directory_make(struct trash *trash, uint64_t number, struct incoming *inputs,
+                   bool runs_commands, uint64_t epoch_ns, struct directory *ret,
+                   struct fault *fault);
 
 int directory_publish(int jobs_fd, uint64_t number);
 
@@ -46,10 +50,13 @@ int directory_publish_admitted(int jobs_fd, int (*is_admitted)(void *userdata, u
 /* Removes a directory that was not published. */
 void directory_discard(struct trash *trash, uint64_t number);
 
-/* Reserves the space for @n_tasks results on disk. -ENOSPC, -EDQUOT or -EFBIG if there is none. */
+/*
+ * Reserves the space for @n_tasks results on disk, and for the records of as many commands.
+ * -ENOSPC, -EDQUOT or -EFBIG if there is none.
+ */
 int directory_reserve(const struct directory *directory, uint64_t n_tasks);
 
-/* The bytes that the results file takes on disk. */
+/* The bytes that these files take on disk. */
 uint64_t directory_reserved(const struct directory *directory);
 
 /* The bytes that all files of the job take on disk; 0 when it has no directory. */
@@ -73,6 +80,9 @@ int directory_remove(struct trash *trash, uint64_t number);
 
 /* Opens one file of job @number read-only, so that it can be handed to a client. */
 int directory_open_file(int jobs_fd, uint64_t number, const char *name, int *ret_fd);
+
+/* Opens the files of the job's commands, to be written. -ENOENT: it runs none. */
+int directory_open_tasks(const struct directory *directory, int *ret_tasks_fd, int *ret_output_fd);
 
 /* These open the file for a new runner, and empty it: data of an earlier runner is of no use. */
 int directory_open_output(const struct directory *directory, int *ret_fd);

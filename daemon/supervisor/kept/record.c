@@ -111,20 +111,38 @@ static const char *paused_by(const struct job_record *record)
         return record->cgroup ? "cgroup.freeze" : "SIGSTOP";
 }
 
+/* Without the environment of its commands, in which secrets may be. A new reference. */
+static json_t *public_spec(const json_t *spec)
+{
+        json_t *command = json_object_get(spec, "command"), *copy;
+
+        if (!json_object_get(command, "environment"))
+                return json_incref((json_t *)spec);
+        copy = json_copy((json_t *)spec);
+        command = json_copy(command);
+        if (!copy || !command || json_object_del(command, "environment") < 0 ||
+            json_object_set(copy, "command", command) < 0) {
+                json_decref(copy);
+                copy = NULL;
+        }
+        json_decref(command);
+        return copy;
+}
+
 json_t *job_record_to_json(const struct job_record *record)
 {
         char submitted_at[32];
         json_t *json;
 
         format_time(record->submitted_ns, submitted_at);
-        json = json_pack("{s:I, s:s, s:s*, s:s*, s:s*, s:s*, s:I, s:s, s:O, s:I, s:I, s:I, s:O*}",
+        json = json_pack("{s:I, s:s, s:s*, s:s*, s:s*, s:s*, s:I, s:s, s:o, s:I, s:I, s:I, s:O*}",
                          "job", (json_int_t)record->number, "state", job_record_state_name(record),
                          "reason", record->reason, "condition", condition_name(record), "paused_by",
                          paused_by(record), "put_off",
                          job_state_is_live(record->state) ? record->put_off : NULL, "owner_uid",
                          (json_int_t)record->owner, "submitted_at", submitted_at, "spec",
-                         record->spec, "tasks_total", (json_int_t)record->n_tasks, "tasks_done",
-                         (json_int_t)record->n_done, "tasks_failed", (json_int_t)record->n_failed,
-                         "summary", record->summary);
+                         public_spec(record->spec), "tasks_total", (json_int_t)record->n_tasks,
+                         "tasks_done", (json_int_t)record->n_done, "tasks_failed",
+                         (json_int_t)record->n_failed, "summary", record->summary);
         return json;
 }

@@ -219,6 +219,8 @@ int limit_check(const struct spec *spec, const struct groups *groups, const stru
         if (r >= 0)
                 r = check_limits(&spec->worker_limits, "spec.worker_limits", groups, host, fault);
         if (r >= 0)
+                r = check_limits(&spec->task_limits, "spec.task_limits", groups, host, fault);
+        if (r >= 0)
                 r = check_nice(spec, groups, fault);
         if (r >= 0)
                 r = check_threaded(spec, groups, fault);
