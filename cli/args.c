@@ -10,6 +10,7 @@
 #define RUNS_MAX 1000
 
 const char *const color_names[] = { "auto", "always", "never", NULL };
+const char *const output_names[] = { "grouped", "none", NULL };
 
 /* Limits are not here: limit_infos has their options. */
 static const struct option_info option_infos[_OPTION_N] = {
@@ -52,6 +53,21 @@ static const struct option_info option_infos[_OPTION_N] = {
         [OPTION_NO_SUMMARY] = { "no-summary", 0, NULL, "print no summary" },
         [OPTION_LIST] = { "list", 0, NULL, "name the chapters" },
         [OPTION_NO_PAUSE] = { "no-pause", 0, NULL, "do not wait for a key between chapters" },
+        [OPTION_NULL] = { "null", '0', NULL, "exec: inputs end with NUL bytes, not newlines" },
+        [OPTION_SHELL] = { "shell", 0, NULL, "exec: the words are a script of /bin/sh" },
+        [OPTION_STDIN] = { "stdin", 0, NULL, "exec: give the input on standard input" },
+        [OPTION_CD] = { "cd", 0, "DIR", "exec: run commands in that directory" },
+        [OPTION_ENV] = { "env", 0, "NAME[=VALUE]", "exec: with that variable; once for each" },
+        [OPTION_TASK_MEMORY_MAX] = { "task-memory-max", 0, "SIZE", "exec: memory of each command" },
+        [OPTION_TASK_CPU_MAX] = { "task-cpu-max", 0, "PERCENT", "exec: CPU time of each" },
+        [OPTION_TASK_PIDS_MAX] = { "task-pids-max", 0, "N", "exec: processes and threads of each" },
+        [OPTION_NO_TASK_CGROUP] = { "no-task-cgroup", 0, NULL, "exec: no cgroup for each command" },
+        [OPTION_KILL_AFTER] = { "kill-after", 0, "TIME",
+                                "exec: from SIGTERM to SIGKILL, past --task-timeout; 5s" },
+        [OPTION_OUTPUT] = { "output", 0, "HOW", "exec: print what commands print: grouped, none" },
+        [OPTION_OUTPUT_MAX] = { "output-max", 0, "SIZE", "exec: keep so much of each stream" },
+        [OPTION_VERBOSE] = { "verbose", 'v', NULL, "exec: a line about each command that ended" },
+        [OPTION_STDERR] = { "stderr", 0, NULL, "what was written to standard error" },
 };
 
 struct option_info option_info(enum option option)
@@ -233,6 +249,71 @@ static int set_any_limit(struct args *args, enum option option, const char *valu
         return set_limit(&args->limits, name, (enum limit)(option - _OPTION_LIMITS), value);
 }
 
+static int set_output(struct args *args, const char *value)
+{
+        if (!streq(value, "grouped") && !streq(value, "none"))
+                return cli_fail(CLI_USAGE, "--output takes grouped or none, not \"%s\"", value);
+        args->no_output = streq(value, "none");
+        return 0;
+}
+
+static int set_size(const char *name, const char *value, uint64_t *ret)
+{
+        uint64_t v;
+
+        if (parse_size(value, &v) < 0 || v == 0 || v > INT64_MAX)
+                return cli_fail(CLI_USAGE,
+                                "--%s: \"%s\" is no size; give 1 byte or more, as in 64K or 10M",
+                                name, value);
+        *ret = v;
+        return 0;
+}
+
+static int add_variable(struct args *args, const char *value)
+{
+        const char **larger;
+
+        if (!*value || *value == '=')
+                return cli_fail(CLI_USAGE,
+                                "--env: \"%s\" has no name; give NAME=VALUE, or NAME alone for the "
+                                "value that it has here",
+                                value);
+        larger = reallocarray(args->environment, args->n_environment + 1, sizeof(*larger));
+        if (!larger)
+                return cli_no_memory();
+        args->environment = larger;
+        args->environment[args->n_environment++] = value;
+        return 0;
+}
+
+/* The options that only commands have. */
+static int set_command_option(struct args *args, enum option option, const char *value)
+{
+        const char *name = option_info(option).name;
+
+        switch (option) {
+        case OPTION_CD:
+                args->directory = value;
+                return 0;
+        case OPTION_ENV:
+                return add_variable(args, value);
+        case OPTION_TASK_MEMORY_MAX:
+                return set_limit(&args->task_limits, name, LIMIT_MEMORY_MAX, value);
+        case OPTION_TASK_CPU_MAX:
+                return set_limit(&args->task_limits, name, LIMIT_CPU_MAX, value);
+        case OPTION_TASK_PIDS_MAX:
+                return set_limit(&args->task_limits, name, LIMIT_PIDS_MAX, value);
+        case OPTION_KILL_AFTER:
+                return set_duration(name, value, &args->kill_after_ns);
+        case OPTION_OUTPUT:
+                return set_output(args, value);
+        case OPTION_OUTPUT_MAX:
+                return set_size(name, value, &args->output_max);
+        default:
+                return 0;
+        }
+}
+
 static int set_option(struct args *args, enum option option, const char *value)
 {
         const char *name = option_info(option).name;
@@ -240,6 +321,8 @@ static int set_option(struct args *args, enum option option, const char *value)
         args->given |= OPTION_BIT(option);
         if (OPTIONS_LIMITS & OPTION_BIT(option))
                 return set_any_limit(args, option, value);
+        if (OPTIONS_COMMAND & OPTION_BIT(option))
+                return set_command_option(args, option, value);
         switch (option) {
         case OPTION_SOCKET:
                 args->socket = value;
@@ -370,9 +453,10 @@ int args_parse(int argc, char **argv, struct args *args)
                 int r = 0;
 
                 if (streq(argv[i], "--")) {
+                        args->n_before = args->n_operands;
                         while (++i < argc)
                                 add_operand(args, argv[i]);
-                        break;
+                        return 0;
                 }
                 if (!is_option(argv[i]))
                         add_operand(args, argv[i]);
@@ -383,6 +467,7 @@ int args_parse(int argc, char **argv, struct args *args)
                 if (r)
                         return r;
         }
+        args->n_before = args->n_operands;
         return 0;
 }
 
@@ -390,12 +475,14 @@ void args_deinit(struct args *args)
 {
         free(args->operands);
         free(args->thread_weights);
+        free(args->environment);
+        limits_deinit(&args->task_limits);
         limits_deinit(&args->limits);
         limits_deinit(&args->worker_limits);
         *args = (struct args)ARGS_NULL;
 }
 
-int args_check(const struct args *args, const char *verb, uint64_t allowed)
+int args_check(const struct args *args, const char *verb, option_set allowed)
 {
         for (unsigned k = 0; k < _OPTION_N; ++k)
                 if ((args->given & ~allowed) & OPTION_BIT(k))

@@ -48,11 +48,27 @@ enum option {
         OPTION_NO_SUMMARY,
         OPTION_LIST,
         OPTION_NO_PAUSE,
+        OPTION_NULL,
+        OPTION_SHELL,
+        OPTION_STDIN,
+        OPTION_CD,
+        OPTION_ENV,
+        OPTION_TASK_MEMORY_MAX,
+        OPTION_TASK_CPU_MAX,
+        OPTION_TASK_PIDS_MAX,
+        OPTION_NO_TASK_CGROUP,
+        OPTION_KILL_AFTER,
+        OPTION_OUTPUT,
+        OPTION_OUTPUT_MAX,
+        OPTION_VERBOSE,
+        OPTION_STDERR,
         _OPTION_N,
 };
 
-#define OPTION_BIT(option) (UINT64_C(1) << (option))
-_Static_assert(_OPTION_N <= 64, "options fit a bit set");
+__extension__ typedef unsigned __int128 option_set;
+
+#define OPTION_BIT(option) ((option_set)1 << (option))
+_Static_assert(_OPTION_N <= 128, "options fit a bit set");
 
 static inline enum option option_of_limit(enum limit limit)
 {
@@ -82,8 +98,16 @@ static inline enum option option_of_worker_limit(enum limit limit)
          OPTION_BIT(OPTION_NICE) | OPTIONS_LIMITS | OPTION_BIT(OPTION_RETRIES) |                   \
          OPTION_BIT(OPTION_CA_FILE) | OPTION_BIT(OPTION_QUIET))
 
+/* Those of a job of commands, of run only. */
+#define OPTIONS_COMMAND                                                                        \
+        (OPTION_BIT(OPTION_NULL) | OPTION_BIT(OPTION_SHELL) | OPTION_BIT(OPTION_STDIN) |       \
+         OPTION_BIT(OPTION_CD) | OPTION_BIT(OPTION_ENV) | OPTION_BIT(OPTION_TASK_MEMORY_MAX) | \
+         OPTION_BIT(OPTION_TASK_CPU_MAX) | OPTION_BIT(OPTION_TASK_PIDS_MAX) |                  \
+         OPTION_BIT(OPTION_NO_TASK_CGROUP) | OPTION_BIT(OPTION_KILL_AFTER) |                   \
+         OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_OUTPUT_MAX) | OPTION_BIT(OPTION_VERBOSE))
+
 struct args {
-        uint64_t given; /* OPTION_BIT of each option on the command line */
+        option_set given; /* OPTION_BIT of each option on the command line */
         const char *socket;
         enum progress_color color;
         const char *from;
@@ -93,7 +117,12 @@ struct args {
         int nice;
         uint32_t *thread_weights; /* owned */
         size_t n_thread_weights;
-        struct limits limits, worker_limits;
+        struct limits limits, worker_limits, task_limits;
+        const char *directory;
+        const char **environment; /* owned; "NAME" or "NAME=VALUE" each */
+        size_t n_environment;
+        uint64_t kill_after_ns, output_max;
+        bool no_output; /* what commands print is not printed */
         const char *ca_file;
         const char *levels;
         uint32_t runs;
@@ -101,6 +130,7 @@ struct args {
         const char *verb; /* NULL: none was given */
         char **operands;  /* after the verb; NULL-terminated, strings of argv */
         size_t n_operands;
+        size_t n_before; /* how many of them come before "--"; n_operands where there is none */
 };
 
 #define ARGS_NULL            \
@@ -118,10 +148,13 @@ int args_parse(int argc, char **argv, struct args *args);
 void args_deinit(struct args *args);
 
 /* Refuses given options that are not in @allowed. */
-int args_check(const struct args *args, const char *verb, uint64_t allowed);
+int args_check(const struct args *args, const char *verb, option_set allowed);
 
 /* The values of --color, in the order of enum progress_color; NULL-terminated. */
 extern const char *const color_names[];
+
+/* Those of --output. */
+extern const char *const output_names[];
 
 /* An option as the help lists it: its names, the word for its value, and a line about it. */
 struct option_info {

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "cli/command.h"
 #include "cli/say.h"
 #include "cli/suggest.h"
 
@@ -154,11 +155,25 @@ int choose_spec(const struct args *args, enum level level, enum workload_id work
                 r = choose_limits(&args->limits, &spec.limits);
         if (r == 0)
                 r = choose_limits(&args->worker_limits, &spec.worker_limits);
+        if (r == 0)
+                r = choose_limits(&args->task_limits, &spec.task_limits);
         if (r)
                 spec_deinit(&spec);
         else
                 *ret = spec;
         return r;
+}
+
+static int refuse_command_option(const struct args *args, enum workload_id workload)
+{
+        enum option i = 0;
+
+        while (!(args->given & OPTIONS_COMMAND & OPTION_BIT(i)))
+                ++i;
+        return cli_fail(CLI_USAGE,
+                        "--%s is about commands, and the workload %s runs none; leave it out, or "
+                        "run one: pppctl run %s exec -- COMMAND",
+                        option_info(i).name, workload_name(workload), args->operands[0]);
 }
 
 int choose_run(const struct args *args, struct spec *ret)
@@ -174,5 +189,15 @@ int choose_run(const struct args *args, struct spec *ret)
         r = choose_level(args->operands[0], &level);
         if (r == 0 && args->n_operands > 1)
                 r = choose_workload(args->operands[1], &workload);
-        return r ? r : choose_spec(args, level, workload, ret);
+        if (r)
+                return r;
+        if (!workload_info(workload)->runs_commands && args->given & OPTIONS_COMMAND)
+                return refuse_command_option(args, workload);
+        r = choose_spec(args, level, workload, ret);
+        if (r == 0 && workload_info(workload)->runs_commands) {
+                r = command_choose(args, &ret->command);
+                if (r)
+                        spec_deinit(ret);
+        }
+        return r;
 }

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "cli/access.h"
 #include "cli/errors.h"
@@ -121,6 +122,17 @@ int pppd_open(struct pppd *pppd, const struct args *args)
         if (environment && *environment)
                 return open_path(pppd, environment);
         return open_first(pppd, user);
+}
+
+/* SO_PEERCRED (unix(7)) is of who made the socket: of the system's, systemd. */
+bool pppd_is_own(const struct pppd *pppd)
+{
+        struct ucred credentials;
+        socklen_t size = sizeof(credentials);
+
+        return !streq(pppd->path, system_path) &&
+               getsockopt(pppd->varlink.fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) >= 0 &&
+               credentials.uid == geteuid();
 }
 
 int pppd_open_again(struct pppd *pppd, const struct pppd *other)

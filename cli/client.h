@@ -50,6 +50,9 @@ struct pppd {
 /* Connects by --socket, --system, --user, $PPPCTL_SOCKET, else to the first that answers. */
 int pppd_open(struct pppd *pppd, const struct args *args);
 
+/* Whether it is the caller's own, whose jobs run as the caller. */
+bool pppd_is_own(const struct pppd *pppd);
+
 /* Another connection to the same pppd. */
 int pppd_open_again(struct pppd *pppd, const struct pppd *other);
 

@@ -96,6 +96,7 @@ static void offer_value(enum option option, const char *typed)
         case OPTION_SOCKET:
         case OPTION_FROM:
         case OPTION_CA_FILE:
+        case OPTION_CD:
                 puts(":files");
                 break;
         case OPTION_LEVELS:
@@ -103,6 +104,10 @@ static void offer_value(enum option option, const char *typed)
                 break;
         case OPTION_EXECUTOR:
                 offer_executors(typed, "", false);
+                break;
+        case OPTION_OUTPUT:
+                for (size_t i = 0; output_names[i]; ++i)
+                        offer(typed, "", output_names[i], NULL);
                 break;
         case OPTION_COLOR:
                 for (size_t i = 0; color_names[i]; ++i)
@@ -115,7 +120,7 @@ static void offer_value(enum option option, const char *typed)
 
 static void offer_options(const struct verb *verb, const char *typed)
 {
-        uint64_t options = OPTIONS_COMMON | (verb ? verb->options : 0);
+        option_set options = OPTIONS_COMMON | (verb ? verb->options : 0);
         char name[64];
 
         for (enum option i = 0; i < _OPTION_N; ++i) {

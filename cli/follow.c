@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "cli/command-output.h"
 #include "cli/progress.h"
 #include "cli/say.h"
 #include "cli/sigbus.h"
@@ -131,7 +132,11 @@ static void print_one(struct follow *follow, uint64_t index)
         if (follow->show == FOLLOW_FAILED && record.state != PPP_STATE_FAILED)
                 return;
         input = find_input(follow, record.worker, index, &n);
-        output_result(follow->output, input, n, &record);
+        if (follow->output->commands)
+                command_output_put(follow->output->commands, follow->output, index, input, n,
+                                   &record);
+        else
+                output_result(follow->output, index, input, n, &record);
 }
 
 static bool is_before(const struct follow_entry *a, const struct follow_entry *b)

@@ -17,7 +17,7 @@ static void show_option(enum option option)
         printf("  %-26s %s\n", left, info.help);
 }
 
-static void show_options(uint64_t options)
+static void show_options(option_set options)
 {
         for (unsigned i = 0; i < _OPTION_N; ++i)
                 if (options & OPTION_BIT(i) && option_info(i).help)

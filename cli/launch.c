@@ -97,6 +97,7 @@ int launch_print_summary(struct output *output, json_t *job)
 struct watch {
         const struct launch *launch;
         struct follow follow;
+        struct command_output commands; /* open while launch->output names it */
         uint64_t job, start_ns;
         char *holds; /* the reason to wait that was printed last; owned, NULL: none */
 };
@@ -167,7 +168,9 @@ static int cancel(struct watch *watch)
 
 int launch_leave(const struct launch *launch, uint64_t job)
 {
-        struct watch watch = { launch, FOLLOW_NULL, job, now_monotonic(), NULL };
+        struct watch watch = {
+                launch, FOLLOW_NULL, COMMAND_OUTPUT_NULL, job, now_monotonic(), NULL
+        };
 
         return signals_drain(launch->pppd->signal_fd) ? cancel(&watch) : 0;
 }
@@ -193,6 +196,11 @@ static int map_results(struct watch *watch)
         if (r)
                 return r;
         r = pppd_reply_fd(launch->pppd, &reply, "results_fd", &fd);
+        if (r == 0 && launch->commands) {
+                watch->commands = *launch->commands;
+                r = command_output_open(&watch->commands, launch->pppd, &reply);
+                launch->output->commands = &watch->commands;
+        }
         return r ? r
                  : follow_init(&watch->follow, fd, &launch->source->given, launch->output,
                                launch->ordered, launch->show);
@@ -204,6 +212,8 @@ static const char *remedy(const char *condition)
                 return "; pppctl nodes lists the nodes, and the workloads that they take";
         if (streq(condition, "engine-unreachable"))
                 return "; pppctl nodes shows why";
+        if (streq(condition, "disk-full"))
+                return "; make some room, and it continues";
         if (streq(condition, "engine-full"))
                 return "; raise its maxmemory, or wait until other jobs have ended";
         return "";
@@ -282,7 +292,9 @@ static int wait_for_end(struct watch *watch, json_t **ret_end)
 
 int launch_follow(const struct launch *launch, uint64_t job, struct outcome *ret)
 {
-        struct watch watch = { launch, FOLLOW_NULL, job, now_monotonic(), NULL };
+        struct watch watch = {
+                launch, FOLLOW_NULL, COMMAND_OUTPUT_NULL, job, now_monotonic(), NULL
+        };
         json_t *end = NULL;
         int r;
 
@@ -299,6 +311,10 @@ int launch_follow(const struct launch *launch, uint64_t job, struct outcome *ret
                 watch.follow.results = (struct results)RESULTS_NULL;
         }
         json_decref(end);
+        if (launch->commands) {
+                launch->output->commands = NULL;
+                command_output_close(&watch.commands);
+        }
         follow_deinit(&watch.follow);
         free(watch.holds);
         return r;

@@ -6,6 +6,7 @@
  */
 
 #include "cli/client.h"
+#include "cli/command-output.h"
 #include "cli/follow.h"
 #include "cli/source.h"
 
@@ -13,7 +14,8 @@ struct launch {
         struct pppd *pppd; /* borrowed, as all here */
         const struct source *source;
         struct output *output;
-        const char *label; /* of the progress bar; NULL: "job N" */
+        const char *label;                     /* of the progress bar; NULL: "job N" */
+        const struct command_output *commands; /* how its commands are printed; NULL: not at all */
         bool ordered;
         enum follow_show show;
         bool quiet;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "cli/command-output.h"
 #include "cli/progress.h"
 #include "cli/say.h"
 #include "cli/stream.h"
@@ -182,7 +183,10 @@ static void put_json_failure(FILE *file, const struct ppp_record *record)
 /* The number that is printed without JSON, and what it counts. */
 static void put_json_value(const struct output *output, uint64_t value)
 {
-        put_text(stdout, ",\"state\":\"done\",\"value\":");
+        put_text(stdout, ",\"state\":\"done\"");
+        if (output->commands)
+                return;
+        put_text(stdout, ",\"value\":");
         put_number(output, value);
         if (output->nanoseconds)
                 put_text(stdout, ",\"unit\":\"seconds\"");
@@ -190,7 +194,7 @@ static void put_json_value(const struct output *output, uint64_t value)
                 fprintf(stdout, ",\"unit\":\"%ss\"", output->unit);
 }
 
-static void put_json(const struct output *output, const char *input, size_t n,
+static void put_json(const struct output *output, uint64_t task, const char *input, size_t n,
                      const struct ppp_record *record)
 {
         put_text(stdout, "{\"input\":");
@@ -204,6 +208,8 @@ static void put_json(const struct output *output, const char *input, size_t n,
         put_json_seconds(stdout, ",\"end_seconds\":", record->end_ns);
         put_text(stdout, ",\"worker\":");
         put_u64(stdout, record->worker);
+        if (output->commands)
+                command_output_put_json(output->commands, task, record, stdout);
         put_text(stdout, "}\n");
 }
 
@@ -214,14 +220,26 @@ static void note_error(struct output *output)
                 output->error = streams_output_error() ?: (errno ? -errno : -EIO);
 }
 
-void output_result(struct output *output, const char *input, size_t n_input,
+void output_about(struct output *output, FILE *to, const char *input, size_t n_input,
+                  const char *text)
+{
+        if (output->error < 0)
+                return;
+        errno = 0;
+        put_input(output, to, input, n_input);
+        put_text(to, text);
+        putc_unlocked('\n', to);
+        note_error(output);
+}
+
+void output_result(struct output *output, uint64_t task, const char *input, size_t n_input,
                    const struct ppp_record *record)
 {
         if (output->error < 0)
                 return;
         errno = 0;
         if (output->json)
-                put_json(output, input, n_input, record);
+                put_json(output, task, input, n_input, record);
         else if (record->state == PPP_STATE_DONE)
                 put_value(output, input, n_input, record);
         else

@@ -7,8 +7,11 @@
 
 #include <jansson.h>
 #include <pppctl/results.h>
+#include <stdio.h>
 
 #include "lib/spec.h"
+
+struct command_output;
 
 struct output {
         bool json;
@@ -18,7 +21,8 @@ struct output {
         const char *unit;                /* what values count, in the singular; NULL: nothing */
         bool nanoseconds;                /* values are nanoseconds, and shown in seconds */
         const char *prefix; /* taken off inputs that begin with it ("demo:"), NULL: none */
-        int error;          /* negative errno of the first write that failed */
+        const struct command_output *commands; /* borrowed; NULL: the job's tasks are no commands */
+        int error;                             /* negative errno of the first write that failed */
 };
 
 #define OUTPUT_NULL          \
@@ -32,8 +36,12 @@ void output_init(struct output *output, bool json);
 void output_take_workload(struct output *output, enum workload_id workload);
 
 /* One task's result: "INPUT: VALUE UNIT" or "INPUT: failed: why"; @input is not NUL-terminated. */
-void output_result(struct output *output, const char *input, size_t n_input,
+void output_result(struct output *output, uint64_t task, const char *input, size_t n_input,
                    const struct ppp_record *record);
+
+/* "INPUT: TEXT", to one of the standard streams. */
+void output_about(struct output *output, FILE *to, const char *input, size_t n_input,
+                  const char *text);
 
 /* Prints text of our own unchanged, colors included. */
 void output_text(struct output *output, const char *text);

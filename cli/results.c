@@ -4,6 +4,7 @@
 
 #include "cli/choose.h"
 #include "cli/client.h"
+#include "cli/command-output.h"
 #include "cli/follow.h"
 #include "cli/say.h"
 #include "cli/source.h"
@@ -36,10 +37,19 @@ static int map_inputs(const struct pppd *pppd, struct pppd_reply *reply, struct 
 static int print_all(const struct args *args, const struct pppd *pppd, struct pppd_reply *reply,
                      const struct inputs *inputs, struct output *output)
 {
+        _cleanup_(command_output_close) struct command_output commands = {
+                .files = TASK_OUTPUT_NULL,
+                .lines = true,
+                .as_data = true,
+        };
         _cleanup_(follow_deinit) struct follow follow = FOLLOW_NULL;
         _cleanup_close_ int fd = -EBADF;
         int r = pppd_reply_fd(pppd, reply, "results_fd", &fd);
 
+        if (r == 0 && json_object_get(reply->parameters, "tasks_fd")) {
+                r = command_output_open(&commands, pppd, reply);
+                output->commands = &commands;
+        }
         if (r == 0)
                 r = follow_init(&follow, fd, inputs, output, true,
                                 args_has(args, OPTION_FAILED) ? FOLLOW_FAILED : FOLLOW_ALL);

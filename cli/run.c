@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cli/choose.h"
+#include "cli/command.h"
 #include "cli/launch.h"
 #include "cli/say.h"
 #include "cli/signals.h"
@@ -48,16 +49,21 @@ static int print_number(struct output *output, uint64_t job)
         return output_finish(output);
 }
 
-static int launch_with(const struct args *args, const struct spec *spec,
-                       const struct source *source)
+static int launch_with(const struct args *args, struct spec *spec, const struct source *source)
 {
         _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
         _cleanup_close_ int signal_fd = -EBADF;
+        const struct command_output commands = {
+                .files = TASK_OUTPUT_NULL,
+                .lines = args_has(args, OPTION_VERBOSE),
+                .streams = !args->no_output,
+        };
         struct output output;
         const struct launch launch = {
                 .pppd = &pppd,
                 .source = source,
                 .output = &output,
+                .commands = spec->command.words ? &commands : NULL,
                 .ordered = args_has(args, OPTION_ORDERED),
                 .quiet = args_has(args, OPTION_QUIET),
                 .json_summary = args_has(args, OPTION_JSON) && wants_summary(args),
@@ -70,6 +76,8 @@ static int launch_with(const struct args *args, const struct spec *spec,
         r = pppd_open(&pppd, args);
         if (r == 0)
                 r = signals_open(&signal_fd);
+        if (r == 0 && spec->command.words)
+                r = command_surround(args, &pppd, &spec->command);
         pppd.signal_fd = signal_fd;
         pppd.return_ns = PPPD_RETURN_NS;
         pppd.quiet = args_has(args, OPTION_QUIET);
@@ -89,9 +97,16 @@ static int run(const struct args *args)
         size_t skip = MIN(args->n_operands, (size_t)2);
         int r = choose_run(args, &spec);
 
-        if (r == 0)
+        if (r == 0 && spec.command.words)
+                r = command_open_source(args, &spec.command, &source);
+        else if (r == 0)
                 r = source_open(&source, spec.workload, args->from, args->operands + skip,
                                 args->n_operands - skip);
+        if (r == 0 && source.is_empty) {
+                if (!args_has(args, OPTION_QUIET))
+                        cli_note("there are no inputs, so nothing was run");
+                return CLI_OK;
+        }
         return r ? r : launch_with(args, &spec, &source);
 }
 
@@ -119,8 +134,8 @@ const struct verb verb_run = {
                     "  pppctl run processes sum-array --memory-max 512M --cpu-max 150%\n"
                     "  find /usr/share/doc -type f | pppctl run threads words --from - -q\n"
                     "  pppctl run serial sleep 1 2 --json",
-        .options = OPTIONS_JOB | OPTION_BIT(OPTION_DETACH) | OPTION_BIT(OPTION_ORDERED) |
-                   OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_SUMMARY) |
-                   OPTION_BIT(OPTION_NO_SUMMARY),
+        .options = OPTIONS_JOB | OPTIONS_COMMAND | OPTION_BIT(OPTION_DETACH) |
+                   OPTION_BIT(OPTION_ORDERED) | OPTION_BIT(OPTION_JSON) |
+                   OPTION_BIT(OPTION_SUMMARY) | OPTION_BIT(OPTION_NO_SUMMARY),
         .run = run,
 };

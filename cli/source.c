@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "cli/say.h"
 #include "lib/input-kind.h"
@@ -312,6 +313,48 @@ static int write_given(enum workload_id workload, const char *from, const char *
         return write_default(workload, to);
 }
 
+/* Makes lines of inputs that end with NUL bytes; copy_lines() may have ended the last with a
+ * newline. */
+static int end_with_newlines(int fd, const char *name)
+{
+        struct stat st;
+        uint64_t n = 1;
+        char *text;
+
+        if (fstat(fd, &st) < 0)
+                return say_memfd(-errno);
+        if (st.st_size == 0)
+                return 0;
+        text = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (text == MAP_FAILED)
+                return say_memfd(-errno);
+        for (off_t i = 0; i < st.st_size; ++i) {
+                if (text[i] == '\n' && i < st.st_size - 1) {
+                        munmap(text, (size_t)st.st_size);
+                        return cli_fail(CLI_USAGE,
+                                        "cannot take the inputs of %s: input %" PRIu64
+                                        ": it holds a newline, which ends an input for pppd; "
+                                        "leave it out",
+                                        name, n);
+                }
+                if (text[i] == 0) {
+                        text[i] = '\n';
+                        ++n;
+                }
+        }
+        if (st.st_size > 1 && text[st.st_size - 2] == '\n')
+                --st.st_size;
+        munmap(text, (size_t)st.st_size);
+        return ftruncate(fd, st.st_size) < 0 ? say_memfd(-errno) : 0;
+}
+
+static bool is_empty_file(int fd)
+{
+        struct stat st;
+
+        return fstat(fd, &st) == 0 && st.st_size == 0;
+}
+
 int source_open(struct source *source, enum workload_id workload, const char *from,
                 char *const *operands, size_t n_operands)
 {
@@ -321,6 +364,12 @@ int source_open(struct source *source, enum workload_id workload, const char *fr
         r = memfd_open(&source->fd);
         if (r == 0)
                 r = write_given(workload, from, name, operands, n_operands, source->fd);
+        if (r == 0 && from && source->ends_with_nul)
+                r = end_with_newlines(source->fd, name);
+        if (r == 0 && source->may_be_empty && is_empty_file(source->fd)) {
+                source->is_empty = true;
+                return 0;
+        }
         if (r == 0)
                 r = memfd_seal(source->fd);
         if (r == 0)

@@ -14,6 +14,9 @@
 struct source {
         struct inputs given; /* with an index */
         int fd;              /* to be sent */
+        bool may_be_empty;   /* given by the caller: that is no error, */
+        bool is_empty;       /* and told here, instead of any inputs */
+        bool ends_with_nul;  /* given by the caller: each input of a file does, and not each line */
 };
 
 #define SOURCE_NULL                                \

@@ -70,6 +70,7 @@ const char *job_note(json_t *job)
         static const char *const conditions[][2] = {
                 { "no-node", "no node serves this workload" },
                 { "engine-unreachable", "Redis does not answer" },
+                { "disk-full", "there is no room for what commands print" },
                 { "engine-full", "Redis is at its memory limit" },
         };
         const char *condition = job_text(job, "condition");

@@ -25,13 +25,13 @@ struct verb {
         bool shows_choices;                  /* its own help begins with the levels and workloads */
         const char *text;                    /* lines, for the verb's own help */
         const char *examples;                /* lines */
-        uint64_t options;                    /* besides OPTIONS_COMMON */
+        option_set options;                  /* besides OPTIONS_COMMON */
         int (*run)(const struct args *args); /* returns the exit status */
 };
 
-extern const struct verb verb_run, verb_compare, verb_list, verb_show, verb_results, verb_timeline,
-        verb_wait, verb_cancel, verb_pause, verb_resume, verb_nodes, verb_doctor, verb_metrics,
-        verb_talk, verb_help;
+extern const struct verb verb_run, verb_compare, verb_list, verb_show, verb_logs, verb_results,
+        verb_timeline, verb_wait, verb_cancel, verb_pause, verb_resume, verb_nodes, verb_doctor,
+        verb_metrics, verb_talk, verb_help;
 
 /* All verbs, in the order of the help; NULL-terminated. */
 extern const struct verb *const verbs[];

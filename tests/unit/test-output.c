@@ -11,7 +11,7 @@ static struct capture out, err;
 static const char *print(struct output *output, const char *input, const struct ppp_record *record)
 {
         capture_begin(&out, stdout);
-        output_result(output, input, strlen(input), record);
+        output_result(output, 0, input, strlen(input), record);
         return capture_end(&out);
 }
 

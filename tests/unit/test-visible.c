@@ -95,12 +95,12 @@ static void test_results(void)
         struct output output = OUTPUT_NULL;
 
         capture_begin(&out, stdout);
-        output_result(&output, HOSTILE, strlen(HOSTILE), &record);
+        output_result(&output, 0, HOSTILE, strlen(HOSTILE), &record);
         output_lines(&output, HOSTILE "\n");
         test_str(capture_end(&out), HOSTILE ": 1\n" HOSTILE "\n");
         output.out_terminal = true;
         capture_begin(&out, stdout);
-        output_result(&output, HOSTILE, strlen(HOSTILE), &record);
+        output_result(&output, 0, HOSTILE, strlen(HOSTILE), &record);
         output_lines(&output, HOSTILE "\n" HOSTILE "\n");
         test_str(capture_end(&out), SHOWN ": 1\n" SHOWN "\n" SHOWN "\n");
 }
@@ -144,7 +144,7 @@ static void test_json(void)
                 is_clean(text);
                 test_true(json_equal(json, back));
                 capture_begin(&out, stdout);
-                output_result(&output, texts[i], strlen(texts[i]), &record);
+                output_result(&output, 0, texts[i], strlen(texts[i]), &record);
                 is_clean(capture_end(&out));
                 result = json_loads(out.text, 0, NULL);
                 test_str(json_string_value(json_object_get(result, "input")), texts[i]);

@@ -1,0 +1,42 @@
+#pragma once
+
+/*
+ * How tasks that ran commands are printed: what the command has printed, byte for byte, and lines
+ * about how it ended.
+ */
+
+#include "cli/client.h"
+#include "cli/output.h"
+#include "lib/task-output.h"
+
+struct command_output {
+        struct task_output files;
+        bool lines;   /* a line about each task, not only those that failed, */
+        bool as_data; /* which goes to standard output */
+        bool streams; /* what the tasks printed */
+};
+
+#define COMMAND_OUTPUT_NULL               \
+        {                                 \
+                .files = TASK_OUTPUT_NULL \
+        }
+
+/*
+ * Of the reply to Results, whose job runs commands. Returns 0, or prints the error and returns an
+ * exit status.
+ */
+int command_output_open(struct command_output *commands, const struct pppd *pppd,
+                        struct pppd_reply *reply);
+void command_output_close(struct command_output *commands);
+
+/* One task that has its result. */
+void command_output_put(const struct command_output *commands, struct output *output, uint64_t task,
+                        const char *input, size_t n_input, const struct ppp_record *record);
+
+/* What a task has printed to @from, until now, to @to. A broken file is an error: -EBADMSG. */
+int command_output_copy(const struct command_output *commands, uint64_t task, enum ppp_stream from,
+                        FILE *to);
+
+/* The members of a task's JSON that only commands have, each with a comma before it. */
+void command_output_put_json(const struct command_output *commands, uint64_t task,
+                             const struct ppp_record *record, FILE *to);
