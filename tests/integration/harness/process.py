@@ -68,16 +68,20 @@ def _shorten(text, limit=3000):
 
 
 class Process:
-    """A started command whose output is kept in files, so that nobody has to read along."""
+    """A started command whose output is kept in files, so that nobody has to read along. Its standard input is a
+    file too; None: /dev/null."""
 
     def __init__(self, args, directory, input=b"", env=None, cwd=None, new_session=False):
         self.args = [str(a) for a in args]
         self.began = time.monotonic()
         self.stdout = _scratch(directory)
         self.stderr = _scratch(directory)
-        stdin = _scratch(directory)
-        stdin.write(input)
-        stdin.seek(0)
+        if input is None:
+            stdin = open(os.devnull, "rb")
+        else:
+            stdin = _scratch(directory)
+            stdin.write(input)
+            stdin.seek(0)
         self.popen = subprocess.Popen(self.args, stdin=stdin, stdout=self.stdout, stderr=self.stderr,
                                       env=_about_leaks(self.args[0], env or clean_environment()), cwd=cwd,
                                       start_new_session=new_session)
