@@ -430,11 +430,11 @@ static int parse_letters(struct args *args, char **argv, int *i)
         return 0;
 }
 
-/* A negative number is a (wrong) input, and the workload says so better than we could. -0 is none. */
+/* A negative number is a (wrong) input, and the workload says so better than we could. -0 is none.
+ */
 static bool is_option(const char *text)
 {
-        return text[0] == '-' && text[1] &&
-               (streq(text, "-0") || !strchr("0123456789.", text[1]));
+        return text[0] == '-' && text[1] && (streq(text, "-0") || !strchr("0123456789.", text[1]));
 }
 
 static void add_operand(struct args *args, char *text)

@@ -402,6 +402,11 @@ static int choose(struct compare *compare)
         r = choose_levels(args->levels, &compare->comparison);
         if (r == 0 && args->n_operands > 0)
                 r = choose_workload(args->operands[0], &workload);
+        if (r == 0 && workload_info(workload)->runs_commands)
+                r = cli_fail(CLI_USAGE,
+                             "compare runs no commands yet; run them at each level: pppctl run "
+                             "LEVEL %s -- COMMAND",
+                             workload_name(workload));
         if (r == 0)
                 r = source_open(&compare->source, workload, args->from, args->operands + skip,
                                 args->n_operands - skip);

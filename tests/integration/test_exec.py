@@ -5,10 +5,11 @@ import json
 import os
 import signal
 
+from harness import settings
 from harness.case import LEVELS, Case
 from harness.daemon import descendants, parse_json_lines, populated
 from harness.poll import wait_until
-from harness.process import reap_orphans
+from harness.process import clean_environment, program, reap_orphans, run
 
 SHELL = ("--", "sh", "-c", 'eval "$0"')
 WITH_CHILD = {"PATH": os.environ["PATH"], "HOME": "/", "COLOUR": "blue"}
@@ -203,6 +204,30 @@ class Kept(Exec):
         rows, _ = self.rows("async", "--no-task-cgroup", "--", "sh", "-c", "exit 0", ":::", "a")
         self.assertIn("cpu_user_usec", rows["a"])
         self.assertNotIn("left_behind", rows["a"])
+
+
+class Document(Exec):
+    """docs/commands.md: each command line of pppd in it works."""
+
+    def test_command_lines(self):
+        directory = self.path("examples")
+        os.makedirs(directory)
+        for name in ("a.txt", "b c.txt"):
+            with open(os.path.join(directory, name), "w") as file:
+                file.write("two words\nmore\n")
+        with open(os.path.join(directory, "files"), "w") as file:
+            file.write("a.txt\nb c.txt\n")
+        with open(f"{settings.source}/docs/commands.md") as file:
+            lines = [line.strip() for line in file if "pppctl run" in line and not line.startswith("`")]
+        self.assertEqual(len(lines), 11)
+        environment = clean_environment(PPPCTL_SOCKET=self.daemon.socket)
+        environment["PATH"] = f"{os.path.dirname(program('pppctl'))}:{environment['PATH']}"
+        for line in lines:
+            with self.subTest(line=line):
+                result = run(["sh", "-c", line], self.temp, cwd=directory, env=environment, input=None)
+                if "memory-max" in line and "controller" in result.err:
+                    continue
+                self.assertEqual(result.status, 0, result)
 
 
 class Ends(Exec):

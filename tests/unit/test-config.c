@@ -203,7 +203,7 @@ static void test_machines_defaults(void)
         test_true(!config.machines.serve);
         test_int(config.machines.heartbeat_ns, ==, 5 * NSEC_PER_SEC);
         test_int(config.machines.node.level, ==, LEVEL_THREADS);
-        test_int(config.machines.workloads, ==, WORKLOADS_ALL);
+        test_int(config.machines.workloads, ==, workloads_of_nodes());
         test_int(machines_config_check(&config.machines, &fault), ==, 0);
 
         test_int(parse("[machines]\nredis = unix:/run/r.sock\n"), ==, 0);

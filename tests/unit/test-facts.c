@@ -314,7 +314,8 @@ static void test_config_manual(void)
                 if (level_has(i, LEVEL_IN_NODES))
                         has_word(level, level_name(i));
         for (enum workload_id i = 0; i < _WORKLOAD_N; ++i)
-                has_word(workloads, workload_name(i));
+                if (workloads_of_nodes() & WORKLOAD_BIT(i))
+                        has_word(workloads, workload_name(i));
         for (enum limit i = 0; i < _LIMIT_N; ++i)
                 has_word(node, limit_infos[i].option);
 }

@@ -1,4 +1,5 @@
-/* exec: runs the job's command for each input (exec/). Its value is 0: a command that fails, fails. */
+/* exec: runs the job's command for each input (exec/). Its value is 0: a command that fails, fails.
+ */
 
 #include <pppctl/workload.h>
 

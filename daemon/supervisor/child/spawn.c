@@ -180,11 +180,12 @@ static int fork_child(const struct spawn *spawn, const int *sources, struct spaw
 
 int spawn_child(const struct spawn *spawn, struct spawned *ret, const char **ret_attempted)
 {
-        int sources[SPAWN_FDS_MAX] = { -EBADF, -EBADF, -EBADF, -EBADF,
-                                       -EBADF, -EBADF, -EBADF, -EBADF };
+        int sources[SPAWN_FDS_MAX];
         int r;
 
         assert(spawn->n_fds <= SPAWN_FDS_MAX);
+        for (size_t i = 0; i < SPAWN_FDS_MAX; ++i)
+                sources[i] = -EBADF;
         /* The child would find out as well, but only later. */
         *ret_attempted = step_names[STEP_EXEC];
         if (faccessat(AT_FDCWD, spawn->path, X_OK, AT_EACCESS) < 0)
