@@ -89,7 +89,6 @@ static bool reason_is_passing(enum ppp_reason reason, int32_t detail)
         case PPP_REASON_TLS:
         case PPP_REASON_TIMEOUT:
         case PPP_REASON_TRANSFER:
-                return true;
         case PPP_REASON_COMMAND_EXIT:
         case PPP_REASON_COMMAND_SIGNAL:
         case PPP_REASON_COMMAND_PIDS:

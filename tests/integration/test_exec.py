@@ -1,16 +1,20 @@
 """`pppctl run LEVEL exec`: the user's own commands, at every level with the same outcome, and what is kept of
 them."""
 
+import grp
 import json
 import os
 import signal
+import unittest
 
 from harness import settings
 from harness.case import LEVELS, Case
-from harness.daemon import descendants, parse_json_lines, populated
+from harness.daemon import PPPCTL, descendants, parse_json_lines, populated
 from harness.poll import wait_until
 from harness.process import clean_environment, program, reap_orphans, run
+from harness.varlink import Error
 
+STRANGER = 64003                # a user of whom nobody else is
 SHELL = ("--", "sh", "-c", 'eval "$0"')
 WITH_CHILD = {"PATH": os.environ["PATH"], "HOME": "/", "COLOUR": "blue"}
 
@@ -204,6 +208,53 @@ class Kept(Exec):
         rows, _ = self.rows("async", "--no-task-cgroup", "--", "sh", "-c", "exit 0", ":::", "a")
         self.assertIn("cpu_user_usec", rows["a"])
         self.assertNotIn("left_behind", rows["a"])
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root to be several users")
+class Access(Case):
+    """A command runs as the daemon's user: who may run some is for the administrator to say."""
+
+    with_daemon = False
+
+    def submit_as(self, daemon, gid=STRANGER, groups=()):
+        """What the daemon answers to a user other than its own: the job, or the error's parameters."""
+        os.chmod(daemon.socket, 0o666)
+        before = os.getgroups()
+        os.setgroups(groups)
+        os.setegid(gid)
+        os.seteuid(STRANGER)
+        try:
+            client = daemon.connect()
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(before)
+        with client:
+            spec = {"level": "serial", "workload": "exec", "command": {"words": ["id", "-u"]}}
+            try:
+                return client.call(f"{PPPCTL}.Run", {"spec": spec, "inputs": ["a"]})
+            except Error as error:
+                return error.parameters
+
+    def test_without_configuration(self):
+        daemon = self.fresh("none")
+        refused = self.submit_as(daemon)
+        self.assertEqual(refused["field"], "spec.workload")
+        self.assertIn("[exec] allow = GROUP", refused["hint"])
+        self.assertEqual(daemon.pppctl("run", "serial", "exec", "-q", "--", "id", "-u", input=None).status, 0)
+
+    def test_members_of_the_group(self):
+        group = grp.getgrnam("daemon")
+        daemon = self.fresh("group", args=["--config", self.write("exec.conf", "[exec]\nallow = daemon\n")])
+        self.assertIn("not in the group", self.submit_as(daemon)["why"])
+        for member in ({"gid": group.gr_gid}, {"groups": [STRANGER, group.gr_gid]}):
+            self.assertIn("job", self.submit_as(daemon, **member), member)
+
+    def test_a_group_that_is_none(self):
+        config = self.write("bad.conf", "[exec]\nallow = no-such-group\n")
+        result = run([program("pppd-supervisor"), "--check-config", "--config", config], self.temp)
+        self.assertEqual(result.status, 78, result)
+        self.assertIn('bad.conf:2: allow: there is no group "no-such-group"', result.err)
 
 
 class Document(Exec):

@@ -194,6 +194,19 @@ static void test_missing(void)
         remove_directory();
 }
 
+static void test_exec(void)
+{
+        test_int(parse(""), ==, 0);
+        test_true(!config.lets_exec);
+        test_int(parse("[exec]\nallow = root\n"), ==, 0);
+        test_true(config.lets_exec);
+        test_int(config.exec_group, ==, 0);
+        test_int(parse("[exec]\nallow = root\nallow =\n"), ==, 0);
+        test_true(!config.lets_exec);
+        expect_error("[exec]\nallow = no such group\n", "x.conf:2:", "no group \"no such group\"");
+        expect_error("[exec]\nuser = root\n", "x.conf:2:", "unknown key");
+}
+
 static void test_machines_defaults(void)
 {
         json_t *json;
@@ -377,7 +390,7 @@ static void test_home_of_another(void)
 
 TEST_MAIN("config", { "the home of another", test_home_of_another }, { "defaults", test_defaults },
           { "values", test_values }, { "errors", test_errors }, { "a NUL byte", test_nul },
-          { "sizes", test_sizes }, { "fragments", test_fragments },
+          { "sizes", test_sizes }, { "fragments", test_fragments }, { "commands", test_exec },
           { "missing files", test_missing }, { "machines: defaults", test_machines_defaults },
           { "machines: values", test_machines }, { "machines: errors", test_machines_errors },
           { "machines: conflicts", test_machines_conflicts }, { "passwords", test_passwords },
