@@ -362,6 +362,28 @@ static void print_json_member(struct output *output, json_t *spec, const char *m
                 print_row(output, label, text);
 }
 
+static void print_command(struct output *output, json_t *command)
+{
+        _cleanup_free_ char *text = strdup("");
+        json_t *word;
+        size_t i;
+
+        if (!command)
+                return;
+        json_array_foreach(json_object_get(command, "words"), i, word) {
+                char *longer = NULL;
+
+                if (asprintf(&longer, "%s%s%s", text ?: "", i > 0 ? " " : "",
+                             json_string_value(word) ?: "") < 0)
+                        return;
+                free(text);
+                text = longer;
+        }
+        print_row(output, "command", text ?: "");
+        if (*job_text(command, "directory"))
+                print_row(output, "directory", job_text(command, "directory"));
+}
+
 static void print_spec(struct output *output, json_t *spec, json_t *summary)
 {
         /* The summary has the numbers with which the job ran, defaults filled in. */
@@ -369,6 +391,7 @@ static void print_spec(struct output *output, json_t *spec, json_t *summary)
 
         print_row(output, "level", job_text(spec, "level"));
         print_row(output, "workload", job_text(spec, "workload"));
+        print_command(output, json_object_get(spec, "command"));
         print_spec_count(output, as_run, "workers", "workers");
         print_spec_count(output, as_run, "loops", "loops");
         if (*job_text(spec, "executor"))

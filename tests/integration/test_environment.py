@@ -17,6 +17,7 @@ from harness import activate, forbid, process, settings
 from harness.case import LEVELS, Case, end
 from harness.certificates import Certificates
 from harness.daemon import StartFailure
+from harness.poll import wait_until
 
 FORBID_IO_URING = [sys.executable, forbid.__file__, str(forbid.IO_URING_SETUP)]
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -461,3 +462,22 @@ class FullDisk(Case):
         self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 4), shown)
         os.unlink(ballast)
         self.assert_alive(self.daemon)
+
+    def test_a_command_that_prints_more_than_there_is_room_for(self):
+        """It waits, says so, and goes on when there is room; not a byte is lost."""
+        go = self.path("go")
+        os.mkfifo(go)
+        script = f"cat {go}; cat {self.write('large', os.urandom(1_500_000))}"
+        for level in LEVELS:
+            with self.subTest(level=level):
+                job = self.daemon.submit(level, "exec", ["a"], command={"words": ["sh", "-c", script], "input": "none"})
+                with open(go, "w"):             # it runs, and has printed nothing yet
+                    ballast = self.fill()
+                wait_until(lambda: self.daemon.show(job).get("condition") == "disk-full", "the condition disk-full")
+                os.unlink(ballast)
+                shown = self.daemon.wait(job)
+                self.assertEqual((shown["state"], shown["tasks_done"]), ("done", 1), shown)
+                self.assertNotIn("condition", shown)
+                with open(self.path("large"), "rb") as file:
+                    self.assertEqual(self.daemon.pppctl("logs", job).stdout, file.read())
+                shutil.rmtree(os.path.join(self.mount, "state", "jobs", str(job)))
