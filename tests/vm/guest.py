@@ -19,8 +19,8 @@ OF_THE_PACKAGE = ("test_install", "test_access", "test_service", "test_package")
 # Of the rest, what the machine with the .rpm runs where two divide it: about a half, by the time it takes.
 OF_THE_RPM = ("test_blame", "test_limits", "test_restore", "test_user")
 # What does not depend on which systemd and which kernel there are: where one Debian ran it, the next need not.
-OF_NO_SUITE = ("test_access", "test_accounting.Many", "test_autopkgtest", "test_doctor", "test_interruption.Interruption",
-               "test_journal", "test_limits.Cpu.test_half_a_cpu_takes_twice_as_long",
+OF_NO_SUITE = ("test_access", "test_accounting.Many", "test_autopkgtest", "test_doctor", "test_exec",
+               "test_interruption.Interruption", "test_journal", "test_limits.Cpu.test_half_a_cpu_takes_twice_as_long",
                "test_limits.Refusals.test_malformed", "test_limits.Refusals.test_past_the_machine", "test_limits.Time",
                "test_machines", "test_package", "test_ppp", "test_web")
 

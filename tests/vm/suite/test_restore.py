@@ -12,7 +12,7 @@ from commands import must, systemctl
 from daemon import waits_for_reply
 from harness.poll import wait_until
 
-SLEEP, TASKS = "0.5", 40        # ten seconds with two workers; a restart takes up to five under emulation
+SLEEP, TASKS = "0.5", 80        # twenty seconds with two workers; a restart takes up to thirteen under emulation
 SPEC_LIMITS = {"memory_max_bytes": 64 << 20, "cpu_max_cpus": 0.5, "cpu_weight": 50, "pids_max": 20, "cpus": "0"}
 FILES = {"memory.max": str(64 << 20), "cpu.max": "50000 100000", "cpu.weight": "50", "pids.max": "20",
          "cpuset.cpus": "0"}
