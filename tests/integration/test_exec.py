@@ -103,7 +103,8 @@ class Commands(Exec):
 
 class Inputs(Exec):
     def test_from_standard_input(self):
-        self.assertEqual(self.exec("async", "-q", "--ordered", "--", "echo", "-", input=b"a\nb c\n").out, "- a\n- b c\n")
+        result = self.exec("async", "-q", "--ordered", "--", "echo", "-", input=b"a\nb c\n")
+        self.assertEqual(result.out, "- a\n- b c\n")
 
     def test_that_end_with_nul(self):
         self.assertEqual(self.exec("async", "-q", "-0", "--ordered", "--", "echo", input=b"a\0b c\0").out, "a\nb c\n")
@@ -120,8 +121,8 @@ class Inputs(Exec):
         self.assertEqual(self.exec("async", "--", "echo", "never", ":::").out, "")
 
     def test_on_standard_input_of_the_command(self):
-        self.assertEqual(self.exec("processes", "-q", "--stdin", "--ordered", "--", "tr", "a-z", "A-Z", ":::", "a b", "c").out,
-                         "A B\nC\n")
+        result = self.exec("processes", "-q", "--stdin", "--ordered", "--", "tr", "a-z", "A-Z", ":::", "a b", "c")
+        self.assertEqual(result.out, "A B\nC\n")
 
     def test_refused(self):
         for args, *says in (
@@ -139,7 +140,8 @@ class Inputs(Exec):
             with self.subTest(args=args):
                 args = [os.fsdecode(arg) if isinstance(arg, bytes) else arg for arg in args]
                 self.assert_says(self.daemon.pppctl("run", "async", *args), 2, *says)
-        self.assert_says(self.daemon.pppctl("run", "machines", "exec", "--", "true", ":::", "a"), 2, "nodes run no commands")
+        self.assert_says(self.daemon.pppctl("run", "machines", "exec", "--", "true", ":::", "a"), 2,
+                         "nodes run no commands")
         self.assert_alive()
 
 
@@ -175,7 +177,8 @@ class Kept(Exec):
     def test_output_max(self):
         rows, _ = self.rows("processes", "--output-max", "10", "--", "seq", ":::", "1000")
         self.assertEqual(rows["1000"]["output_bytes"], 3893)
-        self.assertEqual(self.exec("async", "-q", "--output-max", "10", "--", "seq", ":::", "1000").out, "1\n2\n3\n4\n5\n")
+        result = self.exec("async", "-q", "--output-max", "10", "--", "seq", ":::", "1000")
+        self.assertEqual(result.out, "1\n2\n3\n4\n5\n")
 
     def test_output_none(self):
         self.assertEqual(self.exec("async", "-q", "--output", "none", "--", "echo", ":::", "a").out, "")
@@ -309,11 +312,18 @@ class Ends(Exec):
         self.assertEqual(daemon.wait(job)["tasks_done"], 8)
         self.assertEqual(daemon.pppctl("logs", job).out, "".join(f"{i}\n" for i in range(8)))
 
+    def test_more_than_the_daemon_reserves_room_for_by_itself(self):
+        path = self.write("many", "".join(f"{i}\n" for i in range(140_000)))
+        job = int(self.exec("async", "--detach", "--from", path, "--", "true").out)
+        wait_until(lambda: self.daemon.show(job)["tasks_done"] > 0, "the first of many")
+        self.daemon.cancel(job)
+        self.assertEqual(self.daemon.show(job)["state"], "cancelled")
+
     def test_cancel_ends_commands(self):
         for level in LEVELS:
             with self.subTest(level=level):
-                process, job = self.start(level, "exec", *SHELL, ":::", "trap 'echo bye; exit 0' TERM; sleep 1000 & wait",
-                                          "sleep 1000")
+                process, job = self.start(level, "exec", *SHELL, ":::",
+                                          "trap 'echo bye; exit 0' TERM; sleep 1000 & wait", "sleep 1000")
                 wait_until(lambda: populated(self.daemon.job_group(job)), "the commands")
                 self.daemon.cancel(job)
                 process.wait(60)

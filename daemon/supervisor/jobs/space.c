@@ -129,13 +129,17 @@ static int reserved(const struct job *job, int r, struct fault *fault)
                            (unsigned long long)job->record.number);
 }
 
+static int reserve(const struct job *job)
+{
+        return directory_reserve(&job->directory, job->record.n_tasks,
+                                 workload_info(job->spec.workload)->runs_commands);
+}
+
 int space_reserve(const struct jobs *jobs, struct job *job, struct fault *fault)
 {
         int r = check_start(jobs, job, fault);
 
-        return r < 0 ? r
-                     : reserved(job, directory_reserve(&job->directory, job->record.n_tasks),
-                                fault);
+        return r < 0 ? r : reserved(job, reserve(job), fault);
 }
 
 bool space_takes_long(uint64_t n_tasks)
@@ -145,9 +149,7 @@ bool space_takes_long(uint64_t n_tasks)
 
 static int child_reserve(void *userdata, int out_fd)
 {
-        const struct job *job = userdata;
-
-        return directory_reserve(&job->directory, job->record.n_tasks);
+        return reserve(userdata);
 }
 
 static void on_reserved(void *userdata, int r, int out_fd)
@@ -167,8 +169,8 @@ void space_reserve_and_start(struct jobs *jobs, struct job *job)
                 .run = child_reserve,
                 .done = on_reserved,
                 .userdata = job,
-                .fds = { job->directory.results_fd },
-                .n_fds = 1,
+                .fds = { job->directory.results_fd, job->directory.fd },
+                .n_fds = 2,
         };
         _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;

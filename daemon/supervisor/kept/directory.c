@@ -137,17 +137,15 @@ int directory_open_tasks(const struct directory *directory, int *ret_tasks_fd, i
         return r;
 }
 
-int directory_reserve(const struct directory *directory, uint64_t n_tasks)
+int directory_reserve(const struct directory *directory, uint64_t n_tasks, bool runs_commands)
 {
         _cleanup_close_ int fd = -EBADF;
         int r;
 
         r = results_reserve(directory->results_fd, n_tasks);
-        if (r < 0)
+        if (r < 0 || !runs_commands)
                 return r;
         r = open_file(directory, "tasks", &fd);
-        if (r == -ENOENT)
-                return 0;
         return r < 0 ? r : tasks_reserve(fd, n_tasks);
 }
 

@@ -51,10 +51,11 @@ int directory_publish_admitted(int jobs_fd, int (*is_admitted)(void *userdata, u
 void directory_discard(struct trash *trash, uint64_t number);
 
 /*
- * Reserves the space for @n_tasks results on disk, and for the records of as many commands.
+ * Reserves the space for @n_tasks results on disk, and if it @runs_commands for the records of
+ * these.
  * -ENOSPC, -EDQUOT or -EFBIG if there is none.
  */
-int directory_reserve(const struct directory *directory, uint64_t n_tasks);
+int directory_reserve(const struct directory *directory, uint64_t n_tasks, bool runs_commands);
 
 /* The bytes that these files take on disk. */
 uint64_t directory_reserved(const struct directory *directory);
