@@ -3,14 +3,13 @@
 #include <stdio.h>
 
 /* The file is there when the memory controller is (4.19). */
-static int kill_as_one(int fd, struct fault *fault)
+static int kill_as_one(int fd, const char *field, struct fault *fault)
 {
         int r = cgroup_write(fd, "memory.oom.group", "1");
 
         if (r >= 0 || r == -ENOENT)
                 return 0;
-        return fault_refuse(fault, r, "spec.worker_limits",
-                            "pppctl doctor tells what the daemon may write to",
+        return fault_refuse(fault, r, field, "pppctl doctor tells what the daemon may write to",
                             "cannot write memory.oom.group of the cgroup: %s", strerrordesc_np(-r));
 }
 
@@ -18,8 +17,16 @@ int worker_group_limit(int fd, const struct spec *spec, struct fault *fault)
 {
         int r;
 
-        r = kill_as_one(fd, fault);
+        r = kill_as_one(fd, "spec.worker_limits", fault);
         return r < 0 ? r : limits_apply(&spec->worker_limits, fd, "spec.worker_limits", fault);
+}
+
+int task_group_limit(int fd, const struct spec *spec, struct fault *fault)
+{
+        int r;
+
+        r = kill_as_one(fd, "spec.task_limits", fault);
+        return r < 0 ? r : limits_apply(&spec->task_limits, fd, "spec.task_limits", fault);
 }
 
 bool worker_group_lacks_controllers(int fd, const struct spec *spec)

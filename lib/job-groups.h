@@ -14,6 +14,12 @@
  */
 int worker_group_limit(int fd, const struct spec *spec, struct fault *fault);
 
+/*
+ * The same for the group of one task, task-K, whose command runs there: spec->task_limits, and that
+ * all of its processes are killed when the kernel has to kill one of them.
+ */
+int task_group_limit(int fd, const struct spec *spec, struct fault *fault);
+
 /* True when the group lacks the controllers for what worker_group_limit() sets. */
 bool worker_group_lacks_controllers(int fd, const struct spec *spec);
 

@@ -36,6 +36,7 @@ static const struct metric_member other_limits[] = {
         { .key = "timeout_seconds", .label = "time", .kind = METRIC_SECONDS },
         { .key = "cpu_time_max_seconds", .label = "CPU time", .kind = METRIC_SECONDS },
         { .key = "worker", .label = "of each worker", .kind = METRIC_LIMITS },
+        { .key = "task", .label = "of each task", .kind = METRIC_LIMITS },
         { .key = NULL },
 };
 

@@ -161,6 +161,11 @@ static void clear(struct spec *spec, const struct member *member)
         }
 }
 
+bool spec_has_task_groups(const struct spec *spec)
+{
+        return workload_info(spec->workload)->runs_commands && !spec->command.no_group;
+}
+
 bool spec_has_worker_processes(const struct spec *spec)
 {
         return level_has(spec->level, LEVEL_WORKER_GROUPS) ||
@@ -288,7 +293,6 @@ static int check_pids_max(struct reader *reader, const struct spec *spec)
         return reader_refuse(reader, "limits.pids_max", hint, "%s", info->pids_why);
 }
 
-/* An option that the level cannot honour is refused, never ignored. */
 /* Other workloads have no command, and a task of theirs no cgroup. */
 static int check_no_command(struct reader *reader, const struct spec *spec)
 {
@@ -304,6 +308,25 @@ static int check_no_command(struct reader *reader, const struct spec *spec)
         return 0;
 }
 
+/* What else a cgroup can do is for all commands of a job together: tasks come and go. */
+static int check_task_limits(struct reader *reader, const struct spec *spec)
+{
+        const unsigned taken = LIMIT_BIT(LIMIT_CPU_MAX) | LIMIT_BIT(LIMIT_MEMORY_MAX) |
+                               LIMIT_BIT(LIMIT_SWAP_MAX) | LIMIT_BIT(LIMIT_PIDS_MAX);
+        unsigned refused = spec->task_limits.given & ~taken;
+        char name[64];
+
+        if (spec->command.no_group && spec->task_limits.given)
+                return reader_refuse(reader, "task_limits", "leave one of the two out",
+                                     "without a cgroup of its own a task cannot be limited");
+        if (!refused)
+                return 0;
+        snprintf(name, sizeof(name), "task_limits.%s", limit_infos[__builtin_ctz(refused)].member);
+        return reader_refuse(reader, name, "limit the whole job instead",
+                             "a task may have limits on its CPU time, memory, swap and processes "
+                             "only");
+}
+
 static int check_command(struct reader *reader, const struct spec *spec)
 {
         if (!workload_info(spec->workload)->runs_commands)
@@ -317,12 +340,10 @@ static int check_command(struct reader *reader, const struct spec *spec)
         if (spec->executor != EXECUTOR_NONE)
                 return reader_refuse(reader, "executor", "leave it out",
                                      "commands run in processes of their own");
-        if (spec->command.no_group && spec->task_limits.given)
-                return reader_refuse(reader, "task_limits", "leave one of the two out",
-                                     "without a cgroup of its own a task cannot be limited");
-        return 0;
+        return check_task_limits(reader, spec);
 }
 
+/* An option that the level cannot honour is refused, never ignored. */
 static int check_combination(struct reader *reader, const struct spec *spec)
 {
         int r = check_workers(reader, spec);

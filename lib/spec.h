@@ -82,4 +82,7 @@ void spec_leave_out(struct spec *spec);
  */
 bool spec_has_worker_processes(const struct spec *spec);
 
+/* Whether each task's command runs in a cgroup of its own, where there are cgroups. */
+bool spec_has_task_groups(const struct spec *spec);
+
 void spec_deinit(struct spec *spec);

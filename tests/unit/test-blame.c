@@ -25,6 +25,16 @@ enum kernel { LINUX_6_1, LINUX_6_12 };
 
 static char root[32];
 
+/* Each task's command has a group of its own, which is gone by the end. */
+static const struct spec of_commands = {
+        .level = LEVEL_PROCESSES,
+        .workload = WORKLOAD_EXEC,
+        .worker_limits = { .given = LIMIT_BIT(LIMIT_MEMORY_MAX),
+                           .values = { [LIMIT_MEMORY_MAX] = 67108864 } },
+        .task_limits = { .given = LIMIT_BIT(LIMIT_MEMORY_MAX) | LIMIT_BIT(LIMIT_PIDS_MAX),
+                         .values = { [LIMIT_MEMORY_MAX] = 16777216, [LIMIT_PIDS_MAX] = 7 } },
+};
+
 static const struct spec spec = {
         .level = LEVEL_PROCESSES,
         .worker_limits = { .given = LIMIT_BIT(LIMIT_MEMORY_MAX) | LIMIT_BIT(LIMIT_PIDS_MAX),
@@ -110,12 +120,13 @@ struct run {
         struct cgroup_chain before;
         bool late;
         uint64_t n_runner_refused;
+        const struct spec *spec;
         struct limit_hits hits;
 };
 
 static void begin(struct run *run, enum kernel kernel)
 {
-        *run = (struct run){ .fd = make_tree(kernel) };
+        *run = (struct run){ .fd = make_tree(kernel), .spec = &spec };
         put_number(SLICE, "memory.events.local", "oom", 7);
         if (kernel == LINUX_6_12)
                 put_number(SLICE, "pids.events.local", "max", 7);
@@ -133,7 +144,7 @@ static void look(struct run *run)
                 .before = &run->before,
                 .began_later = run->late,
                 .n_runner_refused = run->n_runner_refused,
-                .spec = &spec,
+                .spec = run->spec,
         };
 
         limit_hits_deinit(&run->hits);
@@ -206,6 +217,36 @@ static void test_memory_of_a_worker(void)
         test_int(run.hits.limits[CHAIN_MEMORY].met[0].place, ==, PLACE_WORKER);
         test_int(run.hits.limits[CHAIN_MEMORY].met[0].max, ==, 33554432);
         test_int(run.hits.limits[CHAIN_MEMORY].met[0].n, ==, 2);
+        end(&run);
+}
+
+static void check_met(const struct limit_hits *hits, enum chain_limit limit, uint64_t max,
+                      uint64_t n)
+{
+        _cleanup_free_ char *text = limit_describe_met(hits, limit);
+        json_t *list = limit_hits_to_json(hits);
+
+        test_int(hits->limits[limit].n, ==, 1);
+        test_int(hits->limits[limit].met[0].place, ==, PLACE_TASK);
+        test_int(hits->limits[limit].met[0].max, ==, max);
+        test_int(hits->limits[limit].met[0].n, ==, n);
+        test_contains(text, " of a task is ");
+        test_str(json_string_value(json_object_get(json_array_get(list, 0), "of")), "task");
+        json_decref(list);
+}
+
+static void test_memory_of_a_task(void)
+{
+        struct run run;
+
+        begin(&run, LINUX_6_12);
+        run.spec = &of_commands;
+        put_number(JOB, "memory.events", "oom", 2);
+        look(&run);
+        check_met(&run.hits, CHAIN_MEMORY, 16777216, 2);
+        test_int(limit_blame((struct outcome){ OUTCOME_ENDED, JOB_DONE, REASON_NONE }, &run.hits)
+                         .reason,
+                 ==, REASON_NONE);
         end(&run);
 }
 
@@ -289,6 +330,40 @@ static void test_pids_of_a_worker(void)
         put_number(WORKER, "pids.events", "max", 5);
         put_number(WORKER, "pids.peak", "", 3);
         says(&run, REASON_PIDS_MAX, REFUSED "pids.max of a worker is 3");
+        end(&run);
+}
+
+static enum job_reason reason_of(const struct run *run)
+{
+        return limit_blame((struct outcome){ OUTCOME_ENDED, JOB_DONE, REASON_NONE }, &run->hits)
+                .reason;
+}
+
+/* A command that its task's limit refused a process fails its task, and not the job. */
+static void test_pids_of_a_task(void)
+{
+        struct run run;
+
+        begin(&run, LINUX_6_12);
+        run.spec = &of_commands;
+        put_number(JOB, "pids.events", "max", 5);
+        look(&run);
+        check_met(&run.hits, CHAIN_PIDS, 7, 5);
+        test_int(run.hits.n_refused, ==, 5);
+        test_int(reason_of(&run), ==, REASON_NONE);
+        put_number(JOB, "pids.events.local", "max", 1);
+        look(&run);
+        test_int(run.hits.limits[CHAIN_PIDS].n, ==, 2);
+        test_int(reason_of(&run), ==, REASON_PIDS_MAX);
+        end(&run);
+
+        /* What was counted in a group that is gone is not known. */
+        begin(&run, LINUX_6_1);
+        run.spec = &of_commands;
+        look(&run);
+        test_true(!run.hits.has_refused);
+        test_contains(run.hits.why_no_refused, "which is gone");
+        test_int(reason_of(&run), ==, REASON_NONE);
         end(&run);
 }
 
@@ -464,6 +539,8 @@ static void test_memory_by_kind(void)
 TEST_MAIN("blame", { "memory of the job", test_memory_of_the_job },
           { "memory of a group above", test_memory_above },
           { "memory of a worker", test_memory_of_a_worker },
+          { "memory of a task", test_memory_of_a_task },
+          { "processes of a task", test_pids_of_a_task },
           { "memory of several", test_memory_of_several },
           { "memory of the machine", test_memory_of_the_machine },
           { "part of a tree", test_part_of_a_tree },

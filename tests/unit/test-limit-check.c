@@ -34,6 +34,9 @@ static int check(const char *text, const struct groups *groups, struct fault *fa
         return r;
 }
 
+#define EXEC(members)                                                                             \
+        "{\"workload\":\"exec\",\"level\":\"serial\",\"command\":{\"words\":[\"true\"]}," members \
+        "}"
 #define SPEC(level, members) "{\"workload\":\"sum\",\"level\":\"" level "\"," members "}"
 
 static void refuses(const char *text, const struct groups *groups, int error, const char *field,
@@ -67,6 +70,8 @@ static void test_past_the_machine(void)
                 &with_all, -EDOM, "spec.limits.io_max[0].writes_per_second", "9 is out of range");
         refuses(SPEC("processes", "\"worker_limits\":{\"cpu_max_cpus\":3}"), &with_all, -EDOM,
                 "spec.worker_limits.cpu_max_cpus", "300%");
+        refuses(EXEC("\"task_limits\":{\"cpu_max_cpus\":3}"), &with_all, -EDOM,
+                "spec.task_limits.cpu_max_cpus", "300%");
 }
 
 static void test_unavailable(void)
@@ -77,6 +82,10 @@ static void test_unavailable(void)
                 "spec.limits.pids_max", "there are none");
         refuses(SPEC("processes", "\"worker_limits\":{\"swap_max_bytes\":0}"), &without_any,
                 -EOPNOTSUPP, "spec.worker_limits.swap_max_bytes", "controller");
+        refuses(EXEC("\"task_limits\":{\"memory_max_bytes\":4194304}"), &without_any, -EOPNOTSUPP,
+                "spec.task_limits.memory_max_bytes", "controller");
+        refuses(EXEC("\"task_limits\":{\"pids_max\":9}"), &none, -EOPNOTSUPP,
+                "spec.task_limits.pids_max", "there are none");
         refuses(SPEC("threads", "\"threaded\":true,\"thread_weights\":[1]"), &without_any,
                 -EOPNOTSUPP, "spec.thread_weights", "controller");
         refuses(SPEC("threads", "\"threaded\":true"), &none, -EOPNOTSUPP, "spec.threaded",
@@ -99,6 +108,10 @@ static void test_allowed(void)
         test_int(check(SPEC("threads", "\"threaded\":true"), &without_any, &fault), ==, 0);
         test_int(check(SPEC("serial", "\"cpu_time_max_seconds\":1,\"nice\":19"), &without_any,
                        &fault),
+                 ==, 0);
+        test_int(check(EXEC("\"task_limits\":{\"memory_max_bytes\":4194304,\"swap_max_bytes\":0,"
+                            "\"cpu_max_cpus\":0.5,\"pids_max\":9}"),
+                       &with_all, &fault),
                  ==, 0);
         /* Nothing to be enforced. */
         test_int(check(SPEC("serial", "\"limits\":{\"pids_max\":9223372036854775807}"), &none,

@@ -7,6 +7,7 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "daemon/supervisor/limits/limit-restore.h"
 
@@ -115,6 +116,56 @@ static void test_without_a_note(void)
         clean_up(&fixture);
 }
 
+/* An empty file of the group task-0: what is written there can be told from what was there. */
+static void put_task(struct fixture *fixture, const char *name)
+{
+        char path[64];
+
+        (void)mkdirat(fixture->group.fd, "task-0", 0700);
+        snprintf(path, sizeof(path), "task-0/%s", name);
+        put(fixture->group.fd, path, "");
+}
+
+static void has_task(struct fixture *fixture, const char *name, const char *expected)
+{
+        _cleanup_free_ char *text = NULL;
+        char path[64];
+
+        snprintf(path, sizeof(path), "task-0/%s", name);
+        test_int(read_file_at(fixture->group.fd, path, &text, NULL), ==, 0);
+        test_str(text, expected);
+        test_int(unlinkat(fixture->group.fd, path, 0), ==, 0);
+}
+
+/* Tasks that run get their limits again; so each of their groups is killed as one again, too. */
+static void test_tasks(void)
+{
+        const struct spec spec = {
+                .level = LEVEL_THREADS,
+                .workload = WORKLOAD_EXEC,
+                .task_limits = { .given = LIMIT_BIT(LIMIT_PIDS_MAX) | LIMIT_BIT(LIMIT_MEMORY_MAX),
+                                 .values = { [LIMIT_PIDS_MAX] = 7, [LIMIT_MEMORY_MAX] = 8388608 } },
+        };
+        const struct groups groups = GROUPS_NULL;
+        struct controller_changes changes;
+        _cleanup_fault_ struct fault fault = FAULT_NULL;
+        struct fixture fixture;
+
+        make(&fixture, "memory pids\n", "memory pids\n");
+        put_task(&fixture, "pids.max");
+        put_task(&fixture, "memory.max");
+        put_task(&fixture, "memory.oom.group");
+        test_int(limit_restore(&spec, &groups, &fixture.group, &changes, &fault), ==, 0);
+        has_task(&fixture, "pids.max", "7");
+        has_task(&fixture, "memory.max", "8388608");
+        has_task(&fixture, "memory.oom.group", "1");
+        /* One whose limit cannot be set is told by the limit's name. */
+        test_int(limit_restore(&spec, &groups, &fixture.group, &changes, &fault), <, 0);
+        test_contains(fault.field, "spec.task_limits.");
+        test_int(unlinkat(fixture.group.fd, "task-0", AT_REMOVEDIR), ==, 0);
+        clean_up(&fixture);
+}
+
 static void test_without_a_group(void)
 {
         struct fixture fixture = { "", CHILD_GROUP_NULL };
@@ -145,6 +196,7 @@ int main(void)
         static const struct test_case cases[] = {
                 { "without a note", test_without_a_note },
                 { "without a group", test_without_a_group },
+                { "limits of tasks", test_tasks },
                 { "lost and gained", test_noted },
                 { "begun without controllers", test_none_noted },
         };

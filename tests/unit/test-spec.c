@@ -14,6 +14,10 @@ static int parse(const char *text, struct spec *ret, struct fault *fault)
         return r;
 }
 
+#define EXEC(members)                                                                             \
+        "{\"level\":\"serial\",\"workload\":\"exec\",\"command\":{\"words\":[\"true\"]}," members \
+        "}"
+
 static const struct {
         const char *text, *field, *why;
 } refused[] = {
@@ -89,6 +93,20 @@ static const struct {
         { "{\"level\":\"machines\",\"workload\":\"sum\",\"worker_limits\":{\"pids_max\":5}"
           "}",
           "spec.worker_limits.pids_max", "nodes' own configuration says" },
+        { EXEC("\"task_limits\":{\"pids_max\":9,\"cpu_weight\":50}"), "spec.task_limits.cpu_weight",
+          "on its CPU time, memory, swap and processes only" },
+        { EXEC("\"task_limits\":{\"memory_high_bytes\":8388608}"),
+          "spec.task_limits.memory_high_bytes", "a task may have" },
+        { EXEC("\"task_limits\":{\"io_max\":[{\"device\":\"8:0\",\"reads_per_second\":10}]}"),
+          "spec.task_limits.io_max", "a task may have" },
+        { "{\"level\":\"serial\",\"workload\":\"sum\",\"task_limits\":{\"pids_max\":9}}",
+          "spec.task_limits", "no limits of their own" },
+        { "{\"level\":\"serial\",\"workload\":\"exec\",\"command\":{\"words\":[\"a\"],"
+          "\"no_group\":true},\"task_limits\":{\"pids_max\":9}}",
+          "spec.task_limits", "without a cgroup" },
+        { "{\"level\":\"serial\",\"workload\":\"exec\"}", "spec.command", "missing" },
+        { "{\"level\":\"machines\",\"workload\":\"exec\",\"command\":{\"words\":[\"a\"]}}",
+          "spec.workload", "nodes run no commands" },
 };
 
 static void test_refused(void)

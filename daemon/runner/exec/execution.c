@@ -280,7 +280,7 @@ static int judge(const struct execution *e)
                 return 0;
         if (e->record->start_error)
                 return task_fail(task, PPP_REASON_COMMAND_START, e->record->start_error);
-        if (task_group_oom_killed(&e->group, &blame))
+        if (task_group_oom_killed(&e->group, task->worker->runner, &blame))
                 return task_fail(task, PPP_REASON_OOM_KILLED, (int32_t)blame);
         if (WIFSIGNALED(e->status))
                 return task_fail(task, PPP_REASON_COMMAND_SIGNAL,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "lib/cgroup.h"
+#include "lib/job-groups.h"
 
 #define NAME_SIZE 32
 
@@ -20,9 +21,7 @@ static int limit(const struct task_group *group, const struct spec *spec, const 
         _cleanup_fault_ struct fault fault = FAULT_NULL;
         int r;
 
-        if (!spec->task_limits.given)
-                return 0;
-        r = limits_apply(&spec->task_limits, group->fd, "spec.task_limits", &fault);
+        r = task_group_limit(group->fd, spec, &fault);
         if (r < 0)
                 log_error("cannot limit %s: %s: %s; %s", name, fault.field, fault.why,
                           fault.advice);
@@ -130,25 +129,31 @@ void task_group_signal(const struct task_group *group, int signal)
         for_each_process(group, send_signal, &signal);
 }
 
-static bool counts(const struct task_group *group, const char *file, const char *key)
+static bool counts(int fd, const char *file, const char *key)
 {
         uint64_t n;
 
-        return group->fd >= 0 && cgroup_read_keyed(group->fd, file, key, &n) >= 0 && n > 0;
+        return fd >= 0 && cgroup_read_keyed(fd, file, key, &n) >= 0 && n > 0;
 }
 
-bool task_group_oom_killed(const struct task_group *group, enum ppp_oom_blame *ret)
+/* In memory.events.local a group counts what its own limit did, and not that of a group above
+ * (5.2). */
+bool task_group_oom_killed(const struct task_group *group, const struct runner *runner,
+                           enum ppp_oom_blame *ret)
 {
-        if (!counts(group, "memory.events", "oom_kill"))
+        if (!counts(group->fd, "memory.events", "oom_kill"))
                 return false;
-        /* The group's own limit counts there, and not that of a group above (5.2). */
-        *ret = counts(group, "memory.events.local", "oom") ? PPP_OOM_TASK : PPP_OOM_UNKNOWN;
+        if (counts(group->fd, "memory.events.local", "oom"))
+                *ret = PPP_OOM_TASK;
+        else
+                *ret = counts(runner->cgroup_fd, "memory.events.local", "oom") ? PPP_OOM_JOB
+                                                                               : PPP_OOM_UNKNOWN;
         return true;
 }
 
 bool task_group_pids_met(const struct task_group *group)
 {
-        return counts(group, "pids.events", "max");
+        return counts(group->fd, "pids.events", "max");
 }
 
 static void read_cpu(int fd, struct ppp_task_record *record)

@@ -35,7 +35,8 @@ unsigned task_group_count(const struct task_group *group);
 void task_group_signal(const struct task_group *group, int signal);
 
 /* Whether the kernel killed one of its processes for want of memory; and for whose. */
-bool task_group_oom_killed(const struct task_group *group, enum ppp_oom_blame *ret);
+bool task_group_oom_killed(const struct task_group *group, const struct runner *runner,
+                           enum ppp_oom_blame *ret);
 
 /* Whether its limit on processes was met. */
 bool task_group_pids_met(const struct task_group *group);

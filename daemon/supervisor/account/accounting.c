@@ -142,6 +142,8 @@ static void put_limits(struct summary *summary, const struct accounting *a)
                 summary_put_seconds(&limits, "cpu_time_max_seconds", a->spec->cpu_time_max_ns);
         if (a->spec->worker_limits.given)
                 summary_put(&limits, "worker", limits_to_json(&a->spec->worker_limits));
+        if (a->spec->task_limits.given)
+                summary_put(&limits, "task", limits_to_json(&a->spec->task_limits));
         summary->failed |= limits.failed;
         summary_put(summary, "limits", limits.json);
 }

@@ -24,14 +24,27 @@ static int add_met(struct limit_hits *hits, enum chain_limit limit, const struct
         return 0;
 }
 
-static int add_worker(struct limit_hits *hits, enum chain_limit limit, const struct spec *spec,
-                      uint64_t n)
+/*
+ * Whose limit one below the job's group was. Where a task's command has one, no worker comes to its
+ * own, which only waits for commands.
+ */
+static enum limit_place place_below(const struct spec *spec, enum chain_limit limit)
 {
         enum limit of = limit == CHAIN_MEMORY ? LIMIT_MEMORY_MAX : LIMIT_PIDS_MAX;
+
+        return limits_has(&spec->task_limits, of) ? PLACE_TASK : PLACE_WORKER;
+}
+
+static int add_below(struct limit_hits *hits, enum chain_limit limit, const struct spec *spec,
+                     uint64_t n)
+{
+        enum limit of = limit == CHAIN_MEMORY ? LIMIT_MEMORY_MAX : LIMIT_PIDS_MAX;
+        enum limit_place place = place_below(spec, limit);
+        const struct limits *limits =
+                place == PLACE_TASK ? &spec->task_limits : &spec->worker_limits;
         const struct limit_met met = {
-                .place = PLACE_WORKER,
-                .max = limits_has(&spec->worker_limits, of) ? spec->worker_limits.values[of]
-                                                            : UINT64_MAX,
+                .place = place,
+                .max = limits_has(limits, of) ? limits->values[of] : UINT64_MAX,
                 .n = n,
         };
 
@@ -78,7 +91,8 @@ static int add_above(struct limit_hits *hits, enum chain_limit limit,
         return r;
 }
 
-/* The count of the job's group including those below it, less the group's own, is the workers'. */
+/* The count of the job's group including those below it, less the group's own, is the workers' and
+ * the tasks'. */
 static int read_memory(struct limit_hits *hits, const struct cgroup_chain *now,
                        const struct limit_look *look)
 {
@@ -86,7 +100,7 @@ static int read_memory(struct limit_hits *hits, const struct cgroup_chain *now,
         int r = 0;
 
         if (cgroup_read_keyed(look->group_fd, "memory.events", "oom", &all) >= 0 && all > own)
-                r = add_worker(hits, CHAIN_MEMORY, look->spec, all - own);
+                r = add_below(hits, CHAIN_MEMORY, look->spec, all - own);
         if (r >= 0 && own > 0)
                 r = add_group(hits, CHAIN_MEMORY, now, 0, own);
         if (r >= 0)
@@ -119,7 +133,9 @@ static int read_pids_by_limit(struct limit_hits *hits, const struct cgroup_chain
         int r = 0;
 
         if (all > own)
-                r = add_worker(hits, CHAIN_PIDS, look->spec, all - own);
+                r = add_below(hits, CHAIN_PIDS, look->spec, all - own);
+        if (all > own && place_below(look->spec, CHAIN_PIDS) == PLACE_TASK)
+                hits->n_refused_tasks = all - own;
         if (r >= 0 && own > 0)
                 r = add_group(hits, CHAIN_PIDS, now, 0, own);
         if (r >= 0 && seen > 0)
@@ -208,10 +224,13 @@ static int read_pids_by_fork(struct limit_hits *hits, const struct cgroup_chain 
         if (r < 0)
                 return r == -ENOMEM ? r : 0;
         hits->n_refused = own + n;
-        hits->has_refused = true;
+        hits->has_refused = !spec_has_task_groups(look->spec) || hits->n_refused > 0;
+        if (!hits->has_refused)
+                hits->why_no_refused = "before Linux 6.11 the kernel counts a refused process in "
+                                       "the group of the task that wanted it, which is gone";
         if (hits->n_refused == 0)
                 return 0;
-        r = worker_reached ? add_worker(hits, CHAIN_PIDS, look->spec, 0) : 0;
+        r = worker_reached ? add_below(hits, CHAIN_PIDS, look->spec, 0) : 0;
         if (r >= 0)
                 r = add_reached(hits, now, look, false);
         if (r >= 0 && hits->limits[CHAIN_PIDS].n == 0)
@@ -274,7 +293,8 @@ struct outcome limit_blame(struct outcome outcome, const struct limit_hits *hits
         /* If it were started again, it would be killed again. */
         if (hits->runner_oom_killed && (died || outcome.verdict == OUTCOME_AGAIN))
                 return (struct outcome){ OUTCOME_ENDED, JOB_FAILED, REASON_OOM_KILLED };
-        if (hits->n_refused > 0 && (failed || done))
+        /* A command that its task's limit refused a process is that task's failure. */
+        if (hits->n_refused > hits->n_refused_tasks && (failed || done))
                 outcome.reason = REASON_PIDS_MAX;
         return outcome;
 }

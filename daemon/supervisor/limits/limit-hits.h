@@ -1,9 +1,9 @@
 #pragma once
 
 /*
- * The limits that a job has reached, and to whom each belongs: a worker, the job itself, or a group
- * above the job's. They are read from the kernel's counts while the job's group exists, and are put
- * into words (limit-text.c).
+ * The limits that a job has reached, and to whom each belongs: a task, a worker, the job itself, or
+ * a group above the job's. They are read from the kernel's counts while the job's group exists, and
+ * are put into words (limit-text.c).
  *
  * The kernel counts in each group how often it had to kill for that group's memory.max
  * (memory.events.local). Since Linux 6.11 it counts refused forks in the same way
@@ -19,6 +19,7 @@
 #include "lib/spec.h"
 
 enum limit_place {
+        PLACE_TASK,
         PLACE_WORKER,
         PLACE_JOB,
         PLACE_ABOVE,
@@ -34,7 +35,8 @@ struct limit_met {
 struct limit_hits {
         bool runner_oom_killed;
         bool has_refused;
-        uint64_t n_refused; /* forks that pids.max refused, where @has_refused */
+        uint64_t n_refused;       /* forks that pids.max refused, where @has_refused */
+        uint64_t n_refused_tasks; /* of them, those that the task's own limit refused a command */
         /* Why @has_refused is false, static; NULL also where there is no controller or no group. */
         const char *why_no_refused;
         struct {

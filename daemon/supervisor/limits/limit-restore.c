@@ -19,35 +19,45 @@ static bool is_gone(int fd, const char *name)
         return faccessat(fd, name, F_OK, 0) < 0 && errno == ENOENT;
 }
 
+/* The groups of one kind that the runner makes beside its own. */
+struct kind {
+        const char *prefix, *field;
+        int (*limit)(int fd, const struct spec *spec, struct fault *fault);
+};
+
+static const struct kind workers = { "worker-", "spec.worker_limits", worker_group_limit };
+static const struct kind tasks = { "task-", "spec.task_limits", task_group_limit };
+
 /*
- * Workers may come and go meanwhile. The limits of a worker that is started from now on are set by
- * the runner, which finds the controllers enabled again.
+ * Workers and tasks may come and go meanwhile. The limits of one that is started from now on are
+ * set by the runner, which finds the controllers enabled again.
  */
-static int restore_worker(int fd, const char *name, const struct spec *spec, struct fault *fault)
+static int restore_one(int fd, const char *name, const struct kind *kind, const struct spec *spec,
+                       struct fault *fault)
 {
-        _cleanup_close_ int worker_fd = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_close_ int group_fd = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int r;
 
-        if (worker_fd < 0)
-                return errno == ENOENT ? 0
-                                       : complain(fault, -errno, "spec.worker_limits",
-                                                  "open the cgroup of a worker");
-        r = worker_group_limit(worker_fd, spec, fault);
+        if (group_fd < 0)
+                return errno == ENOENT
+                               ? 0
+                               : complain(fault, -errno, kind->field, "open a cgroup of the job");
+        r = kind->limit(group_fd, spec, fault);
         return r < 0 && is_gone(fd, name) ? 0 : r;
 }
 
-static int restore_workers(const struct spec *spec, const struct child_group *group,
-                           struct fault *fault)
+static int restore_each(const struct kind *kind, const struct spec *spec,
+                        const struct child_group *group, struct fault *fault)
 {
         struct dirent **entries;
         int n, r = 0;
 
         n = scandirat(group->fd, ".", &entries, NULL, NULL);
         if (n < 0)
-                return complain(fault, -errno, "spec.worker_limits", "list the cgroups of workers");
+                return complain(fault, -errno, kind->field, "list the cgroups of the job");
         for (int i = 0; i < n; ++i) {
-                if (r >= 0 && strncmp(entries[i]->d_name, "worker-", 7) == 0)
-                        r = restore_worker(group->fd, entries[i]->d_name, spec, fault);
+                if (r >= 0 && strncmp(entries[i]->d_name, kind->prefix, strlen(kind->prefix)) == 0)
+                        r = restore_one(group->fd, entries[i]->d_name, kind, spec, fault);
                 free(entries[i]);
         }
         free(entries);
@@ -110,7 +120,9 @@ int limit_restore(const struct spec *spec, const struct groups *groups,
          */
         r = limit_set(spec, groups, group, fault);
         if (r >= 0 && spec_has_worker_processes(spec))
-                r = restore_workers(spec, group, fault);
+                r = restore_each(&workers, spec, group, fault);
+        if (r >= 0 && spec_has_task_groups(spec))
+                r = restore_each(&tasks, spec, group, fault);
         if (r >= 0 && spec->n_thread_weights > 0)
                 r = restore_threads(spec, group, fault);
         return r;

@@ -6,8 +6,9 @@
 #include "lib/priority.h"
 
 /*
- * This many bytes of the runner's memory are protected from reclaim. Otherwise workers that use up
- * the job's memory would bring the runner to a standstill, which has to record how they died.
+ * This many bytes of the runner's memory are protected from reclaim. Otherwise workers or commands
+ * that use up the job's memory would bring the runner to a standstill, which has to record how they
+ * died.
  */
 #define RUNNER_MEMORY_MIN (UINT64_C(4) << 20)
 
@@ -16,7 +17,8 @@ static void protect_runner(const struct spec *spec, const struct child_group *gr
         char text[24];
         int r;
 
-        if (!spec_has_worker_processes(spec) || !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
+        if (!(spec_has_worker_processes(spec) || spec_has_task_groups(spec)) ||
+            !limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
                 return;
         snprintf(text, sizeof(text), "%llu",
                  (unsigned long long)MIN(RUNNER_MEMORY_MIN,

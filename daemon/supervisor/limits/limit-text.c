@@ -11,13 +11,22 @@ static const struct {
         [CHAIN_PIDS] = { "pids.max", "", "TasksMax=" },
 };
 
+static const struct {
+        const char *name, *text;
+} places[] = {
+        [PLACE_TASK] = { "task", "a task" },
+        [PLACE_WORKER] = { "worker", "a worker" },
+        [PLACE_JOB] = { "job", "the job" },
+        [PLACE_ABOVE] = { "above", NULL },
+};
+
 static void print_met(FILE *file, const struct limit_met *met, enum chain_limit limit)
 {
         fprintf(file, "%s of ", limit_words[limit].file);
         if (met->place == PLACE_ABOVE)
                 fprintf(file, "%s, a group above the job's,", met->group);
         else
-                fputs(met->place == PLACE_JOB ? "the job" : "a worker", file);
+                fputs(places[met->place].text, file);
         if (met->max == UINT64_MAX)
                 fputs(" was reached", file);
         else
@@ -96,13 +105,8 @@ char *limit_describe(enum job_reason reason, const struct limit_hits *hits, cons
 
 static json_t *met_to_json(const struct limit_met *met, enum chain_limit limit)
 {
-        static const char *const places[] = {
-                [PLACE_WORKER] = "worker",
-                [PLACE_JOB] = "job",
-                [PLACE_ABOVE] = "above",
-        };
         json_t *json = json_pack("{s:s, s:s, s:s*}", "limit", limit_words[limit].file, "of",
-                                 places[met->place], "group", met->group);
+                                 places[met->place].name, "group", met->group);
 
         if (json && met->max != UINT64_MAX)
                 json_object_set_new(json, "value", json_integer((json_int_t)met->max));
