@@ -197,12 +197,11 @@ static void test_missing(void)
 static void test_exec(void)
 {
         test_int(parse(""), ==, 0);
-        test_true(!config.lets_exec);
+        test_int(config.exec_group, ==, -1);
         test_int(parse("[exec]\nallow = root\n"), ==, 0);
-        test_true(config.lets_exec);
         test_int(config.exec_group, ==, 0);
         test_int(parse("[exec]\nallow = root\nallow =\n"), ==, 0);
-        test_true(!config.lets_exec);
+        test_int(config.exec_group, ==, -1);
         expect_error("[exec]\nallow = no such group\n", "x.conf:2:", "no group \"no such group\"");
         expect_error("[exec]\nuser = root\n", "x.conf:2:", "unknown key");
 }

@@ -224,15 +224,15 @@ static bool is_in_group(const struct peer *peer, gid_t group)
 static bool check_command(struct peer *peer, const struct spec *spec)
 {
         const struct config *config = peer->owner->jobs->config;
+        bool lets_some = config->exec_group >= 0;
 
         if (!spec->command.words || peer->uid == geteuid())
                 return true;
-        if (config->lets_exec && (peer->uid == 0 || is_in_group(peer, config->exec_group)))
+        if (lets_some && (peer->uid == 0 || is_in_group(peer, (gid_t)config->exec_group)))
                 return true;
         methods_refuse(peer, "spec.workload",
-                       config->lets_exec
-                               ? "you are not in the group whose members may run commands here"
-                               : "this daemon runs no commands of its users",
+                       lets_some ? "you are not in the group whose members may run commands here"
+                                 : "this daemon runs no commands of its users",
                        "take your own pppd (systemctl --user start pppd, pppctl --user run), whose "
                        "commands run as you; or have the administrator name a group of yours in "
                        "pppctl.conf: [exec] allow = GROUP");

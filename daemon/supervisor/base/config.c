@@ -53,7 +53,7 @@ void config_defaults(struct config *config)
 {
         for (size_t i = 0; i < ARRAY_SIZE(keys); ++i)
                 *key_value(config, &keys[i]) = keys[i].value;
-        config->lets_exec = false;
+        config->exec_group = -1;
         machines_config_defaults(&config->machines);
 }
 
@@ -117,7 +117,7 @@ static int set_exec_group(struct config *config, const char *value, const struct
 {
         const struct group *group;
 
-        config->lets_exec = *value;
+        config->exec_group = -1;
         if (!*value)
                 return 0;
         group = getgrnam(value);

@@ -59,8 +59,7 @@ struct config {
         uint64_t max_size_per_user;    /* bytes of one user's jobs on disk; 0: see space.h */
         uint64_t keep_free;            /* bytes left free on the file system; 0: see space.h */
         uint64_t inputs_size_max;      /* bytes of one job's inputs */
-        bool lets_exec;                /* members of a group may run commands, of that one: */
-        gid_t exec_group;
+        int64_t exec_group;            /* whose members may run commands; -1: nobody may */
         struct machines_config machines;
 };
 
