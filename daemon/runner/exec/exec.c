@@ -1,6 +1,7 @@
 #include "daemon/runner/exec/exec.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/runner/exec/template.h"
@@ -37,6 +38,18 @@ static int take_path_apart(struct exec *exec)
         return 0;
 }
 
+/* After a power cut the header may be older than what was written. Nobody else writes yet. */
+static int find_output_end(struct exec *exec)
+{
+        struct ppp_tasks_header *header = exec->tasks.header;
+        struct stat st;
+
+        if (fstat(exec->output_fd, &st) < 0)
+                return -errno;
+        header->output_end = MAX(header->output_end, (uint64_t)st.st_size);
+        return 0;
+}
+
 static int open_files(struct exec *exec, const struct runner *runner, int tasks_fd)
 {
         int r;
@@ -47,7 +60,9 @@ static int open_files(struct exec *exec, const struct runner *runner, int tasks_
         r = tasks_map(tasks_fd, true, &exec->tasks);
         if (r < 0)
                 return r;
-        return exec->tasks.n_tasks == runner->results.n_tasks ? 0 : -EBADMSG;
+        if (exec->tasks.n_tasks != runner->results.n_tasks)
+                return -EBADMSG;
+        return find_output_end(exec);
 }
 
 int exec_new(struct runner *runner, int tasks_fd, int output_fd, struct exec **ret)

@@ -167,9 +167,9 @@ static void interrupt_command(struct execution *e, int error)
         end_command(e);
 }
 
-static void take_output(struct execution *e, enum ppp_stream stream)
+static void take_output(struct execution *e, enum ppp_stream stream, uint64_t until_ns)
 {
-        int r = output_take(&e->output, stream, e->until_ns);
+        int r = output_take(&e->output, stream, until_ns);
 
         if (r >= 0)
                 return;
@@ -191,11 +191,14 @@ static void follow(struct execution *e)
                 for (enum ppp_stream i = 0; i < _PPP_STREAM_N; ++i)
                         fds[1 + i] = (struct pollfd){ e->output.fds[i], POLLIN, 0 };
                 r = io->poll(e->task, fds, ARRAY_SIZE(fds), e->until_ns, !e->cancelled);
+                /* It was killed because nobody can wait for it in this way. */
+                if (r < 0 && e->error < 0)
+                        return;
                 if (r <= 0)
                         interrupt_command(e, r < 0 ? r : -ETIME);
                 for (enum ppp_stream i = 0; i < _PPP_STREAM_N && r > 0; ++i)
                         if (fds[1 + i].revents)
-                                take_output(e, i);
+                                take_output(e, i, e->until_ns);
                 if (r > 0 && fds[0].revents)
                         return;
         }
@@ -304,9 +307,12 @@ static int run(struct execution *e)
         follow(e);
         reap(e);
         end_rest(e);
-        /* The pipes have what was printed until now; a process that got away may hold them open. */
+        /*
+         * The pipes have what was printed until now; a process that got away may hold them open. It
+         * has ended in time, however long there is no room for it.
+         */
         for (enum ppp_stream i = 0; i < _PPP_STREAM_N; ++i)
-                take_output(e, i);
+                take_output(e, i, UINT64_MAX);
         account(e);
         return judge(e);
 }
