@@ -17,10 +17,21 @@ static void chain_deinit(struct chain *chain)
         free(chain->sizes);
 }
 
+static bool has_magic(int fd)
+{
+        char magic[sizeof(PPP_OUTPUT_MAGIC) - 1];
+
+        return pread(fd, magic, sizeof(magic), 0) == (ssize_t)sizeof(magic) &&
+               memcmp(magic, PPP_OUTPUT_MAGIC, sizeof(magic)) == 0;
+}
+
 int task_output_open(int tasks_fd, int output_fd, struct task_output *ret)
 {
         struct task_output output = TASK_OUTPUT_NULL;
         int r;
+
+        if (!has_magic(output_fd))
+                return -EBADMSG;
 
         output.fd = fcntl(output_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
         if (output.fd < 0)
@@ -60,13 +71,17 @@ static int chain_add(struct chain *chain, uint64_t offset, uint32_t n)
         return 0;
 }
 
-/* Each piece is before the next one, so that there is no circle. */
-static bool is_piece(const struct ppp_output_chunk *chunk, uint64_t at, uint64_t task,
+/*
+ * Each piece ends before the next one, which is at @end: so there is no circle, and no more to be
+ * read than the file has.
+ */
+static bool is_piece(const struct ppp_output_chunk *chunk, uint64_t at, uint64_t end, uint64_t task,
                      enum ppp_stream stream)
 {
         return chunk->magic == PPP_OUTPUT_CHUNK_MAGIC && chunk->task == task &&
                chunk->stream == (uint32_t)stream && chunk->size > 0 &&
-               chunk->size <= PPP_OUTPUT_CHUNK_MAX && chunk->previous < at;
+               chunk->size <= PPP_OUTPUT_CHUNK_MAX && chunk->previous < at &&
+               at + sizeof(*chunk) + chunk->size <= end;
 }
 
 /* Back to the beginning of the last attempt. */
@@ -76,6 +91,7 @@ static int chain_find(struct chain *chain, const struct task_output *output, uin
         const struct ppp_task_record *record = &output->tasks.records[task];
         uint64_t at = __atomic_load_n(&record->streams[stream].last, __ATOMIC_ACQUIRE);
         uint32_t attempt = __atomic_load_n(&record->attempts, __ATOMIC_RELAXED);
+        uint64_t end = INT64_MAX;
 
         while (at > 0) {
                 struct ppp_output_chunk chunk;
@@ -83,13 +99,14 @@ static int chain_find(struct chain *chain, const struct task_output *output, uin
 
                 if (at > INT64_MAX - sizeof(chunk) - PPP_OUTPUT_CHUNK_MAX ||
                     pread(output->fd, &chunk, sizeof(chunk), (off_t)at) != (ssize_t)sizeof(chunk) ||
-                    !is_piece(&chunk, at, task, stream))
+                    !is_piece(&chunk, at, end, task, stream))
                         return -EBADMSG;
                 if (chunk.attempt != attempt)
                         return 0;
                 r = chain_add(chain, at + sizeof(chunk), chunk.size);
                 if (r < 0)
                         return r;
+                end = at;
                 at = chunk.previous;
         }
         return 0;

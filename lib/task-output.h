@@ -18,7 +18,7 @@ struct task_output {
                 .tasks = TASKS_NULL, .fd = -EBADF, \
         }
 
-/* Both descriptors stay the caller's. -EBADMSG: `tasks` is no such file, or was cut short. */
+/* Both descriptors stay the caller's. -EBADMSG: one is no such file, or was cut short. */
 int task_output_open(int tasks_fd, int output_fd, struct task_output *ret);
 void task_output_close(struct task_output *output);
 
