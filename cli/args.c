@@ -434,7 +434,9 @@ static int parse_letters(struct args *args, char **argv, int *i)
  */
 static bool is_option(const char *text)
 {
-        return text[0] == '-' && text[1] && (streq(text, "-0") || !strchr("0123456789.", text[1]));
+        if (text[0] != '-' || !text[1])
+                return false;
+        return !strchr("0123456789.", text[text[1] == '0' && text[2] ? 2 : 1]) || streq(text, "-0");
 }
 
 static void add_operand(struct args *args, char *text)

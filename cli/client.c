@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "cli/access.h"
 #include "cli/errors.h"
@@ -124,13 +125,22 @@ int pppd_open(struct pppd *pppd, const struct args *args)
         return open_first(pppd, user);
 }
 
+/* By whatever name the socket was given. */
+static bool is_the_systems(const char *path)
+{
+        struct stat system, st;
+
+        return stat(system_path, &system) >= 0 && stat(path, &st) >= 0 &&
+               st.st_dev == system.st_dev && st.st_ino == system.st_ino;
+}
+
 /* SO_PEERCRED (unix(7)) is of who made the socket: of the system's, systemd. */
 bool pppd_is_own(const struct pppd *pppd)
 {
         struct ucred credentials;
         socklen_t size = sizeof(credentials);
 
-        return !streq(pppd->path, system_path) &&
+        return !is_the_systems(pppd->path) &&
                getsockopt(pppd->varlink.fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) >= 0 &&
                credentials.uid == geteuid();
 }

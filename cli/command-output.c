@@ -58,18 +58,23 @@ int command_output_copy(const struct command_output *commands, uint64_t task, en
         return ferror(to) ? 0 : r;
 }
 
-static void copy(const struct command_output *commands, uint64_t task, enum ppp_stream from,
-                 FILE *to)
+static void copy(const struct command_output *commands, struct output *output, uint64_t task,
+                 enum ppp_stream from, FILE *to)
 {
-        if (command_output_copy(commands, task, from, to) < 0)
-                cli_note("task %" PRIu64 ": what it printed cannot be read; the job's file of it "
-                         "may be damaged",
-                         task + 1);
+        if (command_output_copy(commands, task, from, to) >= 0)
+                return;
+        output->failed = true;
+        cli_note("task %" PRIu64 ": what it printed cannot be read; the job's file of it may be "
+                 "damaged",
+                 task + 1);
 }
 
+/* The file may have fewer tasks than the results: they are two, and others write them. */
 static const struct ppp_task_record *task_of(const struct command_output *commands, uint64_t task)
 {
-        return &commands->files.tasks.records[task];
+        static const struct ppp_task_record none;
+
+        return task < commands->files.tasks.n_tasks ? &commands->files.tasks.records[task] : &none;
 }
 
 /* By its cgroup where that was measured, else by its largest process. */
@@ -103,10 +108,10 @@ void command_output_put(const struct command_output *commands, struct output *ou
                         const char *input, size_t n_input, const struct ppp_record *record)
 {
         if (commands->streams && !output->json) {
-                copy(commands, task, PPP_STREAM_OUTPUT, stdout);
+                copy(commands, output, task, PPP_STREAM_OUTPUT, stdout);
                 if (output->interleaved)
                         (void)fflush(stdout);
-                copy(commands, task, PPP_STREAM_ERROR, stderr);
+                copy(commands, output, task, PPP_STREAM_ERROR, stderr);
                 if (output->interleaved)
                         (void)fflush(stderr);
         }

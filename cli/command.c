@@ -76,10 +76,13 @@ static int choose_directory(const char *directory, char **ret)
         if (!absolute)
                 return cli_fail(CLI_USAGE, "cannot run commands in --cd %s: %s", directory,
                                 strerrordesc_np(errno));
-        if (stat(absolute, &st) < 0 || !S_ISDIR(st.st_mode)) {
+        if (stat(absolute, &st) < 0 || !S_ISDIR(st.st_mode) || !is_text(absolute)) {
+                bool named = is_text(absolute);
+
                 free(absolute);
-                return cli_fail(CLI_USAGE, "cannot run commands in --cd %s: it is no directory",
-                                directory);
+                return cli_fail(CLI_USAGE, "cannot run commands in --cd %s: %s", directory,
+                                named ? "it is no directory"
+                                      : "its name is not in UTF-8, and cannot be sent");
         }
         *ret = absolute;
         return 0;
@@ -182,6 +185,9 @@ static int add_option(struct command *command, const char *option)
         if (strchr(option, '='))
                 return set_variable(command, option);
         value = getenv(option);
+        if (value && !is_text(value))
+                return cli_fail(CLI_USAGE,
+                                "--env %s: its value is not in UTF-8, and cannot be sent", option);
         if (!value)
                 return cli_fail(CLI_USAGE,
                                 "--env %s: there is no such variable here; give its value: --env "

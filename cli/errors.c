@@ -106,7 +106,8 @@ static const char *member_after(const char *path, const char *field)
 static bool limit_option(const char *field, char text[static OPTION_NAME_SIZE])
 {
         const char *of_worker = member_after("spec.worker_limits.", field);
-        const char *member = of_worker ?: member_after("spec.limits.", field);
+        const char *of_task = member_after("spec.task_limits.", field);
+        const char *member = of_worker ?: of_task ?: member_after("spec.limits.", field);
 
         for (enum limit i = 0; member && i < _LIMIT_N; ++i) {
                 const struct limit_info *info = &limit_infos[i];
@@ -114,7 +115,7 @@ static bool limit_option(const char *field, char text[static OPTION_NAME_SIZE])
 
                 if (strncmp(member, info->member, n) != 0 || !strchr(".[", member[n]))
                         continue;
-                snprintf(text, OPTION_NAME_SIZE, "--%s",
+                snprintf(text, OPTION_NAME_SIZE, "--%s%s", of_task ? "task-" : "",
                          of_worker ? info->worker_option : info->option);
                 return true;
         }

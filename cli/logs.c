@@ -73,6 +73,9 @@ static int print_all(const struct args *args, const struct command_output *comma
         output_init(&output, false);
         if (args->n_operands == 1)
                 r = print_range(args, commands, &output, &range);
+        /* Nothing is printed if one of them is wrong. */
+        for (size_t i = 1; i < args->n_operands && r == 0; ++i)
+                r = choose_range(args->operands[i], n_tasks, &range);
         for (size_t i = 1; i < args->n_operands && r == 0; ++i) {
                 r = choose_range(args->operands[i], n_tasks, &range);
                 if (r == 0)

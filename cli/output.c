@@ -346,7 +346,7 @@ const char *output_hint(int error)
 int output_finish(struct output *output)
 {
         if (output_flush(output))
-                return 0;
+                return output->failed ? CLI_FAILED : 0;
         if (output->error == -EPIPE)
                 return CLI_PIPE;
         if (output->error == -EINTR)

@@ -22,7 +22,8 @@ struct output {
         bool nanoseconds;                /* values are nanoseconds, and shown in seconds */
         const char *prefix; /* taken off inputs that begin with it ("demo:"), NULL: none */
         const struct command_output *commands; /* borrowed; NULL: the job's tasks are no commands */
-        int error;                             /* negative errno of the first write that failed */
+        bool failed; /* something could not be printed, and that was said */
+        int error;   /* negative errno of the first write that failed */
 };
 
 #define OUTPUT_NULL          \

@@ -112,7 +112,7 @@ static int run(const struct args *args)
 
 const struct verb verb_run = {
         .name = "run",
-        .synopsis = "LEVEL [WORKLOAD] [INPUT...]",
+        .synopsis = "LEVEL [WORKLOAD] [INPUT...] | LEVEL exec -- COMMAND [::: INPUT...]",
         .operands = { OPERAND_LEVEL, OPERAND_WORKLOAD, OPERAND_INPUT },
         .what = "run a workload over inputs, print results as tasks end",
         .shows_choices = true,
@@ -125,6 +125,10 @@ const struct verb verb_run = {
                 "instead of the job. A worker may take as much memory as its job, and only that\n"
                 "worker is killed when it takes more.\n"
                 "\n"
+                "exec runs the command behind -- for each input, with the input in the place of\n"
+                "{}, or at its end; {.} {/} {//} {/.} {#} {%} are explained in man pppctl. Inputs\n"
+                "are behind :::, in the file of --from, or on standard input.\n"
+                "\n"
                 "Without WORKLOAD: words of the demo pages. Without inputs: some that suit the\n"
                 "workload. Results go to standard output, failures and the summary to standard\n"
                 "error. Ctrl-C cancels the job.",
@@ -133,7 +137,9 @@ const struct verb verb_run = {
                     "  pppctl run async words --from urls.txt --workers 1000 --task-timeout 10s\n"
                     "  pppctl run processes sum-array --memory-max 512M --cpu-max 150%\n"
                     "  find /usr/share/doc -type f | pppctl run threads words --from - -q\n"
-                    "  pppctl run serial sleep 1 2 --json",
+                    "  pppctl run serial sleep 1 2 --json\n"
+                    "  ls *.png | pppctl run processes exec -- convert {} {.}.webp\n"
+                    "  pppctl run async exec --from urls.txt --workers 500 -- curl -fsS {}",
         .options = OPTIONS_JOB | OPTIONS_COMMAND | OPTION_BIT(OPTION_DETACH) |
                    OPTION_BIT(OPTION_ORDERED) | OPTION_BIT(OPTION_JSON) |
                    OPTION_BIT(OPTION_SUMMARY) | OPTION_BIT(OPTION_NO_SUMMARY),

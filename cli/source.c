@@ -37,12 +37,12 @@ static int memfd_seal(int fd)
         return 0;
 }
 
-/* The file's bytes, and the newline that its last line may lack. */
-static int copy_lines(int from, const char *name, int to)
+/* The file's bytes, and the end that its last input may lack. */
+static int copy_inputs(int from, const char *name, char end, int to)
 {
         _cleanup_free_ char *buffer = malloc(READ_SIZE);
         uint64_t total = 0;
-        char last = '\n';
+        char last = end;
 
         if (!buffer)
                 return cli_no_memory();
@@ -66,7 +66,7 @@ static int copy_lines(int from, const char *name, int to)
                         return say_memfd(r);
                 last = buffer[n - 1];
         }
-        return last != '\n' && write_all(to, "\n", 1) < 0 ? say_memfd(-errno) : 0;
+        return last != end && write_all(to, &end, 1) < 0 ? say_memfd(-errno) : 0;
 }
 
 int source_copy(int from, const char *name, int *ret_fd)
@@ -78,7 +78,7 @@ int source_copy(int from, const char *name, int *ret_fd)
                 r = cli_fail(CLI_FAILED, "cannot read the inputs of %s: %s", name,
                              strerrordesc_np(errno));
         if (r == 0)
-                r = copy_lines(from, name, fd);
+                r = copy_inputs(from, name, '\n', fd);
         if (r == 0)
                 r = memfd_seal(fd);
         if (r == 0)
@@ -86,17 +86,17 @@ int source_copy(int from, const char *name, int *ret_fd)
         return r;
 }
 
-static int read_file(const char *path, const char *name, int to)
+static int read_file(const char *path, const char *name, char end, int to)
 {
         _cleanup_close_ int fd = -EBADF;
 
         if (streq(path, "-"))
-                return copy_lines(STDIN_FILENO, name, to);
+                return copy_inputs(STDIN_FILENO, name, end, to);
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (fd < 0)
                 return cli_fail(CLI_USAGE, "cannot read inputs from %s: %s", name,
                                 strerrordesc_np(errno));
-        return copy_lines(fd, name, to);
+        return copy_inputs(fd, name, end, to);
 }
 
 /* A newline inside an operand would make two inputs of it. */
@@ -229,6 +229,9 @@ static int map_given(struct source *source, int fd, const char *name)
                 return cli_no_memory();
         if (r < 0)
                 return say_memfd(r);
+        /* What a program lists with NUL bytes are names, whatever is in them. */
+        if (source->ends_with_nul)
+                return 0;
         r = check_mark(&source->given, name);
         return r ? r : check_line_ends(&source->given, name);
 }
@@ -298,27 +301,29 @@ static int make_absolute(const struct inputs *inputs, int *ret_fd)
         return memfd_seal(*ret_fd);
 }
 
-static int write_given(enum workload_id workload, const char *from, const char *name,
-                       char *const *operands, size_t n_operands, int to)
+static int write_given(const struct source *source, enum workload_id workload, const char *from,
+                       const char *name, char *const *operands, size_t n_operands)
 {
+        int to = source->fd;
+
         if (from && n_operands > 0)
                 return cli_fail(CLI_USAGE,
                                 "inputs were given twice, by --from and as arguments (\"%s\"); "
                                 "leave one of them out",
                                 operands[0]);
         if (from)
-                return read_file(from, name, to);
+                return read_file(from, name, source->ends_with_nul ? 0 : '\n', to);
         if (n_operands > 0)
                 return write_operands(operands, n_operands, to);
         return write_default(workload, to);
 }
 
-/* Makes lines of inputs that end with NUL bytes; copy_lines() may have ended the last with a
- * newline. */
+/* Makes lines of inputs that end with NUL bytes. */
 static int end_with_newlines(int fd, const char *name)
 {
         struct stat st;
         uint64_t n = 1;
+        off_t i = 0;
         char *text;
 
         if (fstat(fd, &st) < 0)
@@ -328,24 +333,18 @@ static int end_with_newlines(int fd, const char *name)
         text = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         if (text == MAP_FAILED)
                 return say_memfd(-errno);
-        for (off_t i = 0; i < st.st_size; ++i) {
-                if (text[i] == '\n' && i < st.st_size - 1) {
-                        munmap(text, (size_t)st.st_size);
-                        return cli_fail(CLI_USAGE,
-                                        "cannot take the inputs of %s: input %" PRIu64
-                                        ": it holds a newline, which ends an input for pppd; "
-                                        "leave it out",
-                                        name, n);
-                }
+        for (; i < st.st_size && text[i] != '\n'; ++i)
                 if (text[i] == 0) {
                         text[i] = '\n';
                         ++n;
                 }
-        }
-        if (st.st_size > 1 && text[st.st_size - 2] == '\n')
-                --st.st_size;
         munmap(text, (size_t)st.st_size);
-        return ftruncate(fd, st.st_size) < 0 ? say_memfd(-errno) : 0;
+        if (i == st.st_size)
+                return 0;
+        return cli_fail(CLI_USAGE,
+                        "cannot take the inputs of %s: input %" PRIu64
+                        ": it holds a newline, which ends an input for pppd; leave it out",
+                        name, n);
 }
 
 static bool is_empty_file(int fd)
@@ -363,7 +362,7 @@ int source_open(struct source *source, enum workload_id workload, const char *fr
 
         r = memfd_open(&source->fd);
         if (r == 0)
-                r = write_given(workload, from, name, operands, n_operands, source->fd);
+                r = write_given(source, workload, from, name, operands, n_operands);
         if (r == 0 && from && source->ends_with_nul)
                 r = end_with_newlines(source->fd, name);
         if (r == 0 && source->may_be_empty && is_empty_file(source->fd)) {
