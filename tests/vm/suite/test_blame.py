@@ -3,6 +3,7 @@
 import os
 
 from commands import systemctl
+from harness.poll import wait_until
 from test_limits import MIB, Limits
 
 SLICE = "/sys/fs/cgroup/pppd.slice"
@@ -30,10 +31,19 @@ class Blame(Limits):
     def leave_tasks(self, n):
         """So many more in the slice than there are; the limit that makes."""
         self.pppd.pppctl("run", "serial", "sum", "1")           # what is started once is there after this
-        with open(os.path.join(SLICE, "pids.current")) as file:
-            limit = int(file.read()) + n
+        limit = wait_until(self.count_tasks, "the end of what earlier jobs have left in the slice") + n
         self.limit_slice("TasksMax", limit)
         return limit
+
+    def count_tasks(self):
+        """Those in the slice, or None while some are of jobs, or have ended and are counted still."""
+        with open(os.path.join(SLICE, "pids.current")) as file:
+            counted = int(file.read())
+        alive = 0
+        for path, _, _ in os.walk(SLICE):
+            with open(os.path.join(path, "cgroup.threads")) as file:
+                alive += len(file.readlines())
+        return counted if counted == alive and not self.pppd.job_groups() else None
 
     def met(self, summary, of):
         return [entry for entry in summary.get("limits_met", ()) if entry["of"] == of]
