@@ -37,7 +37,8 @@ struct worker {
         uint64_t piece_of; /* which set that is, for a source that uses one again for other tasks */
         const char *next_input; /* where input `next` starts, NULL: ask the source */
         uint64_t current;       /* the task in progress, TASK_NONE: none is */
-        uint64_t task_group;    /* of a worker process: that of its command, from 1; 0: none */
+        uint64_t task_group;    /* of a worker process: that of its command, from 1; 0: none, */
+        uint64_t command;       /* and where there can be none its command itself; or 0 */
         uint64_t started_ns;    /* when that began, CLOCK_MONOTONIC; 0: it has not yet */
         uint64_t deadline_ns;   /* of its try, if watched; 0: none, or TRY_SEALED */
         uint64_t chunk;         /* how many were claimed last, */

@@ -7,7 +7,7 @@ import signal
 
 from harness import settings
 from harness.case import LEVELS, Case
-from harness.daemon import descendants, parse_json_lines, populated
+from harness.daemon import descendants, parse_json_lines
 from harness.poll import wait_until
 from harness.process import clean_environment, program, reap_orphans, run
 
@@ -166,7 +166,6 @@ class Kept(Exec):
         self.daemon.cancel(job)
         self.daemon.wait(job)
         self.assertEqual(self.logs(job, 1).out, "begun\n")
-        self.assertFalse(populated(self.daemon.job_group(job)))
 
     def test_results_of_a_job(self):
         job = self.exec("threads", "--detach", "--", "sh", "-c", 'exit "$1"', "x", ":::", "0", "4").out.strip()
@@ -204,9 +203,10 @@ class Kept(Exec):
     def test_what_is_left_is_killed_and_counted(self):
         for level in LEVELS:
             with self.subTest(level=level):
-                rows, _ = self.rows(level, *SHELL, ":::", "sleep 1000 & setsid sleep 1000 & true")
-                (row,) = rows.values()
-                self.assertEqual((row["state"], row.get("left_behind")), ("done", 2), row)
+                script = "sleep 1000 & setsid sleep 1000 & true" if self.daemon.group else "sleep 1000 & true"
+                (row,) = self.rows(level, *SHELL, ":::", script)[0].values()
+                self.assertEqual(row["state"], "done", row)
+                self.assertEqual(row.get("left_behind"), 2 if self.daemon.group else None, row)
 
     def test_without_a_cgroup_of_its_own(self):
         rows, _ = self.rows("async", "--no-task-cgroup", "--", "sh", "-c", "exit 0", ":::", "a")
@@ -233,8 +233,8 @@ class Document(Exec):
         for line in lines:
             with self.subTest(line=line):
                 result = run(["sh", "-c", line], self.temp, cwd=directory, env=environment, input=None)
-                if "memory-max" in line and "controller" in result.err:
-                    continue
+                if "memory-max" in line and "cannot start the job" in result.err:
+                    continue                    # no controller of memory here
                 self.assertEqual(result.status, 0, result)
 
 
@@ -277,9 +277,9 @@ class Ends(Exec):
         for level in LEVELS:
             with self.subTest(level=level):
                 process, job = self.start(level, "exec", *SHELL, ":::",
-                                          "trap 'echo bye; exit 0' TERM; sleep 1000 & wait", "sleep 1000")
-                wait_until(lambda: populated(self.daemon.job_group(job)), "the commands")
+                                          "trap 'echo bye; exit 0' TERM; echo here; sleep 1000 & wait", "sleep 1000")
+                wait_until(lambda: self.logs(job, 1).out == "here\n", "the first command")
                 self.daemon.cancel(job)
                 process.wait(60)
                 self.assertEqual(self.daemon.show(job)["state"], "cancelled")
-                self.assertFalse(os.path.exists(self.daemon.job_group(job)))
+                self.assertEqual(self.logs(job, 1).out, "here\nbye\n")

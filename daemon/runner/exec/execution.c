@@ -85,8 +85,12 @@ static int spawn(struct execution *e, int in_fd, const int fds[static _PPP_STREA
         };
         pid_t pid = command_spawn(&spawn, &e->pidfd);
 
+        if (pid < 0)
+                return (int)pid;
         e->pid = pid;
-        return pid < 0 ? (int)pid : 0;
+        if (e->group.fd < 0)
+                worker_note(&e->task->worker->command, (uint64_t)pid);
+        return 0;
 }
 
 static int start_with(struct execution *e, const char *input, size_t n_input)
@@ -210,6 +214,7 @@ static void reap(struct execution *e)
                 signal_all(e, SIGKILL);
         while (wait4(e->pid, &e->status, 0, &e->usage) < 0 && errno == EINTR)
                 ;
+        worker_note(&e->task->worker->command, 0);
         e->pidfd = close_fd(e->pidfd);
 }
 

@@ -70,6 +70,9 @@ void task_group_bury(struct worker *worker)
         _cleanup_close_ int fd = -EBADF;
         char name[NAME_SIZE];
 
+        if (worker->command > 0)
+                (void)kill(-(pid_t)worker->command, SIGKILL);
+        worker->command = 0;
         if (number == 0)
                 return;
         fd = openat(worker->runner->cgroup_fd, name_of((uint32_t)(number - 1), name),

@@ -47,5 +47,8 @@ void task_group_read(const struct task_group *group, struct ppp_task_record *rec
 /* No process may be left in it. */
 void task_group_remove(struct task_group *group, struct worker *worker);
 
-/* For a worker process that died while it ran a command: kills what is left of that. */
+/*
+ * For a worker process that died while it ran a command: kills what is left of that, without a
+ * group what is in its process group.
+ */
 void task_group_bury(struct worker *worker);
