@@ -12,8 +12,8 @@ static int say_unreadable(const struct pppd *pppd, int r)
 {
         return cli_fail(CLI_FAILED,
                         "cannot read what the tasks of job %" PRIu64 " have printed: %s", pppd->job,
-                        r == -EBADMSG ? "its file of tasks is cut short, or not of a format that "
-                                        "pppctl " PPPCTL_VERSION " knows"
+                        r == -EBADMSG ? "a file of them is cut short, or not of a format that "
+                                        "pppctl " PPPCTL_VERSION " knows; run the job again"
                                       : strerrordesc_np(-r));
 }
 
@@ -64,8 +64,8 @@ static void copy(const struct command_output *commands, struct output *output, u
         if (command_output_copy(commands, task, from, to) >= 0)
                 return;
         output->failed = true;
-        cli_note("task %" PRIu64 ": what it printed cannot be read; the job's file of it may be "
-                 "damaged",
+        cli_note("cannot read what task %" PRIu64 " has printed: the job's file of it is damaged; "
+                 "run it again",
                  task + 1);
 }
 

@@ -33,7 +33,8 @@ void command_output_close(struct command_output *commands);
 void command_output_put(const struct command_output *commands, struct output *output, uint64_t task,
                         const char *input, size_t n_input, const struct ppp_record *record);
 
-/* What a task has printed to @from, until now, to @to. A broken file is an error: -EBADMSG. */
+/* Copies to @to what a task has printed on its stream @from until now. -EBADMSG: the file is
+ * broken. */
 int command_output_copy(const struct command_output *commands, uint64_t task, enum ppp_stream from,
                         FILE *to);
 

@@ -50,7 +50,8 @@ static int print_task(const struct args *args, const struct command_output *comm
         if (r >= 0)
                 return output_flush(output) ? 0 : output_finish(output);
         return cli_fail(CLI_FAILED, "cannot read what task %" PRIu64 " has printed: %s", task + 1,
-                        r == -EBADMSG ? "the job's file of it is damaged" : strerrordesc_np(-r));
+                        r == -EBADMSG ? "the job's file of it is damaged; run it again"
+                                      : strerrordesc_np(-r));
 }
 
 static int print_range(const struct args *args, const struct command_output *commands,

@@ -229,7 +229,7 @@ static int map_given(struct source *source, int fd, const char *name)
                 return cli_no_memory();
         if (r < 0)
                 return say_memfd(r);
-        /* What a program lists with NUL bytes are names, whatever is in them. */
+        /* These lists come from programs: a CR or a byte order mark is part of a name. */
         if (source->ends_with_nul)
                 return 0;
         r = check_mark(&source->given, name);

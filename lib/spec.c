@@ -308,7 +308,7 @@ static int check_no_command(struct reader *reader, const struct spec *spec)
         return 0;
 }
 
-/* What else a cgroup can do is for all commands of a job together: tasks come and go. */
+/* A single task may be limited in these ways only; all other limits are for the whole job. */
 static int check_task_limits(struct reader *reader, const struct spec *spec)
 {
         const unsigned taken = LIMIT_BIT(LIMIT_CPU_MAX) | LIMIT_BIT(LIMIT_MEMORY_MAX) |

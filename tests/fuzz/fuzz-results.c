@@ -11,24 +11,6 @@
 
 #define TASKS 9
 
-/*
- * A patch is an offset (two bytes), a length and that many bytes; the last three of an input are no
- * patch.
- */
-static void patch(int fd, const uint8_t *data, size_t n)
-{
-        size_t i = 0;
-
-        while (i + 3 <= n) {
-                size_t at = (size_t)data[i] << 8 | data[i + 1];
-                size_t size = MIN((size_t)data[i + 2] % 33, n - i - 3);
-
-                i += 3;
-                fuzz_check(pwrite(fd, data + i, size, (off_t)at) == (ssize_t)size);
-                i += size;
-        }
-}
-
 static void walk(const struct results *results)
 {
         fuzz_check(results->n_tasks > 0 && results->n_tasks <= RESULTS_MAX_TASKS);
@@ -56,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         fuzz_check(results_create(fd, TASKS, 1) == 0);
         writable = fuzz_byte(&fuzz) & 1;
         r = fuzz_byte(&fuzz) | fuzz_byte(&fuzz) << 8;
-        patch(fd, fuzz.data, fuzz.n);
+        fuzz_patch(fd, fuzz.data, fuzz.n);
         if (r & 1)
                 fuzz_check(ftruncate(fd, r >> 1) == 0);
 

@@ -32,21 +32,6 @@ static void add_chunk(int fd, struct tasks *tasks, uint64_t i)
         tasks->records[i % TASKS].attempts = 1;
 }
 
-/* A patch is an offset (two bytes), a length and that many bytes. */
-static void patch(int fd, const uint8_t *data, size_t n)
-{
-        size_t i = 0;
-
-        while (i + 3 <= n) {
-                size_t at = (size_t)data[i] << 8 | data[i + 1];
-                size_t size = MIN((size_t)data[i + 2] % 33, n - i - 3);
-
-                i += 3;
-                fuzz_check(pwrite(fd, data + i, size, (off_t)at) == (ssize_t)size);
-                i += size;
-        }
-}
-
 static int count(void *userdata, const void *data, size_t n)
 {
         fuzz_check(n > 0);
@@ -80,8 +65,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         for (uint64_t i = 0; i < CHUNKS; ++i)
                 add_chunk(output_fd, &tasks, i);
         tasks_unmap(&tasks);
-        patch(tasks_fd, data, half);
-        patch(output_fd, data + half, n - half);
+        fuzz_patch(tasks_fd, data, half);
+        fuzz_patch(output_fd, data + half, n - half);
         if (task_output_open(tasks_fd, output_fd, &output) == 0) {
                 read_all_tasks(&output);
                 task_output_close(&output);

@@ -25,6 +25,24 @@ struct fuzz_data {
         size_t n;
 };
 
+/*
+ * Changes bytes of a file. A patch is an offset (two bytes), a length and that many bytes; the last
+ * three of an input are no patch.
+ */
+static inline void fuzz_patch(int fd, const uint8_t *data, size_t n)
+{
+        size_t i = 0;
+
+        while (i + 3 <= n) {
+                size_t at = (size_t)data[i] << 8 | data[i + 1];
+                size_t size = MIN((size_t)data[i + 2] % 33, n - i - 3);
+
+                i += 3;
+                fuzz_check(pwrite(fd, data + i, size, (off_t)at) == (ssize_t)size);
+                i += size;
+        }
+}
+
 /* The last byte; 0 when all are used up. */
 static inline uint8_t fuzz_byte(struct fuzz_data *fuzz)
 {

@@ -235,6 +235,12 @@ static void check_met(const struct limit_hits *hits, enum chain_limit limit, uin
         json_decref(list);
 }
 
+static enum job_reason reason_of(const struct run *run)
+{
+        return limit_blame((struct outcome){ OUTCOME_ENDED, JOB_DONE, REASON_NONE }, &run->hits)
+                .reason;
+}
+
 static void test_memory_of_a_task(void)
 {
         struct run run;
@@ -244,9 +250,7 @@ static void test_memory_of_a_task(void)
         put_number(JOB, "memory.events", "oom", 2);
         look(&run);
         check_met(&run.hits, CHAIN_MEMORY, 16777216, 2);
-        test_int(limit_blame((struct outcome){ OUTCOME_ENDED, JOB_DONE, REASON_NONE }, &run.hits)
-                         .reason,
-                 ==, REASON_NONE);
+        test_int(reason_of(&run), ==, REASON_NONE);
         end(&run);
 }
 
@@ -331,12 +335,6 @@ static void test_pids_of_a_worker(void)
         put_number(WORKER, "pids.peak", "", 3);
         says(&run, REASON_PIDS_MAX, REFUSED "pids.max of a worker is 3");
         end(&run);
-}
-
-static enum job_reason reason_of(const struct run *run)
-{
-        return limit_blame((struct outcome){ OUTCOME_ENDED, JOB_DONE, REASON_NONE }, &run->hits)
-                .reason;
 }
 
 /* A command that its task's limit refused a process fails its task, and not the job. */

@@ -364,36 +364,49 @@ static void no_group_at(enum level level)
         job_free(job);
 }
 
-/* When the first command runs, which says so. */
+struct canceller {
+        struct runner *runner;
+        char path[32]; /* of a FIFO, which the first command writes to */
+};
+
 static void *cancel_when_running(void *userdata)
 {
-        struct job *job = userdata;
+        const struct canceller *canceller = userdata;
+        _cleanup_close_ int fd = open(canceller->path, O_RDONLY | O_CLOEXEC);
         static const uint64_t one = 1;
+        char byte;
 
-        while (__atomic_load_n(&job->runner.exec->tasks.records[0].streams[0].last,
-                               __ATOMIC_ACQUIRE) == 0)
-                usleep(1000);
-        __atomic_store_n(&job->runner.cancelled, true, __ATOMIC_RELAXED);
-        if (write(job->runner.cancel_fd, &one, sizeof(one)) < 0)
+        if (fd < 0 || read(fd, &byte, 1) < 0)
+                perror(canceller->path);
+        __atomic_store_n(&canceller->runner->cancelled, true, __ATOMIC_RELAXED);
+        if (write(canceller->runner->cancel_fd, &one, sizeof(one)) < 0)
                 perror("write");
         return NULL;
 }
 
 static void cancel_at(enum level level)
 {
-        struct job *job = job_new(level,
-                                  "trap 'echo bye; exit 0' TERM; echo here; sleep 1000 & wait\n"
-                                  "sleep 1000\nsleep 1000\nsleep 1000\n",
-                                  shell);
-        struct runner *runner = &job->runner;
+        struct canceller canceller;
         struct ppp_record record;
+        struct runner *runner;
+        char scripts[160];
         pthread_t thread;
+        struct job *job;
 
+        snprintf(canceller.path, sizeof(canceller.path), "/tmp/test-exec.%d", getpid());
+        test_int(mkfifo(canceller.path, 0600), ==, 0);
+        snprintf(scripts, sizeof(scripts),
+                 "trap 'echo bye; exit 0' TERM; echo here; echo > %s; sleep 1000 & wait\n"
+                 "sleep 1000\nsleep 1000\nsleep 1000\n",
+                 canceller.path);
+        job = job_new(level, scripts, shell);
+        runner = canceller.runner = &job->runner;
         test_int(exec_new(runner, job->tasks_fd, job->output_fd, &runner->exec), ==, 0);
         task_cursor_init(&runner->cursor, runner);
-        test_int(pthread_create(&thread, NULL, cancel_when_running, job), ==, 0);
+        test_int(pthread_create(&thread, NULL, cancel_when_running, &canceller), ==, 0);
         test_int(level_run_of(level)(runner), ==, 0);
         pthread_join(thread, NULL);
+        unlink(canceller.path);
         for (uint64_t i = 0; i < 4; ++i)
                 test_true(!results_get(&runner->results, i, &record));
         check_printed(job, 0, PPP_STREAM_OUTPUT, "here\nbye\n");

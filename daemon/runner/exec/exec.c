@@ -85,7 +85,7 @@ int exec_new(struct runner *runner, int tasks_fd, int output_fd, struct exec **r
                         r = open_files(exec, runner, tasks_fd);
         }
         if (r < 0) {
-                log_error("cannot prepare to run commands: %s",
+                log_error("cannot prepare to run commands: %s; submit the job again",
                           r == -EBADMSG ? "the job's file of tasks is none, or was cut short"
                                         : strerrordesc_np(-r));
                 exec_free(exec);

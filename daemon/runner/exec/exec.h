@@ -8,7 +8,7 @@
 #include "daemon/runner/runner.h"
 #include "lib/tasks.h"
 
-/* What all tasks of the job share; it does not change while they run. */
+/* Shared by all tasks of a job: made before the first, and not changed while they run. */
 struct exec {
         const struct command *command;
         struct tasks tasks;

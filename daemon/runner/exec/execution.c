@@ -114,10 +114,11 @@ static int start_with(struct execution *e, const char *input, size_t n_input)
 /* Returns 0, or fails the task. */
 static int start(struct execution *e, const char *input, size_t n_input)
 {
-        int r = expand(e, input, n_input);
+        int r = task_group_make(&e->group, e->task->worker);
 
-        if (r >= 0)
-                r = task_group_make(&e->group, e->task->worker);
+        if (r < 0)
+                return task_fail(e->task, PPP_REASON_IO, -r);
+        r = expand(e, input, n_input);
         if (r >= 0)
                 r = start_with(e, input, n_input);
         return r < 0 ? task_fail(e->task, PPP_REASON_COMMAND_START, -r) : 0;
@@ -177,7 +178,7 @@ static void take_output(struct execution *e, enum ppp_stream stream, uint64_t un
 
         if (r >= 0)
                 return;
-        /* What comes from now on has no place to go. */
+        /* The command can print no more, since that could not be stored: it gets SIGPIPE. */
         if (r != -ETIME && r != -ECANCELED)
                 output_close(&e->output);
         interrupt_command(e, r);
@@ -212,9 +213,10 @@ static void reap(struct execution *e)
 {
         if (e->group.fd < 0)
                 signal_all(e, SIGKILL);
+        /* From here on its number may become another process's. */
+        worker_note(&e->task->worker->command, 0);
         while (wait4(e->pid, &e->status, 0, &e->usage) < 0 && errno == EINTR)
                 ;
-        worker_note(&e->task->worker->command, 0);
         e->pidfd = close_fd(e->pidfd);
 }
 

@@ -74,7 +74,7 @@ static int await_room(struct output *output, uint64_t until_ns)
         r = output->task->worker->io->poll(output->task, NULL, 0, MIN(again, until_ns), true);
         if (r < 0)
                 return r;
-        return again >= until_ns && now_monotonic() >= until_ns ? -ETIME : 0;
+        return now_monotonic() >= until_ns ? -ETIME : 0;
 }
 
 static bool is_for_want_of_room(int error)
@@ -82,7 +82,8 @@ static bool is_for_want_of_room(int error)
         return error == -ENOSPC || error == -EDQUOT;
 }
 
-/* What is in the buffer of output_take(). */
+/* The buffer of output_take(): the bytes that were read, and room for a chunk's header before them.
+ */
 struct piece {
         struct ppp_output_chunk chunk;
         char data[BUFFER_SIZE];
@@ -100,12 +101,14 @@ static int write_piece(struct output *output, const struct piece *piece, uint64_
                                       (const char *)piece + done, n - done, at + done);
                 int r = 0;
 
-                if (l > 0)
+                if (l > 0) {
                         done += (size_t)l;
-                else if (is_for_want_of_room((int)l))
-                        r = await_room(output, until_ns), waited = true;
-                else if (l != -EINTR)
+                } else if (is_for_want_of_room((int)l)) {
+                        waited = true;
+                        r = await_room(output, until_ns);
+                } else if (l != -EINTR) {
                         r = l < 0 ? (int)l : -EIO;
+                }
                 if (r < 0)
                         return r;
         }

@@ -10,7 +10,10 @@
 
 #include "lib/cgroup.h"
 
-/* What follows runs in the child of a process with threads: only async-signal-safe calls. */
+/*
+ * The functions below run in the child of a process with threads: they make only async-signal-safe
+ * calls.
+ */
 
 /* A signal that is ignored, or blocked, would stay so in the program. */
 static void reset_signals(void)

@@ -30,21 +30,29 @@ static int limit(const struct task_group *group, const struct spec *spec, const 
 
 int task_group_make(struct task_group *group, struct worker *worker)
 {
+        static bool told;
         struct runner *runner = worker->runner;
+        bool needed = runner->spec.task_limits.given != 0;
         char name[NAME_SIZE];
         int r;
 
         *group = (struct task_group)TASK_GROUP_NULL;
         if (runner->spec.command.no_group || runner->cgroup_fd < 0)
-                return runner->spec.task_limits.given ? -ENOENT : 0;
+                return needed ? -ENOENT : 0;
         group->number = __atomic_fetch_add(&runner->n_task_groups, 1, __ATOMIC_RELAXED);
         /* First noted, then made: whoever buries the worker may find no group, but misses none. */
         worker_note(&worker->task_group, (uint64_t)group->number + 1);
         r = cgroup_make(runner->cgroup_fd, name_of(group->number, name), &group->fd);
         if (r < 0) {
-                log_error("cannot make the cgroup %s: %s", name, strerrordesc_np(-r));
+                if (!__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
+                        log_error("cannot make the cgroup %s: %s; %s; see cgroup.max.descendants "
+                                  "of the groups above",
+                                  name, strerrordesc_np(-r),
+                                  needed ? "tasks fail, which need it for their limits"
+                                         : "commands run without one, and what they leave behind "
+                                           "is not counted");
                 worker_note(&worker->task_group, 0);
-                return r;
+                return needed ? r : 0;
         }
         r = limit(group, &runner->spec, name);
         if (r < 0)
@@ -69,6 +77,7 @@ void task_group_bury(struct worker *worker)
         uint64_t number = __atomic_load_n(&worker->task_group, __ATOMIC_ACQUIRE);
         _cleanup_close_ int fd = -EBADF;
         char name[NAME_SIZE];
+        int r;
 
         if (worker->command > 0)
                 (void)kill(-(pid_t)worker->command, SIGKILL);
@@ -77,8 +86,11 @@ void task_group_bury(struct worker *worker)
                 return;
         fd = openat(worker->runner->cgroup_fd, name_of((uint32_t)(number - 1), name),
                     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd >= 0 && cgroup_kill(fd) < 0)
-                log_error("cannot kill what is left of a task in %s: %m", name);
+        r = fd >= 0 ? cgroup_kill(fd) : 0;
+        if (r < 0)
+                log_error("cannot kill the processes that a command has left in %s: %s; they end "
+                          "with the job",
+                          name, strerrordesc_np(-r));
         worker->task_group = 0;
 }
 

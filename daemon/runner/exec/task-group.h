@@ -20,8 +20,9 @@ struct task_group {
         }
 
 /*
- * Makes it, with the limits that the job has for tasks, unless the job wants none or there can be
- * none. A negative errno: it could not be made or limited; that was logged.
+ * Makes it, with the limits that the job has for tasks. None is made, and that is no error, where
+ * the job wants none, or where there can be none and no limit needs it; that was logged. A negative
+ * errno: the limits cannot be had; that was logged, too.
  */
 int task_group_make(struct task_group *group, struct worker *worker);
 

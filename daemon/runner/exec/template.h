@@ -4,7 +4,7 @@
 
 #include "lib/command.h"
 
-/* What placeholders stand for. */
+/* The values that take the place of placeholders. */
 struct template_values {
         const char *input; /* NULL: there is none, and its placeholders stand for nothing */
         size_t n_input;

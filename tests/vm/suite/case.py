@@ -8,8 +8,10 @@ import unittest
 
 import daemon
 import package
+from commands import linger, linger_no_more
 from harness.poll import wait_until
 
+USER = "stranger"       # who may not use the system's daemon
 LEVELS = ("serial", "threads", "processes", "async")
 COUNTS = {"2016: 3794 words", "2017: 4123 words", "2018: 4334 words", "2019: 1953 words"}
 TEST_SECONDS = 120
@@ -101,3 +103,21 @@ class Case(unittest.TestCase):
             if row is not None:
                 self.assertEqual(rows[i], row, f"the record of task {i} was written again")
         return shown
+
+
+class OfUser:
+    """Before the test case: a user's own daemon, beside the system's."""
+
+    @classmethod
+    def setUpClass(cls):
+        linger(USER)
+        cls.own = daemon.Daemon(USER)
+
+    @classmethod
+    def tearDownClass(cls):
+        linger_no_more(USER)
+
+    def setUp(self):
+        super().setUp()
+        self.own.reset()
+        self.addCleanup(self.own.cancel_all)

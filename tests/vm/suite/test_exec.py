@@ -2,28 +2,10 @@
 
 import json
 
-from case import LEVELS, Case
-from commands import linger, linger_no_more
-from daemon import Daemon
-
-USER = "stranger"       # who may not use the system's
+from case import LEVELS, Case, OfUser
 
 
-class Exec(Case):
-    @classmethod
-    def setUpClass(cls):
-        linger(USER)
-        cls.own = Daemon(USER)
-
-    @classmethod
-    def tearDownClass(cls):
-        linger_no_more(USER)
-
-    def setUp(self):
-        super().setUp()
-        self.own.reset()
-        self.addCleanup(self.own.cancel_all)
-
+class Exec(OfUser, Case):
     def rows(self, level, *args, status):
         result = self.own.pppctl("run", level, "exec", "--json", *args)
         self.assertEqual(result.status, status, result)

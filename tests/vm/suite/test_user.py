@@ -4,31 +4,16 @@ import json
 import os
 import pwd
 
+from case import USER, OfUser
+from commands import must, run
+from daemon import group_of, kill
 from test_limits import TABLE, Limits
-from commands import linger, linger_no_more, must, run
-from daemon import Daemon, group_of, kill
-
-USER = "stranger"       # who may not use the system's
 
 
-class User(Limits):
+class User(OfUser, Limits):
     @property
     def instance(self):
         return self.own
-
-    @classmethod
-    def setUpClass(cls):
-        linger(USER)
-        cls.own = Daemon(USER)
-
-    @classmethod
-    def tearDownClass(cls):
-        linger_no_more(USER)
-
-    def setUp(self):
-        super().setUp()
-        self.own.reset()
-        self.addCleanup(self.own.cancel_all)
 
     def test_start(self):
         self.own.stop()
