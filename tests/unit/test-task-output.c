@@ -168,6 +168,24 @@ static void test_broken(void)
         }
 }
 
+/* Pieces that overlap could make much of a small file. */
+static void test_overlapping(void)
+{
+        struct ppp_output_chunk chunk;
+        struct taken taken;
+        struct files files;
+        uint64_t first;
+
+        files_init(&files);
+        first = append(&files, 0, PPP_STREAM_OUTPUT, "one");
+        append(&files, 0, PPP_STREAM_OUTPUT, "two");
+        test_int(pread(files.output_fd, &chunk, sizeof(chunk), (off_t)first), ==, sizeof(chunk));
+        ++chunk.size;
+        test_int(pwrite(files.output_fd, &chunk, sizeof(chunk), (off_t)first), ==, sizeof(chunk));
+        test_int(read_back(&files, 0, PPP_STREAM_OUTPUT, &taken), ==, -EBADMSG);
+        files_deinit(&files);
+}
+
 static void test_no_chunk_there(void)
 {
         static const uint64_t places[] = { 1, 15, 16, 17, 1 << 20, INT64_MAX, UINT64_MAX };
@@ -213,4 +231,5 @@ static void test_header(void)
 
 TEST_MAIN("task-output", { "streams", test_streams }, { "attempts", test_attempts },
           { "a sink that fails", test_sink_fails }, { "broken chunks", test_broken },
-          { "no chunk there", test_no_chunk_there }, { "the header of tasks", test_header })
+          { "overlapping chunks", test_overlapping }, { "no chunk there", test_no_chunk_there },
+          { "the header of tasks", test_header })
