@@ -12,7 +12,7 @@ int oom_score_reset(void)
         if (fd < 0)
                 return errno == ENOENT ? 0 : -errno;
         /* proc(5): from -1000 to 1000; raising one's own takes no privilege. */
-        if (read(fd, &sign, 1) < 0 || (sign == '-' && pwrite(fd, "5", 1, 0) < 0))
+        if (read(fd, &sign, 1) < 0 || (sign == '-' && pwrite(fd, "0", 1, 0) < 0))
                 r = -errno;
         close(fd);
         return r;
