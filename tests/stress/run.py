@@ -110,7 +110,7 @@ def end_all(world, ledger):
         try:
             reply = world.call("Wait", {"job": number}, timeout=END_SECONDS)
         except TimeoutError:
-            raise Broken(f"job {number} does not end: {world.call('Show', {'job': number})}") from None
+            raise Broken(f"job {number} does not end: {world.call('Show', {'job': number})}\n{world.state_of(number)}") from None
         ledger.told(reply["job"], asked_ns)
 
 

@@ -7,12 +7,27 @@ import threading
 import time
 
 from harness import process
-from harness.daemon import Daemon, StartFailure
+from harness.daemon import Daemon, StartFailure, descendants
 from harness.poll import Late, wait_until
 
 from ledger import Broken
 
 END_SECONDS = 180.0                     # in which all that goes on by itself has to end
+
+
+def _read(path):
+    try:
+        with open(path, errors="replace") as file:
+            return file.read().strip()
+    except OSError as error:
+        return error.strerror
+
+
+def _list(path):
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
 
 
 class World:
@@ -73,6 +88,27 @@ class World:
 
     def call(self, method, parameters, **options):
         return self.daemon.call(method, parameters, **options)
+
+    # What it is at
+
+    def state_of(self, number):
+        """The processes of a job and its cgroups as the kernel shows them, for who has to find out why it does not end."""
+        lines, pids = [], set()
+        for path, _, _ in os.walk(self.daemon.job_group(number)) if self.daemon.group else ():
+            facts = [f"{name} {_read(os.path.join(path, name))!r}" for name in ("cgroup.events", "cgroup.freeze", "cgroup.procs")]
+            lines.append(f"{path}: {', '.join(facts)}")
+            pids |= {int(pid) for pid in _read(os.path.join(path, "cgroup.procs")).split() if pid.isdigit()}
+        runner = self.daemon.find_runner(number)
+        if runner:
+            pids |= {runner, *descendants(runner)}
+        for pid in sorted(pids):
+            for thread in sorted(_list(f"/proc/{pid}/task"), key=int):
+                at = f"/proc/{pid}/task/{thread}"
+                status = dict(line.split(":\t", 1) for line in _read(f"{at}/status").splitlines() if ":\t" in line)
+                facts = [f"{name} {status.get(name)}" for name in ("Name", "State", "PPid", "TracerPid", "SigPnd", "ShdPnd", "SigBlk")]
+                lines.append(f"{pid}/{thread}: {', '.join(facts)}, wchan {_read(f'{at}/wchan')}, syscall {_read(f'{at}/syscall')}")
+                lines += [f"    {line}" for line in _read(f"{at}/stack").splitlines()]
+        return "\n".join(lines) or "it has no process and no cgroup"
 
     # The end
 
