@@ -6,7 +6,7 @@ import threading
 import time
 
 from harness import process
-from harness.daemon import read_pids
+from harness.daemon import parent, read_pids
 
 PAUSE_SECONDS = 0.15                    # between two faults, in the mean
 
@@ -76,7 +76,7 @@ class Faults(threading.Thread):
             names = [name for name in os.listdir(group) if name.startswith(leaf)]
         except FileNotFoundError:
             return []
-        return [pid for name in names for pid in read_pids(os.path.join(group, name))]
+        return [pid for name in names for pid in _pids_in(os.path.join(group, name))]
 
     def _pids_without_group(self, number, leaf):
         runner = self.world.daemon.find_runner(number) if self.world.daemon.running() else None
@@ -89,7 +89,7 @@ class Faults(threading.Thread):
         group = self.world.daemon.group
         helpers = [name for name in sorted(os.listdir(group)) if name.startswith(("node-", "redis", "web"))] if group else []
         pids = [pid for name in helpers for directory, _, _ in os.walk(os.path.join(group, name))
-                for pid in read_pids(directory)]
+                for pid in _pids_in(directory)]
         if pids:
             self.world.helper_kills += 1
             self._kill(self.random.choice(pids))
@@ -100,3 +100,10 @@ class Faults(threading.Thread):
         except ProcessLookupError:
             return
         self.world.kills += 1
+
+
+def _pids_in(group):
+    """Without children of theirs: AddressSanitizer starts a process that traces the one that ends, to look for leaks,
+    and which that one waits for, for ever if it is killed."""
+    pids = read_pids(group)
+    return [pid for pid in pids if parent(pid) not in pids]
