@@ -68,6 +68,8 @@ static const struct option_info option_infos[_OPTION_N] = {
         [OPTION_OUTPUT_MAX] = { "output-max", 0, "SIZE", "exec: keep so much of each stream" },
         [OPTION_VERBOSE] = { "verbose", 'v', NULL, "exec: a line about each command that ended" },
         [OPTION_STDERR] = { "stderr", 0, NULL, "what was written to standard error" },
+        [OPTION_REASON] = { "reason", 0, "REASON", "what failed for it; once for each" },
+        [OPTION_UNFINISHED] = { "unfinished", 0, NULL, "only what has no result" },
 };
 
 struct option_info option_info(enum option option)
@@ -269,21 +271,25 @@ static int set_size(const char *name, const char *value, uint64_t *ret)
         return 0;
 }
 
+static int add_to(const char ***list, size_t *n, const char *value)
+{
+        const char **larger = reallocarray(*list, *n + 1, sizeof(*larger));
+
+        if (!larger)
+                return cli_no_memory();
+        *list = larger;
+        larger[(*n)++] = value;
+        return 0;
+}
+
 static int add_variable(struct args *args, const char *value)
 {
-        const char **larger;
-
         if (!*value || *value == '=')
                 return cli_fail(CLI_USAGE,
                                 "--env: \"%s\" has no name; give NAME=VALUE, or NAME alone for the "
                                 "value that it has here",
                                 value);
-        larger = reallocarray(args->environment, args->n_environment + 1, sizeof(*larger));
-        if (!larger)
-                return cli_no_memory();
-        args->environment = larger;
-        args->environment[args->n_environment++] = value;
-        return 0;
+        return add_to(&args->environment, &args->n_environment, value);
 }
 
 /* The options that only commands have. */
@@ -364,6 +370,8 @@ static int set_option(struct args *args, enum option option, const char *value)
                 return set_duration(name, value, &args->timeout_ns);
         case OPTION_TASK_TIMEOUT:
                 return set_duration(name, value, &args->task_timeout_ns);
+        case OPTION_REASON:
+                return add_to(&args->reasons, &args->n_reasons, value);
         default:
                 return 0;
         }
@@ -479,6 +487,7 @@ void args_deinit(struct args *args)
         free(args->operands);
         free(args->thread_weights);
         free(args->environment);
+        free(args->reasons);
         limits_deinit(&args->task_limits);
         limits_deinit(&args->limits);
         limits_deinit(&args->worker_limits);

@@ -62,6 +62,8 @@ enum option {
         OPTION_OUTPUT_MAX,
         OPTION_VERBOSE,
         OPTION_STDERR,
+        OPTION_REASON,
+        OPTION_UNFINISHED,
         _OPTION_N,
 };
 
@@ -121,6 +123,8 @@ struct args {
         const char *directory;
         const char **environment; /* owned; "NAME" or "NAME=VALUE" each */
         size_t n_environment;
+        const char **reasons; /* owned; names, not checked */
+        size_t n_reasons;
         uint64_t kill_after_ns, output_max;
         bool no_output; /* what commands print is not printed */
         const char *ca_file;

@@ -59,6 +59,15 @@ static int not_running(const struct failure *f)
         return fail(CLI_FAILED, f, "the job has ended", why, "");
 }
 
+static int not_ended(const struct failure *f)
+{
+        char why[64];
+
+        snprintf(why, sizeof(why), "it is %s", text_of(f, "state"));
+        return fail(CLI_FAILED, f, "the job has not ended", why,
+                    "wait for it, or end it: pppctl wait JOB, pppctl cancel JOB");
+}
+
 static int queue_full(const struct failure *f)
 {
         char what[64];
@@ -208,6 +217,7 @@ int say_varlink_error(const char *attempted, uint64_t job, const char *error, js
                 { "io.pppctl.Jobs.NoSuchJob", no_such_job },
                 { "io.pppctl.Jobs.NotAllowed", not_allowed },
                 { "io.pppctl.Jobs.NotRunning", not_running },
+                { "io.pppctl.Jobs.NotEnded", not_ended },
                 { "io.pppctl.Jobs.QueueFull", queue_full },
                 { "io.pppctl.Jobs.NoSpace", no_space },
                 { "io.pppctl.Jobs.BadRequest", bad_request },

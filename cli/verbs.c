@@ -8,9 +8,9 @@
 #include "cli/suggest.h"
 
 const struct verb *const verbs[] = {
-        &verb_run,      &verb_compare, &verb_list,   &verb_show,  &verb_results, &verb_logs,
-        &verb_timeline, &verb_wait,    &verb_cancel, &verb_pause, &verb_resume,  &verb_nodes,
-        &verb_doctor,   &verb_metrics, &verb_talk,   &verb_help,  NULL,
+        &verb_run,      &verb_compare, &verb_list,    &verb_show,  &verb_results, &verb_logs,
+        &verb_timeline, &verb_wait,    &verb_cancel,  &verb_pause, &verb_resume,  &verb_rerun,
+        &verb_nodes,    &verb_doctor,  &verb_metrics, &verb_talk,  &verb_help,    NULL,
 };
 
 const struct verb *verb_find(const char *name)

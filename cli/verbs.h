@@ -30,8 +30,8 @@ struct verb {
 };
 
 extern const struct verb verb_run, verb_compare, verb_list, verb_show, verb_logs, verb_results,
-        verb_timeline, verb_wait, verb_cancel, verb_pause, verb_resume, verb_nodes, verb_doctor,
-        verb_metrics, verb_talk, verb_help;
+        verb_timeline, verb_wait, verb_cancel, verb_pause, verb_resume, verb_rerun, verb_nodes,
+        verb_doctor, verb_metrics, verb_talk, verb_help;
 
 /* All verbs, in the order of the help; NULL-terminated. */
 extern const struct verb *const verbs[];

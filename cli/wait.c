@@ -9,6 +9,7 @@
 #include "cli/signals.h"
 #include "cli/summary.h"
 #include "cli/verbs.h"
+#include "cli/wait.h"
 
 static void show_progress(json_t *job, uint64_t start_ns)
 {
@@ -41,7 +42,7 @@ static int say_left(const struct pppd *pppd)
                         pppd->job, pppd->job);
 }
 
-static int wait_for(const struct args *args, struct pppd *pppd)
+static int receive_end(const struct args *args, struct pppd *pppd)
 {
         uint64_t start_ns = now_monotonic();
 
@@ -62,25 +63,32 @@ static int wait_for(const struct args *args, struct pppd *pppd)
         }
 }
 
+int wait_for_job(const struct args *args, struct pppd *pppd)
+{
+        _cleanup_close_ int signal_fd = -EBADF;
+        int r = signals_open(&signal_fd);
+
+        if (r)
+                return r;
+        pppd->signal_fd = signal_fd;
+        pppd->return_ns = PPPD_RETURN_NS;
+        pppd->quiet = args_has(args, OPTION_QUIET);
+        r = pppd_call(pppd, "wait for the job", "Wait", pppd_about_job(pppd->job), true, -EBADF);
+        return r ? r : receive_end(args, pppd);
+}
+
 static int run(const struct args *args)
 {
         _cleanup_(pppd_close) struct pppd pppd = PPPD_NULL;
-        _cleanup_close_ int signal_fd = -EBADF;
         uint64_t job;
         int r = choose_job(args, &job);
 
         if (r == 0)
                 r = pppd_open(&pppd, args);
-        if (r == 0)
-                r = signals_open(&signal_fd);
         if (r)
                 return r;
         pppd.job = job;
-        pppd.signal_fd = signal_fd;
-        pppd.return_ns = PPPD_RETURN_NS;
-        pppd.quiet = args_has(args, OPTION_QUIET);
-        r = pppd_call(&pppd, "wait for the job", "Wait", pppd_about_job(job), true, -EBADF);
-        return r ? r : wait_for(args, &pppd);
+        return wait_for_job(args, &pppd);
 }
 
 const struct verb verb_wait = {

@@ -197,6 +197,48 @@ void results_resume(struct results *results)
         (void)results_recount(results);
 }
 
+/* A newer version's reasons have no bit of their own. */
+static bool is_among(uint64_t reasons, const struct ppp_record *record)
+{
+        return reasons == RESULTS_ANY_REASON ||
+               (record->reason < _PPP_REASON_N && (reasons & UINT64_C(1) << record->reason));
+}
+_Static_assert(_PPP_REASON_N <= 64, "each reason has a bit");
+
+int results_run_again(int fd, uint64_t reasons, uint64_t now_ns)
+{
+        const size_t from = offsetof(struct ppp_results_header, again_ns);
+        const struct ppp_end none = { .realtime_ns = 0 };
+        struct ppp_results_header header;
+        uint64_t again[2];
+        ssize_t n;
+
+        n = pread(fd, &header, sizeof(header), 0);
+        if (n != (ssize_t)sizeof(header))
+                return n < 0 ? -errno : -EBADMSG;
+        again[0] = now_ns - (uint64_t)header.epoch_ns;
+        again[1] = reasons;
+        n = pwrite(fd, again, sizeof(again), (off_t)from);
+        if (n != (ssize_t)sizeof(again))
+                return n < 0 ? -errno : -EIO;
+        return results_note_end(fd, &none);
+}
+
+/* The reasons go last: whoever is killed before leaves all of it to do. */
+void results_withdraw(struct results *results)
+{
+        struct ppp_results_header *header = results->header;
+
+        for (uint64_t i = 0; i < results->n_tasks && header->again_clears; ++i) {
+                struct ppp_record *record = &results->records[i];
+
+                if (record_state(record) == PPP_STATE_FAILED &&
+                    is_among(header->again_clears, record))
+                        __atomic_store_n(&record->state, PPP_STATE_NONE, __ATOMIC_RELEASE);
+        }
+        __atomic_store_n(&header->again_clears, 0, __ATOMIC_RELEASE);
+}
+
 int results_note_end(int fd, const struct ppp_end *end)
 {
         ssize_t n = pwrite(fd, end, sizeof(*end), offsetof(struct ppp_results_header, end));

@@ -63,6 +63,16 @@ void results_resume(struct results *results);
 uint64_t results_recount(struct results *results);
 
 /*
+ * Notes in the file @fd of a job that has ended that it is to be run again, from @now_ns
+ * (CLOCK_MONOTONIC) on: for tasks without a record, and those that failed for one of @reasons (bits
+ * by enum ppp_reason; RESULTS_ANY_REASON). How it had ended is not noted any more. Needs no disk
+ * space. results_withdraw() makes it true, once: it takes back the records.
+ */
+#define RESULTS_ANY_REASON UINT64_MAX
+int results_run_again(int fd, uint64_t reasons, uint64_t now_ns);
+void results_withdraw(struct results *results);
+
+/*
  * Notes in the file @fd how its job ended; needs no disk space. results_read_end() gives -ENOENT
  * where nothing is noted, -EBADMSG for a file that is no results file; texts end with a NUL in any
  * case.

@@ -5,7 +5,8 @@
  *
  * The runner's workers write records without locks or messages: a record belongs to the one worker
  * that claimed its index. `state` is written last, with release order; who reads it non-zero with
- * acquire order sees the whole record. A record is written once. Anyone who has the file may map
+ * acquire order sees the whole record. A record is written once; when its job has ended it may be
+ * withdrawn, for its task to be run again. Anyone who has the file may map
  * it read-only and watch the counters; all integers are in the machine's own byte order.
  */
 
@@ -213,6 +214,10 @@ struct ppp_results_header {
         int64_t epoch_ns;
         uint64_t runner_start_ns; /* CLOCK_MONOTONIC at the runner's first instruction */
         uint64_t runner_end_ns;   /* CLOCK_MONOTONIC when the last worker ended, 0 before */
+
+        /* Of a job that was run again when it had ended; both 0 before. */
+        uint64_t again_ns;     /* since epoch_ns, when that was asked for the last time */
+        uint64_t again_clears; /* reasons, as bits: records with one of them are to be withdrawn */
 
         /* The claim counter: the next index nobody has claimed. In a cache line of its own. */
         uint64_t next __attribute__((aligned(128)));

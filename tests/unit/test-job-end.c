@@ -97,6 +97,14 @@ static const char measures[] =
         "\"unavailable\": [{\"metric\": \"syscalls\", \"reason\": \"not counted\"}, {\"metric\": "
         "\"evil\", \"reason\": \"x\"}, 7]}";
 
+static json_t *summary_of(const struct accounting *accounting)
+{
+        json_t *parts = NULL, *summary = accounting_summarize(accounting, &parts);
+
+        json_decref(parts);
+        return summary;
+}
+
 static json_t *summarize(int measures_fd, const struct rusage *usage)
 {
         struct host host = { (char *)"6.1.0", 2 };
@@ -106,7 +114,7 @@ static json_t *summarize(int measures_fd, const struct rusage *usage)
         };
         struct spec spec = { .level = LEVEL_PROCESSES, .workload = WORKLOAD_SUM, .workers = 2 };
         struct counters counters = {
-                3, 1, 5, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC, PPP_CONDITION_NONE
+                3, 1, 5, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC, 0, PPP_CONDITION_NONE
         };
         const struct limit_hits none = LIMIT_HITS_NULL;
         struct accounting accounting = {
@@ -122,7 +130,7 @@ static json_t *summarize(int measures_fd, const struct rusage *usage)
                 .hits = &none,
         };
 
-        return accounting_summarize(&accounting);
+        return summary_of(&accounting);
 }
 
 static const char *why_missing(const json_t *summary, const char *key)
@@ -249,7 +257,7 @@ static json_t *make_of_group(int fd, enum level level, bool nodes_known, json_t 
                 .level = level, .workload = WORKLOAD_SUM, .workers = 2, .timeout_ns = NSEC_PER_SEC
         };
         struct counters counters = {
-                1, 0, 0, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC, PPP_CONDITION_NONE
+                1, 0, 0, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC, 0, PPP_CONDITION_NONE
         };
         json_t *json;
         struct accounting accounting = {
@@ -282,7 +290,7 @@ static json_t *make_of_group(int fd, enum level level, bool nodes_known, json_t 
 
 static json_t *summarize_group(int fd, enum level level, bool nodes_known)
 {
-        return make_of_group(fd, level, nodes_known, NULL, false, accounting_summarize);
+        return make_of_group(fd, level, nodes_known, NULL, false, summary_of);
 }
 
 /* The job's own group is the coordinator's, which did none of the work. */
@@ -379,12 +387,12 @@ static void test_limits_met(void)
                *summary, *met;
 
         parts = make_of_group(-EBADF, LEVEL_PROCESSES, false, parts, false, accounting_carry);
-        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), true,
-                                accounting_summarize);
+        summary =
+                make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), true, summary_of);
         expect_met(summary, 3, 4, 1);
         json_decref(summary);
         summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), false,
-                                accounting_summarize);
+                                summary_of);
         expect_met(summary, 3, 6, 1);
         json_decref(summary);
         expect_met(parts, 3, 4, 1);
@@ -393,13 +401,13 @@ static void test_limits_met(void)
         met = json_array_get(json_object_get(parts, "limits_met"), 0);
         test_int(json_object_del(met, "times"), ==, 0);
         summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, json_incref(parts), false,
-                                accounting_summarize);
+                                summary_of);
         expect_met(summary, 3, 0, 1);
         json_decref(summary);
 
         /* It was another limit then. */
         test_int(json_object_set_new(met, "value", json_integer(5)), ==, 0);
-        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, parts, false, accounting_summarize);
+        summary = make_of_group(-EBADF, LEVEL_PROCESSES, false, parts, false, summary_of);
         expect_met(summary, 3, 2, 2);
         json_decref(summary);
 }
@@ -417,8 +425,7 @@ static void test_parts(void)
         parts = make_of_group(fd, LEVEL_PROCESSES, false, parts, false, accounting_carry);
         test_true(accounting_cpu_seconds(parts) == 5);
 
-        summary = make_of_group(fd, LEVEL_PROCESSES, false, json_incref(parts), false,
-                                accounting_summarize);
+        summary = make_of_group(fd, LEVEL_PROCESSES, false, json_incref(parts), false, summary_of);
         test_true(number(summary, "cpu_user_seconds") == 6);
         test_true(number(summary, "cpu_system_seconds") == 1.5);
         test_true(number(summary, "memory_peak_bytes") == 1048576);
@@ -430,8 +437,7 @@ static void test_parts(void)
         json_decref(summary);
 
         /* It is ended before its next part begins. */
-        summary = make_of_group(fd, LEVEL_PROCESSES, false, json_incref(parts), true,
-                                accounting_summarize);
+        summary = make_of_group(fd, LEVEL_PROCESSES, false, json_incref(parts), true, summary_of);
         test_true(number(summary, "cpu_user_seconds") == 4);
         test_true(!why_missing(summary, "cpu_user_seconds"));
         test_str(json_string_value(json_object_get(summary, "cpu_source")), "cgroup");
@@ -441,7 +447,7 @@ static void test_parts(void)
         /* A part of which nothing is known: its CPU time is no more used up than is known of. */
         parts = make_of_group(-EBADF, LEVEL_PROCESSES, false, parts, false, accounting_carry);
         test_true(accounting_cpu_seconds(parts) == 5);
-        summary = make_of_group(fd, LEVEL_PROCESSES, false, parts, false, accounting_summarize);
+        summary = make_of_group(fd, LEVEL_PROCESSES, false, parts, false, summary_of);
         test_true(!json_object_get(summary, "cpu_user_seconds"));
         test_true(!json_object_get(summary, "cpu_source"));
         test_contains(why_missing(summary, "cpu_user_seconds"), "cgroup");
@@ -457,14 +463,13 @@ static void test_parts_at_machines(void)
         json_t *parts = make_of_group(fd, LEVEL_MACHINES, true, NULL, false, accounting_carry),
                *summary;
 
-        summary = make_of_group(fd, LEVEL_MACHINES, true, json_incref(parts), false,
-                                accounting_summarize);
+        summary = make_of_group(fd, LEVEL_MACHINES, true, json_incref(parts), false, summary_of);
         test_true(number(summary, "cpu_user_seconds") == 6);
         test_true(number(json_object_get(summary, "coordinator"), "cpu_user_seconds") == 4);
         test_true(!json_object_get(summary, "nodes_cpu_user_seconds"));
         json_decref(summary);
 
-        summary = make_of_group(fd, LEVEL_MACHINES, false, parts, false, accounting_summarize);
+        summary = make_of_group(fd, LEVEL_MACHINES, false, parts, false, summary_of);
         test_str(why_missing(summary, "cpu_user_seconds"), "nobody knows");
         test_true(!why_missing(summary, "nodes_cpu_user_seconds"));
         json_decref(summary);

@@ -279,7 +279,7 @@ static int job_is_summarized(void)
         struct job_record record = { .number = 12, .state = JOB_DONE, .n_tasks = 4, .n_done = 4 };
         struct spec spec = { .level = LEVEL_PROCESSES, .workload = WORKLOAD_SUM, .workers = 2 };
         struct counters counters = {
-                4, 0, 5, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC, PPP_CONDITION_NONE
+                4, 0, 5, NSEC_PER_SEC, 2 * NSEC_PER_SEC, 4 * NSEC_PER_SEC, 0, PPP_CONDITION_NONE
         };
         const struct limit_hits none = LIMIT_HITS_NULL;
         struct rusage usage = { .ru_utime = { 1, 0 } };
@@ -294,8 +294,9 @@ static int job_is_summarized(void)
                 .measures_fd = measures_fd,
                 .hits = &none,
         };
-        json_t *summary = accounting_summarize(&accounting), *work;
+        json_t *parts = NULL, *summary = accounting_summarize(&accounting, &parts), *work;
 
+        json_decref(parts);
         if (!summary)
                 return -ENOMEM;
         test_int(json_integer_value(json_object_get(summary, "tasks_done")), ==, 4);

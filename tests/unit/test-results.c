@@ -108,6 +108,48 @@ static void test_resume(void)
         results_unmap(&results);
 }
 
+static void check_withdrawn(uint64_t reasons, unsigned left)
+{
+        static const struct ppp_record records[] = {
+                { .state = PPP_STATE_DONE, .reason = PPP_REASON_TIMEOUT },
+                { .state = PPP_STATE_FAILED, .reason = PPP_REASON_TIMEOUT },
+                { .state = PPP_STATE_FAILED, .reason = PPP_REASON_OPEN },
+                { .state = PPP_STATE_FAILED, .reason = 200 },
+        };
+        _cleanup_close_ int fd = new_file(ARRAY_SIZE(records));
+        struct ppp_end end = { .realtime_ns = 1, .state = "done" };
+        struct results results = RESULTS_NULL;
+
+        test_int(results_note_end(fd, &end), ==, 0);
+        test_int(results_map(fd, true, &results), ==, 0);
+        for (size_t i = 0; i < ARRAY_SIZE(records); ++i)
+                record_publish(&results.records[i], &records[i]);
+        results_withdraw(&results);
+        test_int(record_state(&results.records[1]), ==, PPP_STATE_FAILED);
+
+        test_int(results_run_again(fd, reasons, (uint64_t)results.header->epoch_ns + 70), ==, 0);
+        test_int(results.header->again_ns, ==, 70);
+        test_int(results_read_end(fd, &end), ==, -ENOENT);
+        for (int again = 0; again < 2; ++again) {
+                results_withdraw(&results);
+                for (unsigned i = 0; i < ARRAY_SIZE(records); ++i)
+                        test_int(record_state(&results.records[i]), ==,
+                                 left & 1U << i ? records[i].state : PPP_STATE_NONE);
+                /* What has run meanwhile stays. */
+                for (unsigned i = 0; i < ARRAY_SIZE(records); ++i)
+                        record_publish(&results.records[i], &records[i]);
+                left = 0xf;
+        }
+        results_unmap(&results);
+}
+
+static void test_withdraw(void)
+{
+        check_withdrawn(RESULTS_ANY_REASON, 0x1);
+        check_withdrawn(UINT64_C(1) << PPP_REASON_TIMEOUT, 0xd);
+        check_withdrawn(0, 0xf);
+}
+
 /* Moves the file to a boot before this one, after which @passed_ns went by on the wall clock. */
 static void reboot(struct ppp_results_header *header, int64_t passed_ns)
 {
@@ -303,6 +345,7 @@ TEST_MAIN("results", { "a published record is seen whole by another mapping", te
           { "what is no results file is refused", test_refused },
           { "a file cut short is refused", test_cut_short },
           { "a job is taken up again", test_resume },
+          { "failures are withdrawn once", test_withdraw },
           { "a machine that was booted since", test_reboot },
           { "a note of an end", test_note_of_an_end },
           { "a full disk is an error", test_full_disk },

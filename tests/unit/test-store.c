@@ -76,6 +76,37 @@ static void test_round_trip(void)
         end();
 }
 
+static void test_reopen_job(void)
+{
+        struct job_record record = JOB_RECORD_NULL, read = JOB_RECORD_NULL;
+
+        begin();
+        record.state = JOB_QUEUED;
+        record.spec = json_pack("{s:s}", "level", "threads");
+        test_int(store_insert(store, &record, &record.number), ==, 0);
+        test_int(store_commit(store), ==, 0);
+        record.state = JOB_DONE;
+        record.summary = json_pack("{s:f}", "wall_seconds", 1.5);
+        test_int(store_end(store, &record, NULL, 0), ==, 0);
+        test_int(store_get_live_after(store, 0, &read), ==, -ENOENT);
+
+        record.state = JOB_QUEUED;
+        json_decref(record.spec);
+        record.spec = json_pack("{s:s, s:i}", "level", "threads", "nice", 3);
+        test_int(store_reopen(store, &record), ==, 0);
+        test_int(reopen(), ==, 0);
+        test_int(store_get_live_after(store, 0, &read), ==, 0);
+        test_int(read.number, ==, record.number);
+        test_true(json_equal(read.spec, record.spec));
+        test_true(json_equal(read.summary, record.summary));
+        record.number = 77;
+        test_int(store_reopen(store, &record), ==, -ENOENT);
+        test_str(store_error(store), "there is no such job");
+        job_record_deinit(&read);
+        job_record_deinit(&record);
+        end();
+}
+
 static void test_absent(void)
 {
         struct job_record record = { .number = 5, .state = JOB_DONE };
@@ -428,6 +459,7 @@ static void test_totals_fail(void)
 
 TEST_MAIN("store", { "a job there and back", test_round_trip },
           { "not committed", test_not_committed }, { "what is not there", test_absent },
+          { "an ended job is live again", test_reopen_job },
           { "numbers only grow", test_numbers_grow }, { "walks", test_walks },
           { "what is outdated", test_outdated }, { "age is time that was seen to pass", test_age },
           { "the clock goes on", test_clock_goes_on },

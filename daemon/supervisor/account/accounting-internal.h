@@ -39,8 +39,14 @@ void summary_put_group(struct summary *summary, const struct accounting *account
 /* accounting.c: puts everything that the kernel counted for this part of the job. */
 void summary_put_counted(struct summary *summary, const struct accounting *accounting);
 
-/* accounting-parts.c: adds what the earlier parts of the job used. */
-void summary_add_parts(struct summary *summary, const struct accounting *accounting);
+/*
+ * accounting-parts.c: puts what all parts of the job used. Returns the same for record->parts, a
+ * new reference; NULL when out of memory.
+ */
+json_t *summary_put_parts(struct summary *summary, const struct accounting *accounting);
+
+/* accounting-parts.c: from submission to the end; of a job that was run again, of each run. */
+double accounting_wall_seconds(const struct accounting *accounting);
 
 /*
  * accounting-parts.c: lists each limit that any part of the job has reached, once. A new reference;

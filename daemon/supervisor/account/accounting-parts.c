@@ -81,7 +81,7 @@ static void add_missing(struct summary *summary, const json_t *entry)
         summary_miss(summary, key, reason);
 }
 
-void summary_add_parts(struct summary *summary, const struct accounting *a)
+static void add_parts(struct summary *summary, const struct accounting *a)
 {
         const json_t *parts = a->record->parts, *entry;
         const char *key;
@@ -173,23 +173,51 @@ double accounting_cpu_seconds(const json_t *parts)
         return json_number_value(json_object_get(parts, "cpu_seconds"));
 }
 
-json_t *accounting_carry(const struct accounting *accounting)
+double accounting_wall_seconds(const struct accounting *a)
 {
-        struct summary summary = { json_object(), json_array(), false };
-        double cpu_seconds = accounting_cpu_seconds(accounting->record->parts);
-        json_t *parts;
+        double before = json_number_value(json_object_get(a->record->parts, "wall_seconds"));
 
-        if (!summary.json || !summary.unavailable)
-                summary.failed = true;
-        summary_put_counted(&summary, accounting);
-        /* Known CPU time counts towards the job's limit, even if some is unknown. */
-        cpu_seconds += cpu_seconds_of(summary.json);
-        summary_add_parts(&summary, accounting);
-        parts = json_pack("{s:f, s:o, s:o, s:o}", "cpu_seconds", cpu_seconds, "counted",
-                          summary.json, "unavailable", summary.unavailable, "limits_met",
-                          summary_limits_met(accounting));
-        if (!summary.failed)
+        /* An interruption ends a part, and no run. */
+        if (job_state_is_live(a->record->state))
+                return before;
+        return before + (double)time_between(counters_began(a->counters), a->ended_ns) /
+                                (double)NSEC_PER_SEC;
+}
+
+/* The parts, with what @counted has of them, which is taken over. */
+static json_t *pack_parts(struct summary *counted, const struct accounting *a, double cpu_seconds)
+{
+        json_t *parts =
+                json_pack("{s:f, s:f, s:o, s:o, s:o}", "cpu_seconds", cpu_seconds, "wall_seconds",
+                          accounting_wall_seconds(a), "counted", counted->json, "unavailable",
+                          counted->unavailable, "limits_met", summary_limits_met(a));
+
+        if (!counted->failed)
                 return parts;
         json_decref(parts);
         return NULL;
+}
+
+json_t *accounting_carry(const struct accounting *accounting)
+{
+        struct summary counted = { json_object(), json_array(), false };
+        double cpu_seconds = accounting_cpu_seconds(accounting->record->parts);
+
+        if (!counted.json || !counted.unavailable)
+                counted.failed = true;
+        summary_put_counted(&counted, accounting);
+        /* Known CPU time counts towards the job's limit, even if some is unknown. */
+        cpu_seconds += cpu_seconds_of(counted.json);
+        add_parts(&counted, accounting);
+        return pack_parts(&counted, accounting, cpu_seconds);
+}
+
+json_t *summary_put_parts(struct summary *summary, const struct accounting *accounting)
+{
+        json_t *parts = accounting_carry(accounting);
+
+        if (!parts || json_object_update(summary->json, json_object_get(parts, "counted")) < 0 ||
+            json_array_extend(summary->unavailable, json_object_get(parts, "unavailable")) < 0)
+                summary->failed = true;
+        return parts;
 }

@@ -80,34 +80,25 @@ static void put_identity(struct summary *summary, const struct accounting *a)
                               "version", PPPCTL_VERSION));
 }
 
-/* Both times count from this boot. A time before it is negative, even if its type is unsigned. */
-static uint64_t time_between(int64_t from_ns, uint64_t to_ns)
-{
-        int64_t passed = (int64_t)(to_ns - (uint64_t)from_ns);
-
-        return (uint64_t)MAX(passed, 0);
-}
-
 static void put_tasks(struct summary *summary, const struct accounting *a)
 {
         const struct counters *c = a->counters;
-        uint64_t wall = time_between(c->epoch_ns, a->ended_ns);
+        double wall = accounting_wall_seconds(a);
         uint64_t n = a->record->n_done + a->record->n_failed;
 
         summary_put_integer(summary, "tasks_total", a->record->n_tasks);
         summary_put_integer(summary, "tasks_done", a->record->n_done);
         summary_put_integer(summary, "tasks_failed", a->record->n_failed);
         summary_put_integer(summary, "tasks_retried", c->n_retried);
-        summary_put_seconds(summary, "wall_seconds", wall);
+        summary_put(summary, "wall_seconds", json_real(wall));
         if (wall > 0)
-                summary_put(summary, "tasks_per_second",
-                            json_real((double)n * (double)NSEC_PER_SEC / (double)wall));
+                summary_put(summary, "tasks_per_second", json_real((double)n / wall));
         else
                 summary_miss(summary, "tasks_per_second",
                              "the clock measured no time between submission and end");
         if (c->runner_start_ns != 0)
                 summary_put_seconds(summary, "start_seconds",
-                                    time_between(c->epoch_ns, c->runner_start_ns));
+                                    time_between(counters_began(c), c->runner_start_ns));
         else
                 summary_miss(summary, "start_seconds",
                              "the runner never reached its first instruction");
@@ -359,7 +350,7 @@ static void add_measuring(struct summary *summary, uint64_t nanoseconds)
                                       (double)nanoseconds / (double)NSEC_PER_SEC));
 }
 
-json_t *accounting_summarize(const struct accounting *accounting)
+json_t *accounting_summarize(const struct accounting *accounting, json_t **ret_parts)
 {
         struct summary summary = { json_object(), json_array(), false };
         uint64_t began = now_monotonic();
@@ -370,8 +361,7 @@ json_t *accounting_summarize(const struct accounting *accounting)
                 summary.failed = true;
         put_identity(&summary, accounting);
         put_tasks(&summary, accounting);
-        summary_put_counted(&summary, accounting);
-        summary_add_parts(&summary, accounting);
+        *ret_parts = summary_put_parts(&summary, accounting);
         put_limits(&summary, accounting);
         put_limits_met(&summary, accounting);
         put_measures(&summary, accounting);

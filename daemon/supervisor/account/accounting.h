@@ -58,5 +58,8 @@ json_t *accounting_carry(const struct accounting *accounting);
 /* The CPU time in record->parts, in seconds, as far as it is known; 0 for NULL. */
 double accounting_cpu_seconds(const json_t *parts);
 
-/* Makes the summary, a new reference; NULL when out of memory. Any other error is told in it. */
-json_t *accounting_summarize(const struct accounting *accounting);
+/*
+ * Makes the summary, a new reference; NULL when out of memory. Any other error is told in it.
+ * *@ret_parts is what accounting_carry() would give, for when the job is run again.
+ */
+json_t *accounting_summarize(const struct accounting *accounting, json_t **ret_parts);

@@ -16,7 +16,7 @@ static json_t *job_reply(const struct job_record *record)
         return json_pack("{s:o}", "job", job_record_to_json(record));
 }
 
-static void reply_job(struct peer *peer, const struct job_record *record, bool continues)
+void methods_reply_job(struct peer *peer, const struct job_record *record, bool continues)
 {
         peer_reply(peer, job_reply(record), continues, NULL, 0);
 }
@@ -37,34 +37,23 @@ static void store_failed(struct peer *peer, const char *attempted)
                              store_error(jobs->store), "hint", "the daemon's log tells more"));
 }
 
-/* A job that was looked up by its number. */
-struct found {
-        struct job *job;          /* NULL: the job has ended, or waits for the next daemon */
-        struct job_record stored; /* the row of the database; valid if @job is NULL */
-};
-
-static const struct job_record *found_record(const struct found *found)
+const struct job_record *found_record(const struct found_job *found)
 {
         return found->job ? &found->job->record : &found->stored;
 }
 
-static void found_deinit(struct found *found)
+void found_deinit(struct found_job *found)
 {
         if (!found->job)
                 job_record_deinit(&found->stored);
 }
 
-/*
- * Reads "job", the only parameter, and finds that job if this peer may use it. Otherwise answers
- * the call and returns false; @what is "cancel this job".
- */
-static bool find_job(struct peer *peer, const json_t *parameters, const char *what,
-                     struct found *ret)
+bool methods_find_job(struct peer *peer, const json_t *parameters, const char *const *names,
+                      const char *what, struct found_job *ret)
 {
-        static const char *const names[] = { "job", NULL };
         const json_t *number = json_object_get(parameters, "job");
         struct jobs *jobs = peer->owner->jobs;
-        struct found found = { NULL, JOB_RECORD_NULL };
+        struct found_job found = FOUND_NULL;
         int r = 0;
 
         if (!methods_check_names(peer, parameters, names))
@@ -98,6 +87,15 @@ static bool find_job(struct peer *peer, const json_t *parameters, const char *wh
         return true;
 }
 
+/* "job" is the only parameter. */
+static bool find_job(struct peer *peer, const json_t *parameters, const char *what,
+                     struct found_job *ret)
+{
+        static const char *const names[] = { "job", NULL };
+
+        return methods_find_job(peer, parameters, names, what, ret);
+}
+
 static void say_interrupted(struct peer *peer, uint64_t number)
 {
         peer_error(
@@ -106,7 +104,7 @@ static void say_interrupted(struct peer *peer, uint64_t number)
                           "the daemon is stopping; it resumes the job when it is started again"));
 }
 
-static void say_unstored(struct peer *peer, const struct job *job)
+void methods_say_unstored(struct peer *peer, const struct job *job)
 {
         _cleanup_fault_ struct fault fault = FAULT_NULL;
 
@@ -132,7 +130,7 @@ static void on_job_event(struct waiter *waiter, struct job *job, enum job_event 
                 say_interrupted(peer, job->record.number);
                 break;
         case JOB_EVENT_UNSTORED:
-                say_unstored(peer, job);
+                methods_say_unstored(peer, job);
                 break;
         }
 }
@@ -145,13 +143,12 @@ static void wait_for(struct peer *peer, struct job *job, bool progress)
         job_add_waiter(job, &peer->call.waiter);
 }
 
-static bool is_live(const struct found *found)
+static bool is_live(const struct found_job *found)
 {
         return found->job && job_is_live(found->job);
 }
 
-/* Whether the job's end is not stored yet, and must not be reported, since it may be undone. */
-static bool is_unstored(const struct found *found)
+bool found_is_unstored(const struct found_job *found)
 {
         return found->job && found->job->unstored_error;
 }
@@ -160,28 +157,28 @@ static bool is_unstored(const struct found *found)
  * Answers a call that asks for the end of a job of which there is nothing to wait for: it has
  * ended, or the next daemon will resume it.
  */
-static void reply_end(struct peer *peer, const struct found *found)
+static void reply_end(struct peer *peer, const struct found_job *found)
 {
         const struct job_record *record = found_record(found);
 
         if (job_state_is_live(record->state))
                 say_interrupted(peer, record->number);
-        else if (is_unstored(found))
-                say_unstored(peer, found->job);
+        else if (found_is_unstored(found))
+                methods_say_unstored(peer, found->job);
         else
-                reply_job(peer, record, false);
+                methods_reply_job(peer, record, false);
 }
 
 void method_wait(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
-        struct found found;
+        struct found_job found;
 
         if (!find_job(peer, parameters, "wait for this job", &found))
                 return;
         if (is_live(&found)) {
                 wait_for(peer, found.job, peer->call.more);
                 if (peer->call.more)
-                        reply_job(peer, &found.job->record, true);
+                        methods_reply_job(peer, &found.job->record, true);
         } else {
                 reply_end(peer, &found);
         }
@@ -190,7 +187,7 @@ void method_wait(struct peer *peer, json_t *parameters, struct varlink_message *
 
 void method_cancel(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
-        struct found found;
+        struct found_job found;
 
         if (!find_job(peer, parameters, "cancel this job", &found))
                 return;
@@ -205,26 +202,26 @@ void method_cancel(struct peer *peer, json_t *parameters, struct varlink_message
 
 void method_show(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
-        struct found found;
+        struct found_job found;
 
         if (!find_job(peer, parameters, "see this job", &found))
                 return;
-        if (is_unstored(&found))
-                say_unstored(peer, found.job);
+        if (found_is_unstored(&found))
+                methods_say_unstored(peer, found.job);
         else
-                reply_job(peer, found_record(&found), false);
+                methods_reply_job(peer, found_record(&found), false);
         found_deinit(&found);
 }
 
-static void set_paused(struct peer *peer, struct found *found, bool pause)
+static void set_paused(struct peer *peer, struct found_job *found, bool pause)
 {
         const struct job_record *record = found_record(found);
         _cleanup_fault_ struct fault fault = FAULT_NULL;
 
         if (!is_live(found) && job_state_is_live(record->state))
                 say_interrupted(peer, record->number);
-        else if (is_unstored(found))
-                say_unstored(peer, found->job);
+        else if (found_is_unstored(found))
+                methods_say_unstored(peer, found->job);
         else if (!is_live(found))
                 peer_error(peer, INTERFACE_JOBS ".NotRunning",
                            json_pack("{s:I, s:s}", "job", (json_int_t)record->number, "state",
@@ -232,12 +229,12 @@ static void set_paused(struct peer *peer, struct found *found, bool pause)
         else if (jobs_pause(peer->owner->jobs, found->job, pause, &fault) < 0)
                 methods_fail(peer, &fault);
         else
-                reply_job(peer, record, false);
+                methods_reply_job(peer, record, false);
 }
 
 void method_pause(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
-        struct found found;
+        struct found_job found;
 
         if (!find_job(peer, parameters, "pause this job", &found))
                 return;
@@ -247,7 +244,7 @@ void method_pause(struct peer *peer, json_t *parameters, struct varlink_message 
 
 void method_resume(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
-        struct found found;
+        struct found_job found;
 
         if (!find_job(peer, parameters, "resume this job", &found))
                 return;
@@ -299,12 +296,12 @@ static void reply_results(struct peer *peer, const struct job_record *record)
 
 void method_results(struct peer *peer, json_t *parameters, struct varlink_message *message)
 {
-        struct found found;
+        struct found_job found;
 
         if (!find_job(peer, parameters, "read the results of this job", &found))
                 return;
-        if (is_unstored(&found))
-                say_unstored(peer, found.job);
+        if (found_is_unstored(&found))
+                methods_say_unstored(peer, found.job);
         else
                 reply_results(peer, found_record(&found));
         found_deinit(&found);

@@ -265,6 +265,12 @@ static bool check_limits(struct peer *peer, const struct spec *spec)
         return r >= 0;
 }
 
+bool methods_check_spec(struct peer *peer, const struct spec *spec)
+{
+        return check_level(peer, spec) && check_command(peer, spec) && check_ca_file(peer, spec) &&
+               check_limits(peer, spec);
+}
+
 static void queue_full(struct peer *peer, int e)
 {
         uint64_t limit = jobs_queue_limit(peer->owner->jobs, e);
@@ -304,16 +310,16 @@ static void submit(struct peer *peer, struct submission *submission, bool cancel
         }
 }
 
-static bool refuse_while_draining(struct peer *peer)
+bool methods_check_admits(struct peer *peer)
 {
         _cleanup_fault_ struct fault fault = FAULT_NULL;
 
         if (!peer->owner->jobs->draining)
-                return false;
+                return true;
         (void)fault_why(&fault, -ESHUTDOWN, "the daemon is stopping",
                         "try again when it has been started", "admit a job");
         methods_fail(peer, &fault);
-        return true;
+        return false;
 }
 
 void methods_run_admitted(struct peer *peer, struct submission *submission,
@@ -328,15 +334,14 @@ void methods_run_admitted(struct peer *peer, struct submission *submission,
                 failed_errno(peer, r, "copy the inputs into the state directory");
                 return;
         }
-        if (refuse_while_draining(peer))
+        if (!methods_check_admits(peer))
                 return;
         spec_fill(&submission->spec, peer->owner->jobs->env.host->n_cpus, incoming->n_tasks);
         submission->incoming = incoming;
         submit(peer, submission, cancel_on_disconnect);
 }
 
-/* Refuses a job that has no place in the queue before time is spent on its inputs. */
-static bool check_room(struct peer *peer)
+bool methods_check_room(struct peer *peer)
 {
         int r = jobs_may_submit(peer->owner->jobs, peer->uid);
 
@@ -415,12 +420,11 @@ void method_run_job(struct peer *peer, json_t *parameters, struct varlink_messag
                                          .spec = SPEC_NULL };
         bool cancel;
 
-        if (refuse_while_draining(peer) || !methods_check_names(peer, parameters, names))
+        if (!methods_check_admits(peer) || !methods_check_names(peer, parameters, names))
                 return;
-        if (read_spec(peer, parameters, &submission.spec) && check_level(peer, &submission.spec) &&
-            check_command(peer, &submission.spec) && check_ca_file(peer, &submission.spec) &&
-            check_limits(peer, &submission.spec) && read_on_disconnect(peer, parameters, &cancel) &&
-            check_room(peer))
+        if (read_spec(peer, parameters, &submission.spec) &&
+            methods_check_spec(peer, &submission.spec) &&
+            read_on_disconnect(peer, parameters, &cancel) && methods_check_room(peer))
                 run_inputs(peer, parameters, message, &submission, cancel);
         spec_deinit(&submission.spec);
 }

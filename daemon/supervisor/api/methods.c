@@ -49,6 +49,7 @@ static const struct {
         { INTERFACE_JOBS ".Cancel", method_cancel },
         { INTERFACE_JOBS ".Pause", method_pause },
         { INTERFACE_JOBS ".Resume", method_resume },
+        { INTERFACE_JOBS ".Rerun", method_rerun },
         { INTERFACE_JOBS ".Doctor", method_doctor },
         { INTERFACE_JOBS ".Metrics", method_metrics },
         { INTERFACE_JOBS ".Nodes", method_nodes },

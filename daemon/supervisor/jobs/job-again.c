@@ -16,7 +16,8 @@
 /* A start that has failed may go on failing for longer than a lock is held. */
 #define LATER_USEC_MAX UINT64_C(60000000)
 
-int job_rewind(struct job *job)
+/* Changes the results file in the times of this boot, while nobody works on it. */
+static int change_results(struct job *job, void (*change)(struct results *results))
 {
         int fd = job->directory.results_fd, r;
         struct results results = RESULTS_NULL;
@@ -28,10 +29,20 @@ int job_rewind(struct job *job)
         if (r >= 0)
                 r = results_map(fd, true, &results);
         if (r >= 0)
-                results_resume(&results);
+                change(&results);
         results_unmap(&results);
         results_release(fd);
         return r;
+}
+
+int job_rewind(struct job *job)
+{
+        return change_results(job, results_resume);
+}
+
+int job_withdraw(struct job *job)
+{
+        return change_results(job, results_withdraw);
 }
 
 static int on_again(sd_event_source *source, uint64_t usec, void *userdata)

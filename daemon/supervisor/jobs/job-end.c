@@ -40,7 +40,7 @@ static bool needs_tally(const struct job *job, const struct counters *counters)
 {
         if (job->has_tally)
                 return false;
-        if (counters->n_failed > 0 || job->uncounted || is_cut_off(job))
+        if (counters->n_failed > 0 || counters->again_ns > 0 || job->uncounted || is_cut_off(job))
                 return true;
         return job->record.state != JOB_QUEUED && !exited_with(job, RUNNER_EXIT_CANCELLED) &&
                (!exited_with(job, 0) || counters->n_done != job->record.n_tasks);
@@ -246,17 +246,19 @@ static void summarize(struct job *job, enum job_reason reason, const char *detai
                       uint64_t ended_ns)
 {
         struct accounting accounting = account_for(job);
+        json_t *parts = NULL;
 
         accounting.reason = reason;
         accounting.reason_detail = detail;
         accounting.ended_ns = ended_ns;
-        json_decref(job->record.summary);
-        job->record.summary = accounting_summarize(&accounting);
+        json_decref(job->told_summary);
+        job->told_summary = steal_ptr(job->record.summary);
+        job->record.summary = accounting_summarize(&accounting, &parts);
         if (!job->record.summary)
                 (void)supervisor_log_oom();
-        /* The summary has it all. */
+        /* For when it is run again. */
         json_decref(job->record.parts);
-        job->record.parts = NULL;
+        job->record.parts = parts;
 }
 
 static void set_reason(struct job *job, enum job_reason reason, const char *detail)

@@ -148,6 +148,7 @@ void job_free(struct job *job)
         directory_deinit(&job->directory);
         spec_deinit(&job->spec);
         job_record_deinit(&job->record);
+        json_decref(job->told_summary);
         cgroup_chain_deinit(&job->chain);
         limit_hits_deinit(&job->hits);
         free(job);
@@ -167,7 +168,7 @@ int job_arm_timeout(struct job *job)
 
         if (job->spec.timeout_ns == 0 || job->timeout_source)
                 return 0;
-        if (__builtin_add_overflow(job->counters.epoch_ns, job->spec.timeout_ns, &at))
+        if (__builtin_add_overflow(counters_began(&job->counters), job->spec.timeout_ns, &at))
                 return 0;
         return sd_event_add_time(job->env->event, &job->timeout_source, CLOCK_MONOTONIC,
                                  (uint64_t)MAX(at, 0) / NSEC_PER_USEC, 1000, on_timeout, job);

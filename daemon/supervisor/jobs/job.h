@@ -103,9 +103,11 @@ struct job {
         bool holds_demo;
         bool holds_engine;                /* the private Redis and its nodes */
         struct engine_usage engine_usage; /* theirs when the job began; not known of one adopted */
-        bool uncounted; /* of a former supervisor, not started before its records are counted */
-        bool resumed;   /* was interrupted before */
-        bool carried;   /* all that ran until now is in record.parts */
+        bool uncounted;  /* of a former supervisor, not started before its records are counted */
+        bool resumed;    /* was interrupted before, or is run again, */
+        bool runs_again; /* and that was asked of us */
+        bool carried;    /* all that ran until now is in record.parts */
+        json_t *told_summary; /* of its last end, if it was run again; owned */
 
         struct child child;  /* the runner, with all that it starts */
         char child_name[32]; /* "job 12" */
@@ -201,6 +203,10 @@ void job_await(struct job *job);
  * something still works on it.
  */
 int job_rewind(struct job *job);
+
+/* Takes back the records of what is to be run again, if that is still to be done; see
+ * lib/results.h. */
+int job_withdraw(struct job *job);
 
 /* Ends a job that does not run, as failed, with a sentence of why. Calls env->ended(). */
 void job_fail(struct job *job, const char *why);

@@ -20,7 +20,8 @@ int jobs_save(struct jobs *jobs, struct job *job)
         if (job_state_is_live(job->record.state)) {
                 r = store_update(jobs->store, &job->record);
         } else {
-                totals_collect(&job->record, job->has_tally ? job->tally.failures : NULL, &totals);
+                totals_collect(&job->record, job->has_tally ? &job->tally : NULL, job->told_summary,
+                               &totals);
                 r = store_end(jobs->store, &job->record, totals.list, totals.n);
         }
         if (r < 0) {

@@ -31,7 +31,7 @@ static void give_up(struct jobs *jobs, struct job_record *record, const char *wh
         record->size = directory_size(jobs->env.jobs_fd, record->number);
         if (quota_add(jobs->quota, QUOTA_KEPT_BYTES, record->owner, record->size) < 0)
                 (void)supervisor_log_oom();
-        totals_collect(record, NULL, &totals);
+        totals_collect(record, NULL, record->summary, &totals);
         if (store_end(jobs->store, record, totals.list, totals.n) < 0)
                 supervisor_log(LOG_ERR, "cannot store job %llu: %s",
                                (unsigned long long)record->number, store_error(jobs->store));
@@ -57,10 +57,7 @@ static enum demo_use find_demo(struct jobs *jobs, uint64_t number, const struct 
         return named ? DEMO_USED : DEMO_UNUSED;
 }
 
-/*
- * What the header of the results file says. It may be wrong: whoever wrote it may have been killed.
- */
-static int read_results(const struct directory *directory, struct job_record *record,
+int resume_read_results(const struct directory *directory, struct job_record *record,
                         struct counters *ret)
 {
         struct results results = RESULTS_NULL;
@@ -121,7 +118,7 @@ static int load(struct jobs *jobs, struct job_record *record, struct job **ret)
         }
         r = directory_open(jobs->env.jobs_fd, record->number, &directory);
         if (r >= 0)
-                r = read_results(&directory, record, &counters);
+                r = resume_read_results(&directory, record, &counters);
         if (r < 0) {
                 if (is_for_good(r))
                         give_up(jobs, record, describe(r));
@@ -250,14 +247,13 @@ static void log_resumed(const struct job *job)
 {
         const struct log_about about = job_about(job, MESSAGE_JOB_TAKEN_UP, REASON_NONE);
 
-        supervisor_log_about(
-                &about, LOG_INFO,
-                "job %llu was interrupted: it is resumed with the %llu of its %llu tasks "
-                "that have no result",
-                (unsigned long long)job->record.number,
-                (unsigned long long)(job->record.n_tasks - job->record.n_done -
-                                     job->record.n_failed),
-                (unsigned long long)job->record.n_tasks);
+        supervisor_log_about(&about, LOG_INFO,
+                             "job %llu %s with the %llu of its %llu tasks that have no result",
+                             (unsigned long long)job->record.number,
+                             job->runs_again ? "is run again" : "was interrupted: it is resumed",
+                             (unsigned long long)(job->record.n_tasks - job->record.n_done -
+                                                  job->record.n_failed),
+                             (unsigned long long)job->record.n_tasks);
 }
 
 static void arm_timeout(struct job *job)
@@ -273,9 +269,12 @@ static void arm_timeout(struct job *job)
  */
 static int count(struct job *job, struct tally *ret)
 {
-        int r;
+        int r = 0;
 
-        r = counters_tally(job->directory.results_fd, job->record.n_tasks, ret);
+        if (job->counters.again_ns > 0)
+                r = job_withdraw(job);
+        if (r >= 0)
+                r = counters_tally(job->directory.results_fd, job->record.n_tasks, ret);
         if (r < 0 || ret->n_done + ret->n_failed == job->record.n_tasks)
                 return r;
         r = job_rewind(job);
@@ -420,11 +419,7 @@ static void count_next(struct jobs *jobs)
                 count_here(jobs, job);
 }
 
-/*
- * No runner of it is found. It waits in the queue, and that is also where it is counted if it is
- * large; where a dead runner left something behind, it waits for that.
- */
-static int run_again(struct jobs *jobs, struct job *job)
+int resume_job(struct jobs *jobs, struct job *job)
 {
         bool ran = job->record.state == JOB_RUNNING;
         int fd = job->directory.results_fd, r;
@@ -467,7 +462,7 @@ static int end_as_noted(struct jobs *jobs, struct job *job)
         return r;
 }
 
-static int resume_job(struct jobs *jobs, struct job_record *record)
+static int take_up(struct jobs *jobs, struct job_record *record)
 {
         uint64_t number = record->number;
         struct job *job;
@@ -486,7 +481,7 @@ static int resume_job(struct jobs *jobs, struct job_record *record)
         if (r == 0) {
                 r = adopt_by_lock(jobs, job);
                 if (r == 0)
-                        return run_again(jobs, job);
+                        return resume_job(jobs, job);
                 if (r < 0)
                         (void)cannot_take_up(jobs, number, NULL, r);
         }
@@ -512,7 +507,7 @@ static int resume_all(struct jobs *jobs)
                         return r;
                 }
                 after = record.number;
-                r = resume_job(jobs, &record);
+                r = take_up(jobs, &record);
                 if (r < 0)
                         return r;
         }

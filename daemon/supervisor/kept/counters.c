@@ -22,6 +22,7 @@ int counters_read(int results_fd, struct counters *ret)
                 .epoch_ns = header.epoch_ns,
                 .runner_start_ns = header.runner_start_ns,
                 .runner_end_ns = header.runner_end_ns,
+                .again_ns = header.again_ns,
         };
         return 0;
 }
@@ -58,15 +59,17 @@ static int for_each_record(int fd, uint64_t n_tasks,
 
 struct tallying {
         struct tally *tally;
-        uint64_t claimed; /* all tasks below this index have been claimed */
+        uint64_t claimed;  /* all tasks below this index have been claimed */
+        uint64_t since_ns; /* counts as lately */
 };
 
-static void tally_failure(struct tally *tally, const struct ppp_record *record)
+static void tally_failure(struct tally *tally, const struct ppp_record *record, bool lately)
 {
         bool oom = record->reason == PPP_REASON_OOM_KILLED;
 
         ++tally->n_failed;
-        ++tally->failures[record->reason < _PPP_REASON_N ? record->reason : PPP_REASON_NONE];
+        tally->failures[record->reason < _PPP_REASON_N ? record->reason : PPP_REASON_NONE] +=
+                lately;
         tally->n_killed += oom || record->reason == PPP_REASON_SIGNAL;
         tally->n_oom += oom;
 }
@@ -75,11 +78,13 @@ static void tally_record(void *userdata, uint64_t index, const struct ppp_record
 {
         const struct tallying *tallying = userdata;
         struct tally *tally = tallying->tally;
+        bool lately = record->end_ns >= tallying->since_ns;
 
-        if (record->state == PPP_STATE_DONE)
+        if (record->state == PPP_STATE_DONE) {
                 ++tally->n_done;
-        else if (record->state == PPP_STATE_FAILED)
-                tally_failure(tally, record);
+                tally->n_done_lately += lately;
+        } else if (record->state == PPP_STATE_FAILED)
+                tally_failure(tally, record, lately);
         else if (record->state == PPP_STATE_NONE && index < tallying->claimed &&
                  tally->n_open++ < TALLY_OPEN_MAX)
                 tally->open[tally->n_open - 1] = index;
@@ -95,6 +100,7 @@ int counters_tally(int results_fd, uint64_t n_tasks, struct tally *ret)
         if (pread(results_fd, &header, sizeof(header), 0) != sizeof(header))
                 return -EBADMSG;
         tallying.claimed = header.next;
+        tallying.since_ns = header.again_ns;
         r = for_each_record(results_fd, n_tasks, tally_record, &tallying);
         if (r >= 0)
                 *ret = tally;

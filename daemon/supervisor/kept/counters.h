@@ -14,8 +14,23 @@ struct counters {
         int64_t epoch_ns;         /* CLOCK_MONOTONIC of submission; negative: before this boot */
         uint64_t runner_start_ns; /* CLOCK_MONOTONIC; 0: no runner ever ran */
         uint64_t runner_end_ns;   /* CLOCK_MONOTONIC; 0: the runner did not finish */
+        uint64_t again_ns;        /* since the epoch, when it was asked to run again; 0: never */
         uint32_t condition;       /* enum ppp_condition */
 };
+
+/* CLOCK_MONOTONIC when the job was submitted, or asked to run again; as epoch_ns. */
+static inline int64_t counters_began(const struct counters *counters)
+{
+        return counters->epoch_ns + (int64_t)counters->again_ns;
+}
+
+/* Both times count from this boot. A time before it is negative, even if its type is unsigned. */
+static inline uint64_t time_between(int64_t from_ns, uint64_t to_ns)
+{
+        int64_t passed = (int64_t)(to_ns - (uint64_t)from_ns);
+
+        return (uint64_t)MAX(passed, 0);
+}
 
 /* -EBADMSG when the file is no longer a results file. */
 int counters_read(int results_fd, struct counters *ret);
@@ -28,7 +43,13 @@ int counters_read(int results_fd, struct counters *ret);
 
 struct tally {
         uint64_t n_done, n_failed;
-        uint64_t failures[_PPP_REASON_N]; /* failed tasks by reason; [0]: an unknown reason */
+
+        /*
+         * Those of a job that was run again which have ended since, all of any other: done, and
+         * failed by reason; [0]: an unknown reason.
+         */
+        uint64_t n_done_lately, failures[_PPP_REASON_N];
+
         /* Tasks whose worker was killed, and how many of these were killed for lack of memory. */
         uint64_t n_killed, n_oom;
         /*

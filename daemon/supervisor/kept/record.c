@@ -143,6 +143,7 @@ json_t *job_record_to_json(const struct job_record *record)
                          (json_int_t)record->owner, "submitted_at", submitted_at, "spec",
                          public_spec(record->spec), "tasks_total", (json_int_t)record->n_tasks,
                          "tasks_done", (json_int_t)record->n_done, "tasks_failed",
-                         (json_int_t)record->n_failed, "summary", record->summary);
+                         (json_int_t)record->n_failed, "summary",
+                         job_state_is_live(record->state) ? NULL : record->summary);
         return json;
 }

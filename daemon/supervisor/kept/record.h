@@ -56,8 +56,8 @@ struct job_record {
         uint64_t n_tasks, n_done, n_failed;
         enum demo_use uses_demo;
         uint64_t size;   /* bytes that its files take on disk, or will take when it has ended */
-        json_t *summary; /* NULL before the end */
-        json_t *parts;   /* what it used before each interruption, see accounting-parts.c */
+        json_t *summary; /* NULL before the end; of a job that runs again, the last end's */
+        json_t *parts;   /* what it used before each interruption and end, see accounting-parts.c */
         char *cgroup;    /* while it runs: the parent of the job's own cgroup; NULL: none */
 };
 

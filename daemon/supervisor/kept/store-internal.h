@@ -9,6 +9,7 @@
 enum statement {
         INSERT,
         UPDATE,
+        SET_SPEC,
         SET_ASIDE,
         DELETE,
         GET,

@@ -64,6 +64,7 @@ static const char *const statements[_STATEMENT_N] = {
         [UPDATE] = "UPDATE jobs SET state=?1, reason=?2, ended_ns=?3, n_done=?4, n_failed=?5, "
                    "summary=?6, cgroup=?7, paused=?8, size=?10, ended_seen_ns=?11, parts=?12 WHERE "
                    "number=?9",
+        [SET_SPEC] = "UPDATE jobs SET spec=?1 WHERE number=?2",
         [SET_ASIDE] = "INSERT OR REPLACE INTO damaged (" OLD_COLUMNS ") SELECT " OLD_COLUMNS
                       " FROM jobs WHERE number=?1",
         [DELETE] = "DELETE FROM jobs WHERE number=?1",

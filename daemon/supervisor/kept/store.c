@@ -51,7 +51,7 @@ static int dump(const json_t *json, char **ret)
         return json && !*ret ? -ENOMEM : 0;
 }
 
-/* An ended job is written only once, so this call tells when it ended. */
+/* An ended job is written only once an end, so this call tells when it ended. */
 static uint64_t ended_seen(const struct store *store, const struct job_record *record)
 {
         return job_state_is_live(record->state) ? 0 : store_clock(store);
@@ -177,6 +177,15 @@ static int end_in_transaction(struct store *store, const struct job_record *reco
         return r < 0 ? r : store_exec(store, "COMMIT");
 }
 
+/* Keeps the error, which the rollback would replace. */
+static int give_up_transaction(struct store *store, int r)
+{
+        if (!store->why)
+                store->why = sqlite3_errstr(sqlite3_extended_errcode(store->db));
+        (void)store_exec(store, "ROLLBACK");
+        return r;
+}
+
 int store_end(struct store *store, const struct job_record *record, const struct total *totals,
               size_t n_totals)
 {
@@ -187,13 +196,37 @@ int store_end(struct store *store, const struct job_record *record, const struct
         if (r < 0)
                 return r;
         r = end_in_transaction(store, record, totals, n_totals);
-        if (r >= 0)
+        return r < 0 ? give_up_transaction(store, r) : r;
+}
+
+static int set_spec(struct store *store, const struct job_record *record)
+{
+        sqlite3_stmt *statement = begin(store, SET_SPEC);
+        _cleanup_free_ char *spec = NULL;
+        int r;
+
+        r = dump(record->spec, &spec);
+        if (r < 0)
                 return r;
-        /* The rollback would replace SQLite's last error. */
-        if (!store->why)
-                store->why = sqlite3_errstr(sqlite3_extended_errcode(store->db));
-        (void)store_exec(store, "ROLLBACK");
-        return r;
+        bind_text(statement, 1, spec);
+        bind_int(statement, 2, record->number);
+        return finish(statement, sqlite3_step(statement));
+}
+
+int store_reopen(struct store *store, const struct job_record *record)
+{
+        int r;
+
+        store->why = NULL;
+        r = store_exec(store, "BEGIN IMMEDIATE");
+        if (r < 0)
+                return r;
+        r = store_update(store, record);
+        if (r >= 0)
+                r = set_spec(store, record);
+        if (r >= 0)
+                r = store_exec(store, "COMMIT");
+        return r < 0 ? give_up_transaction(store, r) : r;
 }
 
 int store_read_totals(struct store *store, const char *metric,

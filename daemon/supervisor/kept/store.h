@@ -44,6 +44,9 @@ void store_rollback(struct store *store);
 int store_update(struct store *store, const struct job_record *record);
 int store_delete(struct store *store, uint64_t number);
 
+/* The same of a job that has ended and is live again, with its spec, which may be another. */
+int store_reopen(struct store *store, const struct job_record *record);
+
 /*
  * A sum over all jobs that ever ended, which is kept when the jobs are forgotten; see totals.h.
  * Members that do not apply to the metric are NULL. Text is borrowed.

@@ -94,26 +94,21 @@ static void add_outcome(struct totals *totals, const struct total *of, const cha
         total->reason = reason ?: "none";
 }
 
+/* Failures whose records cannot be read any more are counted with the reason "unknown". */
 static void add_tasks(struct totals *totals, const struct total *of, const char *metric,
-                      const struct job_record *record, const uint64_t *failures)
+                      const struct job_record *record, const struct tally *tally)
 {
-        uint64_t known = 0;
+        uint64_t n_done = tally ? tally->n_done_lately : record->n_done;
+        uint64_t n_unknown = tally ? tally->failures[PPP_REASON_NONE] : record->n_failed;
 
-        if (record->n_done > 0)
-                add_outcome(totals, of, metric, (double)record->n_done, "done", NULL);
-        if (record->n_failed == 0)
-                return;
-        /* Failures whose records cannot be read any more are counted with the reason "unknown". */
-        for (unsigned i = 1;
-             failures && i < _PPP_REASON_N && known + failures[i] <= record->n_failed; ++i)
-                if (failures[i] > 0) {
-                        add_outcome(totals, of, metric, (double)failures[i], "failed",
+        if (n_done > 0)
+                add_outcome(totals, of, metric, (double)n_done, "done", NULL);
+        for (unsigned i = PPP_REASON_NONE + 1; tally && i < _PPP_REASON_N; ++i)
+                if (tally->failures[i] > 0)
+                        add_outcome(totals, of, metric, (double)tally->failures[i], "failed",
                                     reason_name(i));
-                        known += failures[i];
-                }
-        if (known < record->n_failed)
-                add_outcome(totals, of, metric, (double)(record->n_failed - known), "failed",
-                            "unknown");
+        if (n_unknown > 0)
+                add_outcome(totals, of, metric, (double)n_unknown, "failed", "unknown");
 }
 
 /* Returns the bucket's text from the table: /metrics finds a bucket again by comparing text. */
@@ -126,27 +121,38 @@ static const char *find_bound(const struct totals_family *family, double value)
         return family->bounds[i];
 }
 
-/* A number that the summary does not have is unknown, not 0, so nothing is added. */
-static void add_number(struct totals *totals, const struct total *of,
-                       const struct totals_family *family, const json_t *summary)
+static const json_t *number_in(const json_t *summary, const struct totals_family *family)
 {
         const json_t *number = json_object_get(summary, family->key[0]);
+
+        return family->key[1] ? json_object_get(number, family->key[1]) : number;
+}
+
+/*
+ * A number that the summary does not have is unknown, not 0, so nothing is added. A job is in each
+ * histogram once.
+ */
+static void add_number(struct totals *totals, const struct total *of,
+                       const struct totals_family *family, const json_t *summary,
+                       const json_t *told)
+{
+        const json_t *number = number_in(summary, family);
         double value;
 
-        if (family->key[1])
-                number = json_object_get(number, family->key[1]);
-        if (!json_is_number(number))
+        if (!json_is_number(number) || (told && family->kind == TOTALS_HISTOGRAM))
                 return;
         value = json_number_value(number);
         if (family->kind == TOTALS_SUM) {
-                add(totals, of, family->name, value);
+                value -= json_number_value(number_in(told, family));
+                add(totals, of, family->name, MAX(value, 0.0));
                 return;
         }
         add(totals, of, family->name, 1)->bucket = find_bound(family, value);
         add(totals, of, family->name, value)->bucket = totals_sum;
 }
 
-void totals_collect(const struct job_record *record, const uint64_t *failures, struct totals *ret)
+void totals_collect(const struct job_record *record, const struct tally *tally, const json_t *told,
+                    struct totals *ret)
 {
         const struct total of = {
                 .level = json_string_value(json_object_get(record->spec, "level")) ?: "unknown",
@@ -164,11 +170,11 @@ void totals_collect(const struct job_record *record, const uint64_t *failures, s
                                     job_reason_of(record));
                         break;
                 case TOTALS_TASKS:
-                        add_tasks(ret, &of, family->name, record, failures);
+                        add_tasks(ret, &of, family->name, record, tally);
                         break;
                 case TOTALS_SUM:
                 case TOTALS_HISTOGRAM:
-                        add_number(ret, &of, family, record->summary);
+                        add_number(ret, &of, family, record->summary, told);
                         break;
                 }
         }

@@ -8,6 +8,7 @@
 
 #include <pppctl/results.h>
 
+#include "daemon/supervisor/kept/counters.h"
 #include "daemon/supervisor/kept/store.h"
 
 enum totals_kind {
@@ -41,5 +42,10 @@ struct totals {
 /* The name of the bucket in which a histogram's sum is stored, beside those of the bounds. */
 extern const char totals_sum[];
 
-/* @failures: the failed tasks by reason, see struct tally; NULL when these are not known. */
-void totals_collect(const struct job_record *record, const uint64_t *failures, struct totals *ret);
+/*
+ * @tally: NULL when the records cannot be counted. @told: the summary of the job's last end, whose
+ * share was collected then; NULL: there was none. Of a job that was run again it is what came to it
+ * since.
+ */
+void totals_collect(const struct job_record *record, const struct tally *tally, const json_t *told,
+                    struct totals *ret);

@@ -161,6 +161,9 @@ class Memory(Limits):
         text, _ = self.shown(summary["job"])
         self.assertRegex(text, "(?i)oom|out of memory")
         self.assertIn("130000000: failed: ", self.pppd.pppctl("results", summary["job"]).err)
+        again = self.pppd.pppctl("rerun", summary["job"], "--reason", "oom-killed", "--memory-max", "1300M", timeout=90)
+        self.assertEqual(again.status, 0, f"with more memory it is done: {again}")
+        self.assertIn("4 tasks in", again.err)
 
     def test_of_a_worker(self):
         """The job may take more than one of its workers."""
