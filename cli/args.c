@@ -5,6 +5,7 @@
 
 #include "cli/say.h"
 #include "cli/suggest.h"
+#include "lib/command.h"
 #include "lib/spec.h"
 
 #define RUNS_MAX 1000
@@ -69,6 +70,11 @@ static const struct option_info option_infos[_OPTION_N] = {
         [OPTION_VERBOSE] = { "verbose", 'v', NULL, "exec: a line about each command that ended" },
         [OPTION_STDERR] = { "stderr", 0, NULL, "what was written to standard error" },
         [OPTION_REASON] = { "reason", 0, "REASON", "what failed for it; once for each" },
+        [OPTION_HALT] = { "halt", 0, "WHEN",
+                          "end the job early: soon,fail=1 now,fail=10% now,done=3" },
+        [OPTION_DELAY] = { "delay", 0, "TIME", "begin tasks at least so long apart" },
+        [OPTION_RETRY_MEMORY] = { "retry-memory", 0, "N",
+                                  "exec: what ran out of memory again, with N times as much" },
         [OPTION_UNFINISHED] = { "unfinished", 0, NULL, "only what has no result" },
 };
 
@@ -315,6 +321,9 @@ static int set_command_option(struct args *args, enum option option, const char 
                 return set_output(args, value);
         case OPTION_OUTPUT_MAX:
                 return set_size(name, value, &args->output_max);
+        case OPTION_RETRY_MEMORY:
+                return set_count32(name, value, COMMAND_RETRY_MEMORY_MIN, COMMAND_RETRY_MEMORY_MAX,
+                                   &args->retry_memory);
         default:
                 return 0;
         }
@@ -370,6 +379,13 @@ static int set_option(struct args *args, enum option option, const char *value)
                 return set_duration(name, value, &args->timeout_ns);
         case OPTION_TASK_TIMEOUT:
                 return set_duration(name, value, &args->task_timeout_ns);
+        case OPTION_DELAY:
+                return set_duration(name, value, &args->delay_ns);
+        case OPTION_HALT:
+                if (halt_from_text(value, &args->halt) < 0)
+                        return cli_fail(CLI_USAGE, "--halt: \"%s\" does not say when; %s", value,
+                                        HALT_EXPECTED);
+                return 0;
         case OPTION_REASON:
                 return add_to(&args->reasons, &args->n_reasons, value);
         default:

@@ -7,6 +7,7 @@
 
 #include "cli/progress.h"
 #include "lib/executor.h"
+#include "lib/halt.h"
 #include "lib/limits.h"
 
 enum option {
@@ -64,6 +65,9 @@ enum option {
         OPTION_STDERR,
         OPTION_REASON,
         OPTION_UNFINISHED,
+        OPTION_HALT,
+        OPTION_DELAY,
+        OPTION_RETRY_MEMORY,
         _OPTION_N,
 };
 
@@ -101,12 +105,13 @@ static inline enum option option_of_worker_limit(enum limit limit)
          OPTION_BIT(OPTION_CA_FILE) | OPTION_BIT(OPTION_QUIET))
 
 /* Those of a job of commands, of run only. */
-#define OPTIONS_COMMAND                                                                        \
-        (OPTION_BIT(OPTION_NULL) | OPTION_BIT(OPTION_SHELL) | OPTION_BIT(OPTION_STDIN) |       \
-         OPTION_BIT(OPTION_CD) | OPTION_BIT(OPTION_ENV) | OPTION_BIT(OPTION_TASK_MEMORY_MAX) | \
-         OPTION_BIT(OPTION_TASK_CPU_MAX) | OPTION_BIT(OPTION_TASK_PIDS_MAX) |                  \
-         OPTION_BIT(OPTION_NO_TASK_CGROUP) | OPTION_BIT(OPTION_KILL_AFTER) |                   \
-         OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_OUTPUT_MAX) | OPTION_BIT(OPTION_VERBOSE))
+#define OPTIONS_COMMAND                                                                           \
+        (OPTION_BIT(OPTION_NULL) | OPTION_BIT(OPTION_SHELL) | OPTION_BIT(OPTION_STDIN) |          \
+         OPTION_BIT(OPTION_CD) | OPTION_BIT(OPTION_ENV) | OPTION_BIT(OPTION_TASK_MEMORY_MAX) |    \
+         OPTION_BIT(OPTION_TASK_CPU_MAX) | OPTION_BIT(OPTION_TASK_PIDS_MAX) |                     \
+         OPTION_BIT(OPTION_NO_TASK_CGROUP) | OPTION_BIT(OPTION_KILL_AFTER) |                      \
+         OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_OUTPUT_MAX) | OPTION_BIT(OPTION_VERBOSE) | \
+         OPTION_BIT(OPTION_RETRY_MEMORY))
 
 struct args {
         option_set given; /* OPTION_BIT of each option on the command line */
@@ -125,7 +130,9 @@ struct args {
         size_t n_environment;
         const char **reasons; /* owned; names, not checked */
         size_t n_reasons;
-        uint64_t kill_after_ns, output_max;
+        uint64_t kill_after_ns, output_max, delay_ns;
+        uint32_t retry_memory;
+        struct halt halt;
         bool no_output; /* what commands print is not printed */
         const char *ca_file;
         const char *levels;

@@ -146,6 +146,8 @@ int choose_spec(const struct args *args, enum level level, enum workload_id work
                 .nice = args->nice,
                 .task_timeout_ns = args->task_timeout_ns,
                 .retries = args->retries,
+                .halt = args->halt,
+                .delay_ns = args->delay_ns,
         };
         int r = args->ca_file ? choose_ca_file(args->ca_file, &spec.ca_file) : 0;
 

@@ -98,6 +98,7 @@ int command_choose(const struct args *args, struct command *ret)
                         args_has(args, OPTION_STDIN) ? COMMAND_INPUT_STDIN : COMMAND_INPUT_ARGUMENT,
                 .no_group = args_has(args, OPTION_NO_TASK_CGROUP),
                 .output_max = args->output_max,
+                .retry_memory = args->retry_memory,
                 .kill_after_ns = args->kill_after_ns,
         };
         r = choose_words(args, ret);

@@ -98,6 +98,9 @@ static const struct {
         { "spec.task_timeout_seconds", "--task-timeout" },
         { "spec.nice", "--nice" },
         { "spec.retries", "--retries" },
+        { "spec.halt", "--halt" },
+        { "spec.delay_seconds", "--delay" },
+        { "spec.command.retry_memory", "--retry-memory" },
         { "spec.ca_file", "--ca-file" },
 };
 

@@ -141,7 +141,8 @@ const struct verb verb_run = {
                     "  ls *.png | pppctl run processes exec -- convert {} {.}.webp\n"
                     "  pppctl run async exec --from urls.txt --workers 500 -- curl -fsS {}",
         .options = OPTIONS_JOB | OPTIONS_COMMAND | OPTION_BIT(OPTION_DETACH) |
-                   OPTION_BIT(OPTION_ORDERED) | OPTION_BIT(OPTION_JSON) |
-                   OPTION_BIT(OPTION_SUMMARY) | OPTION_BIT(OPTION_NO_SUMMARY),
+                   OPTION_BIT(OPTION_ORDERED) | OPTION_BIT(OPTION_HALT) | OPTION_BIT(OPTION_DELAY) |
+                   OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_SUMMARY) |
+                   OPTION_BIT(OPTION_NO_SUMMARY),
         .run = run,
 };

@@ -409,6 +409,9 @@ static void print_spec(struct output *output, json_t *spec, json_t *summary)
                 print_json_member(output, spec, "worker_limits", "limits of each worker");
         }
         print_seconds(output, spec, "task_timeout_seconds", "timeout of a try");
+        print_seconds(output, spec, "delay_seconds", "from task to task");
+        if (*job_text(spec, "halt"))
+                print_row(output, "halted", job_text(spec, "halt"));
         print_spec_count(output, spec, "retries", "retries");
         if (*job_text(spec, "ca_file"))
                 print_row(output, "certificates", job_text(spec, "ca_file"));

@@ -41,7 +41,11 @@ const char *job_progress(json_t *job, char text[JOB_PROGRESS_SIZE])
 
 int job_status(json_t *job)
 {
-        if (!streq(job_text(job, "state"), "done") || job_count(job, "tasks_failed") > 0)
+        bool halted = strncmp(job_text(job, "reason"), "halted:", 7) == 0;
+
+        /* --halt with done=N is told what enough is. */
+        if ((!streq(job_text(job, "state"), "done") && !halted) ||
+            job_count(job, "tasks_failed") > 0)
                 return CLI_FAILED;
         return CLI_OK;
 }

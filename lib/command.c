@@ -134,8 +134,9 @@ static int read_size(struct reader *reader, const char *member, uint64_t *ret)
 static int read_members(struct reader *reader, struct command *command)
 {
         static const char *const known[] = {
-                "words",     "shell",    "input",      "directory",          "environment", "umask",
-                "no_output", "no_group", "output_max", "kill_after_seconds", NULL
+                "words",        "shell",     "input",    "directory",  "environment",
+                "umask",        "no_output", "no_group", "output_max", "kill_after_seconds",
+                "retry_memory", NULL
         };
         size_t size = 0;
         int r;
@@ -159,6 +160,9 @@ static int read_members(struct reader *reader, struct command *command)
                 r = read_size(reader, "output_max", &command->output_max);
         if (r >= 0)
                 r = reader_seconds(reader, "kill_after_seconds", &command->kill_after_ns);
+        if (r >= 0)
+                r = reader_count(reader, "retry_memory", COMMAND_RETRY_MEMORY_MIN,
+                                 COMMAND_RETRY_MEMORY_MAX, &command->retry_memory);
         if (r >= 0 && size > COMMAND_SIZE_MAX)
                 r = reader_refuse(reader, NULL, "leave out variables that it does not need",
                                   "its words and its environment are %zu bytes, more than the "
@@ -226,6 +230,8 @@ json_t *command_to_json(const struct command *command)
         if (r == 0 && command->kill_after_ns)
                 r = json_object_set_new(json, "kill_after_seconds",
                                         json_real((double)command->kill_after_ns / 1e9));
+        if (r == 0 && command->retry_memory)
+                r = json_object_set_new(json, "retry_memory", json_integer(command->retry_memory));
         if (r == 0)
                 return json;
         json_decref(json);

@@ -20,10 +20,12 @@
 
 #include "lib/fault.h"
 
-#define COMMAND_WORDS_MAX       4096
-#define COMMAND_WORD_MAX        131071              /* bytes, as the kernel takes: MAX_ARG_STRLEN */
-#define COMMAND_SIZE_MAX        (UINT64_C(1) << 19) /* bytes of all words and of the environment */
-#define COMMAND_ENVIRONMENT_MAX 4096                /* variables */
+#define COMMAND_WORDS_MAX        4096
+#define COMMAND_WORD_MAX         131071 /* bytes, as the kernel takes: MAX_ARG_STRLEN */
+#define COMMAND_SIZE_MAX         (UINT64_C(1) << 19) /* bytes of all words and of the environment */
+#define COMMAND_ENVIRONMENT_MAX  4096                /* variables */
+#define COMMAND_RETRY_MEMORY_MIN 2
+#define COMMAND_RETRY_MEMORY_MAX 100
 
 /* How the command gets its input. */
 enum command_input {
@@ -47,6 +49,8 @@ struct command {
         bool no_output;         /* what it prints is thrown away */
         bool no_group;          /* no cgroup of its own for each task */
         uint64_t output_max;    /* bytes of a stream that are kept; 0: all */
+        uint32_t retry_memory;  /* a task that ran out of memory runs again with its limit so many
+                                   times as high; 0: it does not */
         uint64_t kill_after_ns; /* from SIGTERM to SIGKILL, past --task-timeout; 0: 5 s */
 };
 

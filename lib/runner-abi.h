@@ -10,8 +10,9 @@
  * lock, and before that it has done nothing.
  *
  * The runner ends with 0 when every task it could run has a record, 1 after a failure of its own
- * (said on standard error, one line), RUNNER_EXIT_CANCELLED after SIGTERM, RUNNER_EXIT_BUSY when
- * another process has the lock on the results file (lib/results-lock.h): it has done nothing then.
+ * (said on standard error, one line), RUNNER_EXIT_CANCELLED after SIGTERM, RUNNER_EXIT_HALTED
+ * when it has come to what the spec's "halt" says, RUNNER_EXIT_BUSY when another process has the
+ * lock on the results file (lib/results-lock.h): it has done nothing then.
  */
 
 #define RUNNER_FD_SPEC                                                                 \
@@ -29,6 +30,7 @@
 
 #define RUNNER_EXIT_CANCELLED 3
 #define RUNNER_EXIT_BUSY      4
+#define RUNNER_EXIT_HALTED    5
 
 /* Spec JSON is struct spec's; the runner gets it filled (spec_fill). */
 

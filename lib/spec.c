@@ -18,6 +18,7 @@ enum kind {
         KIND_WEIGHTS,  /* the spec's thread_weights */
         KIND_EXECUTOR, /* enum executor */
         KIND_COMMAND,  /* struct command */
+        KIND_HALT,     /* struct halt */
 };
 
 /*
@@ -82,6 +83,16 @@ static const struct member members[] = {
         { .name = "task_limits", AS(KIND_LIMITS, task_limits) },
         { .name = "command", AS(KIND_COMMAND, command) },
         { .name = "retries", COUNT(retries, 0, SPEC_RETRIES_MAX) },
+        { .name = "halt",
+          AS(KIND_HALT, halt),
+          .needs = LEVEL_LOCAL,
+          .why = "nodes have begun more tasks by the time the results of some are here",
+          .hint = "leave it out, or cancel the job" },
+        { .name = "delay_seconds",
+          AS(KIND_SECONDS, delay_ns),
+          .needs = LEVEL_LOCAL,
+          .why = "nodes begin tasks without asking each other",
+          .hint = "leave it out" },
         { .name = "ca_file",
           AS(KIND_PATH, ca_file),
           .needs = LEVEL_LOCAL,
@@ -118,6 +129,8 @@ static bool is_given(const struct spec *spec, const struct member *member)
                 return spec->executor != EXECUTOR_NONE;
         case KIND_COMMAND:
                 return ((const struct command *)value)->words;
+        case KIND_HALT:
+                return ((const struct halt *)value)->of != HALT_NEVER;
         }
         assert(false);
         return false;
@@ -157,6 +170,9 @@ static void clear(struct spec *spec, const struct member *member)
                 break;
         case KIND_COMMAND:
                 command_deinit(value);
+                break;
+        case KIND_HALT:
+                ((struct halt *)value)->of = HALT_NEVER;
                 break;
         }
 }
@@ -319,6 +335,9 @@ static int check_task_limits(struct reader *reader, const struct spec *spec)
         if (spec->command.no_group && spec->task_limits.given)
                 return reader_refuse(reader, "task_limits", "leave one of the two out",
                                      "without a cgroup of its own a task cannot be limited");
+        if (spec->command.retry_memory && !limits_enforces(&spec->task_limits, LIMIT_MEMORY_MAX))
+                return reader_refuse(reader, "command.retry_memory", "limit a task's memory too",
+                                     "there is no limit on a task's memory that could be raised");
         if (!refused)
                 return 0;
         snprintf(name, sizeof(name), "task_limits.%s", limit_infos[__builtin_ctz(refused)].member);
@@ -437,6 +456,20 @@ static int read_command(struct reader *reader, const char *member, struct comman
         return json ? command_from_json(json, path, ret, reader->fault) : 0;
 }
 
+static int read_halt(struct reader *reader, const char *member, struct halt *ret)
+{
+        const char *text = NULL;
+        int r = reader_string(reader, member, false, SPEC_NAME_MAX, HALT_EXPECTED, &text);
+
+        if (r < 0 || !text)
+                return r;
+        if (halt_from_text(text, ret) < 0)
+                return reader_refuse(reader, member, HALT_EXPECTED,
+                                     "\"%.*s\" does not say when the job is to be halted",
+                                     utf8_prefix(text, NAME_SHOWN), text);
+        return 0;
+}
+
 static int read_member(struct reader *reader, struct spec *spec, const struct member *member)
 {
         void *value = value_of(spec, member);
@@ -460,6 +493,8 @@ static int read_member(struct reader *reader, struct spec *spec, const struct me
                 return read_executor(reader, member->name, value);
         case KIND_COMMAND:
                 return read_command(reader, member->name, value);
+        case KIND_HALT:
+                return read_halt(reader, member->name, value);
         }
         assert(false);
         return -EINVAL;
@@ -511,6 +546,7 @@ static json_t *weights_to_json(const struct spec *spec)
 static json_t *member_to_json(const struct spec *spec, const struct member *member)
 {
         const void *value = value_of(spec, member);
+        char text[HALT_TEXT_SIZE];
 
         switch (member->kind) {
         case KIND_COUNT:
@@ -531,6 +567,8 @@ static json_t *member_to_json(const struct spec *spec, const struct member *memb
                 return json_string(executor_infos[spec->executor].name);
         case KIND_COMMAND:
                 return command_to_json(value);
+        case KIND_HALT:
+                return json_string(halt_to_text(value, text));
         }
         assert(false);
         return NULL;

@@ -10,6 +10,7 @@
 #include "lib/command.h"
 #include "lib/executor.h"
 #include "lib/level.h"
+#include "lib/halt.h"
 #include "lib/limits.h"
 #include "lib/workload.h"
 
@@ -44,6 +45,8 @@ struct spec {
         struct limits worker_limits; /* of each worker's */
         struct limits task_limits;   /* of each command's */
         uint32_t retries;
+        struct halt halt;
+        uint64_t delay_ns;      /* from the beginning of a task to that of the next; 0: none */
         char *ca_file;          /* owned; NULL: the system's */
         struct command command; /* of the workload exec, and of no other */
 };

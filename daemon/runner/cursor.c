@@ -49,7 +49,7 @@ static bool cursor_claim(struct task_source *source, struct worker *worker)
         uint64_t n = runner->results.n_tasks, next, size;
 
         next = __atomic_load_n(counter, __ATOMIC_RELAXED);
-        if (next >= n || runner_cancelled(runner))
+        if (next >= n || runner_cancelled(runner) || task_source_leaves(source))
                 return nothing_left(runner);
         size = chunk_size(worker, next);
         next = __atomic_fetch_add(counter, size, __ATOMIC_RELAXED);
@@ -64,6 +64,8 @@ static bool cursor_closed(const struct task_source *source, const struct worker 
         const struct task_cursor *cursor = container_of(source, struct task_cursor, source);
         const struct results *results = &cursor->runner->results;
 
+        if (task_source_leaves(source))
+                return true;
         return worker->next >= worker->end &&
                __atomic_load_n(&results->header->next, __ATOMIC_RELAXED) >= results->n_tasks;
 }
@@ -111,7 +113,8 @@ static bool cursor_offer_lost(struct task_source *source)
 {
         struct runner *runner = container_of(source, struct task_cursor, source)->runner;
 
-        if (results_recount(&runner->results) == 0 || runner_cancelled(runner))
+        if (results_recount(&runner->results) == 0 || runner_cancelled(runner) ||
+            task_source_leaves(source))
                 return false;
         runner->resuming = true;
         __atomic_store_n(&runner->results.header->next, 0, __ATOMIC_RELAXED);

@@ -20,16 +20,37 @@
 /* The only object that SIGTERM's handler may touch; set once before the handler is installed. */
 static struct runner *signalled;
 
-static void on_sigterm(int signal)
+void runner_cancel(struct runner *runner)
 {
         static const uint64_t one = 1;
         int saved = errno;
 
-        __atomic_store_n(&signalled->cancelled, true, __ATOMIC_RELAXED);
+        __atomic_store_n(&runner->cancelled, true, __ATOMIC_RELAXED);
         /* Fails only when the counter is full: then it is readable already. */
-        if (write(signalled->cancel_fd, &one, sizeof(one)) < 0)
+        if (write(runner->cancel_fd, &one, sizeof(one)) < 0)
                 errno = saved;
         errno = saved;
+}
+
+static void on_sigterm(int signal)
+{
+        runner_cancel(signalled);
+}
+
+void runner_look_at_halt(struct runner *runner)
+{
+        const struct ppp_results_header *header = runner->results.header;
+        const struct halt *halt = &runner->spec.halt;
+
+        if (_likely_(halt->of == HALT_NEVER) ||
+            !halt_is_reached(halt, __atomic_load_n(&header->n_done, __ATOMIC_RELAXED),
+                             __atomic_load_n(&header->n_failed, __ATOMIC_RELAXED),
+                             runner->results.n_tasks))
+                return;
+        __atomic_store_n(&runner->halted, true, __ATOMIC_RELAXED);
+        __atomic_store_n(&runner->source->leaving, 1, __ATOMIC_RELEASE);
+        if (halt->now)
+                runner_cancel(runner);
 }
 
 static int install_cancel(struct runner *runner)
@@ -173,6 +194,8 @@ static int runner_execute(struct runner *runner)
         int r, k;
 
         task_cursor_init(&runner->cursor, runner);
+        /* It may have come to that under a runner whose end nobody saw. */
+        runner_look_at_halt(runner);
         r = level_run_of(runner->spec.level)(runner);
         runner->results.header->runner_end_ns = now_monotonic();
         measure_job(runner, runner->workers_rss_peak);
@@ -215,10 +238,12 @@ int runner_main(uint64_t start_ns, const char *job)
                 r = runner_init(runner, start_ns);
         if (r >= 0)
                 r = runner_execute(runner);
-        if (r >= 0)
-                r = runner_cancelled(runner) ? RUNNER_EXIT_CANCELLED : EXIT_SUCCESS;
-        else
+        if (r < 0)
                 r = EXIT_FAILURE;
+        else if (__atomic_load_n(&runner->halted, __ATOMIC_RELAXED))
+                r = RUNNER_EXIT_HALTED;
+        else
+                r = runner_cancelled(runner) ? RUNNER_EXIT_CANCELLED : EXIT_SUCCESS;
         runner_deinit(runner);
         return r;
 }

@@ -40,6 +40,9 @@ struct runner {
         int cgroup_fd;              /* directory of the job's cgroup, -EBADF where there is none */
         int cancel_fd;              /* eventfd, readable once cancelled; for poll and rings */
         bool cancelled;             /* read with runner_cancelled() */
+        bool halted;                /* it has come to what spec.halt says */
+        uint64_t next_turn_ns;      /* with spec.delay_ns: of whoever asks next, */
+        uint64_t last_start_ns;     /* and when the last task began; CLOCK_MONOTONIC */
         bool resuming;              /* some records are already there */
         unsigned connections_max;   /* levels/descriptors.h; 0: nothing bounds them */
         unsigned n_worker_groups;   /* ever made; a node's level may be started again */
@@ -57,6 +60,15 @@ static inline bool runner_cancelled(const struct runner *runner)
 {
         return __atomic_load_n(&runner->cancelled, __ATOMIC_RELAXED);
 }
+
+/* Wakes all that waits; async-signal-safe. */
+void runner_cancel(struct runner *runner);
+
+/*
+ * After a task has its record: halts the job if it has come to that, as of the counts in the header
+ * of its results.
+ */
+void runner_look_at_halt(struct runner *runner);
 
 /* Takes a piece from the source; false: there is none now, or the job is cancelled. */
 static inline bool worker_claim(struct worker *worker)

@@ -69,8 +69,10 @@ struct ppp_task {
         const uint32_t *dropped; /* not 0: nobody wants it any more; NULL: that cannot happen */
         enum ppp_reason reason;  /* of the last failure */
         int32_t detail;
-        uint64_t retry_after_ns; /* the server asks for so long a wait; 0: it does not say */
-        bool unlocked;           /* between ppp_unlock() and ppp_relock() */
+        bool again; /* another try is worth it, whatever the reason and however many there were */
+        unsigned n_memory_raised; /* how often it was given more memory (exec/) */
+        uint64_t retry_after_ns;  /* the server asks for so long a wait; 0: it does not say */
+        bool unlocked;            /* between ppp_unlock() and ppp_relock() */
 };
 
 static inline bool task_dropped(const uint32_t *dropped)

@@ -126,6 +126,7 @@ static int run_try(struct ppp_task *task, const struct task_terms *terms, const 
         int r;
 
         task->reason = PPP_REASON_NONE;
+        task->again = false;
         task->retry_after_ns = 0;
         if (_likely_(task->deadline_ns == 0))
                 return workload->run(task, input, n_input, ret_value);
@@ -153,16 +154,16 @@ static int run_tries(struct ppp_task *task, const struct task_terms *terms, cons
         uint64_t begin = task->start_ns;
         int r;
 
-        for (uint32_t try = 0;; ++try) {
+        for (uint32_t try = 0;; try += !task->again) {
                 task->deadline_ns = terms->timeout_ns ? begin + terms->timeout_ns : 0;
                 r = run_try(task, terms, input, n_input, ret_value);
-                if (r >= 0 || try >= terms->retries ||
-                    !reason_is_passing(task->reason, task->detail))
+                if (r >= 0 || (!task->again && (try >= terms->retries ||
+                                                !reason_is_passing(task->reason, task->detail))))
                         return r;
 
                 ++task->worker->n_retried;
                 task->deadline_ns = 0;
-                r = ppp_sleep(task, backoff(task, try));
+                r = ppp_sleep(task, task->again ? 0 : backoff(task, try));
                 if (r < 0)
                         return r;
                 begin = now_monotonic();
@@ -202,6 +203,46 @@ static int task_was_cancelled(struct worker *worker, const struct taken *taken)
         return 0;
 }
 
+/* The times at which tasks may begin are given out in the order in which workers ask. */
+static uint64_t take_turn(struct runner *runner)
+{
+        uint64_t *next = &runner->next_turn_ns, now = now_monotonic(), turn;
+        uint64_t expected = __atomic_load_n(next, __ATOMIC_RELAXED);
+
+        do
+                turn = MAX(expected, now);
+        while (!__atomic_compare_exchange_n(next, &expected, turn + runner->spec.delay_ns, true,
+                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+        return turn;
+}
+
+/* Whether it may begin now; else until when it waits because one before it was late. */
+static bool begin_turn(struct runner *runner, uint64_t now, uint64_t *ret_until)
+{
+        uint64_t last = __atomic_load_n(&runner->last_start_ns, __ATOMIC_RELAXED);
+
+        *ret_until = last ? last + runner->spec.delay_ns : 0;
+        return now >= *ret_until &&
+               __atomic_compare_exchange_n(&runner->last_start_ns, &last, now, false,
+                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/* Until the task may begin. The job may be ended meanwhile. */
+static int wait_for_turn(struct ppp_task *task, uint64_t *ret_now)
+{
+        struct runner *runner = task->worker->runner;
+        uint64_t until = take_turn(runner), now = now_monotonic();
+        int r = 0;
+
+        while (r >= 0 && (now < until || !begin_turn(runner, now, &until))) {
+                if (now < until)
+                        r = ppp_sleep(task, until - now);
+                now = now_monotonic();
+        }
+        *ret_now = now;
+        return r < 0 || task_source_leaves(runner->source) ? -ECANCELED : 0;
+}
+
 int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t slot,
                      uint64_t *clock)
 {
@@ -212,8 +253,16 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
                                  .slot = slot,
                                  .dropped = taken->set->dropped };
         struct ppp_record record = { .worker = slot };
+        bool halts;
         int r;
 
+        if (_unlikely_(worker->runner->spec.delay_ns > 0)) {
+                r = wait_for_turn(&task, clock);
+                if (r < 0) {
+                        leave_task(worker);
+                        return r;
+                }
+        }
         if (_unlikely_(source->ops->begin != NULL))
                 source->ops->begin(source, taken, clock);
         task.start_ns = *clock;
@@ -245,10 +294,13 @@ int worker_run_taken(struct worker *worker, const struct taken *taken, uint16_t 
         if (_unlikely_(source->ops->finish != NULL))
                 source->ops->finish(source, taken->set);
 
-        if (_unlikely_(*clock - worker->flushed_ns >= FLUSH_NS)) {
+        halts = worker->runner->spec.halt.of != HALT_NEVER;
+        if (_unlikely_(halts || *clock - worker->flushed_ns >= FLUSH_NS)) {
                 worker_flush(worker);
                 worker->flushed_ns = *clock;
         }
+        if (_unlikely_(halts))
+                runner_look_at_halt(worker->runner);
         return 0;
 }
 

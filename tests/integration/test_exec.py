@@ -227,7 +227,7 @@ class Document(Exec):
             file.write("a.txt\nb c.txt\n")
         with open(f"{settings.source}/docs/commands.md") as file:
             lines = [line.strip() for line in file if "pppctl run" in line and not line.startswith("`")]
-        self.assertEqual(len(lines), 12)
+        self.assertEqual(len(lines), 14)
         environment = clean_environment(PPPCTL_SOCKET=self.daemon.socket)
         environment["PATH"] = f"{os.path.dirname(program('pppctl'))}:{environment['PATH']}"
         for line in lines:

@@ -189,7 +189,7 @@ static void test_round_trip(void)
                 "\"threaded\":true,\"thread_weights\":[100,300],\"timeout_seconds\":2.5,\"task_"
                 "timeout_seconds\":0.001,\"retries\":3,\"cpu_time_max_seconds\":1.5,\"nice\":-5,"
                 "\"limits\":{\"memory_max_bytes\":67108864,\"cpus\":\"0\"},\"ca_file\":\"/"
-                "ca.pem\"}";
+                "ca.pem\",\"halt\":\"now,fail=10%\",\"delay_seconds\":0.25}";
         struct spec spec = SPEC_NULL;
         _cleanup_fault_ struct fault fault = FAULT_NULL;
         json_t *json, *expected;

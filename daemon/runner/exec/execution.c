@@ -114,7 +114,7 @@ static int start_with(struct execution *e, const char *input, size_t n_input)
 /* Returns 0, or fails the task. */
 static int start(struct execution *e, const char *input, size_t n_input)
 {
-        int r = task_group_make(&e->group, e->task->worker);
+        int r = task_group_make(&e->group, e->task->worker, e->task->n_memory_raised);
 
         if (r < 0)
                 return task_fail(e->task, PPP_REASON_IO, -r);
@@ -274,6 +274,19 @@ static void account(struct execution *e)
         task_group_read(&e->group, record);
 }
 
+/* Another try gets more memory, if it may have more. */
+static void raise_memory(struct ppp_task *task)
+{
+        const struct spec *spec = &task->worker->runner->spec;
+        unsigned n = task->n_memory_raised;
+
+        if (spec->command.retry_memory == 0 ||
+            task_group_memory(spec, n + 1) <= task_group_memory(spec, n))
+                return;
+        ++task->n_memory_raised;
+        task->again = true;
+}
+
 /* Why the command has failed; 0: it has not. */
 static int judge(const struct execution *e)
 {
@@ -290,8 +303,11 @@ static int judge(const struct execution *e)
                 return 0;
         if (e->record->start_error)
                 return task_fail(task, PPP_REASON_COMMAND_START, e->record->start_error);
-        if (task_group_oom_killed(&e->group, task->worker->runner, &blame))
+        if (task_group_oom_killed(&e->group, task->worker->runner, &blame)) {
+                if (blame == PPP_OOM_TASK)
+                        raise_memory(task);
                 return task_fail(task, PPP_REASON_OOM_KILLED, (int32_t)blame);
+        }
         if (WIFSIGNALED(e->status))
                 return task_fail(task, PPP_REASON_COMMAND_SIGNAL,
                                  WTERMSIG(e->status) |

@@ -16,19 +16,35 @@ static const char *name_of(uint32_t number, char text[static NAME_SIZE])
         return text;
 }
 
-static int limit(const struct task_group *group, const struct spec *spec, const char *name)
+uint64_t task_group_memory(const struct spec *spec, unsigned n_raised)
+{
+        uint64_t memory = spec->task_limits.values[LIMIT_MEMORY_MAX], max = UINT64_MAX;
+
+        if (limits_enforces(&spec->limits, LIMIT_MEMORY_MAX))
+                max = spec->limits.values[LIMIT_MEMORY_MAX];
+        for (unsigned i = 0; i < n_raised && memory < max; ++i)
+                if (__builtin_mul_overflow(memory, (uint64_t)spec->command.retry_memory, &memory))
+                        memory = max;
+        return MIN(memory, max);
+}
+
+static int limit(const struct task_group *group, const struct spec *spec, unsigned n_raised,
+                 const char *name)
 {
         _cleanup_fault_ struct fault fault = FAULT_NULL;
+        struct spec raised = *spec; /* borrowed */
         int r;
 
-        r = task_group_limit(group->fd, spec, &fault);
+        if (n_raised > 0)
+                raised.task_limits.values[LIMIT_MEMORY_MAX] = task_group_memory(spec, n_raised);
+        r = task_group_limit(group->fd, &raised, &fault);
         if (r < 0)
                 log_error("cannot limit %s: %s: %s; %s", name, fault.field, fault.why,
                           fault.advice);
         return r;
 }
 
-int task_group_make(struct task_group *group, struct worker *worker)
+int task_group_make(struct task_group *group, struct worker *worker, unsigned n_raised)
 {
         static bool told;
         struct runner *runner = worker->runner;
@@ -54,7 +70,7 @@ int task_group_make(struct task_group *group, struct worker *worker)
                 worker_note(&worker->task_group, 0);
                 return needed ? r : 0;
         }
-        r = limit(group, &runner->spec, name);
+        r = limit(group, &runner->spec, n_raised, name);
         if (r < 0)
                 task_group_remove(group, worker);
         return r;

@@ -24,7 +24,10 @@ struct task_group {
  * the job wants none, or where there can be none and no limit needs it; that was logged. A negative
  * errno: the limits cannot be had; that was logged, too.
  */
-int task_group_make(struct task_group *group, struct worker *worker);
+int task_group_make(struct task_group *group, struct worker *worker, unsigned n_raised);
+
+/* The limit on memory of a task that was given more so often; up to the job's. */
+uint64_t task_group_memory(const struct spec *spec, unsigned n_raised);
 
 /* Whether a process is left in it. */
 bool task_group_is_populated(const struct task_group *group);

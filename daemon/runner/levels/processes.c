@@ -146,6 +146,7 @@ static int account_for(struct worker_pool *pool, const struct process *process,
         bool died = was_at_task || info->si_code != CLD_EXITED || info->si_status != EXIT_SUCCESS;
 
         row_bury(process->row, runner_cancelled(pool->runner) ? NULL : &death);
+        runner_look_at_halt(pool->runner);
         if (!died)
                 return 0;
         ++pool->n_deaths;

@@ -55,6 +55,8 @@ static bool may_change(const char *member)
                 "worker_limits",
                 "task_limits",
                 "retries",
+                "halt",
+                "delay_seconds",
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(members); ++i)

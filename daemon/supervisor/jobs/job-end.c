@@ -144,6 +144,21 @@ static char *describe_failure(const struct job *job)
         return r < 0 ? NULL : text;
 }
 
+static char *describe_halt(const struct job *job)
+{
+        bool of_done = job->spec.halt.of == HALT_DONE;
+        uint64_t n = of_done ? job->record.n_done : job->record.n_failed;
+        char halt[HALT_TEXT_SIZE], *text;
+
+        if (asprintf(&text, "%llu task%s %s, and --halt is %s", (unsigned long long)n, plural(n),
+                     of_done  ? n == 1 ? "is done" : "are done"
+                     : n == 1 ? "has failed"
+                              : "have failed",
+                     halt_to_text(&job->spec.halt, halt)) < 0)
+                return NULL;
+        return text;
+}
+
 static char *describe_end(const struct job *job, enum job_reason reason)
 {
         if (reason == REASON_OOM_KILLED || reason == REASON_PIDS_MAX)
@@ -152,6 +167,8 @@ static char *describe_end(const struct job *job, enum job_reason reason)
 
         if (reason == REASON_RUNNER_FAILED)
                 return describe_failure(job);
+        if (reason == REASON_HALTED)
+                return describe_halt(job);
         return reason == REASON_RUNNER_DIED ? describe_death(job) : NULL;
 }
 

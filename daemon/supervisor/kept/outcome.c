@@ -44,7 +44,11 @@ struct outcome outcome_judge(const siginfo_t *status, bool cut_off, bool all_rec
          */
         if (interrupted && stop == REASON_NONE && all_recorded)
                 return ended(JOB_DONE, REASON_NONE);
-        if (status->si_code == CLD_EXITED && status->si_status == RUNNER_EXIT_CANCELLED)
+        if (status->si_code == CLD_EXITED && status->si_status == RUNNER_EXIT_HALTED && !asked)
+                return all_recorded ? ended(JOB_DONE, REASON_NONE)
+                                    : ended(JOB_CANCELLED, REASON_HALTED);
+        if (status->si_code == CLD_EXITED &&
+            (status->si_status == RUNNER_EXIT_CANCELLED || status->si_status == RUNNER_EXIT_HALTED))
                 return stopped(stop, interrupted);
         /* We killed it, or our SIGTERM arrived before the runner could handle it. */
         if (status->si_code != CLD_EXITED && asked &&

@@ -17,6 +17,7 @@ static const char *const reason_names[_REASON_N] = {
         [REASON_RUNNER_DIED] = "runner-died",
         [REASON_RUNNER_FAILED] = "runner-failed",
         [REASON_CPU_TIME_MAX] = "cpu-time-max",
+        [REASON_HALTED] = "halted",
         [REASON_OOM_KILLED] = "oom-killed",
         [REASON_PIDS_MAX] = "pids-max",
 };

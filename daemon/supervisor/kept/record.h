@@ -30,6 +30,7 @@ enum job_reason {
         REASON_RUNNER_FAILED,
         REASON_CPU_TIME_MAX,
         REASON_OOM_KILLED,
+        REASON_HALTED,   /* it came to what --halt says */
         REASON_PIDS_MAX, /* also of a job that got done, with fewer workers than it asked for */
         _REASON_N,
 };

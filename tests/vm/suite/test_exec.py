@@ -28,6 +28,15 @@ class Exec(OfUser, Case):
                 self.assertEqual((rows["200M"]["state"], rows["200M"]["reason"]), ("failed", "oom-killed"), rows)
                 self.assertIn("--task-memory-max", rows["200M"]["why"])
 
+    def test_more_memory_for_what_ran_out_of_it(self):
+        """Twice as much each time, up to the job's."""
+        command = ("--task-memory-max", "32M", "--retry-memory", "2", "--", "sh", "-c",
+                   "head -c $1 /dev/zero | tail -c $1 > /dev/null", "sh", ":::", "1M", "80M")
+        rows = self.rows("threads", *command, status=0)
+        self.assertEqual((rows["1M"]["attempts"], rows["80M"]["attempts"]), (1, 3), rows)
+        rows = self.rows("threads", "--memory-max", "64M", *command, status=1)
+        self.assertEqual((rows["80M"]["reason"], rows["80M"]["attempts"]), ("oom-killed", 2), rows)
+
     def test_processes_of_each(self):
         rows = self.rows("async", "--task-pids-max", "4", "--", "sh", "-c",
                          "for i in $(seq $1); do sleep 1 & done; wait", "sh", ":::", "1", "9", status=1)
