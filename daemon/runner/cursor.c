@@ -49,7 +49,7 @@ static bool cursor_claim(struct task_source *source, struct worker *worker)
         uint64_t n = runner->results.n_tasks, next, size;
 
         next = __atomic_load_n(counter, __ATOMIC_RELAXED);
-        if (next >= n || runner_cancelled(runner) || task_source_leaves(source))
+        if (next >= n || runner_cancelled(runner))
                 return nothing_left(runner);
         size = chunk_size(worker, next);
         next = __atomic_fetch_add(counter, size, __ATOMIC_RELAXED);
@@ -113,8 +113,7 @@ static bool cursor_offer_lost(struct task_source *source)
 {
         struct runner *runner = container_of(source, struct task_cursor, source)->runner;
 
-        if (results_recount(&runner->results) == 0 || runner_cancelled(runner) ||
-            task_source_leaves(source))
+        if (results_recount(&runner->results) == 0 || runner_cancelled(runner))
                 return false;
         runner->resuming = true;
         __atomic_store_n(&runner->results.header->next, 0, __ATOMIC_RELAXED);

@@ -52,7 +52,7 @@ class Halt(Case):
     def test_a_worker_that_dies_counts(self):
         job = self.daemon.submit("processes", "mix", ["exit=3", "sleep=40s", "sleep=40s"], workers=1, halt="soon,fail=1")
         ended = self.daemon.wait(job)
-        self.assertEqual((ended["state"], ended["tasks_failed"]), ("cancelled", 1))
+        self.assertEqual((ended["state"], ended["tasks_done"], ended["tasks_failed"]), ("cancelled", 0, 1))
 
     def test_after_a_supervisor_was_killed(self):
         """Nobody saw the runner's end: the next one has nothing to begin with."""
