@@ -104,13 +104,16 @@ static inline enum option option_of_worker_limit(enum limit limit)
          OPTION_BIT(OPTION_NICE) | OPTIONS_LIMITS | OPTION_BIT(OPTION_RETRIES) |                   \
          OPTION_BIT(OPTION_CA_FILE) | OPTION_BIT(OPTION_QUIET))
 
-/* Those of a job of commands, of run only. */
-#define OPTIONS_COMMAND                                                                           \
-        (OPTION_BIT(OPTION_NULL) | OPTION_BIT(OPTION_SHELL) | OPTION_BIT(OPTION_STDIN) |          \
-         OPTION_BIT(OPTION_CD) | OPTION_BIT(OPTION_ENV) | OPTION_BIT(OPTION_TASK_MEMORY_MAX) |    \
-         OPTION_BIT(OPTION_TASK_CPU_MAX) | OPTION_BIT(OPTION_TASK_PIDS_MAX) |                     \
-         OPTION_BIT(OPTION_NO_TASK_CGROUP) | OPTION_BIT(OPTION_KILL_AFTER) |                      \
-         OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_OUTPUT_MAX) | OPTION_BIT(OPTION_VERBOSE) | \
+/* How their output is printed, of run only. */
+#define OPTIONS_OUTPUT \
+        (OPTION_BIT(OPTION_OUTPUT) | OPTION_BIT(OPTION_OUTPUT_MAX) | OPTION_BIT(OPTION_VERBOSE))
+
+/* Those of a job of commands. */
+#define OPTIONS_COMMAND                                                                        \
+        (OPTION_BIT(OPTION_NULL) | OPTION_BIT(OPTION_SHELL) | OPTION_BIT(OPTION_STDIN) |       \
+         OPTION_BIT(OPTION_CD) | OPTION_BIT(OPTION_ENV) | OPTION_BIT(OPTION_TASK_MEMORY_MAX) | \
+         OPTION_BIT(OPTION_TASK_CPU_MAX) | OPTION_BIT(OPTION_TASK_PIDS_MAX) |                  \
+         OPTION_BIT(OPTION_NO_TASK_CGROUP) | OPTION_BIT(OPTION_KILL_AFTER) | OPTIONS_OUTPUT |  \
          OPTION_BIT(OPTION_RETRY_MEMORY))
 
 struct args {

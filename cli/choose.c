@@ -166,22 +166,24 @@ int choose_spec(const struct args *args, enum level level, enum workload_id work
         return r;
 }
 
-static int refuse_command_option(const struct args *args, enum workload_id workload)
+int choose_no_command(const struct args *args, enum workload_id workload)
 {
         enum option i = 0;
 
+        if (workload_info(workload)->runs_commands || !(args->given & OPTIONS_COMMAND))
+                return 0;
         while (!(args->given & OPTIONS_COMMAND & OPTION_BIT(i)))
                 ++i;
         return cli_fail(CLI_USAGE,
                         "--%s is about commands, and the workload %s runs none; leave it out, or "
-                        "run one: pppctl run %s exec -- COMMAND",
-                        option_info(i).name, workload_name(workload), args->operands[0]);
+                        "run one: pppctl run async exec -- COMMAND",
+                        option_info(i).name, workload_name(workload));
 }
 
 int choose_run(const struct args *args, struct spec *ret)
 {
         enum workload_id workload = WORKLOAD_WORDS;
-        char levels[LEVEL_LIST_SIZE];
+        char levels[LEVEL_LIST_SIZE], call[64];
         enum level level;
         int r;
 
@@ -191,13 +193,14 @@ int choose_run(const struct args *args, struct spec *ret)
         r = choose_level(args->operands[0], &level);
         if (r == 0 && args->n_operands > 1)
                 r = choose_workload(args->operands[1], &workload);
+        if (r == 0)
+                r = choose_no_command(args, workload);
         if (r)
                 return r;
-        if (!workload_info(workload)->runs_commands && args->given & OPTIONS_COMMAND)
-                return refuse_command_option(args, workload);
         r = choose_spec(args, level, workload, ret);
         if (r == 0 && workload_info(workload)->runs_commands) {
-                r = command_choose(args, &ret->command);
+                snprintf(call, sizeof(call), "run %s exec", level_name(level));
+                r = command_choose(args, call, 2, &ret->command);
                 if (r)
                         spec_deinit(ret);
         }

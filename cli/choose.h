@@ -26,5 +26,8 @@ int choose_nothing(const struct args *args);
 int choose_spec(const struct args *args, enum level level, enum workload_id workload,
                 struct spec *ret);
 
+/* Refuses options about commands for a workload that runs none. */
+int choose_no_command(const struct args *args, enum workload_id workload);
+
 /* The spec of a job that `pppctl run` with these arguments runs; free with spec_deinit(). */
 int choose_run(const struct args *args, struct spec *ret);

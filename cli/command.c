@@ -50,21 +50,20 @@ static int copy_words(char *const *words, size_t n, struct command *command)
         return 0;
 }
 
-static int choose_words(const struct args *args, struct command *command)
+static int choose_words(const struct args *args, const char *call, size_t n_call,
+                        struct command *command)
 {
         size_t end = find_separator(args);
 
-        if (args->n_before > 2)
-                return cli_fail(
-                        CLI_USAGE,
-                        "the command goes behind --, and inputs behind " SEPARATOR
-                        ", so \"%s\" is too much: pppctl run %s exec -- gzip -9 {} " SEPARATOR
-                        " a b",
-                        args->operands[2], args->operands[0]);
+        if (args->n_before > n_call)
+                return cli_fail(CLI_USAGE,
+                                "the command goes behind --, and inputs behind " SEPARATOR
+                                ", so \"%s\" is too much: pppctl %s -- gzip -9 {} " SEPARATOR
+                                " a b",
+                                args->operands[n_call], call);
         if (end == args->n_before)
                 return cli_fail(CLI_USAGE,
-                                "exec needs a command, behind --: pppctl run %s exec -- gzip -9 {}",
-                                args->operands[0]);
+                                "exec needs a command, behind --: pppctl %s -- gzip -9 {}", call);
         return copy_words(args->operands + args->n_before, end - args->n_before, command);
 }
 
@@ -88,7 +87,7 @@ static int choose_directory(const char *directory, char **ret)
         return 0;
 }
 
-int command_choose(const struct args *args, struct command *ret)
+int command_choose(const struct args *args, const char *call, size_t n_call, struct command *ret)
 {
         int r;
 
@@ -101,7 +100,7 @@ int command_choose(const struct args *args, struct command *ret)
                 .retry_memory = args->retry_memory,
                 .kill_after_ns = args->kill_after_ns,
         };
-        r = choose_words(args, ret);
+        r = choose_words(args, call, n_call, ret);
         if (r == 0 && args->directory)
                 r = choose_directory(args->directory, &ret->directory);
         return r;

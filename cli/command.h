@@ -9,8 +9,11 @@
 #include "cli/client.h"
 #include "cli/source.h"
 
-/* All but the surroundings; free with command_deinit(). */
-int command_choose(const struct args *args, struct command *ret);
+/*
+ * All but the surroundings; free with command_deinit(). @call: what has to come before "--", for
+ * people, "run async exec"; it has @n_call operands.
+ */
+int command_choose(const struct args *args, const char *call, size_t n_call, struct command *ret);
 
 /*
  * Opens its inputs: those after :::, else of --from, else of standard input if that is a pipe or a

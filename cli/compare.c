@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "cli/choose.h"
+#include "cli/command.h"
 #include "cli/launch.h"
 #include "cli/reference.h"
 #include "cli/say.h"
@@ -24,8 +25,14 @@ struct compare {
         struct output output;
         struct comparison comparison;
         struct reference reference;
-        bool wrong; /* a task failed, a level did, or levels disagree */
+        enum command_input input; /* of commands */
+        bool wrong;               /* a task failed, a level did, or levels disagree */
 };
+
+static bool runs_commands(const struct compare *compare)
+{
+        return workload_info(compare->comparison.workload)->runs_commands;
+}
 
 static int add_level(struct comparison *comparison, enum level level, enum executor executor)
 {
@@ -84,6 +91,21 @@ static int choose_levels(const char *list, struct comparison *comparison)
         return r;
 }
 
+#define CALL   "compare exec"
+#define N_CALL 1
+
+/* What is printed is thrown away: it would be printed once for each level. */
+static int command_of(const struct compare *compare, struct command *ret)
+{
+        int r = command_choose(compare->args, CALL, N_CALL, ret);
+
+        if (r)
+                return r;
+        ret->no_output = true;
+        ret->input = compare->input;
+        return command_surround(compare->args, &compare->pppd, ret);
+}
+
 /* An option that only some levels have applies to these. */
 static int spec_of(const struct compare *compare, const struct contender *contender,
                    struct spec *ret)
@@ -95,7 +117,30 @@ static int spec_of(const struct compare *compare, const struct contender *conten
         if (contender->executor)
                 ret->executor = contender->executor;
         spec_leave_out(ret);
-        return 0;
+        return runs_commands(compare) ? command_of(compare, &ret->command) : 0;
+}
+
+/* What becomes of a command, as one number; 0: it is done. */
+static uint64_t pack_end(const struct ppp_record *record)
+{
+        if (record->state == PPP_STATE_DONE)
+                return 0;
+        return (uint64_t)record->reason << 32 | (uint32_t)record->detail;
+}
+
+static char *describe_end(uint64_t end)
+{
+        return end == 0 ? strdup("exit 0")
+                        : reason_describe((enum ppp_reason)(end >> 32), (int32_t)(uint32_t)end);
+}
+
+static void say_other_end(const char *input, size_t n, const char *level, uint64_t here,
+                          const struct first_value *first)
+{
+        _cleanup_free_ char *there = describe_end(first->value), *end = describe_end(here);
+
+        cli_fail(CLI_FAILED, "levels disagree on \"%.*s\": %s says %s, %s %s", (int)n, input,
+                 first->level, there ?: "?", level, end ?: "?");
 }
 
 static void say_disagreement(const struct compare *compare, uint64_t i, const char *level,
@@ -104,13 +149,17 @@ static void say_disagreement(const struct compare *compare, uint64_t i, const ch
         size_t n;
         const char *input = inputs_get(&compare->source.given, i, &n);
 
+        if (runs_commands(compare)) {
+                say_other_end(input, MIN(n, (size_t)200), level, here, first);
+                return;
+        }
         cli_fail(CLI_FAILED, "levels disagree on \"%.*s\": %s says %" PRIu64 ", %s %" PRIu64,
                  (int)MIN(n, (size_t)200), input, first->level, first->value, level, here);
 }
 
 /*
- * Only values are compared. Failures are printed as such, and the values of a job that was
- * cancelled later are true.
+ * Only values are compared, and of commands how they ended. Failures are printed as such, and the
+ * values of a job that was cancelled later are true.
  */
 static int check_agreement(struct compare *compare, const char *level,
                            const struct results *results)
@@ -119,19 +168,23 @@ static int check_agreement(struct compare *compare, const char *level,
 
         for (uint64_t i = 0; i < results->n_tasks; ++i) {
                 const struct first_value *other;
+                uint64_t value;
 
-                if (!results_get(results, i, &record) || record.state != PPP_STATE_DONE)
+                if (!results_get(results, i, &record) ||
+                    (record.state != PPP_STATE_DONE && !runs_commands(compare)))
                         continue;
-                other = reference_check(&compare->reference, i, level, record.value);
+                value = runs_commands(compare) ? pack_end(&record) : record.value;
+                other = reference_check(&compare->reference, i, level, value);
                 if (other && compare->comparison.n_disagree++ < DISAGREE_MAX)
-                        say_disagreement(compare, i, level, record.value, other);
+                        say_disagreement(compare, i, level, value, other);
         }
         return follow_check_mapped();
 }
 
 static bool prints_results(const struct compare *compare)
 {
-        return !args_has(compare->args, OPTION_JSON) && compare->source.given.n <= SHOWN_MAX;
+        return !args_has(compare->args, OPTION_JSON) && compare->source.given.n <= SHOWN_MAX &&
+               !runs_commands(compare);
 }
 
 static void print_heading(struct compare *compare, const char *level, bool first)
@@ -310,6 +363,9 @@ static int run_level(struct compare *compare, struct contender *contender, unsig
                 return leave_out(
                         contender, "the nodes do not have the file of --ca-file",
                         "add that authority to the system's on each, and leave the option out");
+        if (contender->optional && runs_commands(compare))
+                return leave_out(contender, "nodes run no commands for others",
+                                 "compare the other levels");
         r = spec_of(compare, contender, &spec);
         if (r == 0 && contender->optional && round == 0)
                 r = leave_out_unserved(compare, contender);
@@ -388,6 +444,21 @@ static int report(struct compare *compare)
         return compare->wrong || comparison->n_disagree > 0 ? CLI_FAILED : CLI_OK;
 }
 
+static int open_commands(struct compare *compare)
+{
+        _cleanup_(command_deinit) struct command command = COMMAND_NULL;
+        int r = command_choose(compare->args, CALL, N_CALL, &command);
+
+        if (r == 0)
+                r = command_open_source(compare->args, &command, &compare->source);
+        compare->input = command.input;
+        if (r == 0 && compare->source.is_empty)
+                r = cli_fail(CLI_USAGE, "there are no inputs to compare levels with");
+        if (r == 0 && !args_has(compare->args, OPTION_QUIET))
+                cli_note("what the commands print is thrown away");
+        return r;
+}
+
 static int choose(struct compare *compare)
 {
         const struct args *args = compare->args;
@@ -402,15 +473,14 @@ static int choose(struct compare *compare)
         r = choose_levels(args->levels, &compare->comparison);
         if (r == 0 && args->n_operands > 0)
                 r = choose_workload(args->operands[0], &workload);
-        if (r == 0 && workload_info(workload)->runs_commands)
-                r = cli_fail(CLI_USAGE,
-                             "compare runs no commands yet; run them at each level: pppctl run "
-                             "LEVEL %s -- COMMAND",
-                             workload_name(workload));
+        compare->comparison.workload = workload;
         if (r == 0)
+                r = choose_no_command(args, workload);
+        if (r == 0 && runs_commands(compare))
+                r = open_commands(compare);
+        else if (r == 0)
                 r = source_open(&compare->source, workload, args->from, args->operands + skip,
                                 args->n_operands - skip);
-        compare->comparison.workload = workload;
         compare->comparison.n_tasks = compare->source.given.n;
         return r;
 }
@@ -448,7 +518,7 @@ static int run(const struct args *args)
 
 const struct verb verb_compare = {
         .name = "compare",
-        .synopsis = "[WORKLOAD] [INPUT...]",
+        .synopsis = "[WORKLOAD] [INPUT...] | exec -- COMMAND [::: INPUT...]",
         .operands = { OPERAND_WORKLOAD, OPERAND_INPUT },
         .what = "run the same at each level, show what each cost",
         .text = "Runs the same inputs at each level, one after the other, checks that all levels\n"
@@ -458,14 +528,17 @@ const struct verb verb_compare = {
                 "(--gil, --threaded, --loops, --executor, --worker-memory-max and its like) mean\n"
                 "those; --workers means all but serial and machines. Limits are of each job.\n"
                 "async+threads is async with --executor threads, async+processes with processes.\n"
-                "--timeline draws a job of each level below the table.",
+                "--timeline draws a job of each level below the table. Of commands (exec) it is\n"
+                "checked that they end in the same way; what they print is thrown away.",
         .examples = "  pppctl compare\n"
                     "  pppctl compare sum --levels serial,threads,processes --runs 5\n"
                     "  pppctl compare mix --levels async,async+threads,async+processes\n"
                     "  pppctl compare sleep --timeline\n"
+                    "  pppctl compare exec --from files.txt -- xz -9k --stdout {}\n"
                     "  pppctl compare words --from urls.txt --json | jq '.levels[].speed_up_ratio'",
         .options = OPTIONS_JOB | OPTION_BIT(OPTION_LEVELS) | OPTION_BIT(OPTION_RUNS) |
                    OPTION_BIT(OPTION_TIMELINE) | OPTION_BIT(OPTION_ASCII) |
-                   OPTION_BIT(OPTION_ORDERED) | OPTION_BIT(OPTION_JSON),
+                   OPTION_BIT(OPTION_ORDERED) | OPTION_BIT(OPTION_JSON) |
+                   (OPTIONS_COMMAND & ~OPTIONS_OUTPUT),
         .run = run,
 };

@@ -52,3 +52,30 @@ class Compare(Case):
                                   "unfinished": [{"job": job, "state": "cancelled", "reason": "cancelled"}]}, result)
         self.assertEqual(len(fibers["runs"]), 1)
         self.assertNotIn("speed_up_ratio", fibers)
+
+    def test_commands_that_end_alike(self):
+        result = self.daemon.pppctl("compare", "exec", "--json", "--", "sh", "-c", "seq 1000; exit {}", ":::", "0", "3")
+        self.assertEqual(result.status, 1, result)
+        told = json.loads(result.out)
+        self.assertTrue(told["values_agree"], result)
+        self.assertEqual([level["level"] for level in told["levels"] if level["runs"]],
+                         ["serial", "threads", "processes", "async"])
+        self.assertIn("what the commands print is thrown away", result.err)
+        self.assertIn("nodes run no commands", result.out + result.err)
+
+    def test_commands_that_end_otherwise(self):
+        """The first says so once, the second time it does not; at a third level it is gone."""
+        script = f"cd {self.path('.')}; if mkdir one 2>/dev/null; then exit 4; fi; mkdir two 2>/dev/null || kill -KILL $$"
+        result = self.daemon.pppctl("compare", "exec", "-q", "--levels", "serial,threads,async", "--",
+                                    "sh", "-c", script, "sh", ":::", "x")
+        self.assertEqual(result.status, 1, result)
+        self.assertRegex(result.err, r'levels disagree on "x": serial says .*4.*, threads exit 0')
+        self.assertRegex(result.err, r"serial says .*4.*, async .*(KILL|signal 9|Killed)")
+
+    def test_what_is_no_command(self):
+        self.assert_says(self.daemon.pppctl("compare", "exec"), 2, "pppctl compare exec -- gzip")
+        self.assert_says(self.daemon.pppctl("compare", "exec", "x", "--", "true"), 2, '"x" is too much')
+        self.assert_says(self.daemon.pppctl("compare", "exec", "--levels", "machines", "--", "true", ":::", "x"), 2,
+                         "nodes run no")
+        self.assert_says(self.daemon.pppctl("compare", "exec", "--output", "none", "--", "true"), 2, "no option of compare")
+        self.assert_says(self.daemon.pppctl("compare", "sum", "--shell", "1"), 2, "--shell is about commands")

@@ -3,6 +3,7 @@ them."""
 
 import json
 import os
+import re
 import signal
 
 from harness import settings
@@ -226,8 +227,8 @@ class Document(Exec):
         with open(os.path.join(directory, "files"), "w") as file:
             file.write("a.txt\nb c.txt\n")
         with open(f"{settings.source}/docs/commands.md") as file:
-            lines = [line.strip() for line in file if "pppctl run" in line and not line.startswith("`")]
-        self.assertEqual(len(lines), 14)
+            lines = [line.strip() for line in file if re.search("pppctl (run|compare)", line) and not line.startswith("`")]
+        self.assertEqual(len(lines), 15)
         environment = clean_environment(PPPCTL_SOCKET=self.daemon.socket)
         environment["PATH"] = f"{os.path.dirname(program('pppctl'))}:{environment['PATH']}"
         for line in lines:
