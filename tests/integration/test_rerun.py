@@ -142,6 +142,7 @@ class Rerun(Case):
         result = self.daemon.pppctl("rerun", job, "--detach", "--task-timeout", "60s")
         self.assertEqual((result.status, result.out, result.err), (0, "", ""))
         self.assertIn(self.daemon.show(job)["state"], ("queued", "running"))
+        self.assertNotIn("summary", self.daemon.show(job), "that is of the last end")
         self.assert_says(self.daemon.pppctl("rerun", job), 1, "has not ended: it is (queued|running)", "pppctl wait JOB")
         self.daemon.cancel(job)
 
