@@ -7,7 +7,7 @@ from contenders import ENV, Pppd, python, shell, tool
 from items import Item, cost, limit, median_of, ratio
 from measure import Skip
 
-TRUE, COMMANDS, SOME = "/bin/true", 5_000, 500
+TRUE, COMMANDS, SOME = "/bin/true", 1_000, 200
 BIG, SMALL = 1_000_000_000, 1_000_000
 RESULTS, PRINTED = 10_000, 1_000
 LEVELS = ("threads", "processes", "async")
@@ -24,13 +24,13 @@ class Commands:
     # Many that do nothing
 
     def contenders(self, listing, *options):
-        """Ours; -v or not, what a command has used and printed is kept."""
+        """Ours, with what a command has used and printed."""
         def job(level):
             return self.pppd.job(level, "exec", listing, COMMANDS, "--workers", 2, *options, "--", TRUE)
         return {f"pppd {level} (2)": lambda level=level: job(level) for level in LEVELS}
 
-    def bare(self, group):
-        return self.bench.limits.run(COMMANDS, "commands", 2, COMMANDS, group, TRUE)
+    def bare(self, group, verb="commands"):
+        return self.bench.limits.run(COMMANDS, verb, 2, COMMANDS, group, TRUE)
 
     def xargs(self, listing):
         return tool(COMMANDS, "xargs", "-a", listing, "-P2", "-n1", TRUE)
@@ -40,15 +40,18 @@ class Commands:
         if not group:
             raise Skip("no cgroups can be made here")
         listing = fixtures.list_file(self.path("commands.list"), range(COMMANDS))
-        bare, xargs = "C clone3, cgroup, cpu.stat (limit)", "xargs -P2 -n1 (no cgroup)"
+        bare, vfork = "C fork, cgroup, cpu.stat (limit)", "C vfork, cgroup, cpu.stat (limit)"
+        xargs = "xargs -P2 -n1 (no cgroup)"
 
         def targets(level):
             ours = f"pppd {level} (2)"
-            return [lambda s: limit(f"{level}: rate / bare C", ratio(s, bare, ours), at_least=0.9),
+            return [lambda s: limit(f"{level}: rate / bare C with fork", ratio(s, bare, ours), at_least=0.9),
+                    lambda s: limit(f"{level}: rate / bare C with vfork", ratio(s, vfork, ours)),
                     lambda s: limit(f"{level}: rate / xargs", ratio(s, xargs, ours), at_least=1)]
         return Item(
             "commands", f"{COMMANDS:,} commands that do nothing, each in a cgroup of its own, two at a time", "command",
-            {**self.contenders(listing), bare: lambda: self.bare(group), xargs: lambda: self.xargs(listing)},
+            {**self.contenders(listing), bare: lambda: self.bare(group), vfork: lambda: self.bare(group, "commands-vfork"),
+             xargs: lambda: self.xargs(listing)},
             per="wall", reference=bare, targets=[target for level in LEVELS for target in targets(level)],
             notes=["pppd reads all counters of the cgroup and keeps what is printed; C reads the CPU time; xargs does "
                    "none of that. Wall: of the job for pppd, of the loop for C, of the command for xargs."])
@@ -72,8 +75,9 @@ class Commands:
                                    best(s) and cost(s, ours, "wall") and best(s) / cost(s, ours, "wall"), at_least=1)
         return Item(
             "commands-plain", f"{COMMANDS:,} commands that do nothing, without cgroups, two at a time", "command",
-            {**self.contenders(listing, "--no-task-cgroup"), **peers, "C clone3 (limit)": lambda: self.bare("-")},
-            per="wall", reference="C clone3 (limit)", targets=[target(level) for level in LEVELS],
+            {**self.contenders(listing, "--no-task-cgroup"), **peers, "C fork (limit)": lambda: self.bare("-"),
+             "C vfork (limit)": lambda: self.bare("-", "commands-vfork")},
+            per="wall", reference="C fork (limit)", targets=[target(level) for level in LEVELS],
             notes=[f"pppd keeps what is printed. GNU parallel: {SOME} commands."])
 
     def parallel(self, listing):
@@ -95,7 +99,7 @@ class Commands:
     def of_few_jobs(self):
         """A daemon that soon forgets what was printed: each job has a gigabyte."""
         if "output" not in self.bench.daemons:
-            self.bench.daemons["output"] = Pppd(self.bench.directory, "output", "keep_jobs = 1\n")
+            self.bench.daemons["output"] = Pppd(self.bench.directory, "output", "[jobs]\nkeep_jobs = 1\n")
         return self.bench.daemons["output"]
 
     def output(self):

@@ -13,6 +13,7 @@
  *                                        N times a program, each in a cgroup of its own below the
  * directory GROUP, whose counters of CPU time are read: the sum is its result, in µs. With "-" for
  * GROUP they are in ours, and none is read
+ *     limits commands-vfork …            the same with vfork(2) in the place of fork(2)
  *
  * Each prints its result and the seconds its work took. And, since a child of a large process
  * begins with that one's peak memory in its ru_maxrss:
@@ -36,6 +37,7 @@
 #include <sys/wait.h>
 
 #include "daemon/runner/workloads/wordcount.h"
+#include "lib/cgroup-vfork.h"
 #include "lib/cgroup.h"
 #include "lib/util.h"
 
@@ -66,6 +68,7 @@ struct shared {
         uint64_t n;
         char **names;
         int directory; /* commands: the group, or -EBADF */
+        bool by_vfork;
         uint64_t next __attribute__((aligned(128)));
         uint64_t result __attribute__((aligned(128)));
 };
@@ -320,8 +323,14 @@ static uint64_t call_thread(uint64_t n, uint64_t n_in_flight)
         return n_answered;
 }
 
+static void run_program(void *argv)
+{
+        execve(*(char **)argv, argv, environ);
+        (void)syscall(SYS_exit_group, 127);
+}
+
 /* The pidfd of a program that has been started. */
-static int start_command(int group_fd, char *const *argv)
+static int start_by_fork(int group_fd, char **argv)
 {
         int pidfd = -EBADF;
         struct clone_args args = {
@@ -336,12 +345,24 @@ static int start_command(int group_fd, char *const *argv)
                 args.cgroup = (uint64_t)group_fd;
         }
         pid = syscall(SYS_clone3, &args, sizeof(args));
-        if (pid == 0) {
-                execve(argv[0], argv, environ);
-                (void)syscall(SYS_exit_group, 127);
-        }
+        if (pid == 0)
+                run_program(argv);
         if (pid < 0)
                 die("clone3");
+        return pidfd;
+}
+
+static int start_command(const struct shared *shared, int group_fd)
+{
+        int pidfd = -EBADF, r;
+
+        if (!shared->by_vfork)
+                return start_by_fork(group_fd, shared->names);
+        r = cgroup_vfork(group_fd, &pidfd, run_program, shared->names);
+        if (r < 0) {
+                errno = -r;
+                die("clone3 with CLONE_VFORK");
+        }
         return pidfd;
 }
 
@@ -388,7 +409,7 @@ static uint64_t run_in_group(const struct shared *shared, uint64_t number)
         fd = openat(shared->directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 die(name);
-        await_command(start_command(fd, shared->names));
+        await_command(start_command(shared, fd));
         usec = read_cpu_usec(fd);
         close(fd);
         if (unlinkat(shared->directory, name, AT_REMOVEDIR) < 0)
@@ -405,7 +426,7 @@ static void *commands_thread(void *userdata)
                 if (shared->directory >= 0)
                         usec += run_in_group(shared, k);
                 else
-                        await_command(start_command(-EBADF, shared->names));
+                        await_command(start_command(shared, -EBADF));
         }
         __atomic_fetch_add(&shared->result, usec, __ATOMIC_RELAXED);
         return NULL;
@@ -477,7 +498,8 @@ int main(int argc, char **argv)
         } else if (streq(verb, "msg-ring") && argc == 4) {
                 shared.result =
                         call_thread(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10));
-        } else if (streq(verb, "commands") && argc > 5) {
+        } else if ((streq(verb, "commands") || streq(verb, "commands-vfork")) && argc > 5) {
+                shared.by_vfork = streq(verb, "commands-vfork");
                 shared.n = strtoull(argv[3], NULL, 10);
                 shared.names = argv + 5;
                 run_commands(&shared, (unsigned)atoi(argv[2]), argv[4]);
@@ -485,7 +507,7 @@ int main(int argc, char **argv)
                 return measure(argv[2], argv + 3);
         } else {
                 fprintf(stderr, "usage: limits sum|claim|words-avx2|words-own|files|msg-ring|"
-                                "commands|measure …\n");
+                                "commands|commands-vfork|measure …\n");
                 return 2;
         }
         report(shared.result, began);
