@@ -278,16 +278,19 @@ static int check(const struct limits *limits, int fd, const char *path, struct f
 
 int limits_apply(const struct limits *limits, int fd, const char *path, struct fault *fault)
 {
+        bool any = false;
+
         for (enum limit i = 0; i < _LIMIT_N; ++i) {
                 int r;
 
                 if (!limits_enforces(limits, i))
                         continue;
+                any = true;
                 r = write_limit(fd, limits, i);
                 if (r < 0)
                         return refuse(fault, r, path, i, hint_for(i, r),
                                       "cannot write %s of the cgroup: %s", limit_infos[i].file,
                                       strerrordesc_np(-r));
         }
-        return check(limits, fd, path, fault);
+        return any ? check(limits, fd, path, fault) : 0;
 }

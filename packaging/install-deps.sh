@@ -211,6 +211,7 @@ look_bench() {
     program curl curl curl
     program wrk wrk wrk
     program xargs findutils findutils
+    program parallel parallel parallel
 }
 
 # Everything below runs as root.

@@ -9,6 +9,11 @@
  *     limits files THREADS DIRECTORY     open, read, count and close each file of a directory
  *     limits msg-ring N IN-FLIGHT        N calls to a thread, which answers a ring
  * (IORING_OP_MSG_RING)
+ *     limits commands THREADS N GROUP PROGRAM…
+ *                                        N times a program, each in a cgroup of its own below the
+ * directory GROUP, whose counters of CPU time are read: the sum is its result, in µs. With "-" for
+ * GROUP they are in ours, and none is read
+ *     limits commands-vfork …            the same with vfork(2) in the place of fork(2)
  *
  * Each prints its result and the seconds its work took. And, since a child of a large process
  * begins with that one's peak memory in its ru_maxrss:
@@ -19,15 +24,21 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <immintrin.h>
+#include <linux/sched.h>
 #include <liburing.h>
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "daemon/runner/workloads/wordcount.h"
+#include "lib/cgroup-vfork.h"
+#include "lib/cgroup.h"
 #include "lib/util.h"
 
 #define READ_SIZE   (256 * 1024)
@@ -56,7 +67,8 @@ static void report(uint64_t result, double began)
 struct shared {
         uint64_t n;
         char **names;
-        int directory;
+        int directory; /* commands: the group, or -EBADF */
+        bool by_vfork;
         uint64_t next __attribute__((aligned(128)));
         uint64_t result __attribute__((aligned(128)));
 };
@@ -311,6 +323,132 @@ static uint64_t call_thread(uint64_t n, uint64_t n_in_flight)
         return n_answered;
 }
 
+static void run_program(void *argv)
+{
+        execve(*(char **)argv, argv, environ);
+        (void)syscall(SYS_exit_group, 127);
+}
+
+/* The pidfd of a program that has been started. */
+static int start_by_fork(int group_fd, char **argv)
+{
+        int pidfd = -EBADF;
+        struct clone_args args = {
+                .flags = CLONE_PIDFD,
+                .pidfd = (uint64_t)(uintptr_t)&pidfd,
+                .exit_signal = SIGCHLD,
+        };
+        long pid;
+
+        if (group_fd >= 0) {
+                args.flags |= CLONE_INTO_CGROUP;
+                args.cgroup = (uint64_t)group_fd;
+        }
+        pid = syscall(SYS_clone3, &args, sizeof(args));
+        if (pid == 0)
+                run_program(argv);
+        if (pid < 0)
+                die("clone3");
+        return pidfd;
+}
+
+static int start_command(const struct shared *shared, int group_fd)
+{
+        int pidfd = -EBADF, r;
+
+        if (!shared->by_vfork)
+                return start_by_fork(group_fd, shared->names);
+        r = cgroup_vfork(group_fd, &pidfd, run_program, shared->names);
+        if (r < 0) {
+                errno = -r;
+                die("clone3 with CLONE_VFORK");
+        }
+        return pidfd;
+}
+
+static void await_command(int pidfd)
+{
+        struct pollfd poll_fd = { pidfd, POLLIN, 0 };
+        siginfo_t info;
+
+        while (poll(&poll_fd, 1, -1) < 0)
+                ;
+        if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0)
+                die("waitid");
+        if (info.si_code != CLD_EXITED || info.si_status != 0) {
+                errno = ECHILD;
+                die("a command has failed");
+        }
+        close(pidfd);
+}
+
+static uint64_t read_cpu_usec(int group_fd)
+{
+        int fd = openat(group_fd, "cpu.stat", O_RDONLY | O_CLOEXEC);
+        uint64_t usec = 0;
+        char text[4096];
+        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+        if (n < 0)
+                die("cpu.stat");
+        close(fd);
+        text[n] = 0;
+        (void)cgroup_find_keyed(text, "usage_usec", &usec);
+        return usec;
+}
+
+static uint64_t run_in_group(const struct shared *shared, uint64_t number)
+{
+        uint64_t usec;
+        char name[32];
+        int fd;
+
+        snprintf(name, sizeof(name), "task-%llu", (unsigned long long)number);
+        if (mkdirat(shared->directory, name, 0755) < 0)
+                die(name);
+        fd = openat(shared->directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                die(name);
+        await_command(start_command(shared, fd));
+        usec = read_cpu_usec(fd);
+        close(fd);
+        if (unlinkat(shared->directory, name, AT_REMOVEDIR) < 0)
+                die(name);
+        return usec;
+}
+
+static void *commands_thread(void *userdata)
+{
+        struct shared *shared = userdata;
+        uint64_t k, usec = 0;
+
+        while (claim(shared, &k)) {
+                if (shared->directory >= 0)
+                        usec += run_in_group(shared, k);
+                else
+                        await_command(start_command(shared, -EBADF));
+        }
+        __atomic_fetch_add(&shared->result, usec, __ATOMIC_RELAXED);
+        return NULL;
+}
+
+/* A group for the groups of commands, with all controllers that a job of pppd's gives its own. */
+static void run_commands(struct shared *shared, unsigned n_threads, const char *group)
+{
+        bool grouped = !streq(group, "-");
+        int fd = grouped ? open(group, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+        unsigned enabled;
+
+        shared->directory = -EBADF;
+        if (grouped && (fd < 0 || cgroup_make(fd, "limits", &shared->directory) < 0))
+                die(group);
+        if (grouped && cgroup_enable_controllers(shared->directory, &enabled) < 0)
+                die("cgroup.subtree_control");
+        run_threads(shared, commands_thread, n_threads);
+        if (grouped && unlinkat(fd, "limits", AT_REMOVEDIR) < 0)
+                die(group);
+}
+
 static int open_file(const char *path)
 {
         int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -360,11 +498,16 @@ int main(int argc, char **argv)
         } else if (streq(verb, "msg-ring") && argc == 4) {
                 shared.result =
                         call_thread(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10));
+        } else if ((streq(verb, "commands") || streq(verb, "commands-vfork")) && argc > 5) {
+                shared.by_vfork = streq(verb, "commands-vfork");
+                shared.n = strtoull(argv[3], NULL, 10);
+                shared.names = argv + 5;
+                run_commands(&shared, (unsigned)atoi(argv[2]), argv[4]);
         } else if (streq(verb, "measure") && argc > 3) {
                 return measure(argv[2], argv + 3);
         } else {
-                fprintf(stderr,
-                        "usage: limits sum|claim|words-avx2|words-own|files|msg-ring|measure …\n");
+                fprintf(stderr, "usage: limits sum|claim|words-avx2|words-own|files|msg-ring|"
+                                "commands|commands-vfork|measure …\n");
                 return 2;
         }
         report(shared.result, began);

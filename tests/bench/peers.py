@@ -94,6 +94,14 @@ def files_processes(directory):
         return sum(pool.imap_unordered(file_read, [entry.path for entry in os.scandir(directory)], 64))
 
 
+# Commands
+
+def commands_threads(n, program):
+    import subprocess
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return sum(pool.map(lambda i: subprocess.run([program, str(i)]).returncode == 0, range(int(n))))
+
+
 # Numbers
 
 def sum_range(n):

@@ -24,7 +24,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "integration")]
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build", help="where the programs are (default: build)")
-    parser.add_argument("--only", help="items, by a comma: pages, latency, file-ascii, file-mixed, files, sum, nothing, executor, submit, machines, machines-pages")
+    parser.add_argument("--only", help="items, by a comma: pages, latency, file-ascii, file-mixed, files, sum, nothing, executor, submit, machines, machines-pages, commands, commands-plain, command-output, command-results")
     parser.add_argument("--contender", default="", help="only contenders whose label has this part")
     parser.add_argument("--runs", type=int, default=5, help="runs of each contender (default: 5)")
     parser.add_argument("--patience", type=int, default=2,
@@ -38,6 +38,7 @@ def main():
     args = parse_args()
     os.environ["PPPCTL_TEST_BUILD"] = os.path.abspath(args.build)
     from harness import process
+    from commands import Commands
     from contenders import Limits, Pppd
     from items import Bench
     process.become_subreaper()
@@ -47,7 +48,8 @@ def main():
     try:
         pppd = Pppd(directory)
         bench = Bench(directory, pppd, Limits(os.path.abspath(args.build), directory))
-        results = [run_item(make, name, args) for name, make in chosen(bench.items(), args.only).items()]
+        items = {**bench.items(), **Commands(bench).items()}
+        results = [run_item(make, name, args) for name, make in chosen(items, args.only).items()]
     finally:
         if bench:
             bench.stop()

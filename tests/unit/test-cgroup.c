@@ -17,6 +17,7 @@
 #include <sys/xattr.h>
 
 #include "daemon/supervisor/child/child-group.h"
+#include "lib/cgroup-vfork.h"
 #include "lib/cgroup.h"
 #include "tests/unit/cgroup-group.h"
 #include "tests/unit/test.h"
@@ -136,6 +137,55 @@ static void test_fork_plain(void)
                 _exit(0);
         test_int(pid, ==, -EBADF);
         test_int(pidfd, ==, -EBADF);
+}
+
+struct vforked {
+        int out_fd, number;
+};
+
+static void vforked_child(void *userdata)
+{
+        struct vforked *vforked = userdata;
+        char text[4096];
+        int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+        if (n > 0 && write(vforked->out_fd, text, (size_t)n) == n)
+                vforked->number = getpid();
+        (void)syscall(SYS_exit_group, 42);
+}
+
+/* Its parent goes on where it was, after the child has ended, and sees what that wrote. */
+static void test_vfork(void)
+{
+        struct vforked vforked = { 0 };
+        _cleanup_free_ char *text = NULL;
+        char expected[128];
+        struct group group;
+        int pidfd = -EBADF, fds[2];
+        ssize_t n;
+        pid_t pid;
+
+        group_init(&group, "vforked");
+        test_int(pipe2(fds, O_CLOEXEC), ==, 0);
+        vforked.out_fd = fds[1];
+        pid = cgroup_vfork(group.fd, &pidfd, vforked_child, &vforked);
+        close(fds[1]);
+        if (pid != -ENOSYS) {
+                test_int(pid, >, 0);
+                test_int(vforked.number, ==, pid);
+                reap(pid, &pidfd, 42);
+                text = calloc(1, 4096);
+                test_true(text);
+                n = read_all(fds[0], text, 4095);
+                test_int(n, >, 0);
+                snprintf(expected, sizeof(expected), "%s/vforked\n", base_name);
+                test_contains(text, expected);
+                test_int(cgroup_vfork(fds[0], &pidfd, vforked_child, &vforked), ==, -EBADF);
+        }
+        test_int(pidfd, ==, -EBADF);
+        close(fds[0]);
+        group_deinit(&group);
 }
 
 static void test_attach(void)
@@ -465,6 +515,7 @@ int main(void)
                 { "from birth to removal", test_life },
                 { "born inside", test_born_inside },
                 { "fork without a group", test_fork_plain },
+                { "vfork", test_vfork },
                 { "fork where clone3 is forbidden", test_fork_filtered },
                 { "attach", test_attach },
                 { "freeze", test_freeze },

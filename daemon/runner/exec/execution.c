@@ -78,6 +78,7 @@ static int spawn(struct execution *e, int in_fd, const int fds[static _PPP_STREA
                 .out_fd = fds[PPP_STREAM_OUTPUT],
                 .err_fd = fds[PPP_STREAM_ERROR],
                 .group_fd = e->group.fd,
+                .is_limited = e->task->worker->runner->spec.task_limits.given != 0,
                 .has_umask = exec->command->has_umask,
                 .umask = exec->command->umask,
                 .files = e->task->worker->runner->files_limit,

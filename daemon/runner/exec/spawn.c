@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "lib/cgroup-vfork.h"
 #include "lib/cgroup.h"
 
 /*
@@ -88,21 +89,36 @@ static int become(const struct command_spawn *spawn, pid_t parent, int procs_fd)
         return run_program(spawn);
 }
 
+struct child {
+        const struct command_spawn *spawn;
+        pid_t parent;
+        int procs_fd;
+};
+
+static void run_child(void *userdata)
+{
+        const struct child *child = userdata;
+
+        *child->spawn->error = become(child->spawn, child->parent, child->procs_fd);
+        /* Not _exit(3), to which a sanitizer adds locks that a thread may have held. */
+        (void)syscall(SYS_exit_group, COMMAND_NOT_STARTED);
+}
+
 pid_t command_spawn(const struct command_spawn *spawn, int *ret_pidfd)
 {
-        pid_t parent = getpid(), pid;
+        struct child child = { spawn, getpid(), -EBADF };
+        pid_t pid = -ENOSYS;
         sigset_t all, before;
-        int procs_fd;
 
         /* Until it has reset them, the child has our handlers, which would cancel the job. */
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        pid = cgroup_fork_unmoved(spawn->group_fd, ret_pidfd, &procs_fd);
-        if (pid == 0) {
-                *spawn->error = become(spawn, parent, procs_fd);
-                /* Not _exit(3), to which a sanitizer adds locks that a thread may have held. */
-                (void)syscall(SYS_exit_group, COMMAND_NOT_STARTED);
-        }
+        if (!spawn->is_limited)
+                pid = cgroup_vfork(spawn->group_fd, ret_pidfd, run_child, &child);
+        if (pid == -ENOSYS)
+                pid = cgroup_fork_unmoved(spawn->group_fd, ret_pidfd, &child.procs_fd);
+        if (pid == 0)
+                run_child(&child);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         return pid;
 }

@@ -15,7 +15,8 @@ struct command_spawn {
         const char *const *directories; /* of PATH, to look for the program in; ends with NULL */
         const char *directory;          /* to run in; NULL: the root */
         int in_fd, out_fd, err_fd;
-        int group_fd; /* -EBADF: our own */
+        int group_fd;    /* -EBADF: our own */
+        bool is_limited; /* the group, by limits of its own: it may keep the child waiting */
         bool has_umask;
         mode_t umask;
         struct rlimit files; /* RLIMIT_NOFILE, which is higher for us */
