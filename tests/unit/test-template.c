@@ -1,6 +1,6 @@
 /* The words of a command, with their placeholders replaced. */
 
-#include "daemon/runner/exec/template.h"
+#include "lib/template.h"
 #include "tests/unit/test.h"
 
 static char **expand(struct command *command, const char *input)

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/runner/exec/template.h"
+#include "lib/template.h"
 
 #define PATH_DEFAULT "/usr/local/bin:/usr/bin:/bin"
 

@@ -12,7 +12,7 @@
 #include "daemon/runner/exec/output.h"
 #include "daemon/runner/exec/spawn.h"
 #include "daemon/runner/exec/task-group.h"
-#include "daemon/runner/exec/template.h"
+#include "lib/template.h"
 
 /* How long the kernel may take to note that a group is empty, after its last process has ended. */
 #define EMPTY_NS (10 * NSEC_PER_SEC)

@@ -1,4 +1,4 @@
-#include "daemon/runner/exec/template.h"
+#include "lib/template.h"
 
 #include <inttypes.h>
 #include <stdio.h>
