@@ -11,6 +11,7 @@
 #define RUNS_MAX 1000
 
 const char *const color_names[] = { "auto", "always", "never", NULL };
+const char *const format_names[] = { "json", "table", "csv", "tsv", "joblog", NULL };
 const char *const output_names[] = { "grouped", "none", NULL };
 
 /* Limits are not here: limit_infos has their options. */
@@ -70,6 +71,8 @@ static const struct option_info option_infos[_OPTION_N] = {
         [OPTION_VERBOSE] = { "verbose", 'v', NULL, "exec: a line about each command that ended" },
         [OPTION_STDERR] = { "stderr", 0, NULL, "what was written to standard error" },
         [OPTION_REASON] = { "reason", 0, "REASON", "what failed for it; once for each" },
+        [OPTION_FORMAT] = { "format", 0, "FORMAT",
+                            "table, json, csv, tsv, or joblog for commands" },
         [OPTION_HALT] = { "halt", 0, "WHEN",
                           "end the job early: soon,fail=1 now,fail=10% now,done=3" },
         [OPTION_DELAY] = { "delay", 0, "TIME", "begin tasks at least so long apart" },
@@ -379,6 +382,9 @@ static int set_option(struct args *args, enum option option, const char *value)
                 return set_duration(name, value, &args->timeout_ns);
         case OPTION_TASK_TIMEOUT:
                 return set_duration(name, value, &args->task_timeout_ns);
+        case OPTION_FORMAT:
+                args->format = value;
+                return 0;
         case OPTION_DELAY:
                 return set_duration(name, value, &args->delay_ns);
         case OPTION_HALT:

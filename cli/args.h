@@ -65,6 +65,7 @@ enum option {
         OPTION_STDERR,
         OPTION_REASON,
         OPTION_UNFINISHED,
+        OPTION_FORMAT,
         OPTION_HALT,
         OPTION_DELAY,
         OPTION_RETRY_MEMORY,
@@ -136,7 +137,8 @@ struct args {
         uint64_t kill_after_ns, output_max, delay_ns;
         uint32_t retry_memory;
         struct halt halt;
-        bool no_output; /* what commands print is not printed */
+        const char *format; /* of results; NULL: as lines */
+        bool no_output;     /* what commands print is not printed */
         const char *ca_file;
         const char *levels;
         uint32_t runs;
@@ -166,6 +168,9 @@ int args_check(const struct args *args, const char *verb, option_set allowed);
 
 /* The values of --color, in the order of enum progress_color; NULL-terminated. */
 extern const char *const color_names[];
+
+/* Those of --format, in the order of enum rows_format, but json in the place of lines. */
+extern const char *const format_names[];
 
 /* Those of --output. */
 extern const char *const output_names[];

@@ -133,15 +133,18 @@ static void put_status(const struct ppp_record *record, FILE *to)
                         record->detail & PPP_COMMAND_CORE ? "true" : "false");
 }
 
-void command_output_put_json(const struct command_output *commands, uint64_t task,
-                             const struct ppp_record *record, FILE *to)
+void command_output_numbers(const struct command_output *commands, uint64_t task,
+                            struct command_number ret[static COMMAND_NUMBERS])
 {
         const struct ppp_task_record *usage = task_of(commands, task);
         const struct {
-                enum ppp_usage bit;
+                enum ppp_usage bit; /* 0: it is always known */
                 const char *name;
                 uint64_t value;
-        } members[] = {
+        } numbers[COMMAND_NUMBERS] = {
+                { 0, "attempts", usage->attempts },
+                { 0, "output_bytes", usage->streams[PPP_STREAM_OUTPUT].bytes },
+                { 0, "error_bytes", usage->streams[PPP_STREAM_ERROR].bytes },
                 { PPP_USAGE_CPU, "cpu_user_usec", usage->user_usec },
                 { PPP_USAGE_CPU, "cpu_system_usec", usage->system_usec },
                 { PPP_USAGE_MEMORY_PEAK, "memory_peak_bytes", usage->memory_peak_bytes },
@@ -158,12 +161,22 @@ void command_output_put_json(const struct command_output *commands, uint64_t tas
                 { PPP_USAGE_LEFT, "left_behind", usage->left_behind },
         };
 
+        for (size_t i = 0; i < COMMAND_NUMBERS; ++i)
+                ret[i] = (struct command_number){
+                        .name = numbers[i].name,
+                        .known = numbers[i].bit == 0 || usage->known & numbers[i].bit,
+                        .value = numbers[i].value,
+                };
+}
+
+void command_output_put_json(const struct command_output *commands, uint64_t task,
+                             const struct ppp_record *record, FILE *to)
+{
+        struct command_number numbers[COMMAND_NUMBERS];
+
         put_status(record, to);
-        fprintf(to,
-                ",\"attempts\":%" PRIu32 ",\"output_bytes\":%" PRIu64 ",\"error_bytes\":%" PRIu64,
-                usage->attempts, usage->streams[PPP_STREAM_OUTPUT].bytes,
-                usage->streams[PPP_STREAM_ERROR].bytes);
-        for (size_t i = 0; i < ARRAY_SIZE(members); ++i)
-                if (usage->known & members[i].bit)
-                        fprintf(to, ",\"%s\":%" PRIu64, members[i].name, members[i].value);
+        command_output_numbers(commands, task, numbers);
+        for (size_t i = 0; i < COMMAND_NUMBERS; ++i)
+                if (numbers[i].known)
+                        fprintf(to, ",\"%s\":%" PRIu64, numbers[i].name, numbers[i].value);
 }

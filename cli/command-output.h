@@ -38,6 +38,27 @@ void command_output_put(const struct command_output *commands, struct output *ou
 int command_output_copy(const struct command_output *commands, uint64_t task, enum ppp_stream from,
                         FILE *to);
 
+/* The numbers that are kept of each command, in the order in which they are told. */
+enum {
+        COMMAND_ATTEMPTS,
+        COMMAND_OUTPUT_BYTES,
+        COMMAND_ERROR_BYTES,
+        COMMAND_CPU_USER,
+        COMMAND_CPU_SYSTEM,
+        COMMAND_MEMORY_PEAK,
+        COMMAND_RSS_PEAK,
+        COMMAND_NUMBERS = 17,
+};
+
+struct command_number {
+        const char *name; /* with its unit */
+        bool known;       /* it was measured */
+        uint64_t value;
+};
+
+void command_output_numbers(const struct command_output *commands, uint64_t task,
+                            struct command_number ret[static COMMAND_NUMBERS]);
+
 /* The members of a task's JSON that only commands have, each with a comma before it. */
 void command_output_put_json(const struct command_output *commands, uint64_t task,
                              const struct ppp_record *record, FILE *to);

@@ -109,6 +109,10 @@ static void offer_value(enum option option, const char *typed)
                 for (size_t i = 0; output_names[i]; ++i)
                         offer(typed, "", output_names[i], NULL);
                 break;
+        case OPTION_FORMAT:
+                for (size_t i = 0; format_names[i]; ++i)
+                        offer(typed, "", format_names[i], NULL);
+                break;
         case OPTION_COLOR:
                 for (size_t i = 0; color_names[i]; ++i)
                         offer(typed, "", color_names[i], NULL);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "cli/command-output.h"
+#include "cli/rows.h"
 #include "cli/progress.h"
 #include "cli/say.h"
 #include "cli/sigbus.h"
@@ -132,7 +133,9 @@ static void print_one(struct follow *follow, uint64_t index)
         if (follow->show == FOLLOW_FAILED && record.state != PPP_STATE_FAILED)
                 return;
         input = find_input(follow, record.worker, index, &n);
-        if (follow->output->commands)
+        if (follow->output->rows)
+                rows_put(follow->output->rows, follow->output, index, input, n, &record);
+        else if (follow->output->commands)
                 command_output_put(follow->output->commands, follow->output, index, input, n,
                                    &record);
         else

@@ -12,6 +12,7 @@
 #include "lib/spec.h"
 
 struct command_output;
+struct rows;
 
 struct output {
         bool json;
@@ -22,6 +23,7 @@ struct output {
         bool nanoseconds;                /* values are nanoseconds, and shown in seconds */
         const char *prefix; /* taken off inputs that begin with it ("demo:"), NULL: none */
         const struct command_output *commands; /* borrowed; NULL: the job's tasks are no commands */
+        struct rows *rows;                     /* borrowed; NULL: results are lines, or JSON */
         bool failed; /* something could not be printed, and that was said */
         int error;   /* negative errno of the first write that failed */
 };
