@@ -30,7 +30,7 @@ class Commands:
         return {f"pppd {level} (2)": lambda level=level: job(level) for level in LEVELS}
 
     def bare(self, group, verb="commands"):
-        return self.bench.limits.run(COMMANDS, verb, 2, COMMANDS, group, TRUE)
+        return self.bench.limits.run(COMMANDS, verb, 2, COMMANDS, group, TRUE, "0")     # true(1) does more with one
 
     def xargs(self, listing):
         return tool(COMMANDS, "xargs", "-a", listing, "-P2", "-n1", TRUE)
@@ -46,7 +46,7 @@ class Commands:
         def targets(level):
             ours = f"pppd {level} (2)"
             return [lambda s: limit(f"{level}: rate / bare C with fork", ratio(s, bare, ours), at_least=0.9),
-                    lambda s: limit(f"{level}: rate / bare C with vfork", ratio(s, vfork, ours)),
+                    lambda s: limit(f"{level}: rate / bare C with vfork", ratio(s, vfork, ours), at_least=0.9),
                     lambda s: limit(f"{level}: rate / xargs", ratio(s, xargs, ours), at_least=1)]
         return Item(
             "commands", f"{COMMANDS:,} commands that do nothing, each in a cgroup of its own, two at a time", "command",
