@@ -84,7 +84,8 @@ class Commands:
         """Another program of that name (moreutils) has no such option."""
         if "GNU" not in self.version("parallel"):
             raise Skip("GNU parallel is not installed")
-        return tool(SOME, "parallel", "-j2", "-a", listing, TRUE)
+        # It makes that directory, or one in the home directory
+        return shell(SOME, f"PARALLEL_HOME={self.path('parallel')} parallel -j2 -a {listing} {TRUE}")
 
     @staticmethod
     def version(name):
