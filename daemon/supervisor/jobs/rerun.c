@@ -37,6 +37,7 @@ static int reopen(struct jobs *jobs, struct job_record *record, struct spec *spe
         record->reason = NULL;
         record->state = JOB_QUEUED;
         record->ended_ns = 0;
+        record->paused = record->resuming = false;
         return job_new(&jobs->env, record, spec, &directory, &counters, ret);
 }
 
