@@ -318,8 +318,6 @@ static int set_command_option(struct args *args, enum option option, const char 
                 return set_limit(&args->task_limits, name, LIMIT_CPU_MAX, value);
         case OPTION_TASK_PIDS_MAX:
                 return set_limit(&args->task_limits, name, LIMIT_PIDS_MAX, value);
-        case OPTION_KILL_AFTER:
-                return set_duration(name, value, &args->kill_after_ns);
         case OPTION_OUTPUT:
                 return set_output(args, value);
         case OPTION_OUTPUT_MAX:
@@ -332,13 +330,36 @@ static int set_command_option(struct args *args, enum option option, const char 
         }
 }
 
+/* NULL: the option takes no time. */
+static uint64_t *duration_of(struct args *args, enum option option)
+{
+        switch (option) {
+        case OPTION_CPU_TIME_MAX:
+                return &args->cpu_time_max_ns;
+        case OPTION_TIME_MAX:
+        case OPTION_TIMEOUT:
+                return &args->timeout_ns;
+        case OPTION_TASK_TIMEOUT:
+                return &args->task_timeout_ns;
+        case OPTION_DELAY:
+                return &args->delay_ns;
+        case OPTION_KILL_AFTER:
+                return &args->kill_after_ns;
+        default:
+                return NULL;
+        }
+}
+
 static int set_option(struct args *args, enum option option, const char *value)
 {
         const char *name = option_info(option).name;
+        uint64_t *duration = duration_of(args, option);
 
         args->given |= OPTION_BIT(option);
         if (OPTIONS_LIMITS & OPTION_BIT(option))
                 return set_any_limit(args, option, value);
+        if (duration)
+                return set_duration(name, value, duration);
         if (OPTIONS_COMMAND & OPTION_BIT(option))
                 return set_command_option(args, option, value);
         switch (option) {
@@ -375,18 +396,9 @@ static int set_option(struct args *args, enum option option, const char *value)
                 return set_nice(value, &args->nice);
         case OPTION_THREAD_WEIGHT:
                 return set_weights(args, value);
-        case OPTION_CPU_TIME_MAX:
-                return set_duration(name, value, &args->cpu_time_max_ns);
-        case OPTION_TIME_MAX:
-        case OPTION_TIMEOUT:
-                return set_duration(name, value, &args->timeout_ns);
-        case OPTION_TASK_TIMEOUT:
-                return set_duration(name, value, &args->task_timeout_ns);
         case OPTION_FORMAT:
                 args->format = value;
                 return 0;
-        case OPTION_DELAY:
-                return set_duration(name, value, &args->delay_ns);
         case OPTION_HALT:
                 if (halt_from_text(value, &args->halt) < 0)
                         return cli_fail(CLI_USAGE, "--halt: \"%s\" does not say when; %s", value,
