@@ -37,5 +37,7 @@ bool signals_drain(int fd)
 
         while (read(fd, &info, sizeof(info)) > 0)
                 any = true;
+        if (any)
+                streams_note_signal();
         return any;
 }

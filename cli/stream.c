@@ -16,7 +16,7 @@ struct stream {
         int error;  /* the first, a negative errno */
 };
 
-static bool signal_came; /* while one of them waited */
+static bool signal_came;
 
 static struct stream standard[] = {
         { .fd = STDOUT_FILENO, .own_fd = -EBADF, .signal_fd = -EBADF },
@@ -108,6 +108,11 @@ static void stream_init(struct stream *stream, int signal_fd)
         stream->signal_fd = signal_fd;
         stream->own_fd = open_own(stream->fd);
         stream->waits = fstat(stream->fd, &st) >= 0 && !S_ISREG(st.st_mode);
+}
+
+void streams_note_signal(void)
+{
+        signal_came = true;
 }
 
 int streams_mind_signals(int signal_fd)

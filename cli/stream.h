@@ -18,5 +18,8 @@
  */
 int streams_mind_signals(int signal_fd);
 
+/* A signal has come, and was taken from the descriptor while no stream waited. */
+void streams_note_signal(void);
+
 /* The first error of writing to such a standard output, a negative errno; 0: there was none. */
 int streams_output_error(void);

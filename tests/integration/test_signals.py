@@ -100,6 +100,22 @@ class NobodyReads(Case):
         self.inputs = self.write("many", "0\n" * 60_000 + "600\n")
         self.assert_ends(*self.start_stuck(master, slave, *self.job()), signal.SIGINT)
 
+    def test_what_the_signal_makes_it_print(self):
+        """Nothing was printed before: in the order of the inputs there was a gap."""
+        self.inputs = self.write("gap", "600\n" + "0\n" * 3000)
+        read_fd, write_fd = os.pipe()
+        self.addCleanup(os.close, read_fd)
+        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, 4096)
+        before = set(self.daemon.unfinished())
+        popen = subprocess.Popen(self.daemon.pppctl_args(*self.job("--ordered")), stdin=subprocess.DEVNULL,
+                                 stdout=write_fd, stderr=subprocess.PIPE, env=process.clean_environment())
+        self.addCleanup(self.end, popen)
+        process.adopt_popen(popen)
+        os.close(write_fd)
+        job = wait_until(lambda: set(self.daemon.unfinished()) - before, "the job").pop()
+        wait_until(lambda: sum(map(bool, self.daemon.rows(job))) == 3000, "all that can be done")
+        self.assert_ends(popen, job, signal.SIGINT)
+
     def test_who_reads_late_gets_all(self):
         """Nothing is lost, or written twice, when the pipe was full for a while."""
         read_fd, write_fd = os.pipe()

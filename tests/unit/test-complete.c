@@ -60,7 +60,7 @@ static void test_operands(void)
 
 static void test_options(void)
 {
-        offers("--failed\tonly the tasks that failed\n", "results", "--f");
+        offers("--failed\tonly the tasks that failed\n", "results", "--fa");
         offers("", "list", "--f");
         offers("--system\ttalk to the system's pppd\n", "--sy");
         offers("--worker-memory-max\n--worker-memory-high\n", "run", "--worker-mem");
